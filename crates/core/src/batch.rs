@@ -1,0 +1,138 @@
+//! A batch: a run of consecutive records of one shard, as read, immutable and shared by all lanes.
+
+use bytes::Bytes;
+
+use crate::checkpoint::{Position, Sequence};
+use crate::record::{DataForm, Record, RecordIndex, Span};
+
+/// The id of a shard, `shardId-…`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardId(pub std::sync::Arc<str>);
+
+impl ShardId {
+    /// Takes the id as the source gave it.
+    pub fn new(id: &str) -> Self {
+        Self(std::sync::Arc::from(id))
+    }
+
+    /// The id's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for ShardId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A run of consecutive records of one shard: an index into the answer that brought them.
+#[derive(Debug)]
+pub struct Batch {
+    buffer: Bytes,
+    form: DataForm,
+    records: Box<[RecordIndex]>,
+}
+
+/// Why a batch cannot be made of an answer: the server sent something that no record is.
+#[derive(Debug, thiserror::Error)]
+#[error("record {record} of the answer is not one: {what}")]
+pub struct BadBatch {
+    /// Its index in the answer.
+    pub record: usize,
+    /// What is wrong with it.
+    pub what: &'static str,
+}
+
+impl Batch {
+    /// A batch over `buffer`. Checks that every span lies inside it, that sequence numbers are decimal and that keys
+    /// are UTF-8, so that no later step has to. An empty batch is allowed.
+    pub fn new(buffer: Bytes, form: DataForm, records: Vec<RecordIndex>) -> Result<Self, BadBatch> {
+        for (i, r) in records.iter().enumerate() {
+            let bad = |what| Err(BadBatch { record: i, what });
+            let inside = |s: Span| s.start as usize + s.len as usize <= buffer.len();
+            if !inside(r.sequence) || !inside(r.data) || !r.key.is_none_or(inside) {
+                return bad("it lies outside the answer");
+            }
+            let sequence = r.sequence.of(&buffer);
+            if sequence.is_empty() || sequence.len() > 129 || !sequence.iter().all(u8::is_ascii_digit) {
+                return bad("its sequence number is not decimal");
+            }
+            if r.key.is_some_and(|k| std::str::from_utf8(k.of(&buffer)).is_err()) {
+                return bad("its partition key is not UTF-8");
+            }
+        }
+        Ok(Self { buffer, form, records: records.into() })
+    }
+
+    /// Number of records.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The record at `i`. Panics only if `i` is not below [`Batch::len`], as slices do.
+    pub fn record(&self, i: usize) -> Record<'_> {
+        let r = &self.records[i];
+        // Both were checked when the batch was made; an empty text can't come of a checked span.
+        let text = |s: Span| std::str::from_utf8(s.of(&self.buffer)).unwrap_or_default();
+        Record {
+            sequence: text(r.sequence),
+            key: r.key.map(text),
+            data: r.data.of(&self.buffer),
+            form: self.form,
+            arrival: r.arrival,
+        }
+    }
+
+    /// All records in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Record<'_>> + '_ {
+        (0..self.len()).map(|i| self.record(i))
+    }
+
+    /// How the data of all its records stands in the buffer.
+    pub fn form(&self) -> DataForm {
+        self.form
+    }
+
+    /// The position just after the record at `i`.
+    pub fn after(&self, i: usize) -> Position {
+        Position::After(Sequence::new(self.record(i).sequence))
+    }
+
+    /// Bytes that stay allocated as long as this batch lives: the whole answer and the index.
+    pub fn allocation(&self) -> usize {
+        self.buffer.len() + std::mem::size_of_val(&*self.records)
+    }
+
+    /// The same records in a buffer of their own, no larger than they need: for a small remainder that would pin a
+    /// large answer.
+    pub fn compact(&self, range: std::ops::Range<usize>) -> Self {
+        let parts = |r: &RecordIndex| [Some(r.sequence), r.key, Some(r.data)];
+        let picked = self.records.get(range).unwrap_or_default();
+        let size = picked.iter().flat_map(parts).flatten().map(|s| s.len as usize).sum();
+        let mut buffer = Vec::with_capacity(size);
+        let mut copy = |s: Span| {
+            // The sum of the parts of a buffer with u32 offsets fits again.
+            #[allow(clippy::cast_possible_truncation)]
+            let start = buffer.len() as u32;
+            buffer.extend_from_slice(s.of(&self.buffer));
+            Span { start, len: s.len }
+        };
+        let records = picked
+            .iter()
+            .map(|r| RecordIndex {
+                sequence: copy(r.sequence),
+                key: r.key.map(&mut copy),
+                data: copy(r.data),
+                arrival: r.arrival,
+            })
+            .collect();
+        Self { buffer: buffer.into(), form: self.form, records }
+    }
+}

@@ -1,0 +1,15 @@
+//! The fan-out itself: **source → batch → lanes → outputs → checkpoint**, with no network and no AWS.
+//!
+//! - [`record`], [`batch`], [`checkpoint`]: the data.
+//! - [`source`], [`output`], [`store`]: the seams. Everything outside comes in through one of them.
+//! - [`clock`]: time, sleeping and randomness, which come in from outside too.
+//! - [`engine`]: shard readers, lanes, retries, progress, supervision, status.
+
+pub mod batch;
+pub mod checkpoint;
+pub mod clock;
+pub mod engine;
+pub mod output;
+pub mod record;
+pub mod source;
+pub mod store;

@@ -1,0 +1,76 @@
+//! A record as the engine sees it: places in its batch's buffer, nothing decoded.
+
+use crate::clock::Millis;
+
+/// A run of bytes in a batch's buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Offset of the first byte.
+    pub start: u32,
+    /// Length in bytes.
+    pub len: u32,
+}
+
+impl Span {
+    /// The bytes of `buffer` that this span names.
+    pub fn of(self, buffer: &[u8]) -> &[u8] {
+        let start = self.start as usize;
+        // A span outside its buffer is refused when the batch is built, so this is never empty by mistake.
+        buffer.get(start..start + self.len as usize).unwrap_or_default()
+    }
+}
+
+/// Where the parts of one record are in its batch's buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordIndex {
+    /// The sequence number, decimal text.
+    pub sequence: Span,
+    /// The partition key, UTF-8; `None` where the stream has none (it is optional in today's Kinesis API).
+    pub key: Option<Span>,
+    /// The data, in the batch's [`DataForm`].
+    pub data: Span,
+    /// When the source says that it arrived.
+    pub arrival: Millis,
+}
+
+/// How a batch's data bytes stand in its buffer. What is only passed on is never decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DataForm {
+    /// The bytes themselves (CBOR, push).
+    Raw,
+    /// Their base64 text (JSON).
+    Base64,
+}
+
+/// One record, borrowed from its batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// The sequence number, decimal text.
+    pub sequence: &'a str,
+    /// The partition key.
+    pub key: Option<&'a str>,
+    /// The data as it stands in the buffer; see `form`.
+    pub data: &'a [u8],
+    /// How `data` is to be read.
+    pub form: DataForm,
+    /// When it arrived at the source.
+    pub arrival: Millis,
+}
+
+impl Record<'_> {
+    /// Length of the data itself in bytes, whatever its form.
+    pub fn data_len(&self) -> usize {
+        match self.form {
+            DataForm::Raw => self.data.len(),
+            DataForm::Base64 => {
+                let padding = self.data.iter().rev().take(2).filter(|b| **b == b'=').count();
+                (self.data.len() / 4 * 3 + [0, 0, 1, 2][self.data.len() % 4]).saturating_sub(padding)
+            }
+        }
+    }
+
+    /// Length of data and partition key: what Kinesis's limits count.
+    pub fn size(&self) -> usize {
+        self.data_len() + self.key.map_or(0, str::len)
+    }
+}
