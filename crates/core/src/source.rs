@@ -78,6 +78,15 @@ pub struct Read {
     pub complete_until: Millis,
 }
 
+/// The server's time, as far as its answer tells (a `Date` header has whole seconds).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerTime {
+    /// Every record that is written after the call arrives at or after this moment.
+    pub earliest: Millis,
+    /// Every record that was acknowledged before the call arrived before this moment.
+    pub latest: Millis,
+}
+
 /// Why a source did not do what it was asked; see [`Trouble`].
 pub type SourceError = Trouble;
 
@@ -102,8 +111,9 @@ pub trait Source: Send + Sync + 'static {
     /// All shards that still hold records or take them: open and closed, every page.
     async fn shards(&self) -> Result<Vec<Shard>, SourceError>;
 
-    /// The server's time, rounded up: every record acknowledged before this call arrived before it.
-    async fn now(&self) -> Result<Millis, SourceError>;
+    /// The server's time, as two bounds. "Caught up" is judged by `latest`; `start = "latest"` is pinned at `earliest`, so
+    /// that nothing which arrives after this call is skipped.
+    async fn now(&self) -> Result<ServerTime, SourceError>;
 
     /// A reader of `shard` from `position` on (never `Closed`). No I/O until its first read.
     fn open(&self, shard: &ShardId, position: Position) -> Box<dyn ShardReader>;
