@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A moment of wall-clock time: milliseconds since 1970-01-01 UTC, as Kinesis gives arrival times.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(transparent)]
 pub struct Millis(pub i64);
 
 impl Millis {

@@ -14,7 +14,8 @@ use crate::record::Record;
 
 /// What went wrong, as far as it decides what to do next. The retry policy is one `match` over this, without a
 /// wildcard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum TroubleKind {
     /// Over a limit of rate; less will go through. Retried, slower.
     Throttled,

@@ -1,0 +1,85 @@
+//! Limits and intervals, all in one place, each with its default and its reason.
+
+use std::time::Duration;
+
+/// Everything about an engine that is a number. Nothing else in the engine has a limit of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Bytes for everything that is read and not yet written, encoded bodies included (default 256 MiB). Reserved
+    /// before a read. One record of the maximum size always gets through, alone if it must.
+    pub memory_budget: usize,
+    /// How often the lanes' checkpoints are written, all in one transaction (default 1 s): the bound on repeats after
+    /// a crash.
+    pub checkpoint_interval: Duration,
+    /// How long the store may fail before the engine ends (default 5 min). Delivery goes on meanwhile; what it
+    /// delivers would be repeated after a crash.
+    pub store_patience: Duration,
+    /// How long one request to an output may take before its outcome is unknown (default 30 s).
+    pub request_deadline: Duration,
+    /// How long one read of the source may take before it is tried again (default 30 s).
+    pub read_deadline: Duration,
+    /// First wait after a failure (default 100 ms); each further one doubles it, with jitter.
+    pub backoff_base: Duration,
+    /// Longest wait after failures that are expected to pass (default 10 s).
+    pub backoff_cap: Duration,
+    /// Longest wait after failures that somebody has to mend: access denied, an output that is missing (default 30 s).
+    pub slow_backoff_cap: Duration,
+    /// Least time between two reads of one shard, by all its readers together (default 200 ms: AWS allows five calls a
+    /// second and shard; API reference, `GetRecords`). One call in five is left to the readers that catch up.
+    pub min_read_interval: Duration,
+    /// Bytes a second that all readers of one shard together take (default 2 MiB: AWS's limit; API reference,
+    /// `GetRecords`); `None` for a server without that limit.
+    pub read_bytes_per_second: Option<usize>,
+    /// Time between two reads of a shard that has nothing new (default 1 s).
+    pub idle_poll: Duration,
+    /// Bytes that one read aims at (default 4 MiB): `Limit` is this by the mean record size, or less where the share
+    /// of the budget is smaller.
+    pub read_target: usize,
+    /// Records of one read at most (default and AWS's maximum: 10,000).
+    pub read_limit: u32,
+    /// Bytes that one answer of the source can have (default 16 MiB: 10 MiB of data in base64, and what stands around
+    /// it). Reserved where nothing better is known.
+    pub largest_answer: usize,
+    /// Batches of a shard that are read ahead of its fastest lane (default 2).
+    pub read_ahead: usize,
+    /// Readers a shard may have for lanes that are behind the shared window (default 2).
+    pub catch_up_readers: usize,
+    /// How often the source's shard map is asked for while nothing says that it changed (default 60 s).
+    pub map_refresh: Duration,
+    /// How often it is asked for while a closed shard's children are not in it yet (default 1 s).
+    pub map_refresh_soon: Duration,
+    /// How often a failing call is tried while the engine starts, before the start fails (default 5).
+    pub start_attempts: u32,
+    /// How long the source may be said to be missing before the engine ends (default 1 min).
+    pub source_patience: Duration,
+    /// Gaps that the status keeps in full (default 32); all are counted.
+    pub gaps_kept: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            memory_budget: 256 << 20,
+            checkpoint_interval: Duration::from_secs(1),
+            store_patience: Duration::from_secs(300),
+            request_deadline: Duration::from_secs(30),
+            read_deadline: Duration::from_secs(30),
+            backoff_base: Duration::from_millis(100),
+            backoff_cap: Duration::from_secs(10),
+            slow_backoff_cap: Duration::from_secs(30),
+            min_read_interval: Duration::from_millis(200),
+            read_bytes_per_second: Some(2 << 20),
+            idle_poll: Duration::from_secs(1),
+            read_target: 4 << 20,
+            read_limit: 10_000,
+            largest_answer: 16 << 20,
+            read_ahead: 2,
+            catch_up_readers: 2,
+            map_refresh: Duration::from_secs(60),
+            map_refresh_soon: Duration::from_secs(1),
+            start_attempts: 5,
+            source_patience: Duration::from_secs(60),
+            gaps_kept: 32,
+        }
+    }
+}
