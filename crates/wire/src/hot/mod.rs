@@ -15,10 +15,14 @@
 //! | server | writes a `PutRecords` answer | [`encode_put_records_answer`] |
 
 mod answer;
+mod cbor;
+mod json;
+mod pull;
 mod put_answer;
 mod put_body;
 mod put_request;
 mod serve;
+mod write;
 
 use bytes::Bytes;
 

@@ -338,7 +338,8 @@ shapes! {
     /// What is pushed to a subscriber.
     pub struct SubscribeToShardEvent {
         pub records: Vec<Record>,
-        pub continuation_sequence_number: String,
+        /// Null at the end of a shard.
+        pub continuation_sequence_number: Option<String>,
         /// How far behind the tip the last record is, in milliseconds.
         pub millis_behind_latest: i64,
         /// There once, when the shard is closed and read to its end.
