@@ -115,3 +115,6 @@ pub const ANSWER_BODY_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of a request body that are looked into. Not AWS's: 10 MiB of data and keys are less than this in base64 with
 /// every key escaped and an explicit hash key each.
 pub const REQUEST_BODY_BYTES: usize = 32 * 1024 * 1024;
+
+/// Items of one list that are read. Not AWS's: ten times the longest that the API knows.
+pub const LIST_ITEMS: usize = 100_000;

@@ -8,12 +8,14 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use crate::limits::LIST_ITEMS;
+
 /// What AWS says where it finds a list or an object in place of something else.
 const FOUND_LIST: &str = "Start of list found where not expected";
 const FOUND_OBJECT: &str = "Start of structure or map found where not expected.";
 
 /// A type that a member of a shape may have.
-pub trait Member: Sized {
+pub(crate) trait Member: Sized {
     /// The value for a member that is absent or null.
     fn missing() -> Self;
 
@@ -174,8 +176,7 @@ impl Scalar for i64 {
     fn from_float(value: f64) -> Option<Self> {
         // 2^63 as f64 is exact; anything at or past it does not fit.
         let whole = value.floor();
-        (whole >= -9_223_372_036_854_775_808.0 && whole < 9_223_372_036_854_775_808.0)
-            .then_some(whole as Self)
+        (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&whole).then_some(whole as Self)
     }
 }
 
@@ -251,6 +252,9 @@ impl<T: Member> Member for Vec<T> {
                 // No capacity from the length announced: it is the sender's word.
                 let mut out = Vec::new();
                 while let Some(Element(item)) = list.next_element()? {
+                    if out.len() == LIST_ITEMS {
+                        return Err(A::Error::custom("the list is too long"));
+                    }
                     out.push(item);
                 }
                 Ok(out)
@@ -283,6 +287,9 @@ impl<T: Member> Member for BTreeMap<String, T> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut out = BTreeMap::new();
                 while let Some((key, Element(value))) = map.next_entry::<String, Element<T>>()? {
+                    if out.len() == LIST_ITEMS {
+                        return Err(A::Error::custom("the map is too long"));
+                    }
                     out.insert(key, value);
                 }
                 Ok(out)

@@ -102,7 +102,7 @@ impl GetRecordsAnswer {
 
 shapes! {
     /// The members of both a `GetRecords` answer and a `SubscribeToShard` event.
-    pub struct AnyPage {
+    struct AnyPage {
         pub records: Vec<Record>,
         pub next_shard_iterator: Option<String>,
         pub continuation_sequence_number: Option<String>,

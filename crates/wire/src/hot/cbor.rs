@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use super::Span;
 use super::pull::{Hot, ITEM_BYTES_MIN, Miss, Pull, span};
 use crate::codec::{self, Format};
+use crate::limits::LIST_ITEMS;
 use crate::types::Timestamp;
 
 /// A walk over a CBOR body. Text and byte strings in chunks are left to the generic codec.
@@ -64,6 +65,9 @@ impl<'b> Pull<'b> for Cbor<'b> {
         let rest = self.decoder.input().len().saturating_sub(self.decoder.position());
         let mut list = Vec::with_capacity(announced.min(rest / ITEM_BYTES_MIN));
         while self.more(&mut left)? {
+            if list.len() == LIST_ITEMS {
+                return Err(Miss);
+            }
             list.push(item(self)?);
         }
         Ok(list)

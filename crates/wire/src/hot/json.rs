@@ -5,6 +5,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::Span;
 use super::pull::{Hot, Miss, Pull, span};
+use crate::limits::LIST_ITEMS;
 use crate::types::Timestamp;
 
 /// A walk over a JSON body.
@@ -93,11 +94,7 @@ impl<'b> Json<'b> {
         let text = &rest[..len];
         // What Rust's parsers take and JSON does not: a plus in front, leading zeros, a bare dot.
         let digits = text.strip_prefix(b"-").unwrap_or(text);
-        let sound = match digits {
-            [b'0'] | [b'0', b'.' | b'e' | b'E', ..] => true,
-            [b'1'..=b'9', ..] => true,
-            _ => false,
-        };
+        let sound = matches!(digits, [b'0'] | [b'0', b'.' | b'e' | b'E', ..] | [b'1'..=b'9', ..]);
         let dot = memchr::memchr(b'.', digits);
         if !sound || dot.is_some_and(|dot| !digits.get(dot + 1).is_some_and(u8::is_ascii_digit)) {
             return Err(Miss);
@@ -138,6 +135,9 @@ impl<'b> Pull<'b> for Json<'b> {
             return Ok(list);
         }
         loop {
+            if list.len() == LIST_ITEMS {
+                return Err(Miss);
+            }
             list.push(item(self)?);
             match self.peek()? {
                 b',' => self.at += 1,

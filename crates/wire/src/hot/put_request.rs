@@ -44,17 +44,17 @@ impl PutRecordsParsed {
     ///
     /// # Errors
     /// [`CodecError`], with AWS's text where it is well-formed but of another shape (or its data are no base64).
-    pub fn parse(format: Format, body: Bytes) -> Result<Self, CodecError> {
+    pub fn parse(format: Format, body: &Bytes) -> Result<Self, CodecError> {
         if body.len() > limits::REQUEST_BODY_BYTES {
             return Err(CodecError::TooLarge { size: body.len(), limit: limits::REQUEST_BODY_BYTES });
         }
         let parsed = match format {
-            Format::Json => Walked::walk(&mut Json::new(&body)).and_then(|walked| walked.decoded(&body)),
-            Format::Cbor => Walked::walk(&mut Cbor::new(&body)).map(|walked| walked.over(body.clone())),
+            Format::Json => Walked::walk(&mut Json::new(body)).and_then(|walked| walked.decoded(body)),
+            Format::Cbor => Walked::walk(&mut Cbor::new(body)).map(|walked| walked.over(body)),
         };
         match parsed {
             Ok(parsed) => Ok(parsed),
-            Err(Miss) => Self::from_generic(codec::decode(format, &body)?),
+            Err(Miss) => Self::from_generic(codec::decode(format, body)?),
         }
     }
 
@@ -131,9 +131,9 @@ impl Walked {
     }
 
     /// The request over the body itself, whose data are raw. CBOR has no escapes, so nothing is in `extra`.
-    fn over(mut self, body: Bytes) -> PutRecordsParsed {
+    fn over(mut self, body: &Bytes) -> PutRecordsParsed {
         let records = self.records.take();
-        self.finish(&body, records, body.clone())
+        self.finish(body, records, body.clone())
     }
 
     /// The request over a buffer with the data decoded.

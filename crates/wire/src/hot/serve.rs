@@ -56,7 +56,7 @@ where
     I: ExactSizeIterator<Item = RecordOut<'a>> + Clone,
 {
     let next = Next { name: "NextShardIterator", value: next_shard_iterator };
-    encode_page(format, records, next, millis_behind_latest, child_shards)
+    encode_page(format, records, &next, millis_behind_latest, child_shards)
 }
 
 /// Writes the payload of a `SubscribeToShardEvent` into one allocation. `records` is gone through twice.
@@ -71,7 +71,7 @@ where
     I: ExactSizeIterator<Item = RecordOut<'a>> + Clone,
 {
     let next = Next { name: "ContinuationSequenceNumber", value: continuation_sequence_number };
-    encode_page(format, records, next, millis_behind_latest, child_shards)
+    encode_page(format, records, &next, millis_behind_latest, child_shards)
 }
 
 /// Writes a `PutRecords` answer into one allocation; `FailedRecordCount` is counted from `results`, which is gone through
@@ -143,7 +143,7 @@ fn record_len(format: Format, record: &RecordOut<'_>) -> usize {
 fn encode_page<'a, I>(
     format: Format,
     records: I,
-    next: Next<'_>,
+    next: &Next<'_>,
     millis: i64,
     children: &[ChildShard],
 ) -> Bytes
@@ -155,8 +155,8 @@ where
     let mut out =
         BytesMut::with_capacity(size + children.len() + PAGE_BYTES + next.value.map_or(0, str::len));
     match format {
-        Format::Json => json_page(&mut out, records, &next, millis, &children),
-        Format::Cbor => cbor_page(&mut out, records, &next, millis, &children),
+        Format::Json => json_page(&mut out, records, next, millis, &children),
+        Format::Cbor => cbor_page(&mut out, records, next, millis, &children),
     }
     out.freeze()
 }

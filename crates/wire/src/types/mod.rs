@@ -38,14 +38,14 @@ pub trait Request:
 macro_rules! shapes {
     ($(
         $(#[$meta:meta])*
-        pub struct $name:ident {
+        $vis:vis struct $name:ident {
             $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)*
         }
     )*) => {$(
         $(#[$meta])*
         #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
         #[serde(rename_all = "PascalCase")]
-        pub struct $name {
+        $vis struct $name {
             $(
                 $(#[$field_meta])*
                 #[serde(

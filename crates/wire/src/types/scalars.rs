@@ -26,9 +26,12 @@ impl Serialize for Blob {
     }
 }
 
+/// Bytes of a base64 text that its refusal shows.
+const REFUSAL_SHOWS: usize = 256;
+
 /// Why AWS refuses a base64 text, in its words.
 pub(crate) fn base64_refusal(text: &str) -> String {
-    let reason = if text.len() % 4 != 0 {
+    let reason = if !text.len().is_multiple_of(4) {
         format!("Base64 encoded length is expected a multiple of 4 bytes but found: {}", text.len())
     } else {
         let body = text.trim_end_matches('=');
@@ -38,7 +41,9 @@ pub(crate) fn base64_refusal(text: &str) -> String {
             None => "Invalid last non-pad Base64 character dectected".to_owned(),
         }
     };
-    format!("'{text}' can not be converted to a Blob: {reason}")
+    // AWS repeats the text; of a long one only the beginning helps anybody.
+    let shown = &text[..text.floor_char_boundary(REFUSAL_SHOWS)];
+    format!("'{shown}' can not be converted to a Blob: {reason}")
 }
 
 /// Where a blob comes from decides how text is read.
