@@ -9,9 +9,13 @@
 //! over and unknown enum values kept, so nothing that AWS adds breaks decoding.
 
 mod answers;
+#[cfg(test)]
+pub(crate) mod fill;
 mod requests;
 mod scalars;
 mod shared;
+#[cfg(test)]
+mod tests;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -63,6 +67,13 @@ macro_rules! shapes {
             }
             fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 crate::codec::member::structure(deserializer)
+            }
+        }
+
+        #[cfg(test)]
+        impl crate::types::fill::Fill for $name {
+            fn fill(_rng: &mut crate::types::fill::Rng) -> Self {
+                Self { $($field: crate::types::fill::Fill::fill(_rng),)* }
             }
         }
     )*};

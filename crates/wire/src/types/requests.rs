@@ -392,7 +392,24 @@ macro_rules! requests {
             const OPERATION: Operation = Operation::$operation;
             type Answer = $answer;
         }
-    )*};
+    )*
+
+        #[cfg(test)]
+        pub(super) mod tests {
+            use crate::op::Operation;
+            use crate::types::fill::Rng;
+            use crate::types::tests::there_and_back;
+
+            /// Sends a random request and a random answer of every operation there and back.
+            pub(in crate::types) fn for_each_operation(rng: &mut Rng, seen: &mut Vec<Operation>) {
+                $(
+                    there_and_back::<crate::types::$request>(rng);
+                    there_and_back::<crate::types::$answer>(rng);
+                    seen.push(<crate::types::$request as crate::types::Request>::OPERATION);
+                )*
+            }
+        }
+    };
 }
 
 requests! {

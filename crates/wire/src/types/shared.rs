@@ -78,6 +78,13 @@ macro_rules! values {
             }
         }
 
+        #[cfg(test)]
+        impl crate::types::fill::Fill for $name {
+            fn fill(rng: &mut crate::types::fill::Rng) -> Self {
+                Self::from(Self::KNOWN.get(rng.below(Self::KNOWN.len() as u64 + 1)).copied().unwrap_or("NEW"))
+            }
+        }
+
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 Self::present(deserializer)

@@ -1,0 +1,1 @@
+//! What the codecs promise each other and the world.
