@@ -7,8 +7,8 @@ mod cbor;
 pub(crate) mod member;
 
 use bytes::Bytes;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// An encoding of requests and answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -145,6 +145,20 @@ pub fn encode_answer<T: Serialize>(format: Format, value: &T) -> Bytes {
 /// # Errors
 /// [`CodecError::Malformed`] and [`CodecError::Shape`].
 pub fn decode<T: DeserializeOwned>(format: Format, body: &[u8]) -> Result<T, CodecError> {
+    decode_value::<Object<T>>(format, body).map(|object| object.0)
+}
+
+/// A shape that is an object: by itself serde takes a list for one too.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        member::structure(deserializer).map(Self)
+    }
+}
+
+/// As [`decode`], for a value that need not be an object.
+pub(crate) fn decode_value<T: DeserializeOwned>(format: Format, body: &[u8]) -> Result<T, CodecError> {
     match format {
         Format::Json => serde_json::from_slice(body).map_err(|e| from_json_error(&e)),
         Format::Cbor => {

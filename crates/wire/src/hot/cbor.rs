@@ -124,7 +124,7 @@ impl<'b> Pull<'b> for Cbor<'b> {
         let start = self.decoder.position();
         self.skip()?;
         let value = self.decoder.input().get(start..self.decoder.position()).ok_or(Miss)?;
-        codec::decode(Format::Cbor, value).map_err(|_| Miss)
+        codec::decode_value(Format::Cbor, value).map_err(|_| Miss)
     }
 
     fn end(&mut self) -> Hot<()> {

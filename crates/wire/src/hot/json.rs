@@ -77,10 +77,11 @@ impl<'b> Json<'b> {
         }
     }
 
-    /// A string without escapes; what it says is not looked into.
-    fn plain(&mut self) -> Hot<&'b [u8]> {
+    /// The name of a member, without escapes.
+    fn name(&mut self) -> Hot<&'b [u8]> {
         let raw = self.raw()?;
-        if raw.escaped { Err(Miss) } else { Ok(&self.body[raw.start..raw.end]) }
+        let name = &self.body[raw.start..raw.end];
+        if raw.escaped || !is_text(name) { Err(Miss) } else { Ok(name) }
     }
 
     /// The text of a number.
@@ -112,8 +113,7 @@ impl<'b> Pull<'b> for Json<'b> {
             return Ok(());
         }
         loop {
-            self.peek()?;
-            let name = self.plain()?;
+            let name = self.name()?;
             self.take(b':')?;
             member(self, name)?;
             match self.peek()? {

@@ -94,6 +94,8 @@ fn refusals_in_the_words_of_aws() {
     assert_eq!(limit.aws_message(), Some("class java.lang.String can not be converted to an Integer"));
     let tags = decode::<TagResourceRequest>(Format::Cbor, b"\xa1\x64Tags\x05").unwrap_err();
     assert_eq!(tags.aws_message(), Some("Expected map or null"));
+    assert_eq!(message(json!([])), "Start of list found where not expected");
+    assert_eq!(message(json!(5)), "Expected null");
     for body in ["", "{", "x", "{}x", "{\"StreamName\":\"\\q\"}"] {
         let error = decode::<PutRecordsRequest>(Format::Json, body.as_bytes()).unwrap_err();
         assert!(matches!(error, CodecError::Malformed { .. }) && error.aws_message().is_none(), "{body}");
