@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::checkpoint::{Position, Sequence};
 use crate::record::{DataForm, Record, RecordIndex, Span};
+use crate::source::HashRange;
 
 /// The id of a shard, `shardId-…`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +40,7 @@ pub struct Batch {
     buffer: Bytes,
     form: DataForm,
     records: Box<[RecordIndex]>,
+    hash_range: Option<HashRange>,
 }
 
 /// Why a batch cannot be made of an answer: the server sent something that no record is.
@@ -69,7 +71,18 @@ impl Batch {
                 return bad("its partition key is not UTF-8");
             }
         }
-        Ok(Self { buffer, form, records: records.into() })
+        Ok(Self { buffer, form, records: records.into(), hash_range: None })
+    }
+
+    /// The same, with the part of the hash space that its shard has: for an output that keeps shard-mates together.
+    #[must_use]
+    pub fn with_hash_range(self, hash_range: Option<HashRange>) -> Self {
+        Self { hash_range, ..self }
+    }
+
+    /// The part of the hash space that its shard has, where the source says so.
+    pub fn hash_range(&self) -> Option<HashRange> {
+        self.hash_range
     }
 
     /// Number of records.
@@ -116,6 +129,14 @@ impl Batch {
         self.buffer.len() + std::mem::size_of_val(&*self.records)
     }
 
+    /// Bytes that the record at `i` takes in this batch, index included. Panics only if `i` is not below
+    /// [`Batch::len`], as slices do.
+    pub fn footprint(&self, i: usize) -> usize {
+        let r = &self.records[i];
+        let parts = r.sequence.len as usize + r.key.map_or(0, |k| k.len as usize) + r.data.len as usize;
+        parts + size_of::<RecordIndex>()
+    }
+
     /// The same records in a buffer of their own, no larger than they need: for a small remainder that would pin a
     /// large answer.
     pub fn compact(&self, range: std::ops::Range<usize>) -> Self {
@@ -139,6 +160,6 @@ impl Batch {
                 arrival: r.arrival,
             })
             .collect();
-        Self { buffer: buffer.into(), form: self.form, records }
+        Self { buffer: buffer.into(), form: self.form, records, hash_range: self.hash_range }
     }
 }

@@ -1,17 +1,36 @@
 //! The engine: reads each shard once, hands what it read to a lane per output, and moves each lane's checkpoint only
 //! past what its output acknowledged.
 
+mod budget;
+mod lane;
+mod progress;
+mod reader;
+mod report;
+pub mod retry;
 mod settings;
+mod shard;
+mod slot;
+mod start;
 mod status;
+mod supervisor;
+mod window;
+mod world;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
 
 use crate::batch::ShardId;
 use crate::clock::{Clock, Millis};
 use crate::output::{Output, Trouble};
-use crate::source::Source;
+use crate::source::{Source, SourceIdentity};
 use crate::store::{CheckpointStore, OutputId, StoreError};
+
+use budget::Budget;
+use supervisor::Tasks;
+use world::World;
 
 pub use settings::Settings;
 pub use status::{
@@ -141,42 +160,175 @@ pub enum EngineError {
 
 /// A running fan-out. Dropping it is like a crash: everything ends at once and nothing more is written down.
 pub struct Engine {
+    shared: Arc<Shared>,
+    supervisor: tokio::task::AbortHandle,
+}
+
+/// What the engine's tasks share.
+struct Shared {
+    name: String,
+    identity: SourceIdentity,
+    source: Arc<dyn Source>,
+    store: Arc<dyn CheckpointStore>,
     clock: Clock,
+    settings: Settings,
+    budget: Arc<Budget>,
+    world: Mutex<World>,
+    /// The server's time when the engine started: what arrived before is what [`Engine::caught_up`] waits for.
+    goal: Millis,
+    /// The server's time less the monotonic clock, in milliseconds.
+    server_offset: AtomicI64,
+    /// Shards that are being read: they divide the budget.
+    readers: AtomicUsize,
+    lane_tasks: AtomicUsize,
+    tasks: Mutex<Tasks>,
+    /// Held while the store is written.
+    committing: tokio::sync::Mutex<()>,
+    /// Held while the outputs are changed.
+    changing: tokio::sync::Mutex<()>,
+    /// Something for the supervisor to look at.
+    news: Notify,
+    /// Counts up when the supervisor has looked.
+    changed: watch::Sender<u64>,
+    ended: watch::Sender<Option<EngineError>>,
+}
+
+/// The lock, also after a panic elsewhere: what it guards is changed in steps that are whole by themselves.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// A shard's share of the memory for batches.
+    fn share(&self) -> usize {
+        self.budget.read_pool() / self.readers.load(Ordering::Relaxed).max(1)
+    }
+
+    fn goal(&self) -> Millis {
+        self.goal
+    }
+
+    /// The server's time, about.
+    fn server_now(&self) -> Option<Millis> {
+        Some(Millis(self.server_offset.load(Ordering::Relaxed)).plus(self.clock.now().0))
+    }
+
+    /// Notes what makes going on impossible; the first counts. Nothing is read or sent any more.
+    fn end(&self, error: EngineError) {
+        tracing::error!("the fan-out ends: {}", progress::chain(&error));
+        self.drain();
+        self.ended.send_if_modified(|ended| {
+            let first = ended.is_none();
+            if first {
+                *ended = Some(error);
+            }
+            first
+        });
+    }
+
+    /// Stops reading; lanes end when what they have in hand is delivered.
+    fn drain(&self) {
+        let mut world = lock(&self.world);
+        world.draining = true;
+        for cell in world.shards.values() {
+            let mut state = lock(&cell.state);
+            state.draining = true;
+            for slot in state.lanes.values() {
+                slot.wake.notify_one();
+            }
+            cell.wake.notify_one();
+        }
+    }
 }
 
 impl Engine {
-    /// Binds the store, resolves where each lane starts, writes that down before anything is read, and runs.
+    /// Binds the store, resolves where each lane starts, writes that down before anything is read, and runs on the
+    /// current tokio runtime.
     pub async fn start(fan_out: FanOut) -> Result<Self, EngineError> {
-        Ok(Self { clock: fan_out.clock })
+        let shared = start::start(fan_out).await?;
+        let supervisor = tokio::spawn(supervisor::run(Arc::clone(&shared))).abort_handle();
+        Ok(Self { shared, supervisor })
     }
 
     /// A snapshot; cheap, at any time.
     pub fn status(&self) -> Status {
-        let _ = &self.clock;
-        todo!()
+        report::status(&self.shared)
     }
 
     /// Completes when every lane has everything that was in the source when the engine started: each shard's reader
     /// has passed that moment, or the shard is closed and read, and so are its descendants. Paused outputs are not
     /// waited for; one that stopped is an error.
     pub async fn caught_up(&self) -> Result<(), EngineError> {
-        todo!()
+        let mut changed = self.shared.changed.subscribe();
+        let mut ended = self.shared.ended.subscribe();
+        loop {
+            changed.mark_unchanged();
+            if let Some(error) = self.shared.ended.borrow().clone() {
+                return Err(error);
+            }
+            match lock(&self.shared.world).caught_up() {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err((output, shard, reason)) => {
+                    return Err(EngineError::OutputStopped { output, shard, reason });
+                }
+            }
+            tokio::select! {
+                // Either way everything is looked at again. The senders live as long as `self`.
+                biased;
+                _ = ended.changed() => {}
+                _ = changed.changed() => {}
+            }
+        }
     }
 
     /// Completes only when the engine can't go on: its state can't be written, its source is gone.
     pub async fn ended(&self) -> EngineError {
-        todo!()
+        let mut ended = self.shared.ended.subscribe();
+        loop {
+            if let Some(error) = ended.borrow_and_update().clone() {
+                return error;
+            }
+            // The sender lives as long as `self`.
+            if ended.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Changes the outputs while the others run.
     pub async fn apply(&self, change: Change) -> Result<(), EngineError> {
-        let _ = change;
-        todo!()
+        let _guard = self.shared.changing.lock().await;
+        start::apply(&self.shared, change).await?;
+        self.shared.news.notify_one();
+        Ok(())
     }
 
     /// Stops reading, finishes what is in flight within `limit`, writes the checkpoints, and returns the last status.
     pub async fn shutdown(self, limit: Duration) -> Result<Status, EngineError> {
-        let _ = limit;
-        todo!()
+        let shared = &self.shared;
+        shared.drain();
+        let mut changed = shared.changed.subscribe();
+        let drained = async {
+            while shared.lane_tasks.load(Ordering::Relaxed) > 0 && changed.changed().await.is_ok() {}
+        };
+        if shared.clock.timeout(limit, drained).await.is_none() {
+            tracing::warn!("what was in flight did not end in time; it will be sent again");
+        }
+        // Requests that are still under way are abandoned; nothing moves a cursor after the last commit.
+        self.abort();
+        start::last_commit(shared).await?;
+        Ok(self.status())
+    }
+
+    fn abort(&self) {
+        self.supervisor.abort();
+        lock(&self.shared.tasks).abort();
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.abort();
     }
 }

@@ -44,6 +44,9 @@ pub struct Settings {
     pub read_ahead: usize,
     /// Readers a shard may have for lanes that are behind the shared window (default 2).
     pub catch_up_readers: usize,
+    /// How long a lane that has left the window waits for a reader that is on its way to it, before it gets one of its
+    /// own (default 5 s).
+    pub grouping_patience: Duration,
     /// How often the source's shard map is asked for while nothing says that it changed (default 60 s).
     pub map_refresh: Duration,
     /// How often it is asked for while a closed shard's children are not in it yet (default 1 s).
@@ -75,6 +78,7 @@ impl Default for Settings {
             largest_answer: 16 << 20,
             read_ahead: 2,
             catch_up_readers: 2,
+            grouping_patience: Duration::from_secs(5),
             map_refresh: Duration::from_secs(60),
             map_refresh_soon: Duration::from_secs(1),
             start_attempts: 5,

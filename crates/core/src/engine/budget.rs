@@ -1,0 +1,263 @@
+//! The memory budget: every byte that is read or encoded is reserved here before it is allocated.
+//!
+//! Two pools, so that neither can starve the other: three quarters for batches with what all lanes encode of them, a
+//! quarter for what single lanes encode for themselves (retries, starts in the middle of a chunk). Both are first come,
+//! first served: a large request at the front waits for what is released, and is not overtaken. A pool that nobody uses
+//! grants any request, however large, so that one record of the maximum size always gets through.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use tokio::sync::{oneshot, watch};
+
+use super::lock;
+use super::status::MemoryStatus;
+
+/// Which pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pool {
+    /// Batches, with the encodings that lanes share.
+    Read,
+    /// Encodings of single lanes.
+    Encode,
+}
+
+/// The budget of one engine.
+pub(crate) struct Budget {
+    total: usize,
+    state: Mutex<State>,
+    pressed: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct State {
+    pools: [PoolState; 2],
+    peak: usize,
+}
+
+#[derive(Default)]
+struct PoolState {
+    size: usize,
+    used: usize,
+    waiting: VecDeque<(usize, oneshot::Sender<Permit>)>,
+}
+
+impl PoolState {
+    fn fits(&self, bytes: usize) -> bool {
+        self.used == 0 || self.used.saturating_add(bytes) <= self.size
+    }
+}
+
+/// A share of the budget; given back when dropped.
+pub(crate) struct Permit {
+    budget: Arc<Budget>,
+    pool: Pool,
+    bytes: usize,
+}
+
+/// A place in the queue for a share of the budget. Dropping it gives the place up.
+pub(crate) struct Reservation {
+    budget: Arc<Budget>,
+    granted: oneshot::Receiver<Permit>,
+}
+
+impl Future for Reservation {
+    type Output = Permit;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit> {
+        match Pin::new(&mut self.granted).poll(cx) {
+            Poll::Ready(Ok(permit)) => Poll::Ready(permit),
+            // The sender lives in the budget, which lives as long as the engine: nobody waits for this any more.
+            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Budget {
+    pub(crate) fn new(total: usize) -> Arc<Self> {
+        let mut state = State::default();
+        state.pools[Pool::Read as usize].size = total - total / 4;
+        state.pools[Pool::Encode as usize].size = total / 4;
+        Arc::new(Self { total, state: Mutex::new(state), pressed: watch::Sender::new(false) })
+    }
+
+    /// What batches may take together.
+    pub(crate) fn read_pool(&self) -> usize {
+        self.total - self.total / 4
+    }
+
+    /// Asks for `bytes` of `pool`.
+    pub(crate) fn reserve(self: &Arc<Self>, pool: Pool, bytes: usize) -> Reservation {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = lock(&self.state);
+        state.pools[pool as usize].waiting.push_back((bytes, sender));
+        self.grant(&mut state);
+        drop(state);
+        Reservation { budget: Arc::clone(self), granted: receiver }
+    }
+
+    /// `bytes` of `pool` if there is room now and nobody waits.
+    pub(crate) fn try_reserve(self: &Arc<Self>, pool: Pool, bytes: usize) -> Option<Permit> {
+        let mut state = lock(&self.state);
+        let of = &mut state.pools[pool as usize];
+        if !of.waiting.is_empty() || !of.fits(bytes) {
+            return None;
+        }
+        of.used += bytes;
+        self.grant(&mut state);
+        Some(Permit { budget: Arc::clone(self), pool, bytes })
+    }
+
+    /// Serves those who wait, in order, as far as there is room.
+    fn grant(self: &Arc<Self>, state: &mut State) {
+        for pool in [Pool::Read, Pool::Encode] {
+            let of = &mut state.pools[pool as usize];
+            while let Some((bytes, sender)) = of.waiting.pop_front() {
+                if sender.is_closed() {
+                    continue;
+                }
+                if !of.fits(bytes) {
+                    of.waiting.push_front((bytes, sender));
+                    break;
+                }
+                of.used += bytes;
+                if let Err(mut permit) = sender.send(Permit { budget: Arc::clone(self), pool, bytes }) {
+                    // Nobody is there any more. Dropping it as it is would take the lock that is held here.
+                    permit.bytes = 0;
+                    of.used -= bytes;
+                }
+            }
+        }
+        let used = state.pools.iter().map(|p| p.used).sum();
+        state.peak = state.peak.max(used);
+        let pressed = !state.pools[Pool::Read as usize].waiting.is_empty();
+        self.pressed.send_if_modified(|was| std::mem::replace(was, pressed) != pressed);
+    }
+
+    /// True while a reader waits for memory: what is not needed now must be let go.
+    pub(crate) fn pressed(&self) -> bool {
+        *self.pressed.borrow()
+    }
+
+    /// Tells when [`Budget::pressed`] changes.
+    pub(crate) fn watch(&self) -> watch::Receiver<bool> {
+        self.pressed.subscribe()
+    }
+
+    pub(crate) fn status(&self) -> MemoryStatus {
+        let state = lock(&self.state);
+        MemoryStatus {
+            budget: self.total,
+            used: state.pools.iter().map(|p| p.used).sum(),
+            peak: state.peak,
+        }
+    }
+}
+
+impl Permit {
+    /// Makes it `bytes`, if that is less, or if there is room for more and nobody waits.
+    pub(crate) fn resize(&mut self, bytes: usize) -> bool {
+        let mut state = lock(&self.budget.state);
+        let pool = &mut state.pools[self.pool as usize];
+        let others = pool.used - self.bytes;
+        let fits = others == 0 || (others.saturating_add(bytes) <= pool.size && pool.waiting.is_empty());
+        if bytes > self.bytes && !fits {
+            return false;
+        }
+        pool.used = others + bytes;
+        self.bytes = bytes;
+        self.budget.grant(&mut state);
+        true
+    }
+
+    /// How many bytes it stands for.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            let mut state = lock(&self.budget.state);
+            state.pools[self.pool as usize].used -= self.bytes;
+            self.budget.grant(&mut state);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        // Those behind may have their turn now. (A permit that was sent and never taken is dropped with the channel.)
+        self.granted.close();
+        self.budget.grant(&mut lock(&self.budget.state));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now<F: Future + Unpin>(mut f: F) -> Option<F::Output> {
+        match Pin::new(&mut f).poll(&mut Context::from_waker(std::task::Waker::noop())) {
+            Poll::Ready(v) => Some(v),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn first_come_first_served_and_one_alone_always() {
+        let budget = Budget::new(400);
+        let small = now(budget.reserve(Pool::Read, 100)).unwrap();
+        let mut large = budget.reserve(Pool::Read, 1000);
+        assert!(now(&mut large).is_none());
+        assert!(budget.pressed());
+        // It would fit, but does not overtake.
+        let mut late = budget.reserve(Pool::Read, 10);
+        assert!(now(&mut late).is_none());
+        drop(small);
+        let large = now(&mut large).unwrap();
+        assert_eq!(budget.status().used, 1000);
+        assert!(now(&mut late).is_none());
+        drop(large);
+        assert_eq!(now(&mut late).unwrap().bytes(), 10);
+        assert_eq!(budget.status(), MemoryStatus { budget: 400, used: 0, peak: 1000 });
+        assert!(!budget.pressed());
+    }
+
+    #[test]
+    fn who_gives_up_holds_nobody_back() {
+        let budget = Budget::new(400);
+        let held = now(budget.reserve(Pool::Read, 300)).unwrap();
+        let gives_up = budget.reserve(Pool::Read, 300);
+        let mut next = budget.reserve(Pool::Read, 300);
+        let mut small = budget.reserve(Pool::Read, 0);
+        drop(gives_up);
+        drop(held);
+        assert!(now(&mut next).is_some());
+        assert!(now(&mut small).is_some());
+        // Granted, never looked at.
+        let unseen = budget.reserve(Pool::Read, 5);
+        drop(unseen);
+        drop(next);
+        assert_eq!(budget.status().used, 0);
+    }
+
+    #[test]
+    fn a_permit_grows_only_into_free_room() {
+        let budget = Budget::new(400);
+        let mut a = now(budget.reserve(Pool::Read, 100)).unwrap();
+        let b = now(budget.reserve(Pool::Read, 150)).unwrap();
+        assert!(a.resize(150));
+        assert!(!a.resize(151));
+        drop(b);
+        assert!(a.resize(1000), "alone");
+        assert!(budget.try_reserve(Pool::Read, 1).is_none());
+        drop(a);
+        assert!(budget.try_reserve(Pool::Read, 1).is_some());
+        assert_eq!(budget.status().used, 0);
+    }
+}

@@ -1,0 +1,221 @@
+//! A lane's task: takes batches at its own cursor, keeps one request in flight, and moves its cursor past what was
+//! acknowledged. It holds no batch while it waits after a failure: the window decides what stays.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Instant;
+use crate::output::{Chunk, Outcome, Picks, Trouble, TroubleKind};
+use crate::store::OutputId;
+
+use super::budget::{Permit, Pool};
+use super::retry::{Answer, Backoff, Delivery, Next, policy};
+use super::shard::{ShardCell, Take, Work};
+use super::window::ChunkSet;
+use super::{Shared, lock};
+
+/// Delivers the shard of `cell` to `id` until it is done, removed, or drained.
+pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>, id: OutputId) {
+    let Some(wake) = lock(&cell.state).lanes.get(&id).map(|slot| Arc::clone(&slot.wake)) else { return };
+    let backoff = Backoff::new(shared.settings.backoff_base, shared.settings.backoff_cap);
+    let mut lane = Lane { shared, cell, id, backoff, retry_at: None };
+    loop {
+        if let Some(at) = lane.retry_at.take()
+            && !lane.wait_until(at, &wake).await
+        {
+            return;
+        }
+        let now = lane.shared.clock.now();
+        let taken = lock(&lane.cell.state).take(&lane.id, now);
+        // The reader may have to read ahead, to let go of what this lane has passed, or to find it a feed.
+        lane.cell.wake.notify_one();
+        match taken {
+            Take::Work(work) => lane.deliver(*work).await,
+            Take::Wait => wake.notified().await,
+            Take::End => {
+                lane.shared.news.notify_one();
+                return;
+            }
+        }
+    }
+}
+
+struct Lane {
+    shared: Arc<Shared>,
+    cell: Arc<ShardCell>,
+    id: OutputId,
+    backoff: Backoff,
+    /// Nothing is sent before this.
+    retry_at: Option<Instant>,
+}
+
+/// A chunk to send.
+enum Encoded<'a> {
+    Shared(&'a Chunk),
+    Own(Chunk, #[allow(dead_code, reason = "held as long as the chunk")] Permit),
+}
+
+impl Encoded<'_> {
+    fn chunk(&self) -> &Chunk {
+        match self {
+            Self::Shared(chunk) => chunk,
+            Self::Own(chunk, _) => chunk,
+        }
+    }
+}
+
+impl Lane {
+    /// Waits after a failure. `false` if the lane has to end.
+    async fn wait_until(&self, at: Instant, wake: &tokio::sync::Notify) -> bool {
+        loop {
+            let done = tokio::select! {
+                // A change of settings may mean that there is nothing left to wait for.
+                biased;
+                () = wake.notified() => false,
+                () = self.shared.clock.sleep_until(at) => true,
+            };
+            let state = lock(&self.cell.state);
+            let Some(slot) = state.lanes.get(&self.id) else { return false };
+            // What is acknowledged beyond the cursor would be sent again after a restart: a drain tries to go on.
+            if state.draining && slot.carried.is_empty() {
+                return false;
+            }
+            if done || !slot.runs() {
+                return true;
+            }
+        }
+    }
+
+    async fn deliver(&mut self, work: Work) {
+        let mut delivery = Delivery::new(work.order, &work.batch.batch, work.from, work.acked.clone());
+        let key = work.output.encoding();
+        // An output that came later, or that changed how it encodes: room for what it encodes is not reserved yet.
+        let own = ChunkSet::new(key.clone());
+        let (set, shared) = work.batch.set(&key).map_or((&own, false), |set| (set, true));
+        loop {
+            let next = delivery.next(set.ranges(&work.batch.batch, &*work.output));
+            let picks = match next {
+                Next::Send { picks } => picks,
+                Next::Done => {
+                    lock(&self.cell.state).finished(&self.id, &work);
+                    return;
+                }
+                Next::Stopped { record, reason } => return self.stop(&work, &delivery, record, &reason),
+            };
+            let Some(encoded) = self.encode(&work, shared.then_some(set), picks).await else {
+                return self.let_go(&delivery);
+            };
+            let before = delivery.durable_through();
+            let outcome = self.write(&work, encoded.chunk()).await;
+            let answer = delivery.answer(&encoded.chunk().picks, &outcome);
+            drop(encoded);
+            let go_on = self.note(&work, before, &delivery, &answer);
+            match &answer.trouble {
+                None => self.backoff.reset(),
+                Some(trouble) => {
+                    self.back_off(trouble);
+                    return self.let_go(&delivery);
+                }
+            }
+            if !go_on {
+                return self.let_go(&delivery);
+            }
+        }
+    }
+
+    /// The chunk of `picks`: the shared one if the batch is cut just so, else one of this lane's own. `None` if the
+    /// batch must be let go while memory for it is waited for.
+    async fn encode<'a>(&self, work: &'a Work, set: Option<&'a ChunkSet>, picks: Picks) -> Option<Encoded<'a>> {
+        let batch = &work.batch.batch;
+        if let (Some(set), Picks::Run(range)) = (set, &picks)
+            && let Some(chunk) = set.chunk(batch, &*work.output, range)
+        {
+            return Some(Encoded::Shared(chunk));
+        }
+        let bytes: usize = picks.iter().map(|i| batch.footprint(i)).sum();
+        let bound = work.output.encoded_bound(picks.len(), bytes);
+        let mut reservation = self.shared.budget.reserve(Pool::Encode, bound);
+        let wake = lock(&self.cell.state).lanes.get(&self.id).map(|s| Arc::clone(&s.wake))?;
+        let mut permit = loop {
+            tokio::select! {
+                // Memory first: what was waited for is not given up in the same moment.
+                biased;
+                permit = &mut reservation => break permit,
+                () = wake.notified() => {
+                    if !lock(&self.cell.state).may_go_on(&self.id, work, &self.shared.budget) {
+                        return None;
+                    }
+                }
+            }
+        };
+        let chunk = work.output.encode(batch, picks);
+        permit.resize(chunk.allocation);
+        Some(Encoded::Own(chunk, permit))
+    }
+
+    async fn write(&self, work: &Work, chunk: &Chunk) -> Outcome {
+        let deadline = self.shared.settings.request_deadline;
+        // The output answers within the deadline; the second one is for those that don't.
+        let limit = deadline + Duration::from_secs(1);
+        let answer = self.shared.clock.timeout(limit, work.output.write(chunk, deadline)).await;
+        answer.unwrap_or_else(|| {
+            let text = format!("no answer within {} s", limit.as_secs_f64());
+            Outcome::Unknown(Trouble::new(TroubleKind::Unavailable, text))
+        })
+    }
+
+    /// Counts an answer and moves the cursor. `false` if the lane must let the batch go.
+    fn note(&self, work: &Work, before: usize, delivery: &Delivery, answer: &Answer) -> bool {
+        let wall = self.shared.clock.wall();
+        let mut state = lock(&self.cell.state);
+        let go_on = state.may_go_on(&self.id, work, &self.shared.budget);
+        let Some(slot) = state.lanes.get_mut(&self.id) else { return false };
+        slot.advance(&work.batch, before, delivery.durable_through());
+        slot.counts.requests += 1;
+        slot.counts.repeats += answer.repeats as u64;
+        slot.counts.retries += u64::from(answer.repeats > 0);
+        match &answer.trouble {
+            None => slot.advice = None,
+            Some(trouble) => {
+                let advice = policy(trouble.kind).advice;
+                if advice.is_some() && slot.advice.as_deref() != advice {
+                    tracing::warn!(shard = %self.cell.id, output = %self.id, "{trouble}; {}", advice.unwrap_or_default());
+                }
+                slot.advice = advice.map(str::to_owned);
+                slot.trouble(trouble, wall);
+            }
+        }
+        go_on
+    }
+
+    fn back_off(&mut self, trouble: &Trouble) {
+        let class = policy(trouble.kind).class;
+        let wait = self.backoff.next(&self.shared.clock, class, trouble.retry_after);
+        self.retry_at = Some(self.shared.clock.now().plus(wait));
+    }
+
+    /// Puts what is acknowledged beyond the cursor back into the lane's slot; the batch goes with `work`.
+    fn let_go(&self, delivery: &Delivery) {
+        let mut state = lock(&self.cell.state);
+        if let Some(slot) = state.lanes.get_mut(&self.id) {
+            slot.carried = delivery.acked();
+            slot.working = false;
+            slot.backing_off = self.retry_at.is_some();
+        }
+    }
+
+    /// A record that the output will never take.
+    fn stop(&self, work: &Work, delivery: &Delivery, record: usize, reason: &str) {
+        let sequence = work.batch.batch.record(record).sequence;
+        let reason = format!("record {sequence} was refused: {reason}");
+        tracing::error!(shard = %self.cell.id, output = %self.id, "{reason}; this lane stops, the others go on");
+        self.let_go(delivery);
+        let mut state = lock(&self.cell.state);
+        if let Some(slot) = state.lanes.get_mut(&self.id) {
+            slot.stopped = Some(reason);
+            slot.leave();
+        }
+        drop(state);
+        self.shared.news.notify_one();
+    }
+}

@@ -1,0 +1,362 @@
+//! A shard's reader task: the one place that reads a shard. It carries out what [`super::shard`] decides: at most one
+//! read of the head and one for those who catch up at a time, each after its memory was reserved.
+
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::batch::{Batch, ShardId};
+use crate::checkpoint::Position;
+use crate::clock::{Instant, Millis};
+use crate::output::{EncodingKey, Output, Trouble, TroubleKind};
+use crate::source::{Credit, Fetched, Read, ShardReader, SourceError};
+use crate::store::OutputId;
+
+use super::budget::{Permit, Pool};
+use super::retry::{Backoff, policy};
+use super::shard::{Plan, ShardCell, ShardState, View};
+use super::slot::Life;
+use super::status::{ErrorReport, Gap};
+use super::window::{FeedId, SharedBatch};
+use super::{Shared, lock};
+
+/// A read that is under way.
+struct Job {
+    feed: FeedId,
+    encoders: Vec<(EncodingKey, Arc<dyn Output>)>,
+    run: Pin<Box<dyn Future<Output = Done> + Send>>,
+}
+
+/// What came of it.
+struct Done {
+    reader: Box<dyn ShardReader>,
+    permit: Permit,
+    result: Result<Read, SourceError>,
+}
+
+/// Reads `cell`'s shard until no lane is left to read it for.
+pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>) {
+    let mut task = Task {
+        pressure: shared.budget.watch(),
+        backoff: Backoff::new(shared.settings.backoff_base, shared.settings.backoff_cap),
+        shared,
+        cell,
+        readers: BTreeMap::new(),
+        jobs: Vec::new(),
+    };
+    while let Some(again) = task.arrange() {
+        task.wait(again).await;
+    }
+}
+
+struct Task {
+    shared: Arc<Shared>,
+    cell: Arc<ShardCell>,
+    pressure: tokio::sync::watch::Receiver<bool>,
+    /// Readers that no job has.
+    readers: BTreeMap<FeedId, Box<dyn ShardReader>>,
+    jobs: Vec<Job>,
+    backoff: Backoff,
+}
+
+impl Task {
+    /// Begins what is to be read now. `None` if the shard needs no reading any more; else when to come again at the
+    /// latest.
+    fn arrange(&mut self) -> Option<Option<Instant>> {
+        let mut state = lock(&self.cell.state);
+        if state.draining || !state.lanes.values().any(|s| s.life == Life::Live) {
+            state.feeds.clear();
+            state.reading = false;
+            return None;
+        }
+        let view = View {
+            now: self.shared.clock.now(),
+            settings: &self.shared.settings,
+            budget: &self.shared.budget,
+            share: self.shared.share(),
+        };
+        let (plans, again) = state.arrange(&view);
+        self.readers.retain(|id, _| state.feed(*id).is_some());
+        self.jobs.retain(|job| state.feed(job.feed).is_some());
+        drop(state);
+        for plan in plans {
+            self.begin(plan);
+        }
+        Some(again)
+    }
+
+    fn begin(&mut self, plan: Plan) {
+        let Plan { feed, position, limit, reserve, encoders } = plan;
+        let reader = self.readers.remove(&feed);
+        let mut reader = reader.unwrap_or_else(|| self.shared.source.open(&self.cell.id, position));
+        let reservation = self.shared.budget.reserve(Pool::Read, reserve);
+        let (clock, deadline) = (self.shared.clock.clone(), self.shared.settings.read_deadline);
+        let run = Box::pin(async move {
+            let permit = reservation.await;
+            let read = clock.timeout(deadline, reader.next(Credit { records: limit })).await;
+            let result = read.unwrap_or_else(|| {
+                let text = format!("no answer to a read within {} s", deadline.as_secs_f64());
+                Err(Trouble::new(TroubleKind::Unavailable, text))
+            });
+            Done { reader, permit, result }
+        });
+        self.jobs.push(Job { feed, encoders, run });
+    }
+
+    /// Until something happened: a read is done, a lane asks, memory is short, or time has passed.
+    async fn wait(&mut self, again: Option<Instant>) {
+        let clock = self.shared.clock.clone();
+        let timer = async {
+            match again {
+                Some(at) => clock.sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let jobs = &mut self.jobs;
+        let done = poll_fn(|cx| {
+            for (i, job) in jobs.iter_mut().enumerate() {
+                if let Poll::Ready(done) = job.run.as_mut().poll(cx) {
+                    return Poll::Ready((i, done));
+                }
+            }
+            Poll::Pending
+        });
+        let finished = tokio::select! {
+            // What is read is taken before anything else is decided.
+            biased;
+            finished = done => Some(finished),
+            () = self.cell.wake.notified() => None,
+            // The budget lives as long as this task: an error can't be.
+            _ = self.pressure.changed() => None,
+            () = timer => None,
+        };
+        if let Some((i, done)) = finished {
+            let job = self.jobs.remove(i);
+            self.finish(job.feed, &job.encoders, done);
+        }
+    }
+
+    fn finish(&mut self, feed: FeedId, encoders: &[(EncodingKey, Arc<dyn Output>)], done: Done) {
+        let Done { reader, permit, result } = done;
+        let shared = &self.shared;
+        let mut state = lock(&self.cell.state);
+        let state = &mut *state;
+        let Some(of) = state.feed_mut(feed) else { return };
+        of.reading = false;
+        let gone = state.gone;
+        let context = Context { shared, shard: &self.cell.id, now: shared.clock.now(), wall: shared.clock.wall() };
+        let keep = match result {
+            Ok(read) => {
+                self.backoff.reset();
+                state.on_read(&context, feed, read, encoders, permit)
+            }
+            // Retention has removed the shard itself.
+            Err(trouble) if gone && matches!(trouble.kind, TroubleKind::Missing | TroubleKind::Invalid) => {
+                state.on_gap(&context, feed);
+                state.on_closed(&context, feed, Vec::new());
+                false
+            }
+            Err(trouble) => {
+                let wait = self.backoff.next(&shared.clock, policy(trouble.kind).class, trouble.retry_after);
+                state.on_error(&context, feed, &trouble, wait);
+                true
+            }
+        };
+        if keep {
+            self.readers.insert(feed, reader);
+        }
+    }
+}
+
+/// Where and when something was read.
+struct Context<'a> {
+    shared: &'a Shared,
+    shard: &'a ShardId,
+    now: Instant,
+    wall: Millis,
+}
+
+impl ShardState {
+    /// Takes what a read brought; `false` if the reader must be opened again.
+    fn on_read(
+        &mut self,
+        context: &Context<'_>,
+        id: FeedId,
+        read: Read,
+        encoders: &[(EncodingKey, Arc<dyn Output>)],
+        permit: Permit,
+    ) -> bool {
+        self.reads.calls += 1;
+        let settings = &context.shared.settings;
+        let is_head = self.head == Some(id);
+        let mut kept = true;
+        match read.fetched {
+            Fetched::Batch(batch) if !batch.is_empty() => {
+                kept = self.on_batch(id, batch, encoders, permit);
+                let Some(feed) = self.feed_mut(id) else { return false };
+                feed.idle = Duration::ZERO;
+                // One call in five is left to those who catch up.
+                let interval = settings.min_read_interval;
+                let interval = if is_head { interval + interval / 4 } else { interval };
+                feed.due = if kept { context.now.plus(interval) } else { context.now };
+            }
+            Fetched::Batch(_) | Fetched::Idle => {
+                let Some(feed) = self.feed_mut(id) else { return false };
+                // An empty answer far from the tip is a step on the way; at the tip, polls get rarer.
+                let longest = if read.behind.is_zero() { settings.idle_poll } else { settings.min_read_interval };
+                feed.idle = (feed.idle * 2).max(settings.min_read_interval).min(longest);
+                feed.due = context.now.plus(feed.idle);
+            }
+            Fetched::Closed { children } => {
+                self.on_closed(context, id, children);
+                return false;
+            }
+            Fetched::Gap => self.on_gap(context, id),
+        }
+        if kept {
+            self.server = Some((read.complete_until.plus(read.behind), context.now));
+            if let Some(feed) = self.feed_mut(id) {
+                feed.behind = Some(read.behind);
+                feed.complete(read.complete_until, context.shared.goal());
+            }
+            self.tell_followers(context, id);
+        }
+        kept
+    }
+
+    fn on_batch(
+        &mut self,
+        id: FeedId,
+        batch: Batch,
+        encoders: &[(EncodingKey, Arc<dyn Output>)],
+        mut permit: Permit,
+    ) -> bool {
+        let (records, allocated) = (batch.len(), batch.allocation());
+        let bytes: usize = batch.iter().map(|r| r.size()).sum();
+        self.reads.records += records as u64;
+        self.reads.bytes += bytes as u64;
+        self.pace.note(records, allocated, bytes);
+        let Some(feed) = self.feed_mut(id) else { return false };
+        let encoded: usize = encoders.iter().map(|(_, o)| o.encoded_bound(records, allocated)).sum();
+        if !permit.resize(allocated + encoded) {
+            // It brought more than was reserved, and there is no room for that: dropped, and read again with enough.
+            feed.underestimated = true;
+            return false;
+        }
+        feed.underestimated = false;
+        let keys = encoders.iter().map(|(k, _)| k.clone()).collect();
+        feed.push(SharedBatch::new(batch, keys, permit));
+        true
+    }
+
+    /// Wakes the lanes that wait for the feed's next batch, or for word that there is none.
+    fn tell_followers(&mut self, context: &Context<'_>, id: FeedId) {
+        let Some(feed) = self.feeds.iter().find(|f| f.id == id) else { return };
+        let (next, goal) = (feed.next(), feed.goal);
+        let newest = next.saturating_sub(1);
+        let mut news = false;
+        for slot in self.lanes.values_mut() {
+            let Some(no) = slot.no_in(id) else { continue };
+            if !slot.caught_up && goal.is_some_and(|goal| no >= goal) {
+                slot.caught_up = true;
+                news = true;
+            }
+            if no >= newest && !slot.working {
+                slot.wake.notify_one();
+            }
+        }
+        if news {
+            context.shared.news.notify_one();
+        }
+    }
+
+    fn on_closed(&mut self, context: &Context<'_>, id: FeedId, children: Vec<ShardId>) {
+        if let Some(feed) = self.feed_mut(id) {
+            feed.closed = true;
+            feed.behind = Some(Duration::ZERO);
+            feed.goal.get_or_insert(feed.next());
+        }
+        self.children.get_or_insert(children);
+        self.tell_followers(context, id);
+        context.shared.news.notify_one();
+    }
+
+    /// What the feed's next record follows was deleted before it was read.
+    fn on_gap(&mut self, context: &Context<'_>, id: FeedId) {
+        let Some(feed) = self.feeds.iter_mut().find(|f| f.id == id) else { return };
+        feed.due = context.now;
+        let (from, next) = (feed.tip().clone(), feed.next());
+        let mut outputs = Vec::new();
+        for (output, slot) in &mut self.lanes {
+            // A lane still at work on what came before the gap meets it at the end of that.
+            if slot.no_in(id).is_none_or(|no| no > next) || slot.gap_at.as_ref() == Some(&from) {
+                continue;
+            }
+            slot.gap_at = Some(from.clone());
+            if slot.no_in(id) == Some(next) && !slot.working {
+                slot.lose_in_flight();
+            }
+            outputs.push(output.clone());
+        }
+        if !outputs.is_empty() {
+            self.report_gap(context.shared, context.shard, &from, outputs, context.wall);
+        }
+    }
+
+    /// Says that a stretch after `from` is gone.
+    pub(crate) fn report_gap(
+        &mut self,
+        shared: &Shared,
+        shard: &ShardId,
+        from: &Position,
+        outputs: Vec<OutputId>,
+        at: Millis,
+    ) {
+        let from = describe(from);
+        let names: Vec<&str> = outputs.iter().map(OutputId::as_str).collect();
+        tracing::warn!(
+            %shard, %from, outputs = names.join(", "),
+            "records were deleted by the source's retention before they were read; going on at its oldest record"
+        );
+        self.gap_count += 1;
+        self.gaps.push(Gap { shard: shard.clone(), outputs, from, at });
+        let excess = self.gaps.len().saturating_sub(shared.settings.gaps_kept);
+        self.gaps.drain(..excess);
+    }
+
+    fn on_error(&mut self, context: &Context<'_>, id: FeedId, trouble: &Trouble, wait: Duration) {
+        let shard = context.shard;
+        self.reads.calls += 1;
+        if trouble.kind == TroubleKind::Throttled {
+            self.reads.throttled += 1;
+            tracing::debug!(%shard, ?wait, "a read was throttled: {trouble}");
+        } else {
+            self.reads.failed += 1;
+            let news = self.reads.last_error.as_ref().is_none_or(|e| e.text != trouble.message);
+            if news {
+                tracing::warn!(%shard, "a read failed, and is tried again: {trouble}");
+            }
+            let report = ErrorReport { at: context.wall, kind: Some(trouble.kind), text: trouble.message.clone() };
+            self.reads.last_error = Some(report);
+        }
+        // The limit is the shard's, so all its feeds wait.
+        let until = context.now.plus(wait);
+        self.pace.next_call = self.pace.next_call.max(until);
+        if let Some(feed) = self.feed_mut(id) {
+            feed.due = until;
+        }
+    }
+}
+
+/// A position as text, for people.
+pub(crate) fn describe(position: &Position) -> String {
+    match position {
+        Position::TrimHorizon => "the oldest record".to_owned(),
+        Position::At(at) => format!("{} ms since 1970", at.0),
+        Position::After(s) => format!("after {s}"),
+        Position::Closed => "the end".to_owned(),
+    }
+}

@@ -1,0 +1,599 @@
+//! One shard: its lanes, its feeds, and who follows which. All decisions are made here, under one lock, without I/O;
+//! [`super::reader`] carries them out.
+//!
+//! A *feed* is a reader with the window that it fills. The feed that is furthest along is the *head*; lanes that are not
+//! covered by it are grouped on at most two others. A lane moves to the head as soon as the head's window covers its
+//! cursor, and leaves it when the window grows over the shard's share of the budget while others wait for more.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::batch::ShardId;
+use crate::checkpoint::Position;
+use crate::clock::{Instant, Millis};
+use crate::output::{EncodingKey, Output};
+use crate::store::OutputId;
+
+use super::Order;
+use super::budget::{Budget, Pool};
+use super::retry::Acked;
+use super::settings::Settings;
+use super::slot::{Life, Place, Slot};
+use super::status::{ErrorReport, Gap};
+use super::window::{Feed, FeedId, SharedBatch};
+
+/// Windows up to this many bytes are not worth letting go, nor copying.
+const SMALL: usize = 64 << 10;
+
+/// What belongs to one shard.
+pub(crate) struct ShardCell {
+    pub(crate) id: ShardId,
+    pub(crate) parents: Vec<ShardId>,
+    pub(crate) state: Mutex<ShardState>,
+    /// Wakes the shard's reader.
+    pub(crate) wake: Notify,
+}
+
+/// What its lock guards.
+pub(crate) struct ShardState {
+    pub(crate) lanes: BTreeMap<OutputId, Slot>,
+    pub(crate) feeds: Vec<Feed>,
+    pub(crate) head: Option<FeedId>,
+    next_feed: FeedId,
+    /// The source's map says that it takes no more records.
+    pub(crate) closed: bool,
+    /// The source's map no longer has it.
+    pub(crate) gone: bool,
+    /// Somebody read its end; these go on, as far as the source said.
+    pub(crate) children: Option<Vec<ShardId>>,
+    /// The source's map has these.
+    pub(crate) settled: bool,
+    /// Maps that were looked at for them.
+    pub(crate) tries: u32,
+    /// A reader task is there.
+    pub(crate) reading: bool,
+    /// The engine drains: nothing more is read or begun.
+    pub(crate) draining: bool,
+    pub(crate) gaps: Vec<Gap>,
+    pub(crate) gap_count: u64,
+    pub(crate) reads: ReadCounts,
+    pub(crate) pace: Pace,
+    /// The server's time, and when that was.
+    pub(crate) server: Option<(Millis, Instant)>,
+}
+
+/// What reading a shard counted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReadCounts {
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    pub(crate) calls: u64,
+    pub(crate) throttled: u64,
+    pub(crate) failed: u64,
+    pub(crate) last_error: Option<ErrorReport>,
+}
+
+/// How fast a shard may be read, by all its feeds together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pace {
+    /// No call before this.
+    pub(crate) next_call: Instant,
+    /// Bytes that may still be read, as of `at`; below zero after a large answer.
+    allowance: i64,
+    at: Instant,
+    /// Bytes that a record takes in a batch, on average, recently; 0 if nothing is known.
+    pub(crate) mean: usize,
+    /// The largest of the recent averages.
+    pub(crate) largest: usize,
+}
+
+impl Pace {
+    fn refill(&mut self, now: Instant, rate: usize) {
+        let rate = i64::try_from(rate).unwrap_or(i64::MAX);
+        let gained = now.since(self.at).as_millis().min(60_000);
+        let gained = i64::try_from(gained).unwrap_or(0).saturating_mul(rate) / 1000;
+        self.allowance = self.allowance.saturating_add(gained).min(rate);
+        self.at = now;
+    }
+
+    /// When bytes may be read again.
+    fn free_at(&self, rate: usize) -> Instant {
+        if self.allowance > 0 {
+            return self.at;
+        }
+        let missing = u64::try_from(1 - self.allowance).unwrap_or(0);
+        self.at.plus(Duration::from_millis(missing.saturating_mul(1000) / (rate.max(1) as u64) + 1))
+    }
+
+    /// Notes an answer of `records` that took `allocated` bytes, `bytes` of them data.
+    pub(crate) fn note(&mut self, records: usize, allocated: usize, bytes: usize) {
+        self.allowance = self.allowance.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let mean = allocated / records.max(1);
+        self.mean = if self.mean == 0 { mean } else { self.mean - self.mean / 4 + mean / 4 }.max(1);
+        self.largest = mean.max(self.largest - self.largest / 8);
+    }
+}
+
+/// What decisions depend on besides the shard's own state.
+pub(crate) struct View<'a> {
+    pub(crate) now: Instant,
+    pub(crate) settings: &'a Settings,
+    pub(crate) budget: &'a Arc<Budget>,
+    /// The shard's share of the budget.
+    pub(crate) share: usize,
+}
+
+/// One read to be done.
+pub(crate) struct Plan {
+    pub(crate) feed: FeedId,
+    /// Where the feed is: a reader that is not there yet is opened here.
+    pub(crate) position: Position,
+    pub(crate) limit: u32,
+    /// Bytes to reserve: the answer, and its encodings.
+    pub(crate) reserve: usize,
+    /// The outputs of its lanes, one for each encoding key.
+    pub(crate) encoders: Vec<(EncodingKey, Arc<dyn Output>)>,
+}
+
+/// What a lane is to do.
+pub(crate) enum Take {
+    /// Deliver this.
+    Work(Box<Work>),
+    /// Wait to be woken.
+    Wait,
+    /// End.
+    End,
+}
+
+/// A batch in a lane's hand.
+pub(crate) struct Work {
+    pub(crate) batch: Arc<SharedBatch>,
+    /// The first record that is not durable.
+    pub(crate) from: usize,
+    pub(crate) acked: Acked,
+    pub(crate) output: Arc<dyn Output>,
+    pub(crate) order: Order,
+    pub(crate) generation: u64,
+    /// Where it was taken from.
+    feed: FeedId,
+    no: u64,
+}
+
+impl ShardCell {
+    pub(crate) fn new(id: ShardId, parents: Vec<ShardId>, closed: bool) -> Arc<Self> {
+        let state = ShardState {
+            lanes: BTreeMap::new(),
+            feeds: Vec::new(),
+            head: None,
+            next_feed: 0,
+            closed,
+            gone: false,
+            children: None,
+            settled: false,
+            tries: 0,
+            reading: false,
+            draining: false,
+            gaps: Vec::new(),
+            gap_count: 0,
+            reads: ReadCounts::default(),
+            pace: Pace::default(),
+            server: None,
+        };
+        Arc::new(Self { id, parents, state: Mutex::new(state), wake: Notify::new() })
+    }
+}
+
+impl ShardState {
+    pub(crate) fn feed(&self, id: FeedId) -> Option<&Feed> {
+        self.feeds.iter().find(|f| f.id == id)
+    }
+
+    pub(crate) fn feed_mut(&mut self, id: FeedId) -> Option<&mut Feed> {
+        self.feeds.iter_mut().find(|f| f.id == id)
+    }
+
+    /// What the lane of `id` is to do next.
+    pub(crate) fn take(&mut self, id: &OutputId, now: Instant) -> Take {
+        let draining = self.draining;
+        let Some(slot) = self.lanes.get_mut(id) else { return Take::End };
+        slot.working = false;
+        slot.backing_off = false;
+        if draining || slot.life == Life::Done {
+            return Take::End;
+        }
+        if !slot.runs() {
+            slot.leave();
+            return Take::Wait;
+        }
+        settle(slot, &self.feeds, self.head, now);
+        let Place::In { feed, no } = slot.place else { return Take::Wait };
+        let Some(feed) = self.feeds.iter().find(|f| f.id == feed) else {
+            slot.place = Place::Away { wants: Some(now) };
+            return Take::Wait;
+        };
+        slot.caught_up |= feed.goal.is_some_and(|goal| no >= goal);
+        let Some(batch) = feed.get(no) else {
+            if feed.closed && no == feed.next() {
+                slot.finish();
+                return Take::End;
+            }
+            return Take::Wait;
+        };
+        let from = batch.first_after(&slot.position);
+        slot.count_read(batch, from);
+        slot.working = true;
+        Take::Work(Box::new(Work {
+            batch: Arc::clone(batch),
+            from,
+            acked: std::mem::take(&mut slot.carried),
+            output: Arc::clone(&slot.output),
+            order: slot.order,
+            generation: slot.generation,
+            feed: feed.id,
+            no,
+        }))
+    }
+
+    /// The lane of `id` has delivered all of `work`.
+    pub(crate) fn finished(&mut self, id: &OutputId, work: &Work) {
+        if let Some(slot) = self.lanes.get_mut(id)
+            && slot.no_in(work.feed) == Some(work.no)
+        {
+            slot.place = Place::In { feed: work.feed, no: work.no + 1 };
+        }
+    }
+
+    /// True if the lane of `id` may go on with `work`: nobody wants it to stop, or to let the batch go.
+    pub(crate) fn may_go_on(&self, id: &OutputId, work: &Work, budget: &Budget) -> bool {
+        self.lanes.get(id).is_some_and(|slot| {
+            let follows = slot.no_in(work.feed) == Some(work.no);
+            slot.runs() && slot.generation == work.generation && (follows || !budget.pressed())
+        })
+    }
+
+    /// Server time at `now`, as far as the last read tells.
+    pub(crate) fn server_now(&self, now: Instant) -> Option<Millis> {
+        self.server.map(|(then, at)| then.plus(now.since(at)))
+    }
+
+    /// Gives lanes their feeds, closes and opens feeds, lets go of what is not needed, and says what to read now, or
+    /// when to ask again.
+    pub(crate) fn arrange(&mut self, view: &View<'_>) -> (Vec<Plan>, Option<Instant>) {
+        if self.draining {
+            self.feeds.clear();
+            return (Vec::new(), None);
+        }
+        let mut again = None;
+        self.relieve(view);
+        self.close_unused();
+        self.choose_head();
+        self.place(view, &mut again);
+        self.choose_head();
+        self.trim(view);
+        let plans = self.plan_reads(view, &mut again);
+        (plans, again)
+    }
+
+    /// While somebody waits for memory, lanes that could do nothing with their batches now don't hold them.
+    fn relieve(&mut self, view: &View<'_>) {
+        if !view.budget.pressed() {
+            return;
+        }
+        let Self { feeds, lanes, .. } = self;
+        for feed in feeds.iter().filter(|f| f.bytes() > SMALL) {
+            for slot in lanes.values_mut().filter(|s| s.backing_off && s.no_in(feed.id).is_some()) {
+                slot.leave();
+            }
+        }
+    }
+
+    fn followed(&self, feed: FeedId) -> bool {
+        self.lanes.values().any(|s| s.no_in(feed).is_some())
+    }
+
+    fn close_unused(&mut self) {
+        let mut feeds = std::mem::take(&mut self.feeds);
+        feeds.retain(|f| self.followed(f.id));
+        self.feeds = feeds;
+    }
+
+    /// The head is the feed that is furthest along.
+    fn choose_head(&mut self) {
+        let mut head: Option<&Feed> = self.head.and_then(|id| self.feed(id)).or(self.feeds.first());
+        for feed in &self.feeds {
+            if let (Some(Position::After(best)), Position::After(tip)) = (head.map(Feed::tip), feed.tip())
+                && tip > best
+            {
+                head = Some(feed);
+            }
+        }
+        self.head = head.map(|f| f.id);
+    }
+
+    /// Gives every lane that wants one a feed, if it can be had.
+    fn place(&mut self, view: &View<'_>, again: &mut Option<Instant>) {
+        // Each round places at least one lane or ends.
+        for _ in 0..=self.lanes.len() {
+            for slot in self.lanes.values_mut().filter(|s| s.wants().is_some()) {
+                settle(slot, &self.feeds, self.head, view.now);
+                if slot.wants().is_none() {
+                    slot.wake.notify_one();
+                }
+            }
+            let Some(position) = self.next_to_open(view, again) else { return };
+            let id = self.next_feed;
+            self.next_feed += 1;
+            self.feeds.push(Feed::new(id, position, view.now));
+            if self.head.is_none() {
+                self.head = Some(id);
+            }
+        }
+    }
+
+    /// Where a feed is to be opened for lanes that wait for one.
+    fn next_to_open(&mut self, view: &View<'_>, again: &mut Option<Instant>) -> Option<Position> {
+        let waiting = || self.lanes.values().filter_map(|s| Some((s.wants()?, &s.position)));
+        if self.feeds.is_empty() {
+            // The head serves those who are furthest along; nobody makes them wait.
+            return waiting().map(|(_, p)| p).max_by_key(|p| rank(p)).cloned();
+        }
+        let patience = view.settings.grouping_patience;
+        let oldest = waiting().map(|(since, _)| since).min()?;
+        // Those who began to wait at about the same time are grouped: the feed begins where the first of them is, and
+        // comes by the others.
+        let mut candidates: Vec<(Instant, &Position)> =
+            waiting().filter(|(since, _)| since.since(oldest) < Duration::from_secs(1)).collect();
+        candidates.retain(|(since, position)| {
+            let coming = self.feeds.iter().any(|f| Some(f.id) != self.head && is_before(f.tip(), position));
+            let due = since.plus(patience);
+            if coming && due > view.now {
+                sooner(again, due);
+                return false;
+            }
+            true
+        });
+        let position = candidates.into_iter().map(|(_, p)| p).min_by_key(|p| rank(p))?.clone();
+        if self.feeds.len() > view.settings.catch_up_readers && !self.free_a_feed(view) {
+            // Somebody's turn ends some time; nothing wakes the reader at that moment.
+            sooner(again, view.now.plus(view.settings.idle_poll));
+            return None;
+        }
+        Some(position)
+    }
+
+    /// Closes a catch-up feed whose lanes can't use it now: all back off, or all have all there is.
+    fn free_a_feed(&mut self, view: &View<'_>) -> bool {
+        let head = self.head;
+        let free = self.feeds.iter().filter(|f| Some(f.id) != head && !f.reading).find(|f| {
+            let mut followers = self.lanes.values().filter_map(|s| Some((s, s.no_in(f.id)?)));
+            let at_the_end = f.behind == Some(Duration::ZERO) && f.idle > Duration::ZERO;
+            followers.all(|(s, no)| s.backing_off || (at_the_end && no == f.next() && !s.working))
+        });
+        let Some(free) = free.map(|f| f.id) else { return false };
+        for slot in self.lanes.values_mut().filter(|s| s.no_in(free).is_some()) {
+            let wants = (!slot.backing_off).then_some(view.now);
+            slot.place = Place::Away { wants };
+        }
+        self.feeds.retain(|f| f.id != free);
+        true
+    }
+
+    /// Lets go of batches that no lane needs. Some of the head's stay while a lane catches up, so that it finds a window
+    /// to join.
+    fn trim(&mut self, view: &View<'_>) {
+        let head = self.head;
+        let laggards = self.lanes.values().any(|s| {
+            s.runs() && !matches!(s.place, Place::In { feed, .. } if Some(feed) == head)
+        });
+        let room = if laggards && !view.budget.pressed() { view.share / 4 } else { 0 };
+        let lanes = &self.lanes;
+        for feed in &mut self.feeds {
+            let needed = lanes.values().filter_map(|s| s.no_in(feed.id)).min();
+            let keep = if Some(feed.id) == head { room } else { 0 };
+            while feed.oldest().is_some_and(|no| needed.is_none_or(|n| no < n)) && feed.bytes() > keep {
+                feed.pop();
+            }
+            compact(feed, lanes, view.budget);
+        }
+    }
+
+    fn plan_reads(&mut self, view: &View<'_>, again: &mut Option<Instant>) -> Vec<Plan> {
+        let mut order: Vec<FeedId> = self.feeds.iter().map(|f| f.id).collect();
+        order.sort_by_key(|id| (Some(*id) != self.head, *id));
+        let mut plans = Vec::new();
+        for id in order {
+            let is_head = Some(id) == self.head;
+            // One read of the head and one of those who catch up at a time.
+            let busy = self.feeds.iter().any(|f| f.reading && (Some(f.id) == self.head) == is_head);
+            let wants = self.feed(id).is_some_and(|f| !f.reading && !f.closed && self.wants_more(f, view));
+            if busy || !wants {
+                continue;
+            }
+            let due = self.due(id, is_head, view);
+            if due > view.now {
+                sooner(again, due);
+                continue;
+            }
+            let Some(plan) = self.plan(id, view) else { continue };
+            self.pace.next_call = view.now.plus(view.settings.min_read_interval);
+            if let Some(feed) = self.feed_mut(id) {
+                feed.reading = true;
+            }
+            plans.push(plan);
+        }
+        plans
+    }
+
+    /// True if a lane waits for more, or will soon.
+    fn wants_more(&self, feed: &Feed, view: &View<'_>) -> bool {
+        let fastest = self.lanes.values().filter(|s| s.runs()).filter_map(|s| s.no_in(feed.id)).max();
+        fastest.is_some_and(|no| feed.next() < no + 1 + view.settings.read_ahead as u64)
+    }
+
+    /// When the feed may read.
+    fn due(&mut self, id: FeedId, is_head: bool, view: &View<'_>) -> Instant {
+        let due = self.feed(id).map_or(view.now, |f| f.due);
+        let mut at = due.max(self.pace.next_call);
+        if let Some(rate) = view.settings.read_bytes_per_second {
+            self.pace.refill(view.now, rate);
+            let free = self.pace.free_at(rate);
+            // The head goes first, but not for ever: who catches up has a turn after two seconds.
+            let turn = due.plus(Duration::from_secs(2)).max(self.pace.next_call);
+            at = at.max(if is_head { free } else { free.min(turn) });
+        }
+        at
+    }
+
+    /// How much to read, or `None` if there is no room and nobody who waits for more.
+    fn plan(&mut self, id: FeedId, view: &View<'_>) -> Option<Plan> {
+        let encoders = self.encoders(id);
+        let (pace, settings) = (&self.pace, view.settings);
+        let ways = 1 + encoders.len();
+        // Lanes in trouble may each hold on to another batch until their requests end.
+        let troubled = self.lanes.values().filter(|s| s.backing_off || s.wants().is_some()).count();
+        let part = (view.share / (2 * (troubled + 4)) / ways).clamp(64 << 10, settings.read_target.max(64 << 10));
+        let limit = if pace.mean == 0 { 1000 } else { part / pace.mean };
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX).clamp(1, settings.read_limit.max(1));
+        let feed = self.feed(id)?;
+        let answer = if pace.mean == 0 || feed.underestimated {
+            settings.largest_answer
+        } else {
+            // Twice the mean: records differ. What is not needed is given back with the answer.
+            (limit as usize * pace.mean * 2 + pace.largest).min(settings.largest_answer)
+        };
+        let encoded: usize = encoders.iter().map(|(_, o)| o.encoded_bound(limit as usize, answer)).sum();
+        let position = feed.tip().clone();
+        let reserve = answer + encoded;
+        self.make_room(id, reserve, view).then_some(Plan { feed: id, position, limit, reserve, encoders })
+    }
+
+    /// The ways in which the feed's lanes encode.
+    fn encoders(&self, id: FeedId) -> Vec<(EncodingKey, Arc<dyn Output>)> {
+        let mut encoders: BTreeMap<EncodingKey, Arc<dyn Output>> = BTreeMap::new();
+        let is_head = Some(id) == self.head;
+        // Those who catch up will join the head.
+        for slot in self.lanes.values().filter(|s| s.runs() && (is_head || s.no_in(id).is_some())) {
+            encoders.entry(slot.output.encoding()).or_insert_with(|| Arc::clone(&slot.output));
+        }
+        encoders.into_iter().collect()
+    }
+
+    /// Makes room for `bytes` within the shard's share: if a lane waits for more, lanes that still need the oldest
+    /// batches leave the window, down to half the share. `false` if it's full and nobody waits.
+    fn make_room(&mut self, id: FeedId, bytes: usize, view: &View<'_>) -> bool {
+        let held: usize = self.feeds.iter().map(Feed::bytes).sum();
+        if held == 0 || held + bytes <= view.share {
+            return true;
+        }
+        let Some(next) = self.feed(id).map(Feed::next) else { return false };
+        let starving = self.lanes.values().any(|s| s.runs() && !s.working && s.no_in(id) == Some(next));
+        if !starving {
+            return false;
+        }
+        let Self { feeds, lanes, .. } = self;
+        let Some(feed) = feeds.iter_mut().find(|f| f.id == id) else { return false };
+        let mut held = held;
+        while held > view.share / 2
+            && let Some(oldest) = feed.oldest()
+        {
+            for slot in lanes.values_mut().filter(|s| s.no_in(id) == Some(oldest)) {
+                slot.leave();
+                // Who waits for nothing else asks for a feed of its own.
+                slot.wake.notify_one();
+            }
+            held -= feed.pop().map_or(0, |b| b.bytes());
+        }
+        true
+    }
+}
+
+/// Finds a feed for a lane that has none, or a better one: the head if it covers the lane's cursor; else, if it has to
+/// wait where it is, another that has something for it.
+fn settle(slot: &mut Slot, feeds: &[Feed], head: Option<FeedId>, now: Instant) {
+    let own = match slot.place {
+        Place::In { feed, .. } => Some(feed),
+        Place::Away { .. } => None,
+    };
+    if own.is_some() && own == head {
+        return skip_passed(slot, feeds);
+    }
+    let covering = |f: &&Feed| f.covers(&slot.position);
+    let better = feeds.iter().find(|f| Some(f.id) == head && covering(f)).or_else(|| {
+        let others = || feeds.iter().filter(|f| Some(f.id) != own && Some(f.id) != head).filter(covering);
+        match feeds.iter().find(|f| Some(f.id) == own) {
+            Some(own) if own.get(slot.no_in(own.id)?).is_some() => None,
+            Some(own) => others().find(|f| f.id < own.id || f.locate(&slot.position) < f.next()),
+            None => others().next(),
+        }
+    });
+    if let Some(feed) = better {
+        slot.place = Place::In { feed: feed.id, no: feed.locate(&slot.position) };
+    } else if let Place::Away { wants } = &mut slot.place {
+        wants.get_or_insert(now);
+    }
+    skip_passed(slot, feeds);
+}
+
+/// Passes over batches that the lane has already.
+fn skip_passed(slot: &mut Slot, feeds: &[Feed]) {
+    let Place::In { feed: id, mut no } = slot.place else { return };
+    let Some(feed) = feeds.iter().find(|f| f.id == id) else { return };
+    while feed.get(no).is_some_and(|b| b.first_after(&slot.position) == b.batch.len()) {
+        no += 1;
+    }
+    slot.place = Place::In { feed: id, no };
+}
+
+/// Copies a small remainder out of a large answer that only lanes in trouble still need, so that it does not pin it.
+fn compact(feed: &mut Feed, lanes: &BTreeMap<OutputId, Slot>, budget: &Arc<Budget>) {
+    let Some(oldest) = feed.oldest() else { return };
+    let Some(batch) = feed.get(oldest) else { return };
+    let followers = || lanes.values().filter(|s| s.no_in(feed.id).is_some());
+    if feed.next() != oldest + 1 || batch.bytes() <= SMALL || followers().any(|s| s.working) {
+        return;
+    }
+    let len = batch.batch.len();
+    let Some(from) = followers().map(|s| batch.first_after(&s.position)).min() else { return };
+    if from == 0 || from >= len || len - from > len / 8 {
+        return;
+    }
+    let small = batch.batch.compact(from..len);
+    let encoders = batch.keys().into_iter().filter_map(|key| {
+        let output = lanes.values().find(|s| s.output.encoding() == key)?.output.clone();
+        Some((key, output.encoded_bound(small.len(), small.allocation())))
+    });
+    let (keys, bounds): (Vec<_>, Vec<_>) = encoders.unzip();
+    let bytes = small.allocation() + bounds.into_iter().sum::<usize>();
+    if bytes < batch.bytes() / 4
+        && let Some(permit) = budget.try_reserve(Pool::Read, bytes)
+    {
+        let floor = batch.batch.after(from - 1);
+        feed.replace_oldest(SharedBatch::new(small, keys, permit), floor);
+    }
+}
+
+fn sooner(at: &mut Option<Instant>, other: Instant) {
+    *at = Some(at.map_or(other, |a| a.min(other)));
+}
+
+/// Orders positions as far as they can be: where exactly a moment lies among sequence numbers, nobody knows.
+fn rank(position: &Position) -> (u8, i64, Option<crate::checkpoint::Sequence>) {
+    match position {
+        Position::TrimHorizon => (0, 0, None),
+        Position::At(at) => (1, at.0, None),
+        Position::After(s) => (2, 0, Some(s.clone())),
+        Position::Closed => (3, 0, None),
+    }
+}
+
+/// True if a feed at `tip` will come by `position`.
+fn is_before(tip: &Position, position: &Position) -> bool {
+    match (tip, position) {
+        (Position::TrimHorizon, Position::After(_)) => true,
+        (Position::After(tip), Position::After(s)) => tip <= s,
+        _ => false,
+    }
+}

@@ -1,0 +1,197 @@
+//! A lane's place in its shard: its cursor, what it has counted, and which feed it follows. Changed only under the
+//! shard's lock, so that leaving a window and losing a batch are one step.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::checkpoint::{Position, Sequence};
+use crate::clock::{Instant, Millis};
+use crate::output::{Output, Trouble};
+
+use super::Order;
+use super::retry::Acked;
+use super::status::{Counts, ErrorReport};
+use super::window::{FeedId, SharedBatch, index_after};
+
+/// How far a lane's life is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// Its parents' lanes are not done.
+    Waiting,
+    /// It has a task.
+    Live,
+    /// Its shard is closed and everything in it durable.
+    Done,
+}
+
+/// Where a lane gets its batches from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It follows a feed; its next batch is number `no`.
+    In {
+        /// Which feed.
+        feed: FeedId,
+        /// Its next batch.
+        no: u64,
+    },
+    /// It follows none. If it wants one, since when.
+    Away {
+        /// `None` while it could do nothing with a batch (it backs off, is paused, or finishes what it has).
+        wants: Option<Instant>,
+    },
+}
+
+/// One lane.
+pub(crate) struct Slot {
+    pub(crate) output: Arc<dyn Output>,
+    pub(crate) order: Order,
+    /// Changes when the output or its order is replaced: a task notices between two requests.
+    pub(crate) generation: u64,
+    pub(crate) life: Life,
+    pub(crate) paused: bool,
+    pub(crate) stopped: Option<String>,
+    pub(crate) position: Position,
+    /// What the store says; `None` if it says nothing.
+    pub(crate) committed: Option<Position>,
+    /// What is acknowledged beyond `position`, while no task has it in hand.
+    pub(crate) carried: Acked,
+    pub(crate) place: Place,
+    pub(crate) counts: Counts,
+    /// The last record counted as read, if it lies beyond `position`.
+    seen: Option<Sequence>,
+    pub(crate) backing_off: bool,
+    /// A task has a batch in hand.
+    pub(crate) working: bool,
+    /// When the last record that is durable arrived at the source.
+    pub(crate) arrived: Option<Millis>,
+    pub(crate) caught_up: bool,
+    pub(crate) last_error: Option<ErrorReport>,
+    /// What the user should do about the trouble that the lane is in.
+    pub(crate) advice: Option<String>,
+    /// Where a gap was reported last: it is reported once, however often it is met.
+    pub(crate) gap_at: Option<Position>,
+    pub(crate) wake: Arc<Notify>,
+    /// Ends its task.
+    pub(crate) task: Option<tokio::task::AbortHandle>,
+}
+
+impl Slot {
+    pub(crate) fn new(output: Arc<dyn Output>, order: Order, paused: bool, position: Position) -> Self {
+        let done = position == Position::Closed;
+        Self {
+            output,
+            order,
+            generation: 0,
+            life: if done { Life::Done } else { Life::Waiting },
+            paused,
+            stopped: None,
+            position,
+            committed: None,
+            carried: Acked::default(),
+            place: Place::Away { wants: None },
+            counts: Counts::default(),
+            seen: None,
+            backing_off: false,
+            working: false,
+            arrived: None,
+            caught_up: done,
+            last_error: None,
+            advice: None,
+            gap_at: None,
+            wake: Arc::new(Notify::new()),
+            task: None,
+        }
+    }
+
+    /// True if it may be given batches.
+    pub(crate) fn runs(&self) -> bool {
+        self.life == Life::Live && !self.paused && self.stopped.is_none()
+    }
+
+    /// The number of its next batch in `feed`, if it follows that one.
+    pub(crate) fn no_in(&self, feed: FeedId) -> Option<u64> {
+        match self.place {
+            Place::In { feed: of, no } if of == feed => Some(no),
+            Place::In { .. } | Place::Away { .. } => None,
+        }
+    }
+
+    /// Since when it waits for a feed.
+    pub(crate) fn wants(&self) -> Option<Instant> {
+        match self.place {
+            Place::Away { wants } if self.runs() => wants,
+            Place::In { .. } | Place::Away { .. } => None,
+        }
+    }
+
+    /// Leaves its feed. A batch in hand stays in hand.
+    pub(crate) fn leave(&mut self) {
+        self.place = Place::Away { wants: None };
+    }
+
+    /// Counts the records of `batch` from `from` on as read, unless they were.
+    pub(crate) fn count_read(&mut self, batch: &SharedBatch, from: usize) {
+        let unseen = match &self.seen {
+            Some(seen) => index_after(&batch.batch, seen.as_str()).max(from),
+            None => from,
+        };
+        let new = batch.batch.len().saturating_sub(unseen) as u64;
+        if new > 0 {
+            self.counts.read += new;
+            self.counts.in_flight += new;
+            self.seen = Some(Sequence::new(batch.last()));
+        }
+    }
+
+    /// Moves the cursor past the records `[from, to)` of `batch`: each of them is acknowledged.
+    pub(crate) fn advance(&mut self, batch: &SharedBatch, from: usize, to: usize) {
+        if to <= from {
+            return;
+        }
+        let n = (to - from) as u64;
+        self.counts.durable += n;
+        self.counts.in_flight = self.counts.in_flight.saturating_sub(n);
+        self.counts.bytes += (from..to).map(|i| batch.batch.record(i).size() as u64).sum::<u64>();
+        self.position = batch.batch.after(to - 1);
+        self.arrived = Some(batch.batch.record(to - 1).arrival);
+        if self.seen.as_ref().is_some_and(|s| self.position == Position::After(s.clone())) {
+            self.seen = None;
+        }
+    }
+
+    /// What was read and is not durable is gone from the source: it is reported as a gap, and no longer counted as
+    /// read.
+    pub(crate) fn lose_in_flight(&mut self) {
+        self.counts.read -= self.counts.in_flight;
+        self.counts.in_flight = 0;
+        self.seen = None;
+        self.carried = Acked::default();
+    }
+
+    /// Everything in the closed shard is durable.
+    pub(crate) fn finish(&mut self) {
+        self.lose_in_flight();
+        self.position = Position::Closed;
+        self.life = Life::Done;
+        self.caught_up = true;
+        self.leave();
+    }
+
+    /// Notes trouble.
+    pub(crate) fn trouble(&mut self, trouble: &Trouble, at: Millis) {
+        *self.counts.errors.entry(trouble.kind).or_default() += 1;
+        self.last_error = Some(ErrorReport { at, kind: Some(trouble.kind), text: trouble.message.clone() });
+    }
+
+    /// How far it is behind, given the server's time and how far its feed is behind (`None` if it follows none, or is
+    /// not at its tip).
+    pub(crate) fn behind(&self, server: Option<Millis>, at_tip: Option<Duration>, next: Option<Millis>) -> Option<Duration> {
+        if self.life == Life::Done {
+            return Some(Duration::ZERO);
+        }
+        // The next record's arrival is exact; the last durable one's is an upper bound.
+        at_tip.or_else(|| Some(server?.since(next.or(self.arrived)?)))
+    }
+}

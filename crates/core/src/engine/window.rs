@@ -1,0 +1,345 @@
+//! What lanes share of one reader: a run of batches without a hole, and where they stand in it.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::batch::Batch;
+use crate::checkpoint::{Position, Sequence};
+use crate::clock::{Instant, Millis};
+use crate::output::{Chunk, EncodingKey, Output, Picks};
+
+use super::budget::Permit;
+
+/// A batch with its share of the budget, and with what was encoded of it: each chunk made once.
+pub(crate) struct SharedBatch {
+    pub(crate) batch: Batch,
+    sets: Vec<ChunkSet>,
+    permit: Permit,
+}
+
+/// The chunks of a batch under one encoding key.
+pub(crate) struct ChunkSet {
+    key: EncodingKey,
+    cuts: OnceLock<Cuts>,
+}
+
+struct Cuts {
+    ranges: Vec<Range<usize>>,
+    chunks: Vec<OnceLock<Chunk>>,
+}
+
+impl ChunkSet {
+    pub(crate) fn new(key: EncodingKey) -> Self {
+        Self { key, cuts: OnceLock::new() }
+    }
+
+    fn cuts(&self, batch: &Batch, output: &dyn Output) -> &Cuts {
+        self.cuts.get_or_init(|| {
+            let ranges = cut(batch, output);
+            let chunks = ranges.iter().map(|_| OnceLock::new()).collect();
+            Cuts { ranges, chunks }
+        })
+    }
+
+    /// Where the batch is cut: the same for every lane with this key.
+    pub(crate) fn ranges(&self, batch: &Batch, output: &dyn Output) -> &[Range<usize>] {
+        &self.cuts(batch, output).ranges
+    }
+
+    /// The chunk of exactly `range`, made now if nobody did before; `None` if the batch is not cut there.
+    pub(crate) fn chunk(&self, batch: &Batch, output: &dyn Output, range: &Range<usize>) -> Option<&Chunk> {
+        let cuts = self.cuts(batch, output);
+        let i = cuts.ranges.binary_search_by_key(&range.start, |r| r.start).ok()?;
+        if cuts.ranges.get(i) != Some(range) {
+            return None;
+        }
+        // A lane that comes while another one encodes waits for it: it could do nothing else meanwhile.
+        Some(cuts.chunks.get(i)?.get_or_init(|| output.encode(batch, Picks::Run(range.clone()))))
+    }
+}
+
+/// Cuts `batch` into runs that each fit one request; a record that exceeds the limits stands alone.
+fn cut(batch: &Batch, output: &dyn Output) -> Vec<Range<usize>> {
+    let limits = output.limits();
+    let mut ranges = Vec::new();
+    let (mut start, mut entries, mut bytes) = (0, 0usize, 0usize);
+    for (i, record) in batch.iter().enumerate() {
+        let weight = output.weigh(&record);
+        let fits = entries.saturating_add(weight.entries) <= limits.entries
+            && bytes.saturating_add(weight.bytes) <= limits.bytes;
+        if i > start && !fits {
+            ranges.push(start..i);
+            (start, entries, bytes) = (i, 0, 0);
+        }
+        entries = entries.saturating_add(weight.entries);
+        bytes = bytes.saturating_add(weight.bytes);
+    }
+    if start < batch.len() {
+        ranges.push(start..batch.len());
+    }
+    ranges
+}
+
+impl SharedBatch {
+    /// `permit` covers the batch and its encodings under each of `keys`.
+    pub(crate) fn new(batch: Batch, keys: Vec<EncodingKey>, permit: Permit) -> Self {
+        Self { batch, sets: keys.into_iter().map(ChunkSet::new).collect(), permit }
+    }
+
+    /// The chunks under `key`, if room was reserved for them.
+    pub(crate) fn set(&self, key: &EncodingKey) -> Option<&ChunkSet> {
+        self.sets.iter().find(|s| s.key == *key)
+    }
+
+    /// The keys that room was reserved for.
+    pub(crate) fn keys(&self) -> Vec<EncodingKey> {
+        self.sets.iter().map(|s| s.key.clone()).collect()
+    }
+
+    /// Its share of the budget in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.permit.bytes()
+    }
+
+    /// The sequence number of its last record; empty if it has none.
+    pub(crate) fn last(&self) -> &str {
+        self.batch.len().checked_sub(1).map_or("", |i| self.batch.record(i).sequence)
+    }
+
+    /// The index of its first record that is not covered by `position`; its length if all are.
+    pub(crate) fn first_after(&self, position: &Position) -> usize {
+        match position {
+            Position::TrimHorizon | Position::At(_) => 0,
+            Position::Closed => self.batch.len(),
+            Position::After(s) => index_after(&self.batch, s.as_str()),
+        }
+    }
+}
+
+/// The index of the first record of `batch` with a sequence number above `sequence`.
+pub(crate) fn index_after(batch: &Batch, sequence: &str) -> usize {
+    let above = |i: usize| Sequence::compare(batch.record(i).sequence, sequence).is_gt();
+    // Nearly always the batch follows just where the lane is.
+    if batch.is_empty() || above(0) {
+        return 0;
+    }
+    let (mut low, mut high) = (0, batch.len());
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if above(middle) { high = middle } else { low = middle }
+    }
+    high
+}
+
+/// Names a feed within its shard.
+pub(crate) type FeedId = u64;
+
+/// One reader of a shard, and the window of batches that it brought: everything in the shard after `floor`, up to `tip`.
+/// Batches are numbered from 0.
+pub(crate) struct Feed {
+    pub(crate) id: FeedId,
+    floor: Position,
+    tip: Position,
+    first: u64,
+    entries: VecDeque<Arc<SharedBatch>>,
+    bytes: usize,
+    /// It has come to the end of a closed shard.
+    pub(crate) closed: bool,
+    /// Everything that arrived before this moment has been read.
+    complete_until: Option<Millis>,
+    /// The number of the first batch behind what was in the shard when the engine started.
+    pub(crate) goal: Option<u64>,
+    /// How far it was behind the shard's tip after its last read.
+    pub(crate) behind: Option<Duration>,
+    /// When it may read again, by its own pace.
+    pub(crate) due: Instant,
+    /// Time between its reads while they bring nothing.
+    pub(crate) idle: Duration,
+    /// A read is under way.
+    pub(crate) reading: bool,
+    /// The next read reserves the most that an answer can have: the last one brought more than was reserved.
+    pub(crate) underestimated: bool,
+}
+
+impl Feed {
+    pub(crate) fn new(id: FeedId, position: Position, now: Instant) -> Self {
+        Self {
+            id,
+            floor: position.clone(),
+            tip: position,
+            first: 0,
+            entries: VecDeque::new(),
+            bytes: 0,
+            closed: false,
+            complete_until: None,
+            goal: None,
+            behind: None,
+            due: now,
+            idle: Duration::ZERO,
+            reading: false,
+            underestimated: false,
+        }
+    }
+
+    /// Where it reads next.
+    pub(crate) fn tip(&self) -> &Position {
+        &self.tip
+    }
+
+    /// The number that the next batch will have.
+    pub(crate) fn next(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+
+    /// Bytes of the budget that its window takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Number of the oldest batch in the window, if there is one.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        (!self.entries.is_empty()).then_some(self.first)
+    }
+
+    /// The batch with this number, if it is in the window.
+    pub(crate) fn get(&self, no: u64) -> Option<&Arc<SharedBatch>> {
+        self.entries.get(usize::try_from(no.checked_sub(self.first)?).ok()?)
+    }
+
+    /// Takes what a read brought.
+    pub(crate) fn push(&mut self, batch: SharedBatch) {
+        self.tip = Position::After(Sequence::new(batch.last()));
+        self.bytes += batch.bytes();
+        self.entries.push_back(Arc::new(batch));
+    }
+
+    /// Lets the oldest batch go.
+    pub(crate) fn pop(&mut self) -> Option<Arc<SharedBatch>> {
+        let gone = self.entries.pop_front()?;
+        self.floor = Position::After(Sequence::new(gone.last()));
+        self.bytes -= gone.bytes();
+        self.first += 1;
+        Some(gone)
+    }
+
+    /// Puts `smaller` in the place of the oldest batch: the same records but for those that no lane needs.
+    pub(crate) fn replace_oldest(&mut self, smaller: SharedBatch, floor: Position) -> Option<Arc<SharedBatch>> {
+        let oldest = self.entries.front_mut()?;
+        self.bytes = self.bytes + smaller.bytes() - oldest.bytes();
+        self.floor = floor;
+        Some(std::mem::replace(oldest, Arc::new(smaller)))
+    }
+
+    /// Notes up to which moment everything has been read.
+    pub(crate) fn complete(&mut self, until: Millis, start: Millis) {
+        self.complete_until = self.complete_until.max(Some(until));
+        if until >= start && self.goal.is_none() {
+            self.goal = Some(self.next());
+        }
+    }
+
+    /// True if a lane at `position` finds everything that it still needs here: nothing between `position` and the window
+    /// is missing. (Records at the window's beginning that the lane already has are skipped by sequence number.)
+    pub(crate) fn covers(&self, position: &Position) -> bool {
+        let untouched = self.first == 0 && self.entries.is_empty();
+        match (position, &self.floor) {
+            (Position::Closed, _) => false,
+            (Position::TrimHorizon, floor) => *floor == Position::TrimHorizon,
+            (Position::At(at), Position::TrimHorizon) => untouched && Some(*at) <= self.complete_until,
+            (Position::At(at), Position::At(floor)) => {
+                // Nothing arrived from the floor up to `complete_until` as long as nothing was read: any moment
+                // between the two is the same place.
+                at == floor || (untouched && at > floor && Some(*at) <= self.complete_until)
+            }
+            (Position::At(_), Position::After(_) | Position::Closed) => false,
+            (Position::After(s), floor) => {
+                let after_floor = match floor {
+                    Position::TrimHorizon => true,
+                    Position::After(floor) => floor <= s,
+                    // Where a moment lies among sequence numbers is known once a record was read from there.
+                    Position::At(_) => self
+                        .entries
+                        .front()
+                        .is_some_and(|e| Sequence::compare(e.batch.record(0).sequence, s.as_str()).is_le()),
+                    Position::Closed => false,
+                };
+                after_floor && matches!(&self.tip, Position::After(tip) if s <= tip)
+            }
+        }
+    }
+
+    /// The number of the first batch with records that a lane at `position` needs, for a position that is covered.
+    pub(crate) fn locate(&self, position: &Position) -> u64 {
+        let Position::After(s) = position else { return self.first };
+        let passed = self.entries.partition_point(|e| Sequence::compare(e.last(), s.as_str()).is_le());
+        self.first + passed as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::budget::{Budget, Pool};
+    use super::*;
+    use crate::record::{DataForm, RecordIndex, Span};
+
+    fn batch(sequences: &[&str]) -> SharedBatch {
+        let mut buffer = Vec::new();
+        let mut records = Vec::new();
+        for s in sequences {
+            let start = u32::try_from(buffer.len()).unwrap();
+            buffer.extend_from_slice(s.as_bytes());
+            let span = Span { start, len: u32::try_from(s.len()).unwrap() };
+            records.push(RecordIndex { sequence: span, key: None, data: span, arrival: Millis(0) });
+        }
+        let permit = Budget::new(1 << 20).try_reserve(Pool::Read, buffer.len()).unwrap();
+        SharedBatch::new(Batch::new(buffer.into(), DataForm::Raw, records).unwrap(), Vec::new(), permit)
+    }
+
+    fn after(s: &str) -> Position {
+        Position::After(Sequence::new(s))
+    }
+
+    #[test]
+    fn a_window_covers_what_follows_its_floor() {
+        let mut feed = Feed::new(0, after("5"), Instant::default());
+        assert!(feed.covers(&after("5")) && !feed.covers(&after("4")) && !feed.covers(&after("6")));
+        feed.push(batch(&["7", "9"]));
+        feed.push(batch(&["10", "12"]));
+        for (position, place) in [("5", 0), ("6", 0), ("7", 0), ("9", 1), ("11", 1), ("12", 2)] {
+            assert!(feed.covers(&after(position)), "{position}");
+            assert_eq!(feed.locate(&after(position)), place, "{position}");
+        }
+        assert!(!feed.covers(&after("13")));
+        feed.pop();
+        assert!(!feed.covers(&after("7")) && feed.covers(&after("9")));
+        assert_eq!(feed.locate(&after("9")), 1);
+        assert_eq!((feed.oldest(), feed.next()), (Some(1), 2));
+        feed.pop();
+        assert!(feed.covers(&after("12")) && !feed.covers(&after("10")));
+        assert_eq!((feed.oldest(), feed.next(), feed.bytes()), (None, 2, 0));
+    }
+
+    #[test]
+    fn a_moment_is_a_place_only_while_nothing_was_read() {
+        let mut feed = Feed::new(0, Position::At(Millis(10)), Instant::default());
+        let at = |ms| Position::At(Millis(ms));
+        assert!(feed.covers(&at(10)) && !feed.covers(&at(11)) && !feed.covers(&Position::TrimHorizon));
+        feed.complete(Millis(20), Millis(15));
+        assert_eq!(feed.goal, Some(0));
+        assert!(feed.covers(&at(20)) && !feed.covers(&at(21)) && !feed.covers(&at(9)));
+        assert!(!feed.covers(&after("3")));
+        feed.push(batch(&["3", "4"]));
+        assert!(feed.covers(&at(10)) && !feed.covers(&at(20)));
+        assert!(feed.covers(&after("3")) && !feed.covers(&after("2")));
+    }
+
+    #[test]
+    fn the_first_record_after_a_sequence_number() {
+        let shared = batch(&["9", "10", "100", "101"]);
+        for (position, index) in [("1", 0), ("9", 1), ("50", 2), ("100", 3), ("101", 4), ("9999", 4)] {
+            assert_eq!(shared.first_after(&after(position)), index, "{position}");
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Everything that the engine knows: shards, outputs, and what became of those that are gone.
+//!
+//! Locks are taken in this order: the world, a shard, the budget.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::batch::ShardId;
+use crate::checkpoint::Position;
+use crate::clock::Millis;
+use crate::source::Shard;
+use crate::store::{LaneCheckpoint, LaneId, OutputId};
+
+use super::report;
+use super::shard::{ReadCounts, ShardCell};
+use super::slot::{Life, Slot};
+use super::status::{CommitStatus, Counts, ErrorReport, Gap};
+use super::{OutputSpec, Start, lock};
+
+/// Maps that are looked at for a closed shard's children before a source that names none is believed.
+const TRIES_WITHOUT_NAMES: u32 = 3;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct World {
+    pub(crate) shards: BTreeMap<ShardId, Arc<ShardCell>>,
+    pub(crate) outputs: BTreeMap<OutputId, OutputEntry>,
+    pub(crate) commits: CommitStatus,
+    pub(crate) retention: Option<Duration>,
+    pub(crate) source_error: Option<ErrorReport>,
+    /// Lanes whose state is to be forgotten.
+    pub(crate) forgotten: Vec<LaneId>,
+    /// What shards that are gone had counted.
+    pub(crate) past_reads: ReadCounts,
+    pub(crate) past_gaps: u64,
+    pub(crate) past_gap_list: Vec<Gap>,
+    pub(crate) gaps_kept: usize,
+    pub(crate) draining: bool,
+}
+
+/// One output, beyond its lanes.
+pub(crate) struct OutputEntry {
+    pub(crate) spec: OutputSpec,
+    /// What lanes of shards that are gone had counted.
+    pub(crate) past: Counts,
+    /// How loudly its horizon was warned of.
+    pub(crate) warned: u32,
+}
+
+impl World {
+    /// True if no parent of `cell` has anything left for `output`. A parent that retention has removed has nothing.
+    pub(crate) fn parents_done(&self, cell: &ShardCell, output: &OutputId) -> bool {
+        cell.parents.iter().filter_map(|p| self.shards.get(p)).all(|parent| {
+            lock(&parent.state).lanes.get(output).is_none_or(|slot| slot.life == Life::Done)
+        })
+    }
+
+    /// Takes the source's map: new shards get a lane for each output, those that are not in it are gone.
+    pub(crate) fn merge(&mut self, map: &[Shard], server: Option<Millis>) {
+        let listed: BTreeSet<&ShardId> = map.iter().map(|s| &s.id).collect();
+        for (id, cell) in &self.shards {
+            let gone = !listed.contains(id);
+            let mut state = lock(&cell.state);
+            if gone && !state.gone {
+                tracing::info!(shard = %id, "the source no longer has this shard");
+            }
+            state.gone = gone;
+            state.tries += u32::from(state.children.is_some() && !state.settled);
+        }
+        for shard in map {
+            if let Some(cell) = self.shards.get(&shard.id) {
+                lock(&cell.state).closed = shard.closed;
+                continue;
+            }
+            let cell = ShardCell::new(shard.id.clone(), shard.parents.clone(), shard.closed);
+            for (id, entry) in &self.outputs {
+                let slot = new_slot(&entry.spec, later_start(entry.spec.start, server));
+                lock(&cell.state).lanes.insert(id.clone(), slot);
+            }
+            self.shards.insert(shard.id.clone(), cell);
+        }
+    }
+
+    /// Adds an output whose lanes are where `rows` say; the shards that these don't know appeared meanwhile.
+    pub(crate) fn add(&mut self, spec: &OutputSpec, rows: &[LaneCheckpoint], server: Option<Millis>) {
+        for (id, cell) in &self.shards {
+            let row = rows.iter().find(|r| r.lane.output == spec.id && r.lane.shard == *id);
+            let position = row.map_or_else(|| later_start(spec.start, server), |r| r.position.clone());
+            let mut slot = new_slot(spec, position);
+            slot.committed = row.map(|r| r.position.clone());
+            lock(&cell.state).lanes.insert(spec.id.clone(), slot);
+        }
+        let entry = OutputEntry { spec: spec.clone(), past: Counts::default(), warned: 0 };
+        self.outputs.insert(spec.id.clone(), entry);
+    }
+
+    /// Takes an output out. Its lanes' tasks end where they are.
+    pub(crate) fn remove(&mut self, id: &OutputId) {
+        self.outputs.remove(id);
+        for (shard, cell) in &self.shards {
+            if let Some(slot) = lock(&cell.state).lanes.remove(id) {
+                if let Some(task) = &slot.task {
+                    task.abort();
+                }
+                self.forgotten.push(LaneId { shard: shard.clone(), output: id.clone() });
+            }
+            cell.wake.notify_one();
+        }
+    }
+
+    /// Changes each lane of an output, and wakes it.
+    pub(crate) fn each_lane(&self, id: &OutputId, mut change: impl FnMut(&mut Slot)) {
+        for cell in self.shards.values() {
+            if let Some(slot) = lock(&cell.state).lanes.get_mut(id) {
+                change(slot);
+                slot.wake.notify_one();
+            }
+            cell.wake.notify_one();
+        }
+    }
+
+    /// A lane's task broke: the lane stops. It has a new task when it is resumed.
+    pub(crate) fn broken_lane(&self, lane: &LaneId, message: &str) {
+        let Some(cell) = self.shards.get(&lane.shard) else { return };
+        if let Some(slot) = lock(&cell.state).lanes.get_mut(&lane.output) {
+            tracing::error!(shard = %lane.shard, output = %lane.output, "a lane broke, and stops: {message}");
+            slot.stopped = Some(format!("it broke: {message}; this is a bug, please report it"));
+            slot.life = Life::Waiting;
+            slot.working = false;
+            slot.leave();
+        }
+        cell.wake.notify_one();
+    }
+
+    /// Drops the shards that are gone from the source and done with. Their lanes' state is forgotten once the children
+    /// have theirs.
+    pub(crate) fn tidy(&mut self) {
+        let over = |cell: &ShardCell| {
+            let state = lock(&cell.state);
+            state.gone && state.lanes.values().all(|s| s.life == Life::Done)
+        };
+        let children_have_state = |id: &ShardId| {
+            let children = self.shards.values().filter(|c| c.parents.contains(id));
+            children.into_iter().all(|c| lock(&c.state).lanes.values().all(|s| s.committed.is_some()))
+        };
+        let gone: Vec<ShardId> =
+            self.shards.iter().filter(|(id, c)| over(c) && children_have_state(id)).map(|(id, _)| id.clone()).collect();
+        for id in gone {
+            let Some(cell) = self.shards.remove(&id) else { continue };
+            let state = lock(&cell.state);
+            for (output, slot) in &state.lanes {
+                if let Some(entry) = self.outputs.get_mut(output) {
+                    entry.past.add(&slot.counts);
+                }
+                self.forgotten.push(LaneId { shard: id.clone(), output: output.clone() });
+            }
+            self.past_reads.add(&state.reads);
+            self.past_gaps += state.gap_count;
+            self.past_gap_list.extend(state.gaps.iter().cloned());
+        }
+        let excess = self.past_gap_list.len().saturating_sub(self.gaps_kept);
+        self.past_gap_list.drain(..excess);
+    }
+
+    /// Notes which closed shards' children are known. True if some are not.
+    pub(crate) fn settle(&self) -> bool {
+        let mut unsettled = false;
+        for (id, cell) in &self.shards {
+            let mut state = lock(&cell.state);
+            let Some(children) = state.children.clone().filter(|_| !state.settled) else { continue };
+            let (gone, tries) = (state.gone, state.tries);
+            // Not while the lock is held: a child may be looked at.
+            drop(state);
+            let named = !children.is_empty() && children.iter().all(|c| self.shards.contains_key(c));
+            let listed = children.is_empty() && self.shards.values().any(|c| c.parents.contains(id));
+            let childless = children.is_empty() && tries >= TRIES_WITHOUT_NAMES;
+            state = lock(&cell.state);
+            state.settled = gone || named || listed || childless;
+            unsettled |= !state.settled;
+        }
+        unsettled
+    }
+
+    /// True if each lane has what was in the source when the engine started; the first lane that stopped otherwise.
+    pub(crate) fn caught_up(&self) -> Result<bool, (OutputId, ShardId, String)> {
+        let mut all = true;
+        for (shard, cell) in &self.shards {
+            let state = lock(&cell.state);
+            all &= state.children.is_none() || state.settled;
+            for (output, slot) in state.lanes.iter().filter(|(_, s)| !s.paused) {
+                if let Some(reason) = &slot.stopped {
+                    return Err((output.clone(), shard.clone(), reason.clone()));
+                }
+                all &= slot.caught_up;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Warns of outputs whose unwritten records retention will delete, louder as it nears: at a half, a quarter and an
+    /// eighth of the retention.
+    pub(crate) fn warn_of_horizon(&mut self, now: crate::clock::Instant) {
+        let Some(retention) = self.retention else { return };
+        let horizons: Vec<(OutputId, Option<Duration>)> =
+            self.outputs.keys().map(|id| (id.clone(), report::horizon(self, id, now))).collect();
+        for (id, horizon) in horizons {
+            let Some(entry) = self.outputs.get_mut(&id) else { continue };
+            let level = (1..=3).rev().find(|level| horizon.is_some_and(|h| h <= retention / (1 << level)));
+            let level = level.unwrap_or(0);
+            let hours = horizon.unwrap_or(retention).as_secs_f64() / 3600.0;
+            if level > entry.warned {
+                let text = "what this output has not written is deleted from the source in";
+                match level {
+                    1 => tracing::warn!(output = %id, "{text} {hours:.1} h"),
+                    _ => tracing::error!(output = %id, "{text} {hours:.1} h: mend it, or lengthen the retention"),
+                }
+            }
+            entry.warned = level;
+        }
+    }
+}
+
+impl ReadCounts {
+    /// Adds `other`.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.records += other.records;
+        self.bytes += other.bytes;
+        self.calls += other.calls;
+        self.throttled += other.throttled;
+        self.failed += other.failed;
+        let newer = other.last_error.as_ref().map(|e| e.at) > self.last_error.as_ref().map(|e| e.at);
+        if newer {
+            self.last_error.clone_from(&other.last_error);
+        }
+    }
+}
+
+fn new_slot(spec: &OutputSpec, position: Position) -> Slot {
+    Slot::new(Arc::clone(&spec.output), spec.order, spec.paused, position)
+}
+
+/// Where an output begins in a shard that exists when the output is first seen.
+pub(crate) fn first_start(start: Start, earliest: Millis) -> Position {
+    match start {
+        Start::TrimHorizon => Position::TrimHorizon,
+        Start::Latest => Position::At(earliest),
+        Start::At(at) => Position::At(at),
+    }
+}
+
+/// Where an output begins in a shard that was first seen later: at its beginning, since all its records came after the
+/// output's start; unless that still lies in the future.
+pub(crate) fn later_start(start: Start, server: Option<Millis>) -> Position {
+    match start {
+        Start::At(at) if server.is_some_and(|now| at > now) => Position::At(at),
+        Start::TrimHorizon | Start::Latest | Start::At(_) => Position::TrimHorizon,
+    }
+}
