@@ -5,7 +5,7 @@ use minicbor::decode::Decoder;
 use serde::de::DeserializeOwned;
 
 use super::Span;
-use super::pull::{Hot, ITEM_BYTES_MIN, Miss, Pull, span};
+use super::pull::{Hot, ITEM_BYTES_MIN, Miss, Pull, Template, span};
 use crate::codec::{self, Format};
 use crate::limits::LIST_ITEMS;
 use crate::types::Timestamp;
@@ -71,6 +71,26 @@ impl<'b> Pull<'b> for Cbor<'b> {
             list.push(item(self)?);
         }
         Ok(list)
+    }
+
+    fn count(&mut self, mut item: impl FnMut(&mut Self) -> Hot<[Span; 2]>) -> Hot<usize> {
+        let mut left = self.decoder.array().map_err(|_| Miss)?;
+        let body = self.decoder.input();
+        let mut count = 0;
+        while self.more(&mut left)? {
+            let start = self.decoder.position();
+            let texts = item(self)?;
+            count += 1;
+            let mut at = self.decoder.position();
+            let Some(like) = Template::new(body, start, at, texts) else { continue };
+            while left != Some(0) && body.get(at..).is_some_and(|next| like.matches(next)) {
+                at += like.len();
+                count += 1;
+                left = left.map(|n| n - 1);
+            }
+            self.decoder.set_position(at);
+        }
+        Ok(count)
     }
 
     fn null(&mut self) -> Hot<bool> {

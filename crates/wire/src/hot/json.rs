@@ -4,7 +4,7 @@ use memchr::memchr2;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::Span;
-use super::pull::{Hot, Miss, Pull, span};
+use super::pull::{Hot, Miss, Pull, Template, span};
 use crate::limits::LIST_ITEMS;
 use crate::types::Timestamp;
 
@@ -148,6 +148,27 @@ impl<'b> Pull<'b> for Json<'b> {
                 _ => return Err(Miss),
             }
         }
+    }
+
+    fn count(&mut self, mut item: impl FnMut(&mut Self) -> Hot<[Span; 2]>) -> Hot<usize> {
+        let mut count = 0;
+        self.list(|walk| {
+            walk.peek()?;
+            let start = walk.at;
+            let texts = item(walk)?;
+            count += 1;
+            let Some(like) = Template::new(walk.body, start, walk.at, texts) else {
+                return Ok(());
+            };
+            while let Some([b',', next @ ..]) = walk.body.get(walk.at..)
+                && like.matches(next)
+            {
+                walk.at += 1 + like.len();
+                count += 1;
+            }
+            Ok(())
+        })?;
+        Ok(count)
     }
 
     fn null(&mut self) -> Hot<bool> {

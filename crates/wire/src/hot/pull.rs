@@ -30,6 +30,10 @@ pub(super) trait Pull<'b>: Sized {
     /// Walks over an array of objects; `item` takes each of them.
     fn list<T>(&mut self, item: impl FnMut(&mut Self) -> Hot<T>) -> Hot<Vec<T>>;
 
+    /// Walks over an array of objects and counts them. `item` takes an object and says where its two texts lie;
+    /// objects after it that differ from it in nothing but those texts are counted without `item`.
+    fn count(&mut self, item: impl FnMut(&mut Self) -> Hot<[Span; 2]>) -> Hot<usize>;
+
     /// Takes a null if the next value is one.
     fn null(&mut self) -> Hot<bool>;
 
@@ -56,6 +60,56 @@ pub(super) trait Pull<'b>: Sized {
 
     /// Checks that nothing follows.
     fn end(&mut self) -> Hot<()>;
+}
+
+/// An object to which others are compared byte by byte, but for two texts in it.
+pub(super) struct Template<'b> {
+    bytes: &'b [u8],
+    /// Before, between and after the texts: where each begins and ends in `bytes`.
+    fixed: [(usize, usize); 3],
+}
+
+impl<'b> Template<'b> {
+    /// The object at `start..end` of the body with those texts; `None` if they do not lie in it one after the other.
+    pub(super) fn new(body: &'b [u8], start: usize, end: usize, texts: [Span; 2]) -> Option<Self> {
+        let bytes = body.get(start..end)?;
+        let inside = |at: u32| (at as usize).checked_sub(start);
+        let [mut first, mut second] = texts;
+        if second.start < first.start {
+            (first, second) = (second, first);
+        }
+        let fixed = [
+            (0, inside(first.start)?),
+            (inside(first.end)?, inside(second.start)?),
+            (inside(second.end)?, bytes.len()),
+        ];
+        let sound =
+            fixed.iter().all(|(from, to)| from <= to) && fixed[0].1 <= fixed[1].0 && fixed[1].1 <= fixed[2].0;
+        sound.then_some(Self { bytes, fixed })
+    }
+
+    /// Length of every object that matches.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// True if `next` begins with such an object. Its texts are then as long as those of the template, and of characters
+    /// that stand for themselves in both formats.
+    pub(super) fn matches(&self, next: &[u8]) -> bool {
+        let Some(next) = next.get(..self.bytes.len()) else { return false };
+        let [head, middle, end] = self.fixed;
+        let same = |(from, to): (usize, usize)| self.bytes[from..to] == next[from..to];
+        same(head)
+            && same(middle)
+            && same(end)
+            && is_plain(&next[head.1..middle.0])
+            && is_plain(&next[middle.1..end.0])
+    }
+}
+
+/// True for printable ASCII without quotes and backslashes. Without an early exit, so that the compiler makes it wide.
+fn is_plain(text: &[u8]) -> bool {
+    !text.iter().fold(false, |odd, b| odd | (*b < 0x20) | (*b >= 0x7f) | (*b == b'"') | (*b == b'\\'))
 }
 
 /// The next value, or none for null. A member that stands twice is a [`Miss`].

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::Span;
 use super::cbor::Cbor;
 use super::json::Json;
 use super::pull::{Hot, Miss, Pull, once};
@@ -101,17 +102,18 @@ fn count_durable<'b, P: Pull<'b>>(walk: &mut P) -> Hot<usize> {
             once(walk, &mut failed, P::int)?;
             if failed == Some(0) { Ok(()) } else { Err(Miss) }
         }
-        b"Records" => once(walk, &mut entries, |walk| walk.list(|walk| durable_entry(walk, &mut extra))),
+        b"Records" => once(walk, &mut entries, |walk| walk.count(|walk| durable_entry(walk, &mut extra))),
         _ => walk.skip(),
     })?;
     walk.end()?;
     match (failed, entries) {
-        (Some(0), Some(entries)) => Ok(entries.len()),
+        (Some(0), Some(entries)) => Ok(entries),
         _ => Err(Miss),
     }
 }
 
-fn durable_entry<'b, P: Pull<'b>>(walk: &mut P, extra: &mut Vec<u8>) -> Hot<()> {
+/// Takes an entry that is durable, and says where its sequence number and shard lie.
+fn durable_entry<'b, P: Pull<'b>>(walk: &mut P, extra: &mut Vec<u8>) -> Hot<[Span; 2]> {
     let (mut sequence, mut shard) = (None, None);
     walk.object(|walk, name| match name {
         b"SequenceNumber" => once(walk, &mut sequence, |walk| walk.text(extra)),
@@ -126,7 +128,7 @@ fn durable_entry<'b, P: Pull<'b>>(walk: &mut P, extra: &mut Vec<u8>) -> Hot<()> 
         _ => walk.skip(),
     })?;
     match (sequence, shard) {
-        (Some(sequence), Some(shard)) if !sequence.is_empty() && !shard.is_empty() => Ok(()),
+        (Some(sequence), Some(shard)) if !sequence.is_empty() && !shard.is_empty() => Ok([sequence, shard]),
         _ => Err(Miss),
     }
 }
