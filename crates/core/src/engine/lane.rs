@@ -17,8 +17,8 @@ use super::{Shared, lock};
 /// Delivers the shard of `cell` to `id` until it is done, removed, or drained.
 pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>, id: OutputId) {
     let Some(wake) = lock(&cell.state).lanes.get(&id).map(|slot| Arc::clone(&slot.wake)) else { return };
-    let backoff = Backoff::new(shared.settings.backoff_base, shared.settings.backoff_cap);
-    let mut lane = Lane { shared, cell, id, backoff, retry_at: None };
+    let backoff = shared.settings.backoff();
+    let mut lane = Lane { shared, cell, id, backoff, retry_at: None, failed: false };
     loop {
         if let Some(at) = lane.retry_at.take()
             && !lane.wait_until(at, &wake).await
@@ -47,6 +47,8 @@ struct Lane {
     backoff: Backoff,
     /// Nothing is sent before this.
     retry_at: Option<Instant>,
+    /// The last request failed, whole or in part.
+    failed: bool,
 }
 
 /// A chunk to send.
@@ -87,7 +89,8 @@ impl Lane {
     }
 
     async fn deliver(&mut self, work: Work) {
-        let mut delivery = Delivery::new(work.order, &work.batch.batch, work.from, work.acked.clone());
+        let mut delivery = Delivery::new(work.order, &work.batch.batch, work.from, &work.acked);
+        let mut noted = work.from;
         let key = work.output.encoding();
         // An output that came later, or that changed how it encodes: room for what it encodes is not reserved yet.
         let own = ChunkSet::new(key.clone());
@@ -97,28 +100,31 @@ impl Lane {
             let picks = match next {
                 Next::Send { picks } => picks,
                 Next::Done => {
-                    lock(&self.cell.state).finished(&self.id, &work);
+                    let mut state = lock(&self.cell.state);
+                    state.advance(&self.id, &work, noted, &delivery);
+                    state.finished(&self.id, &work);
                     return;
                 }
-                Next::Stopped { record, reason } => return self.stop(&work, &delivery, record, &reason),
+                Next::Stopped { record, reason } => return self.stop(&work, noted, &delivery, record, &reason),
             };
             let Some(encoded) = self.encode(&work, shared.then_some(set), picks).await else {
-                return self.let_go(&delivery);
+                return self.let_go();
             };
-            let before = delivery.durable_through();
             let outcome = self.write(&work, encoded.chunk()).await;
             let answer = delivery.answer(&encoded.chunk().picks, &outcome);
             drop(encoded);
-            let go_on = self.note(&work, before, &delivery, &answer);
+            let go_on = self.note(&work, noted, &delivery, &answer);
+            noted = delivery.durable_through();
+            self.failed = answer.trouble.is_some();
             match &answer.trouble {
                 None => self.backoff.reset(),
                 Some(trouble) => {
                     self.back_off(trouble);
-                    return self.let_go(&delivery);
+                    return self.let_go();
                 }
             }
             if !go_on {
-                return self.let_go(&delivery);
+                return self.let_go();
             }
         }
     }
@@ -165,15 +171,16 @@ impl Lane {
     }
 
     /// Counts an answer and moves the cursor. `false` if the lane must let the batch go.
-    fn note(&self, work: &Work, before: usize, delivery: &Delivery, answer: &Answer) -> bool {
+    fn note(&self, work: &Work, noted: usize, delivery: &Delivery<'_>, answer: &Answer) -> bool {
         let wall = self.shared.clock.wall();
         let mut state = lock(&self.cell.state);
         let go_on = state.may_go_on(&self.id, work, &self.shared.budget);
+        state.advance(&self.id, work, noted, delivery);
         let Some(slot) = state.lanes.get_mut(&self.id) else { return false };
-        slot.advance(&work.batch, before, delivery.durable_through());
         slot.counts.requests += 1;
+        slot.counts.order_limited += u64::from(delivery.order_limited());
         slot.counts.repeats += answer.repeats as u64;
-        slot.counts.retries += u64::from(answer.repeats > 0);
+        slot.counts.retries += u64::from(self.failed);
         match &answer.trouble {
             None => slot.advice = None,
             Some(trouble) => {
@@ -194,25 +201,25 @@ impl Lane {
         self.retry_at = Some(self.shared.clock.now().plus(wait));
     }
 
-    /// Puts what is acknowledged beyond the cursor back into the lane's slot; the batch goes with `work`.
-    fn let_go(&self, delivery: &Delivery) {
+    /// Notes that the lane has no batch in hand any more.
+    fn let_go(&self) {
         let mut state = lock(&self.cell.state);
         if let Some(slot) = state.lanes.get_mut(&self.id) {
-            slot.carried = delivery.acked();
             slot.working = false;
             slot.backing_off = self.retry_at.is_some();
         }
     }
 
     /// A record that the output will never take.
-    fn stop(&self, work: &Work, delivery: &Delivery, record: usize, reason: &str) {
+    fn stop(&self, work: &Work, noted: usize, delivery: &Delivery<'_>, record: usize, reason: &str) {
         let sequence = work.batch.batch.record(record).sequence;
         let reason = format!("record {sequence} was refused: {reason}");
         tracing::error!(shard = %self.cell.id, output = %self.id, "{reason}; this lane stops, the others go on");
-        self.let_go(delivery);
         let mut state = lock(&self.cell.state);
+        state.advance(&self.id, work, noted, delivery);
         if let Some(slot) = state.lanes.get_mut(&self.id) {
             slot.stopped = Some(reason);
+            slot.working = false;
             slot.leave();
         }
         drop(state);

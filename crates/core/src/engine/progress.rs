@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use crate::clock::Instant;
-use crate::output::TroubleKind;
 use crate::store::{LaneCheckpoint, LaneId, StoreError};
 
-use super::retry::{Backoff, policy};
+use super::retry::BackoffClass;
 use super::status::ErrorReport;
 use super::{EngineError, Shared, lock};
 
 /// Commits at each interval until the engine ends; returns only if the store fails for good.
 pub(crate) async fn run(shared: Arc<Shared>) -> EngineError {
     let (clock, settings) = (shared.clock.clone(), &shared.settings);
-    let mut backoff = Backoff::new(settings.backoff_base, settings.backoff_cap);
+    let mut backoff = settings.backoff();
     let mut failing_since: Option<Instant> = None;
     let mut wait = settings.checkpoint_interval;
     loop {
@@ -30,7 +29,7 @@ pub(crate) async fn run(shared: Arc<Shared>) -> EngineError {
                 if !passing || clock.now().since(since) >= settings.store_patience {
                     return EngineError::Store { doing: "writing checkpoints", source: Arc::new(source) };
                 }
-                wait = backoff.next(&clock, policy(TroubleKind::Unavailable).class, None);
+                wait = backoff.next(&clock, BackoffClass::Passing, None);
             }
         }
     }

@@ -41,7 +41,7 @@ struct Done {
 pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>) {
     let mut task = Task {
         pressure: shared.budget.watch(),
-        backoff: Backoff::new(shared.settings.backoff_base, shared.settings.backoff_cap),
+        backoff: shared.settings.backoff(),
         shared,
         cell,
         readers: BTreeMap::new(),

@@ -1,3 +1,4 @@
+// NOTE (remove this line): the lead wrote this in the same minute in which you wrote yours. If you have a version of this file, put yours back; keep what engine/*.rs calls (see lane.rs).
 //! What to send next, and what an answer means: ordering through partial failures, written once for all outputs. No
 //! I/O and no clock: a [`Delivery`] is one lane's pass over one batch, and is asked and told.
 //!

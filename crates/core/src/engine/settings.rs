@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::retry::Backoff;
+
 /// Everything about an engine that is a number. Nothing else in the engine has a limit of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -57,6 +59,13 @@ pub struct Settings {
     pub source_patience: Duration,
     /// Gaps that the status keeps in full (default 32); all are counted.
     pub gaps_kept: usize,
+}
+
+impl Settings {
+    /// Waits between tries, as these settings have them.
+    pub(crate) fn backoff(&self) -> Backoff {
+        Backoff::new(self.backoff_base, self.backoff_cap, self.slow_backoff_cap)
+    }
 }
 
 impl Default for Settings {

@@ -19,7 +19,7 @@ use crate::store::OutputId;
 
 use super::Order;
 use super::budget::{Budget, Pool};
-use super::retry::Acked;
+use super::retry::{Acked, Delivery};
 use super::settings::Settings;
 use super::slot::{Life, Place, Slot};
 use super::status::{ErrorReport, Gap};
@@ -235,6 +235,15 @@ impl ShardState {
             feed: feed.id,
             no,
         }))
+    }
+
+    /// Moves the lane's cursor as far as `delivery` is, from record `from` on, and keeps what is acknowledged beyond it:
+    /// whoever delivers next, from whatever batch, begins there.
+    pub(crate) fn advance(&mut self, id: &OutputId, work: &Work, from: usize, delivery: &Delivery<'_>) {
+        if let Some(slot) = self.lanes.get_mut(id) {
+            slot.advance(&work.batch, from, delivery.durable_through());
+            slot.carried = delivery.acked();
+        }
     }
 
     /// The lane of `id` has delivered all of `work`.
@@ -455,7 +464,8 @@ impl ShardState {
         // Lanes in trouble may each hold on to another batch until their requests end.
         let troubled = self.lanes.values().filter(|s| s.backing_off || s.wants().is_some()).count();
         let part = (view.share / (2 * (troubled + 4)) / ways).clamp(64 << 10, settings.read_target.max(64 << 10));
-        let limit = if pace.mean == 0 { 1000 } else { part / pace.mean };
+        // Before anything is known, a small read tells.
+        let limit = part.checked_div(pace.mean).unwrap_or(1000);
         let limit = u32::try_from(limit).unwrap_or(u32::MAX).clamp(1, settings.read_limit.max(1));
         let feed = self.feed(id)?;
         let answer = if pace.mean == 0 || feed.underestimated {

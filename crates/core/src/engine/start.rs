@@ -17,7 +17,7 @@ use crate::store::{CheckpointStore, LaneCheckpoint, LaneId, OutputId, StoreError
 
 use super::budget::Budget;
 use super::reader::describe;
-use super::retry::{Backoff, policy};
+use super::retry::{BackoffClass, policy};
 use super::settings::Settings;
 use super::status::Gap;
 use super::world::{World, first_start, later_start};
@@ -82,7 +82,7 @@ impl Asking<'_> {
     where
         F: Future<Output = Result<T, SourceError>>,
     {
-        let mut backoff = Backoff::new(self.settings.backoff_base, self.settings.backoff_cap);
+        let mut backoff = self.settings.backoff();
         let mut attempt = 1;
         loop {
             let answer = self.clock.timeout(self.settings.read_deadline, call()).await;
@@ -94,12 +94,12 @@ impl Asking<'_> {
                     Trouble::new(crate::output::TroubleKind::Unavailable, text)
                 }
             };
-            let policy = policy(trouble.kind);
-            if !policy.passes || attempt >= self.settings.start_attempts {
+            let class = policy(trouble.kind).class;
+            if class == BackoffClass::Lasting || attempt >= self.settings.start_attempts {
                 return Err(EngineError::Source { doing, source: trouble });
             }
             attempt += 1;
-            let wait = backoff.next(self.clock, policy.class, trouble.retry_after);
+            let wait = backoff.next(self.clock, class, trouble.retry_after);
             tracing::debug!(?wait, "{doing}: {trouble}");
             self.clock.sleep(wait).await;
         }
@@ -248,6 +248,8 @@ async fn add(shared: &Shared, spec: OutputSpec) -> Result<(), EngineError> {
     world.merge(&map.shards, Some(map.time.latest));
     world.add(&spec, &starts.rows, Some(map.time.latest));
     report_lost(&mut world, std::slice::from_ref(&spec), &starts.orphans, shared.clock.wall());
+    let orphans = starts.orphans.into_iter().map(|o| o.lane);
+    world.forgotten.extend(orphans.filter(|lane| lane.output == spec.id));
     Ok(())
 }
 
@@ -268,7 +270,7 @@ async fn forget(shared: &Shared, id: &OutputId) -> Result<(), EngineError> {
 /// Writes what changed, the last time; what may pass is tried again.
 pub(crate) async fn last_commit(shared: &Shared) -> Result<(), EngineError> {
     let settings = &shared.settings;
-    let mut backoff = Backoff::new(settings.backoff_base, settings.backoff_cap);
+    let mut backoff = settings.backoff();
     let mut attempt = 1;
     loop {
         let Err(error) = progress::commit(shared).await else { return Ok(()) };
@@ -276,7 +278,7 @@ pub(crate) async fn last_commit(shared: &Shared) -> Result<(), EngineError> {
             return Err(state("writing the last checkpoints", error));
         }
         attempt += 1;
-        let wait = backoff.next(&shared.clock, policy(crate::output::TroubleKind::Unavailable).class, None);
+        let wait = backoff.next(&shared.clock, BackoffClass::Passing, None);
         shared.clock.sleep(wait).await;
     }
 }

@@ -136,6 +136,8 @@ pub struct Counts {
     pub retries: u64,
     /// Requests.
     pub requests: u64,
+    /// Requests that left records out only to keep the order (`strict`): order is what limits this lane.
+    pub order_limited: u64,
     /// Bytes of data and keys that became durable.
     pub bytes: u64,
     /// Answers that were trouble, whole or for a record, by kind.
@@ -158,6 +160,7 @@ impl Counts {
         self.repeats += other.repeats;
         self.retries += other.retries;
         self.requests += other.requests;
+        self.order_limited += other.order_limited;
         self.bytes += other.bytes;
         for (kind, n) in &other.errors {
             *self.errors.entry(*kind).or_default() += n;

@@ -88,7 +88,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     lock(&shared.tasks).spawn(TaskName::Progress, progress);
     let settings = shared.settings.clone();
     let mut supervisor = Supervisor {
-        backoff: Backoff::new(settings.backoff_base, settings.backoff_cap),
+        backoff: settings.backoff(),
         refresh_at: clock.now().plus(settings.map_refresh),
         shared,
         missing_since: None,
