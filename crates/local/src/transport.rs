@@ -1,0 +1,107 @@
+//! The embedded Kinesis as a transport: a client cannot tell it from a network.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use distributary_wire::transport::{ByteStream, Request, Response, ResponseBody, Transport, TransportError};
+use futures_core::Stream;
+
+use crate::dispatch::{self, Incoming};
+use crate::faults::Delivery;
+use crate::local::Local;
+
+/// Calls a [`Local`] in the same process. An answer that misbehaviour cuts or drops is [`TransportError::Broken`], one
+/// that never comes is [`TransportError::Timeout`] when the deadline has passed by the clock of its [`Env`](crate::Env).
+#[derive(Clone, Debug)]
+pub struct LocalTransport {
+    local: Local,
+}
+
+impl Local {
+    /// A transport to it, without a socket.
+    pub fn transport(&self) -> LocalTransport {
+        LocalTransport { local: self.clone() }
+    }
+}
+
+fn broken(why: &'static str) -> TransportError {
+    TransportError::Broken { source: why.into() }
+}
+
+#[async_trait::async_trait]
+impl Transport for LocalTransport {
+    async fn call(&self, request: Request, deadline: Duration) -> Result<Response, TransportError> {
+        let timeout = self.local.inner.env.sleep(deadline);
+        let work = self.answer(request);
+        tokio::select! {
+            // An answer that is there at the deadline is one.
+            biased;
+            answer = work => answer,
+            () = timeout => Err(TransportError::Timeout { after: deadline }),
+        }
+    }
+}
+
+impl LocalTransport {
+    async fn answer(&self, request: Request) -> Result<Response, TransportError> {
+        let (head, body) = request.into_parts();
+        let incoming = Incoming {
+            method: &head.method,
+            path: head.uri.path(),
+            query: head.uri.query(),
+            headers: &head.headers,
+            body: body.to_bytes(),
+        };
+        let served = dispatch::serve(&self.local.inner, incoming).await;
+        if served.dropped {
+            return Err(broken("the connection was dropped on command"));
+        }
+        match served.delivery {
+            Delivery::Whole => Ok(served.response),
+            Delivery::Broken => Err(broken("the answer was lost on command")),
+            Delivery::Silent => std::future::pending().await,
+            Delivery::Cut(after) => cut(served.response, after),
+        }
+    }
+}
+
+/// A whole body that is cut has not come; an event stream comes up to the cut.
+fn cut(response: Response, after: usize) -> Result<Response, TransportError> {
+    let (head, body) = response.into_parts();
+    match body {
+        ResponseBody::Full(_) => Err(broken("the answer was cut on command")),
+        ResponseBody::Stream(inner) => {
+            let body = ResponseBody::Stream(Box::pin(CutStream { inner, left: Some(after) }));
+            Ok(Response::from_parts(head, body))
+        }
+    }
+}
+
+/// The first bytes of a stream, then a broken connection.
+pub(crate) struct CutStream {
+    pub(crate) inner: ByteStream,
+    /// `None` after the cut.
+    pub(crate) left: Option<usize>,
+}
+
+impl Stream for CutStream {
+    type Item = Result<Bytes, TransportError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.left {
+            None => return Poll::Ready(None),
+            Some(0) => {
+                self.left = None;
+                return Poll::Ready(Some(Err(broken("the answer was cut on command"))));
+            }
+            Some(_) => {}
+        }
+        let Poll::Ready(item) = self.inner.as_mut().poll_next(cx) else { return Poll::Pending };
+        let (Some(Ok(chunk)), Some(left)) = (&item, self.left) else { return Poll::Ready(item) };
+        let chunk = chunk.slice(..chunk.len().min(left));
+        self.left = Some(left - chunk.len());
+        Poll::Ready(Some(Ok(chunk)))
+    }
+}
