@@ -1,0 +1,257 @@
+//! Deliveries against a model output that fails at random: what stands at the output in the end, by order mode.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::clock::Millis;
+use crate::record::{DataForm, RecordIndex, Span};
+
+/// A batch of records with these keys (`None`: no key), numbered from `first`.
+fn batch(first: usize, keys: &[Option<u8>]) -> Batch {
+    let mut buffer = Vec::new();
+    let mut put = |text: &[u8]| {
+        let span = Span { start: u32::try_from(buffer.len()).unwrap(), len: u32::try_from(text.len()).unwrap() };
+        buffer.extend_from_slice(text);
+        span
+    };
+    let records = keys
+        .iter()
+        .enumerate()
+        .map(|(i, key)| RecordIndex {
+            sequence: put((first + i + 1).to_string().as_bytes()),
+            key: key.map(|k| put(format!("key-{k}").as_bytes())),
+            data: put(b""),
+            arrival: Millis(0),
+        })
+        .collect();
+    Batch::new(Bytes::from(buffer), DataForm::Raw, records).unwrap()
+}
+
+fn trouble() -> Trouble {
+    Trouble::new(TroubleKind::Unavailable, "model")
+}
+
+/// Small chunks, so that a batch has several.
+fn chunks(len: usize) -> Vec<Range<usize>> {
+    (0..len).step_by(7).map(|start| start..(start + 7).min(len)).collect()
+}
+
+/// What the model output does with one request.
+#[derive(Clone, Debug)]
+enum Fault {
+    None,
+    /// Each record whose bit is set is not taken.
+    Entries(u64),
+    Rejected,
+    /// Only records whose bit is set are written, and nobody is told.
+    Unknown(u64),
+    /// An answer of the wrong length; all written.
+    Short,
+}
+
+fn faults() -> impl Strategy<Value = Vec<(Fault, bool)>> {
+    let fault = prop_oneof![
+        3 => Just(Fault::None),
+        4 => any::<u64>().prop_map(Fault::Entries),
+        1 => Just(Fault::Rejected),
+        2 => any::<u64>().prop_map(Fault::Unknown),
+        1 => Just(Fault::Short),
+    ];
+    proptest::collection::vec((fault, any::<bool>()), 0..40)
+}
+
+/// One request against the model.
+fn serve(fault: &Fault, picks: &Picks, first: usize, log: &mut Vec<usize>) -> Outcome {
+    let has = |bits: u64, n: usize| bits >> (n % 64) & 1 == 1;
+    match fault {
+        Fault::None | Fault::Short => {
+            log.extend(picks.iter().map(|i| first + i));
+            if matches!(fault, Fault::None) { Outcome::Durable } else { Outcome::PerRecord(Vec::new()) }
+        }
+        Fault::Entries(bits) => Outcome::PerRecord(
+            picks
+                .iter()
+                .enumerate()
+                .map(|(n, i)| {
+                    if has(*bits, n) {
+                        return Verdict::Retry(trouble());
+                    }
+                    log.push(first + i);
+                    Verdict::Durable
+                })
+                .collect(),
+        ),
+        Fault::Rejected => Outcome::Rejected(trouble()),
+        Fault::Unknown(bits) => {
+            log.extend(picks.iter().enumerate().filter(|(n, _)| has(*bits, *n)).map(|(_, i)| first + i));
+            Outcome::Unknown(trouble())
+        }
+    }
+}
+
+/// Delivers all of `keys` in batches of `sizes`, cut anew whenever the lane detaches; the output's log.
+fn deliver(order: Order, keys: &[Option<u8>], sizes: &[usize], faults: &[(Fault, bool)]) -> Vec<usize> {
+    let (mut log, mut durable, mut carried) = (Vec::new(), 0, Acked::default());
+    let mut faults = faults.iter();
+    let mut sizes = sizes.iter().cycle();
+    while durable < keys.len() {
+        // A re-read may begin before the cursor, as a window's batch does.
+        let first = durable.saturating_sub(sizes.next().unwrap() % 3);
+        let end = (durable + sizes.next().unwrap()).min(keys.len());
+        let batch = batch(first, &keys[first..end]);
+        let chunks = chunks(batch.len());
+        let mut delivery = Delivery::new(order, &batch, durable - first, &carried);
+        loop {
+            let Next::Send { picks } = delivery.next(&chunks) else { break };
+            assert!(!picks.is_empty(), "a request without records");
+            if order == Order::Strict {
+                let mut seen = BTreeMap::new();
+                for i in picks.iter() {
+                    let key = batch.record(i).key;
+                    assert!(key.is_none_or(|k| seen.insert(k.to_owned(), i).is_none()), "two records of a key at once");
+                }
+            }
+            let (fault, detach) = faults.next().cloned().unwrap_or((Fault::None, false));
+            let outcome = serve(&fault, &picks, first, &mut log);
+            delivery.answer(&picks, &outcome);
+            for n in first..first + delivery.durable_through() {
+                assert!(log.contains(&n), "record {n} is called durable and is not at the output");
+            }
+            if detach {
+                break;
+            }
+        }
+        durable = first + delivery.durable_through();
+        carried = delivery.acked();
+    }
+    log
+}
+
+/// The last occurrence of each record, in the order in which they stand.
+fn last_occurrences(log: &[usize]) -> Vec<usize> {
+    let last: BTreeMap<usize, usize> = log.iter().enumerate().map(|(at, n)| (*n, at)).collect();
+    let mut by_place: Vec<_> = last.into_iter().map(|(n, at)| (at, n)).collect();
+    by_place.sort_unstable();
+    by_place.into_iter().map(|(_, n)| n).collect()
+}
+
+fn in_key_order(log: &[usize], keys: &[Option<u8>]) -> bool {
+    let mut last: BTreeMap<u8, usize> = BTreeMap::new();
+    log.iter().all(|n| keys[*n].is_none_or(|key| last.insert(key, *n).is_none_or(|before| before <= *n)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn every_record_arrives_and_its_last_occurrence_is_in_key_order(
+        keys in proptest::collection::vec(proptest::option::weighted(0.9, 0u8..4), 1..60),
+        sizes in proptest::collection::vec(1usize..25, 2..9),
+        faults in faults(),
+    ) {
+        for order in [Order::Strict, Order::Resend, Order::Unordered] {
+            let log = deliver(order, &keys, &sizes, &faults);
+            let last = last_occurrences(&log);
+            prop_assert_eq!(last.len(), keys.len(), "records are missing in {:?}", order);
+            if order != Order::Unordered {
+                prop_assert!(in_key_order(&last, &keys), "{order:?}: {log:?}");
+            }
+            if order == Order::Strict {
+                // A record goes back only as a repeat of itself: nothing of its key has come after it yet.
+                prop_assert!(in_key_order(&log, &keys), "{order:?}: {log:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn unordered_repeats_nothing_that_was_acknowledged(
+        keys in proptest::collection::vec(proptest::option::of(0u8..4), 1..60),
+        sizes in proptest::collection::vec(1usize..25, 2..9),
+        bits in proptest::collection::vec(any::<u64>(), 0..20),
+    ) {
+        let faults: Vec<_> = bits.iter().map(|b| (Fault::Entries(*b), b % 3 == 0)).collect();
+        let mut log = deliver(Order::Unordered, &keys, &sizes, &faults);
+        log.sort_unstable();
+        prop_assert_eq!(log, (0..keys.len()).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_healthy_lane_keeps_no_state_per_record() {
+    let keys: Vec<_> = (0..21).map(|i| Some(i % 3)).collect();
+    let batch = batch(0, &keys);
+    let chunks = chunks(batch.len());
+    for order in [Order::Resend, Order::Unordered] {
+        let mut delivery = Delivery::new(order, &batch, 0, &Acked::default());
+        for chunk in &chunks {
+            let next = delivery.next(&chunks);
+            assert_eq!(next, Next::Send { picks: Picks::Run(chunk.clone()) }, "the shared chunk itself");
+            delivery.answer(&Picks::Run(chunk.clone()), &Outcome::Durable);
+            assert_eq!((delivery.durable_through(), &delivery.known), (chunk.end, &Acked::default()));
+        }
+        assert_eq!(delivery.next(&chunks), Next::Done);
+    }
+}
+
+#[test]
+fn resend_sends_again_what_stands_behind_a_failed_record_of_its_key() {
+    let batch = batch(0, &[Some(1), Some(2), Some(1), Some(2), Some(1)]);
+    let mut delivery = Delivery::new(Order::Resend, &batch, 0, &Acked::default());
+    let whole = Picks::Run(0..5);
+    assert_eq!(delivery.next(&[0..5]), Next::Send { picks: whole.clone() });
+    let verdicts =
+        vec![Verdict::Durable, Verdict::Durable, Verdict::Retry(trouble()), Verdict::Durable, Verdict::Durable];
+    let answer = delivery.answer(&whole, &Outcome::PerRecord(verdicts));
+    assert_eq!((answer.failed, answer.repeats, delivery.durable_through()), (1, 0, 2));
+    let again = Picks::Some(vec![2, 4]);
+    assert_eq!(delivery.next(&[0..5]), Next::Send { picks: again.clone() });
+    assert_eq!(delivery.answer(&again, &Outcome::Durable).repeats, 1, "record 4 was acknowledged before");
+    assert_eq!(delivery.next(&[0..5]), Next::Done);
+}
+
+#[test]
+fn a_refused_record_stops_the_lane_after_all_before_it() {
+    let batch = batch(0, &[Some(1), Some(2), Some(3), Some(4)]);
+    let mut delivery = Delivery::new(Order::Resend, &batch, 0, &Acked::default());
+    let verdicts = vec![
+        Verdict::Retry(trouble()),
+        Verdict::Durable,
+        Verdict::Refused("too large".to_owned()),
+        Verdict::Retry(trouble()),
+    ];
+    delivery.answer(&Picks::Run(0..4), &Outcome::PerRecord(verdicts));
+    assert_eq!(delivery.next(&[0..4]), Next::Send { picks: Picks::Run(0..1) });
+    delivery.answer(&Picks::Run(0..1), &Outcome::Durable);
+    assert_eq!(delivery.next(&[0..4]), Next::Stopped { record: 2, reason: "too large".to_owned() });
+    assert_eq!(delivery.durable_through(), 2);
+}
+
+#[test]
+fn strict_says_when_order_is_what_limits_it() {
+    let batch = batch(0, &[Some(1), Some(1), None, None]);
+    let mut delivery = Delivery::new(Order::Strict, &batch, 0, &Acked::default());
+    let first = Picks::Some(vec![0, 2, 3]);
+    assert_eq!(delivery.next(&[0..4]), Next::Send { picks: first.clone() });
+    assert!(delivery.order_limited());
+    delivery.answer(&first, &Outcome::Durable);
+    assert_eq!(delivery.next(&[0..4]), Next::Send { picks: Picks::Run(1..2) });
+    assert!(!delivery.order_limited());
+}
+
+#[test]
+fn waits_double_up_to_their_class_s_cap_and_keep_to_the_server_s_wish() {
+    let clock = Clock::real();
+    let second = Duration::from_secs(1);
+    let mut backoff = Backoff::new(second / 10, second, 30 * second);
+    let waits: Vec<_> = (0..8).map(|_| backoff.next(&clock, BackoffClass::Passing, None)).collect();
+    assert!(waits[0] >= second / 20 && waits[0] <= second / 10, "{waits:?}");
+    assert!(waits[7] >= second / 2 && waits[7] <= second, "{waits:?}");
+    assert!(backoff.next(&clock, BackoffClass::Lasting, None) >= 15 * second);
+    backoff.reset();
+    assert!(backoff.next(&clock, BackoffClass::Passing, None) <= second / 10);
+    assert_eq!(backoff.next(&clock, BackoffClass::Passing, Some(5 * second)), 5 * second);
+}
