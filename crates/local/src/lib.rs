@@ -30,6 +30,7 @@ mod push;
 mod rates;
 mod reshard;
 mod sequence;
+pub mod server;
 mod settings;
 mod stream;
 mod sync;

@@ -1,0 +1,81 @@
+//! The body of an answer, as hyper wants it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use distributary_wire::transport::{ByteStream, ResponseBody, TransportError};
+use http_body::{Frame, SizeHint};
+
+use crate::transport::CutStream;
+
+/// The body of an answer: whole, cut short, or a stream.
+pub(crate) enum Body {
+    Whole(Bytes),
+    /// Announced longer than it is, so that the connection breaks at its end.
+    Cut { rest: Option<Bytes>, announced: u64 },
+    Stream(ByteStream),
+}
+
+impl Body {
+    pub(crate) fn whole(body: ResponseBody) -> Self {
+        match body {
+            ResponseBody::Full(bytes) => Self::Whole(bytes),
+            ResponseBody::Stream(stream) => Self::Stream(stream),
+        }
+    }
+
+    /// Ends after so many bytes.
+    pub(crate) fn cut(body: ResponseBody, after: usize) -> Self {
+        match body {
+            ResponseBody::Full(bytes) => {
+                let kept = bytes.slice(..bytes.len().min(after));
+                Self::Cut { rest: Some(kept), announced: bytes.len() as u64 }
+            }
+            ResponseBody::Stream(inner) => {
+                Self::Stream(Box::pin(CutStream { inner, left: Some(after) }))
+            }
+        }
+    }
+
+    /// Its length in bytes, if it has one.
+    pub(crate) fn length(&self) -> Option<u64> {
+        match self {
+            Self::Whole(bytes) => Some(bytes.len() as u64),
+            Self::Cut { rest, .. } => rest.as_ref().map(|bytes| bytes.len() as u64),
+            Self::Stream(_) => None,
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = TransportError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
+        match &mut *self {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Cut { rest, .. } => match rest.take_if(|bytes| !bytes.is_empty()) {
+                Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                None => Poll::Ready(Some(Err(TransportError::Broken { source: "cut on command".into() }))),
+            },
+            Self::Stream(stream) => stream.as_mut().poll_next(cx).map(|item| item.map(|c| c.map(Frame::data))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(bytes) if bytes.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Cut { announced, .. } => SizeHint::with_exact(*announced),
+            Self::Stream(_) => SizeHint::default(),
+        }
+    }
+}
