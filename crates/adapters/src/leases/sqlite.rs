@@ -1,0 +1,287 @@
+//! A fan-out's progress in one SQLite file.
+//!
+//! The file is locked against every other process as long as the store lives. A commit is on the disk when it returns
+//! (WAL, `synchronous=FULL`), so neither `kill -9` nor a loss of power takes it back.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use distributary_core::batch::ShardId;
+use distributary_core::source::SourceIdentity;
+use distributary_core::store::{CheckpointStore, LaneCheckpoint, LaneId, OutputId, StoreError};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+
+use super::format;
+
+/// Checkpoints in a SQLite file.
+#[derive(Clone)]
+pub struct SqliteStore {
+    path: Arc<Path>,
+    connection: Arc<Mutex<Connection>>,
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SqliteStore({})", self.path.display())
+    }
+}
+
+impl SqliteStore {
+    /// Opens the state of the fan-out `name` at `path`, or makes it if there is no file, or an empty one. Blocks on the
+    /// disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] if another process has it open; [`StoreError::Foreign`] if the file is no state file, is
+    /// damaged, of a later version or another fan-out's (the file is left as it is); [`StoreError::Failed`] if the system
+    /// does not let us.
+    pub fn open(path: &Path, name: &str) -> Result<Self, StoreError> {
+        let new = !holds_something(path)?;
+        if !new {
+            // Nothing is written, not even a journal's header, before it is known to be ours.
+            inspect(path)?;
+        }
+        let connection = Connection::open(path).map_err(|e| told(path, e))?;
+        let store = Self { path: path.into(), connection: Arc::new(Mutex::new(connection)) };
+        store.lock_and_prepare(new, name)?;
+        Ok(store)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn guard(&self) -> MutexGuard<'_, Connection> {
+        // A panic in between leaves no transaction open: rusqlite rolls it back when it unwinds.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_and_prepare(&self, new: bool, name: &str) -> Result<(), StoreError> {
+        let mut connection = self.guard();
+        let told = |e| told(&self.path, e);
+        // A process that is just ending may still hold it.
+        connection.busy_timeout(Duration::from_secs(1)).map_err(told)?;
+        // Exclusive before all else: the lock is taken with the first transaction and kept, and WAL needs no shared memory.
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(told)?;
+        connection.pragma_update(None, "synchronous", "FULL").map_err(told)?;
+        let transaction =
+            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Exclusive).map_err(told)?;
+        if new {
+            transaction.pragma_update(None, "application_id", format::APPLICATION_ID).map_err(told)?;
+            transaction.pragma_update(None, "user_version", format::VERSION).map_err(told)?;
+            transaction.execute_batch(format::SCHEMA).map_err(told)?;
+            set(&transaction, "fan-out", name).map_err(told)?;
+        } else {
+            let found = get(&transaction, "fan-out").map_err(told)?;
+            if found.as_deref() != Some(name) {
+                return Err(foreign(format!(
+                    "{} is the state of the fan-out {:?}, and this one is called {name:?}; give it another state file, or that name",
+                    self.path.display(),
+                    found.unwrap_or_default(),
+                )));
+            }
+        }
+        transaction.commit().map_err(told)?;
+        // Only now: what a new file begins with stands in the file itself, where `inspect` finds it after a crash.
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(told)
+    }
+
+    /// Runs `work` on a thread that may block.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.clone();
+        match tokio::task::spawn_blocking(move || work(&store)).await {
+            Ok(result) => result,
+            // The runtime is going down.
+            Err(error) => Err(StoreError::Failed { source: Box::new(error) }),
+        }
+    }
+
+    fn transaction<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let mut connection = self.guard();
+        let told = |e| told(&self.path, e);
+        let transaction = connection.transaction().map_err(told)?;
+        let value = work(&transaction).map_err(told)?;
+        transaction.commit().map_err(told)?;
+        Ok(value)
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for SqliteStore {
+    async fn bind(&self, source: &SourceIdentity) -> Result<(), StoreError> {
+        let source = source.clone();
+        self.blocking(move |store| {
+            let created = source.created.map(|at| at.0.to_string());
+            let known = store.transaction(|db| {
+                let known = get(db, "source")?;
+                if known.is_none() {
+                    set(db, "source", &source.arn)?;
+                    if let Some(created) = &created {
+                        set(db, "source-created", created)?;
+                    }
+                }
+                Ok(known.map(|arn| get(db, "source-created").map(|at| (arn, at))))
+            })?;
+            let Some((arn, at)) = known.transpose().map_err(|e| told(&store.path, e))? else { return Ok(()) };
+            let path = store.path.display();
+            if arn != source.arn {
+                return Err(foreign(format!(
+                    "{path} holds the progress of {arn}, and the source is {}; use another state file, or that source",
+                    source.arn
+                )));
+            }
+            match (at, created) {
+                (Some(then), Some(now)) if then != now => Err(foreign(format!(
+                    "the source {arn} is not the stream that {path} knows: it was deleted and made again since; \
+                     remove the file to copy the new stream from its start"
+                ))),
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
+    async fn load(&self) -> Result<Vec<LaneCheckpoint>, StoreError> {
+        self.blocking(|store| {
+            let rows = store.transaction(|db| {
+                let mut statement = db.prepare("SELECT output, shard, kind, value FROM lanes ORDER BY output, shard")?;
+                let rows = statement.query_map([], |row| {
+                    Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?, row.get(3)?))
+                })?;
+                rows.collect::<rusqlite::Result<Vec<(String, String, String, Option<String>)>>>()
+            })?;
+            rows.into_iter()
+                .map(|(output, shard, kind, value)| {
+                    let position = format::read(&kind, value.as_deref()).ok_or_else(|| {
+                        foreign(format!(
+                            "{}: the checkpoint of shard {shard} and output {output} is not readable ({kind} {value:?}); \
+                             the file is damaged or was edited: restore it from a copy, or remove it to begin anew",
+                            store.path.display()
+                        ))
+                    })?;
+                    let lane = LaneId { shard: ShardId::new(&shard), output: OutputId::new(&output) };
+                    Ok(LaneCheckpoint { lane, position })
+                })
+                .collect()
+        })
+        .await
+    }
+
+    async fn commit(&self, checkpoints: &[LaneCheckpoint]) -> Result<(), StoreError> {
+        let checkpoints = checkpoints.to_vec();
+        self.blocking(move |store| {
+            store.transaction(|db| {
+                let mut statement = db.prepare(
+                    "INSERT INTO lanes (output, shard, kind, value) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT (output, shard) DO UPDATE SET kind = excluded.kind, value = excluded.value",
+                )?;
+                for LaneCheckpoint { lane, position } in &checkpoints {
+                    let (kind, value) = format::write(position);
+                    statement.execute(params![lane.output.as_str(), lane.shard.as_str(), kind, value])?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    async fn forget(&self, lanes: &[LaneId]) -> Result<(), StoreError> {
+        let lanes = lanes.to_vec();
+        self.blocking(move |store| {
+            store.transaction(|db| {
+                let mut statement = db.prepare("DELETE FROM lanes WHERE output = ?1 AND shard = ?2")?;
+                for lane in &lanes {
+                    statement.execute(params![lane.output.as_str(), lane.shard.as_str()])?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+}
+
+fn get(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    db.query_row("SELECT value FROM about WHERE name = ?1", [name], |row| row.get(0)).optional()
+}
+
+fn set(db: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {
+    db.execute("INSERT INTO about (name, value) VALUES (?1, ?2)", [name, value]).map(drop)
+}
+
+/// False if there is no file, or an empty one (as `touch` and some deployment tools make).
+fn holds_something(path: &Path) -> Result<bool, StoreError> {
+    match std::fs::metadata(path) {
+        Ok(found) => Ok(found.len() > 0),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => {
+            Err(StoreError::Failed { source: Box::new(WithPath { path: path.into(), source: error }) })
+        }
+    }
+}
+
+/// Refuses a file that is not ours, without changing it.
+fn inspect(path: &Path) -> Result<(), StoreError> {
+    const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+    let failed = |source| StoreError::Failed { source: Box::new(WithPath { path: path.into(), source }) };
+    let mut header = Vec::new();
+    File::open(path).and_then(|file| file.take(100).read_to_end(&mut header)).map_err(failed)?;
+    let id = header.get(68..72).map(|id| i32::from_be_bytes([id[0], id[1], id[2], id[3]]));
+    if !header.starts_with(MAGIC) || id != Some(format::APPLICATION_ID) {
+        return Err(foreign(format!(
+            "{} is not a Distributary state file, or is damaged; it was left as it is: name another file as state",
+            path.display()
+        )));
+    }
+    let db =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(|e| told(path, e))?;
+    let version: i32 =
+        db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|e| told(path, e))?;
+    if version != format::VERSION {
+        return Err(foreign(format!(
+            "{} has the format {version}, and this program knows {}; use the version of distributary that wrote it",
+            path.display(),
+            format::VERSION
+        )));
+    }
+    let verdict: String =
+        db.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(|e| told(path, e))?;
+    if verdict == "ok" { Ok(()) } else { Err(damaged(path)) }
+}
+
+fn foreign(message: String) -> StoreError {
+    StoreError::Foreign { message }
+}
+
+fn damaged(path: &Path) -> StoreError {
+    foreign(format!(
+        "{} is damaged; it was left as it is: restore it from a copy, or name another file as state to begin anew",
+        path.display()
+    ))
+}
+
+/// What went wrong with the file at `path`.
+fn told(path: &Path, error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            StoreError::Held { what: format!("the state file {}", path.display()) }
+        }
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => damaged(path),
+        _ => StoreError::Failed { source: Box::new(WithPath { path: path.into(), source: error }) },
+    }
+}
+
+/// An error, and the file that it is about.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", path.display())]
+struct WithPath<E: std::error::Error + 'static> {
+    path: PathBuf,
+    #[source]
+    source: E,
+}
