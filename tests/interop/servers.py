@@ -4,6 +4,7 @@ Each listens on 127.0.0.1 only. Where the server can choose a free port itself i
 for it and another one tried if it was taken meanwhile.
 """
 
+import ctypes
 import os
 import re
 import shutil
@@ -37,6 +38,7 @@ def clean_env(**more):
     return env
 
 
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 _home = None
 
 
@@ -48,6 +50,12 @@ def scratch_home():
         import atexit
         atexit.register(shutil.rmtree, _home, ignore_errors=True)
     return _home
+
+
+def die_with_parent():
+    """Runs in the child: should the tests themselves be killed, the kernel ends it too (Linux)."""
+    if _libc:
+        _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def free_port():
@@ -90,8 +98,8 @@ class Server:
             port = free_port()
             with open(self.log_path, "wb") as log:
                 self.process = subprocess.Popen(self.command(port), stdout=log, stderr=subprocess.STDOUT,
-                                                stdin=subprocess.DEVNULL, env=self.env(port), start_new_session=True,
-                                                cwd=self.log_path.parent)
+                                                stdin=subprocess.DEVNULL, env=self.env(port), cwd=self.log_path.parent,
+                                                preexec_fn=die_with_parent)
             if self._wait(port):
                 return self
             self.stop()
