@@ -149,11 +149,7 @@ impl Budget {
 
     pub(crate) fn status(&self) -> MemoryStatus {
         let state = lock(&self.state);
-        MemoryStatus {
-            budget: self.total,
-            used: state.pools.iter().map(|p| p.used).sum(),
-            peak: state.peak,
-        }
+        MemoryStatus { budget: self.total, used: state.pools.iter().map(|p| p.used).sum(), peak: state.peak }
     }
 }
 

@@ -26,7 +26,13 @@ pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>, id: OutputId)
             return;
         }
         let now = lane.shared.clock.now();
-        let taken = lock(&lane.cell.state).take(&lane.id, now);
+        let (taken, news) = {
+            let mut state = lock(&lane.cell.state);
+            (state.take(&lane.id, now), std::mem::take(&mut state.news))
+        };
+        if news {
+            lane.shared.news.notify_one();
+        }
         // The reader may have to read ahead, to let go of what this lane has passed, or to find it a feed.
         lane.cell.wake.notify_one();
         match taken {
@@ -105,7 +111,9 @@ impl Lane {
                     state.finished(&self.id, &work);
                     return;
                 }
-                Next::Stopped { record, reason } => return self.stop(&work, noted, &delivery, record, &reason),
+                Next::Stopped { record, reason } => {
+                    return self.stop(&work, noted, &delivery, record, &reason);
+                }
             };
             let Some(encoded) = self.encode(&work, shared.then_some(set), picks).await else {
                 return self.let_go();
@@ -131,7 +139,12 @@ impl Lane {
 
     /// The chunk of `picks`: the shared one if the batch is cut just so, else one of this lane's own. `None` if the
     /// batch must be let go while memory for it is waited for.
-    async fn encode<'a>(&self, work: &'a Work, set: Option<&'a ChunkSet>, picks: Picks) -> Option<Encoded<'a>> {
+    async fn encode<'a>(
+        &self,
+        work: &'a Work,
+        set: Option<&'a ChunkSet>,
+        picks: Picks,
+    ) -> Option<Encoded<'a>> {
         let batch = &work.batch.batch;
         if let (Some(set), Picks::Run(range)) = (set, &picks)
             && let Some(chunk) = set.chunk(batch, &*work.output, range)

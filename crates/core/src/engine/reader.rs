@@ -147,7 +147,8 @@ impl Task {
         let Some(of) = state.feed_mut(feed) else { return };
         of.reading = false;
         let gone = state.gone;
-        let context = Context { shared, shard: &self.cell.id, now: shared.clock.now(), wall: shared.clock.wall() };
+        let context =
+            Context { shared, shard: &self.cell.id, now: shared.clock.now(), wall: shared.clock.wall() };
         let keep = match result {
             Ok(read) => {
                 self.backoff.reset();
@@ -206,7 +207,8 @@ impl ShardState {
             Fetched::Batch(_) | Fetched::Idle => {
                 let Some(feed) = self.feed_mut(id) else { return false };
                 // An empty answer far from the tip is a step on the way; at the tip, polls get rarer.
-                let longest = if read.behind.is_zero() { settings.idle_poll } else { settings.min_read_interval };
+                let longest =
+                    if read.behind.is_zero() { settings.idle_poll } else { settings.min_read_interval };
                 feed.idle = (feed.idle * 2).max(settings.min_read_interval).min(longest);
                 feed.due = context.now.plus(feed.idle);
             }
@@ -214,7 +216,11 @@ impl ShardState {
                 self.on_closed(context, id, children);
                 return false;
             }
-            Fetched::Gap => self.on_gap(context, id),
+            // It brought nothing, so it says nothing about how far the reader is.
+            Fetched::Gap => {
+                self.on_gap(context, id);
+                return true;
+            }
         }
         if kept {
             self.server = Some((read.complete_until.plus(read.behind), context.now));
@@ -339,7 +345,8 @@ impl ShardState {
             if news {
                 tracing::warn!(%shard, "a read failed, and is tried again: {trouble}");
             }
-            let report = ErrorReport { at: context.wall, kind: Some(trouble.kind), text: trouble.message.clone() };
+            let report =
+                ErrorReport { at: context.wall, kind: Some(trouble.kind), text: trouble.message.clone() };
             self.reads.last_error = Some(report);
         }
         // The limit is the shard's, so all its feeds wait.

@@ -36,12 +36,14 @@ pub struct Policy {
 pub fn policy(kind: TroubleKind) -> Policy {
     let (class, advice) = match kind {
         TroubleKind::Throttled | TroubleKind::Unavailable => (BackoffClass::Passing, None),
-        TroubleKind::Unauthenticated => {
-            (BackoffClass::Lasting, Some("renew the credentials, or check which ones are used; it is tried again"))
-        }
-        TroubleKind::Denied => {
-            (BackoffClass::Lasting, Some("allow the action in the role's or the stream's policy; it is tried again"))
-        }
+        TroubleKind::Unauthenticated => (
+            BackoffClass::Lasting,
+            Some("renew the credentials, or check which ones are used; it is tried again"),
+        ),
+        TroubleKind::Denied => (
+            BackoffClass::Lasting,
+            Some("allow the action in the role's or the stream's policy; it is tried again"),
+        ),
         TroubleKind::Missing => {
             (BackoffClass::Lasting, Some("create it, or remove it from the configuration; it is tried again"))
         }

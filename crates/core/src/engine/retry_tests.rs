@@ -14,7 +14,8 @@ use crate::record::{DataForm, RecordIndex, Span};
 fn batch(first: usize, keys: &[Option<u8>]) -> Batch {
     let mut buffer = Vec::new();
     let mut put = |text: &[u8]| {
-        let span = Span { start: u32::try_from(buffer.len()).unwrap(), len: u32::try_from(text.len()).unwrap() };
+        let span =
+            Span { start: u32::try_from(buffer.len()).unwrap(), len: u32::try_from(text.len()).unwrap() };
         buffer.extend_from_slice(text);
         span
     };
@@ -112,7 +113,10 @@ fn deliver(order: Order, keys: &[Option<u8>], sizes: &[usize], faults: &[(Fault,
                 let mut seen = BTreeMap::new();
                 for i in picks.iter() {
                     let key = batch.record(i).key;
-                    assert!(key.is_none_or(|k| seen.insert(k.to_owned(), i).is_none()), "two records of a key at once");
+                    assert!(
+                        key.is_none_or(|k| seen.insert(k.to_owned(), i).is_none()),
+                        "two records of a key at once"
+                    );
                 }
             }
             let (fault, detach) = faults.next().cloned().unwrap_or((Fault::None, false));
@@ -203,8 +207,13 @@ fn resend_sends_again_what_stands_behind_a_failed_record_of_its_key() {
     let mut delivery = Delivery::new(Order::Resend, &batch, 0, &Acked::default());
     let whole = Picks::Run(0..5);
     assert_eq!(delivery.next(&[0..5]), Next::Send { picks: whole.clone() });
-    let verdicts =
-        vec![Verdict::Durable, Verdict::Durable, Verdict::Retry(trouble()), Verdict::Durable, Verdict::Durable];
+    let verdicts = vec![
+        Verdict::Durable,
+        Verdict::Durable,
+        Verdict::Retry(trouble()),
+        Verdict::Durable,
+        Verdict::Durable,
+    ];
     let answer = delivery.answer(&whole, &Outcome::PerRecord(verdicts));
     assert_eq!((answer.failed, answer.repeats, delivery.durable_through()), (1, 0, 2));
     let again = Picks::Some(vec![2, 4]);

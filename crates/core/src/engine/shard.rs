@@ -55,6 +55,8 @@ pub(crate) struct ShardState {
     pub(crate) tries: u32,
     /// A reader task is there.
     pub(crate) reading: bool,
+    /// A lane has come to what the supervisor waits for; whoever lets go of the lock tells it.
+    pub(crate) news: bool,
     /// The engine drains: nothing more is read or begun.
     pub(crate) draining: bool,
     pub(crate) gaps: Vec<Gap>,
@@ -175,6 +177,7 @@ impl ShardCell {
             settled: false,
             tries: 0,
             reading: false,
+            news: false,
             draining: false,
             gaps: Vec::new(),
             gap_count: 0,
@@ -214,7 +217,10 @@ impl ShardState {
             slot.place = Place::Away { wants: Some(now) };
             return Take::Wait;
         };
-        slot.caught_up |= feed.goal.is_some_and(|goal| no >= goal);
+        if !slot.caught_up && feed.goal.is_some_and(|goal| no >= goal) {
+            slot.caught_up = true;
+            self.news = true;
+        }
         let Some(batch) = feed.get(no) else {
             if feed.closed && no == feed.next() {
                 slot.finish();
@@ -394,9 +400,10 @@ impl ShardState {
     /// to join.
     fn trim(&mut self, view: &View<'_>) {
         let head = self.head;
-        let laggards = self.lanes.values().any(|s| {
-            s.runs() && !matches!(s.place, Place::In { feed, .. } if Some(feed) == head)
-        });
+        let laggards = self
+            .lanes
+            .values()
+            .any(|s| s.runs() && !matches!(s.place, Place::In { feed, .. } if Some(feed) == head));
         let room = if laggards && !view.budget.pressed() { view.share / 4 } else { 0 };
         let lanes = &self.lanes;
         for feed in &mut self.feeds {
@@ -463,7 +470,8 @@ impl ShardState {
         let ways = 1 + encoders.len();
         // Lanes in trouble may each hold on to another batch until their requests end.
         let troubled = self.lanes.values().filter(|s| s.backing_off || s.wants().is_some()).count();
-        let part = (view.share / (2 * (troubled + 4)) / ways).clamp(64 << 10, settings.read_target.max(64 << 10));
+        let part =
+            (view.share / (2 * (troubled + 4)) / ways).clamp(64 << 10, settings.read_target.max(64 << 10));
         // Before anything is known, a small read tells.
         let limit = part.checked_div(pace.mean).unwrap_or(1000);
         let limit = u32::try_from(limit).unwrap_or(u32::MAX).clamp(1, settings.read_limit.max(1));

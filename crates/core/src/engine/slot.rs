@@ -187,7 +187,12 @@ impl Slot {
 
     /// How far it is behind, given the server's time and how far its feed is behind (`None` if it follows none, or is
     /// not at its tip).
-    pub(crate) fn behind(&self, server: Option<Millis>, at_tip: Option<Duration>, next: Option<Millis>) -> Option<Duration> {
+    pub(crate) fn behind(
+        &self,
+        server: Option<Millis>,
+        at_tip: Option<Duration>,
+        next: Option<Millis>,
+    ) -> Option<Duration> {
         if self.life == Life::Done {
             return Some(Duration::ZERO);
         }

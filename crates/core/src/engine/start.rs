@@ -37,14 +37,16 @@ pub(crate) async fn start(fan_out: FanOut) -> Result<Arc<Shared>, EngineError> {
     let map = Map::ask(&asking, &*source).await?;
     let starts = Starts::resolve(&*store, &outputs, &map).await?;
 
-    let offset = map.time.latest.0.saturating_sub(i64::try_from(clock.now().0.as_millis()).unwrap_or(i64::MAX));
+    let offset =
+        map.time.latest.0.saturating_sub(i64::try_from(clock.now().0.as_millis()).unwrap_or(i64::MAX));
     let mut world = World { retention: Some(retention), gaps_kept: settings.gaps_kept, ..World::default() };
     world.merge(&map.shards, Some(map.time.latest));
     for spec in &outputs {
         world.add(spec, &starts.rows, Some(map.time.latest));
     }
     report_lost(&mut world, &outputs, &starts.orphans, clock.wall());
-    world.forgotten = starts.orphans.into_iter().filter(|o| ids.contains(&o.lane.output)).map(|o| o.lane).collect();
+    world.forgotten =
+        starts.orphans.into_iter().filter(|o| ids.contains(&o.lane.output)).map(|o| o.lane).collect();
     Ok(Arc::new(Shared {
         name,
         identity,
@@ -128,7 +130,11 @@ struct Starts {
 }
 
 impl Starts {
-    async fn resolve(store: &dyn CheckpointStore, outputs: &[OutputSpec], map: &Map) -> Result<Self, EngineError> {
+    async fn resolve(
+        store: &dyn CheckpointStore,
+        outputs: &[OutputSpec],
+        map: &Map,
+    ) -> Result<Self, EngineError> {
         let stored = store.load().await.map_err(|e| state("reading it", e))?;
         let known: BTreeSet<&OutputId> = stored.iter().map(|r| &r.lane.output).collect();
         let have: BTreeSet<&LaneId> = stored.iter().map(|r| &r.lane).collect();

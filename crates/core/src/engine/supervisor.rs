@@ -124,7 +124,10 @@ async fn ask(shared: Arc<Shared>) -> Result<Map, SourceError> {
     let work = async {
         let shards = shared.source.shards().await?;
         if shards.is_empty() {
-            return Err(Trouble::new(TroubleKind::Unintelligible, "the source says that it has no shards at all"));
+            return Err(Trouble::new(
+                TroubleKind::Unintelligible,
+                "the source says that it has no shards at all",
+            ));
         }
         // Without it only the horizon is unknown.
         let retention = shared.source.retention().await.ok();

@@ -225,7 +225,11 @@ impl Feed {
     }
 
     /// Puts `smaller` in the place of the oldest batch: the same records but for those that no lane needs.
-    pub(crate) fn replace_oldest(&mut self, smaller: SharedBatch, floor: Position) -> Option<Arc<SharedBatch>> {
+    pub(crate) fn replace_oldest(
+        &mut self,
+        smaller: SharedBatch,
+        floor: Position,
+    ) -> Option<Arc<SharedBatch>> {
         let oldest = self.entries.front_mut()?;
         self.bytes = self.bytes + smaller.bytes() - oldest.bytes();
         self.floor = floor;

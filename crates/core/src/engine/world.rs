@@ -51,9 +51,10 @@ pub(crate) struct OutputEntry {
 impl World {
     /// True if no parent of `cell` has anything left for `output`. A parent that retention has removed has nothing.
     pub(crate) fn parents_done(&self, cell: &ShardCell, output: &OutputId) -> bool {
-        cell.parents.iter().filter_map(|p| self.shards.get(p)).all(|parent| {
-            lock(&parent.state).lanes.get(output).is_none_or(|slot| slot.life == Life::Done)
-        })
+        cell.parents
+            .iter()
+            .filter_map(|p| self.shards.get(p))
+            .all(|parent| lock(&parent.state).lanes.get(output).is_none_or(|slot| slot.life == Life::Done))
     }
 
     /// Takes the source's map: new shards get a lane for each output, those that are not in it are gone.
@@ -144,8 +145,12 @@ impl World {
             let children = self.shards.values().filter(|c| c.parents.contains(id));
             children.into_iter().all(|c| lock(&c.state).lanes.values().all(|s| s.committed.is_some()))
         };
-        let gone: Vec<ShardId> =
-            self.shards.iter().filter(|(id, c)| over(c) && children_have_state(id)).map(|(id, _)| id.clone()).collect();
+        let gone: Vec<ShardId> = self
+            .shards
+            .iter()
+            .filter(|(id, c)| over(c) && children_have_state(id))
+            .map(|(id, _)| id.clone())
+            .collect();
         for id in gone {
             let Some(cell) = self.shards.remove(&id) else { continue };
             let state = lock(&cell.state);
@@ -213,7 +218,9 @@ impl World {
                 let text = "what this output has not written is deleted from the source in";
                 match level {
                     1 => tracing::warn!(output = %id, "{text} {hours:.1} h"),
-                    _ => tracing::error!(output = %id, "{text} {hours:.1} h: mend it, or lengthen the retention"),
+                    _ => {
+                        tracing::error!(output = %id, "{text} {hours:.1} h: mend it, or lengthen the retention")
+                    }
                 }
             }
             entry.warned = level;

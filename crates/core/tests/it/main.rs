@@ -1,0 +1,4 @@
+//! The engine over fakes, on a paused clock.
+
+mod engine;
+mod fakes;
