@@ -25,6 +25,9 @@ use super::slot::{Life, Place, Slot};
 use super::status::{ErrorReport, Gap};
 use super::window::{Feed, FeedId, SharedBatch};
 
+/// Records of a shard's first read, which tells how large they are.
+const FIRST_LIMIT: usize = 500;
+
 /// Windows up to this many bytes are not worth letting go, nor copying.
 const SMALL: usize = 64 << 10;
 
@@ -473,7 +476,7 @@ impl ShardState {
         let part =
             (view.share / (2 * (troubled + 4)) / ways).clamp(64 << 10, settings.read_target.max(64 << 10));
         // Before anything is known, a small read tells.
-        let limit = part.checked_div(pace.mean).unwrap_or(1000);
+        let limit = part.checked_div(pace.mean).unwrap_or(FIRST_LIMIT);
         let limit = u32::try_from(limit).unwrap_or(u32::MAX).clamp(1, settings.read_limit.max(1));
         let feed = self.feed(id)?;
         let answer = if pace.mean == 0 || feed.underestimated {
@@ -484,7 +487,8 @@ impl ShardState {
         };
         let encoded: usize = encoders.iter().map(|(_, o)| o.encoded_bound(limit as usize, answer)).sum();
         let position = feed.tip().clone();
-        let reserve = answer + encoded;
+        // What is larger than the whole pool waits until it is alone.
+        let reserve = (answer + encoded).min(view.budget.read_pool());
         self.make_room(id, reserve, view).then_some(Plan { feed: id, position, limit, reserve, encoders })
     }
 

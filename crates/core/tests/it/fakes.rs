@@ -113,20 +113,9 @@ impl FakeSource {
     }
 
     pub(crate) fn put_many(&self, shard: &str, n: usize, size: usize) {
-        let root = self.root(shard);
         for i in 0..n {
-            self.put(shard, &format!("{root}k{}", i % 7), size);
+            self.put(shard, &format!("{shard}k{}", i % 7), size);
         }
-    }
-
-    /// The shard's first ancestor: keys are the same down the line, and different in others.
-    fn root(&self, shard: &str) -> String {
-        let state = self.state.lock().unwrap();
-        let mut id = ShardId::new(shard);
-        while let Some(parent) = state.shards.get(&id).and_then(|s| s.parents.first()) {
-            id = parent.clone();
-        }
-        id.as_str().to_owned()
     }
 
     /// Closes `parents` and opens `children`.
@@ -153,6 +142,23 @@ impl FakeSource {
 
     pub(crate) fn records(&self) -> Vec<Rec> {
         self.state.lock().unwrap().shards.values().flat_map(|s| s.records.clone()).collect()
+    }
+
+    pub(crate) fn shards_of_records(&self) -> Vec<(ShardId, u64)> {
+        let state = self.state.lock().unwrap();
+        let of = |(id, s): (&ShardId, &FakeShard)| {
+            s.records.iter().map(|r| (id.clone(), r.sequence)).collect::<Vec<_>>()
+        };
+        state.shards.iter().flat_map(of).collect()
+    }
+
+    /// Every parent and child.
+    pub(crate) fn lineage(&self) -> Vec<(ShardId, ShardId)> {
+        let state = self.state.lock().unwrap();
+        let of = |(id, s): (&ShardId, &FakeShard)| {
+            s.parents.iter().map(|p| (p.clone(), id.clone())).collect::<Vec<_>>()
+        };
+        state.shards.iter().flat_map(of).collect()
     }
 
     pub(crate) fn last_sequence(&self) -> u64 {
@@ -545,6 +551,15 @@ impl Bench {
             self.pass(Duration::from_millis(10)).await;
         }
         panic!("it never came to be: {:#?}", engine.status());
+    }
+
+    /// Everything in the source is in output `i`.
+    pub(crate) fn all_there(&self, i: usize) {
+        let written: std::collections::BTreeSet<u64> =
+            self.outputs[i].written().into_iter().map(|(_, s)| s).collect();
+        for record in self.source.records() {
+            assert!(written.contains(&record.sequence), "output {i} lacks record {}", record.sequence);
+        }
     }
 
     /// Everything in the source is in output `i`, each key's last occurrences in order. Says how many repeats.
