@@ -1,0 +1,347 @@
+//! Sending records in order, until each one is acknowledged.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use distributary_core::clock::{Clock, Instant};
+use distributary_core::output::{Trouble, TroubleKind};
+use distributary_wire::limits::{PUT_RECORDS_BYTES_OLD, PUT_RECORDS_ENTRIES};
+use distributary_wire::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
+
+/// How long nothing may be acknowledged before it gives up.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// Wait after the first answer that acknowledged nothing; doubled with each further one.
+const BACKOFF: Duration = Duration::from_millis(100);
+/// The longest wait.
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// What can put records: one `PutRecords` call.
+pub(super) trait PutRecords {
+    /// One call; the answers in the order of `entries`, as many as there are.
+    async fn put(&self, entries: Vec<PutRecordsRequestEntry>) -> Result<Vec<PutRecordsResultEntry>, Trouble>;
+}
+
+/// Why records were not acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SendError {
+    /// The stream refused a request, and would again.
+    #[error("the stream refused {records}")]
+    Refused {
+        /// Which ones.
+        records: String,
+        #[source]
+        source: Trouble,
+    },
+    /// The stream took nothing for too long.
+    #[error("no record was acknowledged for {} seconds", PATIENCE.as_secs())]
+    GaveUp {
+        #[source]
+        source: Trouble,
+    },
+}
+
+/// What was done so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// Records acknowledged, each counted once.
+    pub(super) records: u64,
+    /// Their data and keys, in bytes.
+    pub(super) bytes: u64,
+    /// Acknowledged records that were sent again, to keep the order of their keys.
+    pub(super) repeated: u64,
+    /// Shard and sequence number of the last one.
+    pub(super) last: Option<(String, String)>,
+}
+
+/// One record on its way.
+struct Pending {
+    entry: PutRecordsRequestEntry,
+    /// It is acknowledged, and is sent again for the sake of order.
+    acknowledged: bool,
+}
+
+/// Sends records: at most one request at a time.
+pub(super) struct Sender<'a, P> {
+    to: &'a P,
+    clock: &'a Clock,
+    pub(super) tally: Tally,
+}
+
+/// Bytes that Kinesis counts for a record.
+pub(super) fn size(entry: &PutRecordsRequestEntry) -> usize {
+    entry.data.as_ref().map_or(0, |d| d.0.len()) + entry.partition_key.as_ref().map_or(0, String::len)
+}
+
+/// True if `entry` fits beside others of which there are `count`, with `bytes` in all.
+pub(super) fn fits(entry: &PutRecordsRequestEntry, count: usize, bytes: usize) -> bool {
+    // What every server takes; AWS takes twice that, for no gain here. A larger record goes alone.
+    count == 0 || count < PUT_RECORDS_ENTRIES && bytes + size(entry) <= PUT_RECORDS_BYTES_OLD
+}
+
+impl<'a, P: PutRecords> Sender<'a, P> {
+    pub(super) fn new(to: &'a P, clock: &'a Clock) -> Self {
+        Self { to, clock, tally: Tally::default() }
+    }
+
+    /// Sends `entries`, one request's worth, until each is acknowledged.
+    pub(super) async fn send(&mut self, entries: Vec<PutRecordsRequestEntry>) -> Result<(), SendError> {
+        let mut pending: Vec<Pending> =
+            entries.into_iter().map(|entry| Pending { entry, acknowledged: false }).collect();
+        let mut failures: u32 = 0;
+        let mut since = self.clock.now();
+        while !pending.is_empty() {
+            let answer = self.to.put(pending.iter().map(|p| p.entry.clone()).collect()).await;
+            let trouble = match answer {
+                Ok(results) => {
+                    let trouble = results.iter().find_map(entry_trouble);
+                    if self.acknowledge(&mut pending, &results) {
+                        failures = 0;
+                        since = self.clock.now();
+                    }
+                    trouble
+                }
+                Err(trouble) => Some(trouble),
+            };
+            let Some(trouble) = trouble else { continue };
+            self.wait(trouble, failures, since, &pending).await?;
+            failures += 1;
+        }
+        Ok(())
+    }
+
+    /// Counts what was acknowledged, and leaves in `pending` what has to be sent again. True if anything new was.
+    fn acknowledge(&mut self, pending: &mut Vec<Pending>, results: &[PutRecordsResultEntry]) -> bool {
+        let mut new = false;
+        // Keys of records that failed: all that follows under one of them goes again, or it would stand before.
+        let mut failed: BTreeSet<String> = BTreeSet::new();
+        let mut results = results.iter();
+        pending.retain_mut(|p| {
+            let through = results.next().and_then(acknowledged);
+            let key = p.entry.partition_key.clone().unwrap_or_default();
+            if let Some((shard, sequence)) = through {
+                if p.acknowledged {
+                    self.tally.repeated += 1;
+                } else {
+                    new = true;
+                    self.tally.records += 1;
+                    self.tally.bytes += size(&p.entry) as u64;
+                }
+                p.acknowledged = true;
+                self.tally.last = Some((shard.to_owned(), sequence.to_owned()));
+                return failed.contains(&key);
+            }
+            failed.insert(key);
+            true
+        });
+        new
+    }
+
+    async fn wait(
+        &self,
+        trouble: Trouble,
+        failures: u32,
+        since: Instant,
+        pending: &[Pending],
+    ) -> Result<(), SendError> {
+        match trouble.kind {
+            TroubleKind::Throttled | TroubleKind::Unavailable | TroubleKind::Unintelligible => {
+                if self.clock.now().since(since) >= PATIENCE {
+                    return Err(SendError::GaveUp { source: trouble });
+                }
+                let wait = BACKOFF.saturating_mul(1 << failures.min(16)).min(BACKOFF_MAX);
+                let wait = trouble.retry_after.unwrap_or(wait).min(BACKOFF_MAX);
+                self.clock.sleep(wait / 2 + self.clock.jitter(wait / 2)).await;
+                Ok(())
+            }
+            TroubleKind::Unauthenticated
+            | TroubleKind::Denied
+            | TroubleKind::Missing
+            | TroubleKind::Invalid => {
+                let first = self.tally.records + 1;
+                let last = self.tally.records + pending.iter().filter(|p| !p.acknowledged).count() as u64;
+                let records =
+                    if first == last { format!("record {first}") } else { format!("records {first} to {last}") };
+                Err(SendError::Refused { records, source: trouble })
+            }
+        }
+    }
+}
+
+/// Shard and sequence number, if the record was acknowledged.
+fn acknowledged(result: &PutRecordsResultEntry) -> Option<(&str, &str)> {
+    match (&result.error_code, &result.shard_id, &result.sequence_number) {
+        (None, Some(shard), Some(sequence)) => Some((shard, sequence)),
+        _ => None,
+    }
+}
+
+/// Why one record was not acknowledged. The server may take it the next time.
+fn entry_trouble(result: &PutRecordsResultEntry) -> Option<Trouble> {
+    if acknowledged(result).is_some() {
+        return None;
+    }
+    let code = result.error_code.as_deref().unwrap_or("neither an error nor a sequence number was answered");
+    let message = match result.error_message.as_deref() {
+        Some(message) => format!("{code}: {message}"),
+        None => code.to_owned(),
+    };
+    Some(Trouble::new(TroubleKind::Unavailable, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+
+    use distributary_core::clock::{ClockSource, Millis, Sleep};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A clock whose sleeps pass at once.
+    struct Jumping(std::sync::Mutex<Duration>);
+
+    impl ClockSource for Jumping {
+        fn now(&self) -> Instant {
+            Instant(*self.0.lock().unwrap())
+        }
+        fn wall(&self) -> Millis {
+            Millis(0)
+        }
+        fn sleep(&self, d: Duration) -> Sleep {
+            *self.0.lock().unwrap() += d;
+            Box::pin(std::future::ready(()))
+        }
+        fn random(&self) -> u64 {
+            7
+        }
+    }
+
+    fn clock() -> Clock {
+        Clock::new(Jumping(std::sync::Mutex::new(Duration::ZERO)))
+    }
+
+    /// A stream that answers by a script, then takes all.
+    struct Scripted {
+        script: RefCell<Vec<Result<u64, TroubleKind>>>,
+        taken: RefCell<Vec<(String, u8)>>,
+    }
+
+    impl PutRecords for Scripted {
+        async fn put(&self, entries: Vec<PutRecordsRequestEntry>) -> Result<Vec<PutRecordsResultEntry>, Trouble> {
+            let lost = match self.script.borrow_mut().pop() {
+                Some(Ok(lost)) => lost,
+                Some(Err(kind)) => return Err(Trouble::new(kind, "scripted")),
+                None => 0,
+            };
+            Ok(entries
+                .into_iter()
+                .enumerate()
+                .map(|(i, entry)| {
+                    if lost >> (i % 64) & 1 == 1 {
+                        let error_code = Some("ProvisionedThroughputExceededException".to_owned());
+                        return PutRecordsResultEntry { error_code, ..Default::default() };
+                    }
+                    let mut taken = self.taken.borrow_mut();
+                    taken.push((entry.partition_key.unwrap(), entry.data.unwrap().0[0]));
+                    PutRecordsResultEntry {
+                        shard_id: Some("shardId-000000000000".to_owned()),
+                        sequence_number: Some(taken.len().to_string()),
+                        ..Default::default()
+                    }
+                })
+                .collect())
+        }
+    }
+
+    fn entry(key: &str, value: u8) -> PutRecordsRequestEntry {
+        PutRecordsRequestEntry {
+            data: Some(vec![value].into()),
+            partition_key: Some(key.to_owned()),
+            explicit_hash_key: None,
+        }
+    }
+
+    fn send(
+        keys: &[u8],
+        script: Vec<Result<u64, TroubleKind>>,
+    ) -> (Result<(), SendError>, Tally, Vec<(String, u8)>) {
+        let to = Scripted { script: RefCell::new(script), taken: RefCell::default() };
+        let clock = clock();
+        let mut sender = Sender::new(&to, &clock);
+        let entries = (0..).zip(keys).map(|(i, key)| entry(&format!("k{key}"), i)).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let done = runtime.block_on(sender.send(entries));
+        (done, sender.tally, to.taken.into_inner())
+    }
+
+    proptest! {
+        /// Contract line 3, mode resend: all there, and each record's last occurrence in order within its key.
+        #[test]
+        fn all_get_through_in_order(
+            keys in prop::collection::vec(0u8..4, 1..60), lost in prop::collection::vec(any::<u64>(), 0..5),
+        ) {
+            let (done, tally, taken) = send(&keys, lost.into_iter().map(Ok).collect());
+            done.unwrap();
+            prop_assert_eq!(tally.records, keys.len() as u64);
+            prop_assert_eq!(tally.repeated, (taken.len() - keys.len()) as u64);
+            let mut last: BTreeMap<&(String, u8), usize> = BTreeMap::new();
+            for (at, record) in taken.iter().enumerate() {
+                last.insert(record, at);
+            }
+            prop_assert_eq!(last.len(), keys.len());
+            // Sorted by key and number: within a key the places must rise.
+            let places: Vec<_> = last.iter().map(|((key, _), at)| (key, at)).collect();
+            prop_assert!(places.windows(2).all(|w| w[0].0 != w[1].0 || w[0].1 < w[1].1), "{:?}", taken);
+        }
+    }
+
+    #[test]
+    fn only_what_order_needs_is_repeated() {
+        // b0 fails: b2 follows it and goes again; a1 does not.
+        let (_, tally, taken) = send(&[1, 0, 1], vec![Ok(0b001)]);
+        assert_eq!(taken, [("k0".into(), 1), ("k1".into(), 2), ("k1".into(), 0), ("k1".into(), 2)]);
+        assert_eq!((tally.records, tally.repeated, tally.bytes), (3, 1, 9));
+    }
+
+    #[test]
+    fn failures_of_the_way_are_retried_and_refusals_are_not() {
+        let (done, tally, _) = send(&[0, 1], vec![Err(TroubleKind::Unavailable), Err(TroubleKind::Throttled)]);
+        done.unwrap();
+        assert_eq!(tally.records, 2);
+        for kind in [
+            TroubleKind::Invalid,
+            TroubleKind::Denied,
+            TroubleKind::Missing,
+            TroubleKind::Unauthenticated,
+        ] {
+            let (done, tally, _) = send(&[0, 1], vec![Err(kind)]);
+            assert!(matches!(done, Err(SendError::Refused { ref records, .. }) if records == "records 1 to 2"));
+            assert_eq!(tally.records, 0);
+        }
+    }
+
+    #[test]
+    fn it_gives_up_in_the_end() {
+        // The first request gets one record through, no other any.
+        let mut script = vec![Ok(u64::MAX); 1000];
+        script.push(Ok(0b10));
+        let (done, tally, _) = send(&[0, 1], script);
+        assert!(matches!(done, Err(SendError::GaveUp { .. })), "{done:?}");
+        assert_eq!(tally.records, 1);
+    }
+
+    #[test]
+    fn requests_stay_within_the_limits() {
+        let large = |n: usize| PutRecordsRequestEntry {
+            data: Some(vec![0; n].into()),
+            partition_key: Some("k".into()),
+            ..Default::default()
+        };
+        assert!(fits(&large(10_000_000), 0, 0), "a large record goes alone");
+        assert!(!fits(&large(10_000_000), 1, 1));
+        assert!(fits(&large(PUT_RECORDS_BYTES_OLD - 11), 1, 10));
+        assert!(!fits(&large(PUT_RECORDS_BYTES_OLD - 10), 1, 10));
+        assert!(fits(&large(1), 499, 10) && !fits(&large(1), 500, 10));
+    }
+}

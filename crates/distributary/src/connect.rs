@@ -1,0 +1,84 @@
+//! From flags to clients: one place, for every command.
+
+use std::sync::Arc;
+
+use distributary_core::clock::Clock;
+use distributary_kinesis::client::Client;
+use distributary_kinesis::config::{ConnectError, ConnectOptions, Connector};
+use distributary_kinesis::names::StreamRef;
+use distributary_local::Local;
+
+use crate::failure::{Failure, chain};
+
+/// Where the streams are.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct ConnectArgs {
+    /// AWS region of streams that are given by name [default: as the AWS tools find it]
+    #[arg(long, env = "DISTRIBUTARY_REGION", value_name = "REGION")]
+    pub(crate) region: Option<String>,
+    /// AWS profile
+    #[arg(long, env = "DISTRIBUTARY_PROFILE", value_name = "PROFILE")]
+    pub(crate) profile: Option<String>,
+    /// Kinesis endpoint, such as http://127.0.0.1:4567 [default: AWS, or AWS_ENDPOINT_URL]
+    #[arg(long, env = "DISTRIBUTARY_ENDPOINT_URL", value_name = "URL")]
+    pub(crate) endpoint_url: Option<String>,
+    /// Use an embedded Kinesis in this process, empty and gone at the end; no account and no credentials are looked for
+    #[arg(long, env = "DISTRIBUTARY_LOCAL", conflicts_with_all = ["endpoint_url", "profile"])]
+    pub(crate) local: bool,
+}
+
+/// The way to streams: makes clients.
+pub(crate) struct Access {
+    /// Time for everything in this command.
+    pub(crate) clock: Clock,
+    /// The embedded Kinesis, if that is where the streams are.
+    pub(crate) local: Option<Local>,
+    connector: Connector,
+    options: ConnectOptions,
+}
+
+impl Access {
+    /// The way that `args` say.
+    pub(crate) fn new(args: &ConnectArgs) -> Result<Self, Failure> {
+        let local = args.local.then(|| Local::builder().build());
+        let options = ConnectOptions {
+            region: args.region.clone(),
+            profile: args.profile.clone(),
+            endpoint_url: args.endpoint_url.clone(),
+            ..ConnectOptions::default()
+        };
+        Self::over(local, options)
+    }
+
+    /// The way into `local`, or to AWS and what looks like it.
+    pub(crate) fn over(local: Option<Local>, options: ConnectOptions) -> Result<Self, Failure> {
+        let clock = Clock::real();
+        let connector = match &local {
+            Some(local) => Connector::over(clock.clone(), Arc::new(local.transport())),
+            None => Connector::new(clock.clone()).map_err(|e| Failure::usage(chain(&e)))?,
+        };
+        let options = ConnectOptions { no_credentials: local.is_some(), ..options };
+        Ok(Self { clock, local, connector, options })
+    }
+
+    /// A client for `stream` with the command's own options.
+    pub(crate) async fn client(&self, stream: &StreamRef) -> Result<Client, Failure> {
+        self.client_with(stream, &self.options).await
+    }
+
+    /// The command's own options, for those that change some of them.
+    pub(crate) fn options(&self) -> &ConnectOptions {
+        &self.options
+    }
+
+    /// A client for `stream` with other options.
+    pub(crate) async fn client_with(&self, stream: &StreamRef, options: &ConnectOptions) -> Result<Client, Failure> {
+        self.connector.connect(stream, options).await.map_err(|e: ConnectError| Failure::usage(chain(&e)))
+    }
+}
+
+/// Reads a stream's name or ARN from a flag.
+pub(crate) fn stream_ref(text: &str) -> Result<StreamRef, Failure> {
+    text.parse().map_err(|e| Failure::usage(chain(&e)))
+}

@@ -1,0 +1,28 @@
+//! Log lines on stderr, as text or JSON.
+
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line, for machines.
+    Json,
+}
+
+/// Begins logging. Level `info`, or what `DISTRIBUTARY_LOG` says in the syntax of `RUST_LOG` (`debug`,
+/// `distributary_kinesis=trace` …). With `quiet`, warnings and errors only.
+pub(crate) fn start(format: LogFormat, quiet: bool) {
+    let default = if quiet { "warn" } else { "info" };
+    let filter = EnvFilter::try_from_env("DISTRIBUTARY_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+    // Fails only if logging was begun before, which is as good.
+    let _ = match format {
+        LogFormat::Text => builder.with_ansi(ansi).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+}
