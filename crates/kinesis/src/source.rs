@@ -1,0 +1,178 @@
+//! A Kinesis stream as the source of a fan-out, read by polling.
+
+mod kpl;
+mod reader;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use distributary_core::batch::ShardId;
+use distributary_core::checkpoint::Position;
+use distributary_core::clock::Millis;
+use distributary_core::source::{
+    HashRange, ServerTime, Shard, ShardReader, Source, SourceError, SourceIdentity,
+};
+use distributary_wire::hashkey;
+
+use crate::client::{Client, StreamDescription, is_closed};
+use crate::names::StreamRef;
+
+pub use kpl::is_aggregate;
+
+/// A Kinesis stream, read by polling (`GetRecords`).
+#[derive(Clone, Debug)]
+pub struct KinesisSource(Arc<Shared>);
+
+/// What a source and its readers share.
+#[derive(Debug)]
+struct Shared {
+    client: Client,
+    stream: StreamRef,
+    map: Mutex<BTreeMap<ShardId, Known>>,
+    /// In milliseconds; 0 while nobody has asked.
+    retention: AtomicU64,
+    said_aggregates: AtomicBool,
+}
+
+/// What the last listing said of a shard.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    hash_range: Option<HashRange>,
+    closed: bool,
+    children: Vec<ShardId>,
+}
+
+impl Shared {
+    fn known(&self, shard: &ShardId) -> Option<Known> {
+        self.map.lock().unwrap_or_else(PoisonError::into_inner).get(shard).cloned()
+    }
+
+    fn hash_range(&self, shard: &ShardId) -> Option<HashRange> {
+        self.map.lock().unwrap_or_else(PoisonError::into_inner).get(shard)?.hash_range
+    }
+
+    fn is_closed(&self, shard: &ShardId) -> bool {
+        self.map.lock().unwrap_or_else(PoisonError::into_inner).get(shard).is_some_and(|known| known.closed)
+    }
+
+    fn learn(&self, shards: &[Shard]) {
+        let mut map: BTreeMap<ShardId, Known> = shards
+            .iter()
+            .map(|s| {
+                (s.id.clone(), Known { hash_range: s.hash_range, closed: s.closed, children: Vec::new() })
+            })
+            .collect();
+        for shard in shards {
+            for parent in &shard.parents {
+                if let Some(known) = map.get_mut(parent) {
+                    known.children.push(shard.id.clone());
+                }
+            }
+        }
+        *self.map.lock().unwrap_or_else(PoisonError::into_inner) = map;
+    }
+
+    fn set_retention(&self, described: &StreamDescription) {
+        let ms = u64::try_from(described.retention.as_millis()).unwrap_or(u64::MAX);
+        self.retention.store(ms, Ordering::Relaxed);
+    }
+
+    /// How long the stream keeps a record; asked for once, then what the last description said.
+    async fn retention(&self) -> Result<Duration, SourceError> {
+        if self.retention.load(Ordering::Relaxed) == 0 {
+            self.set_retention(&self.client.describe(&self.stream).await?.answer);
+        }
+        Ok(Duration::from_millis(self.retention.load(Ordering::Relaxed)))
+    }
+
+    fn say_aggregates(&self) {
+        if !self.said_aggregates.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                stream = %self.stream,
+                "the source has records that the Kinesis Producer Library aggregated; they are copied whole, under their \
+                 own partition key, so a consumer that deaggregates (the KCL) may drop those whose sub-records hash to \
+                 another shard of the output: give outputs one shard, or read them with checks of the hash range off"
+            );
+        }
+    }
+}
+
+impl KinesisSource {
+    /// The stream `stream` at `client`. No I/O.
+    pub fn new(client: Client, stream: StreamRef) -> Self {
+        Self(Arc::new(Shared {
+            client,
+            stream,
+            map: Mutex::default(),
+            retention: AtomicU64::new(0),
+            said_aggregates: AtomicBool::new(false),
+        }))
+    }
+
+    /// What the stream is; waits until it can be read.
+    ///
+    /// # Errors
+    /// [`SourceError`]: as [`wait_active`](crate::create::wait_active).
+    pub async fn check(&self) -> Result<StreamDescription, SourceError> {
+        let described = crate::create::wait_active(&self.0.client, &self.0.stream).await?;
+        self.0.set_retention(&described);
+        Ok(described)
+    }
+}
+
+#[async_trait]
+impl Source for KinesisSource {
+    async fn identity(&self) -> Result<SourceIdentity, SourceError> {
+        let described = self.0.client.describe(&self.0.stream).await?.answer;
+        self.0.set_retention(&described);
+        Ok(SourceIdentity { arn: described.arn, created: described.created })
+    }
+
+    async fn retention(&self) -> Result<Duration, SourceError> {
+        let described = self.0.client.describe(&self.0.stream).await?.answer;
+        self.0.set_retention(&described);
+        Ok(described.retention)
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>, SourceError> {
+        let listed = self.0.client.list_shards(&self.0.stream).await?.answer;
+        let shards: Vec<Shard> = listed.iter().map(shard_of).collect();
+        self.0.learn(&shards);
+        Ok(shards)
+    }
+
+    async fn now(&self) -> Result<ServerTime, SourceError> {
+        let clock = self.0.client.clock();
+        let before = clock.wall();
+        let described = self.0.client.describe(&self.0.stream).await?;
+        Ok(match described.date {
+            Some(date) => ServerTime { earliest: date, latest: date.plus(Duration::from_secs(1)) },
+            // A server that says no time: one on this machine, or nearly.
+            None => ServerTime { earliest: before, latest: clock.wall().plus(Duration::from_millis(1)) },
+        })
+    }
+
+    fn open(&self, shard: &ShardId, position: Position) -> Box<dyn ShardReader> {
+        Box::new(reader::Reader::new(Arc::clone(&self.0), shard.clone(), position))
+    }
+}
+
+fn shard_of(shard: &distributary_wire::types::Shard) -> Shard {
+    let parents = [&shard.parent_shard_id, &shard.adjacent_parent_shard_id];
+    let parents = parents.into_iter().flatten().filter(|id| !id.is_empty());
+    let range = shard.hash_key_range.as_ref().and_then(hashkey::HashRange::from_wire);
+    Shard {
+        id: ShardId::new(&shard.shard_id),
+        parents: parents.map(|id| ShardId::new(id)).collect(),
+        hash_range: range.map(|r| HashRange { start: r.start, end: r.end }),
+        closed: is_closed(shard),
+    }
+}
+
+/// `date`, or a moment that is surely not later than the server's time.
+fn or_wall(date: Option<Millis>, client: &Client) -> Millis {
+    date.unwrap_or_else(|| client.clock().wall().minus(Duration::from_secs(1)))
+}

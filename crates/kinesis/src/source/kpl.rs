@@ -1,0 +1,62 @@
+//! Finds records that the Kinesis Producer Library aggregated.
+//!
+//! Source: [KPL aggregated record format](https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md):
+//! four magic bytes, a protocol buffers message, an MD5.
+
+use distributary_core::record::{DataForm, Record};
+
+const MAGIC: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
+/// Magic bytes and MD5.
+const LEAST: usize = 4 + 16;
+
+/// True if the record's data begin as an aggregate does. Nothing is decoded.
+pub fn is_aggregate(record: &Record<'_>) -> bool {
+    match record.form {
+        DataForm::Raw => record.data.len() >= LEAST && record.data.starts_with(&MAGIC),
+        // Four bytes are five base64 characters and two bits of the sixth: 84maw, then 'g' to 'v' (the bits 10....).
+        DataForm::Base64 => {
+            record.data.starts_with(b"84maw")
+                && matches!(record.data.get(5), Some(b'g'..=b'v'))
+                && record.data_len() >= LEAST
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use distributary_core::clock::Millis;
+
+    use super::*;
+
+    fn check(data: &[u8], form: DataForm) -> bool {
+        is_aggregate(&Record { sequence: "1", key: Some("a"), data, form, arrival: Millis(0) })
+    }
+
+    #[test]
+    fn aggregates_are_seen_in_both_forms_whatever_follows() {
+        for next in 0..=255u8 {
+            let mut data = MAGIC.to_vec();
+            data.push(next);
+            data.extend([7; 20]);
+            assert!(check(&data, DataForm::Raw));
+            let text = distributary_wire::codec::encode(
+                distributary_wire::codec::Format::Json,
+                &distributary_wire::types::Blob(data.clone().into()),
+            );
+            assert!(check(&text[1..text.len() - 1], DataForm::Base64), "{next}");
+            // One bit off in the last magic byte.
+            data[3] ^= 1;
+            assert!(!check(&data, DataForm::Raw));
+            data[3] ^= 1;
+            data[3] ^= 0x40;
+            let text = distributary_wire::codec::encode(
+                distributary_wire::codec::Format::Json,
+                &distributary_wire::types::Blob(data.into()),
+            );
+            assert!(!check(&text[1..text.len() - 1], DataForm::Base64));
+        }
+        assert!(!check(&MAGIC, DataForm::Raw), "too short to be one");
+        assert!(!check(b"84mawg==", DataForm::Base64));
+        assert!(!check(b"", DataForm::Base64));
+    }
+}

@@ -1,0 +1,254 @@
+//! Making a connection: name lookup, TCP, proxies, TLS.
+
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::header::PROXY_AUTHORIZATION;
+use http::{HeaderValue, Uri};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tower_service::Service;
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// Which certificates are trusted could not be found out.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The file of `AWS_CA_BUNDLE`.
+    #[error("the CA bundle {} cannot be read; correct AWS_CA_BUNDLE, or unset it", path.display())]
+    Bundle {
+        /// As given.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
+    /// It has nothing in it.
+    #[error("the CA bundle {} has no certificate; correct AWS_CA_BUNDLE, or unset it", path.display())]
+    Empty {
+        /// As given.
+        path: PathBuf,
+    },
+    /// The TLS library refuses its own defaults.
+    #[error("TLS cannot be set up")]
+    Setup(#[source] rustls::Error),
+}
+
+/// Why there is no connection, where no library says it.
+#[derive(Debug, thiserror::Error)]
+enum NoConnection {
+    #[error("the proxy {0} is not an http:// proxy, the only kind that is supported")]
+    ProxyScheme(String),
+    #[error("the proxy {proxy} makes no tunnel to {to}: {source}")]
+    Tunnel { proxy: String, to: String, source: Failed },
+}
+
+/// A connection to a server, or to a proxy.
+pub(super) struct Connected {
+    pub(super) io: Stream,
+    pub(super) forward: Option<Forward>,
+}
+
+/// What a proxy that forwards plain requests wants to know.
+#[derive(Clone, Debug)]
+pub(super) struct Forward {
+    auth: Option<HeaderValue>,
+}
+
+/// Addresses `request` as the connection wants it: with the whole URI for a forwarding proxy, else with the path alone.
+pub(super) fn address<B>(request: &mut http::Request<B>, forward: Option<&Forward>) {
+    match forward {
+        Some(Forward { auth }) => {
+            if let Some(auth) = auth {
+                request.headers_mut().insert(PROXY_AUTHORIZATION, auth.clone());
+            }
+        }
+        None => {
+            let path = request.uri().path_and_query().cloned();
+            *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+        }
+    }
+}
+
+/// Makes connections.
+pub(super) struct Connector {
+    tcp: HttpConnector,
+    tls: TlsConnector,
+    proxies: Matcher,
+}
+
+impl Connector {
+    /// As the environment says.
+    pub(super) fn from_env(timeout: Duration) -> Result<Self, TlsError> {
+        let bundle = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let connector = Self::new(timeout, bundle.as_deref(), None)?;
+        Ok(Self { proxies: Matcher::from_env(), ..connector })
+    }
+
+    /// With the certificates of `bundle` (else the system's), through `proxy` (else none).
+    pub(super) fn new(
+        timeout: Duration,
+        bundle: Option<&Path>,
+        proxy: Option<&str>,
+    ) -> Result<Self, TlsError> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(timeout));
+        // Finds out about peers that are gone without a word.
+        tcp.set_keepalive(Some(Duration::from_secs(30)));
+        let proxies = proxy.map_or_else(|| Matcher::builder().build(), |p| Matcher::builder().all(p).build());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Setup)?
+            .with_root_certificates(roots(bundle)?)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { tcp, tls: TlsConnector::from(Arc::new(config)), proxies })
+    }
+
+    pub(super) async fn connect(&self, tls: bool, host: &str, port: u16) -> Result<Connected, Failed> {
+        let scheme = if tls { "https" } else { "http" };
+        let uri: Uri = format!("{scheme}://{host}:{port}/").parse()?;
+        // What a machine tells about itself is asked of the machine, never through a proxy.
+        let proxy = if is_link_local(host) { None } else { self.proxies.intercept(&uri) };
+        let Some(proxy) = proxy else {
+            let tcp = call(self.tcp.clone(), uri).await?.into_inner();
+            return Ok(Connected { io: self.secure(tls, host, tcp).await?, forward: None });
+        };
+        let (to, auth) = (proxy.uri().clone(), proxy.basic_auth().cloned());
+        if to.scheme_str() != Some("http") {
+            return Err(NoConnection::ProxyScheme(to.to_string()).into());
+        }
+        if !tls {
+            let tcp = call(self.tcp.clone(), to).await?.into_inner();
+            return Ok(Connected { io: Stream::Plain(TokioIo::new(tcp)), forward: Some(Forward { auth }) });
+        }
+        let mut tunnel = Tunnel::new(to.clone(), self.tcp.clone());
+        if let Some(auth) = auth {
+            tunnel = tunnel.with_auth(auth);
+        }
+        let made = call(tunnel, uri).await.map_err(|source| NoConnection::Tunnel {
+            proxy: to.to_string(),
+            to: format!("{host}:{port}"),
+            source,
+        })?;
+        Ok(Connected { io: self.secure(true, host, made.into_inner()).await?, forward: None })
+    }
+
+    async fn secure(&self, tls: bool, host: &str, tcp: TcpStream) -> Result<Stream, Failed> {
+        if !tls {
+            return Ok(Stream::Plain(TokioIo::new(tcp)));
+        }
+        // An IPv6 address stands in brackets in a URL, and without in a certificate.
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let name = ServerName::try_from(bare.to_owned())?;
+        Ok(Stream::Tls(Box::new(TokioIo::new(self.tls.connect(name, tcp).await?))))
+    }
+}
+
+/// One use of a connector.
+async fn call<S: Service<Uri>>(mut service: S, uri: Uri) -> Result<S::Response, Failed>
+where
+    S::Error: Into<Failed>,
+{
+    std::future::poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
+    service.call(uri).await.map_err(Into::into)
+}
+
+/// True for 169.254.0.0/16 and the IPv6 address of EC2's metadata service.
+fn is_link_local(host: &str) -> bool {
+    host.starts_with("169.254.") || host.eq_ignore_ascii_case("[fd00:ec2::254]")
+}
+
+fn roots(bundle: Option<&Path>) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    if let Some(path) = bundle {
+        let failed = |source| TlsError::Bundle { path: path.to_owned(), source };
+        let certificates: Vec<CertificateDer<'_>> =
+            CertificateDer::pem_file_iter(path).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
+        roots.add_parsable_certificates(certificates);
+        if roots.is_empty() {
+            return Err(TlsError::Empty { path: path.to_owned() });
+        }
+        return Ok(roots);
+    }
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        // A container without certificates.
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    Ok(roots)
+}
+
+/// A connection as hyper takes it.
+pub(super) enum Stream {
+    Plain(TokioIo<TcpStream>),
+    Tls(Box<TokioIo<TlsStream<TcpStream>>>),
+}
+
+impl hyper::rt::Read for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_read(cx, buf),
+            Self::Tls(io) => Pin::new(io).poll_read(cx, buf),
+        }
+    }
+}
+
+impl hyper::rt::Write for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_write(cx, buf),
+            Self::Tls(io) => Pin::new(io).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_flush(cx),
+            Self::Tls(io) => Pin::new(io).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_shutdown(cx),
+            Self::Tls(io) => Pin::new(io).poll_shutdown(cx),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(io) => io.is_write_vectored(),
+            Self::Tls(io) => io.is_write_vectored(),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            Self::Tls(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+        }
+    }
+}
