@@ -206,10 +206,11 @@ fn bare_code(kind: &str) -> &str {
     kind.rsplit('#').next().unwrap_or_default().trim()
 }
 
-/// What a status means that came without a code.
+/// What a status means that came without a code. A bare 400 says nothing of what is wrong, so it isn't taken for one of
+/// the refusals that the protocol has.
 fn code_of_status(status: u16) -> ErrorCode {
     match status {
-        400 | 404 | 405 => ErrorCode::Validation,
+        404 => ErrorCode::UnknownOperation,
         401 | 403 => ErrorCode::AccessDenied,
         413 => ErrorCode::RequestTooLarge,
         429 => ErrorCode::Throttling,
@@ -284,6 +285,8 @@ mod tests {
         assert_eq!(decode(500, &[], b"").to_string(), "InternalFailure (500)");
         assert_eq!(decode(413, &[], b"").code, ErrorCode::RequestTooLarge);
         assert_eq!(decode(302, &[], b"").code, ErrorCode::Other("HTTP 302".into()));
+        assert_eq!(decode(400, &[], b"Bad Request").code, ErrorCode::Other("HTTP 400".into()));
+        assert_eq!(decode(404, &[], b"").code, ErrorCode::UnknownOperation);
         // A body of another shape says nothing, but the status does.
         assert_eq!(decode(500, &[], br#"{"__type":5}"#).code, ErrorCode::InternalFailure);
         assert_eq!(decode(500, &[], br#"{"__type":"#).code, ErrorCode::InternalFailure);

@@ -332,7 +332,7 @@ impl SubscribeEvent {
             }
             (Some("event"), Some(event_type)) => Ok(Self::Unknown { event_type: event_type.to_owned() }),
             (Some("exception"), _) => {
-                let kind = frame.text(EXCEPTION_TYPE);
+                let kind = frame.text(EXCEPTION_TYPE).or(Some(ErrorCode::InternalFailure.as_str()));
                 Ok(Self::Exception(ApiError::decode_body(0, content_type, &frame.payload, kind)))
             }
             (Some("error"), _) => {

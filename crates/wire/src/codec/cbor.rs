@@ -192,7 +192,14 @@ impl<'de> MapAccess<'de> for Items<'_, 'de> {
     type Error = ReadError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ReadError> {
-        if self.more()? { seed.deserialize(&mut *self.reader).map(Some) } else { Ok(None) }
+        if !self.more()? {
+            return Ok(None);
+        }
+        // Serde would take a number for the index of a member.
+        match self.reader.datatype()? {
+            Type::String | Type::StringIndef => seed.deserialize(&mut *self.reader).map(Some),
+            _ => Err(ReadError::Shape("a map has a key that is not text".to_owned())),
+        }
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {

@@ -163,12 +163,14 @@ impl Page {
 }
 
 fn record<'b, P: Pull<'b>>(walk: &mut P, extra: &mut Vec<u8>) -> Hot<RecordIndex> {
-    let (mut sequence, mut key, mut data, mut arrival) = (None, None, None, None);
+    let (mut sequence, mut key, mut data, mut arrival, mut encryption) = (None, None, None, None, None);
     walk.object(|walk, name| match name {
         b"SequenceNumber" => once(walk, &mut sequence, |walk| walk.text(extra)),
         b"PartitionKey" => once(walk, &mut key, |walk| walk.text(extra)),
         b"Data" => once(walk, &mut data, P::data),
         b"ApproximateArrivalTimestamp" => once(walk, &mut arrival, P::time_ms),
+        // Not used, but it must be what the protocol says.
+        b"EncryptionType" => once(walk, &mut encryption, |walk| walk.text(extra)),
         _ => walk.skip(),
     })?;
     match sequence {

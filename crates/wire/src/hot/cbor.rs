@@ -129,11 +129,11 @@ impl<'b> Pull<'b> for Cbor<'b> {
                 return Err(Miss);
             }
         }
-        let float = match d.datatype().map_err(|_| Miss)? {
-            Type::F64 => d.f64().map_err(|_| Miss)?,
-            _ => return d.i64().map_err(|_| Miss),
+        let time = match d.datatype().map_err(|_| Miss)? {
+            Type::F64 => Timestamp::from_cbor_float(d.f64().map_err(|_| Miss)?),
+            _ => Timestamp::from_millis(d.i64().map_err(|_| Miss)?),
         };
-        Timestamp::from_cbor_float(float).map(|t| t.0).ok_or(Miss)
+        time.map(|t| t.0).ok_or(Miss)
     }
 
     fn skip(&mut self) -> Hot<()> {

@@ -95,7 +95,7 @@ impl PutRecordsAnswer {
 
 /// How many entries an answer has, if it says that none failed and each has a sequence number, a shard and no error.
 fn count_durable<'b, P: Pull<'b>>(walk: &mut P) -> Hot<usize> {
-    let (mut failed, mut entries) = (None, None);
+    let (mut failed, mut entries, mut encryption) = (None, None, None);
     let mut extra = Vec::new();
     walk.object(|walk, name| match name {
         b"FailedRecordCount" => {
@@ -103,6 +103,8 @@ fn count_durable<'b, P: Pull<'b>>(walk: &mut P) -> Hot<usize> {
             if failed == Some(0) { Ok(()) } else { Err(Miss) }
         }
         b"Records" => once(walk, &mut entries, |walk| walk.count(|walk| durable_entry(walk, &mut extra))),
+        // Not used, but it must be what the protocol says.
+        b"EncryptionType" => once(walk, &mut encryption, |walk| walk.text(&mut extra)),
         _ => walk.skip(),
     })?;
     walk.end()?;

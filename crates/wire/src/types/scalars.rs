@@ -96,12 +96,19 @@ impl<'de> Deserialize<'de> for Blob {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
 
+/// The last millisecond of the year 9999. Beyond it a float of seconds no longer holds every millisecond.
+const TIMESTAMP_MAX: u64 = 253_402_300_799_999;
+
 impl Timestamp {
+    /// The time so many milliseconds after 1970; `None` if it is out of range (the year 9999, and as far back).
+    pub fn from_millis(ms: i64) -> Option<Self> {
+        (ms.unsigned_abs() <= TIMESTAMP_MAX).then_some(Self(ms))
+    }
+
     /// The time that JSON's number of seconds means; `None` if it is out of range.
     pub fn from_seconds(seconds: f64) -> Option<Self> {
-        let ms = (seconds * 1000.0).round();
-        // The edge of what f64 holds exactly; also shuts out NaN.
-        (ms.abs() <= 9_007_199_254_740_992.0).then_some(Self(ms as i64))
+        // Saturates, and is 0 for what is no number.
+        Self::from_millis((seconds * 1000.0).round() as i64).filter(|_| !seconds.is_nan())
     }
 
     /// The time that a CBOR float means. Milliseconds are AWS's way for Kinesis and seconds RFC 8949's; before the year
@@ -137,7 +144,7 @@ impl Scalar for JsonTime {
     const NAME: &'static str = "a Timestamp";
 
     fn from_int(value: i64) -> Option<Self> {
-        value.checked_mul(1000).map(|ms| Self(Timestamp(ms)))
+        value.checked_mul(1000).and_then(Timestamp::from_millis).map(Self)
     }
 
     fn from_float(value: f64) -> Option<Self> {
@@ -149,7 +156,7 @@ impl Scalar for CborTime {
     const NAME: &'static str = "a Timestamp";
 
     fn from_int(value: i64) -> Option<Self> {
-        Some(Self(Timestamp(value)))
+        Timestamp::from_millis(value).map(Self)
     }
 
     fn from_float(value: f64) -> Option<Self> {

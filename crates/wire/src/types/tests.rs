@@ -148,6 +148,13 @@ fn times_in_every_form() {
     );
 }
 
+/// Serde takes a number for the index of a member; the protocol doesn't.
+#[test]
+fn members_have_names() {
+    let error = decode::<ListStreamsRequest>(Format::Cbor, b"\xa1\x00\x05").unwrap_err();
+    assert!(matches!(error, CodecError::Shape { .. }));
+}
+
 #[test]
 fn new_values_are_kept() {
     let body = br#"{"StreamModeDetails":{"StreamMode":"ON_MARS","Colour":"red"}}"#;

@@ -177,7 +177,7 @@ proptest! {
         prop_assert_eq!(&read.records, &records);
         prop_assert_eq!(read.next_shard_iterator.as_deref(), next);
         prop_assert_eq!(read.millis_behind_latest, Some(i64::from(behind)));
-        prop_assert_eq!(read.child_shards.unwrap_or_default(), children.clone());
+        prop_assert_eq!(&read.child_shards.unwrap_or_default(), &children);
         prop_assert_eq!(meant(&GetRecordsAnswer::parse(format, body).unwrap()), sent(&samples));
 
         let body = encode_subscribe_event(format, out, next, i64::from(behind), &children);
