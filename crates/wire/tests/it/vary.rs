@@ -170,8 +170,8 @@ fn json_value(value: &Value, out: &mut String, style: Style) {
             out.push_str(" ]");
         }
         Value::String(text) => json_text(text, out, style),
-        // Only as far as a float holds whole numbers.
-        Value::Number(n) if style.wide && n.as_i64().is_some_and(|n| n.abs() < 1 << 53) => {
+        // Only as far as JSON readers agree about the last digit: where the digits with the zero fit a float.
+        Value::Number(n) if style.wide && n.as_i64().is_some_and(|n| n.abs() < 1 << 49) => {
             out.push_str(&format!("{n}.0"));
         }
         other => out.push_str(&other.to_string()),
