@@ -4,6 +4,7 @@
 //! - [`source`], [`output`], [`store`]: the seams. Everything outside comes in through one of them.
 //! - [`clock`]: time, sleeping and randomness, which come in from outside too.
 //! - [`engine`]: shard readers, lanes, retries, progress, supervision, status.
+//! - `testing` (a feature): fakes of the seams, and what every implementation of one must do.
 
 pub mod batch;
 pub mod checkpoint;
@@ -13,3 +14,5 @@ pub mod output;
 pub mod record;
 pub mod source;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;

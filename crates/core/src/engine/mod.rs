@@ -3,6 +3,7 @@
 
 mod budget;
 mod lane;
+pub mod mutation;
 mod progress;
 mod reader;
 mod report;
@@ -16,7 +17,7 @@ mod supervisor;
 mod window;
 mod world;
 
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -177,7 +178,7 @@ struct Shared {
     /// The server's time when the engine started: what arrived before is what [`Engine::caught_up`] waits for.
     goal: Millis,
     /// The server's time less the monotonic clock, in milliseconds.
-    server_offset: AtomicI64,
+    server_offset: i64,
     /// Shards that are being read: they divide the budget.
     readers: AtomicUsize,
     lane_tasks: AtomicUsize,
@@ -210,7 +211,7 @@ impl Shared {
 
     /// The server's time, about.
     fn server_now(&self) -> Option<Millis> {
-        Some(Millis(self.server_offset.load(Ordering::Relaxed)).plus(self.clock.now().0))
+        Some(Millis(self.server_offset).plus(self.clock.now().0))
     }
 
     /// Notes what makes going on impossible; the first counts. Nothing is read or sent any more.

@@ -1,0 +1,99 @@
+//! Bugs on command, so that the simulator can show that it would find them (feature `mutations`). Without the feature
+//! [`on`] is a constant, and nothing of this is left in the program.
+
+/// A deliberate bug. Each is one line of the engine that does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(not(feature = "mutations"), allow(dead_code, reason = "asked for, and never on"))]
+pub enum Mutation {
+    /// An answer with failed records counts as success.
+    AckDespitePartialFailure,
+    /// A request of which nobody knows what was written counts as success.
+    AckUnknown,
+    /// After a partial failure only what failed is sent again, in every order mode.
+    RetryOutOfOrder,
+    /// `strict` sends all records of a key at once.
+    StrictInOneRequest,
+    /// What is acknowledged beyond the cursor is carried over one record off.
+    CarryOneOff,
+    /// A record that an output refuses is passed over.
+    SkipRefused,
+    /// A child's lane begins without its parents' lanes being done.
+    ChildBeforeParent,
+    /// A lane that comes back begins one record late.
+    RejoinOneLate,
+    /// A lane that comes back begins one record early.
+    RejoinOneEarly,
+    /// A checkpoint is what was read, not what is durable.
+    CheckpointEarly,
+    /// Checkpoints are written only when the engine ends.
+    CheckpointNever,
+    /// Where `start = "latest"` lies is not written down before anything is read.
+    LatestNotPinned,
+    /// Memory is granted to whoever asks.
+    BudgetIgnored,
+    /// The slowest lane says when the shard is read on.
+    SlowestDecides,
+    /// A gap is passed over without a word.
+    GapUnsaid,
+    /// Records that are read again are counted again.
+    CountTwice,
+    /// A paused output is written to.
+    PauseIgnored,
+    /// The state of an output that is removed is kept.
+    RemoveForgetsNothing,
+}
+
+#[cfg(feature = "mutations")]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Mutation;
+
+    thread_local! {
+        static ON: Cell<Option<Mutation>> = const { Cell::new(None) };
+    }
+
+    impl Mutation {
+        /// All of them.
+        pub const ALL: [Self; 18] = [
+            Self::AckDespitePartialFailure,
+            Self::AckUnknown,
+            Self::RetryOutOfOrder,
+            Self::StrictInOneRequest,
+            Self::CarryOneOff,
+            Self::SkipRefused,
+            Self::ChildBeforeParent,
+            Self::RejoinOneLate,
+            Self::RejoinOneEarly,
+            Self::CheckpointEarly,
+            Self::CheckpointNever,
+            Self::LatestNotPinned,
+            Self::BudgetIgnored,
+            Self::SlowestDecides,
+            Self::GapUnsaid,
+            Self::CountTwice,
+            Self::PauseIgnored,
+            Self::RemoveForgetsNothing,
+        ];
+    }
+
+    /// Engines that run on this thread have this bug from now on.
+    pub fn set(mutation: Option<Mutation>) {
+        ON.set(mutation);
+    }
+
+    pub(crate) fn on(mutation: Mutation) -> bool {
+        ON.get() == Some(mutation)
+    }
+}
+
+#[cfg(feature = "mutations")]
+pub(crate) use switch::on;
+#[cfg(feature = "mutations")]
+pub use switch::set;
+
+/// True if the engine is to have this bug.
+#[cfg(not(feature = "mutations"))]
+pub(crate) const fn on(_: Mutation) -> bool {
+    false
+}

@@ -1,0 +1,438 @@
+//! What every implementation of a seam must do: one body each, over whatever a rig provides. The fakes pass them too.
+//!
+//! A body returns the first thing that is not as it must be, as a sentence.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::batch::{Batch, ShardId};
+use crate::checkpoint::{Position, Sequence};
+use crate::clock::{Clock, Millis};
+use crate::output::{Outcome, Output, Picks, Verdict};
+use crate::record::{DataForm, RecordIndex, Span};
+use crate::source::{Credit, Fetched, ShardReader, Source, SourceIdentity};
+use crate::store::{CheckpointStore, LaneCheckpoint, LaneId, OutputId, StoreError};
+
+use super::hash;
+
+/// Reads that find nothing before a body gives up on a record.
+const PATIENCE: usize = 200;
+/// Time between two reads: five a second are allowed on AWS.
+const PAUSE: Duration = Duration::from_millis(220);
+
+/// What a body found; the text says what was expected.
+pub type Finding = Result<(), String>;
+
+fn ensure(holds: bool, what: impl FnOnce() -> String) -> Finding {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+fn said(error: impl std::fmt::Display) -> String {
+    format!("an answer was expected and not: {error}")
+}
+
+/// A record, as it is compared.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seen {
+    /// Its partition key.
+    pub key: Option<String>,
+    /// [`hash`] of its data.
+    pub digest: u64,
+}
+
+/// A stream that [`source()`] may write to: empty at first, with at least one shard.
+#[async_trait]
+pub trait SourceRig: Send + Sync {
+    /// The source.
+    fn source(&self) -> Arc<dyn Source>;
+    /// The source's clock.
+    fn clock(&self) -> Clock;
+    /// Writes a record.
+    async fn put(&self, key: &str, data: &[u8]) -> Finding;
+    /// Splits a shard in two.
+    async fn split(&self, shard: &ShardId) -> Finding;
+}
+
+/// One record, as read.
+struct Got {
+    seen: Seen,
+    sequence: Sequence,
+}
+
+/// Reads until `enough`, or until the end.
+async fn read_on(
+    rig: &dyn SourceRig,
+    reader: &mut dyn ShardReader,
+    credit: u32,
+    mut enough: impl FnMut(&[Got], Millis) -> bool,
+) -> Result<(Vec<Got>, bool), String> {
+    let mut got: Vec<Got> = Vec::new();
+    for _ in 0..PATIENCE {
+        let read = reader.next(Credit { records: credit }).await.map_err(said)?;
+        match &read.fetched {
+            Fetched::Batch(batch) => {
+                ensure(!batch.is_empty(), || "a batch without records".to_owned())?;
+                ensure(batch.len() <= credit as usize, || {
+                    format!("{} records where {credit} were allowed", batch.len())
+                })?;
+                for record in batch.iter() {
+                    let sequence = Sequence::new(record.sequence);
+                    ensure(got.last().is_none_or(|last| last.sequence < sequence), || {
+                        format!("sequence number {sequence} does not follow the one before it")
+                    })?;
+                    let data = decoded(record.data, record.form)?;
+                    let seen = Seen { key: record.key.map(str::to_owned), digest: hash(&data) };
+                    got.push(Got { seen, sequence });
+                }
+            }
+            Fetched::Idle => {}
+            Fetched::Closed { .. } => return Ok((got, true)),
+            Fetched::Gap => return Err("a gap where nothing was deleted".to_owned()),
+        }
+        if enough(&got, read.complete_until) {
+            return Ok((got, false));
+        }
+        rig.clock().sleep(PAUSE).await;
+    }
+    Err(format!("after {PATIENCE} reads there are only {} records", got.len()))
+}
+
+/// Reads everything in all shards, parents first.
+async fn read_all(rig: &dyn SourceRig, expected: usize) -> Result<BTreeMap<ShardId, Vec<Got>>, String> {
+    let source = rig.source();
+    let mut all = BTreeMap::new();
+    let mut left = expected;
+    for shard in source.shards().await.map_err(said)? {
+        let until = source.now().await.map_err(said)?.latest;
+        let mut reader = source.open(&shard.id, Position::TrimHorizon);
+        let (got, _) = read_on(rig, &mut *reader, 1000, |_, complete| complete >= until).await?;
+        left = left.saturating_sub(got.len());
+        all.insert(shard.id, got);
+    }
+    ensure(left == 0, || format!("{left} records of {expected} were not read"))?;
+    Ok(all)
+}
+
+/// Every key's records, in order, in `records`.
+fn by_key<'a>(records: impl Iterator<Item = &'a Seen>) -> BTreeMap<Option<String>, Vec<u64>> {
+    let mut keys: BTreeMap<_, Vec<u64>> = BTreeMap::new();
+    for seen in records {
+        keys.entry(seen.key.clone()).or_default().push(seen.digest);
+    }
+    keys
+}
+
+fn samples(round: u8) -> Vec<(String, Vec<u8>)> {
+    let mut samples = vec![
+        ("empty".to_owned(), Vec::new()),
+        ("binary".to_owned(), (0..=255).collect()),
+        ("schlüssel-鍵-🔑".to_owned(), vec![0, 0xff, round]),
+        ("k".repeat(256), b"the longest key".to_vec()),
+        ("large".to_owned(), vec![round; 100_000]),
+    ];
+    let many = (0..40u8).map(|i| (format!("key-{}", i % 5), vec![round, i]));
+    samples.extend(many);
+    samples
+}
+
+/// A source: the seam's promises, on a stream that the rig can write to.
+///
+/// # Errors
+/// What is not as [`Source`] and [`ShardReader`] say.
+pub async fn source(rig: &dyn SourceRig) -> Finding {
+    let source = rig.source();
+    let identity = source.identity().await.map_err(said)?;
+    ensure(source.identity().await.map_err(said)? == identity, || "two identities".to_owned())?;
+    let begun = source.now().await.map_err(said)?;
+    ensure(begun.earliest <= begun.latest, || format!("{begun:?} is no interval"))?;
+    source.retention().await.map_err(said)?;
+
+    let mut put = Vec::new();
+    for (key, data) in samples(1) {
+        rig.put(&key, &data).await?;
+        put.push(Seen { key: Some(key), digest: hash(&data) });
+    }
+    let all = read_all(rig, put.len()).await?;
+    let read = || all.values().flatten().map(|g| &g.seen);
+    ensure(by_key(read()) == by_key(put.iter()), || {
+        "what was read is not, key by key, in order and byte for byte, what was written".to_owned()
+    })?;
+
+    positions(rig, &all).await?;
+    moments(rig).await?;
+    reshard(rig).await
+}
+
+/// A reader opened in the middle goes on there, one record at a time, and loses nothing when a call is dropped.
+async fn positions(rig: &dyn SourceRig, all: &BTreeMap<ShardId, Vec<Got>>) -> Finding {
+    let source = rig.source();
+    let Some((shard, got)) = all.iter().max_by_key(|(_, got)| got.len()) else { return Ok(()) };
+    let middle = got.len() / 2;
+    let rest = || got[middle + 1..].iter().map(|g| &g.sequence);
+    let mut reader = source.open(shard, Position::After(got[middle].sequence.clone()));
+    {
+        // Begun and dropped.
+        let call = pin!(reader.next(Credit { records: 1 }));
+        if let Poll::Ready(read) = call.poll(&mut Context::from_waker(Waker::noop())) {
+            return ensure(read.is_ok(), || "a read that fails at once".to_owned());
+        }
+    }
+    rig.clock().sleep(PAUSE).await;
+    let wanted = rest().count();
+    let (again, _) = read_on(rig, &mut *reader, 1, |got, _| got.len() >= wanted).await?;
+    ensure(again.iter().map(|g| &g.sequence).eq(rest()), || {
+        format!("a reader after record {middle} of {} does not go on just there", got.len())
+    })
+}
+
+/// A reader opened at a moment brings all that arrived from then on.
+async fn moments(rig: &dyn SourceRig) -> Finding {
+    let source = rig.source();
+    // Past the second in which the server's clock was last told, so that what came before is really before.
+    rig.clock().sleep(Duration::from_millis(2100)).await;
+    let from = source.now().await.map_err(said)?.earliest;
+    let data = b"after the moment";
+    rig.put("key-1", data).await?;
+    let mut found = 0;
+    for shard in source.shards().await.map_err(said)? {
+        let until = source.now().await.map_err(said)?.latest;
+        let mut reader = source.open(&shard.id, Position::At(from));
+        let (got, _) = read_on(rig, &mut *reader, 1000, |_, complete| complete >= until).await?;
+        ensure(got.iter().all(|g| g.seen.digest == hash(data)), || {
+            "a reader at a moment brought a record that arrived before it".to_owned()
+        })?;
+        found += got.len();
+    }
+    ensure(found == 1, || format!("a reader at a moment brought {found} records where 1 had arrived since"))
+}
+
+/// A shard that is split ends, and its children have the rest.
+async fn reshard(rig: &dyn SourceRig) -> Finding {
+    let source = rig.source();
+    let shards = source.shards().await.map_err(said)?;
+    let Some(parent) = shards.iter().find(|s| !s.closed) else { return Err("no open shard".to_owned()) };
+    rig.split(&parent.id).await?;
+    let mut reader = source.open(&parent.id, Position::TrimHorizon);
+    let (_, closed) = read_on(rig, &mut *reader, 10_000, |_, _| false).await?;
+    ensure(closed, || "a shard that was split does not end".to_owned())?;
+    for _ in 0..PATIENCE {
+        let shards = source.shards().await.map_err(said)?;
+        let children = || shards.iter().filter(|s| s.parents.contains(&parent.id));
+        if children().count() == 2 {
+            ensure(children().all(|c| !c.closed), || "a child that was just made is closed".to_owned())?;
+            let listed = shards.iter().find(|s| s.id == parent.id);
+            return ensure(listed.is_none_or(|s| s.closed), || "a shard that was split is open".to_owned());
+        }
+        rig.clock().sleep(PAUSE).await;
+    }
+    Err("the children of a shard that was split are not listed".to_owned())
+}
+
+/// A place that [`output()`] may write to: empty at first.
+#[async_trait]
+pub trait OutputRig: Send + Sync {
+    /// The output.
+    fn output(&self) -> Arc<dyn Output>;
+    /// What is there now, in an order in which each key's records stand as they were taken.
+    async fn received(&self) -> Result<Vec<Seen>, String>;
+    /// Whether it takes records without data.
+    fn takes_empty(&self) -> bool {
+        true
+    }
+}
+
+/// An output: everything that is written arrives, byte for byte, and in order per key within a request.
+///
+/// # Errors
+/// What is not as [`Output`] says.
+pub async fn output(rig: &dyn OutputRig) -> Finding {
+    let output = rig.output();
+    let mut put = Vec::new();
+    for (round, form) in [(1, DataForm::Raw), (2, DataForm::Base64)] {
+        let mut records = samples(round);
+        records.retain(|(_, data)| rig.takes_empty() || !data.is_empty());
+        let batch = batch(&records, form)?;
+        let limits = output.limits();
+        let (mut start, mut entries, mut bytes) = (0, 0, 0);
+        let mut runs = Vec::new();
+        for (i, record) in batch.iter().enumerate() {
+            let weight = output.weigh(&record);
+            if i > start && (entries + weight.entries > limits.entries || bytes + weight.bytes > limits.bytes)
+            {
+                runs.push(Picks::Run(start..i));
+                (start, entries, bytes) = (i, 0, 0);
+            }
+            entries += weight.entries;
+            bytes += weight.bytes;
+        }
+        runs.push(Picks::Run(start..batch.len()));
+        for picks in runs {
+            write(&*output, &batch, picks).await?;
+        }
+        // And a subset, as a retry has it.
+        let some: Vec<usize> = (0..batch.len()).filter(|i| i % 3 == 1).collect();
+        write(&*output, &batch, Picks::Some(some.clone())).await?;
+        let all = (0..batch.len()).chain(some);
+        put.extend(all.map(|i| Seen { key: Some(records[i].0.clone()), digest: hash(&records[i].1) }));
+    }
+    let received = rig.received().await?;
+    ensure(by_key(received.iter()) == by_key(put.iter()), || {
+        "what arrived is not, key by key, in order and byte for byte, what was written".to_owned()
+    })
+}
+
+async fn write(output: &dyn Output, batch: &Batch, picks: Picks) -> Finding {
+    let bytes = picks.iter().map(|i| batch.footprint(i)).sum();
+    let bound = output.encoded_bound(picks.len(), bytes);
+    let chunk = output.encode(batch, picks.clone());
+    ensure(chunk.picks == picks, || format!("a chunk of {picks:?} says that it holds {:?}", chunk.picks))?;
+    ensure(chunk.allocation <= bound, || {
+        format!(
+            "a chunk of {} records takes {} bytes, more than the bound {bound}",
+            picks.len(),
+            chunk.allocation
+        )
+    })?;
+    match output.write(&chunk, Duration::from_secs(30)).await {
+        Outcome::Durable => Ok(()),
+        Outcome::PerRecord(verdicts) => {
+            ensure(verdicts.len() == picks.len(), || "an answer of the wrong length".to_owned())?;
+            let all = verdicts.iter().all(|v| matches!(v, Verdict::Durable));
+            ensure(all, || format!("not every record was taken: {verdicts:?}"))
+        }
+        Outcome::Rejected(trouble) | Outcome::Unknown(trouble) => Err(said(trouble)),
+    }
+}
+
+/// Checkpoints that [`store()`] may write: empty at first.
+#[async_trait]
+pub trait StoreRig: Send + Sync {
+    /// Opens the state; what was opened before is dropped by then.
+    async fn open(&self) -> Result<Arc<dyn CheckpointStore>, String>;
+}
+
+/// A store: what it says that it has written is there, after it was opened again too, and is bound to one source.
+///
+/// # Errors
+/// What is not as [`CheckpointStore`] says.
+pub async fn store(rig: &dyn StoreRig) -> Finding {
+    let one =
+        SourceIdentity { arn: "arn:aws:kinesis:eu-west-1:1:stream/one".to_owned(), created: Some(Millis(1)) };
+    let again = SourceIdentity { created: Some(Millis(2)), ..one.clone() };
+    let at = |shard: &str, position| LaneCheckpoint {
+        lane: LaneId { shard: ShardId::new(shard), output: OutputId::new("output") },
+        position,
+    };
+    let mut rows = vec![
+        at("a", Position::TrimHorizon),
+        at("b", Position::At(Millis(1_767_225_600_123))),
+        at("c", Position::After(Sequence::new(&"9".repeat(129)))),
+        at("d", Position::Closed),
+    ];
+    {
+        let store = rig.open().await?;
+        store.bind(&one).await.map_err(said)?;
+        ensure(load(&*store).await?.is_empty(), || "a new state has rows".to_owned())?;
+        store.commit(&rows).await.map_err(said)?;
+        ensure(load(&*store).await? == rows, || "what was committed is not what is there".to_owned())?;
+    }
+    let store = rig.open().await?;
+    let foreign = store.bind(&again).await;
+    ensure(matches!(foreign, Err(StoreError::Foreign { .. })), || {
+        "a stream that was deleted and made again was taken for the same one".to_owned()
+    })?;
+    store.bind(&one).await.map_err(said)?;
+    ensure(load(&*store).await? == rows, || "rows were lost between two openings".to_owned())?;
+    rows[0].position = Position::After(Sequence::new("0"));
+    store.commit(&rows[..1]).await.map_err(said)?;
+    store.commit(&[]).await.map_err(said)?;
+    ensure(load(&*store).await? == rows, || "a row was not replaced, or another one was".to_owned())?;
+    let gone = [rows[1].lane.clone(), at("none", Position::Closed).lane];
+    store.forget(&gone).await.map_err(said)?;
+    rows.remove(1);
+    ensure(load(&*store).await? == rows, || "not just what should be forgotten is".to_owned())
+}
+
+async fn load(store: &dyn CheckpointStore) -> Result<Vec<LaneCheckpoint>, String> {
+    let mut rows = store.load().await.map_err(said)?;
+    rows.sort_by(|a, b| a.lane.cmp(&b.lane));
+    Ok(rows)
+}
+
+/// A batch of `records`, their data in `form`.
+fn batch(records: &[(String, Vec<u8>)], form: DataForm) -> Result<Batch, String> {
+    let mut buffer = Vec::new();
+    let mut add = |bytes: &[u8]| {
+        let start = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
+        buffer.extend_from_slice(bytes);
+        Span { start, len: u32::try_from(bytes.len()).unwrap_or(u32::MAX) }
+    };
+    let index = records
+        .iter()
+        .enumerate()
+        .map(|(i, (key, data))| RecordIndex {
+            sequence: add((i + 1).to_string().as_bytes()),
+            key: Some(add(key.as_bytes())),
+            data: match form {
+                DataForm::Raw => add(data),
+                DataForm::Base64 => add(&to_base64(data)),
+            },
+            arrival: super::EPOCH,
+        })
+        .collect();
+    Batch::new(buffer.into(), form, index).map_err(said)
+}
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Plain and slow: a second opinion on what fast code does. (RFC 4648, section 4.)
+fn to_base64(data: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(data.len().div_ceil(3) * 4);
+    for three in data.chunks(3) {
+        let byte = |i: usize| u32::from(three.get(i).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for i in 0..4 {
+            let six = (bits >> (18 - 6 * i) & 63) as usize;
+            text.push(if i <= three.len() { ALPHABET[six] } else { b'=' });
+        }
+    }
+    text
+}
+
+fn decoded(data: &[u8], form: DataForm) -> Result<Vec<u8>, String> {
+    if form == DataForm::Raw {
+        return Ok(data.to_vec());
+    }
+    let mut out = Vec::with_capacity(data.len() / 4 * 3);
+    let (mut bits, mut have) = (0u32, 0);
+    for byte in data.iter().filter(|b| **b != b'=') {
+        let six = ALPHABET.iter().position(|a| a == byte).ok_or("data that is not base64")?;
+        bits = bits << 6 | u32::try_from(six).unwrap_or(0);
+        have += 6;
+        if have >= 8 {
+            have -= 8;
+            out.push((bits >> have & 0xff) as u8);
+        }
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_there_and_back() {
+        for (data, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+            assert_eq!(to_base64(data.as_bytes()), text.as_bytes());
+            assert_eq!(decoded(text.as_bytes(), DataForm::Base64).unwrap(), data.as_bytes());
+        }
+        assert!(decoded(b"*", DataForm::Base64).is_err());
+    }
+}

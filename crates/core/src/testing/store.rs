@@ -1,0 +1,140 @@
+//! A checkpoint store in memory. What it holds survives a crash of the engine; a commit is whole or not at all.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::checkpoint::Position;
+use crate::clock::ClockSource;
+use crate::source::SourceIdentity;
+use crate::store::{CheckpointStore, LaneCheckpoint, LaneId, StoreError};
+
+use super::{Event, MillisRange, Observer, Rng, TestClock, draw, lock};
+
+/// How a store misbehaves, from now on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreFaults {
+    /// Time before a commit is durable, and the same again until it returns.
+    pub latency: MillisRange,
+    /// Of a thousand commits, so many fail and write nothing.
+    pub fail: u32,
+    /// Of a thousand commits, so many are durable and say that they failed.
+    pub fail_after: u32,
+}
+
+struct State {
+    identity: Option<SourceIdentity>,
+    rows: BTreeMap<LaneId, Position>,
+    faults: StoreFaults,
+    commits: u64,
+    rng: Rng,
+}
+
+/// See the module. Cheap to clone; all clones are one store.
+#[derive(Clone)]
+pub struct FakeStore {
+    state: Arc<Mutex<State>>,
+    clock: TestClock,
+    observer: Arc<dyn Observer>,
+}
+
+impl FakeStore {
+    /// An empty store.
+    pub fn new(clock: &TestClock, rng: Rng, observer: Arc<dyn Observer>) -> Self {
+        let state =
+            State { identity: None, rows: BTreeMap::new(), faults: StoreFaults::default(), commits: 0, rng };
+        Self { state: Arc::new(Mutex::new(state)), clock: clock.clone(), observer }
+    }
+
+    /// How it misbehaves from now on.
+    pub fn set_faults(&self, faults: StoreFaults) {
+        lock(&self.state).faults = faults;
+    }
+
+    /// What it holds.
+    pub fn rows(&self) -> BTreeMap<LaneId, Position> {
+        lock(&self.state).rows.clone()
+    }
+
+    /// Transactions that became durable.
+    pub fn commits(&self) -> u64 {
+        lock(&self.state).commits
+    }
+
+    /// `change` as one transaction, with all that may go wrong.
+    async fn transaction(
+        &self,
+        change: impl FnOnce(&mut BTreeMap<LaneId, Position>),
+        event: Event<'_>,
+    ) -> Result<(), StoreError> {
+        let (before, after, fail, fail_after) = {
+            let mut state = lock(&self.state);
+            let State { faults, rng, .. } = &mut *state;
+            let (before, after) = (draw(rng, faults.latency), draw(rng, faults.latency));
+            (before, after, rng.per_mille(faults.fail), rng.per_mille(faults.fail_after))
+        };
+        self.pass(before).await;
+        let failed = || StoreError::Failed { source: "the disk is full".into() };
+        if fail {
+            self.observer.on(&Event::Fault("commit failed"));
+            return Err(failed());
+        }
+        {
+            let mut state = lock(&self.state);
+            change(&mut state.rows);
+            state.commits += 1;
+        }
+        self.observer.on(&event);
+        self.pass(after).await;
+        if fail_after {
+            self.observer.on(&Event::Fault("commit failed after it was durable"));
+            return Err(failed());
+        }
+        Ok(())
+    }
+
+    async fn pass(&self, d: Duration) {
+        if !d.is_zero() {
+            self.clock.sleep(d).await;
+        }
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for FakeStore {
+    async fn bind(&self, source: &SourceIdentity) -> Result<(), StoreError> {
+        let mut state = lock(&self.state);
+        match &state.identity {
+            Some(bound) if bound != source => Err(StoreError::Foreign {
+                message: format!(
+                    "this is the state of {}, not of {}; use another one",
+                    bound.arn, source.arn
+                ),
+            }),
+            Some(_) => Ok(()),
+            None => {
+                state.identity = Some(source.clone());
+                Ok(())
+            }
+        }
+    }
+
+    async fn load(&self) -> Result<Vec<LaneCheckpoint>, StoreError> {
+        let rows = self.rows();
+        Ok(rows.into_iter().map(|(lane, position)| LaneCheckpoint { lane, position }).collect())
+    }
+
+    async fn commit(&self, checkpoints: &[LaneCheckpoint]) -> Result<(), StoreError> {
+        let change = |rows: &mut BTreeMap<LaneId, Position>| {
+            rows.extend(checkpoints.iter().map(|c| (c.lane.clone(), c.position.clone())));
+        };
+        self.transaction(change, Event::Committed { rows: checkpoints }).await
+    }
+
+    async fn forget(&self, lanes: &[LaneId]) -> Result<(), StoreError> {
+        let change = |rows: &mut BTreeMap<LaneId, Position>| rows.retain(|lane, _| !lanes.contains(lane));
+        self.transaction(change, Event::Forgotten { lanes }).await
+    }
+}

@@ -1,0 +1,501 @@
+//! A stream in memory: shards with lineage, splits and merges, retention, and readers that misbehave.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::batch::{Batch, ShardId};
+use crate::checkpoint::{Position, Sequence};
+use crate::clock::{ClockSource, Millis};
+use crate::output::{Trouble, TroubleKind};
+use crate::record::{DataForm, RecordIndex, Span};
+use crate::source::{
+    Credit, Fetched, HashRange, Read, ServerTime, Shard, ShardReader, Source, SourceError, SourceIdentity,
+};
+
+use super::{Event, MillisRange, Observer, ReadAnswer, Rng, TestClock, draw, hash, lock};
+
+/// What a stream is like; does not change.
+#[derive(Clone, Debug)]
+pub struct StreamSettings {
+    /// Shards that it begins with.
+    pub shards: usize,
+    /// The first record's sequence number; each further one is one higher, whatever its shard.
+    pub first: u128,
+    /// Bytes of data and keys that one answer holds at most, but for one record.
+    pub answer_bytes: usize,
+    /// How exact the server's `Date` is, in milliseconds (1 or 1000).
+    pub date_millis: i64,
+    /// Whether the end of a shard names its children.
+    pub names_children: bool,
+    /// How long a new shard is missing from the map.
+    pub map_lag: Duration,
+    /// What it says that its retention is. Nothing is deleted but by [`FakeStream::expire`].
+    pub retention: Duration,
+}
+
+impl Default for StreamSettings {
+    fn default() -> Self {
+        Self {
+            shards: 1,
+            first: 9_900,
+            answer_bytes: 1 << 20,
+            date_millis: 1,
+            names_children: true,
+            map_lag: Duration::ZERO,
+            retention: Duration::from_secs(86_400),
+        }
+    }
+}
+
+/// How reading misbehaves, from now on. Numbers are out of a thousand calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadFaults {
+    /// Time that a call takes.
+    pub latency: MillisRange,
+    /// Refused for their rate.
+    pub throttled: u32,
+    /// Failed.
+    pub unavailable: u32,
+    /// Never answered.
+    pub hang: u32,
+    /// Answered with fewer records than there are.
+    pub short: u32,
+    /// Answered with none, though there are some.
+    pub empty: u32,
+    /// Calls other than reads that fail.
+    pub control: u32,
+}
+
+/// One record as the stream keeps it.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Counted from 0 over the whole stream.
+    pub n: usize,
+    /// Its sequence number.
+    pub sequence: u128,
+    /// Its partition key.
+    pub key: Option<Arc<str>>,
+    /// Its data.
+    pub data: Bytes,
+    /// When it arrived, by the server's clock.
+    pub arrival: Millis,
+}
+
+/// Where a record was put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Counted from 0 over the whole stream.
+    pub n: usize,
+    /// Its shard.
+    pub shard: ShardId,
+    /// Its sequence number.
+    pub sequence: u128,
+    /// When it arrived, by the server's clock.
+    pub arrival: Millis,
+}
+
+struct FakeShard {
+    parents: Vec<ShardId>,
+    children: Vec<ShardId>,
+    range: HashRange,
+    closed: Option<Millis>,
+    listed: Millis,
+    records: Vec<Stored>,
+    /// So many of the records are gone.
+    trimmed: usize,
+    removed: bool,
+}
+
+struct State {
+    shards: BTreeMap<ShardId, FakeShard>,
+    count: usize,
+    faults: ReadFaults,
+    rng: Rng,
+}
+
+struct Inner {
+    settings: StreamSettings,
+    state: Mutex<State>,
+    clock: TestClock,
+    observer: Arc<dyn Observer>,
+    live: Arc<AtomicUsize>,
+}
+
+/// See the module. Cheap to clone; all clones are one stream.
+#[derive(Clone)]
+pub struct FakeStream(Arc<Inner>);
+
+/// A batch's buffer: counted as long as somebody holds it.
+struct Tracked(Vec<u8>, Arc<AtomicUsize>);
+
+impl AsRef<[u8]> for Tracked {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        self.1.fetch_sub(self.0.len(), Ordering::Relaxed);
+    }
+}
+
+impl FakeStream {
+    /// An empty stream.
+    pub fn new(settings: StreamSettings, clock: &TestClock, rng: Rng, observer: Arc<dyn Observer>) -> Self {
+        let n = settings.shards.max(1) as u128;
+        let width = u128::MAX / n;
+        let mut state = State { shards: BTreeMap::new(), count: 0, faults: ReadFaults::default(), rng };
+        for i in 0..n {
+            let end = if i + 1 == n { u128::MAX } else { width * (i + 1) - 1 };
+            state.add(HashRange { start: width * i, end }, &[], clock.server());
+        }
+        let live = Arc::default();
+        Self(Arc::new(Inner { settings, state: Mutex::new(state), clock: clock.clone(), observer, live }))
+    }
+
+    /// How reading misbehaves from now on.
+    pub fn set_faults(&self, faults: ReadFaults) {
+        lock(&self.0.state).faults = faults;
+    }
+
+    /// Bytes of answers that somebody still holds.
+    pub fn live_bytes(&self) -> usize {
+        self.0.live.load(Ordering::Relaxed)
+    }
+
+    /// Adds a record. Its shard is that of its key; without one, any.
+    pub fn put(&self, key: Option<&str>, data: impl Into<Bytes>) -> Placed {
+        let arrival = self.0.clock.server();
+        let mut state = lock(&self.0.state);
+        let place = match key {
+            Some(key) => place_of(key),
+            None => u128::from(state.rng.bits()) << 64,
+        };
+        let n = state.count;
+        state.count += 1;
+        let sequence = self.0.settings.first + n as u128;
+        let placed = |shard: &ShardId| Placed { n, shard: shard.clone(), sequence, arrival };
+        let open = state.shards.iter_mut().filter(|(_, s)| s.closed.is_none());
+        let mut found = open.filter(|(_, s)| s.range.start <= place && place <= s.range.end);
+        // The open shards' ranges always cover the whole space.
+        let Some((id, shard)) = found.next() else { return placed(&ShardId::new("none")) };
+        shard.records.push(Stored { n, sequence, key: key.map(Arc::from), data: data.into(), arrival });
+        placed(id)
+    }
+
+    /// The shards that take records, by their place in the hash space.
+    pub fn open_shards(&self) -> Vec<ShardId> {
+        let state = lock(&self.0.state);
+        let mut open: Vec<_> = state.shards.iter().filter(|(_, s)| s.closed.is_none()).collect();
+        open.sort_by_key(|(_, s)| s.range.start);
+        open.into_iter().map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Every shard that ever was, with its parents.
+    pub fn lineage(&self) -> BTreeMap<ShardId, Vec<ShardId>> {
+        lock(&self.0.state).shards.iter().map(|(id, s)| (id.clone(), s.parents.clone())).collect()
+    }
+
+    /// True if the shard takes no more records.
+    pub fn is_closed(&self, id: &ShardId) -> bool {
+        lock(&self.0.state).shards.get(id).is_some_and(|s| s.closed.is_some())
+    }
+
+    /// Splits a shard in two halves; `None` if it is closed or too narrow.
+    pub fn split(&self, id: &ShardId) -> Option<Vec<ShardId>> {
+        let now = self.0.clock.server();
+        let mut state = lock(&self.0.state);
+        let HashRange { start, end } = state.shards.get(id).filter(|s| s.closed.is_none())?.range;
+        let middle = start + (end - start) / 2;
+        if middle == end {
+            return None;
+        }
+        let halves = [HashRange { start, end: middle }, HashRange { start: middle + 1, end }];
+        let listed = now.plus(self.0.settings.map_lag);
+        let children = halves.map(|range| state.add(range, std::slice::from_ref(id), listed)).to_vec();
+        state.close(id, &children, now);
+        Some(children)
+    }
+
+    /// Merges two open shards that stand side by side, in this order; `None` if they don't.
+    pub fn merge(&self, a: &ShardId, b: &ShardId) -> Option<ShardId> {
+        let now = self.0.clock.server();
+        let mut state = lock(&self.0.state);
+        let open = |id| state.shards.get(id).filter(|s| s.closed.is_none()).map(|s| s.range);
+        let (left, right) = (open(a)?, open(b)?);
+        if left.end.checked_add(1) != Some(right.start) {
+            return None;
+        }
+        let range = HashRange { start: left.start, end: right.end };
+        let child = state.add(range, &[a.clone(), b.clone()], now.plus(self.0.settings.map_lag));
+        state.close(a, std::slice::from_ref(&child), now);
+        state.close(b, std::slice::from_ref(&child), now);
+        Some(child)
+    }
+
+    /// Deletes all records that arrived before `cutoff`, and closed shards that are empty then. Says which records.
+    pub fn expire(&self, cutoff: Millis) -> Vec<usize> {
+        let mut state = lock(&self.0.state);
+        let mut gone = Vec::new();
+        for shard in state.shards.values_mut() {
+            let keep = shard.records.partition_point(|r| r.arrival < cutoff).max(shard.trimmed);
+            gone.extend(shard.records[shard.trimmed..keep].iter().map(|r| r.n));
+            shard.trimmed = keep;
+            shard.removed |= shard.closed.is_some_and(|at| at < cutoff) && keep == shard.records.len();
+        }
+        gone
+    }
+
+    fn trouble(&self, kind: TroubleKind, fault: &'static str) -> Trouble {
+        self.0.observer.on(&Event::Fault(fault));
+        Trouble::new(kind, fault)
+    }
+
+    /// A call that is not a read.
+    async fn control(&self) -> Result<(), SourceError> {
+        let (latency, fails) = {
+            let mut state = lock(&self.0.state);
+            let State { faults, rng, .. } = &mut *state;
+            (draw(rng, faults.latency), rng.per_mille(faults.control))
+        };
+        self.0.clock.sleep(latency).await;
+        if fails {
+            return Err(self.trouble(TroubleKind::Unavailable, "control call failed"));
+        }
+        Ok(())
+    }
+}
+
+/// A key's place in the hash space: not MD5 as Kinesis has it, but a hash, and cheap.
+pub(super) fn place_of(key: &str) -> u128 {
+    let high = hash(key.as_bytes());
+    u128::from(high) << 64 | u128::from(high.rotate_left(17))
+}
+
+impl State {
+    fn add(&mut self, range: HashRange, parents: &[ShardId], listed: Millis) -> ShardId {
+        let id = ShardId::new(&format!("shardId-{:012}", self.shards.len()));
+        let shard = FakeShard {
+            parents: parents.to_vec(),
+            children: Vec::new(),
+            range,
+            closed: None,
+            listed,
+            records: Vec::new(),
+            trimmed: 0,
+            removed: false,
+        };
+        self.shards.insert(id.clone(), shard);
+        id
+    }
+
+    fn close(&mut self, id: &ShardId, children: &[ShardId], now: Millis) {
+        if let Some(shard) = self.shards.get_mut(id) {
+            shard.closed = Some(now);
+            shard.children = children.to_vec();
+        }
+    }
+}
+
+#[async_trait]
+impl Source for FakeStream {
+    async fn identity(&self) -> Result<SourceIdentity, SourceError> {
+        self.control().await?;
+        Ok(SourceIdentity {
+            arn: "arn:aws:kinesis:eu-west-1:1:stream/fake".to_owned(),
+            created: Some(super::EPOCH),
+        })
+    }
+
+    async fn retention(&self) -> Result<Duration, SourceError> {
+        self.control().await?;
+        Ok(self.0.settings.retention)
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>, SourceError> {
+        self.control().await?;
+        let now = self.0.clock.server();
+        let state = lock(&self.0.state);
+        let listed = state.shards.iter().filter(|(_, s)| !s.removed && s.listed <= now);
+        let shard = |(id, s): (&ShardId, &FakeShard)| Shard {
+            id: id.clone(),
+            parents: s.parents.clone(),
+            hash_range: Some(s.range),
+            closed: s.closed.is_some(),
+        };
+        Ok(listed.map(shard).collect())
+    }
+
+    async fn now(&self) -> Result<ServerTime, SourceError> {
+        self.control().await?;
+        let exact = self.0.settings.date_millis.max(1);
+        let date = self.0.clock.server().0.div_euclid(exact) * exact;
+        Ok(ServerTime { earliest: Millis(date), latest: Millis(date + exact) })
+    }
+
+    fn open(&self, shard: &ShardId, position: Position) -> Box<dyn ShardReader> {
+        Box::new(FakeReader { stream: self.clone(), shard: shard.clone(), position })
+    }
+}
+
+struct FakeReader {
+    stream: FakeStream,
+    shard: ShardId,
+    position: Position,
+}
+
+/// What goes wrong with one read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ReadFault {
+    None,
+    Throttled,
+    Unavailable,
+    Hang,
+    Short,
+    Empty,
+}
+
+impl ReadFault {
+    fn draw(faults: &ReadFaults, rng: &mut Rng) -> Self {
+        let all = [
+            (faults.throttled, Self::Throttled),
+            (faults.unavailable, Self::Unavailable),
+            (faults.hang, Self::Hang),
+            (faults.short, Self::Short),
+            (faults.empty, Self::Empty),
+        ];
+        all.into_iter().find(|(n, _)| rng.per_mille(*n)).map_or(Self::None, |(_, fault)| fault)
+    }
+}
+
+impl FakeShard {
+    /// The index of the first record after `position`, and whether something between was deleted.
+    fn find(&self, position: &Position) -> (usize, bool) {
+        let wanted = match position {
+            Position::TrimHorizon => return (self.trimmed, false),
+            Position::At(at) => self.records.partition_point(|r| r.arrival < *at),
+            Position::After(s) => {
+                let sequence = s.as_str().parse::<u128>().unwrap_or(u128::MAX);
+                self.records.partition_point(|r| r.sequence <= sequence)
+            }
+            Position::Closed => self.records.len(),
+        };
+        (wanted.max(self.trimmed), wanted < self.trimmed)
+    }
+}
+
+impl FakeReader {
+    /// The answer, and where the reader is after it. The stream is locked by the caller.
+    fn answer(&self, state: &mut State, fault: ReadFault, credit: Credit) -> Option<(Read, Position)> {
+        let (inner, now) = (&self.stream.0, self.stream.0.clock.server());
+        let short = state.rng.between(1, 10);
+        let shard = state.shards.get(&self.shard).filter(|s| !s.removed)?;
+        let read = |fetched, next: Option<&Stored>| {
+            let behind = next.map_or(Duration::ZERO, |r| now.since(r.arrival));
+            Read { fetched, behind, complete_until: now.minus(behind) }
+        };
+        let (first, gap) = shard.find(&self.position);
+        let waiting = shard.records.get(first);
+        if gap {
+            return Some((read(Fetched::Gap, waiting), Position::TrimHorizon));
+        }
+        if waiting.is_none() && shard.closed.is_some() {
+            let children = if inner.settings.names_children { shard.children.clone() } else { Vec::new() };
+            return Some((read(Fetched::Closed { children }, None), Position::Closed));
+        }
+        if waiting.is_none() || fault == ReadFault::Empty {
+            return Some((read(Fetched::Idle, waiting), self.position.clone()));
+        }
+        let mut most = credit.records.max(1) as usize;
+        if fault == ReadFault::Short {
+            most = most.min(usize::try_from(short).unwrap_or(1));
+        }
+        let mut bytes = 0;
+        let size = |r: &Stored| r.data.len() + r.key.as_ref().map_or(0, |k| k.len());
+        let fits = |r: &&Stored| {
+            bytes += size(r);
+            bytes <= inner.settings.answer_bytes || bytes == size(r)
+        };
+        let taken = shard.records[first..].iter().take(most).take_while(fits).count();
+        let some = &shard.records[first..first + taken];
+        let position = some.last().map(|r| Position::After(Sequence::new(&r.sequence.to_string())));
+        let read = read(Fetched::Batch(batch(some, &inner.live)?), shard.records.get(first + taken));
+        Some((read, position.unwrap_or_else(|| self.position.clone())))
+    }
+}
+
+/// A batch of `records`, whose buffer counts in `live`.
+fn batch(records: &[Stored], live: &Arc<AtomicUsize>) -> Option<Batch> {
+    let mut buffer = Vec::with_capacity(records.iter().map(|r| r.data.len() + 80).sum());
+    let mut add = |bytes: &[u8]| {
+        let start = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
+        buffer.extend_from_slice(bytes);
+        Span { start, len: u32::try_from(bytes.len()).unwrap_or(u32::MAX) }
+    };
+    let index = records
+        .iter()
+        .map(|r| RecordIndex {
+            sequence: add(r.sequence.to_string().as_bytes()),
+            key: r.key.as_ref().map(|k| add(k.as_bytes())),
+            data: add(&r.data),
+            arrival: r.arrival,
+        })
+        .collect();
+    live.fetch_add(buffer.len(), Ordering::Relaxed);
+    let buffer = Bytes::from_owner(Tracked(buffer, Arc::clone(live)));
+    Batch::new(buffer, DataForm::Raw, index).ok()
+}
+
+#[async_trait]
+impl ShardReader for FakeReader {
+    async fn next(&mut self, credit: Credit) -> Result<Read, SourceError> {
+        let inner = Arc::clone(&self.stream.0);
+        let (latency, fault) = {
+            let mut state = lock(&inner.state);
+            let State { faults, rng, .. } = &mut *state;
+            (draw(rng, faults.latency), ReadFault::draw(faults, rng))
+        };
+        inner.clock.sleep(latency).await;
+        let failed = match fault {
+            ReadFault::None => None,
+            ReadFault::Short | ReadFault::Empty => {
+                inner.observer.on(&Event::Fault("a read brought less than there is"));
+                None
+            }
+            ReadFault::Throttled => Some(self.stream.trouble(TroubleKind::Throttled, "read throttled")),
+            ReadFault::Unavailable => Some(self.stream.trouble(TroubleKind::Unavailable, "read failed")),
+            ReadFault::Hang => {
+                inner.observer.on(&Event::Fault("a read was never answered"));
+                inner.clock.sleep(Duration::from_secs(3600)).await;
+                Some(self.stream.trouble(TroubleKind::Unavailable, "read failed after an hour"))
+            }
+        };
+        let (from, mut said) = (self.position.clone(), ReadAnswer::Failed);
+        let result = match failed {
+            Some(trouble) => Err(trouble),
+            None => {
+                let answer = self.answer(&mut lock(&inner.state), fault, credit);
+                answer.ok_or_else(|| Trouble::new(TroubleKind::Missing, "the shard does not exist"))
+            }
+        };
+        let result = result.map(|(read, position)| {
+            self.position = position;
+            said = match &read.fetched {
+                Fetched::Batch(batch) => ReadAnswer::Records(batch.len()),
+                Fetched::Idle => ReadAnswer::Idle,
+                Fetched::Closed { .. } => ReadAnswer::Closed,
+                Fetched::Gap => ReadAnswer::Gap,
+            };
+            read
+        });
+        let event = Event::Read { shard: &self.shard, from: &from, credit: credit.records, answer: said };
+        inner.observer.on(&event);
+        result
+    }
+}
