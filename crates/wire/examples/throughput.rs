@@ -1,4 +1,5 @@
-//! What the hot codecs cost: GB of record data a second and CPU-seconds a GB, for 1 KiB records on one thread.
+//! What the hot codecs cost: GB of record data a second and seconds a GB, for 1 KiB records on one thread. Wall-clock
+//! time, so it is CPU time only on a machine that does nothing else.
 //!
 //! `cargo run --release -p distributary-wire --example throughput`
 
