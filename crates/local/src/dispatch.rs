@@ -17,7 +17,7 @@ use distributary_wire::types::*;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 
-use crate::errors::Answer;
+use crate::errors::{Answer, internal_failure};
 use crate::faults::{Delivery, Effects, Shards, Subject, Wait};
 use crate::local::{Inner, lock};
 use crate::names::Addressed;
@@ -95,6 +95,10 @@ pub(crate) async fn serve(inner: &Arc<Inner>, incoming: Incoming<'_>) -> Served 
         let call = new_call(inner, operation, namespace, format);
         run(call, incoming.body, &mut effects, &mut note).await
     };
+    let answer = match &inner.store {
+        Some(store) if !only_reads(operation) => store.settled().await.map_err(|_| internal_failure()).and(answer),
+        Some(_) | None => answer,
+    };
     let delivery = effects.delivery;
     let dropped = effects.dropped;
     let mut served = match answer {
@@ -122,6 +126,27 @@ pub(crate) async fn serve(inner: &Arc<Inner>, incoming: Incoming<'_>) -> Served 
 fn new_call(inner: &Arc<Inner>, operation: Operation, namespace: Namespace, format: Format) -> Call<'_> {
     let (now_ms, now) = (inner.env.now_ms(), inner.env.monotonic());
     Call { inner, operation, namespace, format, now_ms, now }
+}
+
+/// True for operations that change nothing which must be stored before they are answered.
+fn only_reads(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::DescribeAccountSettings
+            | Operation::DescribeLimits
+            | Operation::DescribeStream
+            | Operation::DescribeStreamConsumer
+            | Operation::DescribeStreamSummary
+            | Operation::GetRecords
+            | Operation::GetResourcePolicy
+            | Operation::GetShardIterator
+            | Operation::ListShards
+            | Operation::ListStreamConsumers
+            | Operation::ListStreams
+            | Operation::ListTagsForResource
+            | Operation::ListTagsForStream
+            | Operation::SubscribeToShard
+    )
 }
 
 /// Account and region: what the signature says, where it says it. An access key of twelve digits is an account.

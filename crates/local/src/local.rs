@@ -1,6 +1,7 @@
 //! The embedded Kinesis itself: its settings and its streams.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -14,7 +15,8 @@ use crate::faults::Faults;
 use crate::log::Trimmed;
 use crate::rates::CallRates;
 use crate::settings::{Delays, Settings, TrimmedPosition};
-use crate::stream::{Namespace, Phase, State, Stream};
+use crate::store::{Change as Stored, Contents, Store, StoreError};
+use crate::stream::{Namespace, Phase, Shard, State, Stream};
 
 /// How often the age of records is looked at, in milliseconds.
 const SWEEP_MS: u64 = 1000;
@@ -38,12 +40,20 @@ pub(crate) struct Inner {
     held: AtomicU64,
     dropped: Mutex<Dropped>,
     pub(crate) late: Mutex<Vec<LateCall>>,
+    pub(crate) store: Option<Arc<Store>>,
 }
 
 #[derive(Default)]
 struct Streams {
     by_name: BTreeMap<Namespace, BTreeMap<String, Arc<Stream>>>,
     by_uid: BTreeMap<u64, Arc<Stream>>,
+}
+
+impl Streams {
+    fn insert(&mut self, stream: Arc<Stream>) {
+        self.by_uid.insert(stream.uid, Arc::clone(&stream));
+        self.by_name.entry(stream.namespace.clone()).or_default().insert(stream.name.clone(), stream);
+    }
 }
 
 /// What an account has in a region apart from streams.
@@ -166,23 +176,50 @@ impl Builder {
 
     /// An embedded Kinesis that keeps everything in memory.
     pub fn build(self) -> Local {
+        self.with(None, Contents { next_uid: 1, ..Contents::default() })
+    }
+
+    /// One that keeps everything in memory and in a directory, with what is there already. Survives the death of the
+    /// process: a write is acknowledged when the operating system has it. It has a thread of its own.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing in the directory has been changed then.
+    pub fn open(self, dir: impl AsRef<Path>) -> Result<Local, StoreError> {
+        let (store, contents) = Store::open(dir.as_ref())?;
+        Ok(self.with(Some(Arc::new(store)), contents))
+    }
+
+    fn with(self, store: Option<Arc<Store>>, contents: Contents) -> Local {
         let env = self.env.unwrap_or_else(|| Arc::new(RealEnv::new()));
         let seed = self.settings.seed.unwrap_or_else(|| env.random());
-        Local {
-            inner: Arc::new(Inner {
-                env,
-                settings: self.settings,
-                faults: Faults::new(seed),
-                streams: RwLock::default(),
-                accounts: Mutex::default(),
-                next_uid: AtomicU64::new(1),
-                next_waiter: AtomicU64::new(1),
-                swept_ms: AtomicU64::new(0),
-                held: AtomicU64::new(0),
-                dropped: Mutex::default(),
-                late: Mutex::default(),
-            }),
+        let now_ms = env.now_ms();
+        let inner = Inner {
+            env,
+            settings: self.settings,
+            faults: Faults::new(seed),
+            streams: RwLock::default(),
+            accounts: Mutex::default(),
+            next_uid: AtomicU64::new(contents.next_uid),
+            next_waiter: AtomicU64::new(1),
+            swept_ms: AtomicU64::new(0),
+            held: AtomicU64::new(0),
+            dropped: Mutex::default(),
+            late: Mutex::default(),
+            store,
+        };
+        for (uid, found) in contents.streams {
+            let store = inner.store.clone();
+            let stream = Stream::new(uid, found.namespace, &found.name, found.created_ms, found.state, store);
+            // Works out when something is due.
+            stream.write(now_ms, |_| ());
+            inner.streams_mut().insert(Arc::new(stream));
         }
+        for (namespace, commitment) in contents.commitments {
+            inner.account(&namespace, |account| account.commitment = Some(commitment));
+        }
+        // A smaller budget than before counts from the start.
+        inner.count_held(usize::try_from(inner.all_streams().iter().map(|s| s.held()).sum::<u64>()).unwrap_or(usize::MAX), now_ms);
+        Local { inner: Arc::new(inner) }
     }
 }
 
@@ -280,20 +317,31 @@ impl Inner {
             if old.read(now_ms).phase != Phase::Gone {
                 return Err(Taken);
             }
-            let uid = old.uid;
-            streams.by_uid.remove(&uid);
+            let old = Arc::clone(old);
+            self.forget(&mut streams, &old);
         }
         let uid = self.next_uid.fetch_add(1, Ordering::Relaxed);
-        let stream = Arc::new(Stream::new(uid, namespace.clone(), name, now_ms, state));
-        streams.by_uid.insert(uid, Arc::clone(&stream));
-        streams.by_name.entry(namespace.clone()).or_default().insert(name.to_owned(), Arc::clone(&stream));
+        if let Some(store) = &self.store {
+            store.push(Stored::next_uid(uid + 1));
+        }
+        let stream =
+            Arc::new(Stream::new(uid, namespace.clone(), name, now_ms, state, self.store.clone()));
+        stream.write(now_ms, |_| ());
+        streams.insert(Arc::clone(&stream));
         Ok(stream)
     }
 
     /// Forgets a stream whose deletion is over.
     fn remove_stream(&self, stream: &Stream) {
-        let mut streams = self.streams_mut();
-        streams.by_uid.remove(&stream.uid);
+        self.forget(&mut self.streams_mut(), stream);
+    }
+
+    fn forget(&self, streams: &mut Streams, stream: &Stream) {
+        if streams.by_uid.remove(&stream.uid).is_some()
+            && let Some(store) = &self.store
+        {
+            store.push(Stored::RemoveStream { uid: stream.uid });
+        }
         if let Some(names) = streams.by_name.get_mut(&stream.namespace)
             && names.get(&stream.name).is_some_and(|s| s.uid == stream.uid)
         {
@@ -343,7 +391,7 @@ impl Inner {
         for stream in self.all_streams() {
             let state = stream.read(now_ms);
             for shard in state.shards.values() {
-                self.note_dropped(&stream, shard.trim(now_ms, state.retention_hours), Reason::Age);
+                self.note_dropped(&stream, shard, shard.trim(now_ms, state.retention_hours), Reason::Age);
             }
             let gone = state.phase == Phase::Gone;
             drop(state);
@@ -378,7 +426,7 @@ impl Inner {
                 .min_by_key(|(ms, _, _)| *ms);
             let Some((_, stream, shard)) = oldest else { break };
             let trimmed = shard.log.trim_chunk();
-            self.note_dropped(stream, trimmed, Reason::Budget);
+            self.note_dropped(stream, &shard, trimmed, Reason::Budget);
             if trimmed.freed == 0 {
                 break;
             }
@@ -387,9 +435,13 @@ impl Inner {
         self.held.store(held, Ordering::Relaxed);
     }
 
-    pub(crate) fn note_dropped(&self, stream: &Stream, trimmed: Trimmed, reason: Reason) {
+    pub(crate) fn note_dropped(&self, stream: &Stream, shard: &Shard, trimmed: Trimmed, reason: Reason) {
         if trimmed == Trimmed::default() {
             return;
+        }
+        if let Some(store) = &self.store {
+            let before = shard.log.bounds().head;
+            store.push(Stored::Trim { uid: stream.uid, shard: shard.index, before });
         }
         let mut dropped = lock(&self.dropped);
         dropped.bytes += trimmed.freed as u64;

@@ -396,11 +396,6 @@ impl Log {
         self.lock().trim_to(end)
     }
 
-    /// Drops the records before `offset`.
-    pub(crate) fn trim_to(&self, offset: u64) -> Trimmed {
-        self.lock().trim_to(offset)
-    }
-
     /// Drops the oldest chunk.
     pub(crate) fn trim_chunk(&self) -> Trimmed {
         let mut state = self.lock();
@@ -439,19 +434,9 @@ impl Log {
         Ok(())
     }
 
-    /// Sets where an empty log goes on, after a restart that found no records, and forgets what was before.
-    pub(crate) fn restore_tail(&self, next: u64, closed_ms: Option<u64>, last_arrival_ms: u64) {
-        let mut state = self.lock();
-        if state.active.end() < next {
-            state.seal();
-            state.active.first = next;
-            state.visible = next;
-            if state.sealed.is_empty() {
-                state.head = next;
-            }
-        }
-        state.last_arrival_ms = state.last_arrival_ms.max(last_arrival_ms);
-        state.closed_ms = closed_ms;
+    /// Closes a log that a store says was closed.
+    pub(crate) fn restore_closed(&self, closed_ms: Option<u64>) {
+        self.lock().closed_ms = closed_ms;
     }
 }
 

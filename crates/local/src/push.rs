@@ -199,7 +199,7 @@ impl Subscription {
             return Some(self.exception(error));
         }
         let trimmed = self.shard.trim(now_ms, state.retention_hours);
-        self.inner.note_dropped(&stream, trimmed, Reason::Age);
+        self.inner.note_dropped(&stream, &self.shard, trimmed, Reason::Age);
         let max_bytes = EVENT_BYTES.min(self.inner.settings.answer_bytes);
         if let TrimmedPosition::EmptyPages(pages) = self.inner.settings.trimmed_position
             && self.offset < self.shard.log.bounds().head

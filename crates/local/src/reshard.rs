@@ -6,7 +6,7 @@ use distributary_wire::types::StreamMode;
 use crate::stream::{Phase, State};
 
 /// A change that is made when UPDATING ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Change {
     /// Splits a shard; the second child begins at the key.
     Split { shard: u32, at: u128 },

@@ -17,6 +17,7 @@ use crate::log::{Log, Trimmed};
 use crate::rates::ShardRates;
 use crate::reshard::Change;
 use crate::sequence::{Sequence, ShardNumbers};
+use crate::store::{Change as Stored, Store, format};
 
 /// Milliseconds of an hour of retention.
 const HOUR_MS: u64 = 3_600_000;
@@ -117,7 +118,7 @@ pub(crate) fn retention_ms(hours: i32) -> u64 {
 }
 
 /// What state a stream is in, and until when.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Phase {
     Creating { until_ms: u64 },
     Active,
@@ -148,6 +149,10 @@ pub(crate) struct State {
     pub(crate) scalings_ms: Vec<u64>,
     /// When something changes by itself next.
     due_ms: u64,
+    /// Closed shards that are older than retention, to be taken out of the store.
+    expired: Vec<u32>,
+    /// As it was stored last.
+    stored: Vec<u8>,
 }
 
 /// A stream.
@@ -161,11 +166,19 @@ pub(crate) struct Stream {
     pub(crate) created_ms: u64,
     /// Places records that have no key, or whose key is ignored.
     pub(crate) turn: AtomicU64,
+    store: Option<Arc<Store>>,
     state: RwLock<State>,
 }
 
 impl Stream {
-    pub(crate) fn new(uid: u64, namespace: Namespace, name: &str, created_ms: u64, state: State) -> Self {
+    pub(crate) fn new(
+        uid: u64,
+        namespace: Namespace,
+        name: &str,
+        created_ms: u64,
+        state: State,
+        store: Option<Arc<Store>>,
+    ) -> Self {
         let arn = StreamArn {
             partition: partition_of(&namespace.region).to_owned(),
             region: namespace.region.clone(),
@@ -173,7 +186,7 @@ impl Stream {
             name: name.to_owned(),
         };
         let turn = AtomicU64::new(0);
-        Self { uid, namespace, name: name.to_owned(), arn, created_ms, turn, state: RwLock::new(state) }
+        Self { uid, namespace, name: name.to_owned(), arn, created_ms, turn, store, state: RwLock::new(state) }
     }
 
     /// The state as it is now.
@@ -193,7 +206,27 @@ impl Stream {
         state.settle(now_ms);
         let result = change(&mut state);
         state.settle(now_ms);
+        self.save(&mut state);
         result
+    }
+
+    /// Stores what has changed. Under the lock, so that a shard is stored before its records.
+    fn save(&self, state: &mut State) {
+        let expired = std::mem::take(&mut state.expired);
+        let Some(store) = &self.store else { return };
+        let value = format::write_stream(self, state);
+        if value != state.stored {
+            state.stored.clone_from(&value);
+            store.push(Stored::Stream { uid: self.uid, value });
+        }
+        for shard in expired {
+            store.push(Stored::Trim { uid: self.uid, shard, before: u64::MAX });
+        }
+    }
+
+    /// The store, if there is one.
+    pub(crate) fn store(&self) -> Option<&Arc<Store>> {
+        self.store.as_ref()
     }
 
     /// Bytes of data and keys in memory.
@@ -232,6 +265,8 @@ impl State {
             consumers: BTreeMap::new(),
             scalings_ms: Vec::new(),
             due_ms: 0,
+            expired: Vec::new(),
+            stored: Vec::new(),
         };
         for range in HashRange::even(shards) {
             state.add_shard(range, (None, None), now_ms, now_ms / 1000);
@@ -262,9 +297,13 @@ impl State {
         }
         self.consumers.retain(|_, c| !c.is_gone(now_ms));
         let retention = retention_ms(self.retention_hours);
-        self.shards.retain(|_, s| match s.log.bounds().closed_ms {
-            Some(closed_ms) => closed_ms.saturating_add(retention) > now_ms,
-            None => true,
+        let expired = &mut self.expired;
+        self.shards.retain(|index, s| {
+            let gone = s.log.bounds().closed_ms.is_some_and(|ms| ms.saturating_add(retention) <= now_ms);
+            if gone {
+                expired.push(*index);
+            }
+            !gone
         });
         self.due_ms = self.next_due();
     }

@@ -20,9 +20,10 @@ use crate::errors::{
 };
 use crate::faults::{Effects, EntryFault};
 use crate::local::{Reason, lock};
-use crate::log::{NewRecord, Page};
+use crate::log::{NewRecord, Page, StoredPiece};
 use crate::sequence::{DIGITS, Sequence, as_text};
 use crate::settings::{TrimmedPosition, millis};
+use crate::store::Change as Stored;
 use crate::stream::{Shard, State, Stream, retention_ms};
 use crate::token::Position;
 
@@ -159,8 +160,13 @@ impl<'a, 'b> Writer<'a, 'b> {
                 data: put.data,
                 flags,
             });
+            let uid = self.stream.uid;
+            let mut keep = self.stream.store().map(|store| {
+                move |piece| store.push(Stored::Piece { uid, shard: Arc::clone(shard), piece })
+            });
+            let keep = keep.as_mut().map(|keep| keep as &mut dyn FnMut(StoredPiece));
             // Closing a shard needs the stream's lock, which is held shared here.
-            let Ok(appended) = shard.log.append(self.call.now_ms, records, None) else { continue };
+            let Ok(appended) = shard.log.append(self.call.now_ms, records, keep) else { continue };
             written += appended.bytes;
             for (offset, i) in (appended.first..).zip(group) {
                 if let Some(fate) = fates.get_mut(*i as usize) {
@@ -401,7 +407,7 @@ pub(crate) fn start_offset(
     start: &Start<'_>,
 ) -> Answer<u64> {
     let trimmed = shard.trim(call.now_ms, state.retention_hours);
-    call.inner.note_dropped(stream, trimmed, Reason::Age);
+    call.inner.note_dropped(stream, shard, trimmed, Reason::Age);
     let bounds = shard.log.bounds();
     match &start.kind {
         ShardIteratorType::TrimHorizon => Ok(bounds.head),
@@ -557,7 +563,7 @@ pub(crate) fn get_records(call: &Call<'_>, request: &GetRecordsRequest, effects:
         return Err(rate_exceeded(&id, &stream));
     }
     let trimmed = shard.trim(call.now_ms, state.retention_hours);
-    call.inner.note_dropped(&stream, trimmed, Reason::Age);
+    call.inner.note_dropped(&stream, shard, trimmed, Reason::Age);
     if let Some(answer) = empty_page(call, &state, shard, position, effects) {
         return Ok(answer);
     }

@@ -392,5 +392,8 @@ pub(crate) fn update_account(
         account.commitment = Some(commitment.clone());
         Ok(commitment)
     })?;
+    if let Some(store) = &call.inner.store {
+        store.push(crate::store::Change::commitment(&call.namespace, &commitment));
+    }
     Ok(UpdateAccountSettingsResponse { minimum_throughput_billing_commitment: Some(commitment) })
 }

@@ -1,0 +1,306 @@
+//! How streams and records lie in the store. Each value begins with the version of its format and ends with a CRC-32 of
+//! its key and everything before, so that damage is seen whatever the store underneath notices.
+//!
+//! A piece of records: version, arrival (ms), number of records, and for each its start, key length and flags; then keys
+//! and data. All numbers are big-endian. A stream: version, then JSON.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use distributary_wire::arn::ConsumerArn;
+use distributary_wire::hashkey::{self, HashRange};
+use distributary_wire::types::{MetricsName, RecordDistributionStrategy, StreamMode};
+use serde::{Deserialize, Serialize};
+
+use crate::consumer::Consumer;
+use crate::log::{Entry, StoredPiece};
+use crate::stream::{Namespace, Phase, Shard, State, Stream};
+
+const PIECE_VERSION: u8 = 1;
+const STREAM_VERSION: u8 = 1;
+/// Version, arrival and number of records.
+const PIECE_HEAD: usize = 1 + 8 + 4;
+const ENTRY: usize = 8;
+const CHECKSUM: usize = 4;
+
+/// Where a piece lies: stream, shard, offset of its first record.
+pub(crate) type PieceKey = (u64, u32, u64);
+
+fn checksum(key: &[u8], value: &[u8]) -> [u8; CHECKSUM] {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(value);
+    hasher.finalize().to_be_bytes()
+}
+
+fn key_bytes((uid, shard, first): PieceKey) -> [u8; 20] {
+    let mut out = [0; 20];
+    out[..8].copy_from_slice(&uid.to_be_bytes());
+    out[8..12].copy_from_slice(&shard.to_be_bytes());
+    out[12..].copy_from_slice(&first.to_be_bytes());
+    out
+}
+
+/// Bytes of a piece as stored.
+pub(crate) fn piece_len(entries: &[Entry], bytes: &[u8]) -> usize {
+    PIECE_HEAD + entries.len() * ENTRY + bytes.len() + CHECKSUM
+}
+
+/// Writes a piece into `out`, which has [`piece_len`] bytes. The entries' starts count from `base`.
+pub(crate) fn write_piece(
+    key: PieceKey,
+    arrival_ms: u64,
+    entries: &[Entry],
+    base: u32,
+    bytes: &[u8],
+    out: &mut [u8],
+) {
+    let mut at = 0;
+    let mut put = |field: &[u8]| {
+        if let Some(room) = out.get_mut(at..at + field.len()) {
+            room.copy_from_slice(field);
+        }
+        at += field.len();
+    };
+    put(&[PIECE_VERSION]);
+    put(&arrival_ms.to_be_bytes());
+    put(&(entries.len() as u32).to_be_bytes());
+    for entry in entries {
+        put(&(entry.start - base).to_be_bytes());
+        put(&entry.key.to_be_bytes());
+        put(&entry.flags.to_be_bytes());
+    }
+    put(bytes);
+    if let Some((value, end)) = out.split_last_chunk_mut::<CHECKSUM>() {
+        *end = checksum(&key_bytes(key), value);
+    }
+}
+
+/// Takes the checksum off a value; `None` if it does not fit.
+fn verified<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
+    let (value, sum) = value.split_last_chunk::<CHECKSUM>()?;
+    (checksum(key, value) == *sum).then_some(value)
+}
+
+/// Reads a piece; `None` if it is damaged or of another version.
+pub(crate) fn read_piece(key: PieceKey, value: &[u8]) -> Option<StoredPiece> {
+    let value = verified(&key_bytes(key), value)?;
+    let (version, rest) = value.split_first()?;
+    let (arrival, rest) = rest.split_first_chunk::<8>()?;
+    let (count, rest) = rest.split_first_chunk::<4>()?;
+    let count = u32::from_be_bytes(*count) as usize;
+    let (index, bytes) = rest.split_at_checked(count.checked_mul(ENTRY)?)?;
+    let entries: Vec<Entry> = index
+        .as_chunks::<ENTRY>()
+        .0
+        .iter()
+        .map(|[a, b, c, d, k0, k1, f0, f1]| Entry {
+            start: u32::from_be_bytes([*a, *b, *c, *d]),
+            key: u16::from_be_bytes([*k0, *k1]),
+            flags: u16::from_be_bytes([*f0, *f1]),
+        })
+        .collect();
+    let ordered = entries.is_sorted_by_key(|e| e.start)
+        && entries.last().is_none_or(|e| e.start as usize <= bytes.len());
+    (*version == PIECE_VERSION && ordered && count > 0).then(|| StoredPiece {
+        first: key.2,
+        arrival_ms: u64::from_be_bytes(*arrival),
+        bytes: Bytes::copy_from_slice(bytes),
+        entries,
+    })
+}
+
+/// A stream as stored.
+#[derive(Debug, Serialize, Deserialize)]
+struct StreamRecord {
+    account: String,
+    region: String,
+    name: String,
+    created_ms: u64,
+    phase: Phase,
+    next_shard: u32,
+    mode: StreamMode,
+    retention_hours: i32,
+    max_record_kib: i32,
+    key_id: Option<String>,
+    metrics: BTreeSet<MetricsName>,
+    tags: BTreeMap<String, String>,
+    policy: Option<String>,
+    warm_mibps: Option<i32>,
+    distribution: RecordDistributionStrategy,
+    scalings_ms: Vec<u64>,
+    shards: Vec<ShardRecord>,
+    consumers: Vec<ConsumerRecord>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ShardRecord {
+    index: u32,
+    start: String,
+    end: String,
+    parent: Option<u32>,
+    adjacent_parent: Option<u32>,
+    created_ms: u64,
+    created_s: u64,
+    closed_ms: Option<u64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ConsumerRecord {
+    arn: String,
+    created_ms: u64,
+    active_ms: u64,
+    gone_ms: Option<u64>,
+    tags: BTreeMap<String, String>,
+    policy: Option<String>,
+}
+
+/// Encodes a stream.
+pub(crate) fn write_stream(stream: &Stream, state: &State) -> Vec<u8> {
+    let shard = |s: &Arc<Shard>| ShardRecord {
+        index: s.index,
+        start: s.range.start.to_string(),
+        end: s.range.end.to_string(),
+        parent: s.parent,
+        adjacent_parent: s.adjacent_parent,
+        created_ms: s.created_ms,
+        created_s: s.numbers.created_s,
+        closed_ms: s.log.bounds().closed_ms,
+    };
+    let consumer = |c: &Consumer| ConsumerRecord {
+        arn: c.arn.to_string(),
+        created_ms: c.created_ms,
+        active_ms: c.active_ms,
+        gone_ms: c.gone_ms,
+        tags: c.tags.clone(),
+        policy: c.policy.clone(),
+    };
+    let record = StreamRecord {
+        account: stream.namespace.account.clone(),
+        region: stream.namespace.region.clone(),
+        name: stream.name.clone(),
+        created_ms: stream.created_ms,
+        phase: state.phase.clone(),
+        next_shard: state.next_shard,
+        mode: state.mode.clone(),
+        retention_hours: state.retention_hours,
+        max_record_kib: state.max_record_kib,
+        key_id: state.key_id.clone(),
+        metrics: state.metrics.clone(),
+        tags: state.tags.clone(),
+        policy: state.policy.clone(),
+        warm_mibps: state.warm_mibps,
+        distribution: state.distribution.clone(),
+        scalings_ms: state.scalings_ms.clone(),
+        shards: state.shards.values().map(shard).collect(),
+        consumers: state.consumers.values().map(consumer).collect(),
+    };
+    write_json(STREAM_VERSION, &stream.uid.to_be_bytes(), &record)
+}
+
+/// Encodes a value as its version, JSON and a checksum with its key.
+pub(crate) fn write_json(version: u8, key: &[u8], value: &impl Serialize) -> Vec<u8> {
+    let mut out = vec![version];
+    // Writing to memory cannot fail, and none of our types has keys that are not text; should it, the reader refuses it.
+    let _ = serde_json::to_writer(&mut out, value);
+    let sum = checksum(key, &out);
+    out.extend(sum);
+    out
+}
+
+/// Reads what [`write_json`] wrote.
+pub(crate) fn read_json<T: for<'de> Deserialize<'de>>(version: u8, key: &[u8], value: &[u8]) -> Option<T> {
+    let (found, json) = verified(key, value)?.split_first()?;
+    if *found != version {
+        return None;
+    }
+    serde_json::from_slice(json).ok()
+}
+
+/// A stream read back. Its shards are still to get their records, and then to be closed, if they were.
+pub(crate) struct ReadStream {
+    pub(crate) namespace: Namespace,
+    pub(crate) name: String,
+    pub(crate) created_ms: u64,
+    pub(crate) state: State,
+    pub(crate) shards: Vec<(Arc<Shard>, Option<u64>)>,
+}
+
+/// Reads a stream; `None` if it is damaged or of another version.
+pub(crate) fn read_stream(uid: u64, value: &[u8]) -> Option<ReadStream> {
+    let record: StreamRecord = read_json(STREAM_VERSION, &uid.to_be_bytes(), value)?;
+    let mut state = State::new(0, record.phase, record.mode, record.created_ms);
+    state.next_shard = record.next_shard;
+    state.retention_hours = record.retention_hours;
+    state.max_record_kib = record.max_record_kib;
+    state.key_id = record.key_id;
+    state.metrics = record.metrics;
+    state.tags = record.tags;
+    state.policy = record.policy;
+    state.warm_mibps = record.warm_mibps;
+    state.distribution = record.distribution;
+    state.scalings_ms = record.scalings_ms;
+    let mut shards = Vec::new();
+    for shard in record.shards {
+        let range = HashRange { start: hashkey::parse(&shard.start)?, end: hashkey::parse(&shard.end)? };
+        let parents = (shard.parent, shard.adjacent_parent);
+        let made = Arc::new(Shard::new(shard.index, range, parents, shard.created_ms, shard.created_s));
+        shards.push((made, shard.closed_ms));
+    }
+    for consumer in record.consumers {
+        let arn: ConsumerArn = consumer.arn.parse().ok()?;
+        state.consumers.insert(arn.name.clone(), Consumer {
+            arn,
+            created_ms: consumer.created_ms,
+            active_ms: consumer.active_ms,
+            gone_ms: consumer.gone_ms,
+            tags: consumer.tags,
+            policy: consumer.policy,
+            subscriptions: BTreeMap::new(),
+        });
+    }
+    let namespace = Namespace { account: record.account, region: record.region };
+    Some(ReadStream { namespace, name: record.name, created_ms: record.created_ms, state, shards })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_comes_back_and_damage_is_seen() {
+        let entries = [Entry { start: 100, key: 2, flags: 0 }, Entry { start: 105, key: u16::MAX, flags: 1 }];
+        let bytes = b"kkabcxyz";
+        let key = (7, 3, 1 << 40);
+        let mut out = vec![0; piece_len(&entries, bytes)];
+        write_piece(key, 1_700_000_000_123, &entries, 100, bytes, &mut out);
+        let read = read_piece(key, &out).unwrap();
+        assert_eq!((read.first, read.arrival_ms, &read.bytes[..]), (1 << 40, 1_700_000_000_123, &bytes[..]));
+        assert_eq!(read.entries, [Entry { start: 0, key: 2, flags: 0 }, Entry { start: 5, key: u16::MAX, flags: 1 }]);
+        for at in 0..out.len() {
+            let mut damaged = out.clone();
+            damaged[at] ^= 1;
+            assert!(read_piece(key, &damaged).is_none(), "{at}");
+        }
+        // A piece in another's place.
+        assert!(read_piece((7, 3, 0), &out).is_none());
+        assert!(read_piece(key, &out[..5]).is_none() && read_piece(key, b"").is_none());
+    }
+
+    #[test]
+    fn a_stream_comes_back() {
+        let namespace = Namespace { account: "000000000000".into(), region: "r".into() };
+        let mut state = State::new(3, Phase::Active, StreamMode::OnDemand, 5000);
+        state.tags.insert("k".into(), "v".into());
+        let change = crate::reshard::Change::Split { shard: 1, at: u128::MAX / 2 };
+        state.phase = Phase::Updating { until_ms: u64::MAX, change };
+        let stream = Stream::new(9, namespace, "s", 5000, State::new(0, Phase::Active, StreamMode::OnDemand, 0), None);
+        let stored = write_stream(&stream, &state);
+        let read = read_stream(9, &stored).unwrap();
+        assert_eq!((read.name.as_str(), read.shards.len(), read.state.next_shard), ("s", 3, 3));
+        assert_eq!((&read.state.phase, &read.state.tags), (&state.phase, &state.tags));
+        assert_eq!(read.shards[2].0.range.end, u128::MAX);
+        assert!(read_stream(8, &stored).is_none());
+    }
+}
