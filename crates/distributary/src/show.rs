@@ -14,7 +14,9 @@ pub(crate) fn escape(bytes: &[u8]) -> String {
                 '\n' => text.push_str("\\n"),
                 '\r' => text.push_str("\\r"),
                 '\t' => text.push_str("\\t"),
-                c if u32::from(c) < 0x80 && c.is_control() => text.push_str(&format!("\\x{:02x}", u32::from(c))),
+                c if u32::from(c) < 0x80 && c.is_control() => {
+                    text.push_str(&format!("\\x{:02x}", u32::from(c)))
+                }
                 c if c.is_control() || invisible(c) => text.extend(c.escape_unicode()),
                 c => text.push(c),
             }
@@ -97,7 +99,10 @@ mod tests {
 
     #[test]
     fn what_a_terminal_can_show_stays_as_it_is() {
-        assert_eq!(escape("{\"log\": \"Record 0\"} – Grüße, ভাষা".as_bytes()), "{\"log\": \"Record 0\"} – Grüße, ভাষা");
+        assert_eq!(
+            escape("{\"log\": \"Record 0\"} – Grüße, ভাষা".as_bytes()),
+            "{\"log\": \"Record 0\"} – Grüße, ভাষা"
+        );
         assert_eq!(escape(b"a\nb\\n\x1b[31m\0\x7f"), "a\\nb\\\\n\\x1b[31m\\x00\\x7f");
         assert_eq!(escape(b"\xff\xc3ok\xe2\x82"), "\\xff\\xc3ok\\xe2\\x82");
         assert_eq!(escape("\u{202e}evil\u{85}".as_bytes()), "\\u{202e}evil\\u{85}");

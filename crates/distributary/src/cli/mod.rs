@@ -1,9 +1,11 @@
 //! The commands, one file each.
 
 mod demo;
+mod interrupt;
 mod local;
 mod put;
 mod run;
+mod streams;
 mod tail;
 mod verify;
 

@@ -178,7 +178,12 @@ impl Join<'_> {
             }
             if complete && row.key != 0 {
                 let last = i == group.in_source;
-                self.in_source.push(SourceRow { key: row.key, place: Reverse(row.place), print: row.print, last })?;
+                self.in_source.push(SourceRow {
+                    key: row.key,
+                    place: Reverse(row.place),
+                    print: row.print,
+                    last,
+                })?;
             }
         }
         let mut i = 0;

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::super::lineage::shard;
-use super::super::rows::Hasher2;
+use super::super::rows::Prints;
 use super::*;
 
 /// Shards of a stream with their parents, and the records of each: key and value.
@@ -12,7 +12,7 @@ type Stream<'a> = [(&'a str, &'a [&'a str], &'a [(&'a str, u8)])];
 fn rows(stream: &Stream<'_>) -> (Sorted<RecordRow>, Lineage, tempfile::TempDir) {
     let shards: Vec<_> = stream.iter().map(|(id, parents, _)| shard(id, parents)).collect();
     let lineage = Lineage::new(&shards).unwrap();
-    let hasher = Hasher2::new([1, 2, 3, 4]);
+    let hasher = Prints::new([1, 2, 3, 4]);
     let dir = tempfile::tempdir().unwrap();
     let mut sorter = Sorter::new(200, dir.path());
     for (id, _, records) in stream {
@@ -112,7 +112,10 @@ fn records_without_a_key_have_no_order() {
 fn children_come_after_their_parents() {
     let source: &Stream<'_> = &[("z", &[], &[("k", 1), ("k", 2)]), ("a", &["z"], &[("k", 3), ("k", 2)])];
     assert_eq!(counts(&compared(source, &[("o", &[], &[("k", 1), ("k", 2), ("k", 3), ("k", 2)])])), [0; 4]);
-    assert_eq!(counts(&compared(source, &[("o", &[], &[("k", 3), ("k", 2), ("k", 1), ("k", 2)])])), [0, 0, 0, 2]);
+    assert_eq!(
+        counts(&compared(source, &[("o", &[], &[("k", 3), ("k", 2), ("k", 1), ("k", 2)])])),
+        [0, 0, 0, 2]
+    );
     // The copy was resharded too.
     let copy: &Stream<'_> = &[("y", &[], &[("k", 1)]), ("b", &["y"], &[("k", 2), ("k", 3), ("k", 2)])];
     assert_eq!(counts(&compared(source, copy)), [0; 4]);
@@ -135,10 +138,7 @@ fn a_key_in_shards_side_by_side_is_judged_within_each() {
     );
     // Side by side in the copy only: nothing between its shards, everything within them.
     let one: &Stream<'_> = &[("a", &[], &[("k", 1), ("k", 2), ("k", 3)])];
-    assert_eq!(
-        counts(&compared(one, &[("o", &[], &[("k", 2), ("k", 3)]), ("p", &[], &[("k", 1)])])),
-        [0; 4]
-    );
+    assert_eq!(counts(&compared(one, &[("o", &[], &[("k", 2), ("k", 3)]), ("p", &[], &[("k", 1)])])), [0; 4]);
     assert_eq!(
         counts(&compared(one, &[("o", &[], &[("k", 3), ("k", 2)]), ("p", &[], &[("k", 1)])])),
         [0, 0, 0, 1]

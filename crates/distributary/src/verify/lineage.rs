@@ -96,8 +96,13 @@ mod tests {
     #[test]
     fn parents_come_first_and_relation_is_inherited() {
         // z splits into a and b; a and c merge into d. Ids sort against the lineage.
-        let shards =
-            [shard("d", &["a", "c"]), shard("c", &["gone"]), shard("b", &["z"]), shard("a", &["z"]), shard("z", &[])];
+        let shards = [
+            shard("d", &["a", "c"]),
+            shard("c", &["gone"]),
+            shard("b", &["z"]),
+            shard("a", &["z"]),
+            shard("z", &[]),
+        ];
         let lineage = Lineage::new(&shards).unwrap();
         let rank = |id: &str| lineage.shards().iter().position(|s| s.as_str() == id).unwrap();
         for (parent, child) in [("z", "a"), ("z", "b"), ("a", "d"), ("c", "d"), ("z", "d")] {
@@ -116,7 +121,8 @@ mod tests {
         let shards = [shard("a", &["b"]), shard("b", &["a"]), shard("c", &["c"]), shard("d", &[])];
         let lineage = Lineage::new(&shards).unwrap();
         assert_eq!(lineage.shards().len(), 4);
-        let many: Vec<Shard> = (0..200).map(|i| shard(&format!("{i:05}"), &[&format!("{:05}", i - 1)])).collect();
+        let many: Vec<Shard> =
+            (0..200).map(|i| shard(&format!("{i:05}"), &[&format!("{:05}", i - 1)])).collect();
         let lineage = Lineage::new(&many).unwrap();
         assert!(lineage.ordered(0, 199) && lineage.ordered(64, 128));
     }

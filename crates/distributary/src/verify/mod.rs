@@ -29,9 +29,9 @@ mod order;
 mod read;
 mod report;
 mod rows;
+mod run;
 mod sort;
 
-pub(crate) use compare::{Comparison, Difference, Kind, Limits, compare};
-pub(crate) use lineage::{Lineage, TooManyShards};
-pub(crate) use rows::{Hasher2, Place, RecordRow};
-pub(crate) use sort::{Sorted, Sorter};
+pub(crate) use read::ReadError;
+pub(crate) use report::{Report, Tolerance};
+pub(crate) use run::{Options, Progress, Subject, verify};

@@ -112,7 +112,11 @@ impl Line<'_, '_> {
     fn take(&mut self, row: &OutputRow) -> io::Result<()> {
         let Some(place) = row.stands_for else {
             // A repeat, or one of several equals in its place.
-            return if self.next.is_some_and(|next| next.print == row.print) { self.advance() } else { Ok(()) };
+            return if self.next.is_some_and(|next| next.print == row.print) {
+                self.advance()
+            } else {
+                Ok(())
+            };
         };
         // What is skipped comes earlier in the copy: found out of order there, if it is the last of its equals.
         while let Some(next) = self.next.filter(|next| next.place.0 > place) {

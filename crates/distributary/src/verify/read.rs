@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::lineage::{Lineage, TooManyShards};
-use super::rows::{Hasher2, Place, RecordRow};
+use super::rows::{Place, Prints, RecordRow};
 use super::sort::{Sorted, Sorter};
 use crate::patience::{retried, wait};
 
@@ -96,7 +96,7 @@ impl Meter {
 #[derive(Clone)]
 pub(crate) struct Reading {
     pub(crate) clock: Clock,
-    pub(crate) hasher: Hasher2,
+    pub(crate) prints: Prints,
     /// Only records that arrived before this moment are compared.
     pub(crate) until: Millis,
     /// Shared by all streams that are read at the same time.
@@ -294,9 +294,13 @@ impl ShardTask {
                 continue;
             }
             bytes += record.size() as u64;
-            let hasher = &self.reading.hasher;
-            let print = hasher.record(record.key, data(&record, &mut decoded));
-            rows.push(RecordRow { print, place: Place::new(self.rank, ordinal), key: hasher.key(record.key) });
+            let prints = &self.reading.prints;
+            let print = prints.record(record.key, data(&record, &mut decoded));
+            rows.push(RecordRow {
+                print,
+                place: Place::new(self.rank, ordinal),
+                key: prints.key(record.key),
+            });
         }
         self.meter.records.fetch_add(rows.len() as u64, Ordering::Relaxed);
         self.meter.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -352,7 +356,8 @@ pub(crate) async fn look_up(
     let mut examples = Vec::new();
     for place in places {
         // Both were made from the same list of shards.
-        let (Some(shard), Some(marks)) = (held.lineage.shards().get(place.shard()), held.marks.get(place.shard()))
+        let (Some(shard), Some(marks)) =
+            (held.lineage.shards().get(place.shard()), held.marks.get(place.shard()))
         else {
             continue;
         };

@@ -41,6 +41,14 @@ pub(crate) struct Report {
 pub(crate) const KINDS: [Kind; 4] = [Kind::Missing, Kind::Extra, Kind::Repeated, Kind::OutOfOrder];
 
 impl Kind {
+    /// True if its examples are records of the source; otherwise they are the copy's.
+    pub(crate) fn is_of_source(self) -> bool {
+        match self {
+            Self::Missing => true,
+            Self::Extra | Self::Repeated | Self::OutOfOrder => false,
+        }
+    }
+
     /// As the user reads it.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -73,6 +81,12 @@ impl Report {
         self.copies.iter().all(|copy| self.tolerance.same(&copy.comparison))
     }
 
+    /// The names of the copies that differ.
+    pub(crate) fn different(&self) -> impl Iterator<Item = &str> {
+        let differs = |copy: &&Copy| !self.tolerance.same(&copy.comparison);
+        self.copies.iter().filter(differs).map(|copy| copy.name.as_str())
+    }
+
     /// Records of the source.
     pub(crate) fn source_records(&self) -> u64 {
         self.copies.first().map_or(0, |copy| copy.comparison.source)
@@ -84,7 +98,7 @@ impl Report {
         for copy in &self.copies {
             for (kind, examples) in copy.examples.iter().filter(|(_, examples)| !examples.is_empty()) {
                 let count = copy.comparison.of(*kind).count;
-                let whose = if *kind == Kind::Missing { "of the source" } else { "of the copy" };
+                let whose = if kind.is_of_source() { "of the source" } else { "of the copy" };
                 let shown = match u64::try_from(examples.len()) {
                     Ok(n) if n < count => format!("the first {n} of {}", show::count(count)),
                     _ => show::records(count),
@@ -113,7 +127,8 @@ impl Report {
             rows.push(row);
         }
         let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |i: usize| rows.iter().filter_map(|row| row.get(i)).map(|cell| cell.chars().count()).max();
+        let width =
+            |i: usize| rows.iter().filter_map(|row| row.get(i)).map(|cell| cell.chars().count()).max();
         let widths: Vec<usize> = (0..columns).map(|i| width(i).unwrap_or(0)).collect();
         let mut text = String::new();
         for row in rows {
@@ -133,7 +148,8 @@ impl Report {
 
     /// The same as one JSON object.
     pub(crate) fn json(&self) -> serde_json::Value {
-        let copies: Vec<JsonCopy<'_>> = self.copies.iter().map(|copy| JsonCopy::new(copy, self.tolerance)).collect();
+        let copies: Vec<JsonCopy<'_>> =
+            self.copies.iter().map(|copy| JsonCopy::new(copy, self.tolerance)).collect();
         serde_json::json!({
             "same": self.same(),
             "at": show::time(self.at),
@@ -156,7 +172,8 @@ fn example_text(example: &Example) -> String {
     let Some(found) = &example.found else {
         return format!("  {}, a record that retention has deleted meanwhile\n", example.shard);
     };
-    let key = found.key.as_ref().map_or("no key".to_owned(), |key| format!("key {}", show::escape(key.as_bytes())));
+    let key =
+        found.key.as_ref().map_or("no key".to_owned(), |key| format!("key {}", show::escape(key.as_bytes())));
     let more = if found.excerpt.len() < found.len { "…" } else { "" };
     format!(
         "  {} {}\n    {key}, {}{}{}{more}\n",

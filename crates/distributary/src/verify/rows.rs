@@ -39,11 +39,11 @@ impl Place {
 
 /// Makes fingerprints. Keyed, so that nobody who writes records can make two differing ones look alike.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Hasher2 {
+pub(crate) struct Prints {
     keys: [u64; 4],
 }
 
-impl Hasher2 {
+impl Prints {
     /// From 256 random bits.
     pub(crate) fn new(keys: [u64; 4]) -> Self {
         Self { keys }
@@ -214,12 +214,12 @@ mod tests {
 
     #[test]
     fn fingerprints_tell_key_and_data_apart() {
-        let h = Hasher2::new([1, 2, 3, 4]);
+        let h = Prints::new([1, 2, 3, 4]);
         assert_ne!(h.record(Some("ab"), b"c"), h.record(Some("a"), b"bc"));
         assert_ne!(h.record(Some("a"), b""), h.record(Some("b"), b""));
         assert_eq!(h.record(None, b"x"), h.record(Some(""), b"x"));
         assert_eq!(h.record(Some("k"), b"x"), h.record(Some("k"), b"x"));
-        assert_ne!(h.record(Some("k"), b"x"), Hasher2::new([1, 3, 3, 4]).record(Some("k"), b"x"));
+        assert_ne!(h.record(Some("k"), b"x"), Prints::new([1, 3, 3, 4]).record(Some("k"), b"x"));
         assert_eq!((h.key(None), h.key(Some(""))), (0, 0));
         assert_ne!(h.key(Some("a")), h.key(Some("b")));
     }

@@ -135,7 +135,10 @@ mod tests {
         let fixed = record(Keys::Fixed("k".into()), b"\xff\0").unwrap();
         assert_eq!((fixed.partition_key.as_deref(), &fixed.data.unwrap().0[..]), (Some("k"), &b"\xff\0"[..]));
         let before = record(Keys::Before("::".into()), b"user:1::a::b").unwrap();
-        assert_eq!((before.partition_key.as_deref(), &before.data.unwrap().0[..]), (Some("user:1"), &b"a::b"[..]));
+        assert_eq!(
+            (before.partition_key.as_deref(), &before.data.unwrap().0[..]),
+            (Some("user:1"), &b"a::b"[..])
+        );
         let random = Keys::Random(Clock::real());
         let two = [random.clone(), random].map(|k| record(k, b"").unwrap());
         assert_ne!(two[0].partition_key, two[1].partition_key);

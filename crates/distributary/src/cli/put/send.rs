@@ -159,8 +159,11 @@ impl<'a, P: PutRecords> Sender<'a, P> {
             | TroubleKind::Invalid => {
                 let first = self.tally.records + 1;
                 let last = self.tally.records + pending.iter().filter(|p| !p.acknowledged).count() as u64;
-                let records =
-                    if first == last { format!("record {first}") } else { format!("records {first} to {last}") };
+                let records = if first == last {
+                    format!("record {first}")
+                } else {
+                    format!("records {first} to {last}")
+                };
                 Err(SendError::Refused { records, source: trouble })
             }
         }
@@ -228,7 +231,10 @@ mod tests {
     }
 
     impl PutRecords for Scripted {
-        async fn put(&self, entries: Vec<PutRecordsRequestEntry>) -> Result<Vec<PutRecordsResultEntry>, Trouble> {
+        async fn put(
+            &self,
+            entries: Vec<PutRecordsRequestEntry>,
+        ) -> Result<Vec<PutRecordsResultEntry>, Trouble> {
             let lost = match self.script.borrow_mut().pop() {
                 Some(Ok(lost)) => lost,
                 Some(Err(kind)) => return Err(Trouble::new(kind, "scripted")),
@@ -306,17 +312,17 @@ mod tests {
 
     #[test]
     fn failures_of_the_way_are_retried_and_refusals_are_not() {
-        let (done, tally, _) = send(&[0, 1], vec![Err(TroubleKind::Unavailable), Err(TroubleKind::Throttled)]);
+        let (done, tally, _) =
+            send(&[0, 1], vec![Err(TroubleKind::Unavailable), Err(TroubleKind::Throttled)]);
         done.unwrap();
         assert_eq!(tally.records, 2);
-        for kind in [
-            TroubleKind::Invalid,
-            TroubleKind::Denied,
-            TroubleKind::Missing,
-            TroubleKind::Unauthenticated,
-        ] {
+        for kind in
+            [TroubleKind::Invalid, TroubleKind::Denied, TroubleKind::Missing, TroubleKind::Unauthenticated]
+        {
             let (done, tally, _) = send(&[0, 1], vec![Err(kind)]);
-            assert!(matches!(done, Err(SendError::Refused { ref records, .. }) if records == "records 1 to 2"));
+            assert!(
+                matches!(done, Err(SendError::Refused { ref records, .. }) if records == "records 1 to 2")
+            );
             assert_eq!(tally.records, 0);
         }
     }

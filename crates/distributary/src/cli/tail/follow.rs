@@ -114,9 +114,9 @@ impl Follow {
 
     /// Adds the shards that are not known yet.
     async fn learn(&self, states: &mut BTreeMap<ShardId, State>) -> Result<(), FollowError> {
-        let shards = retried(&self.clock, || self.source.shards()).await.map_err(|source| {
-            FollowError::Source { stream: self.stream.clone(), shard: None, source }
-        })?;
+        let shards = retried(&self.clock, || self.source.shards())
+            .await
+            .map_err(|source| FollowError::Source { stream: self.stream.clone(), shard: None, source })?;
         for Shard { id, parents, .. } in shards {
             states.entry(id).or_insert(State::Waiting(parents));
         }
@@ -136,7 +136,8 @@ fn startable(states: &mut BTreeMap<ShardId, State>) -> Vec<ShardId> {
         State::Waiting(parents) => parents.iter().all(|parent| parent == id || done(parent)),
         State::Reading | State::Closed | State::CaughtUp => false,
     };
-    let ready: Vec<ShardId> = states.iter().filter(|(id, s)| ready(id, s)).map(|(id, _)| id.clone()).collect();
+    let ready: Vec<ShardId> =
+        states.iter().filter(|(id, s)| ready(id, s)).map(|(id, _)| id.clone()).collect();
     for id in &ready {
         states.insert(id.clone(), State::Reading);
     }

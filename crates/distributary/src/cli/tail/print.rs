@@ -3,23 +3,11 @@
 use std::io::{self, Write};
 
 use distributary_core::batch::ShardId;
-use distributary_core::clock::Millis;
 use distributary_core::record::{DataForm, Record};
 use serde::Serialize;
 
+use super::Format;
 use crate::show;
-
-/// How records are printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// Time, shard number, key, data; what is not printable is escaped.
-    #[default]
-    Text,
-    /// One JSON object a line; data that are not UTF-8 as base64.
-    Json,
-    /// The data and a newline, byte for byte.
-    Raw,
-}
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -35,14 +23,19 @@ struct Line<'a> {
 }
 
 /// Prints `record` of `shard`.
-pub(super) fn print(out: &mut impl Write, format: Format, shard: &ShardId, record: &Record<'_>) -> io::Result<()> {
+pub(super) fn print(
+    out: &mut impl Write,
+    format: Format,
+    shard: &ShardId,
+    record: &Record<'_>,
+) -> io::Result<()> {
     let decoded;
     let data = match record.form {
         DataForm::Raw => record.data,
         DataForm::Base64 => {
-            decoded = base64_simd::STANDARD
-                .decode_to_vec(record.data)
-                .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the server sent data that are no base64"))?;
+            decoded = base64_simd::STANDARD.decode_to_vec(record.data).map_err(|_| {
+                io::Error::new(io::ErrorKind::InvalidData, "the server sent data that are no base64")
+            })?;
             &decoded
         }
     };
@@ -75,18 +68,13 @@ pub(super) fn print(out: &mut impl Write, format: Format, shard: &ShardId, recor
     }
 }
 
-/// True if `error` only says that nobody reads the output any more (`| head`).
-pub(super) fn is_closed(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::BrokenPipe
-}
-
-/// The moment for tests and for reading.
-#[cfg(test)]
-const NEW_YEAR: Millis = Millis(1_767_225_600_000);
-
 #[cfg(test)]
 mod tests {
+    use distributary_core::clock::Millis;
+
     use super::*;
+
+    const NEW_YEAR: Millis = Millis(1_767_225_600_000);
 
     fn printed(format: Format, key: Option<&str>, data: &[u8], form: DataForm) -> String {
         let record = Record { sequence: "4957", key, data, form, arrival: NEW_YEAR };
@@ -107,7 +95,10 @@ mod tests {
     fn json() {
         let head = r#"{"time":"2026-01-01T00:00:00.000Z","shard":"shardId-000000000002","sequence":"4957""#;
         let json = |key, data: &[u8]| printed(Format::Json, key, data, DataForm::Raw);
-        assert_eq!(json(Some("k"), b"\"x\"\n"), format!("{head},\"key\":\"k\",\"data\":\"\\\"x\\\"\\n\"}}\n"));
+        assert_eq!(
+            json(Some("k"), b"\"x\"\n"),
+            format!("{head},\"key\":\"k\",\"data\":\"\\\"x\\\"\\n\"}}\n")
+        );
         assert_eq!(json(None, b"\0\xff"), format!("{head},\"data_base64\":\"AP8=\"}}\n"));
         assert_eq!(json(None, b""), format!("{head},\"data\":\"\"}}\n"));
     }

@@ -1,0 +1,16 @@
+//! SIGINT and SIGTERM, for the commands that have nothing to finish.
+
+use std::io;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+/// From this call on, the first of either signal completes what it returns, instead of ending the process.
+pub(crate) fn interrupted() -> io::Result<impl Future<Output = ()>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
