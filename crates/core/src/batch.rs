@@ -140,26 +140,43 @@ impl Batch {
     /// The same records in a buffer of their own, no larger than they need: for a small remainder that would pin a
     /// large answer.
     pub fn compact(&self, range: std::ops::Range<usize>) -> Self {
-        let parts = |r: &RecordIndex| [Some(r.sequence), r.key, Some(r.data)];
-        let picked = self.records.get(range).unwrap_or_default();
-        let size = picked.iter().flat_map(parts).flatten().map(|s| s.len as usize).sum();
-        let mut buffer = Vec::with_capacity(size);
-        let mut copy = |s: Span| {
-            // The sum of the parts of a buffer with u32 offsets fits again.
-            #[allow(clippy::cast_possible_truncation)]
-            let start = buffer.len() as u32;
-            buffer.extend_from_slice(s.of(&self.buffer));
-            Span { start, len: s.len }
+        Self::copy(self.form, &[(self, range)])
+    }
+
+    /// These records of several batches, in one: so that many small answers can go in one request. `None` if the
+    /// batches' data stand in different forms, or are too much for one buffer.
+    pub fn join(parts: &[(&Self, std::ops::Range<usize>)]) -> Option<Self> {
+        let form = parts.first()?.0.form;
+        let size: usize = parts.iter().map(|(batch, _)| batch.buffer.len()).sum();
+        let alike = parts.iter().all(|(batch, _)| batch.form == form);
+        (alike && u32::try_from(size).is_ok()).then(|| Self::copy(form, parts))
+    }
+
+    fn copy(form: DataForm, parts: &[(&Self, std::ops::Range<usize>)]) -> Self {
+        let spans = |r: &RecordIndex| [Some(r.sequence), r.key, Some(r.data)];
+        let picked =
+            || parts.iter().map(|(b, range)| (&b.buffer, b.records.get(range.clone()).unwrap_or_default()));
+        let of = |records: &[RecordIndex]| -> usize {
+            records.iter().flat_map(spans).flatten().map(|s| s.len as usize).sum()
         };
-        let records = picked
-            .iter()
-            .map(|r| RecordIndex {
+        let mut buffer = Vec::with_capacity(picked().map(|(_, records)| of(records)).sum());
+        let mut index = Vec::with_capacity(picked().map(|(_, records)| records.len()).sum());
+        for (from, records) in picked() {
+            let mut copy = |s: Span| {
+                // The sum of the parts of buffers whose lengths together fit u32 fits again.
+                #[allow(clippy::cast_possible_truncation)]
+                let start = buffer.len() as u32;
+                buffer.extend_from_slice(s.of(from));
+                Span { start, len: s.len }
+            };
+            index.extend(records.iter().map(|r| RecordIndex {
                 sequence: copy(r.sequence),
                 key: r.key.map(&mut copy),
                 data: copy(r.data),
                 arrival: r.arrival,
-            })
-            .collect();
-        Self { buffer: buffer.into(), form: self.form, records, hash_range: self.hash_range }
+            }));
+        }
+        let hash_range = parts.first().and_then(|(batch, _)| batch.hash_range);
+        Self { buffer: buffer.into(), form, records: index.into(), hash_range }
     }
 }

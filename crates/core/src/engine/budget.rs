@@ -8,10 +8,11 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 
 use super::lock;
 use super::status::MemoryStatus;
@@ -29,13 +30,15 @@ pub(crate) enum Pool {
 pub(crate) struct Budget {
     total: usize,
     state: Mutex<State>,
-    pressed: watch::Sender<bool>,
+    pressed: AtomicBool,
 }
 
 #[derive(Default)]
 struct State {
     pools: [PoolState; 2],
     peak: usize,
+    /// Who is told when memory gets short. (A `watch` would wake them in an order that differs from run to run.)
+    readers: Vec<Arc<Notify>>,
 }
 
 #[derive(Default)]
@@ -81,7 +84,14 @@ impl Budget {
         let mut state = State::default();
         state.pools[Pool::Read as usize].size = total - total / 4;
         state.pools[Pool::Encode as usize].size = total / 4;
-        Arc::new(Self { total, state: Mutex::new(state), pressed: watch::Sender::new(false) })
+        Arc::new(Self { total, state: Mutex::new(state), pressed: AtomicBool::new(false) })
+    }
+
+    /// What batches could still take.
+    pub(crate) fn free(&self) -> usize {
+        let state = lock(&self.state);
+        let pool = &state.pools[Pool::Read as usize];
+        if pool.waiting.is_empty() { pool.size.saturating_sub(pool.used) } else { 0 }
     }
 
     /// What batches may take together.
@@ -134,17 +144,25 @@ impl Budget {
         let used = state.pools.iter().map(|p| p.used).sum();
         state.peak = state.peak.max(used);
         let pressed = !state.pools[Pool::Read as usize].waiting.is_empty();
-        self.pressed.send_if_modified(|was| std::mem::replace(was, pressed) != pressed);
+        if pressed && !self.pressed.swap(pressed, Ordering::Relaxed) {
+            state.readers.iter().for_each(|reader| reader.notify_one());
+        }
+        self.pressed.store(pressed, Ordering::Relaxed);
     }
 
     /// True while a reader waits for memory: what is not needed now must be let go.
     pub(crate) fn pressed(&self) -> bool {
-        *self.pressed.borrow()
+        self.pressed.load(Ordering::Relaxed)
     }
 
-    /// Tells when [`Budget::pressed`] changes.
-    pub(crate) fn watch(&self) -> watch::Receiver<bool> {
-        self.pressed.subscribe()
+    /// Wakes `reader` whenever [`Budget::pressed`] becomes true.
+    pub(crate) fn tell(&self, reader: &Arc<Notify>) {
+        lock(&self.state).readers.push(Arc::clone(reader));
+    }
+
+    /// Wakes `reader` no more.
+    pub(crate) fn leave_alone(&self, reader: &Arc<Notify>) {
+        lock(&self.state).readers.retain(|r| !Arc::ptr_eq(r, reader));
     }
 
     pub(crate) fn status(&self) -> MemoryStatus {

@@ -28,7 +28,7 @@ pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>, id: OutputId)
         let now = lane.shared.clock.now();
         let (taken, news) = {
             let mut state = lock(&lane.cell.state);
-            (state.take(&lane.id, now), std::mem::take(&mut state.news))
+            (state.take(&lane.id, now, &lane.shared.budget), std::mem::take(&mut state.news))
         };
         if news {
             lane.shared.news.notify_one();
@@ -120,6 +120,7 @@ impl Lane {
             };
             let outcome = self.write(&work, encoded.chunk()).await;
             let answer = delivery.answer(&encoded.chunk().picks, &outcome);
+            let sent = encoded.chunk().picks.len();
             drop(encoded);
             let go_on = self.note(&work, noted, &delivery, &answer);
             noted = delivery.durable_through();
@@ -127,6 +128,10 @@ impl Lane {
             match &answer.trouble {
                 None => self.backoff.reset(),
                 Some(trouble) => {
+                    // Most of it went through: no reason to wait ever longer.
+                    if answer.failed * 2 <= sent {
+                        self.backoff.reset();
+                    }
                     self.back_off(trouble);
                     return self.let_go();
                 }

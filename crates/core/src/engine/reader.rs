@@ -39,23 +39,18 @@ struct Done {
 
 /// Reads `cell`'s shard until no lane is left to read it for.
 pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>) {
-    let mut task = Task {
-        pressure: shared.budget.watch(),
-        backoff: shared.settings.backoff(),
-        shared,
-        cell,
-        readers: BTreeMap::new(),
-        jobs: Vec::new(),
-    };
+    let mut task =
+        Task { backoff: shared.settings.backoff(), shared, cell, readers: BTreeMap::new(), jobs: Vec::new() };
+    task.shared.budget.tell(&task.cell.wake);
     while let Some(again) = task.arrange() {
         task.wait(again).await;
     }
+    task.shared.budget.leave_alone(&task.cell.wake);
 }
 
 struct Task {
     shared: Arc<Shared>,
     cell: Arc<ShardCell>,
-    pressure: tokio::sync::watch::Receiver<bool>,
     /// Readers that no job has.
     readers: BTreeMap<FeedId, Box<dyn ShardReader>>,
     jobs: Vec<Job>,
@@ -77,6 +72,7 @@ impl Task {
             settings: &self.shared.settings,
             budget: &self.shared.budget,
             share: self.shared.share(),
+            free: self.shared.budget.free(),
         };
         let (plans, again) = state.arrange(&view);
         self.readers.retain(|id, _| state.feed(*id).is_some());
@@ -106,7 +102,7 @@ impl Task {
         self.jobs.push(Job { feed, encoders, run });
     }
 
-    /// Until something happened: a read is done, a lane asks, memory is short, or time has passed.
+    /// Until something happened: a read is done, a lane asks or memory is short, or time has passed.
     async fn wait(&mut self, again: Option<Instant>) {
         let clock = self.shared.clock.clone();
         let timer = async {
@@ -129,8 +125,6 @@ impl Task {
             biased;
             finished = done => Some(finished),
             () = self.cell.wake.notified() => None,
-            // The budget lives as long as this task: an error can't be.
-            _ = self.pressure.changed() => None,
             () = timer => None,
         };
         if let Some((i, done)) = finished {
@@ -193,10 +187,11 @@ impl ShardState {
         self.reads.calls += 1;
         let settings = &context.shared.settings;
         let is_head = self.head == Some(id);
-        let mut kept = true;
+        let (mut kept, mut arrived) = (true, false);
         match read.fetched {
             Fetched::Batch(batch) if !batch.is_empty() => {
                 kept = self.on_batch(id, batch, encoders, permit);
+                arrived = true;
                 let Some(feed) = self.feed_mut(id) else { return false };
                 feed.idle = Duration::ZERO;
                 // One call in five is left to those who catch up.
@@ -226,9 +221,10 @@ impl ShardState {
             self.server = Some((read.complete_until.plus(read.behind), context.now));
             if let Some(feed) = self.feed_mut(id) {
                 feed.behind = Some(read.behind);
+                feed.read_at = context.now;
                 feed.complete(read.complete_until, context.shared.goal());
             }
-            self.tell_followers(context, id);
+            self.tell_followers(context, id, arrived);
         }
         kept
     }
@@ -258,8 +254,8 @@ impl ShardState {
         true
     }
 
-    /// Wakes the lanes that wait for the feed's next batch, or for word that there is none.
-    fn tell_followers(&mut self, context: &Context<'_>, id: FeedId) {
+    /// Notes who is caught up; if something `arrived`, wakes the lanes that wait for it.
+    fn tell_followers(&mut self, context: &Context<'_>, id: FeedId, arrived: bool) {
         let Some(feed) = self.feeds.iter().find(|f| f.id == id) else { return };
         let (next, goal) = (feed.next(), feed.goal);
         let newest = next.saturating_sub(1);
@@ -270,7 +266,7 @@ impl ShardState {
                 slot.caught_up = true;
                 news = true;
             }
-            if no >= newest && !slot.working {
+            if arrived && no >= newest && !slot.working {
                 slot.wake.notify_one();
             }
         }
@@ -286,7 +282,7 @@ impl ShardState {
             feed.goal.get_or_insert(feed.next());
         }
         self.children.get_or_insert(children);
-        self.tell_followers(context, id);
+        self.tell_followers(context, id, true);
         context.shared.news.notify_one();
     }
 

@@ -12,6 +12,9 @@ use super::status::{LanePhase, LaneStatus, OutputState, OutputStatus, SourceStat
 use super::world::{OutputEntry, World};
 use super::{Shared, lock};
 
+/// Reads of an idle shard are further apart than this only if they fail.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// A snapshot.
 pub(crate) fn status(shared: &Shared) -> Status {
     let now = shared.clock.now();
@@ -131,7 +134,12 @@ fn behind(slot: &Slot, state: &ShardState, now: Instant) -> Option<Duration> {
         Place::In { feed, no } => state.feed(feed).map(|f| (f, no)),
         Place::Away { .. } => None,
     };
-    let at_tip = feed.filter(|(f, no)| *no == f.next()).and_then(|(f, _)| f.behind);
+    // What was so at the last read; a source that can't be read leaves everybody behind.
+    let at_tip = feed.filter(|(f, no)| *no == f.next()).and_then(|(f, _)| {
+        let silent = now.since(f.read_at);
+        let silent = if silent > SILENCE { silent } else { Duration::ZERO };
+        Some(f.behind? + silent)
+    });
     let next = feed.and_then(|(f, no)| {
         let batch = f.get(no)?;
         let i = batch.first_after(&slot.position);

@@ -15,6 +15,7 @@ use crate::batch::ShardId;
 use crate::checkpoint::Position;
 use crate::clock::{Instant, Millis};
 use crate::output::{EncodingKey, Output};
+use crate::source::Shard;
 use crate::store::OutputId;
 
 use super::Order;
@@ -37,7 +38,7 @@ pub(crate) struct ShardCell {
     pub(crate) parents: Vec<ShardId>,
     pub(crate) state: Mutex<ShardState>,
     /// Wakes the shard's reader.
-    pub(crate) wake: Notify,
+    pub(crate) wake: Arc<Notify>,
 }
 
 /// What its lock guards.
@@ -127,8 +128,10 @@ pub(crate) struct View<'a> {
     pub(crate) now: Instant,
     pub(crate) settings: &'a Settings,
     pub(crate) budget: &'a Arc<Budget>,
-    /// The shard's share of the budget.
+    /// The shard's share of the budget. It may take more while much is free, and gives it back when others need it.
     pub(crate) share: usize,
+    /// What nobody uses of the budget.
+    pub(crate) free: usize,
 }
 
 /// One read to be done.
@@ -165,16 +168,18 @@ pub(crate) struct Work {
     /// Where it was taken from.
     feed: FeedId,
     no: u64,
+    /// Batches of the window that it is.
+    count: u64,
 }
 
 impl ShardCell {
-    pub(crate) fn new(id: ShardId, parents: Vec<ShardId>, closed: bool) -> Arc<Self> {
+    pub(crate) fn new(shard: &Shard) -> Arc<Self> {
         let state = ShardState {
             lanes: BTreeMap::new(),
             feeds: Vec::new(),
             head: None,
             next_feed: 0,
-            closed,
+            closed: shard.closed,
             gone: false,
             children: None,
             settled: false,
@@ -188,7 +193,12 @@ impl ShardCell {
             pace: Pace::default(),
             server: None,
         };
-        Arc::new(Self { id, parents, state: Mutex::new(state), wake: Notify::new() })
+        Arc::new(Self {
+            id: shard.id.clone(),
+            parents: shard.parents.clone(),
+            state: Mutex::new(state),
+            wake: Arc::new(Notify::new()),
+        })
     }
 }
 
@@ -202,7 +212,7 @@ impl ShardState {
     }
 
     /// What the lane of `id` is to do next.
-    pub(crate) fn take(&mut self, id: &OutputId, now: Instant) -> Take {
+    pub(crate) fn take(&mut self, id: &OutputId, now: Instant, budget: &Arc<Budget>) -> Take {
         let draining = self.draining;
         let Some(slot) = self.lanes.get_mut(id) else { return Take::End };
         slot.working = false;
@@ -216,7 +226,7 @@ impl ShardState {
         }
         settle(slot, &self.feeds, self.head, now);
         let Place::In { feed, no } = slot.place else { return Take::Wait };
-        let Some(feed) = self.feeds.iter().find(|f| f.id == feed) else {
+        let Some(feed) = self.feeds.iter_mut().find(|f| f.id == feed) else {
             slot.place = Place::Away { wants: Some(now) };
             return Take::Wait;
         };
@@ -224,7 +234,7 @@ impl ShardState {
             slot.caught_up = true;
             self.news = true;
         }
-        let Some(batch) = feed.get(no) else {
+        let Some((batch, count)) = feed.get_joined(no, &*slot.output, budget) else {
             if feed.closed && no == feed.next() {
                 slot.finish();
                 return Take::End;
@@ -232,10 +242,10 @@ impl ShardState {
             return Take::Wait;
         };
         let from = batch.first_after(&slot.position);
-        slot.count_read(batch, from);
+        slot.count_read(&batch, from);
         slot.working = true;
         Take::Work(Box::new(Work {
-            batch: Arc::clone(batch),
+            batch,
             from,
             acked: std::mem::take(&mut slot.carried),
             output: Arc::clone(&slot.output),
@@ -243,6 +253,7 @@ impl ShardState {
             generation: slot.generation,
             feed: feed.id,
             no,
+            count,
         }))
     }
 
@@ -260,7 +271,7 @@ impl ShardState {
         if let Some(slot) = self.lanes.get_mut(id)
             && slot.no_in(work.feed) == Some(work.no)
         {
-            slot.place = Place::In { feed: work.feed, no: work.no + 1 };
+            slot.place = Place::In { feed: work.feed, no: work.no + work.count };
         }
     }
 
@@ -305,6 +316,12 @@ impl ShardState {
             for slot in lanes.values_mut().filter(|s| s.backing_off && s.no_in(feed.id).is_some()) {
                 slot.leave();
             }
+        }
+        // What was taken beyond the share while nobody needed it.
+        let held: usize = self.feeds.iter().map(Feed::bytes).sum();
+        let largest = self.feeds.iter().max_by_key(|f| f.bytes());
+        if let Some((id, bytes)) = largest.filter(|_| held > view.share).map(|f| (f.id, f.bytes())) {
+            self.shrink(id, (held - view.share).min(bytes));
         }
     }
 
@@ -469,27 +486,51 @@ impl ShardState {
     /// How much to read, or `None` if there is no room and nobody who waits for more.
     fn plan(&mut self, id: FeedId, view: &View<'_>) -> Option<Plan> {
         let encoders = self.encoders(id);
-        let (pace, settings) = (&self.pace, view.settings);
+        let settings = view.settings;
+        let (mean, underestimated) = (self.pace.mean, self.feed(id)?.underestimated);
         let ways = 1 + encoders.len();
         // Lanes in trouble may each hold on to another batch until their requests end.
-        let troubled = self.lanes.values().filter(|s| s.backing_off || s.wants().is_some()).count();
-        let part =
-            (view.share / (2 * (troubled + 4)) / ways).clamp(64 << 10, settings.read_target.max(64 << 10));
+        let troubled = self.lanes.values().filter(|s| s.backing_off || s.is_away()).count();
+        let part = view.share.max(view.free / 4) / (troubled + 2) / ways;
+        let part = part.clamp(SMALL, settings.read_target.max(SMALL));
+        let most = usize::try_from(settings.read_limit).unwrap_or(usize::MAX).max(1);
         // Before anything is known, a small read tells.
-        let limit = part.checked_div(pace.mean).unwrap_or(FIRST_LIMIT);
-        let limit = u32::try_from(limit).unwrap_or(u32::MAX).clamp(1, settings.read_limit.max(1));
-        let feed = self.feed(id)?;
-        let answer = if pace.mean == 0 || feed.underestimated {
-            settings.largest_answer
-        } else {
+        let mut limit = part.checked_div(mean).unwrap_or(FIRST_LIMIT).clamp(1, most);
+        let mut reserve = self.estimate(limit, &encoders, view, underestimated);
+        if !self.make_room(id, reserve, view) {
+            return None;
+        }
+        let free = view.budget.free();
+        if reserve > free && mean > 0 && !underestimated {
+            // Rather a smaller read now than a larger one when a request that hangs has ended.
+            let fewer = limit * (free / 2) / reserve;
+            if fewer >= (SMALL / mean).max(1) {
+                limit = fewer;
+                reserve = self.estimate(limit, &encoders, view, false);
+            }
+        }
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        Some(Plan { feed: id, position: self.feed(id)?.tip().clone(), limit, reserve, encoders })
+    }
+
+    /// Bytes to reserve for a read of `limit` records.
+    fn estimate(
+        &self,
+        limit: usize,
+        encoders: &[(EncodingKey, Arc<dyn Output>)],
+        view: &View<'_>,
+        worst: bool,
+    ) -> usize {
+        let (pace, largest) = (&self.pace, view.settings.largest_answer);
+        let answer = match pace.mean {
+            0 => largest,
+            _ if worst => largest,
             // Twice the mean: records differ. What is not needed is given back with the answer.
-            (limit as usize * pace.mean * 2 + pace.largest).min(settings.largest_answer)
+            mean => (limit * mean * 2 + pace.largest).min(largest),
         };
-        let encoded: usize = encoders.iter().map(|(_, o)| o.encoded_bound(limit as usize, answer)).sum();
-        let position = feed.tip().clone();
+        let encoded: usize = encoders.iter().map(|(_, o)| o.encoded_bound(limit, answer)).sum();
         // What is larger than the whole pool waits until it is alone.
-        let reserve = (answer + encoded).min(view.budget.read_pool());
-        self.make_room(id, reserve, view).then_some(Plan { feed: id, position, limit, reserve, encoders })
+        (answer + encoded).min(view.budget.read_pool())
     }
 
     /// The ways in which the feed's lanes encode.
@@ -507,7 +548,7 @@ impl ShardState {
     /// batches leave the window, down to half the share. `false` if it's full and nobody waits.
     fn make_room(&mut self, id: FeedId, bytes: usize, view: &View<'_>) -> bool {
         let held: usize = self.feeds.iter().map(Feed::bytes).sum();
-        if held == 0 || held + bytes <= view.share {
+        if held == 0 || held + bytes <= view.share || bytes <= view.free / 2 {
             return true;
         }
         let Some(next) = self.feed(id).map(Feed::next) else { return false };
@@ -515,10 +556,16 @@ impl ShardState {
         if !starving {
             return false;
         }
+        self.shrink(id, held.saturating_sub(view.share / 2));
+        true
+    }
+
+    /// Lets go of the feed's oldest batches, of at least `bytes` together; lanes that still need them leave it.
+    fn shrink(&mut self, id: FeedId, bytes: usize) {
         let Self { feeds, lanes, .. } = self;
-        let Some(feed) = feeds.iter_mut().find(|f| f.id == id) else { return false };
-        let mut held = held;
-        while held > view.share / 2
+        let Some(feed) = feeds.iter_mut().find(|f| f.id == id) else { return };
+        let mut freed = 0;
+        while freed < bytes
             && let Some(oldest) = feed.oldest()
         {
             for slot in lanes.values_mut().filter(|s| s.no_in(id) == Some(oldest)) {
@@ -526,9 +573,8 @@ impl ShardState {
                 // Who waits for nothing else asks for a feed of its own.
                 slot.wake.notify_one();
             }
-            held -= feed.pop().map_or(0, |b| b.bytes());
+            freed += feed.pop().map_or(0, |b| b.bytes());
         }
-        true
     }
 }
 

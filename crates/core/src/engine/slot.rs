@@ -126,6 +126,11 @@ impl Slot {
         }
     }
 
+    /// True if it follows no feed though it could.
+    pub(crate) fn is_away(&self) -> bool {
+        self.runs() && matches!(self.place, Place::Away { .. })
+    }
+
     /// Leaves its feed. A batch in hand stays in hand.
     pub(crate) fn leave(&mut self) {
         self.place = Place::Away { wants: None };

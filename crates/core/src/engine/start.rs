@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, watch};
@@ -57,7 +56,7 @@ pub(crate) async fn start(fan_out: FanOut) -> Result<Arc<Shared>, EngineError> {
         settings,
         world: Mutex::new(world),
         goal: map.time.latest,
-        server_offset: AtomicI64::new(offset),
+        server_offset: offset,
         readers: 0.into(),
         lane_tasks: 0.into(),
         tasks: Mutex::default(),

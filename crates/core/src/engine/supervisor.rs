@@ -95,9 +95,11 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     };
     let mut refresh: Option<Refresh> = None;
     loop {
-        let unsettled = supervisor.step();
-        if unsettled && refresh.is_none() {
-            let soon = supervisor.shared.clock.now().plus(settings.map_refresh_soon);
+        if let Some(tries) = supervisor.step()
+            && refresh.is_none()
+        {
+            let soon = settings.map_refresh_soon.saturating_mul(1 << tries.min(8)).min(settings.map_refresh);
+            let soon = supervisor.shared.clock.now().plus(soon);
             supervisor.refresh_at = supervisor.refresh_at.min(soon);
         }
         let shared = &supervisor.shared;
@@ -157,8 +159,9 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    /// Begins what can begin, tidies what is over. True if the map lacks a closed shard's children.
-    fn step(&mut self) -> bool {
+    /// Begins what can begin, tidies what is over. If the map lacks a closed shard's children, says how often they were looked
+    /// for.
+    fn step(&mut self) -> Option<u32> {
         let shared = &self.shared;
         let mut world = lock(&shared.world);
         if !world.draining {

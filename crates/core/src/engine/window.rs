@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use crate::batch::Batch;
@@ -10,7 +10,7 @@ use crate::checkpoint::{Position, Sequence};
 use crate::clock::{Instant, Millis};
 use crate::output::{Chunk, EncodingKey, Output, Picks};
 
-use super::budget::Permit;
+use super::budget::{Budget, Permit, Pool};
 
 /// A batch with its share of the budget, and with what was encoded of it: each chunk made once.
 pub(crate) struct SharedBatch {
@@ -157,6 +157,10 @@ pub(crate) struct Feed {
     pub(crate) due: Instant,
     /// Time between its reads while they bring nothing.
     pub(crate) idle: Duration,
+    /// When it read last.
+    pub(crate) read_at: Instant,
+    /// Small batches in one, for lanes that find several waiting: from which on, how many, and what.
+    joined: Option<(u64, u64, Weak<SharedBatch>)>,
     /// A read is under way.
     pub(crate) reading: bool,
     /// The next read reserves the most that an answer can have: the last one brought more than was reserved.
@@ -178,6 +182,8 @@ impl Feed {
             behind: None,
             due: now,
             idle: Duration::ZERO,
+            read_at: now,
+            joined: None,
             reading: false,
             underestimated: false,
         }
@@ -206,6 +212,48 @@ impl Feed {
     /// The batch with this number, if it is in the window.
     pub(crate) fn get(&self, no: u64) -> Option<&Arc<SharedBatch>> {
         self.entries.get(usize::try_from(no.checked_sub(self.first)?).ok()?)
+    }
+
+    /// The batch with number `no`, or it and those behind it as one, if they are small enough to go in one request of
+    /// `output`; and how many that is. A lane that is slow for its latency alone keeps up so.
+    pub(crate) fn get_joined(
+        &mut self,
+        no: u64,
+        output: &dyn Output,
+        budget: &Arc<Budget>,
+    ) -> Option<(Arc<SharedBatch>, u64)> {
+        let first = Arc::clone(self.get(no)?);
+        if let Some((at, count, joined)) = &self.joined
+            && *at == no
+            && let Some(joined) = joined.upgrade()
+        {
+            return Some((joined, *count));
+        }
+        let limits = output.limits();
+        let (mut records, mut bytes) = (first.batch.len(), first.batch.allocation());
+        let mut count = 1;
+        while let Some(next) = self.get(no + count) {
+            records += next.batch.len();
+            bytes += next.batch.allocation();
+            if records > limits.entries || bytes > limits.bytes {
+                break;
+            }
+            count += 1;
+        }
+        if count == 1 {
+            return Some((first, 1));
+        }
+        let parts: Vec<_> =
+            (no..no + count).filter_map(|i| self.get(i)).map(|b| (&b.batch, 0..b.batch.len())).collect();
+        let key = output.encoding();
+        let encoded = output.encoded_bound(records, bytes);
+        let Some((permit, joined)) = budget.try_reserve(Pool::Read, bytes + encoded).zip(Batch::join(&parts))
+        else {
+            return Some((first, 1));
+        };
+        let joined = Arc::new(SharedBatch::new(joined, vec![key], permit));
+        self.joined = Some((no, count, Arc::downgrade(&joined)));
+        Some((joined, count))
     }
 
     /// Takes what a read brought.
@@ -284,7 +332,6 @@ impl Feed {
 
 #[cfg(test)]
 mod tests {
-    use super::super::budget::{Budget, Pool};
     use super::*;
     use crate::record::{DataForm, RecordIndex, Span};
 

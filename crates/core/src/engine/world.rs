@@ -74,7 +74,7 @@ impl World {
                 lock(&cell.state).closed = shard.closed;
                 continue;
             }
-            let cell = ShardCell::new(shard.id.clone(), shard.parents.clone(), shard.closed);
+            let cell = ShardCell::new(shard);
             for (id, entry) in &self.outputs {
                 let slot = new_slot(&entry.spec, later_start(entry.spec.start, server));
                 lock(&cell.state).lanes.insert(id.clone(), slot);
@@ -168,9 +168,9 @@ impl World {
         self.past_gap_list.drain(..excess);
     }
 
-    /// Notes which closed shards' children are known. True if some are not.
-    pub(crate) fn settle(&self) -> bool {
-        let mut unsettled = false;
+    /// Notes which closed shards' children are known. If some are not: how often the newest of them were looked for.
+    pub(crate) fn settle(&self) -> Option<u32> {
+        let mut unsettled: Option<u32> = None;
         for (id, cell) in &self.shards {
             let mut state = lock(&cell.state);
             let Some(children) = state.children.clone().filter(|_| !state.settled) else { continue };
@@ -182,7 +182,9 @@ impl World {
             let childless = children.is_empty() && tries >= TRIES_WITHOUT_NAMES;
             state = lock(&cell.state);
             state.settled = gone || named || listed || childless;
-            unsettled |= !state.settled;
+            if !state.settled {
+                unsettled = Some(unsettled.map_or(tries, |t| t.min(tries)));
+            }
         }
         unsettled
     }

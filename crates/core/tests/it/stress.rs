@@ -38,7 +38,8 @@ impl Run {
     fn new(seed: u64) -> Self {
         let mut dice = Dice(seed);
         let shards = 1 + dice.roll(3);
-        let mut bench = Bench::new(usize::try_from(shards).unwrap(), 1 + usize::try_from(dice.roll(5)).unwrap());
+        let mut bench =
+            Bench::new(usize::try_from(shards).unwrap(), 1 + usize::try_from(dice.roll(5)).unwrap());
         bench.order = *dice.pick(&[Order::Resend, Order::Strict, Order::Unordered]);
         bench.settings.memory_budget = *dice.pick(&[200_000, 400_000, 2_000_000]);
         bench.settings.largest_answer = 20_000;
@@ -195,7 +196,8 @@ impl Run {
 }
 
 fn run(seed: u64) -> Vec<Vec<(String, u64)>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let mut run = Run::new(seed);
         for _ in 0..=run.dice.roll(4) {
