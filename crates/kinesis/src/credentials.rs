@@ -141,6 +141,7 @@ impl CredentialsSource for Provided {
             // Nobody waits for it; if it fails, the next request tries again.
             tokio::spawn(async move {
                 if let Ok(_asking) = inner.asking.try_lock()
+                    && inner.good_for(RENEW_AHEAD).is_none()
                     && let Err(error) = inner.ask().await
                 {
                     tracing::warn!(error = %error, "the AWS credentials could not be renewed ahead of time");

@@ -252,3 +252,14 @@ impl hyper::rt::Write for Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_link_local;
+
+    #[test]
+    fn metadata_services_are_asked_directly() {
+        assert!(is_link_local("169.254.169.254") && is_link_local("[fd00:ec2::254]"));
+        assert!(!is_link_local("169.255.1.1") && !is_link_local("kinesis.eu-central-1.amazonaws.com"));
+    }
+}

@@ -1,0 +1,364 @@
+//! The HTTP transport against small servers that answer, break, cut, stall and forward.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ::http::{Request as HttpRequest, Uri};
+use bytes::Bytes;
+use distributary_core::clock::Clock;
+use distributary_kinesis::transport::{HttpTransport, TransportSettings};
+use distributary_wire::transport::{Request, RequestBody, Response, ResponseBody, Transport, TransportError};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+/// A request as a server read it.
+#[derive(Clone, Debug)]
+struct Seen {
+    head: String,
+    body: Vec<u8>,
+}
+
+/// What a server does with a request.
+enum Act {
+    /// Answers these bytes and keeps the connection.
+    Reply(Vec<u8>),
+    /// Answers these bytes and closes.
+    Last(Vec<u8>),
+    /// Says nothing, and keeps the connection.
+    Stall,
+}
+
+fn ok(body: &[u8]) -> Vec<u8> {
+    let mut out = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes();
+    out.extend_from_slice(body);
+    out
+}
+
+#[derive(Clone)]
+struct Server {
+    address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Server {
+    /// Answers each request as `act` says, given how many there were before.
+    async fn start(
+        tls: Option<TlsAcceptor>,
+        act: impl Fn(usize, &Seen) -> Act + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Self {
+            address: listener.local_addr().unwrap(),
+            connections: Arc::default(),
+            seen: Arc::default(),
+        };
+        let (this, act) = (server.clone(), Arc::new(act));
+        tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                this.connections.fetch_add(1, Ordering::SeqCst);
+                let (this, act, tls) = (this.clone(), Arc::clone(&act), tls.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        Some(tls) => {
+                            if let Ok(io) = tls.accept(tcp).await {
+                                this.serve(io, &*act).await;
+                            }
+                        }
+                        None => this.serve(tcp, &*act).await,
+                    }
+                });
+            }
+        });
+        server
+    }
+
+    async fn serve(&self, mut io: impl Io, act: &(impl Fn(usize, &Seen) -> Act + ?Sized)) {
+        while let Some(seen) = read_request(&mut io).await {
+            let before = {
+                let mut all = self.seen.lock().unwrap();
+                all.push(seen.clone());
+                all.len() - 1
+            };
+            match act(before, &seen) {
+                Act::Reply(bytes) => {
+                    if io.write_all(&bytes).await.is_err() || io.flush().await.is_err() {
+                        return;
+                    }
+                }
+                Act::Last(bytes) => {
+                    let _ = io.write_all(&bytes).await;
+                    let _ = io.shutdown().await;
+                    return;
+                }
+                Act::Stall => std::future::pending().await,
+            }
+        }
+    }
+
+    fn url(&self, scheme: &str) -> String {
+        format!("{scheme}://localhost:{}/", self.address.port())
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+async fn read_request(io: &mut impl Io) -> Option<Seen> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(io.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let length = head
+        .lines()
+        .find_map(|line| {
+            line.to_ascii_lowercase().strip_prefix("content-length:").map(|n| n.trim().to_owned())
+        })
+        .map_or(0, |n| n.parse().unwrap());
+    let mut body = vec![0; length];
+    io.read_exact(&mut body).await.ok()?;
+    Some(Seen { head, body })
+}
+
+fn request(uri: &str, body: RequestBody) -> Request {
+    HttpRequest::post(uri.parse::<Uri>().unwrap()).body(body).unwrap()
+}
+
+fn ping(uri: &str) -> Request {
+    request(uri, RequestBody::whole("ping"))
+}
+
+fn full(response: Response) -> Bytes {
+    match response.into_body() {
+        ResponseBody::Full(body) => body,
+        ResponseBody::Stream(_) => panic!("a stream"),
+    }
+}
+
+/// A certificate for localhost: what serves it, and a file with it.
+fn tls() -> (TlsAcceptor, tempfile::NamedTempFile) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(made.cert.pem().as_bytes()).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    (TlsAcceptor::from(Arc::new(config)), file)
+}
+
+fn transport(ca: Option<&std::path::Path>, proxy: Option<&str>) -> HttpTransport {
+    let settings = TransportSettings::default();
+    let (_, any) = tls();
+    HttpTransport::with_ca_bundle(Clock::real(), settings, ca.unwrap_or_else(|| any.path()), proxy).unwrap()
+}
+
+#[tokio::test]
+async fn large_bodies_over_tls_and_one_connection() {
+    let (acceptor, ca) = tls();
+    let server = Server::start(Some(acceptor), |_, seen| Act::Reply(ok(&seen.body))).await;
+    let transport = transport(Some(ca.path()), None);
+    let shared: Bytes = (0..3_000_000u32).map(|i| (i * 31 >> 3) as u8).collect();
+    for _ in 0..3 {
+        let body = RequestBody { shared: shared.clone(), tail: Bytes::from_static(b"tail") };
+        let expected = body.to_bytes();
+        let answer = transport.call(request(&server.url("https"), body), DEADLINE).await.unwrap();
+        assert_eq!(full(answer), expected);
+    }
+    assert_eq!(server.connections(), 1);
+    let head = &server.seen()[0].head;
+    assert!(head.starts_with("POST / HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains(&format!("host: localhost:{}\r\n", server.address.port())), "{head}");
+    assert!(head.contains("content-length: 3000004\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_trusts() {
+    let (acceptor, _) = tls();
+    let server = Server::start(Some(acceptor), |_, _| Act::Reply(ok(b""))).await;
+    let error = transport(None, None).call(ping(&server.url("https")), DEADLINE).await.unwrap_err();
+    assert!(matches!(error, TransportError::Connect { .. }), "{error:?}");
+    assert!(server.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_bundle_without_certificates() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let make = |path| HttpTransport::with_ca_bundle(Clock::real(), TransportSettings::default(), path, None);
+    let error = make(file.path()).unwrap_err();
+    assert!(error.to_string().contains("has no certificate; correct AWS_CA_BUNDLE"), "{error}");
+    let error = make(std::path::Path::new("/nowhere")).unwrap_err();
+    assert!(error.to_string().contains("/nowhere cannot be read"), "{error}");
+}
+
+#[tokio::test]
+async fn nobody_there() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let transport = transport(None, None);
+    let error = transport.call(ping(&format!("http://{free}/")), DEADLINE).await.unwrap_err();
+    assert!(error.not_sent(), "{error:?}");
+    assert_eq!(error.to_string(), format!("cannot connect to {free}"));
+    let error = transport.call(ping("ftp://localhost/"), DEADLINE).await.unwrap_err();
+    assert!(error.not_sent(), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_was_closed_is_replaced() {
+    // Closes after each answer without having said so.
+    let server = Server::start(None, |_, _| Act::Last(ok(b"pong"))).await;
+    let transport = transport(None, None);
+    for n in 1..=5 {
+        let answer = transport.call(ping(&server.url("http")), DEADLINE).await.unwrap();
+        assert_eq!((full(answer), server.connections()), (Bytes::from_static(b"pong"), n));
+        // Until this side knows; a request in that very moment may break.
+        tokio::task::yield_now().await;
+        while server.seen().len() < n {
+            tokio::task::yield_now().await;
+        }
+        Clock::real().sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_are_not_kept_for_ever() {
+    let server = Server::start(None, |_, _| Act::Reply(ok(b""))).await;
+    let settings = TransportSettings { idle_for: Duration::ZERO, ..TransportSettings::default() };
+    let (_, ca) = tls();
+    let transport = HttpTransport::with_ca_bundle(Clock::real(), settings, ca.path(), None).unwrap();
+    for _ in 0..3 {
+        transport.call(ping(&server.url("http")), DEADLINE).await.unwrap();
+    }
+    assert_eq!(server.connections(), 3);
+}
+
+#[tokio::test]
+async fn no_answer_and_half_an_answer_are_broken() {
+    for answer in [
+        &b""[..],
+        b"HTTP/1.1 200 OK\r\ncontent-le",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf of it",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n",
+        b"this is no HTTP\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\nlarger than anything",
+    ] {
+        let server = Server::start(None, move |_, _| Act::Last(answer.to_vec())).await;
+        let error = transport(None, None).call(ping(&server.url("http")), DEADLINE).await.unwrap_err();
+        assert!(matches!(error, TransportError::Broken { .. }), "{answer:?}: {error:?}");
+        // It may have been acted on, so it was sent once.
+        assert_eq!(server.seen().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn answers_without_a_length() {
+    let server = Server::start(None, |_, seen| {
+        if seen.head.contains("chunked-please") {
+            let text = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n7\r\n-second\r\n0\r\n\r\n";
+            Act::Reply(text.to_vec())
+        } else {
+            Act::Last(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nto the end".to_vec())
+        }
+    })
+    .await;
+    let transport = transport(None, None);
+    let chunked = transport.call(ping(&format!("{}chunked-please", server.url("http"))), DEADLINE).await;
+    assert_eq!(full(chunked.unwrap()), "first-second");
+    let rest = transport.call(ping(&server.url("http")), DEADLINE).await;
+    assert_eq!(full(rest.unwrap()), "to the end");
+}
+
+#[tokio::test]
+async fn a_deadline_that_passes() {
+    let server =
+        Server::start(None, |before, _| if before == 0 { Act::Stall } else { Act::Reply(ok(b"pong")) }).await;
+    let transport = transport(None, None);
+    let after = Duration::from_millis(100);
+    let error = transport.call(ping(&server.url("http")), after).await.unwrap_err();
+    assert!(matches!(error, TransportError::Timeout { after: a } if a == after), "{error:?}");
+    // An answer that comes too late must not be taken for the next one's.
+    let answer = transport.call(ping(&server.url("http")), DEADLINE).await.unwrap();
+    assert_eq!((full(answer), server.connections()), (Bytes::from_static(b"pong"), 2));
+}
+
+#[tokio::test]
+async fn a_deadline_that_passes_before_anything_is_sent() {
+    // Accepts, and never answers the handshake.
+    let server = Server::start(None, |_, _| Act::Stall).await;
+    let transport = transport(None, None);
+    let error = transport.call(ping(&server.url("https")), Duration::from_millis(100)).await.unwrap_err();
+    assert!(error.not_sent(), "{error:?}");
+}
+
+#[tokio::test]
+async fn event_streams_come_in_chunks() {
+    let answer =
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/vnd.amazon.eventstream\r\ntransfer-encoding: chunked\
+        \r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n";
+    let server = Server::start(None, move |_, _| Act::Reply(answer.to_vec())).await;
+    let response = transport(None, None).call(ping(&server.url("http")), DEADLINE).await.unwrap();
+    let ResponseBody::Stream(mut stream) = response.into_body() else { panic!("not a stream") };
+    let mut all = Vec::new();
+    while let Some(chunk) = std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)).await {
+        all.extend_from_slice(&chunk.unwrap());
+    }
+    assert_eq!(all, b"onetwo");
+}
+
+#[tokio::test]
+async fn plain_requests_through_a_proxy_name_their_server() {
+    let proxy = Server::start(None, |_, _| Act::Reply(ok(b"forwarded"))).await;
+    let url = format!("http://user:secret@{}", proxy.address);
+    let transport = transport(None, Some(&url));
+    let answer = transport.call(ping("http://kinesis.example:4567/"), DEADLINE).await.unwrap();
+    assert_eq!(full(answer), "forwarded");
+    let head = &proxy.seen()[0].head;
+    assert!(head.starts_with("POST http://kinesis.example:4567/ HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains("proxy-authorization: Basic dXNlcjpzZWNyZXQ=\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn tls_goes_through_a_tunnel_of_the_proxy() {
+    let (acceptor, ca) = tls();
+    let server = Server::start(Some(acceptor), |_, _| Act::Reply(ok(b"secret"))).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = listener.local_addr().unwrap();
+    let target = server.address;
+    let asked = Arc::new(Mutex::new(String::new()));
+    let heard = Arc::clone(&asked);
+    tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let seen = read_request(&mut client).await.unwrap();
+        *heard.lock().unwrap() = seen.head;
+        client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.unwrap();
+        let mut upstream = TcpStream::connect(target).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
+    });
+    let transport = transport(Some(ca.path()), Some(&format!("http://user:secret@{proxy}")));
+    for _ in 0..2 {
+        let answer = transport.call(ping(&server.url("https")), DEADLINE).await.unwrap();
+        assert_eq!(full(answer), "secret");
+    }
+    let head = asked.lock().unwrap().clone();
+    assert!(head.starts_with(&format!("CONNECT localhost:{} HTTP/1.1\r\n", target.port())), "{head}");
+    assert!(head.to_lowercase().contains("proxy-authorization: basic"), "{head}");
+    assert!(server.seen()[0].head.starts_with("POST / HTTP/1.1\r\n"));
+}

@@ -1,0 +1,445 @@
+//! What an output writes, and what it makes of every answer.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use distributary_core::batch::Batch;
+use distributary_core::clock::Millis;
+use distributary_core::output::{Outcome, Output, Picks, TroubleKind, Verdict};
+use distributary_core::record::{DataForm, RecordIndex, Span};
+use distributary_core::source::HashRange;
+use distributary_kinesis::output::{KinesisOutput, OutputOptions, Route};
+use distributary_wire::codec::Format;
+use distributary_wire::error::{ApiError, ErrorCode};
+use distributary_wire::op::Operation;
+use distributary_wire::transport::TransportError;
+use distributary_wire::types::*;
+use proptest::prelude::*;
+
+use crate::client::{by_arn, by_name, summary};
+use crate::script::{Call, Script, reply};
+
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// A record for [`batch`].
+#[derive(Clone, Debug)]
+struct Rec {
+    key: Option<String>,
+    data: Vec<u8>,
+}
+
+fn rec(key: &str, data: &[u8]) -> Rec {
+    Rec { key: Some(key.to_owned()), data: data.to_vec() }
+}
+
+fn base64(data: &[u8]) -> Vec<u8> {
+    let text = serde_json::to_vec(&Blob(Bytes::copy_from_slice(data))).unwrap();
+    text[1..text.len() - 1].to_vec()
+}
+
+fn batch(form: DataForm, records: &[Rec]) -> Batch {
+    let mut buffer = Vec::new();
+    let mut put = |bytes: &[u8]| {
+        let start = u32::try_from(buffer.len()).unwrap();
+        buffer.extend_from_slice(bytes);
+        Span { start, len: u32::try_from(bytes.len()).unwrap() }
+    };
+    let index = records
+        .iter()
+        .enumerate()
+        .map(|(i, r)| RecordIndex {
+            sequence: put((1000 + i).to_string().as_bytes()),
+            key: r.key.as_ref().map(|key| put(key.as_bytes())),
+            data: match form {
+                DataForm::Raw => put(&r.data),
+                DataForm::Base64 => put(&base64(&r.data)),
+            },
+            arrival: Millis(0),
+        })
+        .collect();
+    Batch::new(buffer.into(), form, index).unwrap()
+}
+
+/// An output whose server has answered in `format` before.
+async fn output(script: &Script, format: Format, options: OutputOptions) -> KinesisOutput {
+    let client = script.client();
+    let output = KinesisOutput::new(client, by_name(), options);
+    if format == Format::Json {
+        script.html(500);
+    }
+    script.ok(summary(StreamStatus::Active));
+    output.check().await.unwrap();
+    script.calls();
+    output
+}
+
+async fn plain(script: &Script) -> KinesisOutput {
+    output(script, Format::Cbor, OutputOptions::default()).await
+}
+
+fn durable() -> PutRecordsResultEntry {
+    PutRecordsResultEntry {
+        sequence_number: Some("1".into()),
+        shard_id: Some("shardId-0".into()),
+        ..Default::default()
+    }
+}
+
+fn failed(code: &str) -> PutRecordsResultEntry {
+    PutRecordsResultEntry {
+        error_code: Some(code.into()),
+        error_message: Some("busy".into()),
+        ..Default::default()
+    }
+}
+
+fn answer(records: Vec<PutRecordsResultEntry>) -> PutRecordsResponse {
+    let count = records.iter().filter(|r| r.error_code.is_some()).count();
+    PutRecordsResponse { failed_record_count: i32::try_from(count).ok(), records, ..Default::default() }
+}
+
+async fn write(output: &KinesisOutput, batch: &Batch) -> Outcome {
+    let chunk = output.encode(batch, Picks::Run(0..batch.len()));
+    output.write(&chunk, DEADLINE).await
+}
+
+fn three() -> Batch {
+    batch(DataForm::Raw, &[rec("a", b"1"), rec("b", b"2"), rec("a", b"3")])
+}
+
+fn entries(call: &Call) -> Vec<(Option<String>, Option<String>, Vec<u8>)> {
+    let request: PutRecordsRequest = call.read();
+    let entry =
+        |e: PutRecordsRequestEntry| (e.partition_key, e.explicit_hash_key, e.data.unwrap().0.to_vec());
+    request.records.unwrap().into_iter().map(entry).collect()
+}
+
+#[tokio::test]
+async fn all_durable() {
+    let script = Script::default();
+    let output = plain(&script).await;
+    script.ok(answer(vec![durable(), durable(), durable()]));
+    assert!(matches!(write(&output, &three()).await, Outcome::Durable));
+    let call = script.call();
+    assert_eq!((call.operation, call.format), (Operation::PutRecords, Format::Cbor));
+    let request: PutRecordsRequest = call.read();
+    assert_eq!((request.stream_name.as_deref(), request.stream_arn), (Some("orders"), None));
+    let some = |s: &str| Some(s.to_owned());
+    assert_eq!(
+        entries(&call),
+        [
+            (some("a"), None, b"1".to_vec()),
+            (some("b"), None, b"2".to_vec()),
+            (some("a"), None, b"3".to_vec())
+        ]
+    );
+}
+
+#[tokio::test]
+async fn each_record_has_its_own_verdict() {
+    let script = Script::default();
+    let output = plain(&script).await;
+    let codes =
+        ["ProvisionedThroughputExceededException", "InternalFailure", "NewCode", "InvalidArgumentException"];
+    let mut records = vec![durable()];
+    records.extend(codes.map(failed));
+    script.ok(answer(records));
+    let batch = batch(DataForm::Raw, &vec![rec("k", b"x"); 5]);
+    let Outcome::PerRecord(verdicts) = write(&output, &batch).await else { panic!("not per record") };
+    let kinds: Vec<_> = verdicts
+        .iter()
+        .map(|v| match v {
+            Verdict::Durable => "durable".to_owned(),
+            Verdict::Retry(trouble) => format!("{:?}", trouble.kind),
+            Verdict::Refused(why) => why.clone(),
+        })
+        .collect();
+    assert_eq!(
+        kinds,
+        ["durable", "Throttled", "Unavailable", "Unintelligible", "InvalidArgumentException: busy"]
+    );
+}
+
+#[tokio::test]
+async fn what_nobody_knows_is_unknown() {
+    let script = Script::default();
+    let output = plain(&script).await;
+    let mut contradiction = answer(vec![durable(), durable(), failed("InternalFailure")]);
+    contradiction.failed_record_count = Some(0);
+    script.ok(contradiction);
+    assert!(
+        matches!(write(&output, &three()).await, Outcome::Unknown(t) if t.kind == TroubleKind::Unintelligible)
+    );
+    script.calls();
+
+    let output = self::output(&script, Format::Json, OutputOptions::default()).await;
+    // A success that lacks a record.
+    script.ok(answer(vec![durable(), durable()]));
+    assert!(
+        matches!(write(&output, &three()).await, Outcome::Unknown(t) if t.kind == TroubleKind::Unintelligible)
+    );
+    script.err(ErrorCode::InternalFailure, "oops");
+    assert!(
+        matches!(write(&output, &three()).await, Outcome::Unknown(t) if t.kind == TroubleKind::Unavailable)
+    );
+    script.err(ErrorCode::ServiceUnavailable, "");
+    assert!(matches!(write(&output, &three()).await, Outcome::Unknown(_)));
+    script.html(502);
+    assert!(matches!(write(&output, &three()).await, Outcome::Unknown(_)));
+    script.broken();
+    assert!(matches!(write(&output, &three()).await, Outcome::Unknown(_)));
+    script.then(|_| Err(TransportError::Timeout { after: DEADLINE }));
+    assert!(matches!(write(&output, &three()).await, Outcome::Unknown(_)));
+    script.then(|call| reply(200, Some(call.format.content_type()), Bytes::from_static(b"{\"Records\":[{")));
+    assert!(matches!(write(&output, &three()).await, Outcome::Unknown(_)));
+    assert_eq!(script.calls().len(), 7);
+}
+
+#[tokio::test]
+async fn what_was_refused_is_rejected() {
+    let script = Script::default();
+    let output = plain(&script).await;
+    for (code, kind) in [
+        (ErrorCode::ProvisionedThroughputExceeded, TroubleKind::Throttled),
+        (ErrorCode::ResourceNotFound, TroubleKind::Missing),
+        (ErrorCode::AccessDenied, TroubleKind::Denied),
+        (ErrorCode::Validation, TroubleKind::Invalid),
+    ] {
+        script.err(code, "no");
+        assert!(matches!(write(&output, &three()).await, Outcome::Rejected(t) if t.kind == kind));
+    }
+    script.then(|_| Err(TransportError::Connect { endpoint: "s".into(), source: "refused".into() }));
+    assert!(
+        matches!(write(&output, &three()).await, Outcome::Rejected(t) if t.kind == TroubleKind::Unavailable)
+    );
+    // Five requests: an output retries nothing.
+    assert_eq!(script.calls().len(), 5);
+}
+
+#[tokio::test]
+async fn smaller_requests_are_learned_from_the_answer() {
+    for refusal in [
+        ApiError::new(ErrorCode::InvalidArgument, "Records size exceeds 5 MB limit"),
+        ApiError::new(ErrorCode::Validation, "Records total payload size exceeds 5 MB limit"),
+        ApiError { status: 413, ..ApiError::new(ErrorCode::RequestTooLarge, "") },
+    ] {
+        let script = Script::default();
+        let output = plain(&script).await;
+        assert_eq!((output.limits().entries, output.limits().bytes), (500, 10 << 20));
+        let before = output.encoding();
+        let large = batch(DataForm::Raw, &vec![rec("k", &[7; 1_000_000]); 6]);
+        let chunk = output.encode(&large, Picks::Run(0..6));
+        let status = refusal.status;
+        let empty = status == 413;
+        script.then(move |call| {
+            let body = if empty { Bytes::new() } else { refusal.encode(call.format) };
+            reply(status, (!empty).then(|| call.format.content_type()), body)
+        });
+        let Outcome::Rejected(trouble) = output.write(&chunk, DEADLINE).await else { panic!("not rejected") };
+        assert_eq!((trouble.kind, trouble.retry_after), (TroubleKind::Unavailable, Some(Duration::ZERO)));
+        assert_eq!(output.limits().bytes, 5 << 20);
+        assert_ne!(output.encoding(), before, "lanes that still cut larger ones don't share");
+        // What was cut before is not even sent.
+        script.calls();
+        assert!(matches!(output.write(&chunk, DEADLINE).await, Outcome::Rejected(_)));
+        assert!(script.calls().is_empty());
+        // A server that takes even less.
+        let chunk = output.encode(&large, Picks::Run(0..4));
+        script.html(413);
+        assert!(matches!(output.write(&chunk, DEADLINE).await, Outcome::Rejected(_)));
+        assert_eq!(output.limits().bytes, 2_000_002);
+        script.call();
+    }
+}
+
+#[tokio::test]
+async fn chunks_in_cbor_are_made_again_where_json_is_wanted() {
+    let script = Script::default();
+    let output = plain(&script).await;
+    let batch = three();
+    let chunk = output.encode(&batch, Picks::Run(0..3));
+    // Cut at 16 KiB, as one server does: the put was done, and nobody knows.
+    script.then(|call| {
+        reply(200, Some(call.format.content_type()), Bytes::from_static(b"\xbf\x67Records\x9f"))
+    });
+    assert!(matches!(output.write(&chunk, DEADLINE).await, Outcome::Unknown(_)));
+    script.call();
+    assert!(matches!(output.write(&chunk, DEADLINE).await, Outcome::Rejected(_)));
+    assert!(script.calls().is_empty());
+    script.ok(answer(vec![durable(), durable(), durable()]));
+    assert!(matches!(write(&output, &batch).await, Outcome::Durable));
+    assert_eq!(script.call().format, Format::Json);
+}
+
+#[tokio::test]
+async fn the_first_call_to_a_server_is_a_harmless_one() {
+    let script = Script::default();
+    let output = KinesisOutput::new(script.client(), by_name(), OutputOptions::default());
+    let chunk = output.encode(&three(), Picks::Run(0..3));
+    script.html(500).ok(summary(StreamStatus::Active));
+    assert!(matches!(output.write(&chunk, DEADLINE).await, Outcome::Rejected(_)));
+    let calls: Vec<_> = script.calls().iter().map(|c| c.operation).collect();
+    assert_eq!(calls, [Operation::DescribeStreamSummary, Operation::DescribeStreamSummary]);
+}
+
+#[tokio::test]
+async fn by_name_where_no_arns_are_known() {
+    let script = Script::default();
+    let output = KinesisOutput::new(script.client(), by_arn(), OutputOptions::default());
+    script.ok(summary(StreamStatus::Active));
+    output.check().await.unwrap();
+    script.calls();
+    script.err(ErrorCode::Validation, "Value null at 'streamName' failed to satisfy constraint");
+    script.ok(answer(vec![durable(), durable(), durable()]));
+    assert!(matches!(write(&output, &three()).await, Outcome::Durable));
+    let calls = script.calls();
+    let named: Vec<_> = calls
+        .iter()
+        .map(|call| {
+            let request: PutRecordsRequest = call.read();
+            (request.stream_name.is_some(), request.stream_arn.is_some())
+        })
+        .collect();
+    assert_eq!(named, [(false, true), (true, false)]);
+    assert_eq!(entries(&calls[0]), entries(&calls[1]));
+}
+
+#[tokio::test]
+async fn what_no_request_can_hold_is_refused_and_the_rest_written() {
+    let script = Script::default();
+    let output = plain(&script).await;
+    let mib = 1 << 20;
+    let records = [
+        rec("k", &vec![1; mib]),
+        rec("k", b"fine"),
+        rec(&"ü".repeat(257), b""),
+        rec(&"ü".repeat(256), b""),
+        rec("k", &vec![1; mib - 1]),
+        rec("k", &vec![1; mib + 1]),
+    ];
+    let batch = batch(DataForm::Base64, &records);
+    script.ok(answer(vec![durable(), failed("InternalFailure"), durable()]));
+    let Outcome::PerRecord(verdicts) = write(&output, &batch).await else { panic!("not per record") };
+    let kinds: Vec<_> = verdicts
+        .iter()
+        .map(|v| match v {
+            Verdict::Durable => 'd',
+            Verdict::Retry(_) => 'r',
+            Verdict::Refused(_) => 'x',
+        })
+        .collect();
+    assert_eq!(kinds, ['x', 'd', 'x', 'r', 'd', 'x']);
+    assert_eq!(entries(&script.call()).len(), 3);
+    // With nothing left, nothing is sent.
+    let chunk = output.encode(&batch, Picks::Some(vec![0, 5]));
+    let outcome = output.write(&chunk, DEADLINE).await;
+    assert!(matches!(outcome, Outcome::PerRecord(v) if v.len() == 2 && matches!(v[1], Verdict::Refused(_))));
+    assert!(script.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_stream_may_allow_larger_records() {
+    let script = Script::default();
+    let output = KinesisOutput::new(script.client(), by_name(), OutputOptions::default());
+    let mut described = summary(StreamStatus::Active);
+    described.stream_description_summary.max_record_size_in_kib = Some(10_240);
+    script.ok(described);
+    let before = output.encoding();
+    assert_eq!(output.check().await.unwrap().record_bytes, 10 << 20);
+    assert_ne!(output.encoding(), before);
+    script.calls();
+    script.ok(answer(vec![durable()]));
+    let outcome = write(&output, &batch(DataForm::Raw, &[rec("k", &vec![1; (10 << 20) - 1])])).await;
+    assert!(matches!(outcome, Outcome::Durable));
+    script.call();
+}
+
+#[tokio::test]
+async fn records_without_a_key() {
+    let script = Script::default();
+    let output = plain(&script).await;
+    let keyless = batch(DataForm::Raw, &[Rec { key: None, data: b"x".to_vec() }]);
+    script.ok(answer(vec![durable()]));
+    write(&output, &keyless).await;
+    assert_eq!(entries(&script.call())[0].0.as_deref(), Some("1000"), "its sequence number stands in");
+
+    let mut described = summary(StreamStatus::Active);
+    described.stream_description_summary.record_distribution_strategy =
+        Some(RecordDistributionStrategy::Auto);
+    script.ok(described).ok(answer(vec![durable()]));
+    output.check().await.unwrap();
+    write(&output, &keyless).await;
+    assert_eq!(entries(&script.calls()[1])[0].0, None, "a stream that places records by itself needs none");
+}
+
+#[tokio::test]
+async fn shard_mates_stay_together_by_route() {
+    let script = Script::default();
+    let options = OutputOptions { route: Route::SourceShard };
+    let output = output(&script, Format::Cbor, options).await;
+    assert_ne!(output.encoding(), plain(&script).await.encoding());
+    let range = HashRange { start: u128::MAX / 2 + 1, end: u128::MAX };
+    script.ok(answer(vec![durable(), durable(), durable()]));
+    write(&output, &three().with_hash_range(Some(range))).await;
+    for entry in entries(&script.call()) {
+        assert_eq!(entry.1.as_deref(), Some("170141183460469231731687303715884105728"));
+    }
+    script.ok(answer(vec![durable(), durable(), durable()]));
+    write(&output, &three()).await;
+    assert_eq!(entries(&script.call())[0].1, None, "a source that says no ranges");
+}
+
+fn any_record() -> impl Strategy<Value = Rec> {
+    let key = prop_oneof![
+        Just(None),
+        "[a-z]{1,8}".prop_map(Some),
+        // Everything that JSON escapes, or writes with more bytes.
+        proptest::collection::vec(any::<char>(), 0..40).prop_map(|c| Some(c.into_iter().collect())),
+        proptest::collection::vec(0u8..0x20, 0..250)
+            .prop_map(|b| Some(b.into_iter().map(char::from).collect())),
+    ];
+    (key, proptest::collection::vec(any::<u8>(), 0..400)).prop_map(|(key, data)| Rec { key, data })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+
+    /// Whatever is read in whichever form is written as it was, within the memory that was reserved for it.
+    #[test]
+    fn records_come_out_as_they_went_in(
+        records in proptest::collection::vec(any_record(), 1..40),
+        picked in proptest::collection::vec(any::<bool>(), 40),
+        from_json: bool, to_json: bool, by_shard: bool,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let script = Script::default();
+            let route = if by_shard { Route::SourceShard } else { Route::PartitionKey };
+            let format = if to_json { Format::Json } else { Format::Cbor };
+            let output = output(&script, format, OutputOptions { route }).await;
+            let form = if from_json { DataForm::Base64 } else { DataForm::Raw };
+            let batch = batch(form, &records).with_hash_range(Some(HashRange { start: 5, end: 9 }));
+            let some: Vec<usize> = (0..records.len()).filter(|i| picked[*i]).collect();
+            let picks = if some.is_empty() { Picks::Run(0..records.len()) } else { Picks::Some(some) };
+            let bytes = picks.iter().map(|i| batch.footprint(i)).sum();
+            let bound = output.encoded_bound(picks.len(), bytes);
+            let expected: Vec<_> = picks
+                .iter()
+                .map(|i| {
+                    let key = records[i].key.clone().unwrap_or_else(|| (1000 + i).to_string());
+                    (Some(key), by_shard.then(|| "5".to_owned()), records[i].data.clone())
+                })
+                .collect();
+            let weight: usize = picks.iter().map(|i| output.weigh(&batch.record(i)).bytes).sum();
+            let real: usize = expected.iter().map(|e| e.2.len() + e.0.as_ref().unwrap().len()).sum();
+            assert_eq!(weight, real);
+            let chunk = output.encode(&batch, picks);
+            assert!(chunk.allocation <= bound, "{} > {bound}", chunk.allocation);
+            script.ok(answer(vec![durable(); expected.len()]));
+            assert!(matches!(output.write(&chunk, DEADLINE).await, Outcome::Durable));
+            let call = script.call();
+            assert_eq!(call.format, format);
+            assert_eq!(entries(&call), expected);
+        });
+    }
+}
