@@ -24,6 +24,8 @@ mod errors;
 pub mod faults;
 mod local;
 mod log;
+#[cfg(test)]
+mod log_model;
 mod names;
 mod ops;
 mod push;
