@@ -64,11 +64,11 @@ def free_port():
         return s.getsockname()[1]
 
 
-def kinesis(endpoint, read_timeout=60, **config):
+def kinesis(endpoint, read_timeout=60, verify=False, **config):
     """A boto3 client without retries, so that what a server answers is seen as it is."""
     return boto3.client(
         "kinesis", endpoint_url=endpoint, region_name=REGION, aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"], verify=False,
+        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"], verify=verify,
         config=Config(retries={"total_max_attempts": 1}, read_timeout=read_timeout, connect_timeout=10,
                       max_pool_connections=32, **config))
 
