@@ -11,8 +11,11 @@ use distributary_local::Local;
 use crate::failure::{Failure, chain};
 
 /// Where the streams are.
-#[derive(Clone, Debug, Default, clap::Args)]
+///
+/// `run`'s configuration file has the same keys, but for `local`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, serde::Deserialize)]
 #[command(next_help_heading = "Connection")]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct ConnectArgs {
     /// AWS region of streams that are given by name [default: as the AWS tools find it]
     #[arg(long, env = "DISTRIBUTARY_REGION", value_name = "REGION")]
@@ -25,6 +28,7 @@ pub(crate) struct ConnectArgs {
     pub(crate) endpoint_url: Option<String>,
     /// Use an embedded Kinesis in this process, empty and gone at the end; no account and no credentials are looked for
     #[arg(long, env = "DISTRIBUTARY_LOCAL", conflicts_with_all = ["endpoint_url", "profile"])]
+    #[serde(skip)]
     pub(crate) local: bool,
 }
 
@@ -67,13 +71,12 @@ impl Access {
         self.client_with(stream, &self.options).await
     }
 
-    /// The command's own options, for those that change some of them.
-    pub(crate) fn options(&self) -> &ConnectOptions {
-        &self.options
-    }
-
     /// A client for `stream` with other options.
-    pub(crate) async fn client_with(&self, stream: &StreamRef, options: &ConnectOptions) -> Result<Client, Failure> {
+    pub(crate) async fn client_with(
+        &self,
+        stream: &StreamRef,
+        options: &ConnectOptions,
+    ) -> Result<Client, Failure> {
         self.connector.connect(stream, options).await.map_err(|e: ConnectError| Failure::usage(chain(&e)))
     }
 }

@@ -1,5 +1,6 @@
 //! Log lines on stderr, as text or JSON.
 
+use crate::screen;
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
@@ -18,7 +19,10 @@ pub(crate) enum LogFormat {
 pub(crate) fn start(format: LogFormat, quiet: bool) {
     let default = if quiet { "warn" } else { "info" };
     let filter = EnvFilter::try_from_env("DISTRIBUTARY_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| screen::LogWriter)
+        .with_target(false);
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
     // Fails only if logging was begun before, which is as good.
     let _ = match format {

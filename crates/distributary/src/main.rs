@@ -1,12 +1,19 @@
 //! The `distributary` program: commands, configuration, wiring, live view, metrics.
 
 mod cli;
+mod config;
 mod connect;
+#[cfg(test)]
+mod docs;
 mod failure;
+mod fanout;
 mod logging;
 mod patience;
+mod screen;
 mod show;
 mod verify;
+mod view;
+mod web;
 
 use std::process::ExitCode;
 

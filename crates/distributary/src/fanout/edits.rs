@@ -1,0 +1,220 @@
+//! Changes of the configuration while it runs.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use distributary_core::clock::Clock;
+use distributary_core::engine::{Change, Engine, OutputSpec};
+use distributary_core::store::OutputId;
+
+use super::build::Streams;
+use super::signals::Hangups;
+use crate::config::{self, Config, File, Flags, OutputConfig, Problem};
+use crate::failure::chain;
+
+/// How often the file is looked at. A change counts when it is the same twice in a row: an editor may be in the middle of
+/// writing it, and half a file can look like one that has lost its outputs.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The file that a running fan-out follows, and the flags that go before it.
+pub(crate) struct Edits {
+    path: PathBuf,
+    flags: Flags,
+    /// What was last read, taken over or refused.
+    seen: Option<Vec<u8>>,
+}
+
+/// What to do about one output.
+#[derive(Clone, Debug, PartialEq)]
+enum Step {
+    Remove(String),
+    Pause(String),
+    Resume(String),
+    Update(OutputConfig),
+    Add(OutputConfig),
+}
+
+impl Edits {
+    /// Follows the file at `path`, whose content is in use.
+    pub(crate) fn new(path: PathBuf, flags: Flags, content: Vec<u8>) -> Self {
+        Self { path, flags, seen: Some(content) }
+    }
+
+    /// Follows the file as long as it is polled. `config` is what is in use.
+    pub(super) async fn follow(
+        mut self,
+        mut hangups: Hangups,
+        mut config: Config,
+        engine: &Engine,
+        streams: &Streams,
+        clock: &Clock,
+    ) {
+        let mut candidate: Option<Vec<u8>> = None;
+        loop {
+            let asked = hangups.next_or_after(clock, LOOK).await;
+            let content = match read(self.path.clone()).await {
+                Ok(content) => content,
+                Err(Problem(why)) => {
+                    // An editor that replaces a file may have it away for a moment.
+                    if asked {
+                        tracing::error!("the configuration was not taken over; nothing has changed: {why}");
+                    }
+                    continue;
+                }
+            };
+            let new = self.seen.as_ref() != Some(&content);
+            let settled = candidate.as_ref() == Some(&content);
+            if !asked && !(new && settled) {
+                candidate = Some(content);
+                continue;
+            }
+            candidate = None;
+            self.seen = Some(content.clone());
+            match take_over(&self.path, &content, &self.flags, &mut config, engine, streams).await {
+                Ok(0) => tracing::info!("the configuration was read again; nothing is different"),
+                Ok(steps) => tracing::info!(changes = steps, "the configuration was taken over"),
+                Err(why) => tracing::error!("the configuration was not taken over: {why}"),
+            }
+        }
+    }
+}
+
+async fn read(path: PathBuf) -> Result<Vec<u8>, Problem> {
+    let failed = |e: tokio::task::JoinError| Problem(e.to_string());
+    tokio::task::spawn_blocking(move || config::read(&path)).await.map_err(failed)?
+}
+
+/// Makes the running fan-out what the file says; how many changes that took. `config` is kept to what is in use, also when a
+/// change fails.
+async fn take_over(
+    path: &Path,
+    content: &[u8],
+    flags: &Flags,
+    config: &mut Config,
+    engine: &Engine,
+    streams: &Streams,
+) -> Result<usize, String> {
+    let unchanged = |why: String| format!("{why}; nothing has changed");
+    let new = File::parse(path, content).and_then(|file| Config::resolve(flags.clone(), Some(file)));
+    let new = new.map_err(|Problem(why)| unchanged(why))?;
+    if let Some(key) = config.fixed_difference(&new) {
+        return Err(unchanged(format!("{key} cannot be changed while it runs; stop it and start it again")));
+    }
+    let steps = steps(&config.outputs, &new.outputs);
+    // All outputs together, so that two that are one stream are found out; those that stay as they are may be out of order.
+    let touched =
+        |o: &&OutputConfig| steps.iter().any(|s| matches!(s, Step::Update(n) | Step::Add(n) if n.id == o.id));
+    let asked: Vec<OutputConfig> = new.outputs.iter().filter(touched).cloned().collect();
+    let mut specs =
+        streams.outputs(&asked, new.create).await.map_err(|f| unchanged(f.message().to_owned()))?;
+    for step in &steps {
+        let change = change(step, &mut specs)?;
+        engine
+            .apply(change)
+            .await
+            .map_err(|e| format!("{}; changes before it were taken over", chain(&e)))?;
+        note(step, &mut config.outputs);
+    }
+    (config.create, config.drain_timeout) = (new.create, new.drain_timeout);
+    config.outputs = new.outputs;
+    Ok(steps.len())
+}
+
+fn change(step: &Step, specs: &mut Vec<OutputSpec>) -> Result<Change, String> {
+    let mut spec = |id: &str| {
+        let at = specs.iter().position(|s| s.id.as_str() == id);
+        at.map(|at| specs.swap_remove(at)).ok_or_else(|| format!("the output {id} was not asked"))
+    };
+    Ok(match step {
+        Step::Remove(id) => Change::Remove(OutputId::new(id)),
+        Step::Pause(id) => Change::Pause(OutputId::new(id)),
+        Step::Resume(id) => Change::Resume(OutputId::new(id)),
+        Step::Update(config) => Change::Update(spec(&config.id)?),
+        Step::Add(config) => Change::Add(spec(&config.id)?),
+    })
+}
+
+/// Says a change that was made, and enters it into what is in use.
+fn note(step: &Step, outputs: &mut Vec<OutputConfig>) {
+    let set_paused = |outputs: &mut Vec<OutputConfig>, id: &str, paused| {
+        if let Some(output) = outputs.iter_mut().find(|o| o.id == id) {
+            output.paused = paused;
+        }
+    };
+    match step {
+        Step::Remove(id) => {
+            tracing::warn!(output = %id, "removed the output and forgot its progress");
+            outputs.retain(|o| o.id != *id);
+        }
+        Step::Pause(id) => {
+            tracing::info!(output = %id, "paused the output; its place is kept");
+            set_paused(outputs, id, true);
+        }
+        Step::Resume(id) => {
+            tracing::info!(output = %id, "resumed the output");
+            set_paused(outputs, id, false);
+        }
+        Step::Update(new) => {
+            tracing::info!(output = %new.id, "changed the output's settings; it goes on where it was");
+            outputs.retain(|o| o.id != new.id);
+            outputs.push(new.clone());
+        }
+        Step::Add(new) => {
+            tracing::info!(output = %new.id, "added the output");
+            outputs.push(new.clone());
+        }
+    }
+}
+
+/// What makes `old` into `new`. Removals come first, so that an output may take a stream that another one gives up.
+fn steps(old: &[OutputConfig], new: &[OutputConfig]) -> Vec<Step> {
+    let find = |list: &[OutputConfig], id: &str| list.iter().find(|o| o.id == id).cloned();
+    let removed = old.iter().filter(|o| find(new, &o.id).is_none()).map(|o| Step::Remove(o.id.clone()));
+    let kept = new.iter().filter_map(|n| match find(old, &n.id) {
+        None => Some(Step::Add(n.clone())),
+        // `start` says nothing to an output that has begun.
+        Some(o) if OutputConfig { paused: n.paused, start: n.start, ..o.clone() } != *n => {
+            Some(Step::Update(n.clone()))
+        }
+        Some(o) if o.paused && !n.paused => Some(Step::Resume(n.id.clone())),
+        Some(o) if !o.paused && n.paused => Some(Step::Pause(n.id.clone())),
+        Some(_) => None,
+    });
+    removed.chain(kept).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use distributary_core::engine::{Order, Start};
+    use distributary_kinesis::config::ConnectOptions;
+    use distributary_kinesis::output::Route;
+
+    use super::*;
+
+    fn output(id: &str) -> OutputConfig {
+        OutputConfig {
+            id: id.to_owned(),
+            stream: id.parse().unwrap(),
+            connect: ConnectOptions::default(),
+            order: Order::Resend,
+            route: Route::PartitionKey,
+            start: Start::TrimHorizon,
+            paused: false,
+        }
+    }
+
+    #[test]
+    fn only_what_differs_is_changed() {
+        let strict = OutputConfig { order: Order::Strict, ..output("b") };
+        let paused = OutputConfig { paused: true, ..output("c") };
+        let later = OutputConfig { start: Start::Latest, ..output("a") };
+        let old = [output("a"), output("b"), output("c"), output("d")];
+        let new = [output("e"), later, strict.clone(), paused.clone()];
+        assert_eq!(
+            steps(&old, &new),
+            [Step::Remove("d".into()), Step::Add(output("e")), Step::Update(strict), Step::Pause("c".into())]
+        );
+        assert_eq!(steps(&[paused], &[output("c")]), [Step::Resume("c".into())]);
+        assert_eq!(steps(&old, &old), []);
+    }
+}

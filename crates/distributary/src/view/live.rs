@@ -1,0 +1,282 @@
+//! The live view: one line for the source, one for each output, as wide as the terminal.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use distributary_core::clock::{Clock, Instant};
+use distributary_core::engine::{OutputState, OutputStatus, Status};
+
+use super::rates::Rate;
+use super::{DRAW, Snapshots};
+use crate::screen;
+use crate::show;
+
+/// Width that is drawn for if the terminal says none.
+const WIDTH: usize = 80;
+/// Rows left for log lines and the shell, of the terminal's height.
+const ROWS_LEFT: usize = 3;
+/// Columns of the numbers behind a name: delivered, rate, behind by, errors, with their spaces.
+const NUMBERS: usize = 13 + 13 + 10 + 8;
+/// A name is shown with at least so many characters.
+const NAME_MIN: usize = 8;
+
+pub(super) async fn show(mut snapshots: Snapshots, clock: Clock) {
+    let mut rates = Rates::default();
+    loop {
+        let status = snapshots.borrow_and_update().clone();
+        if let Some(status) = status {
+            let (width, height) = screen::size().unwrap_or((WIDTH, usize::MAX));
+            screen::draw(render(&status, &rates.update(&status, clock.now()), width, height));
+        }
+        clock.sleep(DRAW).await;
+    }
+}
+
+pub(super) fn end(last: &Status) {
+    let (width, _) = screen::size().unwrap_or((WIDTH, usize::MAX));
+    screen::draw(render(last, &Speeds::default(), width, usize::MAX));
+    screen::keep();
+}
+
+/// Counters from which rates are made.
+#[derive(Default)]
+struct Rates {
+    read: Rate,
+    bytes: Rate,
+    outputs: BTreeMap<String, Rate>,
+}
+
+/// Rates a second; `None` while unknown, and at the end.
+#[derive(Default)]
+struct Speeds {
+    read: Option<f64>,
+    bytes: Option<f64>,
+    outputs: BTreeMap<String, Option<f64>>,
+}
+
+impl Rates {
+    fn update(&mut self, status: &Status, now: Instant) -> Speeds {
+        let ids: Vec<&str> = status.outputs.iter().map(|o| o.id.as_str()).collect();
+        self.outputs.retain(|id, _| ids.contains(&id.as_str()));
+        let outputs = status.outputs.iter().map(|o| {
+            let id = o.id.to_string();
+            (id.clone(), self.outputs.entry(id).or_default().update(now, o.counts.durable))
+        });
+        Speeds {
+            outputs: outputs.collect(),
+            read: self.read.update(now, status.source.records),
+            bytes: self.bytes.update(now, status.source.bytes),
+        }
+    }
+}
+
+fn render(status: &Status, speeds: &Speeds, width: usize, height: usize) -> Vec<String> {
+    // The last column stays free: a terminal that has just become narrower by one wraps nothing.
+    let width = width.saturating_sub(1).max(1);
+    let longest = status.outputs.iter().map(|o| o.id.as_str().len()).max().unwrap_or(0);
+    let name = longest.max("output".len()).min(width.saturating_sub(NUMBERS)).max(NAME_MIN);
+    let mut lines = vec![String::new(), source_line(status, speeds), String::new()];
+    lines.push(row(name, "output", "delivered", "rate", "behind", "errors"));
+    let notes = status.outputs.iter().filter_map(note).count();
+    let room = height.saturating_sub(lines.len() + ROWS_LEFT).max(1);
+    let fits = status.outputs.len() + notes <= room;
+    let mut shown: Vec<&OutputStatus> = status.outputs.iter().collect();
+    if !fits {
+        // Those that need looking at come first, then those that are furthest behind.
+        shown.sort_by_key(|o| (note(o).is_none(), std::cmp::Reverse(o.behind)));
+    }
+    let mut left = if fits { usize::MAX } else { room.saturating_sub(1) };
+    let mut drawn = 0;
+    for output in shown {
+        let note = note(output);
+        let rows = 1 + usize::from(note.is_some());
+        if rows > left {
+            break;
+        }
+        left -= rows;
+        drawn += 1;
+        lines.push(output_line(output, speeds, name));
+        lines.extend(note.map(|note| format!("  ↳ {note}")));
+    }
+    let hidden = status.outputs.len() - drawn;
+    if hidden > 0 {
+        lines.push(format!("… and {hidden} more outputs; /metrics has them all (--metrics)"));
+    }
+    lines.iter().map(|line| cut(line, width)).collect()
+}
+
+fn source_line(status: &Status, speeds: &Speeds) -> String {
+    let source = &status.source;
+    let stream = source.arn.rsplit('/').next().unwrap_or_default();
+    let mut line = format!("{stream}: read {}", show::records(source.records));
+    if let (Some(read), Some(bytes)) = (speeds.read, speeds.bytes) {
+        line.push_str(&format!(" ({}, {})", per_second(read), show_bytes(bytes)));
+    }
+    line.push_str(&format!(" from {} of {} shards", source.shards_reading, source.shards));
+    if let Some(behind) = source.behind {
+        line.push_str(&format!(", behind {}", duration(behind)));
+    }
+    let errors = source.failed + source.throttled;
+    if errors > 0 {
+        line.push_str(&format!(", {} failed reads", show::count(errors)));
+    }
+    if source.gaps > 0 {
+        line.push_str(&format!(", {} GAPS", source.gaps));
+    }
+    line
+}
+
+fn output_line(output: &OutputStatus, speeds: &Speeds, name: usize) -> String {
+    let errors: u64 = output.counts.errors.values().sum();
+    let rate = match &output.state {
+        OutputState::Running => {
+            speeds.outputs.get(output.id.as_str()).copied().flatten().map_or_else(String::new, per_second)
+        }
+        OutputState::Paused => "paused".to_owned(),
+        OutputState::Stopped { .. } => "STOPPED".to_owned(),
+    };
+    let behind = output.behind.map_or_else(|| "?".to_owned(), duration);
+    row(name, output.id.as_str(), &show::count(output.counts.durable), &rate, &behind, &show::count(errors))
+}
+
+/// Why an output needs looking at.
+fn note(output: &OutputStatus) -> Option<String> {
+    if let OutputState::Stopped { shard, reason } = &output.state {
+        return Some(format!("stopped at shard {}: {reason}", show::shard_number(shard)));
+    }
+    if let Some(advice) = &output.advice {
+        return Some(advice.clone());
+    }
+    let waits = output.lanes.iter().any(|lane| lane.backing_off);
+    output.last_error.as_ref().filter(|_| waits).map(|error| error.text.clone())
+}
+
+fn row(name: usize, output: &str, delivered: &str, rate: &str, behind: &str, errors: &str) -> String {
+    let output = cut(output, name);
+    format!("{output:<name$}{delivered:>13}{rate:>13}{behind:>10}{errors:>8}")
+}
+
+/// At most `width` characters of `text`, without anything that moves a cursor.
+fn cut(text: &str, width: usize) -> String {
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    if text.chars().count() <= width {
+        return text.chars().map(clean).collect();
+    }
+    text.chars().take(width.saturating_sub(1)).map(clean).chain(['…']).collect()
+}
+
+fn per_second(rate: f64) -> String {
+    if rate >= 9.95 || rate == 0.0 {
+        format!("{}/s", show::count(whole(rate)))
+    } else {
+        format!("{rate:.1}/s")
+    }
+}
+
+fn show_bytes(rate: f64) -> String {
+    format!("{}/s", show::bytes(whole(rate)))
+}
+
+/// A rate is never negative and fits.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn whole(rate: f64) -> u64 {
+    rate.round() as u64
+}
+
+/// A length of time for people: `0 s`, `1.2 s`, `3m 20s`, `2h 5m`, `3d 4h`.
+pub(super) fn duration(d: Duration) -> String {
+    let s = d.as_secs();
+    match s {
+        0..10 if d.subsec_millis() >= 50 || s > 0 => format!("{:.1} s", d.as_secs_f64()),
+        0..60 => format!("{s} s"),
+        60..3600 => format!("{}m {}s", s / 60, s % 60),
+        3600..86_400 => format!("{}h {}m", s / 3600, s / 60 % 60),
+        _ => format!("{}d {}h", s / 86_400, s / 3600 % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use distributary_core::batch::ShardId;
+    use distributary_core::clock::Millis;
+    use distributary_core::engine::{CommitStatus, Counts, MemoryStatus, SourceStatus};
+    use distributary_core::store::OutputId;
+
+    use super::*;
+
+    fn output(id: &str, state: OutputState, durable: u64) -> OutputStatus {
+        OutputStatus {
+            id: OutputId::new(id),
+            state,
+            counts: Counts { durable, ..Counts::default() },
+            behind: Some(Duration::from_millis(1234)),
+            horizon: None,
+            in_window: 1,
+            catching_up: 0,
+            waiting_for_parents: 0,
+            done: 0,
+            caught_up: false,
+            last_error: None,
+            advice: None,
+            lanes: Vec::new(),
+        }
+    }
+
+    fn status(outputs: Vec<OutputStatus>) -> Status {
+        Status {
+            name: "orders".to_owned(),
+            at: Millis(0),
+            source: SourceStatus {
+                arn: "arn:aws:kinesis:us-east-1:000000000000:stream/input".to_owned(),
+                shards: 4,
+                shards_reading: 4,
+                records: 1_234_567,
+                ..SourceStatus::default()
+            },
+            outputs,
+            memory: MemoryStatus::default(),
+            commits: CommitStatus::default(),
+        }
+    }
+
+    #[test]
+    fn one_line_an_output_within_eighty_columns() {
+        let stopped = OutputState::Stopped {
+            shard: ShardId::new("shardId-000000000003"),
+            reason: "the stream was deleted\u{1b}[2J ".repeat(10),
+        };
+        let status = status(vec![
+            output("output1", OutputState::Running, 1_234_567),
+            output(&"long-name-".repeat(12), OutputState::Paused, 0),
+            output("output3", stopped, 17),
+        ]);
+        let mut rates = Rates::default();
+        rates.update(&status, Instant(Duration::ZERO));
+        let lines = render(&status, &rates.update(&status, Instant(Duration::from_secs(1))), 80, 24);
+        assert!(lines.iter().all(|line| line.chars().count() <= 79), "{lines:#?}");
+        assert!(!lines.concat().contains('\u{1b}'));
+        assert_eq!(lines[1], "input: read 1,234,567 records (0/s, 0 bytes/s) from 4 of 4 shards");
+        assert_eq!(lines[4], format!("{:<35}    1,234,567          0/s     1.2 s       0", "output1"));
+        assert!(lines[5].contains("paused") && lines[6].contains("STOPPED"), "{lines:#?}");
+        assert!(lines[7].starts_with("  ↳ stopped at shard 3: the stream was deleted"), "{lines:#?}");
+    }
+
+    #[test]
+    fn many_outputs_fit_the_height_and_those_in_trouble_come_first() {
+        let mut outputs: Vec<_> =
+            (0..50).map(|i| output(&format!("o{i}"), OutputState::Running, i)).collect();
+        outputs[49].advice = Some("give it 4 shards".to_owned());
+        let lines = render(&status(outputs), &Speeds::default(), 80, 24);
+        assert!(lines.len() <= 24 - ROWS_LEFT, "{}", lines.len());
+        assert!(lines[4].starts_with("o49") && lines[5].contains("give it 4 shards"), "{lines:#?}");
+        assert!(lines.last().is_some_and(|l| l.starts_with("… and 36 more outputs")), "{lines:#?}");
+    }
+
+    #[test]
+    fn lengths_of_time() {
+        let shown = [0, 40, 50, 1234, 59_999, 200_000, 7_500_000, 360_000_000]
+            .map(Duration::from_millis)
+            .map(duration);
+        assert_eq!(shown, ["0 s", "0 s", "0.1 s", "1.2 s", "59 s", "3m 20s", "2h 5m", "4d 4h"]);
+    }
+}
