@@ -30,9 +30,10 @@ interop *ARGS:
 sim SEEDS="1000":
     cargo run --release -p distributary-sim -- --seeds {{SEEDS}}
 
-# Run one fuzz target of a crate, such as `just fuzz wire json 60`.
+# Run one fuzz target of a crate, such as `just fuzz wire requests 60`.
 fuzz CRATE TARGET SECONDS="60":
-    cd crates/{{CRATE}} && cargo +nightly fuzz run {{TARGET}} -- -max_total_time={{SECONDS}}
+    cd crates/{{CRATE}} && mkdir -p fuzz/corpus/{{TARGET}} && \
+        cargo +nightly fuzz run {{TARGET}} fuzz/corpus/{{TARGET}} fuzz/seeds/{{TARGET}} -- -max_total_time={{SECONDS}}
 
 # Write docs/LOCAL-INTEROP.md anew from a run.
 interop-table:

@@ -204,7 +204,8 @@ class Ferrokinesis(Server):
     name = "ferrokinesis"
 
     def command(self, port):
-        return [str(DEPS / "ferrokinesis/bin/ferrokinesis"), "--port", str(port)]
+        return [str(DEPS / "ferrokinesis/bin/ferrokinesis"), "--port", str(port), "--shard-limit", "500", "--create-stream-ms", "10",
+                "--delete-stream-ms", "10", "--update-stream-ms", "10"]
 
 
 OTHERS = {s.name: s for s in (Moto, Ministack, KinesisLocal, Kinesalite, Ferrokinesis)}
