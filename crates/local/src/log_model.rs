@@ -18,7 +18,7 @@ mod sync {
 #[path = "log.rs"]
 mod log;
 
-const ORDERS: usize = 300;
+const ORDERS: usize = 1000;
 
 fn record(data: &[u8]) -> NewRecord<'_> {
     NewRecord { key: Some("k"), data, flags: 0 }

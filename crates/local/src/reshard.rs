@@ -30,6 +30,14 @@ impl State {
     /// Begins a change, which is made after `delay_ms`.
     pub(crate) fn begin(&mut self, change: Change, now_ms: u64, delay_ms: u64) {
         self.phase = Phase::Updating { until_ms: now_ms.saturating_add(delay_ms), change };
+        self.wake_subscribers();
+    }
+
+    /// Subscribers look when the stream will change, so that they see it then.
+    pub(crate) fn wake_subscribers(&self) {
+        for shard in self.shards.values() {
+            shard.log.wake_all();
+        }
     }
 
     /// Makes a change.

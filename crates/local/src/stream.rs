@@ -285,9 +285,7 @@ impl State {
             }
             Phase::Deleting { until_ms } if *until_ms <= now_ms => {
                 self.phase = Phase::Gone;
-                for shard in self.shards.values() {
-                    shard.log.wake_all();
-                }
+                self.wake_subscribers();
             }
             Phase::Creating { .. }
             | Phase::Active

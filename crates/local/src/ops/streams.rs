@@ -148,6 +148,7 @@ pub(crate) fn delete(call: &Call<'_>, request: DeleteStreamRequest) -> Answer<De
         }
         if !matches!(state.phase, Phase::Deleting { .. } | Phase::Gone) {
             state.phase = Phase::Deleting { until_ms };
+            state.wake_subscribers();
         }
         Ok(DeleteStreamResponse::default())
     })

@@ -293,10 +293,15 @@ impl Events {
         }
     }
 
-    /// True if nothing is there now.
-    pub(crate) async fn is_silent(&mut self) -> bool {
+    /// What is there now, if anything is.
+    pub(crate) async fn now(&mut self) -> Poll<Option<Result<SubscribeEvent, TransportError>>> {
         let mut next = Box::pin(self.next());
-        std::future::poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx).is_pending())).await
+        std::future::poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await
+    }
+
+    /// True if nothing is there now. What is there is taken.
+    pub(crate) async fn is_silent(&mut self) -> bool {
+        self.now().await.is_pending()
     }
 }
 
