@@ -129,6 +129,13 @@ impl Batch {
         self.buffer.len() + std::mem::size_of_val(&*self.records)
     }
 
+    /// [`Record::size`] of the record at `i`, without looking at the record otherwise. Panics only if `i` is not below
+    /// [`Batch::len`], as slices do.
+    pub fn size(&self, i: usize) -> usize {
+        let r = &self.records[i];
+        self.form.data_len(r.data.of(&self.buffer)) + r.key.map_or(0, |k| k.len as usize)
+    }
+
     /// Bytes that the record at `i` takes in this batch, index included. Panics only if `i` is not below
     /// [`Batch::len`], as slices do.
     pub fn footprint(&self, i: usize) -> usize {

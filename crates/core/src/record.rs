@@ -42,6 +42,19 @@ pub enum DataForm {
     Base64,
 }
 
+impl DataForm {
+    /// Length in bytes of the data that stands as `text` in a buffer.
+    pub fn data_len(self, text: &[u8]) -> usize {
+        match self {
+            Self::Raw => text.len(),
+            Self::Base64 => {
+                let padding = text.iter().rev().take(2).filter(|b| **b == b'=').count();
+                (text.len() / 4 * 3 + [0, 0, 1, 2][text.len() % 4]).saturating_sub(padding)
+            }
+        }
+    }
+}
+
 /// One record, borrowed from its batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
@@ -60,13 +73,7 @@ pub struct Record<'a> {
 impl Record<'_> {
     /// Length of the data itself in bytes, whatever its form.
     pub fn data_len(&self) -> usize {
-        match self.form {
-            DataForm::Raw => self.data.len(),
-            DataForm::Base64 => {
-                let padding = self.data.iter().rev().take(2).filter(|b| **b == b'=').count();
-                (self.data.len() / 4 * 3 + [0, 0, 1, 2][self.data.len() % 4]).saturating_sub(padding)
-            }
-        }
+        self.form.data_len(self.data)
     }
 
     /// Length of data and partition key: what Kinesis's limits count.

@@ -106,9 +106,10 @@ impl Lane {
             let picks = match next {
                 Next::Send { picks } => picks,
                 Next::Done => {
+                    let now = self.shared.clock.now();
                     let mut state = lock(&self.cell.state);
                     state.advance(&self.id, &work, noted, &delivery);
-                    state.finished(&self.id, &work);
+                    state.finished(&self.id, &work, now);
                     return;
                 }
                 Next::Stopped { record, reason } => {

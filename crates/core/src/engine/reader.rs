@@ -186,7 +186,9 @@ impl ShardState {
     ) -> bool {
         self.reads.calls += 1;
         let settings = &context.shared.settings;
-        let is_head = self.head == Some(id);
+        // One call in five is left to those who catch up.
+        let share = if self.head == Some(id) { settings.min_read_interval / 4 } else { Duration::ZERO };
+        let interval = settings.min_read_interval + share;
         let (mut kept, mut arrived) = (true, false);
         match read.fetched {
             Fetched::Batch(batch) if !batch.is_empty() => {
@@ -194,17 +196,13 @@ impl ShardState {
                 arrived = true;
                 let Some(feed) = self.feed_mut(id) else { return false };
                 feed.idle = Duration::ZERO;
-                // One call in five is left to those who catch up.
-                let interval = settings.min_read_interval;
-                let interval = if is_head { interval + interval / 4 } else { interval };
                 feed.due = if kept { context.now.plus(interval) } else { context.now };
             }
             Fetched::Batch(_) | Fetched::Idle => {
                 let Some(feed) = self.feed_mut(id) else { return false };
                 // An empty answer far from the tip is a step on the way; at the tip, polls get rarer.
-                let longest =
-                    if read.behind.is_zero() { settings.idle_poll } else { settings.min_read_interval };
-                feed.idle = (feed.idle * 2).max(settings.min_read_interval).min(longest);
+                let longest = if read.behind.is_zero() { settings.idle_poll.max(interval) } else { interval };
+                feed.idle = (feed.idle * 2).max(interval).min(longest);
                 feed.due = context.now.plus(feed.idle);
             }
             Fetched::Closed { children } => {
@@ -237,7 +235,7 @@ impl ShardState {
         mut permit: Permit,
     ) -> bool {
         let (records, allocated) = (batch.len(), batch.allocation());
-        let bytes: usize = batch.iter().map(|r| r.size()).sum();
+        let bytes: usize = (0..records).map(|i| batch.size(i)).sum();
         self.reads.records += records as u64;
         self.reads.bytes += bytes as u64;
         self.pace.note(records, allocated, bytes);

@@ -244,6 +244,7 @@ impl ShardState {
         let from = batch.first_after(&slot.position);
         slot.count_read(&batch, from);
         slot.working = true;
+        slot.speed.begin(now, batch.batch.allocation());
         Take::Work(Box::new(Work {
             batch,
             from,
@@ -267,7 +268,10 @@ impl ShardState {
     }
 
     /// The lane of `id` has delivered all of `work`.
-    pub(crate) fn finished(&mut self, id: &OutputId, work: &Work) {
+    pub(crate) fn finished(&mut self, id: &OutputId, work: &Work, now: Instant) {
+        if let Some(slot) = self.lanes.get_mut(id) {
+            slot.speed.end(now);
+        }
         if let Some(slot) = self.lanes.get_mut(id)
             && slot.no_in(work.feed) == Some(work.no)
         {
@@ -296,7 +300,7 @@ impl ShardState {
             return (Vec::new(), None);
         }
         let mut again = None;
-        self.relieve(view);
+        self.relieve(view, &mut again);
         self.close_unused();
         self.choose_head();
         self.place(view, &mut again);
@@ -307,7 +311,7 @@ impl ShardState {
     }
 
     /// While somebody waits for memory, lanes that could do nothing with their batches now don't hold them.
-    fn relieve(&mut self, view: &View<'_>) {
+    fn relieve(&mut self, view: &View<'_>, again: &mut Option<Instant>) {
         if !view.budget.pressed() {
             return;
         }
@@ -318,10 +322,11 @@ impl ShardState {
             }
         }
         // What was taken beyond the share while nobody needed it.
-        let held: usize = self.feeds.iter().map(Feed::bytes).sum();
-        let largest = self.feeds.iter().max_by_key(|f| f.bytes());
-        if let Some((id, bytes)) = largest.filter(|_| held > view.share).map(|f| (f.id, f.bytes())) {
-            self.shrink(id, (held - view.share).min(bytes));
+        let over = self.held().saturating_sub(view.share);
+        if let Some(id) = self.feeds.iter().max_by_key(|f| f.bytes()).map(|f| f.id).filter(|_| over > 0)
+            && let Some(until) = self.shrink(id, over, view.now)
+        {
+            sooner(again, until);
         }
     }
 
@@ -453,7 +458,7 @@ impl ShardState {
                 sooner(again, due);
                 continue;
             }
-            let Some(plan) = self.plan(id, view) else { continue };
+            let Some(plan) = self.plan(id, view, again) else { continue };
             self.pace.next_call = view.now.plus(view.settings.min_read_interval);
             if let Some(feed) = self.feed_mut(id) {
                 feed.reading = true;
@@ -484,20 +489,20 @@ impl ShardState {
     }
 
     /// How much to read, or `None` if there is no room and nobody who waits for more.
-    fn plan(&mut self, id: FeedId, view: &View<'_>) -> Option<Plan> {
+    fn plan(&mut self, id: FeedId, view: &View<'_>, again: &mut Option<Instant>) -> Option<Plan> {
         let encoders = self.encoders(id);
         let settings = view.settings;
         let (mean, underestimated) = (self.pace.mean, self.feed(id)?.underestimated);
         let ways = 1 + encoders.len();
         // Lanes in trouble may each hold on to another batch until their requests end.
         let troubled = self.lanes.values().filter(|s| s.backing_off || s.is_away()).count();
-        let part = view.share.max(view.free / 4) / (troubled + 2) / ways;
+        let part = view.share.max(view.free / 8) / (troubled + 3) / ways;
         let part = part.clamp(SMALL, settings.read_target.max(SMALL));
         let most = usize::try_from(settings.read_limit).unwrap_or(usize::MAX).max(1);
         // Before anything is known, a small read tells.
         let mut limit = part.checked_div(mean).unwrap_or(FIRST_LIMIT).clamp(1, most);
         let mut reserve = self.estimate(limit, &encoders, view, underestimated);
-        if !self.make_room(id, reserve, view) {
+        if !self.make_room(id, reserve, view, again) {
             return None;
         }
         let free = view.budget.free();
@@ -544,37 +549,69 @@ impl ShardState {
         encoders.into_iter().collect()
     }
 
-    /// Makes room for `bytes` within the shard's share: if a lane waits for more, lanes that still need the oldest
-    /// batches leave the window, down to half the share. `false` if it's full and nobody waits.
-    fn make_room(&mut self, id: FeedId, bytes: usize, view: &View<'_>) -> bool {
-        let held: usize = self.feeds.iter().map(Feed::bytes).sum();
-        if held == 0 || held + bytes <= view.share || bytes <= view.free / 2 {
+    /// Makes room for `bytes` within the shard's share: if a lane waits for more, those that hold the oldest batches
+    /// leave the window, down to half the share. `false` if it's full and nobody waits, or all that can be done is to
+    /// wait for lanes that are no slower than others.
+    fn make_room(&mut self, id: FeedId, bytes: usize, view: &View<'_>, again: &mut Option<Instant>) -> bool {
+        let held = self.held();
+        let fits = |held: usize| held == 0 || held + bytes <= view.share || bytes <= view.budget.free() / 2;
+        if fits(held) {
+            if let Some(feed) = self.feed_mut(id) {
+                feed.grace.go_on(view.now);
+            }
             return true;
         }
         let Some(next) = self.feed(id).map(Feed::next) else { return false };
-        let starving = self.lanes.values().any(|s| s.runs() && !s.working && s.no_in(id) == Some(next));
-        if !starving {
+        if !self.lanes.values().any(|s| s.runs() && !s.working && s.no_in(id) == Some(next)) {
             return false;
         }
-        self.shrink(id, held.saturating_sub(view.share / 2));
-        true
+        let blocked = self.shrink(id, held.saturating_sub(view.share / 2), view.now);
+        let fits = fits(self.held());
+        if let Some(until) = blocked.filter(|_| !fits) {
+            sooner(again, until);
+        }
+        fits || blocked.is_none()
     }
 
-    /// Lets go of the feed's oldest batches, of at least `bytes` together; lanes that still need them leave it.
-    fn shrink(&mut self, id: FeedId, bytes: usize) {
+    fn held(&self) -> usize {
+        self.feeds.iter().map(Feed::bytes).sum()
+    }
+
+    /// Lets go of the feed's oldest batches, of at least `bytes` together; slow lanes that still need them leave it.
+    /// Stops at a batch that a lane needs which is about as fast as the others: lanes drift apart, and reading a stretch
+    /// again for one that is half as fast takes as much of the shard's limit as waiting for it. Says when that lane would
+    /// count as slow.
+    fn shrink(&mut self, id: FeedId, bytes: usize, now: Instant) -> Option<Instant> {
         let Self { feeds, lanes, .. } = self;
-        let Some(feed) = feeds.iter_mut().find(|f| f.id == id) else { return };
+        let feed = feeds.iter_mut().find(|f| f.id == id)?;
+        let mut usual: Vec<u64> =
+            lanes.values().filter(|s| s.no_in(id).is_some()).filter_map(|s| s.speed.nanos_per_kib).collect();
+        usual.sort_unstable();
+        let usual = usual.get(usual.len() / 2).copied();
         let mut freed = 0;
         while freed < bytes
             && let Some(oldest) = feed.oldest()
         {
+            let mut blocked = None;
             for slot in lanes.values_mut().filter(|s| s.no_in(id) == Some(oldest)) {
-                slot.leave();
-                // Who waits for nothing else asks for a feed of its own.
-                slot.wake.notify_one();
+                let slow_at =
+                    slot.speed.slow_at(usual).filter(|at| *at > now).or_else(|| feed.grace.wait(now));
+                match slow_at.filter(|_| !slot.backing_off) {
+                    Some(at) => sooner(&mut blocked, at),
+                    None => {
+                        slot.leave();
+                        // Who waits for nothing else asks for a feed of its own.
+                        slot.wake.notify_one();
+                    }
+                }
+            }
+            if blocked.is_some() {
+                return blocked;
             }
             freed += feed.pop().map_or(0, |b| b.bytes());
         }
+        feed.grace.go_on(now);
+        None
     }
 }
 

@@ -43,6 +43,49 @@ pub(crate) enum Place {
     },
 }
 
+/// How fast a lane delivers what it is given.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Speed {
+    /// What it took lately.
+    pub(crate) nanos_per_kib: Option<u64>,
+    /// What it has in hand: since when, and how many KiB.
+    begun: Option<(Instant, u64)>,
+}
+
+impl Speed {
+    /// A lane that takes this many times what others do is slow.
+    const SLOW: u64 = 3;
+    /// And this much longer: small batches say little.
+    const SLACK: Duration = Duration::from_millis(500);
+
+    /// It was given a batch of `bytes`.
+    pub(crate) fn begin(&mut self, now: Instant, bytes: usize) {
+        self.begun = Some((now, (bytes as u64).div_ceil(1024).max(1)));
+    }
+
+    /// It has delivered that.
+    pub(crate) fn end(&mut self, now: Instant) {
+        let Some((begun, kib)) = self.begun.take() else { return };
+        let took = u64::try_from(now.since(begun).as_nanos()).unwrap_or(u64::MAX) / kib;
+        self.nanos_per_kib = Some(self.nanos_per_kib.map_or(took, |before| before - before / 8 + took / 8));
+    }
+
+    /// From when on it counts as slow, where others take `usual` nanoseconds a KiB; `None` if it is slow already.
+    pub(crate) fn slow_at(&self, usual: Option<u64>) -> Option<Instant> {
+        let limit = usual.map(|usual| usual.saturating_mul(Self::SLOW));
+        if self.nanos_per_kib.zip(limit).is_some_and(|(own, limit)| own > limit) {
+            return None;
+        }
+        // While nothing is known, the slack is all there is.
+        let expected = |kib: u64| Duration::from_nanos(limit.unwrap_or(0).saturating_mul(kib));
+        // A lane that has a batch to take and was not given a turn yet will have it.
+        Some(
+            self.begun
+                .map_or(Instant(Duration::MAX), |(begun, kib)| begun.plus(expected(kib)).plus(Self::SLACK)),
+        )
+    }
+}
+
 /// One lane.
 pub(crate) struct Slot {
     pub(crate) output: Arc<dyn Output>,
@@ -64,6 +107,7 @@ pub(crate) struct Slot {
     pub(crate) backing_off: bool,
     /// A task has a batch in hand.
     pub(crate) working: bool,
+    pub(crate) speed: Speed,
     /// When the last record that is durable arrived at the source.
     pub(crate) arrived: Option<Millis>,
     pub(crate) caught_up: bool,
@@ -95,6 +139,7 @@ impl Slot {
             seen: None,
             backing_off: false,
             working: false,
+            speed: Speed::default(),
             arrived: None,
             caught_up: done,
             last_error: None,
@@ -158,7 +203,7 @@ impl Slot {
         let n = (to - from) as u64;
         self.counts.durable += n;
         self.counts.in_flight = self.counts.in_flight.saturating_sub(n);
-        self.counts.bytes += (from..to).map(|i| batch.batch.record(i).size() as u64).sum::<u64>();
+        self.counts.bytes += (from..to).map(|i| batch.batch.size(i) as u64).sum::<u64>();
         self.position = batch.batch.after(to - 1);
         self.arrived = Some(batch.batch.record(to - 1).arrival);
         if self.seen.as_ref().is_some_and(|s| self.position == Position::After(s.clone())) {

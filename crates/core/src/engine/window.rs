@@ -161,6 +161,8 @@ pub(crate) struct Feed {
     pub(crate) read_at: Instant,
     /// Small batches in one, for lanes that find several waiting: from which on, how many, and what.
     joined: Option<(u64, u64, Weak<SharedBatch>)>,
+    /// How long it may still be held up by lanes that seem slow.
+    pub(crate) grace: Grace,
     /// A read is under way.
     pub(crate) reading: bool,
     /// The next read reserves the most that an answer can have: the last one brought more than was reserved.
@@ -184,6 +186,7 @@ impl Feed {
             idle: Duration::ZERO,
             read_at: now,
             joined: None,
+            grace: Grace::new(now),
             reading: false,
             underestimated: false,
         }
@@ -327,6 +330,47 @@ impl Feed {
         let Position::After(s) = position else { return self.first };
         let passed = self.entries.partition_point(|e| Sequence::compare(e.last(), s.as_str()).is_le());
         self.first + passed as u64
+    }
+}
+
+/// How long lanes that seem slow may hold up a feed: not long at once, and one twentieth of the time at most. A lane that
+/// had a bad moment is through by then; reading again what it misses would cost more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grace {
+    left: Duration,
+    at: Instant,
+    waiting: bool,
+}
+
+impl Grace {
+    const MOST: Duration = Duration::from_millis(300);
+    const PART: u32 = 20;
+
+    fn new(now: Instant) -> Self {
+        Self { left: Self::MOST, at: now, waiting: false }
+    }
+
+    fn pass(&mut self, now: Instant) {
+        let passed = now.since(self.at);
+        self.at = now;
+        self.left = if self.waiting {
+            self.left.saturating_sub(passed)
+        } else {
+            (self.left + passed / Self::PART).min(Self::MOST)
+        };
+    }
+
+    /// The feed has to wait now: until when it may.
+    pub(crate) fn wait(&mut self, now: Instant) -> Option<Instant> {
+        self.pass(now);
+        self.waiting = !self.left.is_zero();
+        self.waiting.then(|| now.plus(self.left))
+    }
+
+    /// It waits no more.
+    pub(crate) fn go_on(&mut self, now: Instant) {
+        self.pass(now);
+        self.waiting = false;
     }
 }
 
