@@ -18,16 +18,16 @@ use crate::failure::{Failure, chain};
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct ConnectArgs {
     /// AWS region of streams that are given by name [default: as the AWS tools find it]
-    #[arg(long, env = "DISTRIBUTARY_REGION", value_name = "REGION")]
+    #[arg(long, env = "DISTRIBUTARY_REGION", hide_env = true, value_name = "REGION")]
     pub(crate) region: Option<String>,
     /// AWS profile
-    #[arg(long, env = "DISTRIBUTARY_PROFILE", value_name = "PROFILE")]
+    #[arg(long, env = "DISTRIBUTARY_PROFILE", hide_env = true, value_name = "PROFILE")]
     pub(crate) profile: Option<String>,
     /// Kinesis endpoint, such as http://127.0.0.1:4567 [default: AWS, or AWS_ENDPOINT_URL]
-    #[arg(long, env = "DISTRIBUTARY_ENDPOINT_URL", value_name = "URL")]
+    #[arg(long, env = "DISTRIBUTARY_ENDPOINT_URL", hide_env = true, value_name = "URL")]
     pub(crate) endpoint_url: Option<String>,
     /// Use an embedded Kinesis in this process, empty and gone at the end; no account and no credentials are looked for
-    #[arg(long, env = "DISTRIBUTARY_LOCAL", conflicts_with_all = ["endpoint_url", "profile"])]
+    #[arg(long, env = "DISTRIBUTARY_LOCAL", hide_env = true, conflicts_with_all = ["endpoint_url", "profile"])]
     #[serde(skip)]
     pub(crate) local: bool,
 }

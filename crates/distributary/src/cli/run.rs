@@ -18,15 +18,15 @@ Examples:
   distributary run --from input --to eu=arn:aws:kinesis:eu-west-1:123456789012:stream/input --until-caught-up
 
 Credentials, region and endpoint come from where every AWS tool takes them (AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL, \
-~/.aws/config). Ctrl-C or SIGTERM finishes what is under way; the next start goes on where each output was. Every setting: \
-docs/CONFIG.md.")]
+~/.aws/config). Ctrl-C or SIGTERM finishes what is under way; the next start goes on where each output was. Every \
+setting, as a flag, a variable (DISTRIBUTARY_FROM for --from) and a key of the file: docs/CONFIG.md.")]
 pub(crate) struct RunArgs {
     /// Configuration file (TOML); flags and variables go before it. Its [[output]]s may be edited while it runs
-    #[arg(short, long, env = "DISTRIBUTARY_CONFIG", value_name = "FILE")]
+    #[arg(short, long, display_order = 0, env = "DISTRIBUTARY_CONFIG", hide_env = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Stream to copy to: a name or an ARN, with a name of its own if two are called the same. Once for each output, or
     /// several after one --to
-    #[arg(long, env = "DISTRIBUTARY_TO", value_name = "[NAME=]STREAM", num_args = 1.., value_delimiter = ',')]
+    #[arg(long, env = "DISTRIBUTARY_TO", hide_env = true, value_name = "[NAME=]STREAM", num_args = 1.., value_delimiter = ',')]
     to: Vec<To>,
     #[command(flatten)]
     settings: Settings,

@@ -197,8 +197,8 @@ impl<'a> Keys<'a> {
         });
         let message = error.message();
         let what = match key {
-            Some((key, _)) => format!("key {key}: {message}"),
-            None => message.replace("missing field", "missing key").replace('`', "\""),
+            Some((key, _)) if !message.starts_with("missing field") => format!("key {key}: {message}"),
+            Some(_) | None => message.replace("missing field", "missing key").replace('`', "\""),
         };
         self.place.problem(span.filter(|s| !s.is_empty()).or(of_table), &what)
     }

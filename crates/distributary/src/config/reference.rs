@@ -91,16 +91,11 @@ fn reference() -> String {
         let key = if keys.contains(&long) { format!("`{long}`") } else { String::new() };
         let env = arg.get_env().map_or_else(String::new, |env| format!("`{}`", env.to_string_lossy()));
         let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
-        let words: Vec<String> =
-            arg.get_possible_values().iter().map(|v| format!("`{}`", v.get_name())).collect();
-        let boolean = arg.get_num_args().is_some_and(|n| n.min_values() == 0);
-        let words =
-            if words.is_empty() || boolean { String::new() } else { format!(": {}", words.join(", ")) };
         let help = match help.split_once(" [default: ") {
             Some((help, default)) => {
-                format!("{help}{words}. Default: {}", default.trim_end_matches(']'))
+                format!("{help}. Default: {}", default.trim_end_matches(']'))
             }
-            None => format!("{help}{words}"),
+            None => format!("{help}"),
         };
         let help = help.replace('|', "\\|").replace('\n', " ");
         writeln!(text, "| `--{long}` | {key} | {env} | {help} |").expect("a String takes all");

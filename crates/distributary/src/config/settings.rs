@@ -15,85 +15,144 @@ use crate::logging::LogFormat;
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Settings {
     /// Stream to copy: a name or an ARN
-    #[arg(long, env = "DISTRIBUTARY_FROM", value_name = "STREAM")]
+    #[arg(long, display_order = 0, env = "DISTRIBUTARY_FROM", hide_env = true, value_name = "STREAM")]
     #[serde(deserialize_with = "values::text")]
     pub(super) from: Option<StreamRef>,
 
     /// The fan-out's name: names its default state file, and is written into it [default: the stream's name]
-    #[arg(long, env = "DISTRIBUTARY_NAME", value_name = "NAME")]
+    #[arg(long, env = "DISTRIBUTARY_NAME", hide_env = true, value_name = "NAME")]
     #[serde(deserialize_with = "values::text")]
     pub(super) name: Option<Name>,
 
     /// Where an output begins that has no progress yet: trim-horizon (the oldest record), latest (what comes from now
     /// on) or a time such as 2026-01-31T00:00:00Z [default: trim-horizon]
-    #[arg(long, env = "DISTRIBUTARY_START", value_name = "WHERE", help_heading = "Outputs")]
+    #[arg(long, env = "DISTRIBUTARY_START", hide_env = true, value_name = "WHERE", help_heading = "Outputs")]
     #[serde(deserialize_with = "values::text")]
     pub(super) start: Option<StartAt>,
 
-    /// Order per partition key through partial failures: docs/SEMANTICS.md, line 3 [default: resend]
-    #[arg(long, env = "DISTRIBUTARY_ORDER", value_name = "ORDER", help_heading = "Outputs")]
+    /// Order per partition key through partial failures: strict, resend or unordered (docs/SEMANTICS.md, line 3)
+    /// [default: resend]
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_ORDER",
+        hide_env = true,
+        hide_possible_values = true,
+        value_name = "ORDER",
+        help_heading = "Outputs"
+    )]
     #[serde(deserialize_with = "values::choice")]
     pub(super) order: Option<OrderWord>,
 
-    /// What decides on the output's shard [default: partition-key]
-    #[arg(long, env = "DISTRIBUTARY_ROUTE", value_name = "ROUTE", help_heading = "Outputs")]
+    /// What decides on the output's shard: partition-key, or source-shard (shard-mates stay shard-mates)
+    /// [default: partition-key]
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_ROUTE",
+        hide_env = true,
+        hide_possible_values = true,
+        value_name = "ROUTE",
+        help_heading = "Outputs"
+    )]
     #[serde(deserialize_with = "values::choice")]
     pub(super) route: Option<RouteWord>,
 
     /// Make outputs that are missing, with the source's number of shards and its mode
-    #[arg(long, env = "DISTRIBUTARY_CREATE", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Outputs")]
+    #[arg(long, env = "DISTRIBUTARY_CREATE", hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "Outputs")]
     pub(super) create: Option<bool>,
 
     /// File that keeps the progress; in a configuration file it is relative to that file [default:
     /// $XDG_STATE_HOME/distributary/NAME.db, that is ~/.local/state/distributary/NAME.db]
-    #[arg(long, env = "DISTRIBUTARY_STATE", value_name = "FILE")]
+    #[arg(long, env = "DISTRIBUTARY_STATE", hide_env = true, value_name = "FILE")]
     pub(super) state: Option<PathBuf>,
 
     /// End with exit code 0 when every output has everything that was in the stream at the start
-    #[arg(long, env = "DISTRIBUTARY_UNTIL_CAUGHT_UP", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, env = "DISTRIBUTARY_UNTIL_CAUGHT_UP", hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub(super) until_caught_up: Option<bool>,
 
-    /// How log lines on stderr look; the live view of a terminal is shown with text only [default: text]
-    #[arg(long, env = "DISTRIBUTARY_LOG_FORMAT", value_name = "FORMAT", help_heading = "Watching")]
+    /// How log lines on stderr look: text, with a live view in a terminal, or json [default: text]
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_LOG_FORMAT",
+        hide_env = true,
+        hide_possible_values = true,
+        value_name = "FORMAT",
+        help_heading = "Watching"
+    )]
     #[serde(deserialize_with = "values::choice")]
     pub(super) log_format: Option<LogFormat>,
 
     /// Serve /metrics (Prometheus), /healthz and /readyz on this address, such as 127.0.0.1:9464 [default: do not]
-    #[arg(long, env = "DISTRIBUTARY_METRICS", value_name = "ADDRESS", help_heading = "Watching")]
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_METRICS",
+        hide_env = true,
+        value_name = "ADDRESS",
+        help_heading = "Watching"
+    )]
     #[serde(deserialize_with = "values::text")]
     pub(super) metrics: Option<Address>,
 
     /// Metrics per output and shard as well, which may be many
-    #[arg(long, env = "DISTRIBUTARY_METRICS_PER_SHARD", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Watching")]
+    #[arg(long, env = "DISTRIBUTARY_METRICS_PER_SHARD", hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, help_heading = "Watching")]
     pub(super) metrics_per_shard: Option<bool>,
 
     /// Memory for records that are read and not yet written, such as 1GiB; at least 64MiB [default: 256MiB]
-    #[arg(long, env = "DISTRIBUTARY_MEMORY", value_name = "SIZE", help_heading = "Tuning")]
+    #[arg(long, env = "DISTRIBUTARY_MEMORY", hide_env = true, value_name = "SIZE", help_heading = "Tuning")]
     #[serde(deserialize_with = "values::text")]
     pub(super) memory: Option<Size>,
 
     /// How often the progress is written down; what was delivered since is sent again after a crash [default: 1s]
-    #[arg(long, env = "DISTRIBUTARY_CHECKPOINT_INTERVAL", value_name = "TIME", help_heading = "Tuning")]
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_CHECKPOINT_INTERVAL",
+        hide_env = true,
+        value_name = "TIME",
+        help_heading = "Tuning"
+    )]
     #[serde(deserialize_with = "values::text")]
     pub(super) checkpoint_interval: Option<Span>,
 
     /// Least time between two reads of a shard; raise it where others poll the stream too [default: 200ms]
-    #[arg(long, env = "DISTRIBUTARY_READ_INTERVAL", value_name = "TIME", help_heading = "Tuning")]
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_READ_INTERVAL",
+        hide_env = true,
+        value_name = "TIME",
+        help_heading = "Tuning"
+    )]
     #[serde(deserialize_with = "values::text")]
     pub(super) read_interval: Option<Span>,
 
     /// Time between two reads of a shard that has nothing new [default: 1s]
-    #[arg(long, env = "DISTRIBUTARY_IDLE_INTERVAL", value_name = "TIME", help_heading = "Tuning")]
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_IDLE_INTERVAL",
+        hide_env = true,
+        value_name = "TIME",
+        help_heading = "Tuning"
+    )]
     #[serde(deserialize_with = "values::text")]
     pub(super) idle_interval: Option<Span>,
 
     /// How long a write may take before it is sent again [default: 30s]
-    #[arg(long, env = "DISTRIBUTARY_WRITE_TIMEOUT", value_name = "TIME", help_heading = "Tuning")]
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_WRITE_TIMEOUT",
+        hide_env = true,
+        value_name = "TIME",
+        help_heading = "Tuning"
+    )]
     #[serde(deserialize_with = "values::text")]
     pub(super) write_timeout: Option<Span>,
 
     /// How long a stop waits for writes that are under way [default: 30s]
-    #[arg(long, env = "DISTRIBUTARY_DRAIN_TIMEOUT", value_name = "TIME", help_heading = "Tuning")]
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_DRAIN_TIMEOUT",
+        hide_env = true,
+        value_name = "TIME",
+        help_heading = "Tuning"
+    )]
     #[serde(deserialize_with = "values::text")]
     pub(super) drain_timeout: Option<Span>,
 }
