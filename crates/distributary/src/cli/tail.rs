@@ -9,7 +9,6 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use distributary_core::checkpoint::Position;
-use distributary_core::clock::Millis;
 use distributary_core::engine::Start;
 use tokio::io::Interest;
 use tokio::net::unix::pipe;
@@ -17,10 +16,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::cli::interrupt::interrupted;
 use crate::cli::streams::Given;
+use crate::config::StartAt;
 use crate::connect::{Access, ConnectArgs};
 use crate::failure::{Failure, chain};
 use crate::logging::{self, LogFormat};
-use crate::patience::retried;
 use follow::{Event, Follow};
 
 /// Batches between reading and printing.
@@ -51,8 +50,8 @@ pub(crate) struct TailArgs {
     /// Name or ARN of the stream
     stream: String,
     /// Where to begin: trim-horizon (the oldest record), latest (what comes from now on), or a time (RFC 3339)
-    #[arg(long, default_value = "trim-horizon", value_name = "WHERE", value_parser = start)]
-    start: Start,
+    #[arg(long, default_value = "trim-horizon", value_name = "WHERE")]
+    start: StartAt,
     /// End after so many records
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
@@ -75,12 +74,12 @@ pub(crate) async fn run(args: TailArgs) -> Result<ExitCode, Failure> {
     let cannot =
         |error: &dyn std::error::Error| Failure::run(format!("cannot read {}: {error}", args.stream));
     // Also tells at once if there is no such stream.
-    let now = retried(&access.clock, || source.now()).await.map_err(|trouble| cannot(&trouble))?;
+    let now = source.now().await.map_err(|trouble| cannot(&trouble))?;
     let follow = Follow {
         stream: args.stream.clone(),
         source,
         clock: access.clock.clone(),
-        start: match args.start {
+        start: match args.start.0 {
             Start::TrimHorizon => Position::TrimHorizon,
             Start::Latest => Position::At(now.earliest),
             Start::At(at) => Position::At(at),
@@ -159,18 +158,4 @@ async fn unread() {
         return;
     }
     std::future::pending().await
-}
-
-fn start(text: &str) -> Result<Start, String> {
-    match text {
-        "trim-horizon" => Ok(Start::TrimHorizon),
-        "latest" => Ok(Start::Latest),
-        time => time::OffsetDateTime::parse(time, &time::format_description::well_known::Rfc3339)
-            .ok()
-            .and_then(|at| i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok())
-            .map(|ms| Start::At(Millis(ms)))
-            .ok_or_else(|| {
-                "expected trim-horizon, latest, or a time such as 2026-01-31T00:00:00Z".to_owned()
-            }),
-    }
 }

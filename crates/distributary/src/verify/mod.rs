@@ -13,7 +13,8 @@
 //! equals in the source. Each other one stands for the next record of the source that is not found yet, if it is equal to
 //! that; if not, it is a repeat and says nothing. The key is in order if that finds all records of the source one after
 //! the other. Records that are missing, and their equals, are left out, as are extra ones. Records without a key have no
-//! order.
+//! order. (A copy to a stream that demands a key has the source's sequence number for it; a key that is a sequence number
+//! counts as none.)
 //!
 //! A key may lie in several shards side by side (explicit hash keys). There is no order between those; it is then judged
 //! for each pair of a shard of the source and a shard of the copy by itself, for records that have no equals.

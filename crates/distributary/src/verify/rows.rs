@@ -49,10 +49,10 @@ impl Prints {
         Self { keys }
     }
 
-    /// Of a record: key and data. No key and an empty one are the same: Kinesis allows no empty one.
+    /// Of a record: key and data.
     pub(crate) fn record(&self, key: Option<&str>, data: &[u8]) -> u128 {
         let mut hasher = Sip128::new_with_keys(self.keys[0], self.keys[1]);
-        let key = key.unwrap_or_default();
+        let key = own(key);
         hasher.write_u64(key.len() as u64);
         hasher.write(key.as_bytes());
         hasher.write(data);
@@ -61,11 +61,27 @@ impl Prints {
 
     /// Of a partition key alone; 0 for none.
     pub(crate) fn key(&self, key: Option<&str>) -> u64 {
-        let Some(key) = key.filter(|k| !k.is_empty()) else { return 0 };
+        let key = own(key);
+        if key.is_empty() {
+            return 0;
+        }
         let mut hasher = SipHasher13::new_with_keys(self.keys[2], self.keys[3]);
         hasher.write(key.as_bytes());
         hasher.finish().max(1)
     }
+}
+
+/// Digits of a sequence number, and what it begins with. (Seen in every answer of AWS and of what imitates it.)
+const SEQUENCE: (usize, &str) = (56, "49");
+
+/// A record's own key; empty if it has none. A copy of a record without a key has a sequence number in its place where the
+/// stream demands one, so a key that is one counts as none. No key and an empty one are the same: Kinesis allows no empty
+/// one.
+fn own(key: Option<&str>) -> &str {
+    let (digits, start) = SEQUENCE;
+    let is_sequence =
+        |key: &&str| key.len() == digits && key.starts_with(start) && key.bytes().all(|b| b.is_ascii_digit());
+    key.filter(|key| !is_sequence(key)).unwrap_or_default()
 }
 
 /// One record of a stream; sorts by content, equal records by place.
@@ -222,5 +238,9 @@ mod tests {
         assert_ne!(h.record(Some("k"), b"x"), Prints::new([1, 3, 3, 4]).record(Some("k"), b"x"));
         assert_eq!((h.key(None), h.key(Some(""))), (0, 0));
         assert_ne!(h.key(Some("a")), h.key(Some("b")));
+        let sequence = "49680509534829670955022332031249783423837553986631630866";
+        assert_eq!(h.record(Some(sequence), b"x"), h.record(None, b"x"));
+        assert_eq!(h.key(Some(sequence)), 0);
+        assert_ne!(h.key(Some(&sequence[1..])), 0);
     }
 }

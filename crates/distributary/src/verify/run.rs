@@ -13,7 +13,6 @@ use super::compare::{Comparison, Limits, compare};
 use super::read::{self, ANSWERS, Held, Meter, ReadError, Reading};
 use super::report::{Copy, KINDS, Report, Tolerance};
 use super::rows::Prints;
-use crate::patience::retried;
 
 /// Bytes of rows held in memory while all streams are read, and again while they are compared.
 const ROWS: usize = 64 * 1024 * 1024;
@@ -81,7 +80,7 @@ pub(crate) async fn verify(
     progress: &Arc<Progress>,
 ) -> Result<Report, ReadError> {
     let subjects: Vec<&Subject> = std::iter::once(from).chain(to).collect();
-    let until = moment(&subjects, &options.clock).await?;
+    let until = moment(&subjects).await?;
     let clock = &options.clock;
     let reading = Reading {
         clock: clock.clone(),
@@ -118,10 +117,10 @@ pub(crate) async fn verify(
 
 /// The moment whose contents are compared: every record acknowledged before this call arrived before it, in each stream.
 /// One for all streams, so that a copy made meanwhile is not taken for an extra record.
-async fn moment(subjects: &[&Subject], clock: &Clock) -> Result<Millis, ReadError> {
+async fn moment(subjects: &[&Subject]) -> Result<Millis, ReadError> {
     let mut until = Millis(i64::MAX);
     for subject in subjects {
-        let now = retried(clock, || subject.source.now()).await.map_err(|source| ReadError::Source {
+        let now = subject.source.now().await.map_err(|source| ReadError::Source {
             stream: subject.name.clone(),
             shard: None,
             source,

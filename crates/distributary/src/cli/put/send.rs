@@ -6,6 +6,7 @@ use std::time::Duration;
 use distributary_core::clock::{Clock, Instant};
 use distributary_core::output::{Trouble, TroubleKind};
 use distributary_wire::limits::{PUT_RECORDS_BYTES_OLD, PUT_RECORDS_ENTRIES};
+use distributary_wire::transport::TransportError;
 use distributary_wire::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
 
 /// How long nothing may be acknowledged before it gives up.
@@ -14,6 +15,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 const BACKOFF: Duration = Duration::from_millis(100);
 /// The longest wait.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Failures in a row after which the user is told.
+const SAY_AFTER: u32 = 3;
 
 /// What can put records: one `PutRecords` call.
 pub(super) trait PutRecords {
@@ -32,6 +36,9 @@ pub(super) enum SendError {
         #[source]
         source: Trouble,
     },
+    /// Nothing answers, and nothing has yet.
+    #[error("nothing was sent")]
+    Unreached(#[source] Trouble),
     /// The stream took nothing for too long.
     #[error("no record was acknowledged for {} seconds", PATIENCE.as_secs())]
     GaveUp {
@@ -145,8 +152,15 @@ impl<'a, P: PutRecords> Sender<'a, P> {
     ) -> Result<(), SendError> {
         match trouble.kind {
             TroubleKind::Throttled | TroubleKind::Unavailable | TroubleKind::Unintelligible => {
+                if self.tally.records == 0 && is_unreached(&trouble) {
+                    // More likely a wrong endpoint than one that will come back.
+                    return Err(SendError::Unreached(trouble));
+                }
                 if self.clock.now().since(since) >= PATIENCE {
                     return Err(SendError::GaveUp { source: trouble });
+                }
+                if failures == SAY_AFTER {
+                    eprintln!("{trouble}; trying for {} s", PATIENCE.as_secs());
                 }
                 let wait = BACKOFF.saturating_mul(1 << failures.min(16)).min(BACKOFF_MAX);
                 let wait = trouble.retry_after.unwrap_or(wait).min(BACKOFF_MAX);
@@ -168,6 +182,12 @@ impl<'a, P: PutRecords> Sender<'a, P> {
             }
         }
     }
+}
+
+/// True if no server was found.
+fn is_unreached(trouble: &Trouble) -> bool {
+    let source = trouble.source.as_ref().and_then(|source| source.downcast_ref::<TransportError>());
+    source.is_some_and(TransportError::not_sent)
 }
 
 /// Shard and sequence number, if the record was acknowledged.

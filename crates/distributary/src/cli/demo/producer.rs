@@ -1,0 +1,84 @@
+//! Writes records at a rate.
+
+use std::time::Duration;
+
+use distributary_core::clock::{Clock, Instant};
+use distributary_wire::limits::PUT_RECORDS_ENTRIES;
+use distributary_wire::types::{PutRecordsRequest, PutRecordsRequestEntry};
+
+use crate::cli::streams::Given;
+use crate::failure::{Failure, chain};
+
+/// How often it writes what is due.
+const TICK: Duration = Duration::from_millis(20);
+/// Partition keys that it uses.
+const KEYS: u64 = 100;
+
+/// What was produced.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Produced {
+    pub(super) records: u64,
+    pub(super) took: Duration,
+}
+
+/// Writes `{"log": "Record 0"}`, `{"log": "Record 1"}` … under changing keys.
+pub(super) struct Producer<'a> {
+    to: &'a Given,
+    clock: Clock,
+    rate: u32,
+    time: Duration,
+}
+
+impl<'a> Producer<'a> {
+    pub(super) fn new(to: &'a Given, clock: Clock, rate: u32, time: Duration) -> Self {
+        Self { to, clock, rate, time }
+    }
+
+    /// Until the time is over. What a slow machine does not manage in time is left out.
+    pub(super) async fn run(self) -> Result<Produced, Failure> {
+        let start = self.clock.now();
+        let mut records = 0;
+        loop {
+            let elapsed = self.clock.now().since(start).min(self.time);
+            let due = self.due(elapsed);
+            while records < due {
+                let upto = due.min(records + PUT_RECORDS_ENTRIES as u64);
+                self.put(records..upto).await?;
+                records = upto;
+                if self.clock.now().since(start) > self.time {
+                    break;
+                }
+            }
+            if elapsed == self.time {
+                return Ok(Produced { records, took: self.took(start) });
+            }
+            self.clock.sleep(TICK).await;
+        }
+    }
+
+    fn due(&self, elapsed: Duration) -> u64 {
+        let due = u128::from(self.rate) * elapsed.as_millis() / 1000;
+        u64::try_from(due).unwrap_or(u64::MAX)
+    }
+
+    fn took(&self, start: Instant) -> Duration {
+        self.clock.now().since(start)
+    }
+
+    async fn put(&self, numbers: std::ops::Range<u64>) -> Result<(), Failure> {
+        let entry = |number: u64| PutRecordsRequestEntry {
+            data: Some(format!("{{\"log\": \"Record {number}\"}}").into_bytes().into()),
+            partition_key: Some(format!("user-{}", number % KEYS)),
+            explicit_hash_key: None,
+        };
+        let request = PutRecordsRequest { records: Some(numbers.map(entry).collect()), ..Default::default() };
+        let answered = self.to.client.on(&self.to.stream, request).await;
+        let answer =
+            answered.map_err(|error| Failure::run(format!("the producer: {}", chain(&error))))?.answer;
+        match answer.failed_record_count.unwrap_or(0) {
+            0 => Ok(()),
+            // Nothing makes the input refuse records in this demo.
+            failed => Err(Failure::run(format!("the producer: {failed} records were not taken"))),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! `distributary local`.
+
+use std::io::{BufRead, BufReader};
+use std::process::Command;
+
+use crate::served::{Done, Running, finish, program, scratch};
+
+/// The program as a server, and the address that it told.
+fn serve(args: &[&str]) -> (Running, String) {
+    let mut all = vec!["local", "--listen", "127.0.0.1:0"];
+    all.extend_from_slice(args);
+    let mut running = Running::start(program(&all));
+    let mut out = BufReader::new(running.child.stdout.as_mut().unwrap());
+    let mut url = String::new();
+    out.read_line(&mut url).unwrap();
+    (running, url.trim_end().to_owned())
+}
+
+fn call(url: &str, args: &[&str]) -> Done {
+    let mut command: Command = program(args);
+    command.env("AWS_ENDPOINT_URL", url);
+    finish(command, b"")
+}
+
+#[test]
+fn it_serves_the_streams_that_were_named() {
+    for signal in ["TERM", "INT"] {
+        let (running, url) = serve(&["--stream", "input:2", "--stream", "output1"]);
+        assert!(url.starts_with("http://127.0.0.1:") && !url.ends_with(":0"), "{url}");
+        call(&url, &["put", "input", "--key", "k", "x"]).expect(0);
+        let done = call(&url, &["tail", "input", "--limit", "1", "--format", "raw"]).expect(0);
+        assert_eq!(done.text(), "x\n");
+        call(&url, &["put", "output1", "x"]).expect(0);
+        call(&url, &["put", "output2", "x"]).expect(1);
+        running.signal(signal);
+        let done = running.wait().expect(0);
+        assert!(done.err.contains("\"PutRecords input -\""), "{}", done.err);
+        assert!(done.err.contains("ResourceNotFoundException"), "{}", done.err);
+    }
+}
+
+#[test]
+fn tls_with_a_certificate_that_clients_can_trust() {
+    let (_dir, path) = scratch();
+    let pem = path.join("ca.pem");
+    let pem = pem.to_str().unwrap();
+    let (running, url) = serve(&["--stream", "s:1", "--tls", "--tls-cert-out", pem, "--request-log", "off"]);
+    assert!(url.starts_with("https://127.0.0.1:"), "{url}");
+    let mut command = program(&["put", "s", "x"]);
+    command.env("AWS_ENDPOINT_URL", &url).env("AWS_CA_BUNDLE", pem);
+    finish(command, b"").expect(0);
+    running.signal("TERM");
+    let done = running.wait().expect(0);
+    assert_eq!(done.err, "", "no request log, and nothing else to say");
+}
+
+#[test]
+fn retention_by_bytes() {
+    let (running, url) = serve(&["--stream", "s:1", "--retention-bytes", "3000000", "--request-log", "off"]);
+    let line = "x".repeat(1000);
+    let input: String = (0..10_000).map(|_| format!("{line}\n")).collect();
+    let mut command = program(&["put", "s", "--key", "k"]);
+    command.env("AWS_ENDPOINT_URL", &url);
+    finish(command, input.as_bytes()).expect(0);
+    let done = call(&url, &["tail", "s", "--until-caught-up", "--format", "raw"]).expect(0);
+    let kept = done.lines().len();
+    assert!((1000..6000).contains(&kept), "{kept}");
+    running.signal("TERM");
+    assert!(running.wait().expect(0).err.contains("to stay within --retention-bytes"));
+}
+
+#[test]
+fn limits_are_enforced_on_request() {
+    let (running, url) = serve(&["--stream", "s:1", "--enforce-limits"]);
+    let mut command = program(&["put", "s"]);
+    command.env("AWS_ENDPOINT_URL", &url);
+    // More than a shard takes in a second: some is throttled, and all gets through.
+    let input: String = (0..1300).map(|i| format!("{i}\n")).collect();
+    let done = finish(command, input.as_bytes()).expect(0);
+    assert!(done.err.contains("put 1,300 records"), "{}", done.err);
+    running.signal("TERM");
+    let puts = running.wait().expect(0).err.matches("\"PutRecords s").count();
+    assert!(puts > 3, "three requests would do if nothing were throttled: {puts}");
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    for (args, code, says) in [
+        (&["local", "--stream", "s:0"][..], 2, "orders:4"),
+        (&["local", "--stream", "a b:1"], 2, "orders:4"),
+        (&["local", "--listen", "127.0.0.1:0", "--stream", "s:1", "--stream", "s:2"], 2, "exists already"),
+        (&["local", "--tls-cert-out", "x"], 2, "--tls"),
+        (&["local", "--listen", "localhost"], 2, "--listen"),
+        (
+            &["local", "--listen", "127.0.0.1:0", "--tls", "--tls-cert-out", "/no/such/dir/x"],
+            1,
+            "/no/such/dir",
+        ),
+    ] {
+        let done = finish(program(args), b"").expect(code);
+        assert!(done.err.contains(says), "{args:?}: {}", done.err);
+    }
+    let (running, url) = serve(&[]);
+    let taken = url.trim_start_matches("http://");
+    let done = finish(program(&["local", "--listen", taken]), b"").expect(1);
+    assert!(done.err.contains("cannot listen on"), "{}", done.err);
+    running.signal("INT");
+    running.wait().expect(0);
+}

@@ -1,0 +1,8 @@
+//! The real program, against an embedded Kinesis.
+
+mod demo;
+mod local;
+mod put;
+mod served;
+mod tail;
+mod verify;
