@@ -130,7 +130,7 @@ impl Lane {
                 None => self.backoff.reset(),
                 Some(trouble) => {
                     // Most of it went through: no reason to wait ever longer.
-                    if answer.failed * 2 <= sent {
+                    if (answer.failed + answer.undone) * 2 <= sent {
                         self.backoff.reset();
                     }
                     self.back_off(trouble);

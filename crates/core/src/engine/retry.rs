@@ -131,6 +131,9 @@ impl Bits {
     }
 }
 
+/// A request that is made smaller is made larger again up to this many records; then there is no limit any more.
+const WIDE: usize = 1024;
+
 /// What is known of the records beyond a lane's cursor, counted from it. It outlives the batch: records are read again
 /// in the same order, however they are cut into batches then.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -138,6 +141,11 @@ pub struct Acked {
     acked: Bits,
     /// May have been written: sending it again is a repeat.
     maybe: Bits,
+    /// Records that the next request may hold; 0: no limit. Where much that went through had to be sent again, fewer
+    /// at once: else small records could take a throttled output's room from the large one before them, for ever.
+    narrow: usize,
+    /// The order that was kept when they were acknowledged.
+    order: Order,
 }
 
 impl Acked {
@@ -173,6 +181,8 @@ pub struct Answer {
     pub repeats: usize,
     /// Records that the output did not take, or of which nobody knows.
     pub failed: usize,
+    /// Records that it took in vain: they are sent again behind a failed one of their key.
+    pub undone: usize,
     /// The trouble to back off for: the gravest of the records'.
     pub trouble: Option<Trouble>,
 }
@@ -197,7 +207,11 @@ impl<'a> Delivery<'a> {
     /// counted from that record.
     pub fn new(order: Order, batch: &'a Batch, from: usize, acked: &Acked) -> Self {
         let shift = |bits: &Bits| if bits.is_empty() { Bits::default() } else { bits.plus(from) };
-        let known = Acked { acked: shift(&acked.acked), maybe: shift(&acked.maybe) };
+        let mut known = Acked { acked: shift(&acked.acked), maybe: shift(&acked.maybe), narrow: acked.narrow, order };
+        if acked.order == Order::Unordered && order != Order::Unordered {
+            // Records that were acknowledged while no order was kept may stand before the open ones of their keys.
+            known.acked = Bits::default();
+        }
         let mut new = Self { order, batch, cursor: from, known, refused: None, order_limited: false };
         new.move_cursor();
         new
@@ -219,12 +233,19 @@ impl<'a> Delivery<'a> {
         self.order_limited = false;
         let picks = match self.order {
             Order::Strict => self.wave(start..end),
-            Order::Resend | Order::Unordered if self.known.acked.is_empty() => Picks::Run(start..end),
+            Order::Resend | Order::Unordered if self.known.acked.is_empty() => {
+                Picks::Run(start..end.min(start.saturating_add(self.width())))
+            }
             Order::Resend | Order::Unordered => {
-                picks((start..end).filter(|i| !self.known.acked.get(*i)).collect())
+                let open = (start..end).filter(|i| !self.known.acked.get(*i));
+                picks(open.take(self.width()).collect())
             }
         };
         Next::Send { picks }
+    }
+
+    fn width(&self) -> usize {
+        if self.known.narrow == 0 { usize::MAX } else { self.known.narrow }
     }
 
     /// The first open record of each key, those without a key all.
@@ -270,6 +291,8 @@ impl<'a> Delivery<'a> {
     }
 
     fn all_durable(&mut self, picks: &Picks) {
+        let wider = self.known.narrow * 2;
+        self.known.narrow = if wider < WIDE { wider } else { 0 };
         match picks {
             Picks::Run(range) if range.start == self.cursor => self.cursor = range.end,
             Picks::Run(_) | Picks::Some(_) => picks.iter().for_each(|i| self.known.acked.set(i, true)),
@@ -315,8 +338,12 @@ impl<'a> Delivery<'a> {
             // What stands behind a failed record of its key goes again, so that its last occurrence stands behind it.
             for i in picks.iter() {
                 if self.batch.record(i).key.and_then(|key| failed.get(key)).is_some_and(|first| *first < i) {
+                    answer.undone += usize::from(self.known.acked.get(i));
                     self.known.acked.set(i, false);
                 }
+            }
+            if answer.undone > 0 {
+                self.known.narrow = (picks.len() / 2).max(1);
             }
         }
     }
@@ -345,7 +372,8 @@ impl<'a> Delivery<'a> {
     /// What is known of the records beyond the cursor, to carry over.
     pub fn acked(&self) -> Acked {
         let shift = |bits: &Bits| if bits.is_empty() { Bits::default() } else { bits.less(self.cursor) };
-        Acked { acked: shift(&self.known.acked), maybe: shift(&self.known.maybe) }
+        let Acked { narrow, order, .. } = self.known;
+        Acked { acked: shift(&self.known.acked), maybe: shift(&self.known.maybe), narrow, order }
     }
 
     /// True if the request that was asked for last left records out only to keep the order.

@@ -195,7 +195,8 @@ fn a_healthy_lane_keeps_no_state_per_record() {
             let next = delivery.next(&chunks);
             assert_eq!(next, Next::Send { picks: Picks::Run(chunk.clone()) }, "the shared chunk itself");
             delivery.answer(&Picks::Run(chunk.clone()), &Outcome::Durable);
-            assert_eq!((delivery.durable_through(), &delivery.known), (chunk.end, &Acked::default()));
+            let nothing = Acked { order, ..Acked::default() };
+            assert_eq!((delivery.durable_through(), &delivery.known), (chunk.end, &nothing));
         }
         assert_eq!(delivery.next(&chunks), Next::Done);
     }
@@ -220,6 +221,44 @@ fn resend_sends_again_what_stands_behind_a_failed_record_of_its_key() {
     assert_eq!(delivery.next(&[0..5]), Next::Send { picks: again.clone() });
     assert_eq!(delivery.answer(&again, &Outcome::Durable).repeats, 1, "record 4 was acknowledged before");
     assert_eq!(delivery.next(&[0..5]), Next::Done);
+}
+
+#[test]
+fn resend_sends_less_at_once_while_much_goes_through_in_vain() {
+    let batch = batch(0, &[Some(1); 8]);
+    let mut delivery = Delivery::new(Order::Resend, &batch, 0, &Acked::default());
+    // The first of them is too much for the output now, those behind it are not.
+    let mut sent = Vec::new();
+    for _ in 0..4 {
+        let Next::Send { picks } = delivery.next(&[0..8]) else { panic!() };
+        sent.push(picks.len());
+        let verdict = |i| if i == 0 { Verdict::Retry(trouble()) } else { Verdict::Durable };
+        delivery.answer(&picks, &Outcome::PerRecord(picks.iter().map(verdict).collect()));
+        // The lane waits, and takes the batch again.
+        delivery = Delivery::new(Order::Resend, &batch, delivery.durable_through(), &delivery.acked());
+    }
+    assert_eq!(sent, [8, 4, 2, 1]);
+    sent.clear();
+    while let Next::Send { picks } = delivery.next(&[0..8]) {
+        sent.push(picks.len());
+        delivery.answer(&picks, &Outcome::Durable);
+    }
+    assert_eq!(sent, [1, 2, 4, 1]);
+}
+
+#[test]
+fn what_was_acknowledged_without_order_does_not_count_where_order_counts() {
+    let batch = batch(0, &[Some(1), Some(1), Some(1)]);
+    let mut delivery = Delivery::new(Order::Unordered, &batch, 0, &Acked::default());
+    let verdicts = vec![Verdict::Retry(trouble()), Verdict::Durable, Verdict::Retry(trouble())];
+    delivery.answer(&Picks::Run(0..3), &Outcome::PerRecord(verdicts));
+    assert_eq!(delivery.next(&[0..3]), Next::Send { picks: Picks::Some(vec![0, 2]) });
+    for order in [Order::Resend, Order::Strict] {
+        let mut ordered = Delivery::new(order, &batch, 0, &delivery.acked());
+        let Next::Send { picks } = ordered.next(&[0..3]) else { panic!() };
+        assert_eq!(picks, Picks::Run(0..if order == Order::Strict { 1 } else { 3 }));
+        assert_eq!(ordered.answer(&Picks::Run(0..3), &Outcome::Durable).repeats, 1);
+    }
 }
 
 #[test]
