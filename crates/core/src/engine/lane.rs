@@ -18,7 +18,7 @@ use super::{Shared, lock};
 pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>, id: OutputId) {
     let Some(wake) = lock(&cell.state).lanes.get(&id).map(|slot| Arc::clone(&slot.wake)) else { return };
     let backoff = shared.settings.backoff();
-    let mut lane = Lane { shared, cell, id, backoff, retry_at: None, failed: false };
+    let mut lane = Lane { shared, cell, id, backoff, retry_at: None, generation: 0, failed: false };
     loop {
         if let Some(at) = lane.retry_at.take()
             && !lane.wait_until(at, &wake).await
@@ -53,6 +53,8 @@ struct Lane {
     backoff: Backoff,
     /// Nothing is sent before this.
     retry_at: Option<Instant>,
+    /// Of the output and order that it last delivered with.
+    generation: u64,
     /// The last request failed, whole or in part.
     failed: bool,
 }
@@ -88,13 +90,14 @@ impl Lane {
             if state.draining && slot.carried.is_empty() {
                 return false;
             }
-            if done || !slot.runs() {
+            if done || !slot.runs() || slot.generation != self.generation {
                 return true;
             }
         }
     }
 
     async fn deliver(&mut self, work: Work) {
+        self.generation = work.generation;
         let mut delivery = Delivery::new(work.order, &work.batch.batch, work.from, &work.acked);
         let mut noted = work.from;
         let key = work.output.encoding();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::clock::Instant;
 use crate::store::{LaneCheckpoint, LaneId, StoreError};
 
+use super::mutation::{Mutation, on};
 use super::retry::BackoffClass;
 use super::status::ErrorReport;
 use super::{EngineError, Shared, lock};
@@ -17,6 +18,9 @@ pub(crate) async fn run(shared: Arc<Shared>) -> EngineError {
     let mut wait = settings.checkpoint_interval;
     loop {
         clock.sleep(wait).await;
+        if on(Mutation::CheckpointNever) {
+            continue;
+        }
         match commit(&shared).await {
             Ok(()) => {
                 backoff.reset();
@@ -106,9 +110,10 @@ fn changed(shared: &Shared) -> Vec<LaneCheckpoint> {
     let mut changed = Vec::new();
     for (shard, cell) in &world.shards {
         for (output, slot) in &lock(&cell.state).lanes {
-            if slot.committed.as_ref() != Some(&slot.position) {
+            let position = if on(Mutation::CheckpointEarly) { slot.seen() } else { &slot.position };
+            if slot.committed.as_ref() != Some(position) {
                 let lane = LaneId { shard: shard.clone(), output: output.clone() };
-                changed.push(LaneCheckpoint { lane, position: slot.position.clone() });
+                changed.push(LaneCheckpoint { lane, position: position.clone() });
             }
         }
     }

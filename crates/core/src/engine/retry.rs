@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::output::{Outcome, Picks, Trouble, TroubleKind, Verdict};
 
 use super::Order;
+use super::mutation::{Mutation, on};
 
 /// How soon something is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -254,7 +255,8 @@ impl<'a> Delivery<'a> {
         let mut wave = Vec::new();
         for i in range.filter(|i| !self.known.acked.get(*i)) {
             // A record without a key has no order to keep.
-            if self.batch.record(i).key.is_none_or(|key| keys.insert(key)) {
+            let first = self.batch.record(i).key.is_none_or(|key| keys.insert(key));
+            if first || on(Mutation::StrictInOneRequest) {
                 wave.push(i);
             } else {
                 self.order_limited = true;
@@ -273,6 +275,8 @@ impl<'a> Delivery<'a> {
         let mut answer = Answer { repeats, ..Answer::default() };
         match outcome {
             Outcome::Durable => self.all_durable(picks),
+            Outcome::PerRecord(_) if on(Mutation::AckDespitePartialFailure) => self.all_durable(picks),
+            Outcome::Unknown(_) if on(Mutation::AckUnknown) => self.all_durable(picks),
             Outcome::PerRecord(verdicts) if verdicts.len() == picks.len() => {
                 self.each(picks, verdicts, &mut answer);
             }
@@ -319,6 +323,7 @@ impl<'a> Delivery<'a> {
                     self.known.acked.set(i, true);
                     self.known.maybe.set(i, true);
                 }
+                Verdict::Refused(_) if on(Mutation::SkipRefused) => self.known.acked.set(i, true),
                 Verdict::Retry(trouble) => {
                     fail(i, self.batch);
                     answer.failed += 1;
@@ -334,7 +339,7 @@ impl<'a> Delivery<'a> {
                 }
             }
         }
-        if self.order == Order::Resend && !failed.is_empty() {
+        if self.order == Order::Resend && !failed.is_empty() && !on(Mutation::RetryOutOfOrder) {
             // What stands behind a failed record of its key goes again, so that its last occurrence stands behind it.
             for i in picks.iter() {
                 if self.batch.record(i).key.and_then(|key| failed.get(key)).is_some_and(|first| *first < i) {
@@ -371,7 +376,8 @@ impl<'a> Delivery<'a> {
 
     /// What is known of the records beyond the cursor, to carry over.
     pub fn acked(&self) -> Acked {
-        let shift = |bits: &Bits| if bits.is_empty() { Bits::default() } else { bits.less(self.cursor) };
+        let base = self.cursor + usize::from(on(Mutation::CarryOneOff));
+        let shift = |bits: &Bits| if bits.is_empty() { Bits::default() } else { bits.less(base) };
         let Acked { narrow, order, .. } = self.known;
         Acked { acked: shift(&self.known.acked), maybe: shift(&self.known.maybe), narrow, order }
     }

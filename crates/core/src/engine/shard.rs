@@ -263,7 +263,9 @@ impl ShardState {
     pub(crate) fn advance(&mut self, id: &OutputId, work: &Work, from: usize, delivery: &Delivery<'_>) {
         if let Some(slot) = self.lanes.get_mut(id) {
             slot.advance(&work.batch, from, delivery.durable_through());
-            slot.carried = delivery.acked();
+            // Another output knows nothing of what this one acknowledged beyond the cursor.
+            slot.carried =
+                if slot.generation == work.generation { delivery.acked() } else { Acked::default() };
         }
     }
 
@@ -443,7 +445,8 @@ impl ShardState {
 
     fn plan_reads(&mut self, view: &View<'_>, again: &mut Option<Instant>) -> Vec<Plan> {
         let mut order: Vec<FeedId> = self.feeds.iter().map(|f| f.id).collect();
-        order.sort_by_key(|id| (Some(*id) != self.head, *id));
+        // Those who catch up take turns.
+        order.sort_by_key(|id| (Some(*id) != self.head, self.feed(*id).map(|f| f.due), *id));
         let mut plans = Vec::new();
         for id in order {
             let is_head = Some(id) == self.head;

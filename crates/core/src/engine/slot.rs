@@ -11,6 +11,7 @@ use crate::clock::{Instant, Millis};
 use crate::output::{Output, Trouble};
 
 use super::Order;
+use super::mutation::{Mutation, on};
 use super::retry::Acked;
 use super::status::{Counts, ErrorReport};
 use super::window::{FeedId, SharedBatch, index_after};
@@ -152,7 +153,7 @@ impl Slot {
 
     /// True if it may be given batches.
     pub(crate) fn runs(&self) -> bool {
-        self.life == Life::Live && !self.paused && self.stopped.is_none()
+        self.life == Life::Live && (!self.paused || on(Mutation::PauseIgnored)) && self.stopped.is_none()
     }
 
     /// The number of its next batch in `feed`, if it follows that one.

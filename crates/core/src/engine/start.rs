@@ -16,7 +16,7 @@ use crate::store::{CheckpointStore, LaneCheckpoint, LaneId, OutputId, StoreError
 
 use super::budget::Budget;
 use super::reader::describe;
-use super::retry::{BackoffClass, policy};
+use super::retry::{Acked, BackoffClass, policy};
 use super::settings::Settings;
 use super::status::Gap;
 use super::world::{World, first_start, later_start};
@@ -235,6 +235,7 @@ fn update(shared: &Shared, spec: &OutputSpec) {
         slot.order = spec.order;
         slot.paused = spec.paused;
         slot.generation += 1;
+        slot.carried = Acked::default();
         slot.stopped = None;
         slot.advice = None;
     });

@@ -311,10 +311,10 @@ impl Feed {
             (Position::At(_), Position::After(_) | Position::Closed) => false,
             (Position::After(s), floor) => {
                 let after_floor = match floor {
-                    Position::TrimHorizon => true,
                     Position::After(floor) => floor <= s,
-                    // Where a moment lies among sequence numbers is known once a record was read from there.
-                    Position::At(_) => self
+                    // Where a moment lies among sequence numbers is known once a record was read from there; and what
+                    // the oldest record follows may be gone, which a reader of its own would notice.
+                    Position::TrimHorizon | Position::At(_) => self
                         .entries
                         .front()
                         .is_some_and(|e| Sequence::compare(e.batch.record(0).sequence, s.as_str()).is_le()),

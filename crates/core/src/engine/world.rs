@@ -12,6 +12,7 @@ use crate::clock::Millis;
 use crate::source::Shard;
 use crate::store::{LaneCheckpoint, LaneId, OutputId};
 
+use super::mutation::{Mutation, on};
 use super::report;
 use super::shard::{ReadCounts, ShardCell};
 use super::slot::{Life, Slot};
@@ -51,10 +52,9 @@ pub(crate) struct OutputEntry {
 impl World {
     /// True if no parent of `cell` has anything left for `output`. A parent that retention has removed has nothing.
     pub(crate) fn parents_done(&self, cell: &ShardCell, output: &OutputId) -> bool {
-        cell.parents
-            .iter()
-            .filter_map(|p| self.shards.get(p))
-            .all(|parent| lock(&parent.state).lanes.get(output).is_none_or(|slot| slot.life == Life::Done))
+        let done =
+            |p: &Arc<ShardCell>| lock(&p.state).lanes.get(output).is_none_or(|slot| slot.life == Life::Done);
+        on(Mutation::ChildBeforeParent) || cell.parents.iter().filter_map(|p| self.shards.get(p)).all(done)
     }
 
     /// Takes the source's map: new shards get a lane for each output, those that are not in it are gone.
