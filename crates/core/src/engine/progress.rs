@@ -110,10 +110,10 @@ fn changed(shared: &Shared) -> Vec<LaneCheckpoint> {
     let mut changed = Vec::new();
     for (shard, cell) in &world.shards {
         for (output, slot) in &lock(&cell.state).lanes {
-            let position = if on(Mutation::CheckpointEarly) { slot.seen() } else { &slot.position };
-            if slot.committed.as_ref() != Some(position) {
+            let position = slot.checkpoint();
+            if slot.committed.as_ref() != Some(&position) {
                 let lane = LaneId { shard: shard.clone(), output: output.clone() };
-                changed.push(LaneCheckpoint { lane, position: position.clone() });
+                changed.push(LaneCheckpoint { lane, position });
             }
         }
     }

@@ -16,6 +16,7 @@ use crate::source::{Credit, Fetched, Read, ShardReader, SourceError};
 use crate::store::OutputId;
 
 use super::budget::{Permit, Pool};
+use super::mutation::{Mutation, on};
 use super::retry::{Backoff, policy};
 use super::shard::{Plan, ShardCell, ShardState, View};
 use super::slot::Life;
@@ -315,6 +316,9 @@ impl ShardState {
         outputs: Vec<OutputId>,
         at: Millis,
     ) {
+        if on(Mutation::GapUnsaid) {
+            return;
+        }
         let from = describe(from);
         let names: Vec<&str> = outputs.iter().map(OutputId::as_str).collect();
         tracing::warn!(

@@ -156,6 +156,14 @@ impl Slot {
         self.life == Life::Live && (!self.paused || on(Mutation::PauseIgnored)) && self.stopped.is_none()
     }
 
+    /// What its checkpoint is to say.
+    pub(crate) fn checkpoint(&self) -> Position {
+        match &self.seen {
+            Some(seen) if on(Mutation::CheckpointEarly) => Position::After(seen.clone()),
+            Some(_) | None => self.position.clone(),
+        }
+    }
+
     /// The number of its next batch in `feed`, if it follows that one.
     pub(crate) fn no_in(&self, feed: FeedId) -> Option<u64> {
         match self.place {
@@ -185,8 +193,8 @@ impl Slot {
     /// Counts the records of `batch` from `from` on as read, unless they were.
     pub(crate) fn count_read(&mut self, batch: &SharedBatch, from: usize) {
         let unseen = match &self.seen {
-            Some(seen) => index_after(&batch.batch, seen.as_str()).max(from),
-            None => from,
+            Some(seen) if !on(Mutation::CountTwice) => index_after(&batch.batch, seen.as_str()).max(from),
+            Some(_) | None => from,
         };
         let new = batch.batch.len().saturating_sub(unseen) as u64;
         if new > 0 {

@@ -104,7 +104,9 @@ impl World {
                 if let Some(task) = &slot.task {
                     task.abort();
                 }
-                self.forgotten.push(LaneId { shard: shard.clone(), output: id.clone() });
+                if !on(Mutation::RemoveForgetsNothing) {
+                    self.forgotten.push(LaneId { shard: shard.clone(), output: id.clone() });
+                }
             }
             cell.wake.notify_one();
         }

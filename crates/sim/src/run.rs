@@ -1,0 +1,670 @@
+//! One run: the engine over simulated seams, through a scenario.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::future::Future;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use distributary_core::clock::ClockSource;
+use distributary_core::engine::{Change, Engine, EngineError, FanOut, OutputSpec, Status};
+use distributary_core::store::OutputId;
+use distributary_core::testing::{
+    Event, FakeService, FakeStore, FakeStream, Mood, Observer, OutputFaults, Rng, TestClock, hash,
+};
+use tokio::sync::Notify;
+
+use crate::scenario::{Action, OutputShape, Scenario};
+use crate::trace::Trace;
+use crate::truth::{Truth, Violation, line};
+
+/// The status is looked at so often.
+const STEP: Duration = Duration::from_millis(500);
+/// How long outputs where nothing goes wrong may take to have everything, whatever goes wrong elsewhere.
+const PRISTINE_LIMIT: Duration = Duration::from_secs(300);
+/// How long all may take when everything is well again.
+const HEALED_LIMIT: Duration = Duration::from_secs(3600);
+/// How long a change to a running engine may take before the process is killed.
+const APPLY_LIMIT: Duration = Duration::from_secs(60);
+/// A commit that begins while the store is slow is over by then.
+const SLOWEST_COMMIT: Duration = Duration::from_secs(10);
+/// Tries to start an engine in a row.
+const STARTS: u32 = 500;
+/// Outputs in a run.
+const MOST_OUTPUTS: usize = 8;
+
+/// What a run showed.
+#[derive(Debug)]
+pub struct Report {
+    /// The first line that did not hold.
+    pub violation: Option<Violation>,
+    /// All that happened, as one number.
+    pub hash: u64,
+    /// Faults that were played, by kind; crashes and changes included.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Records that were written to the source.
+    pub records: usize,
+    /// Simulated time.
+    pub time: Duration,
+    /// The last things that happened, if they were asked for.
+    pub lines: Vec<String>,
+}
+
+/// Plays `scenario`. The same scenario gives the same report. `text`: with lines for people.
+///
+/// # Panics
+/// If no runtime can be made.
+#[allow(clippy::expect_used, reason = "a machine without resources for a runtime can run nothing")]
+pub fn play(scenario: &Scenario, text: bool) -> Report {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
+    runtime.block_on(async {
+        let mut run = Run::new(scenario, text);
+        run.drive().await;
+        run.report()
+    })
+}
+
+/// Sees what happens at the seams.
+struct Eye {
+    truth: Mutex<Truth>,
+    clock: TestClock,
+    /// The process is killed when this comes to zero.
+    fuse: AtomicI64,
+    crash: Notify,
+    /// What holds memory, and how much it may.
+    memory: Mutex<Option<Memory>>,
+}
+
+struct Memory {
+    stream: FakeStream,
+    services: Vec<FakeService>,
+    most: usize,
+}
+
+impl Eye {
+    fn truth(&self) -> MutexGuard<'_, Truth> {
+        let mut truth = lock(&self.truth);
+        truth.set_now(self.clock.now().0);
+        truth
+    }
+
+    fn memory(&self) -> Option<(usize, usize)> {
+        lock(&self.memory).as_ref().map(|m| {
+            let encoded: usize = m.services.iter().map(FakeService::live_bytes).sum();
+            (m.stream.live_bytes() + encoded, m.most)
+        })
+    }
+}
+
+impl Observer for Eye {
+    fn on(&self, event: &Event<'_>) {
+        let memory = self.memory();
+        let mut truth = self.truth();
+        truth.on(event);
+        if let Some((used, most)) = memory
+            && used > most
+        {
+            truth.violate(line::BOUNDED, format!("{used} bytes are held, and {most} are the most"));
+        }
+        if self.fuse.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.crash.notify_one();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One output.
+struct Case {
+    name: String,
+    id: OutputId,
+    shape: OutputShape,
+    service: FakeService,
+    paused: bool,
+    removed: bool,
+    refused: Vec<u128>,
+}
+
+struct Run<'a> {
+    scenario: &'a Scenario,
+    clock: TestClock,
+    eye: Arc<Eye>,
+    stream: FakeStream,
+    store: FakeStore,
+    cases: Vec<Case>,
+    /// Names of outputs that were removed without trouble.
+    free: Vec<OutputId>,
+    engine: Option<Engine>,
+    up_at: Option<Duration>,
+    /// Since when the store and the engine have been well.
+    calm_since: Duration,
+    store_is_calm: bool,
+}
+
+impl<'a> Run<'a> {
+    fn new(scenario: &'a Scenario, text: bool) -> Self {
+        let rng = Rng::new(scenario.seed);
+        let shape = &scenario.shape;
+        let clock = TestClock::new(scenario.seed);
+        let eye = Arc::new(Eye {
+            truth: Mutex::new(Truth::new(shape.stream.first, Trace::new(text))),
+            clock: clock.clone(),
+            fuse: AtomicI64::new(0),
+            crash: Notify::new(),
+            memory: Mutex::new(None),
+        });
+        let stream = FakeStream::new(shape.stream.clone(), &clock, rng.fork("stream"), eye.clone());
+        stream.set_faults(shape.calm);
+        let store = FakeStore::new(&clock, rng.fork("store"), eye.clone());
+        store.set_faults(shape.store);
+        eye.truth().lineage(&stream.lineage());
+        // Three quarters and one are granted for themselves; one request always is.
+        let budget = shape.settings.memory_budget;
+        let read = (budget - budget / 4).max(shape.largest_read(3));
+        let own = shape.outputs.iter().map(|o| o.limits.bytes + o.limits.entries * 16).max().unwrap_or(0);
+        let own = own.max(usize::try_from(shape.sizes.largest).unwrap_or(0) + 1024) * 2;
+        let memory = Memory { stream: stream.clone(), services: Vec::new(), most: read + own.max(budget / 4) };
+        *lock(&eye.memory) = Some(memory);
+        let mut run = Self {
+            scenario,
+            clock,
+            eye,
+            stream,
+            store,
+            cases: Vec::new(),
+            free: Vec::new(),
+            engine: None,
+            up_at: Some(Duration::ZERO),
+            calm_since: Duration::ZERO,
+            store_is_calm: true,
+        };
+        for shape in &scenario.shape.outputs {
+            run.new_case(shape, None);
+        }
+        run
+    }
+
+    fn now(&self) -> Duration {
+        self.clock.now().0
+    }
+
+    fn violated(&self) -> bool {
+        lock(&self.eye.truth).violation.is_some()
+    }
+
+    fn new_case(&mut self, shape: &OutputShape, id: Option<OutputId>) -> usize {
+        let name = format!("service-{}", self.cases.len());
+        let id = id.unwrap_or_else(|| OutputId::new(&format!("output-{}", self.cases.len())));
+        let rng = Rng::new(self.scenario.seed).fork(&name);
+        let service = FakeService::new(shape.service.settings(&name), &self.clock, rng, self.eye.clone());
+        service.set_faults(shape.faults);
+        if let Some(memory) = &mut *lock(&self.eye.memory) {
+            memory.services.push(service.clone());
+        }
+        self.eye.truth().add_output(&name, &id, shape.order);
+        let (paused, removed, shape) = (false, false, shape.clone());
+        self.cases.push(Case { name, id, shape, service, paused, removed, refused: Vec::new() });
+        self.cases.len() - 1
+    }
+
+    fn spec(&self, case: &Case) -> OutputSpec {
+        let encoding = format!("fake-{}", case.shape.encoding);
+        OutputSpec {
+            id: case.id.clone(),
+            output: Arc::new(case.service.output(&encoding, case.shape.limits)),
+            order: case.shape.order,
+            start: case.shape.start.resolve(self.clock.server()),
+            paused: case.paused,
+        }
+    }
+
+    /// From the first event to the last check.
+    async fn drive(&mut self) {
+        for (at, action) in &self.scenario.events {
+            self.until(*at).await;
+            if self.violated() {
+                return;
+            }
+            self.act(action).await;
+            self.look();
+        }
+        if !self.violated() {
+            self.come_to_an_end().await;
+        }
+    }
+
+    /// Lets time pass until `at`.
+    async fn until(&mut self, at: Duration) {
+        loop {
+            if self.up_at.is_some_and(|up| up <= self.now()) && (at > Duration::ZERO || self.now() > at) {
+                self.up_at = None;
+                self.start().await;
+            }
+            if self.now() >= at || self.violated() {
+                return;
+            }
+            let next = at.min(self.now() + STEP).min(self.up_at.unwrap_or(at));
+            let wait = next.saturating_sub(self.now());
+            let crashed = {
+                let crash = self.eye.crash.notified();
+                tokio::select! {
+                    biased;
+                    () = crash => true,
+                    () = self.clock.sleep(wait) => false,
+                }
+            };
+            self.look();
+            if crashed {
+                self.kill(Duration::ZERO);
+            }
+        }
+    }
+
+    /// `work`, unless the process is killed meanwhile.
+    async fn or_crash<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let clock = self.clock.clock();
+        tokio::select! {
+            biased;
+            () = self.eye.crash.notified() => None,
+            done = clock.timeout(APPLY_LIMIT, work) => done,
+        }
+    }
+
+    async fn start(&mut self) {
+        let settings = &self.scenario.shape.settings;
+        for _ in 0..STARTS {
+            // What is left of the process before is gone by then.
+            self.clock.sleep(Duration::from_millis(1)).await;
+            let outputs = self.cases.iter().filter(|c| !c.removed).map(|c| self.spec(c)).collect();
+            self.eye.truth().begin_life();
+            let fan_out = FanOut {
+                name: "sim".to_owned(),
+                source: Arc::new(self.stream.clone()),
+                outputs,
+                store: Arc::new(self.store.clone()),
+                clock: self.clock.clock(),
+                settings: settings.clone(),
+            };
+            let started = tokio::select! {
+                biased;
+                () = self.eye.crash.notified() => None,
+                started = Engine::start(fan_out) => Some(started),
+            };
+            match started {
+                Some(Ok(engine)) => {
+                    self.engine = Some(engine);
+                    self.calm_since = self.calm_since.max(self.now());
+                    return;
+                }
+                // The disk is full, the source is away: whoever runs it starts it again.
+                Some(Err(EngineError::Store { .. } | EngineError::Source { .. })) => {
+                    self.eye.truth().end_life();
+                    self.clock.sleep(Duration::from_secs(1)).await;
+                }
+                Some(Err(error)) => {
+                    return self.eye.truth().violate(line::ENGINE, format!("it does not start: {error}"));
+                }
+                None => self.eye.truth().end_life(),
+            }
+        }
+        self.eye.truth().violate(line::ENGINE, "it does not start, again and again");
+    }
+
+    /// The process is killed.
+    fn kill(&mut self, down: Duration) {
+        self.eye.fuse.store(0, Ordering::Relaxed);
+        if let Some(engine) = self.engine.take() {
+            drop(engine);
+            let mut truth = self.eye.truth();
+            truth.end_life();
+            *truth.faults.entry("a crash").or_default() += 1;
+        }
+        self.up_at = Some(self.now() + down);
+    }
+
+    /// What the engine says must be true, too.
+    fn look(&mut self) {
+        let Some(engine) = &self.engine else { return };
+        let status = engine.status();
+        if let Some(error) = ended(engine) {
+            self.eye.truth().violate(line::ENGINE, format!("it ended: {error}"));
+        }
+        self.judge(&status, false);
+    }
+
+    fn judge(&self, status: &Status, quiet: bool) {
+        let memory = self.eye.memory();
+        let mut truth = self.eye.truth();
+        truth.trace.note(status.memory.used as u64);
+        for gap in &status.source.recent_gaps {
+            gap.outputs.iter().for_each(|output| truth.gap(&gap.shard, output));
+        }
+        if let Some((_, most)) = memory
+            && status.memory.peak > most
+        {
+            let text = format!("{} bytes were reserved, and {most} are the most", status.memory.peak);
+            truth.violate(line::BOUNDED, text);
+        }
+        for output in &status.outputs {
+            let Some(case) = self.cases.iter().find(|c| c.id == output.id && !c.removed) else { continue };
+            let counts = &output.counts;
+            truth.trace.note(counts.durable ^ counts.read << 20 ^ counts.requests << 40);
+            if !counts.balanced() || output.lanes.iter().any(|l| !l.counts.balanced()) {
+                truth.violate(line::SILENT, format!("{}: the books are not balanced: {counts:?}", case.name));
+            }
+            let Some(seen) = truth.counted(&case.name) else { continue };
+            let right = counts.durable <= seen.acked && counts.repeats <= seen.resent;
+            // A record is counted as read once, whatever becomes of it.
+            let records = truth.record_count() as u64;
+            if !right || counts.read > records {
+                let text = format!("{}: counted {counts:?}, seen {seen:?} of {records} records", case.name);
+                truth.violate(line::SILENT, text);
+            } else if quiet && (counts.durable != seen.acked || counts.in_flight > 0 || counts.repeats < seen.rewritten) {
+                let text = format!("{}: in the end counted {counts:?}, seen {seen:?}", case.name);
+                truth.violate(line::SILENT, text);
+            }
+        }
+        let settings = &self.scenario.shape.settings;
+        let slack = settings.checkpoint_interval * 3 + Duration::from_secs(1);
+        if self.store_is_calm && self.now() > self.calm_since + slack * 3 {
+            if let Some((service, n)) = truth.late_for_checkpoint(slack) {
+                let text = format!("{service}: record {n} has been acknowledged for {slack:?} and is under no checkpoint");
+                truth.violate(line::CRASH, text);
+            }
+        }
+    }
+
+    async fn act(&mut self, action: &Action) {
+        self.eye.truth().trace.text(&format!("{action:?}"));
+        let now = self.now();
+        self.eye.truth().trace.line(now, |l| _ = write!(l, "{action:?}"));
+        let happens = match action {
+            Action::Put { .. } => None,
+            Action::Split(_) | Action::Merge(_) => Some("a reshard"),
+            Action::Jump(_) => Some("a clock jump"),
+            Action::Pause(_) | Action::Resume(_) | Action::Update(..) | Action::Add(..) | Action::Remove(_) => {
+                Some("a live change")
+            }
+            Action::Restart(_) => Some("a restart"),
+            Action::Expire(_) => Some("retention deletes"),
+            _ => Some("something gets worse, or better"),
+        };
+        if let Some(name) = happens {
+            *self.eye.truth().faults.entry(name).or_default() += 1;
+        }
+        match action {
+            Action::Put { count, seed } => self.put(*count, *seed),
+            Action::Split(i) => {
+                let open = self.stream.open_shards();
+                if open.len() < 8 {
+                    self.stream.split(&open[i % open.len()]);
+                }
+                self.eye.truth().lineage(&self.stream.lineage());
+            }
+            Action::Merge(i) => {
+                let open = self.stream.open_shards();
+                if open.len() > 1 {
+                    let i = i % (open.len() - 1);
+                    self.stream.merge(&open[i], &open[i + 1]);
+                }
+                self.eye.truth().lineage(&self.stream.lineage());
+            }
+            Action::Reads(faults) => self.stream.set_faults(*faults),
+            Action::Store(faults) => {
+                self.store.set_faults(*faults);
+                self.store_is_calm = *faults == self.scenario.shape.store;
+                self.calm_since = self.now() + SLOWEST_COMMIT;
+            }
+            Action::Jump(millis) => self.clock.jump(*millis),
+            Action::Crash(down) => self.kill(Duration::from_millis(*down)),
+            Action::CrashAfter(n) => {
+                if self.engine.is_some() {
+                    self.eye.fuse.store(i64::try_from(*n).unwrap_or(1), Ordering::Relaxed);
+                }
+            }
+            Action::Restart(limit) => self.restart(Duration::from_millis(*limit)).await,
+            Action::Expire(age) => {
+                let cutoff = self.clock.server().minus(Duration::from_millis(*age));
+                let gone = self.stream.expire(cutoff);
+                self.eye.truth().trimmed(&gone);
+            }
+            Action::Add(shape, reuse) => self.add(shape, *reuse).await,
+            Action::Faults(i, _)
+            | Action::Mood(i, _)
+            | Action::Reshard(i, _)
+            | Action::Refuse(i)
+            | Action::Pause(i)
+            | Action::Resume(i)
+            | Action::Update(i, _)
+            | Action::Remove(i) => self.act_on(*i, action).await,
+        }
+    }
+
+    fn put(&self, count: u64, seed: u64) {
+        let mut rng = Rng::new(seed);
+        let shape = &self.scenario.shape;
+        for _ in 0..count {
+            let key = shape.keys.draw(&mut rng);
+            let data = shape.sizes.draw(&mut rng);
+            let (digest, size) = (hash(&data), data.len() + key.as_ref().map_or(0, String::len));
+            let placed = self.stream.put(key.as_deref(), data);
+            self.eye.truth().put(&placed, key.as_deref(), digest, size);
+        }
+    }
+
+    /// What happens to one output.
+    async fn act_on(&mut self, i: usize, action: &Action) {
+        let Some(case) = self.cases.get_mut(i).filter(|c| !c.removed) else { return };
+        let pristine = case.shape.pristine;
+        match action {
+            Action::Faults(_, faults) if !pristine => case.service.set_faults(*faults),
+            Action::Mood(_, mood) if !pristine => case.service.set_mood(*mood),
+            Action::Reshard(_, shards) => case.service.reshard(*shards),
+            Action::Refuse(_) if !pristine => {
+                let rng = &mut Rng::new(self.scenario.seed ^ 0x5eed);
+                let open = lock(&self.eye.truth).open_record(&case.name, |n| rng.index(n));
+                if let Some(sequence) = open {
+                    case.service.refuse(sequence, true);
+                    case.refused.push(sequence);
+                }
+            }
+            Action::Pause(_) if self.engine.is_some() => self.pause(i, true).await,
+            Action::Resume(_) if self.engine.is_some() => self.pause(i, false).await,
+            Action::Update(_, new) if self.engine.is_some() && !pristine => {
+                let OutputShape { order, limits, encoding, .. } = **new;
+                case.shape = OutputShape { order, limits, encoding, ..case.shape.clone() };
+                case.paused = false;
+                let name = case.name.clone();
+                let spec = self.spec(&self.cases[i]);
+                self.eye.truth().silence(&name, false, false);
+                self.eye.truth().reorder(&name, order);
+                self.apply(Change::Update(spec)).await;
+            }
+            Action::Remove(_) if self.engine.is_some() => {
+                let (name, id) = (case.name.clone(), case.id.clone());
+                let done = self.apply(Change::Remove(id.clone())).await;
+                self.cases[i].removed = true;
+                self.eye.truth().silence(&name, true, true);
+                if done {
+                    self.free.push(id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    async fn pause(&mut self, i: usize, paused: bool) {
+        let case = &mut self.cases[i];
+        case.paused = paused;
+        let (id, name) = (case.id.clone(), case.name.clone());
+        if paused {
+            self.apply(Change::Pause(id)).await;
+            self.eye.truth().silence(&name, true, false);
+        } else {
+            self.eye.truth().silence(&name, false, false);
+            self.apply(Change::Resume(id)).await;
+        }
+    }
+
+    async fn add(&mut self, shape: &OutputShape, reuse: bool) {
+        if self.engine.is_none() || self.cases.len() >= MOST_OUTPUTS {
+            return;
+        }
+        let id = if reuse { self.free.pop() } else { None };
+        let i = self.new_case(shape, id);
+        let spec = self.spec(&self.cases[i]);
+        let added = self.apply(Change::Add(spec)).await;
+        if !added && self.engine.is_some() {
+            // It said no; and the configuration has it no more.
+            self.cases[i].removed = true;
+            let name = self.cases[i].name.clone();
+            self.eye.truth().silence(&name, true, true);
+        }
+    }
+
+    /// True if the engine did it. It may be killed on the way.
+    async fn apply(&mut self, change: Change) -> bool {
+        let Some(engine) = &self.engine else { return false };
+        let done = self.or_crash(engine.apply(change)).await;
+        match done {
+            Some(Ok(())) => true,
+            Some(Err(EngineError::Store { .. } | EngineError::Source { .. })) => false,
+            Some(Err(error)) => {
+                self.eye.truth().violate(line::LIVE, format!("a change was refused: {error}"));
+                false
+            }
+            None => {
+                self.kill(Duration::ZERO);
+                false
+            }
+        }
+    }
+
+    async fn restart(&mut self, limit: Duration) {
+        let Some(engine) = self.engine.take() else { return };
+        self.eye.fuse.store(0, Ordering::Relaxed);
+        let ended = self.clock.clock().timeout(limit + HEALED_LIMIT, engine.shutdown(limit)).await;
+        match ended {
+            Some(Ok(status)) => {
+                self.judge(&status, false);
+                let mut truth = self.eye.truth();
+                if let Some((service, n)) = truth.late_for_checkpoint(Duration::ZERO) {
+                    truth.violate(line::CRASH, format!("{service}: record {n} is under no checkpoint after the end"));
+                }
+            }
+            Some(Err(EngineError::Store { .. })) => {}
+            Some(Err(error)) => self.eye.truth().violate(line::ENGINE, format!("it does not end: {error}")),
+            None => self.eye.truth().violate(line::ENGINE, "it does not end"),
+        }
+        self.eye.truth().end_life();
+        self.up_at = Some(self.now());
+    }
+
+    /// Everything becomes well, step by step, and what should be there must be there.
+    async fn come_to_an_end(&mut self) {
+        let shape = &self.scenario.shape;
+        self.eye.fuse.store(0, Ordering::Relaxed);
+        self.stream.set_faults(shape.calm);
+        self.store.set_faults(shape.store);
+        (self.store_is_calm, self.calm_since) = (true, self.now() + SLOWEST_COMMIT);
+        self.until(self.now() + Duration::from_millis(20_000)).await;
+        // Those at which nothing ever went wrong have all, whatever the others do.
+        self.wait_for(PRISTINE_LIMIT, line::ISOLATION, |case| case.shape.pristine && !case.paused).await;
+        for i in 0..self.cases.len() {
+            let case = &mut self.cases[i];
+            let latency = case.shape.faults.latency;
+            case.service.set_mood(Mood::Well);
+            case.service.set_faults(OutputFaults { latency, ..OutputFaults::default() });
+            for sequence in case.refused.drain(..) {
+                case.service.refuse(sequence, false);
+            }
+            if !case.removed {
+                self.pause(i, false).await;
+            }
+        }
+        self.wait_for(HEALED_LIMIT, line::COMPLETE, |case| !case.removed).await;
+        if self.violated() {
+            return;
+        }
+        self.become_quiet().await;
+        self.restart(Duration::from_secs(60)).await;
+        self.until(self.now() + Duration::from_millis(2)).await;
+        if !self.violated()
+            && let Some(engine) = &self.engine
+        {
+            let caught_up = self.clock.clock().timeout(PRISTINE_LIMIT, engine.caught_up()).await;
+            if !matches!(caught_up, Some(Ok(()))) {
+                let text = format!("everything is there, and it does not say so: {caught_up:?}");
+                let now = self.now();
+                let status = format!("{:?}", engine.status());
+                self.eye.truth().trace.line(now, |l| l.push_str(&status));
+                self.eye.truth().violate(line::COMPLETE, text);
+            }
+            self.look();
+        }
+        self.eye.truth().judge_end();
+    }
+
+    /// Waits until nothing is in flight: what retention took meanwhile may still be.
+    async fn become_quiet(&mut self) {
+        let until = self.now() + HEALED_LIMIT;
+        loop {
+            self.until(self.now() + STEP).await;
+            let Some(status) = self.engine.as_ref().map(Engine::status) else { return };
+            let quiet = status.outputs.iter().all(|o| o.counts.in_flight == 0);
+            if quiet || self.now() >= until || self.violated() {
+                return self.judge(&status, true);
+            }
+        }
+    }
+
+    /// Waits until the chosen outputs have all that they should, at most `limit`.
+    async fn wait_for(&mut self, limit: Duration, line: &'static str, chosen: impl Fn(&Case) -> bool) {
+        let until = self.now() + limit;
+        loop {
+            if self.violated() {
+                return;
+            }
+            let missing = self.cases.iter().filter(|c| !c.removed && chosen(c)).find_map(|case| {
+                let n = lock(&self.eye.truth).missing(&case.name)?;
+                Some((case.name.clone(), n))
+            });
+            let Some((name, n)) = missing else { return };
+            if self.now() >= until {
+                let status = self.engine.as_ref().map(|e| format!("{:?}", e.status()));
+                let mut truth = self.eye.truth();
+                truth.trace.line(until, |l| l.push_str(&status.unwrap_or_default()));
+                return truth.violate(line, format!("{name} does not have record {n} after {limit:?}"));
+            }
+            self.until(self.now() + STEP).await;
+        }
+    }
+
+    fn report(self) -> Report {
+        drop(self.engine);
+        // The services and the eye hold each other.
+        lock(&self.eye.memory).take();
+        let truth = lock(&self.eye.truth);
+        Report {
+            violation: truth.violation.clone(),
+            hash: truth.trace.hash(),
+            faults: truth.faults.clone(),
+            records: truth.record_count(),
+            time: self.clock.now().0,
+            lines: truth.trace.lines(),
+        }
+    }
+}
+
+/// Why the engine can't go on, if it said so.
+fn ended(engine: &Engine) -> Option<EngineError> {
+    let ended = std::pin::pin!(engine.ended());
+    match ended.poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+        std::task::Poll::Ready(error) => Some(error),
+        std::task::Poll::Pending => None,
+    }
+}
