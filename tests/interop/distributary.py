@@ -38,7 +38,8 @@ class Run:
         self.started = time.monotonic()
         with open(self.path, "wb") as out:
             self.process = subprocess.Popen(self.command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                            env=clean_env(), cwd=folder, preexec_fn=die_with_parent)
+                                            env=clean_env(XDG_STATE_HOME=Path(folder) / "state"), cwd=folder,
+                                            preexec_fn=die_with_parent)
 
     @property
     def output(self):
