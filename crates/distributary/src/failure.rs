@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use distributary_core::output::Trouble;
+
 /// Why a command ended without having done what it was asked.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -51,17 +53,19 @@ impl Failure {
     }
 }
 
-/// An error's text followed by its causes', without what a text says again.
+/// An error's text followed by its causes', without what a text says again. A [`Trouble`] is one sentence for the user, with
+/// all that its causes say: there it ends.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
-    let mut cause = error.source();
+    let below = |error: &'_ (dyn Error + 'static)| !error.is::<Trouble>();
+    let mut cause = error.source().filter(|_| below(error));
     while let Some(error) = cause {
         let more = error.to_string();
         if !text.contains(&more) {
             // Writing to a String cannot fail.
             let _ = write!(text, ": {more}");
         }
-        cause = error.source();
+        cause = error.source().filter(|_| below(error));
     }
     text
 }

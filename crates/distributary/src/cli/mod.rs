@@ -10,6 +10,7 @@ mod tail;
 mod verify;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -41,12 +42,17 @@ enum Command {
     Verify(verify::VerifyArgs),
 }
 
+/// How long the end of `run` waits for a disk that does not answer.
+const CLOSING: Duration = Duration::from_secs(2);
+
 /// Runs the command; its exit code.
 pub(crate) fn main(cli: Cli) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::from_error(&error).report(),
     };
+    // `run` closes its state file; threads of the others that still read standard input must not keep an ended program alive.
+    let patience = if matches!(cli.command, Command::Run(_)) { CLOSING } else { Duration::ZERO };
     let done = runtime.block_on(async {
         match cli.command {
             Command::Run(args) => run::run(*args).await,
@@ -57,7 +63,6 @@ pub(crate) fn main(cli: Cli) -> ExitCode {
             Command::Verify(args) => verify::run(args).await,
         }
     });
-    // Threads that still read standard input, or wait for the disk, must not keep an ended program alive.
-    runtime.shutdown_background();
+    runtime.shutdown_timeout(patience);
     done.unwrap_or_else(|failure| failure.report())
 }

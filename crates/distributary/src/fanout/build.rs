@@ -69,17 +69,15 @@ pub(crate) async fn build(config: &Config, access: Access) -> Result<Built, Fail
 }
 
 fn cannot(what: &str, trouble: &Trouble) -> Failure {
-    Failure::run(format!("{what}: {}", chain(trouble)))
+    Failure::run(format!("{what}: {trouble}"))
 }
 
-/// True if AWS itself answers, with its limits; a server of the same protocol has its own.
+/// True if AWS itself answers, with its limits; a server of the same protocol has its own. All of AWS's names for it have
+/// the service and the region in them.
 fn is_aws(client: &Client) -> bool {
-    let endpoint = client.endpoint();
-    let host = endpoint.split("://").nth(1).unwrap_or(&endpoint);
-    let host = host.split(['/', ':']).next().unwrap_or(host);
-    !matches!(host, "localhost" | "127.0.0.1" | "[")
-        && host.contains('.')
-        && host.parse::<std::net::IpAddr>().is_err()
+    let endpoint = client.endpoint().parse::<http::Uri>();
+    let host = endpoint.as_ref().ok().and_then(http::Uri::host).unwrap_or_default();
+    host.matches('.').count() >= 3 && host.split('.').any(|part| matches!(part, "kinesis" | "kinesis-fips"))
 }
 
 /// An embedded Kinesis of this process is empty: what is named is made.
@@ -165,7 +163,7 @@ async fn find(
     let client = access.client_with(&stream, &connect).await?;
     let told = |trouble: Trouble| {
         let hint = if trouble.kind == TroubleKind::Missing { "; or let it be made: --create" } else { "" };
-        Failure::run(format!("cannot write to {stream}: {}{hint}", chain(&trouble)))
+        Failure::run(format!("cannot write to {stream}: {trouble}{hint}"))
     };
     if let Some(like) = &create_like {
         create::ensure(&client, &stream, like).await.map_err(told)?;

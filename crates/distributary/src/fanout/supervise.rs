@@ -93,7 +93,14 @@ fn code_of(stop: Stop, until_caught_up: bool) -> ExitCode {
 }
 
 fn announce(config: &Config, engine: &Engine) {
-    let outputs: Vec<&str> = config.outputs.iter().map(|o| o.id.as_str()).collect();
+    /// Outputs that are named in the line.
+    const NAMED: usize = 5;
+    let mut outputs: Vec<&str> = config.outputs.iter().map(|o| o.id.as_str()).take(NAMED).collect();
+    let more = config.outputs.len() - outputs.len();
+    let more = format!("{more} more");
+    if config.outputs.len() > NAMED {
+        outputs.push(&more);
+    }
     let state = config.state.as_ref().map_or_else(|| "memory".to_owned(), |path| path.display().to_string());
     tracing::info!(
         name = %config.name, from = %engine.status().source.arn, to = %outputs.join(", "), progress = %state, "copying"

@@ -34,7 +34,7 @@ pub(super) async fn show(mut snapshots: Snapshots, clock: Clock) {
 
 pub(super) fn end(last: &Status) {
     let (width, _) = screen::size().unwrap_or((WIDTH, usize::MAX));
-    screen::draw(render(last, &Speeds::default(), width, usize::MAX));
+    screen::draw(render(last, &Speeds { ended: true, ..Speeds::default() }, width, usize::MAX));
     screen::keep();
 }
 
@@ -52,6 +52,8 @@ struct Speeds {
     read: Option<f64>,
     bytes: Option<f64>,
     outputs: BTreeMap<String, Option<f64>>,
+    /// True in the last drawing.
+    ended: bool,
 }
 
 impl Rates {
@@ -66,6 +68,7 @@ impl Rates {
             outputs: outputs.collect(),
             read: self.read.update(now, status.source.records),
             bytes: self.bytes.update(now, status.source.bytes),
+            ended: false,
         }
     }
 }
@@ -83,7 +86,7 @@ fn render(status: &Status, speeds: &Speeds, width: usize, height: usize) -> Vec<
     let mut shown: Vec<&OutputStatus> = status.outputs.iter().collect();
     if !fits {
         // Those that need looking at come first, then those that are furthest behind.
-        shown.sort_by_key(|o| (note(o).is_none(), std::cmp::Reverse(o.behind)));
+        shown.sort_by_key(|o| (note(o).is_none(), std::cmp::Reverse(o.behind.map_or(0, far))));
     }
     let mut left = if fits { usize::MAX } else { room.saturating_sub(1) };
     let mut drawn = 0;
@@ -112,8 +115,10 @@ fn source_line(status: &Status, speeds: &Speeds) -> String {
     if let (Some(read), Some(bytes)) = (speeds.read, speeds.bytes) {
         line.push_str(&format!(" ({}, {})", per_second(read), show_bytes(bytes)));
     }
-    line.push_str(&format!(" from {} of {} shards", source.shards_reading, source.shards));
-    if let Some(behind) = source.behind {
+    if !speeds.ended {
+        line.push_str(&format!(" from {} of {} shards", source.shards_reading, source.shards));
+    }
+    if let Some(behind) = source.behind.filter(|_| !speeds.ended) {
         line.push_str(&format!(", behind {}", duration(behind)));
     }
     let errors = source.failed + source.throttled;
@@ -135,8 +140,15 @@ fn output_line(output: &OutputStatus, speeds: &Speeds, name: usize) -> String {
         OutputState::Paused => "paused".to_owned(),
         OutputState::Stopped { .. } => "STOPPED".to_owned(),
     };
-    let behind = output.behind.map_or_else(|| "?".to_owned(), duration);
+    // At the end nobody looks at the source any more.
+    let behind =
+        if speeds.ended { String::new() } else { output.behind.map_or_else(|| "?".to_owned(), duration) };
     row(name, output.id.as_str(), &show::count(output.counts.durable), &rate, &behind, &show::count(errors))
+}
+
+/// How far behind, in steps that double: rows must not change places all the time.
+fn far(behind: Duration) -> u32 {
+    (behind.as_secs() / 8).checked_ilog2().map_or(0, |steps| steps + 1)
 }
 
 /// Why an output needs looking at.

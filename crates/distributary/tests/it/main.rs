@@ -3,6 +3,7 @@
 mod demo;
 mod local;
 mod put;
+mod run;
 mod served;
 mod tail;
 mod verify;

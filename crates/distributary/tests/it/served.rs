@@ -94,6 +94,23 @@ impl Served {
         self.runtime.block_on(self.client.call(&request)).unwrap();
     }
 
+    /// Deletes a stream.
+    pub(crate) fn delete(&self, stream: &str) {
+        let request = distributary_wire::types::DeleteStreamRequest::default();
+        self.runtime.block_on(self.client.on(&stream.parse().unwrap(), request)).unwrap();
+    }
+
+    /// Lets a stream take records of up to so many KiB.
+    pub(crate) fn raise_record_size(&self, stream: &str, kib: i32) {
+        let summary = self.runtime.block_on(self.client.describe(&stream.parse().unwrap())).unwrap().answer;
+        let request = distributary_wire::types::UpdateMaxRecordSizeRequest {
+            stream_arn: Some(summary.arn),
+            max_record_size_in_kib: Some(kib),
+            ..Default::default()
+        };
+        self.runtime.block_on(self.client.call(&request)).unwrap();
+    }
+
     /// The shards of a stream.
     pub(crate) fn shards(&self, stream: &str) -> Vec<Shard> {
         self.runtime.block_on(self.client.list_shards(&stream.parse().unwrap())).unwrap().answer
