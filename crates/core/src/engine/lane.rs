@@ -86,8 +86,7 @@ impl Lane {
             };
             let state = lock(&self.cell.state);
             let Some(slot) = state.lanes.get(&self.id) else { return false };
-            // What is acknowledged beyond the cursor would be sent again after a restart: a drain tries to go on.
-            if state.draining && slot.carried.is_empty() {
+            if state.draining {
                 return false;
             }
             if done || !slot.runs() || slot.generation != self.generation {

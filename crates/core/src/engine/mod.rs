@@ -227,7 +227,7 @@ impl Shared {
         });
     }
 
-    /// Stops reading; lanes end when what they have in hand is delivered.
+    /// Stops reading; lanes end when the request that is under way has ended.
     fn drain(&self) {
         let mut world = lock(&self.world);
         world.draining = true;

@@ -241,6 +241,10 @@ impl ShardState {
         self.reads.bytes += bytes as u64;
         self.pace.note(records, allocated, bytes);
         let Some(feed) = self.feed_mut(id) else { return false };
+        if !feed.is_ahead(&batch) {
+            // A server that returns what it returned before: nothing is new.
+            return true;
+        }
         let encoded: usize = encoders.iter().map(|(_, o)| o.encoded_bound(records, allocated)).sum();
         if !permit.resize(allocated + encoded) {
             // It brought more than was reserved, and there is no room for that: dropped, and read again with enough.

@@ -20,6 +20,7 @@ use crate::store::OutputId;
 
 use super::Order;
 use super::budget::{Budget, Pool};
+use super::mutation::{Mutation, on};
 use super::retry::{Acked, Delivery};
 use super::settings::Settings;
 use super::slot::{Life, Place, Slot};
@@ -241,7 +242,12 @@ impl ShardState {
             }
             return Take::Wait;
         };
-        let from = batch.first_after(&slot.position);
+        let mut from = batch.first_after(&slot.position);
+        if on(Mutation::RejoinOneLate) && from > 0 && from < batch.batch.len() {
+            from += 1;
+        } else if on(Mutation::RejoinOneEarly) && from > 0 {
+            from -= 1;
+        }
         slot.count_read(&batch, from);
         slot.working = true;
         slot.speed.begin(now, batch.batch.allocation());
@@ -285,7 +291,8 @@ impl ShardState {
     pub(crate) fn may_go_on(&self, id: &OutputId, work: &Work, budget: &Budget) -> bool {
         self.lanes.get(id).is_some_and(|slot| {
             let follows = slot.no_in(work.feed) == Some(work.no);
-            slot.runs() && slot.generation == work.generation && (follows || !budget.pressed())
+            let wanted = slot.runs() && slot.generation == work.generation && !self.draining;
+            wanted && (follows || !budget.pressed())
         })
     }
 
@@ -473,7 +480,8 @@ impl ShardState {
 
     /// True if a lane waits for more, or will soon.
     fn wants_more(&self, feed: &Feed, view: &View<'_>) -> bool {
-        let fastest = self.lanes.values().filter(|s| s.runs()).filter_map(|s| s.no_in(feed.id)).max();
+        let places = || self.lanes.values().filter(|s| s.runs()).filter_map(|s| s.no_in(feed.id));
+        let fastest = if on(Mutation::SlowestDecides) { places().min() } else { places().max() };
         fastest.is_some_and(|no| feed.next() < no + 1 + view.settings.read_ahead as u64)
     }
 

@@ -259,3 +259,31 @@ impl Slot {
         at_tip.or_else(|| Some(server?.since(next.or(self.arrived)?)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant(Duration::from_millis(ms))
+    }
+
+    #[test]
+    fn a_lane_is_slow_when_it_takes_three_times_what_others_do() {
+        let mut speed = Speed::default();
+        assert_eq!(speed.slow_at(None), Some(Instant(Duration::MAX)), "it has not begun");
+        speed.begin(at(0), 1 << 20);
+        assert_eq!(speed.slow_at(None), Some(at(500)), "nothing is known");
+        // Others take 100 ms for a MiB.
+        let usual = Some(100_000_000 / 1024);
+        let slow_at = speed.slow_at(usual).unwrap();
+        assert!(slow_at > at(790) && slow_at <= at(800), "{slow_at:?}");
+        speed.end(at(200));
+        assert!(speed.slow_at(usual).is_some());
+        for i in 0..20 {
+            speed.begin(at(1000 * i), 1 << 20);
+            speed.end(at(1000 * i + 400));
+        }
+        assert_eq!(speed.slow_at(usual), None);
+    }
+}

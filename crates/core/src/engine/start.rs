@@ -15,6 +15,7 @@ use crate::source::{ServerTime, Shard, Source, SourceError};
 use crate::store::{CheckpointStore, LaneCheckpoint, LaneId, OutputId, StoreError};
 
 use super::budget::Budget;
+use super::mutation::{Mutation, on};
 use super::reader::describe;
 use super::retry::{Acked, BackoffClass, policy};
 use super::settings::Settings;
@@ -152,7 +153,7 @@ impl Starts {
                 new.push(LaneCheckpoint { lane, position });
             }
         }
-        if !new.is_empty() {
+        if !new.is_empty() && !on(Mutation::LatestNotPinned) {
             store.commit(&new).await.map_err(|e| state("writing down where outputs start", e))?;
         }
         let listed: BTreeSet<&ShardId> = map.shards.iter().map(|s| &s.id).collect();
@@ -265,7 +266,7 @@ async fn forget(shared: &Shared, id: &OutputId) -> Result<(), EngineError> {
     {
         let mut world = lock(&shared.world);
         for row in stored.into_iter().filter(|r| r.lane.output == *id) {
-            if !world.forgotten.contains(&row.lane) {
+            if !world.forgotten.contains(&row.lane) && !on(Mutation::RemoveForgetsNothing) {
                 world.forgotten.push(row.lane);
             }
         }

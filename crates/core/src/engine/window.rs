@@ -259,6 +259,12 @@ impl Feed {
         Some((joined, count))
     }
 
+    /// True if `batch` has records that were not read yet.
+    pub(crate) fn is_ahead(&self, batch: &Batch) -> bool {
+        let last = batch.len().checked_sub(1).map_or("", |i| batch.record(i).sequence);
+        !matches!(&self.tip, Position::After(tip) if Sequence::compare(last, tip.as_str()).is_le())
+    }
+
     /// Takes what a read brought.
     pub(crate) fn push(&mut self, batch: SharedBatch) {
         self.tip = Position::After(Sequence::new(batch.last()));
@@ -436,5 +442,68 @@ mod tests {
         for (position, index) in [("1", 0), ("9", 1), ("50", 2), ("100", 3), ("101", 4), ("9999", 4)] {
             assert_eq!(shared.first_after(&after(position)), index, "{position}");
         }
+    }
+
+    #[test]
+    fn grace_is_a_twentieth_of_the_time() {
+        let at = |ms| Instant(Duration::from_millis(ms));
+        let mut grace = Grace::new(at(0));
+        assert_eq!(grace.wait(at(0)), Some(at(300)));
+        assert_eq!(grace.wait(at(200)), Some(at(300)));
+        assert_eq!(grace.wait(at(300)), None);
+        grace.go_on(at(300));
+        assert_eq!(grace.wait(at(2300)), Some(at(2400)));
+        grace.go_on(at(2350));
+        assert_eq!(grace.wait(at(100_000)), Some(at(100_300)));
+    }
+
+    #[test]
+    fn small_batches_are_joined_once_for_all() {
+        let mut feed = Feed::new(0, Position::TrimHorizon, Instant::default());
+        for sequences in [["1", "2"], ["3", "4"], ["5", "6"], ["7", "8"]] {
+            feed.push(batch(&sequences));
+        }
+        let budget = Budget::new(1 << 20);
+        let (joined, count) = feed.get_joined(1, &Five, &budget).unwrap();
+        let sequences: Vec<&str> = joined.batch.iter().map(|r| r.sequence).collect();
+        assert_eq!((sequences, count), (vec!["3", "4", "5", "6"], 2));
+        let (again, _) = feed.get_joined(1, &Five, &budget).unwrap();
+        assert!(Arc::ptr_eq(&joined, &again));
+        drop((joined, again));
+        assert_eq!(budget.status().used, 0);
+        assert_eq!(feed.get_joined(3, &Five, &budget).unwrap().1, 1);
+        assert!(feed.get_joined(4, &Five, &budget).is_none());
+    }
+
+    /// An output that takes five records at once.
+    struct Five;
+
+    #[async_trait::async_trait]
+    impl Output for Five {
+        fn encoding(&self) -> EncodingKey {
+            EncodingKey("five".into())
+        }
+        fn limits(&self) -> crate::output::RequestLimits {
+            crate::output::RequestLimits { entries: 5, bytes: 1 << 20 }
+        }
+        fn encoded_bound(&self, _: usize, bytes: usize) -> usize {
+            bytes
+        }
+        fn encode(&self, _: &Batch, picks: Picks) -> Chunk {
+            Chunk { picks, payload: Box::new(()), allocation: 0 }
+        }
+        async fn write(&self, _: &Chunk, _: Duration) -> crate::output::Outcome {
+            crate::output::Outcome::Durable
+        }
+    }
+
+    #[test]
+    fn chunks_are_cut_at_the_limits_and_made_once() {
+        let shared = batch(&["1", "2", "3", "4", "5", "6", "7"]);
+        let set = ChunkSet::new(EncodingKey("five".into()));
+        assert_eq!(set.ranges(&shared.batch, &Five), [0..5, 5..7]);
+        let chunk = set.chunk(&shared.batch, &Five, &(5..7)).unwrap();
+        assert!(std::ptr::eq(chunk, set.chunk(&shared.batch, &Five, &(5..7)).unwrap()));
+        assert!(set.chunk(&shared.batch, &Five, &(5..6)).is_none(), "not cut there");
     }
 }

@@ -220,11 +220,10 @@ impl World {
             let hours = horizon.unwrap_or(retention).as_secs_f64() / 3600.0;
             if level > entry.warned {
                 let text = "what this output has not written is deleted from the source in";
-                match level {
-                    1 => tracing::warn!(output = %id, "{text} {hours:.1} h"),
-                    _ => {
-                        tracing::error!(output = %id, "{text} {hours:.1} h: mend it, or lengthen the retention")
-                    }
+                if level == 1 {
+                    tracing::warn!(output = %id, "{text} {hours:.1} h");
+                } else {
+                    tracing::error!(output = %id, "{text} {hours:.1} h: mend it, or lengthen the retention");
                 }
             }
             entry.warned = level;

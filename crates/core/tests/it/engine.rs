@@ -517,6 +517,45 @@ async fn a_shutdown_drains_promptly() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lane_that_is_slow_for_its_latency_keeps_up() {
+    let bench = Bench::new(1, 2);
+    bench.outputs[1].latency(2 * S);
+    let engine = bench.run().await;
+    for _ in 0..240 {
+        bench.source.put_many("0", 2, 10);
+        bench.pass(S / 4).await;
+    }
+    let status = engine.status();
+    assert!(of(&status, "o1").behind.unwrap() < 6 * S, "{:?}", of(&status, "o1").behind);
+    // Many of the small answers that the other sent one by one went together.
+    assert!(of(&status, "o1").counts.requests * 4 < of(&status, "o0").counts.requests);
+    bench.until(&engine, |s| of(s, "o1").counts.durable == 480).await;
+    assert_eq!((bench.complete(0), bench.complete(1)), (0, 0));
+    drop(engine);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_forgets_what_the_old_output_acknowledged_out_of_turn() {
+    let mut bench = Bench::new(1, 1);
+    bench.order = Order::Unordered;
+    bench.outputs[0].mood(Mood::OneIn(3));
+    bench.source.put_many("0", 300, 10);
+    let engine = bench.run().await;
+    bench.until(&engine, |s| of(s, "o0").counts.requests == 2).await;
+    let durable = engine.status().outputs[0].counts.durable;
+    let old = bench.outputs[0].count() as u64;
+    assert!(durable < 100 && old > durable, "{durable}, {old}");
+    bench.outputs[0] = FakeOutput::new(&bench.clock);
+    engine.apply(Change::Update(bench.spec(0))).await.unwrap();
+    bench.until(&engine, |s| of(s, "o0").counts.durable == 300).await;
+    assert!(bench.outputs[0].count() as u64 >= 300 - durable - 100);
+    let first = bench.outputs[0].written()[0].1;
+    let written: Vec<u64> = bench.outputs[0].written().iter().map(|(_, s)| *s).collect();
+    assert_eq!(written, (first..=bench.source.last_sequence()).collect::<Vec<_>>(), "no holes");
+    drop(engine);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shutdown_waits_no_longer_than_it_may() {
     let bench = Bench::new(1, 1);
     bench.outputs[0].mood(Mood::Hang);
