@@ -1,14 +1,15 @@
 //! How fast it is: 1 KiB records in batches of 500 over one connection of plain HTTP, into a server in a process of its own.
 //!
 //! `speed [MiB] [shards] [dir]` starts itself as the server, then prints MB/s, the server's CPU seconds per GB in and out,
-//! its memory against the data, and how long after a put a subscriber has a record.
+//! its memory against the data, and how long after a put a subscriber has a record. With a directory the server keeps the
+//! records there as well.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // A measurement: it reads the real clock and may panic.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use distributary_local::Local;
@@ -23,16 +24,19 @@ const BATCH: usize = 500;
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     if args.get(1).is_some_and(|a| a == "--serve") {
-        return server(args[2].parse().unwrap());
+        return server(args[2].parse().unwrap(), args.get(3));
     }
     let number = |at: usize, default: usize| args.get(at).map_or(default, |a| a.parse().unwrap());
-    measure(number(1, 1024), number(2, 4));
+    measure(number(1, 1024), number(2, 4), args.get(3));
 }
 
-fn server(shards: u32) {
+fn server(shards: u32, dir: Option<&String>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let local = Local::builder().build();
+        let local = match dir {
+            None => Local::builder().build(),
+            Some(dir) => Local::builder().open(dir).unwrap(),
+        };
         local.create_stream("s", shards).unwrap();
         let options = ServerOptions { listen: ([127, 0, 0, 1], 0).into(), ..ServerOptions::default() };
         let handle = serve(local, options).await.unwrap();
@@ -48,10 +52,11 @@ struct Server {
 }
 
 impl Server {
-    fn start(shards: usize) -> Self {
+    fn start(shards: usize, dir: Option<String>) -> Self {
         let me = std::env::current_exe().unwrap();
-        let mut child =
-            Command::new(me).arg("--serve").arg(shards.to_string()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = Command::new(me);
+        command.arg("--serve").arg(shards.to_string()).args(dir).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         Self { child, addr: line.trim().parse().unwrap() }
@@ -133,9 +138,9 @@ fn batch(format: Format, seed: usize) -> Vec<u8> {
     [&shared.bytes[..], &tail(format, StreamRef::Name("s"))].concat()
 }
 
-fn measure(mib: usize, shards: usize) {
+fn measure(mib: usize, shards: usize, dir: Option<&String>) {
     for format in [Format::Cbor, Format::Json] {
-        let server = Server::start(shards);
+        let server = Server::start(shards, dir.map(|dir| format!("{dir}/{format:?}")));
         let mut connection = Connection::open(server.addr);
         let empty = server.memory();
         let batches: Vec<Vec<u8>> = (0..16).map(|i| batch(format, i)).collect();
@@ -161,7 +166,7 @@ fn measure(mib: usize, shards: usize) {
         let (took, cpu) = (start.elapsed().as_secs_f64(), server.cpu() - cpu);
         assert_eq!(read, count * BATCH);
         println!("{format:?} out: {:.0} MB/s, {:.2} CPU-s/GB", bytes / took / 1e6, cpu / (bytes / 1e9));
-        push(&server, format, &batches[0]);
+        push(&server, format);
     }
 }
 
@@ -197,7 +202,7 @@ fn read_all(connection: &mut Connection, format: Format, shards: usize) -> usize
 }
 
 /// One subscriber of shard 0; single records are put and timed until they arrive.
-fn push(server: &Server, format: Format, _: &[u8]) {
+fn push(server: &Server, format: Format) {
     let mut connection = Connection::open(server.addr);
     let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/s";
     let register = RegisterStreamConsumerRequest {
@@ -221,29 +226,55 @@ fn push(server: &Server, format: Format, _: &[u8]) {
     pushed.set_nodelay(true).unwrap();
     pushed.write_all(Connection::head("SubscribeToShard", format, body.len()).as_bytes()).unwrap();
     pushed.write_all(&body).unwrap();
-    let mut buffer = vec![0; 1 << 20];
-    // Headers, initial response and the first heartbeat.
-    std::thread::sleep(Duration::from_millis(200));
-    let _ = pushed.read(&mut buffer).unwrap();
-    let put = PutRecordRequest {
-        stream_name: Some("s".into()),
-        data: Some(Bytes::from(vec![7; RECORD]).into()),
-        partition_key: Some("k".into()),
-        explicit_hash_key: Some("0".into()),
-        ..Default::default()
-    };
-    let body = codec::encode(format, &put);
-    let mut times: Vec<f64> = (0..1000)
-        .map(|_| {
+    let mut arrived = Arrived { socket: pushed, buffer: Vec::new() };
+    // The answer's headers, the initial response and the first event, which has no records.
+    arrived.wait_for(b"ContinuationSequenceNumber");
+    let mut times: Vec<f64> = (0..1000_u32)
+        .map(|i| {
+            let mut data = vec![7; RECORD];
+            let mark = format!("mark {i:010}");
+            data[..mark.len()].copy_from_slice(mark.as_bytes());
+            // Base64 of the mark, as the first bytes of the data.
+            let sought = match format {
+                Format::Cbor => mark.as_bytes().to_vec(),
+                Format::Json => codec::encode(format, &Blob::from(mark.into_bytes()))[1..20].to_vec(),
+            };
+            let put = PutRecordRequest {
+                stream_name: Some("s".into()),
+                data: Some(data.into()),
+                partition_key: Some("k".into()),
+                explicit_hash_key: Some("0".into()),
+                ..Default::default()
+            };
+            let body = codec::encode(format, &put);
             let start = Instant::now();
             connection.call("PutRecord", format, &body);
-            let mut have = 0;
-            while have < RECORD {
-                have += pushed.read(&mut buffer).unwrap();
-            }
+            arrived.wait_for(&sought);
             start.elapsed().as_secs_f64() * 1e3
         })
         .collect();
     times.sort_by(f64::total_cmp);
     println!("{format:?} put until pushed: p50 {:.2} ms, p99 {:.2} ms", times[500], times[990]);
+}
+
+/// What a subscription has pushed so far.
+struct Arrived {
+    socket: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Arrived {
+    /// Reads until these bytes have come, and forgets what came before them.
+    fn wait_for(&mut self, sought: &[u8]) {
+        let mut chunk = [0; 64 * 1024];
+        loop {
+            if let Some(at) = self.buffer.windows(sought.len()).position(|w| w == sought) {
+                self.buffer.drain(..at + sought.len());
+                return;
+            }
+            let read = self.socket.read(&mut chunk).unwrap();
+            assert!(read > 0, "the subscription ended");
+            self.buffer.extend_from_slice(&chunk[..read]);
+        }
+    }
 }

@@ -98,9 +98,7 @@ impl ExactSizeIterator for Records<'_> {}
 /// How far behind the tip a page ends, in milliseconds: 0 only if nothing follows it.
 pub(crate) fn millis_behind(page: &Page, now_ms: u64) -> i64 {
     match page.last_arrival_ms {
-        Some(last_ms) if page.next < page.bounds.tail => {
-            now_ms.saturating_sub(last_ms).max(1).cast_signed()
-        }
+        Some(last_ms) if page.next < page.bounds.tail => now_ms.saturating_sub(last_ms).max(1).cast_signed(),
         Some(_) | None => 0,
     }
 }

@@ -43,7 +43,9 @@ impl Pattern {
     fn matches(self, text: &str) -> bool {
         let name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
         let stream = |resource: &str| {
-            resource.strip_prefix("stream/").is_some_and(|n| !n.is_empty() && !n.contains(char::is_whitespace))
+            resource
+                .strip_prefix("stream/")
+                .is_some_and(|n| !n.is_empty() && !n.contains(char::is_whitespace))
         };
         match self {
             Self::Name => text.bytes().all(name),
@@ -72,7 +74,9 @@ pub(crate) struct Checks(Vec<String>);
 
 impl Checks {
     fn fail(&mut self, value: &str, member: &str, constraint: &str) {
-        self.0.push(format!("Value {value} at '{member}' failed to satisfy constraint: Member must {constraint}"));
+        self.0.push(format!(
+            "Value {value} at '{member}' failed to satisfy constraint: Member must {constraint}"
+        ));
     }
 
     pub(crate) fn required<T>(&mut self, member: &str, value: Option<&T>) {
@@ -82,7 +86,14 @@ impl Checks {
     }
 
     /// Length in characters, and pattern.
-    pub(crate) fn text(&mut self, member: &str, value: Option<&str>, min: usize, max: usize, pattern: Pattern) {
+    pub(crate) fn text(
+        &mut self,
+        member: &str,
+        value: Option<&str>,
+        min: usize,
+        max: usize,
+        pattern: Pattern,
+    ) {
         let Some(text) = value else { return };
         let length = text.chars().count();
         let quoted = format!("'{text}'");
@@ -110,7 +121,11 @@ impl Checks {
 
     pub(crate) fn known(&mut self, member: &str, value: Option<&str>, known: &[&str]) {
         if let Some(text) = value.filter(|text| !known.contains(text)) {
-            self.fail(&format!("'{text}'"), member, &format!("satisfy enum value set: [{}]", known.join(", ")));
+            self.fail(
+                &format!("'{text}'"),
+                member,
+                &format!("satisfy enum value set: [{}]", known.join(", ")),
+            );
         }
     }
 

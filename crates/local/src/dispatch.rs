@@ -96,7 +96,9 @@ pub(crate) async fn serve(inner: &Arc<Inner>, incoming: Incoming<'_>) -> Served 
         run(call, incoming.body, &mut effects, &mut note).await
     };
     let answer = match &inner.store {
-        Some(store) if !only_reads(operation) => store.settled().await.map_err(|_| internal_failure()).and(answer),
+        Some(store) if !only_reads(operation) => {
+            store.settled().await.map_err(|_| internal_failure()).and(answer)
+        }
         Some(_) | None => answer,
     };
     let delivery = effects.delivery;
@@ -167,7 +169,14 @@ fn namespace_of(inner: &Inner, incoming: &Incoming<'_>) -> Namespace {
 /// Sixteen bytes as a UUID, such as AWS names requests by.
 fn request_id(inner: &Inner) -> String {
     let (a, b) = (inner.env.random(), inner.env.random());
-    format!("{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}", a >> 32, a >> 16 & 0xffff, a & 0xfff, b >> 48 & 0x3fff | 0x8000, b & 0xffff_ffff_ffff)
+    format!(
+        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+        a >> 32,
+        a >> 16 & 0xffff,
+        a & 0xfff,
+        b >> 48 & 0x3fff | 0x8000,
+        b & 0xffff_ffff_ffff
+    )
 }
 
 fn response(inner: &Inner, status: StatusCode, content_type: &'static str, body: ResponseBody) -> Response {
@@ -232,7 +241,8 @@ fn given_up() -> ApiError {
 
 impl Job<'_, '_> {
     fn read<R: Request>(&self) -> Answer<R> {
-        let body: &[u8] = if self.body.is_empty() && self.call.format == Format::Json { b"{}" } else { &self.body };
+        let body: &[u8] =
+            if self.body.is_empty() && self.call.format == Format::Json { b"{}" } else { &self.body };
         codec::decode(self.call.format, body).map_err(|e| unreadable(&e))
     }
 
@@ -266,12 +276,13 @@ impl Job<'_, '_> {
     /// Decodes, carries out and encodes.
     async fn plain<R: Request + Addressed>(
         mut self,
-        operation: impl FnOnce(&Call<'_>, R) -> Answer<R::Answer>,
+        operation: impl FnOnce(&Call<'_>, &R) -> Answer<R::Answer>,
     ) -> Answer<Reply> {
         let request: R = self.read()?;
         let names = request.names();
-        self.before(&names, |call| decide(call, &names, names.shard.map_or(Shards::None, Shards::One))).await?;
-        let answer = operation(&self.call, request)?;
+        self.before(&names, |call| decide(call, &names, names.shard.map_or(Shards::None, Shards::One)))
+            .await?;
+        let answer = operation(&self.call, &request)?;
         Ok(Reply::Body(codec::encode_answer(self.call.format, &answer)))
     }
 
@@ -330,8 +341,9 @@ impl Job<'_, '_> {
             shard: request.shard_id.as_deref(),
             ..Names::default()
         };
-        self.before(&names, |call| decide(call, &names, names.shard.map_or(Shards::None, Shards::One))).await?;
-        let subscription = consumers::subscribe(&self.call, request.clone(), self.effects)?;
+        self.before(&names, |call| decide(call, &names, names.shard.map_or(Shards::None, Shards::One)))
+            .await?;
+        let subscription = consumers::subscribe(&self.call, &request, self.effects)?;
         Ok(Reply::Events(Box::new(subscription)))
     }
 }

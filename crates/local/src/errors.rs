@@ -58,11 +58,17 @@ pub(crate) fn expired_token() -> ApiError {
 }
 
 pub(crate) fn internal_failure() -> ApiError {
-    ApiError::new(ErrorCode::InternalFailure, "The request processing has failed because of an unknown error, exception or failure.")
+    ApiError::new(
+        ErrorCode::InternalFailure,
+        "The request processing has failed because of an unknown error, exception or failure.",
+    )
 }
 
 pub(crate) fn dry_run() -> ApiError {
-    ApiError::new(ErrorCode::DryRunOperation, "The request was rejected because the DryRun parameter was specified.")
+    ApiError::new(
+        ErrorCode::DryRunOperation,
+        "The request was rejected because the DryRun parameter was specified.",
+    )
 }
 
 /// What a throttled entry of `PutRecords` says, and a throttled `PutRecord` and `GetRecords`.

@@ -43,6 +43,6 @@ mod transport;
 pub use env::{Env, RealEnv, Sleep};
 pub use faults::Faults;
 pub use local::{Builder, CreateError, Dropped, Local};
-pub use store::StoreError;
 pub use settings::{Delays, Settings, TrimmedPosition};
+pub use store::StoreError;
 pub use transport::LocalTransport;

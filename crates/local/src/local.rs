@@ -218,7 +218,10 @@ impl Builder {
             inner.account(&namespace, |account| account.commitment = Some(commitment));
         }
         // A smaller budget than before counts from the start.
-        inner.count_held(usize::try_from(inner.all_streams().iter().map(|s| s.held()).sum::<u64>()).unwrap_or(usize::MAX), now_ms);
+        inner.count_held(
+            usize::try_from(inner.all_streams().iter().map(|s| s.held()).sum::<u64>()).unwrap_or(usize::MAX),
+            now_ms,
+        );
         Local { inner: Arc::new(inner) }
     }
 }
@@ -324,8 +327,7 @@ impl Inner {
         if let Some(store) = &self.store {
             store.push(Stored::next_uid(uid + 1));
         }
-        let stream =
-            Arc::new(Stream::new(uid, namespace.clone(), name, now_ms, state, self.store.clone()));
+        let stream = Arc::new(Stream::new(uid, namespace.clone(), name, now_ms, state, self.store.clone()));
         stream.write(now_ms, |_| ());
         streams.insert(Arc::clone(&stream));
         Ok(stream)

@@ -477,7 +477,8 @@ impl State {
         let held_before = self.held;
         for record in records {
             let size = record.size();
-            if self.buffer.capacity() - self.buffer.len() < size || self.active.pieces.len() >= SEGMENT_PIECES {
+            if self.buffer.capacity() - self.buffer.len() < size || self.active.pieces.len() >= SEGMENT_PIECES
+            {
                 self.cut(arrival_ms, &mut store);
                 self.seal();
                 self.buffer = BytesMut::with_capacity(self.next_chunk.max(size));

@@ -121,9 +121,7 @@ impl Subscription {
         Self {
             ends: now + settings.subscription_length,
             beat: now,
-            pace: settings
-                .enforce_limits
-                .then(|| Bucket::full(limits::SHARD_READ_BYTES_PER_SECOND as f64)),
+            pace: settings.enforce_limits.then(|| Bucket::full(limits::SHARD_READ_BYTES_PER_SECOND as f64)),
             inner: Arc::clone(inner),
             stream,
             shard,
@@ -139,7 +137,7 @@ impl Subscription {
         }
     }
 
-    fn frame(&self, event: SubscribeEvent) -> Item {
+    fn frame(&self, event: &SubscribeEvent) -> Item {
         let frame = event.to_frame(self.format).encode();
         frame.map_err(|e| TransportError::Broken { source: Box::new(e) })
     }
@@ -151,7 +149,7 @@ impl Subscription {
 
     fn exception(&mut self, error: ApiError) -> Item {
         self.progress = Progress::Done;
-        self.frame(SubscribeEvent::Exception(error))
+        self.frame(&SubscribeEvent::Exception(error))
     }
 
     /// Ready when the time has come.
@@ -225,10 +223,9 @@ impl Subscription {
             Encoded::new(&page, self.shard.numbers).event(self.format, None, behind, &children)
         } else {
             let encoded = Encoded::new(&page, self.shard.numbers);
-            let continuation = encoded.last_sequence().map_or_else(
-                || self.shard.before(self.offset).to_string(),
-                str::to_owned,
-            );
+            let continuation = encoded
+                .last_sequence()
+                .map_or_else(|| self.shard.before(self.offset).to_string(), str::to_owned);
             encoded.event(self.format, Some(&continuation), behind, &[])
         };
         drop(state);
@@ -241,7 +238,7 @@ impl Subscription {
     fn send(&mut self, payload: Bytes, now: Duration) -> Item {
         self.events += 1;
         self.beat = now + self.inner.settings.heartbeat;
-        self.frame(SubscribeEvent::Event { format: self.format, payload })
+        self.frame(&SubscribeEvent::Event { format: self.format, payload })
     }
 
     /// When it has something to do of itself: end, beat, or see that the stream has changed.
@@ -264,7 +261,7 @@ impl Frames for Subscription {
         match this.progress {
             Progress::Opening => {
                 this.progress = Progress::Running;
-                return Poll::Ready(Some(this.frame(SubscribeEvent::InitialResponse)));
+                return Poll::Ready(Some(this.frame(&SubscribeEvent::InitialResponse)));
             }
             Progress::Done => return Poll::Ready(None),
             Progress::Running => {}

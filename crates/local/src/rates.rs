@@ -111,13 +111,33 @@ impl ShardRates {
 fn call_rate(operation: Operation) -> Option<(u32, bool)> {
     use Operation::*;
     match operation {
-        CreateStream | DeleteStream | SplitShard | MergeShards | RegisterStreamConsumer
-        | DeregisterStreamConsumer | AddTagsToStream | RemoveTagsFromStream | ListTagsForStream
-        | ListTagsForResource | TagResource | UntagResource | IncreaseStreamRetentionPeriod
-        | DecreaseStreamRetentionPeriod | EnableEnhancedMonitoring | DisableEnhancedMonitoring
-        | StartStreamEncryption | StopStreamEncryption | UpdateShardCount | UpdateStreamMode
-        | UpdateMaxRecordSize | UpdateStreamWarmThroughput | UpdateStreamRecordDistributionStrategy
-        | UpdateAccountSettings | PutResourcePolicy | DeleteResourcePolicy | GetResourcePolicy
+        CreateStream
+        | DeleteStream
+        | SplitShard
+        | MergeShards
+        | RegisterStreamConsumer
+        | DeregisterStreamConsumer
+        | AddTagsToStream
+        | RemoveTagsFromStream
+        | ListTagsForStream
+        | ListTagsForResource
+        | TagResource
+        | UntagResource
+        | IncreaseStreamRetentionPeriod
+        | DecreaseStreamRetentionPeriod
+        | EnableEnhancedMonitoring
+        | DisableEnhancedMonitoring
+        | StartStreamEncryption
+        | StopStreamEncryption
+        | UpdateShardCount
+        | UpdateStreamMode
+        | UpdateMaxRecordSize
+        | UpdateStreamWarmThroughput
+        | UpdateStreamRecordDistributionStrategy
+        | UpdateAccountSettings
+        | PutResourcePolicy
+        | DeleteResourcePolicy
+        | GetResourcePolicy
         | ListStreamConsumers => Some((limits::CONTROL_PER_SECOND, false)),
         ListStreams => Some((limits::LIST_STREAMS_PER_SECOND, false)),
         DescribeStream => Some((limits::DESCRIBE_STREAM_PER_SECOND, false)),
@@ -128,6 +148,9 @@ fn call_rate(operation: Operation) -> Option<(u32, bool)> {
         GetRecords | GetShardIterator | PutRecord | PutRecords | SubscribeToShard => None,
     }
 }
+
+/// Buckets kept for one account and region; beyond it they start anew.
+const BUCKETS_MAX: usize = 10_000;
 
 /// The rates of calls of one account and region.
 #[derive(Debug, Default)]
@@ -140,6 +163,9 @@ impl CallRates {
     pub(crate) fn admit(&mut self, operation: Operation, stream: &str, now: Duration) -> bool {
         let Some((rate, per_stream)) = call_rate(operation) else { return true };
         let scope = if per_stream { stream.to_owned() } else { String::new() };
+        if self.buckets.len() >= BUCKETS_MAX {
+            self.buckets.clear();
+        }
         let bucket = self.buckets.entry((operation, scope));
         bucket.or_insert_with(|| Bucket::full(f64::from(rate))).take(now, 1.0)
     }

@@ -88,7 +88,8 @@ impl State {
     fn scale(&mut self, target: u32, now_ms: u64) {
         let ranges = HashRange::even(target);
         for range in &ranges {
-            let cut = self.open.iter().find(|s| s.range.contains(range.start) && s.range.start != range.start);
+            let cut =
+                self.open.iter().find(|s| s.range.contains(range.start) && s.range.start != range.start);
             if let Some(index) = cut.map(|s| s.index) {
                 self.split(index, range.start, now_ms);
             }

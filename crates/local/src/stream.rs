@@ -186,7 +186,16 @@ impl Stream {
             name: name.to_owned(),
         };
         let turn = AtomicU64::new(0);
-        Self { uid, namespace, name: name.to_owned(), arn, created_ms, turn, store, state: RwLock::new(state) }
+        Self {
+            uid,
+            namespace,
+            name: name.to_owned(),
+            arn,
+            created_ms,
+            turn,
+            store,
+            state: RwLock::new(state),
+        }
     }
 
     /// The state as it is now.
@@ -308,9 +317,9 @@ impl State {
 
     fn next_due(&self) -> u64 {
         let phase = match &self.phase {
-            Phase::Creating { until_ms } | Phase::Updating { until_ms, .. } | Phase::Deleting { until_ms } => {
-                *until_ms
-            }
+            Phase::Creating { until_ms }
+            | Phase::Updating { until_ms, .. }
+            | Phase::Deleting { until_ms } => *until_ms,
             Phase::Active | Phase::Gone => u64::MAX,
         };
         let retention = retention_ms(self.retention_hours);

@@ -371,7 +371,8 @@ fn selects(select: &Select, subject: &Subject<'_>) -> bool {
         (Some(wanted), Shards::Of(touches)) => touches(wanted),
         (Some(_), Shards::None) => false,
     };
-    let operation = select.operations.is_empty() || select.operations.iter().any(|o| o.0 == subject.operation);
+    let operation =
+        select.operations.is_empty() || select.operations.iter().any(|o| o.0 == subject.operation);
     operation
         && is(&select.stream, subject.stream)
         && is(&select.region, Some(subject.region))
@@ -391,7 +392,11 @@ impl Effects {
                 self.entries.push(FailedEntries { entries: entries.clone(), shard: shard(), throttle: true });
             }
             Action::FailEntries(entries) => {
-                self.entries.push(FailedEntries { entries: entries.clone(), shard: shard(), throttle: false });
+                self.entries.push(FailedEntries {
+                    entries: entries.clone(),
+                    shard: shard(),
+                    throttle: false,
+                });
             }
             Action::Error { code, message, status } => {
                 self.error = Some(rule::error_of(code, message, *status));
@@ -528,15 +533,14 @@ mod tests {
         assert_eq!(rule.select.operations, [OperationName(Operation::PutRecords)]);
         let back: Rule = serde_json::from_str(&serde_json::to_string(&rule).unwrap()).unwrap();
         assert_eq!(back, rule);
-        let script: Rule =
-            serde_json::from_str(r#"{"script":["pass",{"delay":{"ms":5}},{"lose_reply":{}},"drop_connection"]}"#)
-                .unwrap();
+        let script: Rule = serde_json::from_str(
+            r#"{"script":["pass",{"delay":{"ms":5}},{"lose_reply":{}},"drop_connection"]}"#,
+        )
+        .unwrap();
         assert_eq!(script.script.len(), 4);
-        for bad in [
-            r#"{"select":{"operations":["PutRecord5"]}}"#,
-            r#"{"action":"explode"}"#,
-            r#"{"actoin":"pass"}"#,
-        ] {
+        for bad in
+            [r#"{"select":{"operations":["PutRecord5"]}}"#, r#"{"action":"explode"}"#, r#"{"actoin":"pass"}"#]
+        {
             assert!(serde_json::from_str::<Rule>(bad).is_err(), "{bad}");
         }
         assert!(Faults::new(1).add(Rule { probability: 2.0, ..rule }).is_err());

@@ -28,7 +28,7 @@ const PAGE_MAX: usize = 10_000;
 
 pub(crate) fn register(
     call: &Call<'_>,
-    request: RegisterStreamConsumerRequest,
+    request: &RegisterStreamConsumerRequest,
 ) -> Answer<RegisterStreamConsumerResponse> {
     let (name, arn) = (request.consumer_name.as_ref(), request.stream_arn.as_ref());
     let mut checks = Checks::default();
@@ -37,10 +37,10 @@ pub(crate) fn register(
     checks.required("consumerName", name);
     checks.text("consumerName", name.map(String::as_str), 1, 128, Pattern::Name);
     checks.done()?;
-    let tags = request.tags.unwrap_or_default();
+    let tags = request.tags.clone().unwrap_or_default();
     check_tags(&tags)?;
     let stream = call.stream(None, arn.map(String::as_str))?;
-    let name = request.consumer_name.unwrap_or_default();
+    let name = name.cloned().unwrap_or_default();
     let advantage = call.inner.account(&stream.namespace, |account| account.is_committed());
     let limit = call.inner.settings.consumers_per_stream.unwrap_or(if advantage {
         limits::CONSUMERS_PER_STREAM_ADVANTAGE
@@ -112,12 +112,16 @@ fn find(
         let agrees = name.is_none_or(|name| name == arn.name)
             && stream_arn.is_none_or(|stream| stream == arn.stream.to_string());
         if !agrees {
-            return Err(invalid_argument("ConsumerARN, ConsumerName and StreamARN do not name the same consumer."));
+            return Err(invalid_argument(
+                "ConsumerARN, ConsumerName and StreamARN do not name the same consumer.",
+            ));
         }
         return Ok((call.stream_of_consumer(&arn)?, arn.name.clone(), Some(arn)));
     }
     let (Some(stream_arn), Some(name)) = (stream_arn, name) else {
-        return Err(invalid_argument("Either ConsumerARN or both ConsumerName and StreamARN must be specified."));
+        return Err(invalid_argument(
+            "Either ConsumerARN or both ConsumerName and StreamARN must be specified.",
+        ));
     };
     Ok((call.stream(None, Some(stream_arn))?, name.to_owned(), None))
 }
@@ -129,7 +133,7 @@ fn is_meant(consumer: &Consumer, arn: Option<&ConsumerArn>) -> bool {
 
 pub(crate) fn describe(
     call: &Call<'_>,
-    request: DescribeStreamConsumerRequest,
+    request: &DescribeStreamConsumerRequest,
 ) -> Answer<DescribeStreamConsumerResponse> {
     let (stream, name, arn) = find(
         call,
@@ -140,7 +144,6 @@ pub(crate) fn describe(
     let state = stream.read(call.now_ms);
     let found = state.consumers.get(&name).filter(|c| is_meant(c, arn.as_ref()));
     let found = found.ok_or_else(|| consumer_not_found(&name, &stream.namespace.account))?;
-    let Consumer { .. } = found;
     let shown = found.describe(call.now_ms);
     Ok(DescribeStreamConsumerResponse {
         consumer_description: ConsumerDescription {
@@ -155,7 +158,7 @@ pub(crate) fn describe(
 
 pub(crate) fn deregister(
     call: &Call<'_>,
-    request: DeregisterStreamConsumerRequest,
+    request: &DeregisterStreamConsumerRequest,
 ) -> Answer<DeregisterStreamConsumerResponse> {
     let (stream, name, arn) = find(
         call,
@@ -178,7 +181,7 @@ pub(crate) fn deregister(
 
 pub(crate) fn list(
     call: &Call<'_>,
-    request: ListStreamConsumersRequest,
+    request: &ListStreamConsumersRequest,
 ) -> Answer<ListStreamConsumersResponse> {
     let arn = request.stream_arn.as_deref();
     let mut checks = Checks::default();
@@ -238,20 +241,21 @@ fn check_subscribe(request: &SubscribeToShardRequest) -> Answer<()> {
 /// Subscribes, and takes over an earlier subscription of the consumer to the shard.
 pub(crate) fn subscribe(
     call: &Call<'_>,
-    request: SubscribeToShardRequest,
+    request: &SubscribeToShardRequest,
     effects: &Effects,
 ) -> Answer<Subscription> {
-    check_subscribe(&request)?;
-    let text = request.consumer_arn.unwrap_or_default();
+    check_subscribe(request)?;
+    let text = request.consumer_arn.as_deref().unwrap_or_default();
     let arn: ConsumerArn =
         text.parse().map_err(|_| invalid_argument(format!("ConsumerARN {text} is not valid.")))?;
     let stream = call.stream_of_consumer(&arn)?;
-    let shard_id = request.shard_id.unwrap_or_default();
-    let position = request.starting_position.unwrap_or_default();
+    let shard_id = request.shard_id.clone().unwrap_or_default();
+    let position = request.starting_position.clone().unwrap_or_default();
     let control = Arc::new(Control::default());
     let (shard, offset) = stream.write(call.now_ms, |state| {
         let account = &stream.namespace.account;
-        let shard = state.shard(&shard_id).cloned().ok_or_else(|| shard_does_not_exist(&shard_id, &stream))?;
+        let shard =
+            state.shard(&shard_id).cloned().ok_or_else(|| shard_does_not_exist(&shard_id, &stream))?;
         let start = Start {
             kind: position.kind.unwrap_or_default(),
             sequence: position.sequence_number.as_deref(),
@@ -268,10 +272,10 @@ pub(crate) fn subscribe(
             )));
         }
         let who = format!("{account}:{}:{shard_id}:{}", stream.name, arn.name);
-        if let Some(before) = consumer.subscriptions.get(&shard.index) {
-            if call.now.saturating_sub(before.at) < call.inner.settings.resubscribe_after {
-                return Err(in_use(format!("Another active subscription exists for this consumer: {who}")));
-            }
+        let wait = call.inner.settings.resubscribe_after;
+        let before = consumer.subscriptions.get(&shard.index);
+        if before.is_some_and(|before| call.now.saturating_sub(before.at) < wait) {
+            return Err(in_use(format!("Another active subscription exists for this consumer: {who}")));
         }
         if request.dry_run.unwrap_or_default() {
             return Err(dry_run());

@@ -101,10 +101,12 @@ impl Call<'_> {
 
     fn find(&self, name: Option<&str>, arn: Option<&str>) -> Answer<Arc<Stream>> {
         let Some(text) = arn else {
-            let name = name.ok_or_else(|| invalid_argument("Either StreamName or StreamARN must be specified."))?;
+            let name =
+                name.ok_or_else(|| invalid_argument("Either StreamName or StreamARN must be specified."))?;
             return self.inner.stream(&self.namespace, name, self.now_ms);
         };
-        let arn: StreamArn = text.parse().map_err(|_| invalid_argument(format!("StreamARN {text} is not valid.")))?;
+        let arn: StreamArn =
+            text.parse().map_err(|_| invalid_argument(format!("StreamARN {text} is not valid.")))?;
         if name.is_some_and(|name| name != arn.name) {
             let name = name.unwrap_or_default();
             return Err(invalid_argument(format!(

@@ -45,7 +45,10 @@ struct Put<'a> {
 enum Fate {
     /// Not yet written.
     Open,
-    Written { offset: u64, arrival_ms: u64 },
+    Written {
+        offset: u64,
+        arrival_ms: u64,
+    },
     Throttled,
     Failed,
 }
@@ -142,8 +145,8 @@ impl<'a, 'b> Writer<'a, 'b> {
         }
     }
 
-    /// Writes what has not failed.
-    fn write(&mut self) {
+    /// Writes what has not failed; gives its bytes of data and keys.
+    fn write(&mut self) -> usize {
         let flags = if self.state.key_id.is_some() { ENCRYPTED } else { 0 };
         let mut order: Vec<u32> = (0..self.puts.len() as u32).collect();
         order.sort_by_key(|i| self.shards.get(*i as usize).copied().unwrap_or(u32::MAX));
@@ -161,9 +164,10 @@ impl<'a, 'b> Writer<'a, 'b> {
                 flags,
             });
             let uid = self.stream.uid;
-            let mut keep = self.stream.store().map(|store| {
-                move |piece| store.push(Stored::Piece { uid, shard: Arc::clone(shard), piece })
-            });
+            let mut keep = self
+                .stream
+                .store()
+                .map(|store| move |piece| store.push(Stored::Piece { uid, shard: Arc::clone(shard), piece }));
             let keep = keep.as_mut().map(|keep| keep as &mut dyn FnMut(StoredPiece));
             // Closing a shard needs the stream's lock, which is held shared here.
             let Ok(appended) = shard.log.append(self.call.now_ms, records, keep) else { continue };
@@ -174,7 +178,7 @@ impl<'a, 'b> Writer<'a, 'b> {
                 }
             }
         }
-        self.call.inner.count_held(written, self.call.now_ms);
+        written
     }
 }
 
@@ -190,7 +194,9 @@ fn checked<'a>(parsed: &'a PutRecordsParsed, state: &State) -> Answer<Vec<Put<'a
         let key_wrong = match key {
             // Bytes bound the characters, so most keys need no counting.
             Some(key) => {
-                key.is_empty() || (key.len() > limits::PARTITION_KEY_CHARS && key.chars().count() > limits::PARTITION_KEY_CHARS)
+                key.is_empty()
+                    || (key.len() > limits::PARTITION_KEY_CHARS
+                        && key.chars().count() > limits::PARTITION_KEY_CHARS)
             }
             None => needs_key(state),
         };
@@ -237,7 +243,8 @@ fn check_put_records(parsed: &PutRecordsParsed) -> Answer<()> {
 
 /// True if a record of the request goes to that shard, as far as can be known before it is written.
 pub(crate) fn put_records_touches(call: &Call<'_>, parsed: &PutRecordsParsed, shard: &str) -> bool {
-    let Ok(stream) = call.stream_unadmitted(parsed.stream_name.as_deref(), parsed.stream_arn.as_deref()) else {
+    let Ok(stream) = call.stream_unadmitted(parsed.stream_name.as_deref(), parsed.stream_arn.as_deref())
+    else {
         return false;
     };
     let state = stream.read(call.now_ms);
@@ -268,8 +275,12 @@ pub(crate) fn put_records(call: &Call<'_>, parsed: &PutRecordsParsed, effects: &
     }
     let mut writer = Writer::new(call, &stream, &state, &puts);
     writer.admit(effects);
-    writer.write();
-    Ok(writer.answer())
+    let written = writer.write();
+    let answer = writer.answer();
+    // It looks at all streams, so none may be locked here.
+    drop(state);
+    call.inner.count_held(written, call.now_ms);
+    Ok(answer)
 }
 
 impl Writer<'_, '_> {
@@ -285,31 +296,33 @@ impl Writer<'_, '_> {
                     }
                 }
                 Fate::Throttled if throttled.is_empty() => {
-                    throttled = self.state.open.iter().map(|s| rate_exceeded_message(&s.id, self.stream)).collect();
+                    throttled =
+                        self.state.open.iter().map(|s| rate_exceeded_message(&s.id, self.stream)).collect();
                 }
                 Fate::Throttled | Fate::Failed | Fate::Open => {}
             }
         }
         let throttled = &throttled;
-        let results = self.fates.iter().zip(digits.as_chunks::<DIGITS>().0).enumerate().map(|(i, (fate, digits))| {
-            match fate {
-                Fate::Written { .. } => PutResult::Durable {
-                    sequence_number: as_text(digits),
-                    shard_id: self.shard(i).map_or("", |s| s.id.as_str()),
-                },
-                Fate::Throttled => PutResult::Failed {
-                    code: THROTTLED,
-                    message: self
-                        .shards
-                        .get(i)
-                        .and_then(|at| throttled.get(*at as usize))
-                        .map_or("", String::as_str),
-                },
-                Fate::Failed | Fate::Open => {
-                    PutResult::Failed { code: "InternalFailure", message: INTERNAL_FAILURE }
+        let results =
+            self.fates.iter().zip(digits.as_chunks::<DIGITS>().0).enumerate().map(|(i, (fate, digits))| {
+                match fate {
+                    Fate::Written { .. } => PutResult::Durable {
+                        sequence_number: as_text(digits),
+                        shard_id: self.shard(i).map_or("", |s| s.id.as_str()),
+                    },
+                    Fate::Throttled => PutResult::Failed {
+                        code: THROTTLED,
+                        message: self
+                            .shards
+                            .get(i)
+                            .and_then(|at| throttled.get(*at as usize))
+                            .map_or("", String::as_str),
+                    },
+                    Fate::Failed | Fate::Open => {
+                        PutResult::Failed { code: "InternalFailure", message: INTERNAL_FAILURE }
+                    }
                 }
-            }
-        });
+            });
         let encryption = self.state.key_id.as_ref().map(|_| "KMS");
         hot::encode_put_records_answer(self.call.format, results, encryption)
     }
@@ -330,7 +343,8 @@ fn check_put_record(request: &PutRecordRequest) -> Answer<()> {
 
 /// As [`put_records_touches`].
 pub(crate) fn put_record_touches(call: &Call<'_>, request: &PutRecordRequest, shard: &str) -> bool {
-    let Ok(stream) = call.stream_unadmitted(request.stream_name.as_deref(), request.stream_arn.as_deref()) else {
+    let Ok(stream) = call.stream_unadmitted(request.stream_name.as_deref(), request.stream_arn.as_deref())
+    else {
         return false;
     };
     let state = stream.read(call.now_ms);
@@ -374,13 +388,18 @@ pub(crate) fn put_record(
     let puts = [Put { key, hash, data }];
     let mut writer = Writer::new(call, &stream, &state, &puts);
     writer.admit(effects);
-    writer.write();
-    let shard = writer.shard(0).ok_or_else(internal_failure)?;
-    match writer.fates.first() {
+    let written = writer.write();
+    let shard = Arc::clone(writer.shard(0).ok_or_else(internal_failure)?);
+    let fate = writer.fates.first().copied();
+    let encrypted = state.key_id.is_some();
+    // It looks at all streams, so none may be locked here.
+    drop(state);
+    call.inner.count_held(written, call.now_ms);
+    match fate {
         Some(Fate::Written { offset, arrival_ms }) => Ok(PutRecordResponse {
             shard_id: shard.id.clone(),
-            sequence_number: shard.numbers.at(*offset, *arrival_ms).to_string(),
-            encryption_type: state.key_id.as_ref().map(|_| EncryptionType::Kms),
+            sequence_number: shard.numbers.at(offset, arrival_ms).to_string(),
+            encryption_type: encrypted.then_some(EncryptionType::Kms),
         }),
         Some(Fate::Throttled) => Err(rate_exceeded(&shard.id, &stream)),
         Some(Fate::Failed | Fate::Open) | None => Err(internal_failure()),
@@ -423,7 +442,13 @@ pub(crate) fn start_offset(
             Ok(shard.log.at_time(at_ms))
         }
         kind @ (ShardIteratorType::AtSequenceNumber | ShardIteratorType::AfterSequenceNumber) => {
-            sequence_offset(call, stream, shard, *kind == ShardIteratorType::AfterSequenceNumber, start.sequence)
+            sequence_offset(
+                call,
+                stream,
+                shard,
+                *kind == ShardIteratorType::AfterSequenceNumber,
+                start.sequence,
+            )
         }
         ShardIteratorType::Other(kind) => Err(invalid_argument(format!("{kind} is no type of iterator."))),
     }
@@ -472,7 +497,7 @@ fn sequence_offset(
 
 pub(crate) fn get_iterator(
     call: &Call<'_>,
-    request: GetShardIteratorRequest,
+    request: &GetShardIteratorRequest,
 ) -> Answer<GetShardIteratorResponse> {
     let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
     let kind = request.shard_iterator_type.as_ref();
@@ -526,7 +551,10 @@ fn expired_iterator(call: &Call<'_>, created_ms: u64) -> ApiError {
 }
 
 /// What a `GetRecords` request is about, for misbehaviour to select by: stream, region and shard.
-pub(crate) fn get_records_subject(call: &Call<'_>, request: &GetRecordsRequest) -> Option<(Arc<Stream>, String)> {
+pub(crate) fn get_records_subject(
+    call: &Call<'_>,
+    request: &GetRecordsRequest,
+) -> Option<(Arc<Stream>, String)> {
     let (position, _) = Position::open(request.shard_iterator.as_deref()?).ok()?;
     let stream = call.inner.stream_by_uid(position.uid, call.now_ms)?;
     Some((stream, crate::stream::shard_id(position.shard)))

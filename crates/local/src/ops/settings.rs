@@ -33,7 +33,7 @@ fn by_arn(arn: Option<&String>) -> Checks {
 
 pub(crate) fn increase_retention(
     call: &Call<'_>,
-    request: IncreaseStreamRetentionPeriodRequest,
+    request: &IncreaseStreamRetentionPeriodRequest,
 ) -> Answer<IncreaseStreamRetentionPeriodResponse> {
     let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
     retention(call, name, arn, request.retention_period_hours, true)?;
@@ -42,7 +42,7 @@ pub(crate) fn increase_retention(
 
 pub(crate) fn decrease_retention(
     call: &Call<'_>,
-    request: DecreaseStreamRetentionPeriodRequest,
+    request: &DecreaseStreamRetentionPeriodRequest,
 ) -> Answer<DecreaseStreamRetentionPeriodResponse> {
     let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
     retention(call, name, arn, request.retention_period_hours, false)?;
@@ -87,7 +87,7 @@ fn retention(
 
 pub(crate) fn max_record_size(
     call: &Call<'_>,
-    request: UpdateMaxRecordSizeRequest,
+    request: &UpdateMaxRecordSizeRequest,
 ) -> Answer<UpdateMaxRecordSizeResponse> {
     let mut checks = by_arn(request.stream_arn.as_ref());
     checks.required("maxRecordSizeInKiB", request.max_record_size_in_kib.as_ref());
@@ -102,8 +102,8 @@ pub(crate) fn max_record_size(
     })
 }
 
-pub(crate) fn mode(call: &Call<'_>, request: UpdateStreamModeRequest) -> Answer<UpdateStreamModeResponse> {
-    let wanted = request.stream_mode_details.and_then(|d| d.stream_mode);
+pub(crate) fn mode(call: &Call<'_>, request: &UpdateStreamModeRequest) -> Answer<UpdateStreamModeResponse> {
+    let wanted = request.stream_mode_details.as_ref().and_then(|d| d.stream_mode.clone());
     let mut checks = by_arn(request.stream_arn.as_ref());
     checks.required("streamModeDetails.streamMode", wanted.as_ref());
     checks.known("streamModeDetails.streamMode", wanted.as_ref().map(|m| m.as_str()), StreamMode::KNOWN);
@@ -141,9 +141,9 @@ pub(crate) fn mode(call: &Call<'_>, request: UpdateStreamModeRequest) -> Answer<
 
 pub(crate) fn distribution(
     call: &Call<'_>,
-    request: UpdateStreamRecordDistributionStrategyRequest,
+    request: &UpdateStreamRecordDistributionStrategyRequest,
 ) -> Answer<UpdateStreamRecordDistributionStrategyResponse> {
-    let wanted = request.record_distribution_strategy;
+    let wanted = request.record_distribution_strategy.clone();
     let mut checks = by_arn(request.stream_arn.as_ref());
     checks.required("recordDistributionStrategy", wanted.as_ref());
     let known = RecordDistributionStrategy::KNOWN;
@@ -164,7 +164,7 @@ pub(crate) fn distribution(
 
 pub(crate) fn warm_throughput(
     call: &Call<'_>,
-    request: UpdateStreamWarmThroughputRequest,
+    request: &UpdateStreamWarmThroughputRequest,
 ) -> Answer<UpdateStreamWarmThroughputResponse> {
     let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
     let mut checks = names(name, arn);
@@ -176,7 +176,9 @@ pub(crate) fn warm_throughput(
     let target = request.warm_throughput_mibps.unwrap_or_default();
     let before = call.change(&stream, |state| {
         if state.mode != StreamMode::OnDemand {
-            return Err(validation("Warm throughput is only supported for streams in on-demand capacity mode."));
+            return Err(validation(
+                "Warm throughput is only supported for streams in on-demand capacity mode.",
+            ));
         }
         if !committed {
             return Err(validation(
@@ -199,7 +201,7 @@ pub(crate) fn warm_throughput(
 
 pub(crate) fn start_encryption(
     call: &Call<'_>,
-    request: StartStreamEncryptionRequest,
+    request: &StartStreamEncryptionRequest,
 ) -> Answer<StartStreamEncryptionResponse> {
     let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
     check_encryption(name, arn, request.encryption_type.as_ref(), request.key_id.as_ref())?;
@@ -215,7 +217,7 @@ pub(crate) fn start_encryption(
 
 pub(crate) fn stop_encryption(
     call: &Call<'_>,
-    request: StopStreamEncryptionRequest,
+    request: &StopStreamEncryptionRequest,
 ) -> Answer<StopStreamEncryptionResponse> {
     let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
     check_encryption(name, arn, request.encryption_type.as_ref(), request.key_id.as_ref())?;
@@ -283,7 +285,7 @@ fn monitoring(
 
 pub(crate) fn enable_monitoring(
     call: &Call<'_>,
-    request: EnableEnhancedMonitoringRequest,
+    request: &EnableEnhancedMonitoringRequest,
 ) -> Answer<EnableEnhancedMonitoringResponse> {
     let stream = (request.stream_name.as_deref(), request.stream_arn.as_deref());
     let (before, after, name, arn) =
@@ -300,7 +302,7 @@ pub(crate) fn enable_monitoring(
 
 pub(crate) fn disable_monitoring(
     call: &Call<'_>,
-    request: DisableEnhancedMonitoringRequest,
+    request: &DisableEnhancedMonitoringRequest,
 ) -> Answer<DisableEnhancedMonitoringResponse> {
     let stream = (request.stream_name.as_deref(), request.stream_arn.as_deref());
     let (before, after, name, arn) =
@@ -317,7 +319,7 @@ pub(crate) fn disable_monitoring(
 
 pub(crate) fn describe_limits(
     call: &Call<'_>,
-    _request: DescribeLimitsRequest,
+    _request: &DescribeLimitsRequest,
 ) -> Answer<DescribeLimitsResponse> {
     call.admit(&call.namespace, "")?;
     let usage = Usage::of(call);
@@ -342,7 +344,7 @@ fn no_commitment() -> MinimumThroughputBillingCommitmentOutput {
 
 pub(crate) fn describe_account(
     call: &Call<'_>,
-    _request: DescribeAccountSettingsRequest,
+    _request: &DescribeAccountSettingsRequest,
 ) -> Answer<DescribeAccountSettingsResponse> {
     call.admit(&call.namespace, "")?;
     let commitment = call.inner.account(&call.namespace, |account| account.commitment.clone());
@@ -353,11 +355,11 @@ pub(crate) fn describe_account(
 
 pub(crate) fn update_account(
     call: &Call<'_>,
-    request: UpdateAccountSettingsRequest,
+    request: &UpdateAccountSettingsRequest,
 ) -> Answer<UpdateAccountSettingsResponse> {
     use MinimumThroughputBillingCommitmentInputStatus as Wanted;
     use MinimumThroughputBillingCommitmentOutputStatus as Status;
-    let wanted = request.minimum_throughput_billing_commitment.map(|c| c.status);
+    let wanted = request.minimum_throughput_billing_commitment.as_ref().map(|c| c.status.clone());
     let mut checks = Checks::default();
     checks.required("minimumThroughputBillingCommitment", wanted.as_ref());
     let member = "minimumThroughputBillingCommitment.status";

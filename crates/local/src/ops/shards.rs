@@ -8,7 +8,9 @@ use distributary_wire::types::*;
 use super::streams::Usage;
 use super::{Call, page_size};
 use crate::check::{self, Checks, Pattern};
-use crate::errors::{Answer, in_use, invalid_argument, invalid_next_token, limit_exceeded, shard_not_found, validation};
+use crate::errors::{
+    Answer, in_use, invalid_argument, invalid_next_token, limit_exceeded, shard_not_found, validation,
+};
 use crate::reshard::Change;
 use crate::settings::millis;
 use crate::stream::{self, State, Stream, retention_ms, shard_index};
@@ -44,7 +46,8 @@ impl Filter {
             }
             Ok(at_ms)
         };
-        let horizon_ms = call.now_ms.saturating_sub(retention_ms(state.retention_hours)).max(stream.created_ms);
+        let horizon_ms =
+            call.now_ms.saturating_sub(retention_ms(state.retention_hours)).max(stream.created_ms);
         match kind {
             ShardFilterType::AfterShardId => {
                 let id = filter.shard_id.as_deref().ok_or_else(|| {
@@ -58,7 +61,9 @@ impl Filter {
             ShardFilterType::FromTrimHorizon => Ok((Self::All, 0)),
             ShardFilterType::AtTimestamp => Ok((Self::At(time()?.max(horizon_ms)), 0)),
             ShardFilterType::FromTimestamp => Ok((Self::From(time()?), 0)),
-            ShardFilterType::Other(_) => Err(invalid_argument("The type of the shard filter must be specified.")),
+            ShardFilterType::Other(_) => {
+                Err(invalid_argument("The type of the shard filter must be specified."))
+            }
         }
     }
 
@@ -135,8 +140,8 @@ fn check_list(request: &ListShardsRequest) -> Answer<()> {
     Ok(())
 }
 
-pub(crate) fn list(call: &Call<'_>, request: ListShardsRequest) -> Answer<ListShardsResponse> {
-    check_list(&request)?;
+pub(crate) fn list(call: &Call<'_>, request: &ListShardsRequest) -> Answer<ListShardsResponse> {
+    check_list(request)?;
     let size = page_size(request.max_results, limits::LIST_SHARDS_MAX, limits::LIST_SHARDS_MAX);
     let resumed = match &request.next_token {
         Some(text) => Some(open_page(call, text)?),
@@ -158,7 +163,9 @@ pub(crate) fn list(call: &Call<'_>, request: ListShardsRequest) -> Answer<ListSh
     let state = stream.read(call.now_ms);
     if !state.serves() {
         let (name, account, status) = (&stream.name, &stream.namespace.account, state.status());
-        return Err(in_use(format!("Stream {name} under account {account} not ACTIVE, instead in state {status}")));
+        return Err(in_use(format!(
+            "Stream {name} under account {account} not ACTIVE, instead in state {status}"
+        )));
     }
     let (filter, start) = match (resumed, &request.shard_filter) {
         (Some((_, filter, start)), _) => (filter, start),
@@ -207,12 +214,14 @@ fn open_shard<'a>(state: &'a State, stream: &Stream, id: &str) -> Answer<&'a Arc
 fn provisioned(state: &State, call: &Call<'_>) -> Answer<()> {
     if state.mode == StreamMode::OnDemand {
         let operation = call.operation;
-        return Err(validation(format!("{operation} is not supported for a stream in on-demand capacity mode.")));
+        return Err(validation(format!(
+            "{operation} is not supported for a stream in on-demand capacity mode."
+        )));
     }
     Ok(())
 }
 
-pub(crate) fn split(call: &Call<'_>, request: SplitShardRequest) -> Answer<SplitShardResponse> {
+pub(crate) fn split(call: &Call<'_>, request: &SplitShardRequest) -> Answer<SplitShardResponse> {
     let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
     let mut checks = Checks::default();
     checks.stream_name(name);
@@ -224,11 +233,11 @@ pub(crate) fn split(call: &Call<'_>, request: SplitShardRequest) -> Answer<Split
     checks.text("newStartingHashKey", key, 1, 39, Pattern::HashKey);
     checks.done()?;
     let stream = call.stream(name, arn)?;
-    let id = request.shard_to_split.unwrap_or_default();
+    let id = request.shard_to_split.as_deref().unwrap_or_default();
     call.change(&stream, |state| {
         provisioned(state, call)?;
         let (shard, range) = {
-            let shard = open_shard(state, &stream, &id)?;
+            let shard = open_shard(state, &stream, id)?;
             (shard.index, shard.range)
         };
         let key = key.unwrap_or_default();
@@ -247,7 +256,7 @@ pub(crate) fn split(call: &Call<'_>, request: SplitShardRequest) -> Answer<Split
     Ok(SplitShardResponse::default())
 }
 
-pub(crate) fn merge(call: &Call<'_>, request: MergeShardsRequest) -> Answer<MergeShardsResponse> {
+pub(crate) fn merge(call: &Call<'_>, request: &MergeShardsRequest) -> Answer<MergeShardsResponse> {
     let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
     let mut checks = Checks::default();
     checks.stream_name(name);
@@ -258,13 +267,13 @@ pub(crate) fn merge(call: &Call<'_>, request: MergeShardsRequest) -> Answer<Merg
     checks.shard_id("adjacentShardToMerge", request.adjacent_shard_to_merge.as_deref());
     checks.done()?;
     let stream = call.stream(name, arn)?;
-    let (one, other) =
-        (request.shard_to_merge.unwrap_or_default(), request.adjacent_shard_to_merge.unwrap_or_default());
+    let one = request.shard_to_merge.as_deref().unwrap_or_default();
+    let other = request.adjacent_shard_to_merge.as_deref().unwrap_or_default();
     call.change(&stream, |state| {
         provisioned(state, call)?;
         let change = {
-            let a = open_shard(state, &stream, &one)?;
-            let b = open_shard(state, &stream, &other)?;
+            let a = open_shard(state, &stream, one)?;
+            let b = open_shard(state, &stream, other)?;
             if !a.range.is_adjacent(&b.range) {
                 return Err(invalid_argument(format!(
                     "Shards {one} and {other} in stream {} under account {} are not an adjacent pair of shards eligible \
@@ -282,7 +291,7 @@ pub(crate) fn merge(call: &Call<'_>, request: MergeShardsRequest) -> Answer<Merg
 
 pub(crate) fn update_count(
     call: &Call<'_>,
-    request: UpdateShardCountRequest,
+    request: &UpdateShardCountRequest,
 ) -> Answer<UpdateShardCountResponse> {
     let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
     let mut checks = Checks::default();

@@ -6,7 +6,9 @@ use distributary_wire::types::*;
 
 use super::{Call, page_size};
 use crate::check::Checks;
-use crate::errors::{Answer, in_use, invalid_argument, invalid_next_token, limit_exceeded, shard_not_found, validation};
+use crate::errors::{
+    Answer, in_use, invalid_argument, invalid_next_token, limit_exceeded, shard_not_found, validation,
+};
 use crate::ops::tags::check_tags;
 use crate::settings::millis;
 use crate::stream::{Phase, State, Stream, shard_index};
@@ -17,8 +19,9 @@ const ON_DEMAND_SHARDS: u32 = 4;
 /// Shards that `DescribeStream` shows at most, and names that `ListStreams` gives at most.
 const PAGE_MAX: usize = 10_000;
 
-pub(crate) fn create(call: &Call<'_>, request: CreateStreamRequest) -> Answer<CreateStreamResponse> {
-    let mode = request.stream_mode_details.and_then(|d| d.stream_mode).unwrap_or(StreamMode::Provisioned);
+pub(crate) fn create(call: &Call<'_>, request: &CreateStreamRequest) -> Answer<CreateStreamResponse> {
+    let details = request.stream_mode_details.as_ref();
+    let mode = details.and_then(|d| d.stream_mode.clone()).unwrap_or(StreamMode::Provisioned);
     let mut checks = Checks::default();
     checks.required("streamName", request.stream_name.as_ref());
     checks.stream_name(request.stream_name.as_deref());
@@ -27,12 +30,12 @@ pub(crate) fn create(call: &Call<'_>, request: CreateStreamRequest) -> Answer<Cr
     let (kib_min, kib_max) = limits::MAX_RECORD_SIZE_KIB.into_inner();
     checks.number("maxRecordSizeInKiB", request.max_record_size_in_kib, kib_min, kib_max);
     checks.number("warmThroughputMiBps", request.warm_throughput_mibps, 0, i32::MAX);
-    let distribution = request.record_distribution_strategy;
+    let distribution = request.record_distribution_strategy.clone();
     let known = RecordDistributionStrategy::KNOWN;
     checks.known("recordDistributionStrategy", distribution.as_ref().map(|d| d.as_str()), known);
     checks.done()?;
-    let name = request.stream_name.unwrap_or_default();
-    let tags = request.tags.unwrap_or_default();
+    let name = request.stream_name.as_deref().unwrap_or_default();
+    let tags = request.tags.clone().unwrap_or_default();
     check_tags(&tags)?;
     let on_demand = mode == StreamMode::OnDemand;
     if !on_demand && distribution == Some(RecordDistributionStrategy::Auto) {
@@ -48,15 +51,15 @@ pub(crate) fn create(call: &Call<'_>, request: CreateStreamRequest) -> Answer<Cr
         (false, count) => count.map_or(1, i32::unsigned_abs),
     };
     call.admit(&call.namespace, "")?;
-    check_room(call, &name, on_demand, shards)?;
+    check_room(call, name, on_demand, shards)?;
     let until_ms = call.now_ms.saturating_add(millis(call.inner.settings.delays.create));
     let mut state = State::new(shards, Phase::Creating { until_ms }, mode, call.now_ms);
     state.tags = tags;
     state.warm_mibps = request.warm_throughput_mibps;
     state.max_record_kib = request.max_record_size_in_kib.unwrap_or(kib_min);
     state.distribution = distribution.unwrap_or(RecordDistributionStrategy::UserPartitionKey);
-    let made = call.inner.add_stream(&call.namespace, &name, call.now_ms, state);
-    made.map(|_| CreateStreamResponse::default()).map_err(|_| exists(&name, &call.namespace.account))
+    let made = call.inner.add_stream(&call.namespace, name, call.now_ms, state);
+    made.map(|_| CreateStreamResponse::default()).map_err(|_| exists(name, &call.namespace.account))
 }
 
 fn exists(name: &str, account: &str) -> ApiError {
@@ -133,7 +136,7 @@ impl Usage {
     }
 }
 
-pub(crate) fn delete(call: &Call<'_>, request: DeleteStreamRequest) -> Answer<DeleteStreamResponse> {
+pub(crate) fn delete(call: &Call<'_>, request: &DeleteStreamRequest) -> Answer<DeleteStreamResponse> {
     let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
     let mut checks = Checks::default();
     checks.stream_name(name);
@@ -144,7 +147,9 @@ pub(crate) fn delete(call: &Call<'_>, request: DeleteStreamRequest) -> Answer<De
     stream.write(call.now_ms, |state| {
         if !request.enforce_consumer_deletion.unwrap_or_default() && !state.consumers.is_empty() {
             let (name, account) = (&stream.name, &stream.namespace.account);
-            return Err(in_use(format!("Stream {name} under account {account} has consumers registered to it.")));
+            return Err(in_use(format!(
+                "Stream {name} under account {account} has consumers registered to it."
+            )));
         }
         if !matches!(state.phase, Phase::Deleting { .. } | Phase::Gone) {
             state.phase = Phase::Deleting { until_ms };
@@ -167,7 +172,7 @@ fn mode_details(state: &State) -> Option<StreamModeDetails> {
     Some(StreamModeDetails { stream_mode: Some(state.mode.clone()) })
 }
 
-pub(crate) fn describe(call: &Call<'_>, request: DescribeStreamRequest) -> Answer<DescribeStreamResponse> {
+pub(crate) fn describe(call: &Call<'_>, request: &DescribeStreamRequest) -> Answer<DescribeStreamResponse> {
     let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
     let after = request.exclusive_start_shard_id.as_deref();
     let mut checks = Checks::default();
@@ -206,7 +211,7 @@ pub(crate) fn describe(call: &Call<'_>, request: DescribeStreamRequest) -> Answe
 
 pub(crate) fn describe_summary(
     call: &Call<'_>,
-    request: DescribeStreamSummaryRequest,
+    request: &DescribeStreamSummaryRequest,
 ) -> Answer<DescribeStreamSummaryResponse> {
     let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
     let mut checks = Checks::default();
@@ -233,10 +238,9 @@ pub(crate) fn describe_summary(
             key_id,
             open_shard_count: if creating { 0 } else { state.open.len() as i32 },
             consumer_count: Some(state.consumers.len() as i32),
-            warm_throughput: state.warm_mibps.map(|mibps| WarmThroughputObject {
-                target_mibps: Some(mibps),
-                current_mibps: Some(mibps),
-            }),
+            warm_throughput: state
+                .warm_mibps
+                .map(|mibps| WarmThroughputObject { target_mibps: Some(mibps), current_mibps: Some(mibps) }),
             max_record_size_in_kib: Some(state.max_record_kib),
             channel_count: None,
             record_distribution_strategy: on_demand.then(|| state.distribution.clone()),
@@ -244,7 +248,7 @@ pub(crate) fn describe_summary(
     })
 }
 
-pub(crate) fn list(call: &Call<'_>, request: ListStreamsRequest) -> Answer<ListStreamsResponse> {
+pub(crate) fn list(call: &Call<'_>, request: &ListStreamsRequest) -> Answer<ListStreamsResponse> {
     let after = request.exclusive_start_stream_name.as_deref();
     let mut checks = Checks::default();
     checks.number("limit", request.limit, 1, PAGE_MAX as i32);
@@ -253,7 +257,9 @@ pub(crate) fn list(call: &Call<'_>, request: ListStreamsRequest) -> Answer<ListS
     call.admit(&call.namespace, "")?;
     let after = match (&request.next_token, after) {
         (Some(_), Some(_)) => {
-            return Err(invalid_argument("NextToken and ExclusiveStartStreamName cannot be provided together."));
+            return Err(invalid_argument(
+                "NextToken and ExclusiveStartStreamName cannot be provided together.",
+            ));
         }
         (Some(text), None) => {
             let age_ms = millis(call.inner.settings.page_token_age);

@@ -27,8 +27,10 @@ pub(crate) fn check_tags(tags: &BTreeMap<String, String>) -> Answer<()> {
     checks.done()?;
     let allowed = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@%".contains(c);
     match tags.iter().find(|(k, v)| !k.chars().all(allowed) || !v.chars().all(allowed)) {
-        Some(_) => Err(invalid_argument("Some tags contain invalid characters. Valid characters: Unicode letters, \
-            digits, white space, _ . / = + - % @.")),
+        Some(_) => Err(invalid_argument(
+            "Some tags contain invalid characters. Valid characters: Unicode letters, \
+            digits, white space, _ . / = + - % @.",
+        )),
         None => Ok(()),
     }
 }
@@ -56,7 +58,7 @@ fn shown(keys: &[String]) -> String {
 
 pub(crate) fn add_to_stream(
     call: &Call<'_>,
-    request: AddTagsToStreamRequest,
+    request: &AddTagsToStreamRequest,
 ) -> Answer<AddTagsToStreamResponse> {
     let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
     let mut checks = Checks::default();
@@ -65,16 +67,17 @@ pub(crate) fn add_to_stream(
     checks.required("tags", request.tags.as_ref());
     checks.count("tags", "{}", request.tags.as_ref().map(BTreeMap::len), 1, REQUEST_TAGS);
     checks.done()?;
-    let tags = request.tags.unwrap_or_default();
-    check_tags(&tags)?;
+    let none = BTreeMap::new();
+    let tags = request.tags.as_ref().unwrap_or(&none);
+    check_tags(tags)?;
     let stream = call.stream(name, arn)?;
-    stream.write(call.now_ms, |state| add(&mut state.tags, &tags, &format!("stream {}", stream.name)))?;
+    stream.write(call.now_ms, |state| add(&mut state.tags, tags, &format!("stream {}", stream.name)))?;
     Ok(AddTagsToStreamResponse::default())
 }
 
 pub(crate) fn remove_from_stream(
     call: &Call<'_>,
-    request: RemoveTagsFromStreamRequest,
+    request: &RemoveTagsFromStreamRequest,
 ) -> Answer<RemoveTagsFromStreamResponse> {
     let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
     let mut checks = Checks::default();
@@ -102,21 +105,21 @@ fn check_keys(checks: &mut Checks, keys: Option<&Vec<String>>) {
 
 pub(crate) fn list_of_stream(
     call: &Call<'_>,
-    request: ListTagsForStreamRequest,
+    request: &ListTagsForStreamRequest,
 ) -> Answer<ListTagsForStreamResponse> {
     let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
-    let after = request.exclusive_start_tag_key;
+    let after = request.exclusive_start_tag_key.as_deref();
     let mut checks = Checks::default();
     checks.stream_name(name);
     checks.stream_arn(arn);
-    checks.text("exclusiveStartTagKey", after.as_deref(), 1, 128, Pattern::Any);
+    checks.text("exclusiveStartTagKey", after, 1, 128, Pattern::Any);
     checks.number("limit", request.limit, 1, 50);
     checks.done()?;
     let stream = call.stream(name, arn)?;
     let state = stream.read(call.now_ms);
     let size = super::page_size(request.limit, limits::TAGS, limits::TAGS);
     let mut rest = listed(&state.tags);
-    rest.retain(|tag| after.as_ref().is_none_or(|after| tag.key > *after));
+    rest.retain(|tag| after.is_none_or(|after| tag.key.as_str() > after));
     let more = rest.len() > size;
     rest.truncate(size);
     Ok(ListTagsForStreamResponse { tags: rest, has_more_tags: more })
@@ -143,9 +146,8 @@ fn resource<R>(
     let arn = arn.map(String::as_str).unwrap_or_default();
     let Ok(consumer) = arn.parse::<ConsumerArn>() else {
         let stream = call.stream(None, Some(arn))?;
-        return stream.write(call.now_ms, |state| {
-            use_it(Tagged { tags: &mut state.tags, policy: &mut state.policy })
-        });
+        return stream
+            .write(call.now_ms, |state| use_it(Tagged { tags: &mut state.tags, policy: &mut state.policy }));
     };
     let stream = call.stream_of_consumer(&consumer)?;
     stream.write(call.now_ms, |state: &mut State| {
@@ -155,7 +157,7 @@ fn resource<R>(
     })
 }
 
-pub(crate) fn tag_resource(call: &Call<'_>, request: TagResourceRequest) -> Answer<TagResourceResponse> {
+pub(crate) fn tag_resource(call: &Call<'_>, request: &TagResourceRequest) -> Answer<TagResourceResponse> {
     let arn = request.resource_arn.as_ref();
     let tags = request.tags.as_ref();
     let more = |checks: &mut Checks| {
@@ -173,29 +175,37 @@ pub(crate) fn tag_resource(call: &Call<'_>, request: TagResourceRequest) -> Answ
 
 pub(crate) fn untag_resource(
     call: &Call<'_>,
-    request: UntagResourceRequest,
+    request: &UntagResourceRequest,
 ) -> Answer<UntagResourceResponse> {
     let keys = request.tag_keys.as_ref();
-    resource(call, request.resource_arn.as_ref(), |checks| check_keys(checks, keys), |tagged| {
-        for key in keys.into_iter().flatten() {
-            tagged.tags.remove(key);
-        }
-        Ok(UntagResourceResponse::default())
-    })
+    resource(
+        call,
+        request.resource_arn.as_ref(),
+        |checks| check_keys(checks, keys),
+        |tagged| {
+            for key in keys.into_iter().flatten() {
+                tagged.tags.remove(key);
+            }
+            Ok(UntagResourceResponse::default())
+        },
+    )
 }
 
 pub(crate) fn list_of_resource(
     call: &Call<'_>,
-    request: ListTagsForResourceRequest,
+    request: &ListTagsForResourceRequest,
 ) -> Answer<ListTagsForResourceResponse> {
-    resource(call, request.resource_arn.as_ref(), |_| (), |tagged| {
-        Ok(ListTagsForResourceResponse { tags: Some(listed(tagged.tags)) })
-    })
+    resource(
+        call,
+        request.resource_arn.as_ref(),
+        |_| (),
+        |tagged| Ok(ListTagsForResourceResponse { tags: Some(listed(tagged.tags)) }),
+    )
 }
 
 pub(crate) fn put_policy(
     call: &Call<'_>,
-    request: PutResourcePolicyRequest,
+    request: &PutResourcePolicyRequest,
 ) -> Answer<PutResourcePolicyResponse> {
     let policy = request.policy.as_ref();
     let more = |checks: &mut Checks| checks.required("policy", policy);
@@ -212,24 +222,34 @@ pub(crate) fn put_policy(
 
 pub(crate) fn get_policy(
     call: &Call<'_>,
-    request: GetResourcePolicyRequest,
+    request: &GetResourcePolicyRequest,
 ) -> Answer<GetResourcePolicyResponse> {
     let arn = request.resource_arn.as_ref();
-    resource(call, arn, |_| (), |tagged| match tagged.policy {
-        Some(policy) => Ok(GetResourcePolicyResponse { policy: policy.clone() }),
-        None => Err(no_policy(arn)),
-    })
+    resource(
+        call,
+        arn,
+        |_| (),
+        |tagged| match tagged.policy {
+            Some(policy) => Ok(GetResourcePolicyResponse { policy: policy.clone() }),
+            None => Err(no_policy(arn)),
+        },
+    )
 }
 
 pub(crate) fn delete_policy(
     call: &Call<'_>,
-    request: DeleteResourcePolicyRequest,
+    request: &DeleteResourcePolicyRequest,
 ) -> Answer<DeleteResourcePolicyResponse> {
     let arn = request.resource_arn.as_ref();
-    resource(call, arn, |_| (), |tagged| match tagged.policy.take() {
-        Some(_) => Ok(DeleteResourcePolicyResponse::default()),
-        None => Err(no_policy(arn)),
-    })
+    resource(
+        call,
+        arn,
+        |_| (),
+        |tagged| match tagged.policy.take() {
+            Some(_) => Ok(DeleteResourcePolicyResponse::default()),
+            None => Err(no_policy(arn)),
+        },
+    )
 }
 
 fn no_policy(arn: Option<&String>) -> distributary_wire::error::ApiError {

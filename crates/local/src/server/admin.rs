@@ -37,7 +37,8 @@ fn wrong(status: StatusCode, message: impl Into<String>) -> Told {
 
 pub(super) fn answer(server: &Server, head: &Parts, body: &Bytes, peer: SocketAddr) -> Response<Body> {
     // A page in a browser on this machine could call it too; browsers say so.
-    let allowed = server.admin && peer.ip().to_canonical().is_loopback() && !head.headers.contains_key(ORIGIN);
+    let allowed =
+        server.admin && peer.ip().to_canonical().is_loopback() && !head.headers.contains_key(ORIGIN);
     let (status, value) = if allowed {
         route(server, head, body)
     } else {

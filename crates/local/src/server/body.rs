@@ -13,7 +13,10 @@ use crate::transport::CutStream;
 pub(crate) enum Body {
     Whole(Bytes),
     /// Announced longer than it is, so that the connection breaks at its end.
-    Cut { rest: Option<Bytes>, announced: u64 },
+    Cut {
+        rest: Option<Bytes>,
+        announced: u64,
+    },
     Stream(ByteStream),
 }
 
@@ -32,9 +35,7 @@ impl Body {
                 let kept = bytes.slice(..bytes.len().min(after));
                 Self::Cut { rest: Some(kept), announced: bytes.len() as u64 }
             }
-            ResponseBody::Stream(inner) => {
-                Self::Stream(Box::pin(CutStream { inner, left: Some(after) }))
-            }
+            ResponseBody::Stream(inner) => Self::Stream(Box::pin(CutStream { inner, left: Some(after) })),
         }
     }
 
@@ -63,7 +64,9 @@ impl http_body::Body for Body {
                 Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
                 None => Poll::Ready(Some(Err(TransportError::Broken { source: "cut on command".into() }))),
             },
-            Self::Stream(stream) => stream.as_mut().poll_next(cx).map(|item| item.map(|c| c.map(Frame::data))),
+            Self::Stream(stream) => {
+                stream.as_mut().poll_next(cx).map(|item| item.map(|c| c.map(Frame::data)))
+            }
         }
     }
 

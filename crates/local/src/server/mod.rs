@@ -105,7 +105,9 @@ impl FromStr for StreamSpec {
         let (name, shards) = text.split_once(':').unwrap_or((text, "1"));
         let shards = shards.parse().ok().filter(|n| *n > 0);
         match shards {
-            Some(shards) if distributary_wire::arn::is_name(name) => Ok(Self { name: name.to_owned(), shards }),
+            Some(shards) if distributary_wire::arn::is_name(name) => {
+                Ok(Self { name: name.to_owned(), shards })
+            }
             Some(_) | None => Err(StreamSpecError { text: text.to_owned() }),
         }
     }
@@ -286,14 +288,17 @@ impl Server {
             let delivery = if served.dropped { Delivery::Broken } else { served.delivery };
             (self.deliver(served.response, delivery).await?, served.note)
         };
-        self.log.line(&self.local.inner, &request_log::Entry {
-            peer,
-            head: &head,
-            status: response.status(),
-            bytes: response.body().length(),
-            note: &note,
-            started,
-        });
+        self.log.line(
+            &self.local.inner,
+            &request_log::Entry {
+                peer,
+                head: &head,
+                status: response.status(),
+                bytes: response.body().length(),
+                note: &note,
+                started,
+            },
+        );
         Ok(response)
     }
 

@@ -79,9 +79,9 @@ fn plain(text: &str) -> String {
 
 /// `24/Nov/2026:02:13:33 +0000`.
 fn date(now_ms: u64) -> String {
-    let format = time::macros::format_description!(
-        "[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000"
-    );
-    let at = i64::try_from(now_ms / 1000).ok().and_then(|s| time::OffsetDateTime::from_unix_timestamp(s).ok());
+    let format =
+        time::macros::format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
+    let at =
+        i64::try_from(now_ms / 1000).ok().and_then(|s| time::OffsetDateTime::from_unix_timestamp(s).ok());
     at.and_then(|at| at.format(format).ok()).unwrap_or_else(|| now_ms.to_string())
 }

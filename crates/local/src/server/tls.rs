@@ -61,7 +61,8 @@ impl Certificate {
         params.distinguished_name.push(DnType::CommonName, "Distributary's local authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign];
-        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().map_err(failed)?).map_err(failed)?;
+        let authority =
+            CertifiedIssuer::self_signed(params, KeyPair::generate().map_err(failed)?).map_err(failed)?;
         let key = KeyPair::generate().map_err(failed)?;
         let mut params = CertificateParams::new(names.clone()).map_err(failed)?;
         params.distinguished_name.push(DnType::CommonName, "distributary local");

@@ -250,15 +250,18 @@ pub(crate) fn read_stream(uid: u64, value: &[u8]) -> Option<ReadStream> {
     }
     for consumer in record.consumers {
         let arn: ConsumerArn = consumer.arn.parse().ok()?;
-        state.consumers.insert(arn.name.clone(), Consumer {
-            arn,
-            created_ms: consumer.created_ms,
-            active_ms: consumer.active_ms,
-            gone_ms: consumer.gone_ms,
-            tags: consumer.tags,
-            policy: consumer.policy,
-            subscriptions: BTreeMap::new(),
-        });
+        state.consumers.insert(
+            arn.name.clone(),
+            Consumer {
+                arn,
+                created_ms: consumer.created_ms,
+                active_ms: consumer.active_ms,
+                gone_ms: consumer.gone_ms,
+                tags: consumer.tags,
+                policy: consumer.policy,
+                subscriptions: BTreeMap::new(),
+            },
+        );
     }
     let namespace = Namespace { account: record.account, region: record.region };
     Some(ReadStream { namespace, name: record.name, created_ms: record.created_ms, state, shards })
@@ -277,7 +280,10 @@ mod tests {
         write_piece(key, 1_700_000_000_123, &entries, 100, bytes, &mut out);
         let read = read_piece(key, &out).unwrap();
         assert_eq!((read.first, read.arrival_ms, &read.bytes[..]), (1 << 40, 1_700_000_000_123, &bytes[..]));
-        assert_eq!(read.entries, [Entry { start: 0, key: 2, flags: 0 }, Entry { start: 5, key: u16::MAX, flags: 1 }]);
+        assert_eq!(
+            read.entries,
+            [Entry { start: 0, key: 2, flags: 0 }, Entry { start: 5, key: u16::MAX, flags: 1 }]
+        );
         for at in 0..out.len() {
             let mut damaged = out.clone();
             damaged[at] ^= 1;
@@ -295,7 +301,8 @@ mod tests {
         state.tags.insert("k".into(), "v".into());
         let change = crate::reshard::Change::Split { shard: 1, at: u128::MAX / 2 };
         state.phase = Phase::Updating { until_ms: u64::MAX, change };
-        let stream = Stream::new(9, namespace, "s", 5000, State::new(0, Phase::Active, StreamMode::OnDemand, 0), None);
+        let stream =
+            Stream::new(9, namespace, "s", 5000, State::new(0, Phase::Active, StreamMode::OnDemand, 0), None);
         let stored = write_stream(&stream, &state);
         let read = read_stream(9, &stored).unwrap();
         assert_eq!((read.name.as_str(), read.shards.len(), read.state.next_shard), ("s", 3, 3));

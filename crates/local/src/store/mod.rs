@@ -15,12 +15,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use distributary_wire::types::MinimumThroughputBillingCommitmentOutput as Commitment;
 use redb::backends::FileBackend;
 use redb::{
     BackendError, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition,
     WriteTransaction,
 };
-use distributary_wire::types::MinimumThroughputBillingCommitmentOutput as Commitment;
 use tokio::sync::watch;
 
 use crate::local::lock;
@@ -129,12 +129,28 @@ impl StorageBackend for Unsynced {
 
 /// Something to store.
 pub(crate) enum Change {
-    Piece { uid: u64, shard: Arc<Shard>, piece: StoredPiece },
-    Stream { uid: u64, value: Vec<u8> },
-    RemoveStream { uid: u64 },
+    Piece {
+        uid: u64,
+        shard: Arc<Shard>,
+        piece: StoredPiece,
+    },
+    Stream {
+        uid: u64,
+        value: Vec<u8>,
+    },
+    RemoveStream {
+        uid: u64,
+    },
     /// Records before that offset are no longer needed.
-    Trim { uid: u64, shard: u32, before: u64 },
-    Meta { key: String, value: Vec<u8> },
+    Trim {
+        uid: u64,
+        shard: u32,
+        before: u64,
+    },
+    Meta {
+        key: String,
+        value: Vec<u8>,
+    },
 }
 
 impl Change {
@@ -233,7 +249,9 @@ impl Opener<'_> {
                     return Err(self.damaged(format!("{FILE} is missing or empty")));
                 }
             }
-            Ok(found) => return Err(StoreError::Version { dir: self.dir.to_owned(), found: found.trim().to_owned() }),
+            Ok(found) => {
+                return Err(StoreError::Version { dir: self.dir.to_owned(), found: found.trim().to_owned() });
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 return Err(self.damaged(MARKER));
@@ -302,8 +320,7 @@ impl Opener<'_> {
     fn load_meta(&self, key: &str, value: &[u8], loaded: &mut Contents) -> Result<(), StoreError> {
         let damaged = || self.damaged(format!("the entry {key:?}"));
         if key == NEXT_UID {
-            loaded.next_uid =
-                format::read_json(META_VERSION, key.as_bytes(), value).ok_or_else(damaged)?;
+            loaded.next_uid = format::read_json(META_VERSION, key.as_bytes(), value).ok_or_else(damaged)?;
         } else if let Some((account, region)) = key.strip_prefix(COMMITMENT).and_then(|k| k.split_once(' ')) {
             let of = Namespace { account: account.to_owned(), region: region.to_owned() };
             let commitment = format::read_json(META_VERSION, key.as_bytes(), value).ok_or_else(damaged)?;
@@ -332,8 +349,7 @@ impl Store {
     pub(crate) fn open(dir: &Path) -> Result<(Self, Contents), StoreError> {
         let opener = Opener { dir };
         let database = opener.database()?;
-        let loaded =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| opener.load(&database)));
+        let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| opener.load(&database)));
         let contents = loaded.map_err(|panic| opener.panicked(&*panic))??;
         let (progress, _) = watch::channel(Progress::default());
         let shared = Arc::new(Shared { queue: Mutex::default(), more: Condvar::new(), progress });

@@ -170,7 +170,8 @@ impl Client {
 
     async fn raw<R: types::Request>(&self, request: &R) -> Result<(bool, ResponseBody), Failure> {
         let request = self.request(R::OPERATION.target(), codec::encode(self.format, request));
-        let response = self.transport.call(request, Duration::from_secs(30)).await.map_err(Failure::Transport)?;
+        let response =
+            self.transport.call(request, Duration::from_secs(30)).await.map_err(Failure::Transport)?;
         let (head, body) = response.into_parts();
         if head.status.is_success() {
             return Ok((true, body));

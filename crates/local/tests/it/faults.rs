@@ -45,7 +45,10 @@ async fn entries_fail_and_are_not_written() {
 #[tokio::test]
 async fn a_single_put_fails_as_a_whole() {
     let (local, _, client) = one(1);
-    local.faults().add(Rule::always(PutRecord, Action::ThrottleEntries(Entries::default())).times(1)).unwrap();
+    local
+        .faults()
+        .add(Rule::always(PutRecord, Action::ThrottleEntries(Entries::default())).times(1))
+        .unwrap();
     let request = || PutRecordRequest {
         stream_name: Some("s".into()),
         data: Some(bytes::Bytes::from_static(b"x").into()),
@@ -91,7 +94,14 @@ async fn whole_requests_fail_by_script() {
             Err(failure) => failure.code().to_owned(),
         });
     }
-    let codes = ["InternalFailure", "ServiceUnavailable", "ThrottlingException", "ExpiredTokenException", "Broken", "ok"];
+    let codes = [
+        "InternalFailure",
+        "ServiceUnavailable",
+        "ThrottlingException",
+        "ExpiredTokenException",
+        "Broken",
+        "ok",
+    ];
     assert_eq!(seen, codes);
     assert_eq!(client.all("s", &shard_id(0)).await, ["a"]);
 }
@@ -99,8 +109,11 @@ async fn whole_requests_fail_by_script() {
 #[tokio::test]
 async fn lost_and_cut_answers_were_carried_out() {
     let (local, clock, client) = one(1);
-    let script =
-        vec![Action::LoseReply { hang: false }, Action::CutAnswer { after_bytes: 3 }, Action::LoseReply { hang: true }];
+    let script = vec![
+        Action::LoseReply { hang: false },
+        Action::CutAnswer { after_bytes: 3 },
+        Action::LoseReply { hang: true },
+    ];
     local.faults().add(Rule::script(PutRecords, script)).unwrap();
     for key in ["a", "b"] {
         assert_eq!(client.call(put(&[key])).await.unwrap_err().code(), "Broken");

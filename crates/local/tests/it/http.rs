@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use distributary_wire::eventstream;
-use distributary_wire::transport::{
-    Request, RequestBody, Response, ResponseBody, Transport, TransportError,
-};
+use distributary_wire::transport::{Request, RequestBody, Response, ResponseBody, Transport, TransportError};
 use http_body_util::{BodyExt, BodyStream, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};

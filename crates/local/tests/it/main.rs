@@ -1,5 +1,8 @@
 //! The embedded Kinesis from outside: through its transport, its server and its store.
 
+// Helpers of tests are not tests by clippy's book, but may panic all the same.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod client;
 mod faults;
 mod http;

@@ -78,8 +78,7 @@ async fn an_idle_subscription_says_where_to_go_on_before_the_first_record() {
     let beat = events.event().await;
     client.put("s", &["a"]).await;
     clock.advance(5 * SECOND);
-    let request =
-        from(&consumer, ShardIteratorType::AfterSequenceNumber, beat.continuation_sequence_number);
+    let request = from(&consumer, ShardIteratorType::AfterSequenceNumber, beat.continuation_sequence_number);
     let mut again = client.subscribe(request).await.unwrap();
     assert_eq!(texts(&again.event().await), ["a"]);
 }
@@ -112,7 +111,9 @@ async fn a_second_subscription_is_refused_within_five_seconds_and_takes_over_lat
     let mut second = subscribe(&client, &consumer).await.unwrap();
     second.event().await;
     match first.next().await {
-        Some(Ok(SubscribeEvent::Exception(error))) => assert_eq!(error.code.as_str(), "ResourceInUseException"),
+        Some(Ok(SubscribeEvent::Exception(error))) => {
+            assert_eq!(error.code.as_str(), "ResourceInUseException");
+        }
         other => panic!("{other:?}"),
     }
     assert!(first.next().await.is_none());
@@ -200,7 +201,8 @@ async fn consumers_have_states_limits_and_pages() {
     assert_eq!((names.len(), names.is_sorted()), (20, true));
     let mut events = subscribe(&client, &consumer).await.unwrap();
     events.event().await;
-    let deregister = DeregisterStreamConsumerRequest { consumer_arn: Some(consumer.clone()), ..Default::default() };
+    let deregister =
+        DeregisterStreamConsumerRequest { consumer_arn: Some(consumer.clone()), ..Default::default() };
     client.call(deregister).await.unwrap();
     match events.next().await {
         Some(Ok(SubscribeEvent::Exception(error))) => {
@@ -208,7 +210,8 @@ async fn consumers_have_states_limits_and_pages() {
         }
         other => panic!("{other:?}"),
     }
-    let describe = || DescribeStreamConsumerRequest { consumer_arn: Some(consumer.clone()), ..Default::default() };
+    let describe =
+        || DescribeStreamConsumerRequest { consumer_arn: Some(consumer.clone()), ..Default::default() };
     let shown = client.call(describe()).await.unwrap().consumer_description;
     assert_eq!(shown.consumer_status, ConsumerStatus::Deleting);
     clock.advance(SECOND);

@@ -110,8 +110,7 @@ async fn millis_behind_latest_is_true() {
     clock.advance(Duration::from_secs(7));
     client.put("s", &["b"]).await;
     let iterator = client.iterator("s", &shard_id(0), ShardIteratorType::TrimHorizon).await;
-    let request =
-        GetRecordsRequest { shard_iterator: Some(iterator), limit: Some(1), ..Default::default() };
+    let request = GetRecordsRequest { shard_iterator: Some(iterator), limit: Some(1), ..Default::default() };
     let page = client.call(request).await.unwrap();
     assert_eq!(page.millis_behind_latest, Some(7000));
     let page = client.get(&page.next_shard_iterator.unwrap()).await.unwrap();
@@ -171,9 +170,13 @@ async fn records_have_limits() {
     assert_eq!(put(vec![entry("", b"")]).await, validation());
     assert_eq!(put(vec![entry(&"é".repeat(256), b"")]).await, Ok(1));
     assert_eq!(put(vec![entry(&"é".repeat(257), b"")]).await, validation());
-    assert_eq!(put(vec![PutRecordsRequestEntry { partition_key: None, ..entry("k", b"") }]).await, validation());
+    assert_eq!(
+        put(vec![PutRecordsRequestEntry { partition_key: None, ..entry("k", b"") }]).await,
+        validation()
+    );
     assert_eq!(put(vec![PutRecordsRequestEntry { data: None, ..entry("k", b"") }]).await, validation());
-    let explicit = |key: &str| PutRecordsRequestEntry { explicit_hash_key: Some(key.into()), ..entry("k", b"") };
+    let explicit =
+        |key: &str| PutRecordsRequestEntry { explicit_hash_key: Some(key.into()), ..entry("k", b"") };
     assert_eq!(put(vec![explicit("340282366920938463463374607431768211455")]).await, Ok(1));
     assert_eq!(put(vec![explicit("340282366920938463463374607431768211456")]).await, argument());
     assert_eq!(put(vec![explicit("-1")]).await, validation());

@@ -165,7 +165,12 @@ async fn what_is_no_call_is_answered_as_aws_does() {
     for (request, body, status, text) in [
         (http::Request::get("http://l/"), "", 404, "<UnknownOperationException/>\n"),
         (post(), "{}", 404, "<UnknownOperationException/>\n"),
-        (http::Request::post("http://l/x").header("content-type", "application/x-amz-json-1.1"), "{}", 404, "<UnknownOperationException/>\n"),
+        (
+            http::Request::post("http://l/x").header("content-type", "application/x-amz-json-1.1"),
+            "{}",
+            404,
+            "<UnknownOperationException/>\n",
+        ),
         (json(), "{}", 400, "{\"__type\":\"UnknownOperationException\"}"),
         (target("CreateQueue"), "{}", 400, "{\"__type\":\"UnknownOperationException\"}"),
         (target("ListStreams"), "{", 400, "{\"__type\":\"SerializationException\"}"),
@@ -232,7 +237,8 @@ async fn the_admin_paths_add_list_and_clear_rules() {
     let post = |path: &str| http::Request::post(format!("http://l/_distributary/{path}"));
     let get = |path: &str| http::Request::get(format!("http://l/_distributary/{path}"));
     let delete = |path: &str| http::Request::delete(format!("http://l/_distributary/{path}"));
-    let rule = r#"{"select":{"operations":["ListStreams"]},"action":{"error":{"code":"LimitExceededException"}}}"#;
+    let rule =
+        r#"{"select":{"operations":["ListStreams"]},"action":{"error":{"code":"LimitExceededException"}}}"#;
     assert_eq!(raw(&client, post("faults"), rule).await, (200, "{\"id\":1}\n".into()));
     let failed = client.call(ListStreamsRequest::default()).await.unwrap_err();
     assert_eq!(failed.code(), "LimitExceededException");
@@ -268,8 +274,14 @@ async fn each_request_has_its_line() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 2, "{text}");
     assert!(lines[0].starts_with("127.0.0.1 - - ["), "{text}");
-    assert!(lines[0].contains("\"POST / HTTP/1.1\" 200 ") && lines[0].contains("\"PutRecords s -\""), "{text}");
-    assert!(lines[1].contains("400 ") && lines[1].contains("\"DescribeStream no?ne ValidationException\""), "{text}");
+    assert!(
+        lines[0].contains("\"POST / HTTP/1.1\" 200 ") && lines[0].contains("\"PutRecords s -\""),
+        "{text}"
+    );
+    assert!(
+        lines[1].contains("400 ") && lines[1].contains("\"DescribeStream no?ne ValidationException\""),
+        "{text}"
+    );
 }
 
 #[test]

@@ -71,7 +71,8 @@ impl Soak {
                 records: Some(texts.iter().map(|t| entry(t, t.as_bytes())).collect()),
                 ..Default::default()
             };
-            let client = if writer % 2 == 0 { self.over.clone() } else { Client::new(&self.local).json() };
+            let client =
+                if writer.is_multiple_of(2) { self.over.clone() } else { Client::new(&self.local).json() };
             let answer = client.call(request).await.unwrap();
             assert_eq!(answer.failed_record_count, Some(0));
             self.acknowledge(answer, &texts);
@@ -140,7 +141,9 @@ impl Soak {
                 seen.see(&record.sequence_number, &record.data.0);
             }
             match page.next_shard_iterator {
-                None => return page.child_shards.unwrap_or_default().into_iter().map(|c| c.shard_id).collect(),
+                None => {
+                    return page.child_shards.unwrap_or_default().into_iter().map(|c| c.shard_id).collect();
+                }
                 Some(next) => at = next,
             }
             if none {
@@ -252,8 +255,9 @@ impl Soak {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_misses_a_record() {
-    let seconds: u64 =
-        std::env::var("DISTRIBUTARY_SOAK_SECS").ok().map_or(3, |text| text.parse().expect("a number of seconds"));
+    let seconds: u64 = std::env::var("DISTRIBUTARY_SOAK_SECS")
+        .ok()
+        .map_or(3, |text| text.parse().expect("a number of seconds"));
     let env = Arc::new(RealEnv::new());
     let local = Local::builder().env(Arc::clone(&env) as Arc<dyn Env>).build();
     local.create_stream("s", 4).unwrap();

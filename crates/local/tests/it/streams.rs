@@ -117,8 +117,7 @@ async fn a_closed_shard_is_read_to_its_end_and_names_its_children() {
     client.call(split("s", 0, 1 << 127)).await.unwrap();
     client.put("s", &["d"]).await;
     let iterator = client.iterator("s", &shard_id(0), ShardIteratorType::TrimHorizon).await;
-    let request =
-        GetRecordsRequest { shard_iterator: Some(iterator), limit: Some(2), ..Default::default() };
+    let request = GetRecordsRequest { shard_iterator: Some(iterator), limit: Some(2), ..Default::default() };
     let first = client.call(request).await.unwrap();
     assert_eq!((first.records.len(), first.child_shards), (2, None));
     let last = client.get(&first.next_shard_iterator.unwrap()).await.unwrap();
@@ -159,7 +158,11 @@ async fn shards_are_filtered_and_paged() {
                 out.push(shard.shard_id.rsplit('-').next().unwrap().parse().unwrap());
             }
             let Some(next_token) = page.next_token else { return out };
-            request = ListShardsRequest { next_token: Some(next_token), max_results: Some(1), ..Default::default() };
+            request = ListShardsRequest {
+                next_token: Some(next_token),
+                max_results: Some(1),
+                ..Default::default()
+            };
         }
     };
     assert_eq!(list(ShardFilterType::FromTrimHorizon, None, None).await, [0, 1, 2, 3, 4]);
@@ -322,7 +325,8 @@ async fn settings_are_kept_and_shown() {
     assert_eq!(shown.record_distribution_strategy, Some(RecordDistributionStrategy::Auto));
     assert_eq!(shown.open_shard_count, 4);
     // Keys are optional, and ignored where they are.
-    let keyless = PutRecordsRequestEntry { data: Some(bytes::Bytes::from_static(b"x").into()), ..Default::default() };
+    let keyless =
+        PutRecordsRequestEntry { data: Some(bytes::Bytes::from_static(b"x").into()), ..Default::default() };
     let records = vec![keyless, entry("same", b"y"), entry("same", b"z")];
     let put = PutRecordsRequest { stream_name: name.clone(), records: Some(records), ..Default::default() };
     let answer = client.call(put).await.unwrap();
@@ -347,7 +351,11 @@ async fn tags_and_policies_of_streams_and_consumers() {
         let resource_arn = Some(resource);
         let many: std::collections::BTreeMap<_, _> =
             (0..50).map(|i| (format!("k{i:02}"), i.to_string())).collect();
-        let tag = |tags| TagResourceRequest { resource_arn: resource_arn.clone(), tags: Some(tags), ..Default::default() };
+        let tag = |tags| TagResourceRequest {
+            resource_arn: resource_arn.clone(),
+            tags: Some(tags),
+            ..Default::default()
+        };
         client.call(tag(many)).await.unwrap();
         let more = client.call(tag([("x".to_owned(), String::new())].into())).await.unwrap_err();
         assert_eq!(more.code(), "LimitExceededException");
