@@ -38,6 +38,8 @@ pub(crate) struct World {
     pub(crate) past_gap_list: Vec<Gap>,
     pub(crate) gaps_kept: usize,
     pub(crate) draining: bool,
+    /// Shards that are done with: a map that is behind may name one once more, and it must not be read again.
+    over: BTreeSet<ShardId>,
 }
 
 /// One output, beyond its lanes.
@@ -69,7 +71,7 @@ impl World {
             state.gone = gone;
             state.tries += u32::from(state.children.is_some() && !state.settled);
         }
-        for shard in map {
+        for shard in map.iter().filter(|s| !self.over.contains(&s.id)) {
             if let Some(cell) = self.shards.get(&shard.id) {
                 lock(&cell.state).closed = shard.closed;
                 continue;
@@ -155,6 +157,7 @@ impl World {
             .collect();
         for id in gone {
             let Some(cell) = self.shards.remove(&id) else { continue };
+            self.over.insert(id.clone());
             let state = lock(&cell.state);
             for (output, slot) in &state.lanes {
                 if let Some(entry) = self.outputs.get_mut(output) {

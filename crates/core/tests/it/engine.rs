@@ -307,6 +307,24 @@ async fn a_shard_that_disappears_while_it_is_read_is_a_gap() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shard_that_is_over_is_not_read_again() {
+    let mut bench = Bench::new(1, 1);
+    bench.settings.map_refresh = S;
+    bench.source.put_many("0", 10, 10);
+    bench.source.reshard(&["0"], &["1"]);
+    bench.source.put_many("1", 10, 10);
+    let engine = bench.run().await;
+    engine.caught_up().await.unwrap();
+    bench.source.remove("0");
+    bench.until(&engine, |s| s.source.shards == 1).await;
+    bench.source.list_again("0");
+    bench.pass(10 * S).await;
+    assert_eq!(bench.complete(0), 0);
+    let status = engine.shutdown(S).await.unwrap();
+    assert_eq!((of(&status, "o0").counts.durable, status.source.gaps), (20, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_gap_is_reported_and_reading_goes_on() {
     let bench = Bench::new(1, 2);
     bench.source.put_many("0", 10, 10);

@@ -144,6 +144,11 @@ impl FakeSource {
         self.state.lock().unwrap().shards.values().flat_map(|s| s.records.clone()).collect()
     }
 
+    /// A map that is behind names the shard once more.
+    pub(crate) fn list_again(&self, shard: &str) {
+        self.state.lock().unwrap().shards.get_mut(&ShardId::new(shard)).unwrap().unlisted = false;
+    }
+
     pub(crate) fn shards_of_records(&self) -> Vec<(ShardId, u64)> {
         let state = self.state.lock().unwrap();
         let of = |(id, s): (&ShardId, &FakeShard)| {
@@ -408,7 +413,7 @@ impl Output for FakeOutput {
         let mut verdicts = Vec::new();
         for (key, sequence, _) in records {
             state.random += 1;
-            let fails = matches!(mood, Mood::OneIn(n) if split_mix(state.random) % n == 0);
+            let fails = matches!(mood, Mood::OneIn(n) if split_mix(state.random).is_multiple_of(n));
             if fails {
                 verdicts.push(Verdict::Retry(trouble(TroubleKind::Throttled)));
             } else if mood == Mood::Refuse(*sequence) {
