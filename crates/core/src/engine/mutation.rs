@@ -1,5 +1,5 @@
 //! Bugs on command, so that the simulator can show that it would find them (feature `mutations`). Without the feature
-//! [`on`] is a constant, and nothing of this is left in the program.
+//! `on` is a constant, and nothing of this is left in the program.
 
 /// A deliberate bug. Each is one line of the engine that does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

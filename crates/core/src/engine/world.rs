@@ -39,7 +39,7 @@ pub(crate) struct World {
     pub(crate) gaps_kept: usize,
     pub(crate) draining: bool,
     /// Shards that are done with: a map that is behind may name one once more, and it must not be read again.
-    over: BTreeSet<ShardId>,
+    pub(crate) over: BTreeSet<ShardId>,
 }
 
 /// One output, beyond its lanes.
