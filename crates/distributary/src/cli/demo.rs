@@ -124,6 +124,7 @@ async fn show(args: &DemoArgs, dir: &std::path::Path) -> Result<bool, Failure> {
     };
     let status = engine.shutdown(SHUTDOWN).await.map_err(|error| Failure::run(chain(&error)))?;
     view.end(&status);
+    play::tell("\nComparing what arrived with what was sent …");
     let report = compare(&access, &input, &outputs, dir).await?;
     let holds = report.same() && report.source_records() == produced.records;
     summary::conclude(&summary::Shown { produced, play: &play, status: &status, report: &report, holds });

@@ -114,7 +114,10 @@ pub(crate) async fn run(args: PutArgs) -> Result<ExitCode, Failure> {
             eprintln!("{said}");
             Ok(ExitCode::SUCCESS)
         }
-        Err(stop) => Err(Failure::run(format!("{}; {said}, no more", chain(&stop)))),
+        Err(stop) if sender.tally.records == 0 => {
+            Err(Failure::run(format!("nothing was put into {}: {}", args.stream, chain(&stop))))
+        }
+        Err(stop) => Err(Failure::run(format!("{said}, then: {}", chain(&stop)))),
     }
 }
 
@@ -186,7 +189,7 @@ async fn from_input<P: PutRecords>(sender: &mut Sender<'_, P>, form: Form) -> Re
     }
     let mut lines = read_ahead(form);
     let mut left_over: Option<Ahead> = None;
-    let mut ended = Ok(());
+    let mut stop: Option<Stop> = None;
     loop {
         let mut request = Request::default();
         let mut permits = Vec::new();
@@ -204,20 +207,20 @@ async fn from_input<P: PutRecords>(sender: &mut Sender<'_, P>, form: Form) -> Re
                     left_over = Some(item);
                     break;
                 }
-                Some(Err(stop)) => {
-                    ended = Err(stop);
+                Some(Err(why)) => {
+                    stop = Some(why);
                     break;
                 }
                 None => break,
             }
             item = lines.try_recv().ok();
         }
-        if request.entries.is_empty() {
-            return ended;
-        }
+        let over = request.entries.is_empty();
         sender.send(request.entries).await?;
-        if ended.is_err() {
-            return ended;
+        match stop {
+            Some(why) => return Err(why),
+            None if over => return Ok(()),
+            None => {}
         }
     }
 }

@@ -20,7 +20,7 @@
 //! for each pair of a shard of the source and a shard of the copy by itself, for records that have no equals.
 //!
 //! **Memory** is bounded: of each record only a row of 32 to 41 bytes is kept, fingerprints of 128 bits made by SipHash with
-//! a random key; what exceeds [`Limits::memory`] goes to temporary files: in all up to 32 bytes for each record of each
+//! a random key; what exceeds `Limits::memory` goes to temporary files: in all up to 32 bytes for each record of each
 //! stream, 74 more for each record of the source and of the copy that is being compared, and half as much again while runs
 //! are merged. The chance that two differing records are taken for equal is below n² / 2^128 for n records.
 

@@ -106,7 +106,7 @@ fn throttling(shown: &Shown<'_>) -> String {
         .flat_map(|output| output.counts.errors.values())
         .sum();
     format!(
-        "- {} refused every write for {:.1} s ({} refused): it fell up to {} behind,\n  the others never more than {}. Then it caught up.\n",
+        "- {} refused every write for {:.1} s ({} refused). It fell up to {}\n  behind, the others never more than {}; then it caught up.\n",
         throttled.output,
         lasted.as_secs_f64(),
         show::count(refused),

@@ -37,8 +37,8 @@ pub(super) enum SendError {
         source: Trouble,
     },
     /// Nothing answers, and nothing has yet.
-    #[error("nothing was sent")]
-    Unreached(#[source] Trouble),
+    #[error(transparent)]
+    Unreached(Trouble),
     /// The stream took nothing for too long.
     #[error("no record was acknowledged for {} seconds", PATIENCE.as_secs())]
     GaveUp {
