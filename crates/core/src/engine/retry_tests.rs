@@ -1,5 +1,7 @@
 //! Deliveries against a model output that fails at random: what stands at the output in the end, by order mode.
 
+#![allow(clippy::single_range_in_vec_init, reason = "a batch of one chunk is a slice of one range")]
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -106,8 +108,7 @@ fn deliver(order: Order, keys: &[Option<u8>], sizes: &[usize], faults: &[(Fault,
         let batch = batch(first, &keys[first..end]);
         let chunks = chunks(batch.len());
         let mut delivery = Delivery::new(order, &batch, durable - first, &carried);
-        loop {
-            let Next::Send { picks } = delivery.next(&chunks) else { break };
+        while let Next::Send { picks } = delivery.next(&chunks) {
             assert!(!picks.is_empty(), "a request without records");
             if order == Order::Strict {
                 let mut seen = BTreeMap::new();
