@@ -15,7 +15,7 @@ pub(crate) fn escape(bytes: &[u8]) -> String {
                 '\r' => text.push_str("\\r"),
                 '\t' => text.push_str("\\t"),
                 c if u32::from(c) < 0x80 && c.is_control() => {
-                    text.push_str(&format!("\\x{:02x}", u32::from(c)))
+                    text.push_str(&format!("\\x{:02x}", u32::from(c)));
                 }
                 c if c.is_control() || invisible(c) => text.extend(c.escape_unicode()),
                 c => text.push(c),
@@ -49,7 +49,7 @@ pub(crate) fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

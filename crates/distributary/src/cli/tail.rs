@@ -157,5 +157,5 @@ async fn unread() {
     {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

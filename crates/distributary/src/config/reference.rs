@@ -95,7 +95,7 @@ fn reference() -> String {
             Some((help, default)) => {
                 format!("{help}. Default: {}", default.trim_end_matches(']'))
             }
-            None => format!("{help}"),
+            None => help.clone(),
         };
         let help = help.replace('|', "\\|").replace('\n', " ");
         writeln!(text, "| `--{long}` | {key} | {env} | {help} |").expect("a String takes all");

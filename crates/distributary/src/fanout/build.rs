@@ -12,6 +12,7 @@ use distributary_kinesis::client::{Client, StreamDescription};
 use distributary_kinesis::create;
 use distributary_kinesis::output::{KinesisOutput, OutputOptions};
 use distributary_kinesis::source::KinesisSource;
+use distributary_local::server::{self, ServerOptions};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -46,6 +47,9 @@ pub(crate) async fn build(config: &Config, access: Access) -> Result<Built, Fail
     let client = access.client(&config.from).await?;
     if let Some(local) = &access.local {
         make_local(local, config)?;
+        if !config.until_caught_up {
+            serve_local(local, config).await?;
+        }
     }
     let source = KinesisSource::new(client.clone(), config.from.clone());
     let described = source.check().await.map_err(|t| cannot(&format!("cannot read {}", config.from), &t))?;
@@ -92,6 +96,24 @@ fn make_local(local: &distributary_local::Local, config: &Config) -> Result<(), 
             }
         }
     }
+    Ok(())
+}
+
+/// Other programs on this machine may write to the embedded Kinesis of a fan-out, and read from it.
+async fn serve_local(local: &distributary_local::Local, config: &Config) -> Result<(), Failure> {
+    let usual = ServerOptions::default();
+    let any = ServerOptions { listen: ([127, 0, 0, 1], 0).into(), ..ServerOptions::default() };
+    let handle = match server::serve(local.clone(), usual).await {
+        Ok(handle) => handle,
+        // Taken, by another one probably.
+        Err(_) => server::serve(local.clone(), any).await.map_err(|e| Failure::from_error(&e))?,
+    };
+    let endpoint = handle.endpoint();
+    tracing::info!(
+        "embedded Kinesis at {endpoint}; write to it: AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x distributary put {} \
+         --endpoint-url {endpoint} hello",
+        config.from.name()
+    );
     Ok(())
 }
 

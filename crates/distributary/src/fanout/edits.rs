@@ -64,7 +64,7 @@ impl Edits {
             };
             let new = self.seen.as_ref() != Some(&content);
             let settled = candidate.as_ref() == Some(&content);
-            if !asked && !(new && settled) {
+            if !(asked || new && settled) {
                 candidate = Some(content);
                 continue;
             }

@@ -147,9 +147,9 @@ fn seconds() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
 }
 
-fn metrics_address(log: &str) -> String {
+fn address(log: &str) -> String {
     let (_, url) = log.split_once("http://").unwrap();
-    url.split('/').next().unwrap().to_owned()
+    url.split(['/', ';']).next().unwrap().to_owned()
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn nothing_is_missing_after_kill_9() {
     for round in 0..ROUNDS {
         let command = dir.run(&served, &[&args[..], &["--metrics", "127.0.0.1:0"]].concat());
         let mut daemon = Daemon::start(command, &dir.path("log"));
-        let address = metrics_address(&daemon.says("serving metrics"));
+        let address = address(&daemon.says("serving metrics"));
         let written = || metric(&address, "distributary_checkpoints_total");
         let first = round * 400;
         let put = |from: usize, to: usize| {
@@ -317,7 +317,7 @@ fn metrics_and_health() {
     let (served, dir) = (Served::new(&[("input", 2), ("output1", 1)]), Dir::new());
     let args = ["--from", "input", "--to", "output1", "--metrics", "127.0.0.1:0", "--metrics-per-shard"];
     let mut daemon = Daemon::start(dir.run(&served, &args), &dir.path("log"));
-    let address = metrics_address(&daemon.says("serving metrics"));
+    let address = address(&daemon.says("serving metrics"));
     assert_eq!(get(&address, "/healthz").0, 200);
     until("it is ready", || (get(&address, "/readyz").0 == 200).then_some(()));
     served.put("input", &records(0, 100));
@@ -350,7 +350,7 @@ fn not_ready_before_the_source_answers() {
     served.local.faults().add(serde_json::from_value(hold).unwrap()).unwrap();
     let args = ["--from", "input", "--to", "output1", "--metrics", "127.0.0.1:0"];
     let mut daemon = Daemon::start(dir.run(&served, &args), &dir.path("log"));
-    let address = metrics_address(&daemon.says("serving metrics"));
+    let address = address(&daemon.says("serving metrics"));
     until("it asks for the source", || (served.local.faults().held("g") > 0).then_some(()));
     assert_eq!(get(&address, "/readyz"), (503, "starting\n".to_owned()));
     served.local.faults().release("g");
@@ -434,6 +434,20 @@ fn an_embedded_kinesis_of_its_own() {
     command.env("HOME", dir.0.path()).env_remove("XDG_STATE_HOME").env_remove("AWS_ACCESS_KEY_ID");
     finish(command, b"").expect(0);
     assert_eq!(fs::read_dir(dir.0.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn others_may_write_to_its_embedded_kinesis() {
+    let dir = Dir::new();
+    let command = program(&["run", "--local", "--from", "input", "--to", "output1"]);
+    let mut daemon = Daemon::start(command, &dir.path("log"));
+    let log = daemon.says("embedded Kinesis at");
+    let endpoint = format!("http://{}", address(&log));
+    finish(program(&["put", "input", "--key", "k", "--endpoint-url", &endpoint, "hello"]), b"").expect(0);
+    let tail = ["tail", "output1", "--limit", "1", "--format", "raw", "--endpoint-url", &endpoint];
+    assert_eq!(finish(program(&tail), b"").expect(0).lines(), ["hello"]);
+    daemon.signal("INT");
+    daemon.end().expect(0);
 }
 
 /// Runs, and expects one paragraph.

@@ -66,11 +66,11 @@ impl Served {
             partition_key: Some((*key).to_owned()),
             explicit_hash_key: None,
         });
-        self.put_entries(stream, entries.collect());
+        self.put_entries(stream, &entries.collect::<Vec<_>>());
     }
 
     /// Puts entries.
-    pub(crate) fn put_entries(&self, stream: &str, entries: Vec<PutRecordsRequestEntry>) {
+    pub(crate) fn put_entries(&self, stream: &str, entries: &[PutRecordsRequestEntry]) {
         for entries in entries.chunks(500) {
             let request = PutRecordsRequest { records: Some(entries.to_vec()), ..Default::default() };
             let answer =

@@ -164,7 +164,7 @@ fn a_key_in_two_shards_by_explicit_hash_keys() {
         explicit_hash_key: Some(number.to_owned()),
     };
     let top = u128::MAX.to_string();
-    served.put_entries("input", vec![entry("0", 1), entry(&top, 2), entry("0", 3), entry(&top, 4)]);
+    served.put_entries("input", &[entry("0", 1), entry(&top, 2), entry("0", 3), entry(&top, 4)]);
     // Read shard by shard, as a copy does.
     served.put("output1", &[("a", [2]), ("a", [4]), ("a", [1]), ("a", [3])]);
     served.put("output2", &[("a", [4]), ("a", [2]), ("a", [1]), ("a", [3])]);
