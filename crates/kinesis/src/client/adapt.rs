@@ -10,6 +10,7 @@ use distributary_wire::limits;
 use distributary_wire::transport::{RequestBody, TransportError};
 use distributary_wire::types::Request;
 
+use super::error::deepest;
 use super::{Answered, CallError, Client, RawAnswer};
 
 /// The least that a `PutRecords` request is cut to, in bytes, whatever a server refuses.
@@ -87,7 +88,10 @@ impl Client {
         let format = self.format();
         let first = ask(format).await;
         match &first {
-            Err(error) if format == Format::Cbor && self.may_lack_cbor(error) => {
+            // Or another call has learned it while this one was under way: reading again costs nothing but the call.
+            Err(error)
+                if format == Format::Cbor && (self.format() == Format::Json || self.may_lack_cbor(error)) =>
+            {
                 let second = ask(Format::Json).await;
                 if is_protocol(&second) {
                     self.learn_json(error);
@@ -130,7 +134,7 @@ impl Client {
     pub(crate) fn learn_json(&self, because: &CallError) {
         if self.0.learned.format.swap(JSON, Ordering::Relaxed) != JSON {
             tracing::info!(
-                endpoint = %self.0.endpoint, reason = %because,
+                endpoint = %self.0.endpoint, reason = deepest(because),
                 "this server does not speak CBOR as AWS does: using JSON, which costs more CPU time and bytes"
             );
         }

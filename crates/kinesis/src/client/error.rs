@@ -202,7 +202,7 @@ fn advice(kind: TroubleKind, operation: Operation, stream: &str, region: &str) -
 }
 
 /// What an error comes down to.
-fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;

@@ -15,7 +15,7 @@ use distributary_wire::codec::Format;
 use distributary_wire::error::{ApiError, ErrorCode};
 use distributary_wire::op::Operation;
 use distributary_wire::sigv4::Credentials;
-use distributary_wire::transport::TransportError;
+use distributary_wire::transport::{Request, Response, Transport, TransportError};
 use distributary_wire::types::*;
 
 use crate::script::{DATE_MS, Script, reply};
@@ -127,6 +127,39 @@ async fn json_where_answers_in_cbor_are_cut() {
     script.ok(ListStreamsResponse::default());
     list(&client).await.unwrap();
     assert_eq!(operations(&script), [CBOR, JSON]);
+}
+
+/// Requests in CBOR are answered only when two of them are there.
+struct Pairs {
+    script: Script,
+    both: tokio::sync::Barrier,
+}
+
+#[async_trait]
+impl Transport for Pairs {
+    async fn call(&self, request: Request, deadline: Duration) -> Result<Response, TransportError> {
+        if request.headers().get("content-type").is_some_and(|t| t == Format::Cbor.content_type()) {
+            self.both.wait().await;
+        }
+        Transport::call(&self.script, request, deadline).await
+    }
+}
+
+#[tokio::test]
+async fn json_for_a_call_that_was_under_way_when_another_learned_it() {
+    let script = Script::default();
+    let transport = Arc::new(Pairs { script: script.clone(), both: tokio::sync::Barrier::new(2) });
+    let client = Client::builder(transport).endpoint("http://server:4567").build().unwrap();
+    for _ in 0..2 {
+        script.then(|call| {
+            reply(200, Some(call.format.content_type()), Bytes::from_static(b"\xbf\x6bStreamN"))
+        });
+        script.ok(ListStreamsResponse::default());
+    }
+    let (one, two) = tokio::join!(list(&client), list(&client));
+    assert_eq!((one, two), (Ok(()), Ok(())));
+    // The second answer in CBOR is read when JSON is in use.
+    assert_eq!(operations(&script), [CBOR, JSON, CBOR, JSON]);
 }
 
 #[tokio::test]
