@@ -88,6 +88,8 @@ struct LaneTruth {
     judged: usize,
     /// The shard is closed and all of it was sent, since the engine started last.
     over: bool,
+    /// The store knows nothing of it any more.
+    forgotten: bool,
     /// Requests in flight.
     flying: BTreeSet<u64>,
 }
@@ -98,6 +100,8 @@ struct Request {
     shard: usize,
     records: Vec<usize>,
     order: Order,
+    /// How often the output's settings had been replaced.
+    updates: u32,
 }
 
 /// One output, from when it was added until it is removed.
@@ -121,7 +125,9 @@ pub struct OutputTruth {
     owed: Vec<usize>,
     /// Sendings of records that had been sent, since the engine started last.
     resent: u64,
-    /// By record: true if it was written by a request of the engine that runs.
+    /// How often its settings were replaced.
+    updates: u32,
+    /// By record: true if it was written by a request of the engine that runs, with the settings that there are.
     written: Vec<bool>,
     /// Writings of records that had been written, since the engine started last.
     rewritten: u64,
@@ -239,6 +245,7 @@ impl Truth {
             silent: false,
             owed: Vec::new(),
             resent: 0,
+            updates: 0,
             written: Vec::new(),
             rewritten: 0,
         };
@@ -257,6 +264,8 @@ impl Truth {
     pub fn reorder(&mut self, service: &str, order: Order) {
         if let Some(output) = self.outputs.get_mut(service) {
             output.order = order;
+            output.updates += 1;
+            output.written.clear();
             for sent in output.sent.iter_mut().filter(|s| **s == Sent::Acked) {
                 *sent = Sent::Loose;
             }
@@ -385,7 +394,7 @@ impl Truth {
             output.set(*n, Sent::InFlight);
         }
         output.lanes.entry(shard).or_default().flying.insert(request);
-        output.requests.insert(request, Request { shard, records, order: output.order });
+        output.requests.insert(request, Request { shard, records, order: output.order, updates: output.updates });
     }
 
     /// What must hold when a request comes.
@@ -507,12 +516,16 @@ impl Truth {
         });
         let Some(output) = self.outputs.get_mut(service).filter(|_| !late) else { return };
         let Some(request) = output.requests.get(&request) else { return };
+        let current = request.updates == output.updates;
         for (n, place) in request.records.clone().into_iter().zip(places) {
             if let Some(place) = place {
                 if output.last.len() <= n {
                     output.last.resize(n + 1, None);
                 }
                 output.last[n] = Some(*place);
+                if !current {
+                    continue;
+                }
                 if output.written.len() <= n {
                     output.written.resize(n + 1, false);
                 }
@@ -547,7 +560,7 @@ impl Truth {
         let mut failed: BTreeSet<u32> = BTreeSet::new();
         let records = &self.records;
         let Some(output) = self.outputs.get_mut(service) else { return };
-        let Some(Request { shard, records: sent, order }) = output.requests.remove(&request) else { return };
+        let Some(Request { shard, records: sent, order, .. }) = output.requests.remove(&request) else { return };
         output.lanes.entry(shard).or_default().flying.remove(&request);
         for (i, n) in sent.iter().enumerate() {
             let durable = match outcome {
@@ -632,7 +645,7 @@ impl Truth {
             let here = self.outputs.values_mut().find(|o| o.id == lane.output && !o.removed);
             if let Some(known) = here.and_then(|o| o.lanes.get_mut(&shard)) {
                 // Where it began still counts: its records are judged by that.
-                known.row = None;
+                (known.row, known.forgotten) = (None, true);
             }
         }
     }
@@ -692,14 +705,15 @@ impl Truth {
     /// checkpoint: it would be repeated after a crash.
     pub fn late_for_checkpoint(&self, age: Duration) -> Option<(String, usize)> {
         for (service, output) in self.outputs.iter().filter(|(_, o)| !o.removed) {
-            for (shard, lane) in &output.lanes {
-                let rest = &self.shards[*shard].records[lane.judged.max(lane.floor)..];
-                // A shard that is gone needs no checkpoint.
-                let mut last = Duration::ZERO;
-                for n in rest.iter().filter(|n| !self.records[**n].trimmed) {
-                    let acked = output.acked.get(*n).copied().flatten().filter(|_| output.sent(*n).counts());
-                    // What was acknowledged before the record before it is passed when that one is read again.
-                    let Some((at, _)) = acked.filter(|(at, _)| *at >= last) else { break };
+            // A shard that is gone needs no checkpoint.
+            for (shard, lane) in output.lanes.iter().filter(|(_, l)| !l.forgotten) {
+                let (passed, rest) = self.shards[*shard].records.split_at(lane.judged.max(lane.floor));
+                let when = |n: &usize| output.acked.get(*n).copied().flatten().map(|(at, _)| at);
+                let mut last = passed.iter().filter_map(when).max().unwrap_or_default();
+                for n in rest {
+                    // What was acknowledged before a record before it may be passed only when it is read again.
+                    let acked = when(n).filter(|at| *at >= last && output.sent(*n).counts());
+                    let Some(at) = acked else { break };
                     last = at;
                     if self.now.saturating_sub(at) <= age {
                         break;

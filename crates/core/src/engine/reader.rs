@@ -63,6 +63,7 @@ impl Task {
     /// latest.
     fn arrange(&mut self) -> Option<Option<Instant>> {
         let mut state = lock(&self.cell.state);
+        state.report_gaps(&self.shared, &self.cell.id);
         if state.draining || !state.lanes.values().any(|s| s.life == Life::Live) {
             state.feeds.clear();
             state.reading = false;
@@ -289,48 +290,39 @@ impl ShardState {
         context.shared.news.notify_one();
     }
 
-    /// What the feed's next record follows was deleted before it was read.
+    /// What the feed's next record follows was deleted before it was read. A lane that is not there yet meets the gap
+    /// when it is.
     fn on_gap(&mut self, context: &Context<'_>, id: FeedId) {
         let Some(feed) = self.feeds.iter_mut().find(|f| f.id == id) else { return };
         feed.due = context.now;
-        let (from, next) = (feed.tip().clone(), feed.next());
-        let mut outputs = Vec::new();
-        for (output, slot) in &mut self.lanes {
-            // A lane still at work on what came before the gap meets it at the end of that.
-            if slot.no_in(id).is_none_or(|no| no > next) || slot.gap_at.as_ref() == Some(&from) {
-                continue;
+        feed.note_gap();
+        let next = feed.next();
+        for (output, slot) in self.lanes.iter_mut().filter(|(_, s)| s.no_in(id) == Some(next) && !s.working) {
+            if let Some(from) = feed.gap_before(next, &slot.position).filter(|from| slot.meet_gap(from)) {
+                self.gaps_met.push((output.clone(), from.clone()));
             }
-            slot.gap_at = Some(from.clone());
-            if slot.no_in(id) == Some(next) && !slot.working {
-                slot.lose_in_flight();
-            }
-            outputs.push(output.clone());
-        }
-        if !outputs.is_empty() {
-            self.report_gap(context.shared, context.shard, &from, outputs, context.wall);
         }
     }
 
-    /// Says that a stretch after `from` is gone.
-    pub(crate) fn report_gap(
-        &mut self,
-        shared: &Shared,
-        shard: &ShardId,
-        from: &Position,
-        outputs: Vec<OutputId>,
-        at: Millis,
-    ) {
+    /// Says which stretches are gone, and who misses them.
+    fn report_gaps(&mut self, shared: &Shared, shard: &ShardId) {
+        let mut met = std::mem::take(&mut self.gaps_met);
         if on(Mutation::GapUnsaid) {
             return;
         }
-        let from = describe(from);
-        let names: Vec<&str> = outputs.iter().map(OutputId::as_str).collect();
-        tracing::warn!(
-            %shard, %from, outputs = names.join(", "),
-            "records were deleted by the source's retention before they were read; going on at its oldest record"
-        );
-        self.gap_count += 1;
-        self.gaps.push(Gap { shard: shard.clone(), outputs, from, at });
+        while let Some((_, position)) = met.first().cloned() {
+            let (here, rest): (Vec<_>, Vec<_>) = met.into_iter().partition(|(_, from)| *from == position);
+            met = rest;
+            let outputs: Vec<OutputId> = here.into_iter().map(|(output, _)| output).collect();
+            let names: Vec<&str> = outputs.iter().map(OutputId::as_str).collect();
+            let from = describe(&position);
+            tracing::warn!(
+                %shard, %from, outputs = names.join(", "),
+                "records were deleted by the source's retention before they were read; going on at its oldest record"
+            );
+            self.gap_count += 1;
+            self.gaps.push(Gap { shard: shard.clone(), outputs, from, at: shared.clock.wall() });
+        }
         let excess = self.gaps.len().saturating_sub(shared.settings.gaps_kept);
         self.gaps.drain(..excess);
     }

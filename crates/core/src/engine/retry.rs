@@ -208,7 +208,8 @@ impl<'a> Delivery<'a> {
     /// counted from that record.
     pub fn new(order: Order, batch: &'a Batch, from: usize, acked: &Acked) -> Self {
         let shift = |bits: &Bits| if bits.is_empty() { Bits::default() } else { bits.plus(from) };
-        let mut known = Acked { acked: shift(&acked.acked), maybe: shift(&acked.maybe), narrow: acked.narrow, order };
+        let mut known =
+            Acked { acked: shift(&acked.acked), maybe: shift(&acked.maybe), narrow: acked.narrow, order };
         if acked.order == Order::Unordered && order != Order::Unordered {
             // Records that were acknowledged while no order was kept may stand before the open ones of their keys.
             known.acked = Bits::default();

@@ -66,6 +66,8 @@ pub(crate) struct ShardState {
     pub(crate) draining: bool,
     pub(crate) gaps: Vec<Gap>,
     pub(crate) gap_count: u64,
+    /// Lanes that came to a gap, and where it begins; to be reported.
+    pub(crate) gaps_met: Vec<(OutputId, Position)>,
     pub(crate) reads: ReadCounts,
     pub(crate) pace: Pace,
     /// The server's time, and when that was.
@@ -190,6 +192,7 @@ impl ShardCell {
             draining: false,
             gaps: Vec::new(),
             gap_count: 0,
+            gaps_met: Vec::new(),
             reads: ReadCounts::default(),
             pace: Pace::default(),
             server: None,
@@ -234,6 +237,11 @@ impl ShardState {
         if !slot.caught_up && feed.goal.is_some_and(|goal| no >= goal) {
             slot.caught_up = true;
             self.news = true;
+        }
+        if let Some(from) = feed.gap_before(no, &slot.position).cloned()
+            && slot.meet_gap(&from)
+        {
+            self.gaps_met.push((id.clone(), from));
         }
         let Some((batch, count)) = feed.get_joined(no, &*slot.output, budget) else {
             if feed.closed && no == feed.next() {

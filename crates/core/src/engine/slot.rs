@@ -229,6 +229,16 @@ impl Slot {
         self.carried = Acked::default();
     }
 
+    /// It comes to a gap that begins at `from`. `false` if it was there already.
+    pub(crate) fn meet_gap(&mut self, from: &Position) -> bool {
+        if self.gap_at.as_ref() == Some(from) {
+            return false;
+        }
+        self.gap_at = Some(from.clone());
+        self.lose_in_flight();
+        true
+    }
+
     /// Everything in the closed shard is durable.
     pub(crate) fn finish(&mut self) {
         self.lose_in_flight();

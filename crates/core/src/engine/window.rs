@@ -145,6 +145,8 @@ pub(crate) struct Feed {
     first: u64,
     entries: VecDeque<Arc<SharedBatch>>,
     bytes: usize,
+    /// Where something was deleted before it was read: the number of the batch behind it, and from where on.
+    gaps: VecDeque<(u64, Position)>,
     /// It has come to the end of a closed shard.
     pub(crate) closed: bool,
     /// Everything that arrived before this moment has been read.
@@ -178,6 +180,7 @@ impl Feed {
             first: 0,
             entries: VecDeque::new(),
             bytes: 0,
+            gaps: VecDeque::new(),
             closed: false,
             complete_until: None,
             goal: None,
@@ -238,7 +241,8 @@ impl Feed {
         while let Some(next) = self.get(no + count) {
             records += next.batch.len();
             bytes += next.batch.allocation();
-            if records > limits.entries || bytes > limits.bytes {
+            let gap = self.gaps.iter().any(|(behind, _)| *behind == no + count);
+            if records > limits.entries || bytes > limits.bytes || gap {
                 break;
             }
             count += 1;
@@ -272,12 +276,31 @@ impl Feed {
         self.entries.push_back(Arc::new(batch));
     }
 
+    /// Notes that what follows the tip was deleted before it was read.
+    pub(crate) fn note_gap(&mut self) {
+        let behind = self.next();
+        if self.gaps.back().is_none_or(|(at, _)| *at != behind) {
+            self.gaps.push_back((behind, self.tip.clone()));
+        }
+    }
+
+    /// Where the gap begins that a lane at `position` passes on its way to batch `no`.
+    pub(crate) fn gap_before(&self, no: u64, position: &Position) -> Option<&Position> {
+        let (_, from) = self.gaps.iter().find(|(behind, _)| *behind == no)?;
+        // Who is in the batch already, is past it.
+        let before = self.get(no).is_none_or(|batch| batch.first_after(position) == 0);
+        before.then_some(from)
+    }
+
     /// Lets the oldest batch go.
     pub(crate) fn pop(&mut self) -> Option<Arc<SharedBatch>> {
         let gone = self.entries.pop_front()?;
         self.floor = Position::After(Sequence::new(gone.last()));
         self.bytes -= gone.bytes();
         self.first += 1;
+        while self.gaps.front().is_some_and(|(behind, _)| *behind < self.first) {
+            self.gaps.pop_front();
+        }
         Some(gone)
     }
 
