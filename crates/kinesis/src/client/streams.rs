@@ -9,7 +9,7 @@ use distributary_wire::limits;
 use distributary_wire::types::{
     CreateStreamRequest, DeleteStreamRequest, DescribeStreamRequest, DescribeStreamSummaryRequest,
     GetShardIteratorRequest, ListShardsRequest, PutRecordRequest, PutRecordsRequest,
-    RecordDistributionStrategy, Request, Shard, StreamMode, StreamModeDetails, StreamStatus,
+    RecordDistributionStrategy, Request, Shard, StreamMode, StreamModeDetails, StreamStatus, Timestamp,
 };
 
 use super::{Answered, CALL_DEADLINE, CallError, Client};
@@ -76,7 +76,7 @@ impl StreamDescription {
         Self {
             mode: mode(s.stream_mode_details),
             retention: retention(s.retention_period_hours),
-            created: (s.stream_creation_timestamp.0 != 0).then_some(Millis(s.stream_creation_timestamp.0)),
+            created: created(s.stream_creation_timestamp),
             open_shards: u32::try_from(s.open_shard_count).unwrap_or(0),
             record_bytes: record_bytes.unwrap_or(limits::RECORD_BYTES_DEFAULT),
             places_by_itself: s.record_distribution_strategy == Some(RecordDistributionStrategy::Auto),
@@ -90,7 +90,7 @@ impl StreamDescription {
         Self {
             mode: mode(d.stream_mode_details),
             retention: retention(d.retention_period_hours),
-            created: (d.stream_creation_timestamp.0 != 0).then_some(Millis(d.stream_creation_timestamp.0)),
+            created: created(d.stream_creation_timestamp),
             open_shards,
             record_bytes: limits::RECORD_BYTES_DEFAULT,
             places_by_itself: false,
@@ -103,6 +103,16 @@ impl StreamDescription {
 
 fn mode(details: Option<StreamModeDetails>) -> StreamMode {
     details.and_then(|d| d.stream_mode).unwrap_or(StreamMode::Provisioned)
+}
+
+/// When a stream was created. One server writes whole seconds where CBOR has milliseconds; since 1973 every time in
+/// milliseconds is above 10^11, and no time in seconds will be for long.
+fn created(at: Timestamp) -> Option<Millis> {
+    match at.0 {
+        0 => None,
+        seconds @ 1..100_000_000_000 => Some(Millis(seconds * 1000)),
+        ms => Some(Millis(ms)),
+    }
 }
 
 fn retention(hours: i32) -> Duration {
@@ -258,7 +268,7 @@ impl Client {
             shard_count: provisioned.then(|| i32::try_from(shards.max(1)).unwrap_or(i32::MAX)),
             // Left out for the default, which older servers know no name for.
             stream_mode_details: (!provisioned)
-                .then(|| StreamModeDetails { stream_mode: Some(StreamMode::OnDemand) }),
+                .then_some(StreamModeDetails { stream_mode: Some(StreamMode::OnDemand) }),
             ..Default::default()
         };
         let (mut attempt, text) = (0, stream.to_string());

@@ -177,7 +177,7 @@ async fn large_bodies_over_tls_and_one_connection() {
     let (acceptor, ca) = tls();
     let server = Server::start(Some(acceptor), |_, seen| Act::Reply(ok(&seen.body))).await;
     let transport = transport(Some(ca.path()), None);
-    let shared: Bytes = (0..3_000_000u32).map(|i| (i * 31 >> 3) as u8).collect();
+    let shared: Bytes = (0..3_000_000u32).map(|i| ((i * 31) >> 3) as u8).collect();
     for _ in 0..3 {
         let body = RequestBody { shared: shared.clone(), tail: Bytes::from_static(b"tail") };
         let expected = body.to_bytes();
