@@ -1,15 +1,17 @@
 //! `distributary local`.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use distributary_local::Local;
 use distributary_local::server::{self, Certificate, Handle, RequestLog, ServerOptions, StreamSpec};
+use distributary_local::{CreateError, Delays, Local, TrimmedPosition};
 
 use crate::cli::interrupt::interrupted;
+use crate::config::Span;
 use crate::failure::{Failure, chain};
 use crate::logging::{self, LogFormat};
 use crate::show;
@@ -22,6 +24,21 @@ enum Log {
     Stderr,
     /// Nowhere
     Off,
+}
+
+/// Empty pages before the oldest record, with [`Trimmed::EmptyPages`].
+const EMPTY_PAGES: u8 = 10;
+/// Digits of an account.
+const ACCOUNT_DIGITS: usize = 12;
+
+/// What a reader gets that asks for a place which retention has deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Trimmed {
+    /// An error
+    #[default]
+    Refuse,
+    /// Some empty pages far behind, then the oldest record
+    EmptyPages,
 }
 
 /// Flags of `local`.
@@ -39,6 +56,10 @@ pub(crate) struct LocalArgs {
     /// Stream to create, such as orders:4 for four shards; may be given more than once
     #[arg(long = "stream", value_name = "NAME:SHARDS")]
     streams: Vec<StreamSpec>,
+    /// Keep streams and records in this directory too: they survive a restart and a kill. Streams that are there stay as
+    /// they are [default: in memory only]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
     /// Serve HTTPS, with a certificate made for this run
     #[arg(long)]
     tls: bool,
@@ -54,6 +75,15 @@ pub(crate) struct LocalArgs {
     /// Keep at most so many bytes of records, the newest [default: all of the last 24 hours]
     #[arg(long, value_name = "BYTES")]
     retention_bytes: Option<u64>,
+    /// How long streams and consumers stay CREATING, UPDATING or DELETING, such as 500ms [default: not at all]
+    #[arg(long, value_name = "TIME")]
+    state_delay: Option<Span>,
+    /// What a reader gets that asks for a place which retention has deleted; AWS is known to do both
+    #[arg(long, value_enum, default_value_t, value_name = "ANSWER")]
+    trimmed_position: Trimmed,
+    /// How long a subscription (enhanced fan-out) lasts
+    #[arg(long, default_value = "5m", value_name = "TIME")]
+    subscription_length: Span,
     /// Region of the streams above, and of requests that name none
     #[arg(long, default_value = "us-east-1", value_name = "REGION")]
     region: String,
@@ -100,21 +130,43 @@ pub(crate) async fn run(args: LocalArgs) -> Result<ExitCode, Failure> {
 }
 
 fn make(args: &LocalArgs) -> Result<Local, Failure> {
+    if args.account.len() != ACCOUNT_DIGITS || !args.account.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(Failure::usage(format!("--account {}: expected {ACCOUNT_DIGITS} digits", args.account)));
+    }
+    let mut names = BTreeSet::new();
+    if let Some(twice) = args.streams.iter().find(|stream| !names.insert(&stream.name)) {
+        return Err(Failure::usage(format!("--stream {} is given twice", twice.name)));
+    }
     let mut builder = Local::builder()
         .region(args.region.clone())
         .account(args.account.clone())
-        .enforce_limits(args.enforce_limits);
+        .enforce_limits(args.enforce_limits)
+        .subscription_length(args.subscription_length.0)
+        .trimmed_position(match args.trimmed_position {
+            Trimmed::Refuse => TrimmedPosition::Refuse,
+            Trimmed::EmptyPages => TrimmedPosition::EmptyPages(EMPTY_PAGES),
+        });
+    if let Some(delay) = args.state_delay {
+        builder = builder.delays(Delays::all(delay.0));
+    }
     if let Some(bytes) = args.retention_bytes {
         builder = builder.retention_bytes(bytes);
     }
     if let Some(seed) = args.seed {
         builder = builder.seed(seed);
     }
-    let local = builder.build();
+    let local = match &args.dir {
+        Some(dir) => builder.open(dir).map_err(|error| Failure::run(format!("--dir: {}", chain(&error))))?,
+        None => builder.build(),
+    };
     for StreamSpec { name, shards } in &args.streams {
-        local
-            .create_stream(name, *shards)
-            .map_err(|error| Failure::usage(format!("--stream: {}", chain(&error))))?;
+        match local.create_stream(name, *shards) {
+            // In memory there is none yet; in a directory it is from last time.
+            Ok(()) | Err(CreateError::Exists { .. }) => {}
+            Err(error @ (CreateError::Name { .. } | CreateError::Shards { .. })) => {
+                return Err(Failure::usage(format!("--stream: {}", chain(&error))));
+            }
+        }
     }
     Ok(local)
 }
@@ -142,9 +194,10 @@ fn tell(args: &LocalArgs, handle: &Handle) -> io::Result<()> {
             "In another terminal, for any AWS SDK, the AWS CLI and this program:\n  \
              export AWS_ENDPOINT_URL={endpoint} AWS_REGION={}{}\n  \
              export AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x\n\
-             Ctrl-C ends it; its streams go with it.",
+             Ctrl-C ends it; its streams {}.",
             args.region,
             bundle.unwrap_or_default(),
+            if args.dir.is_some() { "stay in the directory" } else { "go with it" },
         );
     }
     if !handle.local_addr().ip().is_loopback() {

@@ -38,7 +38,8 @@ enum Format {
 #[command(after_help = "\
 Compares what the streams hold now, as multisets of partition key and data; equal records are legitimate. Per key, a \
 record is out of order if one comes after it that comes before it in the source; of a record that is repeated, its last \
-occurrence counts. Let a copy that is still running catch up first: what it has not copied yet is missing.
+occurrence counts. Let a copy that is still running catch up first: what it has not copied yet is missing. Shards are read as fast as they allow, which slows \
+their other readers meanwhile.
 
 Memory: up to 64 MiB of fingerprints while reading, 64 MiB more while comparing, and eight answers of at most 10 MiB; the \
 rest goes to temporary files, about 110 bytes a record.

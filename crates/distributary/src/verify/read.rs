@@ -25,7 +25,7 @@ pub(crate) const ANSWERS: usize = 8;
 /// Records asked for at a time: as many as Kinesis gives.
 const CREDIT: u32 = 10_000;
 /// Wait before a shard is read again that had nothing new.
-const IDLE: Duration = Duration::from_millis(250);
+const IDLE: Duration = Duration::from_millis(300);
 /// Places remembered of each shard, so as to find a record again by its number.
 const MARKS: usize = 1024;
 /// Reads without a record after which one that should be there is given up.

@@ -1,5 +1,6 @@
 //! Sorting more rows than memory should hold: sorted runs in a temporary file, merged when they are read.
 //!
+//! Our own, since with rows of a fixed size it is little: no file for each run, and sorted rows can be read twice at a time.
 //! The files have no name in the file system from the moment they exist, so nothing is left behind, whatever happens.
 
 use std::cmp::Reverse;

@@ -55,6 +55,26 @@ fn tls_with_a_certificate_that_clients_can_trust() {
 }
 
 #[test]
+fn a_directory_keeps_streams_through_a_kill() {
+    let (_dir, path) = scratch();
+    let dir = path.join("kinesis");
+    std::fs::create_dir(&dir).unwrap();
+    let dir = dir.to_str().unwrap();
+    let args = ["--stream", "s:1", "--dir", dir];
+    let (running, url) = serve(&args);
+    call(&url, &["put", "s", "--key", "k", "kept"]).expect(0);
+    let done = finish(program(&["local", "--listen", "127.0.0.1:0", "--dir", dir]), b"").expect(1);
+    assert!(done.err.contains("in use by another process"), "{}", done.err);
+    running.signal("KILL");
+    running.wait();
+    let (running, url) = serve(&args);
+    let done = call(&url, &["tail", "s", "--limit", "1", "--format", "raw"]).expect(0);
+    assert_eq!(done.text(), "kept\n");
+    running.signal("TERM");
+    running.wait().expect(0);
+}
+
+#[test]
 fn retention_by_bytes() {
     let (running, url) = serve(&["--stream", "s:1", "--retention-bytes", "3000000", "--request-log", "off"]);
     let line = "x".repeat(1000);
@@ -88,7 +108,9 @@ fn what_is_wrong_is_said() {
     for (args, code, says) in [
         (&["local", "--stream", "s:0"][..], 2, "orders:4"),
         (&["local", "--stream", "a b:1"], 2, "orders:4"),
-        (&["local", "--listen", "127.0.0.1:0", "--stream", "s:1", "--stream", "s:2"], 2, "exists already"),
+        (&["local", "--listen", "127.0.0.1:0", "--stream", "s:1", "--stream", "s:2"], 2, "given twice"),
+        (&["local", "--listen", "127.0.0.1:0", "--account", "x"], 2, "12 digits"),
+        (&["local", "--listen", "127.0.0.1:0", "--dir", "/proc/no"], 1, "/proc/no"),
         (&["local", "--tls-cert-out", "x"], 2, "--tls"),
         (&["local", "--listen", "localhost"], 2, "--listen"),
         (
