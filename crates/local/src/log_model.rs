@@ -81,6 +81,33 @@ fn no_reader_ever_skips_a_record() {
     );
 }
 
+/// No close comes to a reader's rescue here: a wake-up that is lost leaves it waiting, which shuttle reports.
+#[test]
+fn an_append_wakes_those_that_wait() {
+    shuttle::check_random(
+        || {
+            let log = Arc::new(Log::new());
+            let readers: Vec<_> = (0..2)
+                .map(|waiter| {
+                    let log = Arc::clone(&log);
+                    thread::spawn(move || {
+                        let mut from = 0;
+                        while from < 2 {
+                            block_on(std::future::poll_fn(|cx| log.poll_past(waiter, from, cx)));
+                            from = log.read(from, 1, usize::MAX).next;
+                        }
+                    })
+                })
+                .collect();
+            for n in 0..2 {
+                log.append(0, [record(&[0, n])].into_iter(), None).unwrap();
+            }
+            readers.into_iter().for_each(|r| r.join().unwrap());
+        },
+        ORDERS,
+    );
+}
+
 #[test]
 fn a_close_is_after_every_record_that_was_taken() {
     shuttle::check_random(
