@@ -48,3 +48,56 @@ where
         failures += 1;
     }
 }
+
+/// A clock whose sleeps pass at once.
+#[cfg(test)]
+pub(crate) fn jumping() -> Clock {
+    use std::sync::Mutex;
+
+    use distributary_core::clock::{ClockSource, Instant, Millis};
+
+    struct Jumping(Mutex<Duration>);
+
+    impl ClockSource for Jumping {
+        fn now(&self) -> Instant {
+            Instant(*self.0.lock().unwrap())
+        }
+        fn wall(&self) -> Millis {
+            Millis(0)
+        }
+        fn sleep(&self, d: Duration) -> Sleep {
+            *self.0.lock().unwrap() += d;
+            Box::pin(std::future::ready(()))
+        }
+        fn random(&self) -> u64 {
+            7
+        }
+    }
+
+    Clock::new(Jumping(Mutex::new(Duration::ZERO)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_waited_for_and_not_for_ever() {
+        let clock = jumping();
+        for kind in [TroubleKind::Throttled, TroubleKind::Unavailable] {
+            let trouble = Trouble::new(kind, "");
+            let failures = (0..).take_while(|n| wait(&clock, &trouble, *n).is_some()).count();
+            assert_eq!(failures, ATTEMPTS as usize);
+        }
+        assert!(clock.now().0 > Duration::from_secs(30) && clock.now().0 < Duration::from_secs(120));
+        for kind in [
+            TroubleKind::Unauthenticated,
+            TroubleKind::Denied,
+            TroubleKind::Missing,
+            TroubleKind::Invalid,
+            TroubleKind::Unintelligible,
+        ] {
+            assert!(wait(&clock, &Trouble::new(kind, ""), 0).is_none());
+        }
+    }
+}

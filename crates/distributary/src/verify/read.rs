@@ -416,3 +416,7 @@ async fn find(
     }
     None
 }
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

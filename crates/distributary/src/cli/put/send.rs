@@ -216,33 +216,10 @@ mod tests {
     use std::cell::RefCell;
     use std::collections::BTreeMap;
 
-    use distributary_core::clock::{ClockSource, Millis, Sleep};
     use proptest::prelude::*;
 
     use super::*;
-
-    /// A clock whose sleeps pass at once.
-    struct Jumping(std::sync::Mutex<Duration>);
-
-    impl ClockSource for Jumping {
-        fn now(&self) -> Instant {
-            Instant(*self.0.lock().unwrap())
-        }
-        fn wall(&self) -> Millis {
-            Millis(0)
-        }
-        fn sleep(&self, d: Duration) -> Sleep {
-            *self.0.lock().unwrap() += d;
-            Box::pin(std::future::ready(()))
-        }
-        fn random(&self) -> u64 {
-            7
-        }
-    }
-
-    fn clock() -> Clock {
-        Clock::new(Jumping(std::sync::Mutex::new(Duration::ZERO)))
-    }
+    use crate::patience::jumping;
 
     /// A stream that answers by a script, then takes all.
     struct Scripted {
@@ -293,7 +270,7 @@ mod tests {
         script: Vec<Result<u64, TroubleKind>>,
     ) -> (Result<(), SendError>, Tally, Vec<(String, u8)>) {
         let to = Scripted { script: RefCell::new(script), taken: RefCell::default() };
-        let clock = clock();
+        let clock = jumping();
         let mut sender = Sender::new(&to, &clock);
         let entries = (0..).zip(keys).map(|(i, key)| entry(&format!("k{key}"), i)).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
