@@ -11,7 +11,7 @@ use distributary_local::Local;
 use distributary_local::server::{self, Handle, ServerOptions};
 use distributary_wire::types::{
     Blob, GetRecordsRequest, GetShardIteratorRequest, PutRecordsRequest, PutRecordsRequestEntry, Record,
-    Shard, ShardIteratorType,
+    RecordDistributionStrategy, Shard, ShardIteratorType, StreamMode, StreamModeDetails,
 };
 
 /// How long a program may take that a test waits for.
@@ -77,6 +77,17 @@ impl Served {
                 self.runtime.block_on(self.client.on(&stream.parse().unwrap(), request)).unwrap().answer;
             assert_eq!(answer.failed_record_count.unwrap_or(0), 0);
         }
+    }
+
+    /// Creates a stream that places records by itself.
+    pub(crate) fn create_auto(&self, stream: &str) {
+        let request = distributary_wire::types::CreateStreamRequest {
+            stream_name: Some(stream.to_owned()),
+            stream_mode_details: Some(StreamModeDetails { stream_mode: Some(StreamMode::OnDemand) }),
+            record_distribution_strategy: Some(RecordDistributionStrategy::Auto),
+            ..Default::default()
+        };
+        self.runtime.block_on(self.client.call(&request)).unwrap();
     }
 
     /// Splits the shard numbered `shard` in the middle.

@@ -173,6 +173,35 @@ fn a_key_in_two_shards_by_explicit_hash_keys() {
     assert_eq!(row(&done, "output2"), ["4", "0", "0", "0", "1", "DIFFERENT"]);
 }
 
+/// A stream that places records by itself needs no keys; a copy to one that does has sequence numbers for them.
+#[test]
+fn records_without_a_key() {
+    let served = Served::new(&[("output1", 2)]);
+    served.create_auto("input");
+    served.create_auto("output2");
+    let entries =
+        (0..20u8).map(|i| PutRecordsRequestEntry { data: Some(vec![i / 2].into()), ..Default::default() });
+    served.put_entries("input", &entries.collect::<Vec<_>>());
+    let (_dir, path) = scratch();
+    let state = path.join("state.db");
+    let copied = served.run(&[
+        "run",
+        "--from",
+        "input",
+        "--to",
+        "output1",
+        "--to",
+        "output2",
+        "--until-caught-up",
+        "--state",
+        state.to_str().unwrap(),
+    ]);
+    copied.expect(0);
+    let done = served.run(&["verify", "--from", "input", "--to", "output1", "output2"]).expect(0);
+    assert_eq!(row(&done, "output1"), ["20", "0", "0", "0", "0", "same"]);
+    assert!(served.read("output1").concat().iter().all(|record| record.partition_key.is_some()));
+}
+
 #[test]
 fn many_records_and_the_first_examples() {
     let served = Served::new(&[("input", 4), ("output1", 2)]);
