@@ -223,6 +223,14 @@ impl Truth {
             for output in self.outputs.values_mut() {
                 let Some(lane) = output.lanes.get(&record.shard) else { continue };
                 let began = lane.row.as_ref().is_some_and(|row| *row != Position::TrimHorizon);
+                if !output.sent(*n).counts() {
+                    // What lies beyond a gap may be sent again: what is known of it is counted from before the gap.
+                    for m in &self.shards[record.shard].records[record.index..] {
+                        if output.sent(*m) == Sent::Acked {
+                            output.set(*m, Sent::Loose);
+                        }
+                    }
+                }
                 if began && lane.judged <= record.index && lane.from.is_none_or(|from| record.arrival >= from) {
                     output.owed.push(*n);
                 }

@@ -229,14 +229,12 @@ impl Slot {
         self.carried = Acked::default();
     }
 
-    /// It comes to a gap that begins at `from`. `false` if it was there already.
+    /// It comes to a gap that begins at `from`. `false` if that was reported already.
     pub(crate) fn meet_gap(&mut self, from: &Position) -> bool {
-        if self.gap_at.as_ref() == Some(from) {
-            return false;
-        }
-        self.gap_at = Some(from.clone());
         self.lose_in_flight();
-        true
+        let news = self.gap_at.as_ref() != Some(from);
+        self.gap_at = Some(from.clone());
+        news
     }
 
     /// Everything in the closed shard is durable.

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::batch::ShardId;
 use crate::checkpoint::Position;
-use crate::clock::{Clock, Millis};
+use crate::clock::{Clock, Instant, Millis};
 use crate::output::Trouble;
 use crate::source::{ServerTime, Shard, Source, SourceError};
 use crate::store::{CheckpointStore, LaneCheckpoint, LaneId, OutputId, StoreError};
@@ -40,7 +40,7 @@ pub(crate) async fn start(fan_out: FanOut) -> Result<Arc<Shared>, EngineError> {
     let offset =
         map.time.latest.0.saturating_sub(i64::try_from(clock.now().0.as_millis()).unwrap_or(i64::MAX));
     let mut world = World { retention: Some(retention), gaps_kept: settings.gaps_kept, ..World::default() };
-    world.merge(&map.shards, Some(map.time.latest));
+    world.merge(&map.shards, map.asked, Some(map.time.latest));
     for spec in &outputs {
         world.add(spec, &starts.rows, Some(map.time.latest));
     }
@@ -110,6 +110,7 @@ impl Asking<'_> {
 
 /// The source at one moment. The time is asked for first: a shard that appears in between has only later records.
 struct Map {
+    asked: Instant,
     time: ServerTime,
     shards: Vec<Shard>,
 }
@@ -117,8 +118,9 @@ struct Map {
 impl Map {
     async fn ask(asking: &Asking<'_>, source: &dyn Source) -> Result<Self, EngineError> {
         let time = asking.source("asking for its time", || source.now()).await?;
+        let asked = asking.clock.now();
         let shards = asking.source("listing its shards", || source.shards()).await?;
-        Ok(Self { time, shards })
+        Ok(Self { asked, time, shards })
     }
 }
 
@@ -252,7 +254,7 @@ async fn add(shared: &Shared, spec: OutputSpec) -> Result<(), EngineError> {
     let map = Map::ask(&asking, &*shared.source).await?;
     let starts = Starts::resolve(&*shared.store, std::slice::from_ref(&spec), &map).await?;
     let mut world = lock(&shared.world);
-    world.merge(&map.shards, Some(map.time.latest));
+    world.merge(&map.shards, map.asked, Some(map.time.latest));
     world.add(&spec, &starts.rows, Some(map.time.latest));
     report_lost(&mut world, std::slice::from_ref(&spec), &starts.orphans, shared.clock.wall());
     let orphans = starts.orphans.into_iter().map(|o| o.lane);

@@ -74,6 +74,7 @@ type Refresh = Pin<Box<dyn Future<Output = Result<Map, SourceError>> + Send>>;
 
 /// An answer to "what does the source have?".
 pub(crate) struct Map {
+    asked: Instant,
     pub(crate) shards: Vec<Shard>,
     retention: Option<std::time::Duration>,
 }
@@ -123,6 +124,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 /// Asks the source for its shards, and how long it keeps records.
 async fn ask(shared: Arc<Shared>) -> Result<Map, SourceError> {
     let limit = shared.settings.read_deadline;
+    let asked = shared.clock.now();
     let work = async {
         let shards = shared.source.shards().await?;
         if shards.is_empty() {
@@ -133,7 +135,7 @@ async fn ask(shared: Arc<Shared>) -> Result<Map, SourceError> {
         }
         // Without it only the horizon is unknown.
         let retention = shared.source.retention().await.ok();
-        Ok(Map { shards, retention })
+        Ok(Map { asked, shards, retention })
     };
     shared.clock.timeout(limit, work).await.unwrap_or_else(|| {
         let text = format!("no answer about its shards within {} s", limit.as_secs_f64());
@@ -218,7 +220,7 @@ impl Supervisor {
                 self.refresh_at = now.plus(shared.settings.map_refresh);
                 let mut world = lock(&shared.world);
                 world.retention = map.retention.or(world.retention);
-                world.merge(&map.shards, shared.server_now());
+                world.merge(&map.shards, map.asked, shared.server_now());
                 world.warn_of_horizon(now);
             }
             Err(trouble) => {

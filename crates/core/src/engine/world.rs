@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::batch::ShardId;
 use crate::checkpoint::Position;
-use crate::clock::Millis;
+use crate::clock::{Instant, Millis};
 use crate::source::Shard;
 use crate::store::{LaneCheckpoint, LaneId, OutputId};
 
@@ -26,6 +26,8 @@ const TRIES_WITHOUT_NAMES: u32 = 3;
 #[derive(Default)]
 pub(crate) struct World {
     pub(crate) shards: BTreeMap<ShardId, Arc<ShardCell>>,
+    /// When the newest map that was taken was asked for.
+    pub(crate) map_asked: Instant,
     pub(crate) outputs: BTreeMap<OutputId, OutputEntry>,
     pub(crate) commits: CommitStatus,
     pub(crate) retention: Option<Duration>,
@@ -59,10 +61,13 @@ impl World {
         on(Mutation::ChildBeforeParent) || cell.parents.iter().filter_map(|p| self.shards.get(p)).all(done)
     }
 
-    /// Takes the source's map: new shards get a lane for each output, those that are not in it are gone.
-    pub(crate) fn merge(&mut self, map: &[Shard], server: Option<Millis>) {
+    /// Takes the source's map: new shards get a lane for each output, those that are not in it are gone. One that was
+    /// asked for before another one that is known already only tells of shards that there are.
+    pub(crate) fn merge(&mut self, map: &[Shard], asked: Instant, server: Option<Millis>) {
+        let newest = asked >= self.map_asked;
+        self.map_asked = self.map_asked.max(asked);
         let listed: BTreeSet<&ShardId> = map.iter().map(|s| &s.id).collect();
-        for (id, cell) in &self.shards {
+        for (id, cell) in self.shards.iter().filter(|_| newest) {
             let gone = !listed.contains(id);
             let mut state = lock(&cell.state);
             if gone && !state.gone {
@@ -73,7 +78,7 @@ impl World {
         }
         for shard in map.iter().filter(|s| !self.over.contains(&s.id)) {
             if let Some(cell) = self.shards.get(&shard.id) {
-                lock(&cell.state).closed = shard.closed;
+                lock(&cell.state).closed |= shard.closed;
                 continue;
             }
             let cell = ShardCell::new(shard);
@@ -212,7 +217,7 @@ impl World {
 
     /// Warns of outputs whose unwritten records retention will delete, louder as it nears: at a half, a quarter and an
     /// eighth of the retention.
-    pub(crate) fn warn_of_horizon(&mut self, now: crate::clock::Instant) {
+    pub(crate) fn warn_of_horizon(&mut self, now: Instant) {
         let Some(retention) = self.retention else { return };
         let horizons: Vec<(OutputId, Option<Duration>)> =
             self.outputs.keys().map(|id| (id.clone(), report::horizon(self, id, now))).collect();
