@@ -10,7 +10,9 @@ use super::*;
 use crate::patience::jumping;
 
 /// A stream of one shard that answers by a script; the same from whatever position it is read.
-struct Scripted(Mutex<Box<dyn FnMut() -> Vec<Result<Read, Trouble>> + Send>>);
+struct Scripted(Mutex<Box<dyn FnMut() -> Script + Send>>);
+
+type Script = Vec<Result<Read, Trouble>>;
 
 struct ScriptedReader(std::vec::IntoIter<Result<Read, Trouble>>);
 
@@ -41,7 +43,7 @@ impl Source for Scripted {
     }
 }
 
-fn scripted(script: impl FnMut() -> Vec<Result<Read, Trouble>> + Send + 'static) -> Arc<dyn Source> {
+fn scripted(script: impl FnMut() -> Script + Send + 'static) -> Arc<dyn Source> {
     Arc::new(Scripted(Mutex::new(Box::new(script))))
 }
 

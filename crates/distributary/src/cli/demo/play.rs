@@ -58,7 +58,7 @@ pub(super) struct Play<'a> {
     left: std::slice::Iter<'static, (u32, Act)>,
     pub(super) split: Option<Split>,
     pub(super) throttled: Option<Throttled>,
-    /// The furthest that each output was behind.
+    /// The furthest that each output was behind since one of them was throttled.
     pub(super) behind: BTreeMap<String, Duration>,
 }
 
@@ -123,6 +123,9 @@ impl<'a> Play<'a> {
     }
 
     fn see(&mut self, status: &Status) {
+        if self.throttled.is_none() {
+            return;
+        }
         for output in &status.outputs {
             if let Some(behind) = output.behind {
                 let most = self.behind.entry(output.id.as_str().to_owned()).or_default();
