@@ -87,6 +87,11 @@ impl Report {
         self.copies.iter().filter(differs).map(|copy| copy.name.as_str())
     }
 
+    /// Records that copies have more often than the source, in all.
+    pub(crate) fn repeats(&self) -> u64 {
+        self.copies.iter().map(|copy| copy.comparison.of(Kind::Repeated).count).sum()
+    }
+
     /// Records of the source.
     pub(crate) fn source_records(&self) -> u64 {
         self.copies.first().map_or(0, |copy| copy.comparison.source)

@@ -163,3 +163,13 @@ fn standard_input_that_is_closed_or_empty_is_no_record() {
     crate::served::finish(shell, b"").expect(0);
     assert!(one_shard(&served, "s").is_empty());
 }
+
+#[test]
+fn an_embedded_kinesis_needs_no_account() {
+    let mut command = crate::served::program(&["put", "--local", "s", "x"]);
+    for name in ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+        command.env_remove(name);
+    }
+    let done = crate::served::finish(command, b"").expect(0);
+    assert!(done.err.starts_with("put 1 record"), "{}", done.err);
+}

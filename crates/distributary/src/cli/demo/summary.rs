@@ -58,11 +58,12 @@ fn text(shown: &Shown<'_>, path: &str) -> String {
     );
     if *holds {
         text.push_str(&format!(
-            "{} were put into {INPUT} in {:.1} s, and {} exactly that:\n\
+            "{} were put into {INPUT} in {:.1} s, and {} {}:\n\
              nothing missing, nothing extra, every key in order.\n\n",
             show::records(produced.records),
             produced.took.as_secs_f64(),
             if outputs == 1 { "the output has" } else { "every output has" },
+            if report.repeats() == 0 { "exactly that" } else { "all of that" },
         ));
     } else {
         text.push_str("The comparison does NOT hold. Please report this, with what stands above.\n\n");
@@ -81,10 +82,10 @@ fn text(shown: &Shown<'_>, path: &str) -> String {
         ));
     }
     text.push_str(&throttling(shown));
-    let repeats: u64 = status.outputs.iter().map(|o| o.counts.repeats).sum();
+    let repeats = report.repeats();
     if repeats > 0 {
         text.push_str(&format!(
-            "- {} sent again after a failure: at least once is the promise, and the last\n  occurrence of each stands in order.\n",
+            "- {} sent again after a lost answer: at least once is the promise, and\n  each one's last occurrence stands in order.\n",
             show::records(repeats)
         ));
     }
