@@ -67,7 +67,7 @@ def test_nothing_is_missing_after_kill_9_again_and_again_and_the_first_record_is
                 for output in OUTPUTS:
                     wait_for(f"a record in {output}; {run.tail()}", 10, tips[output].anything)
                 back.append(time.monotonic() - run.started)
-                time.sleep(rng.uniform(0, 1.5))  # anywhere: while reading, while writing, around a checkpoint
+                time.sleep(rng.uniform(0, 3))  # anywhere: while reading, while writing, around a checkpoint
                 assert run.process.poll() is None, run.tail()
                 run.kill()
     finally:
