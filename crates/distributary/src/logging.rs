@@ -17,7 +17,8 @@ pub(crate) enum LogFormat {
 /// Begins logging. Level `info`, or what `DISTRIBUTARY_LOG` says in the syntax of `RUST_LOG` (`debug`,
 /// `distributary_kinesis=trace` …). With `quiet`, warnings and errors only.
 pub(crate) fn start(format: LogFormat, quiet: bool) {
-    let default = if quiet { "warn" } else { "info" };
+    // aws-config warns of each place where it found no region or credentials; the error at the end says what to do.
+    let default = if quiet { "warn,aws_config=error" } else { "info,aws_config=error" };
     let filter = EnvFilter::try_from_env("DISTRIBUTARY_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

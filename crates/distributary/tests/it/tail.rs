@@ -113,7 +113,7 @@ fn latest_is_what_comes_from_now_on() {
         (now.unwrap() / 1000 > old / 1000).then_some(())
     });
     let mut running = Running::start(
-        served.command(&["tail", "s", "--start", "latest", "--format", "raw", "--limit", "400"]),
+        served.command(&["tail", "s", "--start", "latest", "--format", "raw", "--limit", "60"]),
     );
     // Put until it has all that it wants: when exactly it begins cannot be seen from here.
     let code = until("its end", || {
@@ -123,7 +123,7 @@ fn latest_is_what_comes_from_now_on() {
     assert_eq!(code.code(), Some(0));
     let mut out = String::new();
     running.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
-    assert_eq!(out.lines().count(), 400);
+    assert_eq!(out.lines().count(), 60);
     assert!(out.lines().all(|line| line == "new" || line == "tick"), "{out}");
     assert!(out.contains("new"));
 }
