@@ -205,4 +205,9 @@ pub trait Output: Send + Sync + 'static {
     /// Writes `chunk` once and says what became of it. Answers within `deadline` (`Unknown` if the server does not).
     /// Dropping the future abandons the request; what it held may still be written, late.
     async fn write(&self, chunk: &Chunk, deadline: Duration) -> Outcome;
+
+    /// What the user should know about how it copes, such as that it has too few shards; `None` if all is well.
+    fn advice(&self) -> Option<String> {
+        None
+    }
 }

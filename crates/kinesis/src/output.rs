@@ -1,5 +1,7 @@
 //! A Kinesis stream as an output: `PutRecords`, encoded once for all outputs that encode alike.
 
+mod load;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,13 +15,19 @@ use distributary_core::output::{
 };
 use distributary_core::record::{DataForm, Record};
 use distributary_wire::codec::{CodecError, Format};
-use distributary_wire::hot::{self, Data, Entry, EntryResult, PutRecordsAnswer, PutRecordsBody, SharedBody};
+use distributary_wire::hashkey;
+use distributary_wire::hot::{
+    self, Data, Entry, EntryResult, PutRecordsAnswer, PutRecordsBody, PutRecordsParsed, SharedBody,
+};
 use distributary_wire::limits;
 use distributary_wire::op::Operation;
 use distributary_wire::transport::RequestBody;
 
 use crate::client::{CallError, Client, StreamDescription, kind_of};
 use crate::names::StreamRef;
+
+pub use load::Advice;
+use load::{Load, Refused};
 
 /// What a record takes in a request beside its data and keys, at most, in either format: names, lengths, quotes, commas.
 const AROUND_ENTRY: usize = 64;
@@ -33,6 +41,9 @@ const ESCAPED: usize = 6;
 const SEQUENCE_BYTES: usize = 129;
 /// The longest partition key in bytes: 256 characters of up to 4.
 const KEY_BYTES: usize = limits::PARTITION_KEY_CHARS * 4;
+
+/// How long the listing of the output's shards may hold up a write.
+const MAP_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What decides on the shard of the output that a record goes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +67,6 @@ pub struct OutputOptions {
 ///
 /// A record without a partition key (the API lets it be absent) is written without one to a stream that places records by
 /// itself, and else with its sequence number at the source as the key: the same for each output and each time.
-#[derive(Debug)]
 pub struct KinesisOutput {
     client: Client,
     stream: StreamRef,
@@ -67,6 +77,13 @@ pub struct KinesisOutput {
     keyless: AtomicBool,
     /// The encoding key as it was last made.
     key: Mutex<Option<(Encoding, EncodingKey)>>,
+    load: Mutex<Load>,
+}
+
+impl std::fmt::Debug for KinesisOutput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KinesisOutput({}, {:?})", self.stream, self.options)
+    }
 }
 
 /// All that decides on how records are cut and encoded.
@@ -103,6 +120,7 @@ impl KinesisOutput {
             record_bytes: AtomicUsize::new(limits::RECORD_BYTES_DEFAULT),
             keyless: AtomicBool::new(false),
             key: Mutex::new(None),
+            load: Mutex::default(),
         }
     }
 
@@ -114,7 +132,17 @@ impl KinesisOutput {
         let described = crate::create::wait_active(&self.client, &self.stream).await?;
         self.record_bytes.store(described.record_bytes, Ordering::Relaxed);
         self.keyless.store(described.places_by_itself, Ordering::Relaxed);
+        self.load().learn_mode(&described.mode);
         Ok(described)
+    }
+
+    /// How many shards the stream has and would need, if it refuses records for their rate.
+    pub fn shard_advice(&self) -> Option<Advice> {
+        self.load().advice(self.client.clock().now())
+    }
+
+    fn load(&self) -> std::sync::MutexGuard<'_, Load> {
+        self.load.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The stream that it writes to.
@@ -279,10 +307,17 @@ impl Output for KinesisOutput {
         if let Some(stale) = self.is_stale(payload) {
             return stale;
         }
+        if self.load().wants_map(self.client.clock().now()) {
+            self.ask_for_map(until).await;
+        }
         match self.put(payload, until).await {
             Ok(answer) => self.outcome(payload, answer),
             Err(error) => self.failure(payload, error),
         }
+    }
+
+    fn advice(&self) -> Option<String> {
+        self.shard_advice().map(|advice| advice.to_string())
     }
 }
 
@@ -315,6 +350,19 @@ impl KinesisOutput {
         // Whatever it says: the write finds out by itself.
         if let Err(error) = self.client.once_on(&self.stream, &mut request, left).await {
             tracing::debug!(stream = %self.stream, error = ?error, "the first call to this server failed");
+        }
+    }
+
+    /// Learns which shards there are, so that a throttled one can be named and waited for as long as it needs.
+    async fn ask_for_map(&self, until: Instant) {
+        let left = until.since(self.client.clock().now()).min(MAP_DEADLINE);
+        let listed = self.client.clock().timeout(left, self.client.list_shards(&self.stream)).await;
+        match listed {
+            Some(Ok(listed)) => self.load().learn_map(&listed.answer),
+            Some(Err(trouble)) => {
+                tracing::debug!(stream = %self.stream, error = %trouble, "the output's shards cannot be listed");
+            }
+            None => tracing::debug!(stream = %self.stream, "the output's shards were not listed in time"),
         }
     }
 
@@ -361,16 +409,23 @@ impl KinesisOutput {
             let reason = format!("{} results for {sent} records", answer.len());
             return self.failure(payload, CallError::Undecodable(CodecError::Inconsistent { reason }));
         }
+        let refused = match &answer {
+            PutRecordsAnswer::AllDurable { .. } => Vec::new(),
+            PutRecordsAnswer::PerEntry(results) => throttled(payload, results),
+        };
+        let now = self.client.clock().now();
+        let wait = self.load().note(now, sent as u64, payload.body.size as u64, &refused);
         match answer {
             PutRecordsAnswer::AllDurable { .. } if payload.refused.is_empty() => Outcome::Durable,
             PutRecordsAnswer::AllDurable { .. } => payload.verdicts(vec![Verdict::Durable; sent]),
             PutRecordsAnswer::PerEntry(results) => {
-                payload.verdicts(results.into_iter().map(|result| self.verdict(result)).collect())
+                payload.verdicts(results.into_iter().map(|result| self.verdict(result, wait)).collect())
             }
         }
     }
 
-    fn verdict(&self, result: EntryResult) -> Verdict {
+    /// `wait`: how long the shards that refused records for their rate need to take them.
+    fn verdict(&self, result: EntryResult, wait: Option<Duration>) -> Verdict {
         let (code, message) = match result {
             EntryResult::Durable { .. } => return Verdict::Durable,
             EntryResult::Failed { code, message } => (code, message),
@@ -387,7 +442,9 @@ impl KinesisOutput {
             | TroubleKind::Missing
             | TroubleKind::Unintelligible => {
                 let text = format!("stream {} in {}: {code}: {message}", self.stream, self.client.region());
-                Verdict::Retry(Trouble::new(kind, text))
+                let mut trouble = Trouble::new(kind, text);
+                trouble.retry_after = wait.filter(|_| kind == TroubleKind::Throttled);
+                Verdict::Retry(trouble)
             }
         }
     }
@@ -405,4 +462,31 @@ impl KinesisOutput {
         let trouble = client.trouble(error, Operation::PutRecords, Some(&self.stream.to_string()));
         if without_effect { Outcome::Rejected(trouble) } else { Outcome::Unknown(trouble) }
     }
+}
+
+/// The records that were refused for their shard's rate: read back from the request, since that is rare.
+fn throttled(payload: &PutPayload, results: &[EntryResult]) -> Vec<Refused> {
+    let is_throttled = |result: &EntryResult| match result {
+        EntryResult::Failed { code, .. } => kind_of(code, 0) == TroubleKind::Throttled,
+        EntryResult::Durable { .. } => false,
+    };
+    if !results.iter().any(is_throttled) {
+        return Vec::new();
+    }
+    let SharedBody { format, bytes, .. } = &payload.body;
+    let body = RequestBody { shared: bytes.clone(), tail: hot::tail(*format, hot::StreamRef::Name("s")) };
+    let Ok(sent) = PutRecordsParsed::parse(*format, &body.to_bytes()) else { return Vec::new() };
+    let text = |span: Option<hot::Span>| span.map_or("", |span| span.text(&sent.buffer));
+    let entries = sent.records.iter().flatten().zip(results).filter(|(_, result)| is_throttled(result));
+    entries
+        .map(|(entry, _)| {
+            let key = text(entry.key);
+            let explicit =
+                entry.explicit_hash_key.and_then(|_| hashkey::parse(text(entry.explicit_hash_key)));
+            Refused {
+                hash_key: explicit.unwrap_or_else(|| hashkey::of_partition_key(key)),
+                bytes: (entry.data.map_or(0, hot::Span::len) + key.len()) as u64,
+            }
+        })
+        .collect()
 }

@@ -114,6 +114,8 @@ fn output(world: &World, id: &OutputId, entry: &OutputEntry, now: Instant) -> Ou
             backing_off: slot.backing_off,
         });
     }
+    // What somebody has to mend comes first.
+    status.advice = status.advice.or_else(|| entry.spec.output.advice());
     status
 }
 

@@ -389,6 +389,46 @@ async fn shard_mates_stay_together_by_route() {
     assert_eq!(entries(&script.call())[0].1, None, "a source that says no ranges");
 }
 
+#[tokio::test]
+async fn a_throttled_shard_is_waited_for_and_more_shards_advised() {
+    let script = Script::default();
+    let output = plain(&script).await;
+    let batch = batch(DataForm::Raw, &vec![rec("k", &[7; 100_000]); 10]);
+    let throttled = || {
+        let mut records = vec![durable(); 5];
+        records.extend(vec![failed("ProvisionedThroughputExceededException"); 5]);
+        answer(records)
+    };
+    script.ok(throttled());
+    assert!(matches!(write(&output, &batch).await, Outcome::PerRecord(_)));
+    assert_eq!(output.advice(), None, "its shards are not known yet");
+    script.call();
+    let shard = |id: &str, start: u128, end: u128| Shard {
+        shard_id: id.into(),
+        hash_key_range: Some(HashKeyRange {
+            starting_hash_key: start.to_string(),
+            ending_hash_key: end.to_string(),
+        }),
+        ..Default::default()
+    };
+    let middle = u128::MAX / 2;
+    let shards = vec![shard("s0", 0, middle), shard("s1", middle + 1, u128::MAX)];
+    script.ok(ListShardsResponse { shards: Some(shards), next_token: None }).ok(throttled());
+    let Outcome::PerRecord(verdicts) = write(&output, &batch).await else { panic!("not per record") };
+    let Verdict::Retry(trouble) = &verdicts[9] else { panic!("{verdicts:?}") };
+    // 5 x 100,001 bytes at 1 MiB/s, all of one key.
+    assert_eq!(trouble.retry_after.unwrap().as_millis(), 476);
+    let advice = output.shard_advice().unwrap();
+    assert_eq!((advice.shards, advice.refused_percent), (2, 50));
+    assert!(output.advice().unwrap().contains("it has 2 shards"));
+    let operations: Vec<_> = script.calls().iter().map(|call| call.operation).collect();
+    assert_eq!(operations, [Operation::ListShards, Operation::PutRecords]);
+    // The map is not asked for with every write.
+    script.ok(throttled());
+    write(&output, &batch).await;
+    assert_eq!(script.call().operation, Operation::PutRecords);
+}
+
 fn any_record() -> impl Strategy<Value = Rec> {
     let key = prop_oneof![
         Just(None),
