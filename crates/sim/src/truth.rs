@@ -223,6 +223,10 @@ impl Truth {
             for output in self.outputs.values_mut() {
                 let Some(lane) = output.lanes.get(&record.shard) else { continue };
                 let began = lane.row.as_ref().is_some_and(|row| *row != Position::TrimHorizon);
+                let wanted = lane.judged <= record.index && lane.from.is_none_or(|from| record.arrival >= from);
+                if began && wanted {
+                    output.owed.push(*n);
+                }
                 if !output.sent(*n).counts() {
                     // What lies beyond a gap may be sent again: what is known of it is counted from before the gap.
                     for m in &self.shards[record.shard].records[record.index..] {
@@ -230,9 +234,6 @@ impl Truth {
                             output.set(*m, Sent::Loose);
                         }
                     }
-                }
-                if began && lane.judged <= record.index && lane.from.is_none_or(|from| record.arrival >= from) {
-                    output.owed.push(*n);
                 }
             }
         }

@@ -21,7 +21,7 @@ use super::retry::{Backoff, policy};
 use super::shard::{Plan, ShardCell, ShardState, View};
 use super::slot::Life;
 use super::status::{ErrorReport, Gap};
-use super::window::{FeedId, SharedBatch};
+use super::window::{Feed, FeedId, SharedBatch};
 use super::{Shared, lock};
 
 /// A read that is under way.
@@ -206,6 +206,9 @@ impl ShardState {
                 let longest = if read.behind.is_zero() { settings.idle_poll.max(interval) } else { interval };
                 feed.idle = (feed.idle * 2).max(interval).min(longest);
                 feed.due = context.now.plus(feed.idle);
+                if read.behind.is_zero() {
+                    self.on_tip(id);
+                }
             }
             Fetched::Closed { children } => {
                 self.on_closed(context, id, children);
@@ -288,6 +291,17 @@ impl ShardState {
         self.children.get_or_insert(children);
         self.tell_followers(context, id, true);
         context.shared.news.notify_one();
+    }
+
+    /// The feed has all there is. What a lane that follows it there still had in flight was deleted before it was read
+    /// again.
+    fn on_tip(&mut self, id: FeedId) {
+        let Some(next) = self.feed(id).map(Feed::next) else { return };
+        let waiting = self.lanes.iter_mut().filter(|(_, s)| s.no_in(id) == Some(next) && !s.working);
+        for (output, slot) in waiting.filter(|(_, s)| s.counts.in_flight > 0) {
+            slot.lose_in_flight();
+            self.gaps_met.push((output.clone(), slot.position.clone()));
+        }
     }
 
     /// What the feed's next record follows was deleted before it was read. A lane that is not there yet meets the gap

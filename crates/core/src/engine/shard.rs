@@ -238,10 +238,10 @@ impl ShardState {
             slot.caught_up = true;
             self.news = true;
         }
-        if let Some(from) = feed.gap_before(no, &slot.position).cloned()
-            && slot.meet_gap(&from)
-        {
-            self.gaps_met.push((id.clone(), from));
+        match feed.gap_before(no, &slot.position).cloned() {
+            Some(from) if slot.meet_gap(&from) => self.gaps_met.push((id.clone(), from)),
+            None if feed.get(no).is_some() => slot.meet_no_gap(),
+            Some(_) | None => {}
         }
         let Some((batch, count)) = feed.get_joined(no, &*slot.output, budget) else {
             if feed.closed && no == feed.next() {
@@ -255,6 +255,9 @@ impl ShardState {
             from += 1;
         } else if on(Mutation::RejoinOneEarly) && from > 0 {
             from -= 1;
+        }
+        if from < batch.batch.len() && !slot.begins_with(batch.batch.record(from).sequence) {
+            self.gaps_met.push((id.clone(), slot.position.clone()));
         }
         slot.count_read(&batch, from);
         slot.working = true;

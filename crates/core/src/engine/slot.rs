@@ -105,6 +105,9 @@ pub(crate) struct Slot {
     pub(crate) counts: Counts,
     /// The last record counted as read, if it lies beyond `position`.
     seen: Option<Sequence>,
+    /// The record that it was given first, while `position` is a place that no record marks: when it is given another
+    /// one there, those before it are gone.
+    first: Option<Sequence>,
     pub(crate) backing_off: bool,
     /// A task has a batch in hand.
     pub(crate) working: bool,
@@ -115,8 +118,8 @@ pub(crate) struct Slot {
     pub(crate) last_error: Option<ErrorReport>,
     /// What the user should do about the trouble that the lane is in.
     pub(crate) advice: Option<String>,
-    /// Where a gap was reported last: it is reported once, however often it is met.
-    pub(crate) gap_at: Option<Position>,
+    /// The gap that it came to last: where it begins, and where the lane was.
+    gap_at: Option<(Position, Position)>,
     pub(crate) wake: Arc<Notify>,
     /// Ends its task.
     pub(crate) task: Option<tokio::task::AbortHandle>,
@@ -138,6 +141,7 @@ impl Slot {
             place: Place::Away { wants: None },
             counts: Counts::default(),
             seen: None,
+            first: None,
             backing_off: false,
             working: false,
             speed: Speed::default(),
@@ -225,16 +229,42 @@ impl Slot {
     pub(crate) fn lose_in_flight(&mut self) {
         self.counts.read -= self.counts.in_flight;
         self.counts.in_flight = 0;
-        self.seen = None;
+        (self.seen, self.first) = (None, None);
         self.carried = Acked::default();
     }
 
-    /// It comes to a gap that begins at `from`. `false` if that was reported already.
+    /// It is given the record `sequence` next. `false` if it was given another one there before, which is gone by now.
+    pub(crate) fn begins_with(&mut self, sequence: &str) -> bool {
+        if matches!(self.position, Position::After(_) | Position::Closed) {
+            self.first = None;
+            return true;
+        }
+        let same = self.first.as_ref().is_none_or(|first| first.as_str() == sequence);
+        if !same {
+            self.lose_in_flight();
+        }
+        self.first = Some(Sequence::new(sequence));
+        same
+    }
+
+    /// It comes to a gap that begins at `from`. `false` if it was there already: what is known since is of records
+    /// behind it.
     pub(crate) fn meet_gap(&mut self, from: &Position) -> bool {
+        let here = (from.clone(), self.position.clone());
+        if self.gap_at.as_ref() == Some(&here) {
+            return false;
+        }
         self.lose_in_flight();
-        let news = self.gap_at.as_ref() != Some(from);
-        self.gap_at = Some(from.clone());
-        news
+        self.gap_at = Some(here);
+        true
+    }
+
+    /// It goes on without a gap. If it had come to one from here, another reader still had what was gone: what is known
+    /// of the records behind the gap is counted from the wrong place.
+    pub(crate) fn meet_no_gap(&mut self) {
+        if self.gap_at.take().is_some_and(|(_, at)| at == self.position) {
+            self.lose_in_flight();
+        }
     }
 
     /// Everything in the closed shard is durable.
