@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::provider_config::ProviderConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_types::service_config::ServiceConfigKey;
 use distributary_core::clock::Clock;
 use distributary_wire::transport::Transport;
@@ -129,7 +131,7 @@ impl Connector {
                 let (fips, dual) = (sdk.use_fips().unwrap_or(false), sdk.use_dual_stack().unwrap_or(false));
                 endpoint::of_region(&region, fips, dual)
             });
-        let provider = sdk.credentials_provider();
+        let provider = self.base_credentials(options, &sdk);
         let provider = match (&options.role_arn, provider) {
             (Some(role), Some(base)) => {
                 let mut role = AssumeRoleProvider::builder(role).session_name(SESSION).configure(&sdk);
@@ -137,15 +139,31 @@ impl Connector {
                     role = role.external_id(id);
                 }
                 let role = role.build_from_provider(base).await;
-                Some(aws_credential_types::provider::SharedCredentialsProvider::new(role))
+                Some(SharedCredentialsProvider::new(role))
             }
             (_, provider) => provider,
         };
         let credentials: Arc<dyn CredentialsSource> = match provider {
-            Some(provider) => Arc::new(Provided::new(provider, self.clock.clone())),
+            Some(provider) => Arc::new(Provided::new(provider, options.profile.clone(), self.clock.clone())),
             None => Arc::new(Static::local()),
         };
         Ok(self.build(region, Some(endpoint), credentials)?)
+    }
+
+    /// The chain's credentials; those of a profile that was named go before keys in the environment, as with AWS's CLI.
+    fn base_credentials(
+        &self,
+        options: &ConnectOptions,
+        sdk: &SdkConfig,
+    ) -> Option<SharedCredentialsProvider> {
+        let Some(profile) = &options.profile else { return sdk.credentials_provider() };
+        let config = ProviderConfig::without_region()
+            .with_http_client(SdkHttpClient::new(Arc::clone(&self.transport)))
+            .with_region(sdk.region().cloned())
+            .with_use_fips(sdk.use_fips())
+            .with_use_dual_stack(sdk.use_dual_stack());
+        let provider = ProfileFileCredentialsProvider::builder().configure(&config).profile_name(profile);
+        Some(SharedCredentialsProvider::new(provider.build()))
     }
 
     async fn load(&self, options: &ConnectOptions) -> SdkConfig {

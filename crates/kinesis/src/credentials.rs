@@ -24,6 +24,15 @@ pub enum CredentialsError {
          `aws sso login`, or give this machine a role (for a local server any key will do)"
     )]
     None,
+    /// The profile that was named has none.
+    #[error(
+        "the AWS profile {profile:?} does not exist or has no credentials; look into ~/.aws/config and \
+         ~/.aws/credentials (or the files that AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name)"
+    )]
+    Profile {
+        /// The profile.
+        profile: String,
+    },
     /// There should be some, but they could not be fetched.
     #[error("the AWS credentials could not be fetched")]
     Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
@@ -70,6 +79,8 @@ pub struct Provided(Arc<Inner>);
 
 struct Inner {
     provider: SharedCredentialsProvider,
+    /// The profile that the user named, for messages.
+    profile: Option<String>,
     clock: Clock,
     kept: Mutex<Option<Kept>>,
     /// Held by whoever asks the provider, so that it is asked once.
@@ -90,10 +101,11 @@ impl fmt::Debug for Provided {
 }
 
 impl Provided {
-    /// Takes them from `provider`, when they are first needed.
-    pub fn new(provider: SharedCredentialsProvider, clock: Clock) -> Self {
+    /// Takes them from `provider`, when they are first needed. `profile` is the one that the user named, if any: an error
+    /// names it.
+    pub fn new(provider: SharedCredentialsProvider, profile: Option<String>, clock: Clock) -> Self {
         let (kept, asking) = (Mutex::new(None), tokio::sync::Mutex::new(()));
-        Self(Arc::new(Inner { provider, clock, kept, asking }))
+        Self(Arc::new(Inner { provider, profile, clock, kept, asking }))
     }
 }
 
@@ -111,7 +123,10 @@ impl Inner {
 
     async fn ask(&self) -> Result<Credentials, CredentialsError> {
         let got = self.provider.provide_credentials().await.map_err(|e| match e {
-            ProviderError::CredentialsNotLoaded(_) => CredentialsError::None,
+            ProviderError::CredentialsNotLoaded(_) => match &self.profile {
+                Some(profile) => CredentialsError::Profile { profile: profile.clone() },
+                None => CredentialsError::None,
+            },
             other => CredentialsError::Failed(Arc::new(other)),
         })?;
         let credentials = Credentials {

@@ -148,7 +148,9 @@ impl CallError {
         let Where { operation, stream, region, endpoint } = at;
         let stream = stream.map_or_else(|| "the account".to_owned(), |s| format!("stream {s}"));
         match self {
-            Self::Credentials(e @ CredentialsError::None) => format!("{operation} on {stream}: {e}"),
+            Self::Credentials(e @ (CredentialsError::None | CredentialsError::Profile { .. })) => {
+                format!("{operation} on {stream}: {e}")
+            }
             Self::Credentials(e @ CredentialsError::Failed(_)) => {
                 format!("{operation} on {stream}: {e}: {}", deepest(e))
             }

@@ -486,7 +486,7 @@ async fn provided_credentials_are_kept_and_renewed() {
     // Taken from the end.
     let list = vec![make("d", None), make("c", until(60)), make("b", until(3600)), make("a", until(60))];
     let source = aws_credential_types::provider::SharedCredentialsProvider::new(Source(Mutex::new(list)));
-    let provided = Provided::new(source, Clock::real());
+    let provided = Provided::new(source, None, Clock::real());
     let first = provided.get().await.unwrap();
     assert_eq!(first.access_key_id, "a");
     // It is good for another minute, so nobody waits; meanwhile it is renewed.
