@@ -40,8 +40,8 @@ Outputs given by `--to` take the place of the file's.
 ## While it runs
 
 SIGHUP, or a change of the file (seen within two seconds), adds, removes, pauses, resumes and changes outputs; the others notice
-nothing. An output that is removed is forgotten: added again, it begins at its `start`. To stop writing to one and keep its place, set
-`paused = true`. A file with a mistake, or with another change than `[[output]]`, `start`, `order`, `route`, `create` and
+nothing. An output that is removed is forgotten: added again, it begins at its `start`. (Removed while the program is stopped, its place
+stays in the state file.) To stop writing to one and keep its place, set `paused = true`. A file with a mistake, or with another change than `[[output]]`, `start`, `order`, `route`, `create` and
 `drain-timeout`, changes nothing, and the log says why.
 
 ## Exit codes

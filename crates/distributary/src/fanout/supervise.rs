@@ -101,7 +101,10 @@ fn announce(config: &Config, engine: &Engine) {
     if config.outputs.len() > NAMED {
         outputs.push(&more);
     }
-    let state = config.state.as_ref().map_or_else(|| "memory".to_owned(), |path| path.display().to_string());
+    let state = config
+        .state
+        .as_ref()
+        .map_or_else(|| "not kept: it is gone at the end".to_owned(), |path| path.display().to_string());
     tracing::info!(
         name = %config.name, from = %engine.status().source.arn, to = %outputs.join(", "), progress = %state, "copying"
     );

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use distributary_core::clock::{Clock, Instant};
 use distributary_core::engine::{OutputState, OutputStatus, Status};
+use distributary_core::output::TroubleKind;
 
 use super::rates::Rate;
 use super::{DRAW, Snapshots};
@@ -156,11 +157,15 @@ fn note(output: &OutputStatus) -> Option<String> {
     if let OutputState::Stopped { shard, reason } = &output.state {
         return Some(format!("stopped at shard {}: {reason}", show::shard_number(shard)));
     }
-    if let Some(advice) = &output.advice {
-        return Some(advice.clone());
-    }
     let waits = output.lanes.iter().any(|lane| lane.backing_off);
-    output.last_error.as_ref().filter(|_| waits).map(|error| error.text.clone())
+    let error = output.last_error.as_ref().filter(|_| waits);
+    // Against throttling the advice is the shards that are missing; of all else the error says what to do.
+    let throttled = error.is_some_and(|e| e.kind == Some(TroubleKind::Throttled));
+    match (error, &output.advice) {
+        (Some(error), None) => Some(error.text.clone()),
+        (Some(error), Some(_)) if !throttled => Some(error.text.clone()),
+        (_, advice) => advice.clone(),
+    }
 }
 
 fn row(name: usize, output: &str, delivered: &str, rate: &str, behind: &str, errors: &str) -> String {
