@@ -21,7 +21,7 @@ Credentials, region and endpoint come from where every AWS tool takes them (AWS_
 ~/.aws/config). Ctrl-C or SIGTERM finishes what is under way; the next start goes on where each output was. Every \
 setting, as a flag, a variable (DISTRIBUTARY_FROM for --from) and a key of the file: docs/CONFIG.md.")]
 pub(crate) struct RunArgs {
-    /// Configuration file (TOML); flags and variables go before it. Its [[output]]s may be edited while it runs
+    /// Configuration file (TOML); flags and variables go before it. Its outputs may be edited while it runs
     #[arg(short, long, display_order = 0, env = "DISTRIBUTARY_CONFIG", hide_env = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Stream to copy to: a name or an ARN, with a name of its own if two are called the same. Once for each output, or
