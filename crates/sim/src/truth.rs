@@ -227,14 +227,6 @@ impl Truth {
                 if began && wanted {
                     output.owed.push(*n);
                 }
-                if !output.sent(*n).counts() {
-                    // What lies beyond a gap may be sent again: what is known of it is counted from before the gap.
-                    for m in &self.shards[record.shard].records[record.index..] {
-                        if output.sent(*m) == Sent::Acked {
-                            output.set(*m, Sent::Loose);
-                        }
-                    }
-                }
             }
         }
     }
@@ -442,13 +434,26 @@ impl Truth {
                 return Err((line::ORDER, format!("request {other} of the same lane is in flight")));
             }
         }
-        if let Some(n) = records.iter().find(|n| matches!(output.sent(**n), Sent::Acked | Sent::InFlight)) {
+        let again = |n: &&usize| match output.sent(**n) {
+            Sent::InFlight => true,
+            Sent::Acked => !self.beyond_a_gap(output, **n),
+            Sent::Not | Sent::Failed | Sent::Behind | Sent::Loose => false,
+        };
+        if let Some(n) = records.iter().find(again) {
             return Err((line::ISOLATION, format!("record {n} was acknowledged, and is sent again for no reason")));
         }
         if output.order == Order::Strict {
             self.judge_strict(output, records)?;
         }
         self.judge_parents(service, shard, request)
+    }
+
+    /// True if a record of its shard before `n` is gone from the source and not at the output: what a lane knows of
+    /// records beyond its cursor is counted from there, so that it sends them again.
+    fn beyond_a_gap(&self, output: &OutputTruth, n: usize) -> bool {
+        let Record { shard, index, .. } = self.records[n];
+        let floor = output.lanes.get(&shard).map_or(0, |l| l.floor).min(index);
+        self.shards[shard].records[floor..index].iter().any(|m| self.records[*m].trimmed && !output.sent(*m).counts())
     }
 
     /// Each record is what was put.

@@ -349,7 +349,14 @@ impl Feed {
                         .is_some_and(|e| Sequence::compare(e.batch.record(0).sequence, s.as_str()).is_le()),
                     Position::Closed => false,
                 };
-                after_floor && matches!(&self.tip, Position::After(tip) if s <= tip)
+                // Whether something is missing from within a gap on, only the source can say.
+                let within = |(behind, from): &(u64, Position)| {
+                    from != position
+                        && position.covers(from)
+                        && self.get(*behind).is_none_or(|batch| batch.first_after(position) == 0)
+                };
+                let reaches = matches!(&self.tip, Position::After(tip) if s <= tip);
+                after_floor && reaches && !self.gaps.iter().any(within)
             }
         }
     }
