@@ -574,7 +574,7 @@ impl Truth {
         let mut failed: BTreeSet<u32> = BTreeSet::new();
         let records = &self.records;
         let Some(output) = self.outputs.get_mut(service) else { return };
-        let Some(Request { shard, records: sent, order, .. }) = output.requests.remove(&request) else { return };
+        let Some(Request { shard, records: sent, order, updates }) = output.requests.remove(&request) else { return };
         output.lanes.entry(shard).or_default().flying.remove(&request);
         for (i, n) in sent.iter().enumerate() {
             let durable = match outcome {
@@ -589,7 +589,15 @@ impl Truth {
                 continue;
             }
             let behind = order == Order::Resend && key.is_some_and(|k| failed.contains(&k));
-            output.set(*n, if behind { Sent::Behind } else { Sent::Acked });
+            output.set(
+                *n,
+                match (behind, updates == output.updates) {
+                    (true, _) => Sent::Behind,
+                    (false, true) => Sent::Acked,
+                    // With the new settings it may be sent again.
+                    (false, false) => Sent::Loose,
+                },
+            );
             if output.acked.len() <= *n {
                 output.acked.resize(n + 1, None);
             }

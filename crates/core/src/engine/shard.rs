@@ -336,7 +336,7 @@ impl ShardState {
             return;
         }
         let Self { feeds, lanes, .. } = self;
-        for feed in feeds.iter().filter(|f| f.bytes() > SMALL) {
+        for feed in feeds.iter().filter(|f| f.bytes() > SMALL.min(view.share / 8)) {
             for slot in lanes.values_mut().filter(|s| s.backing_off && s.no_in(feed.id).is_some()) {
                 slot.leave();
             }
