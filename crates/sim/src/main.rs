@@ -132,7 +132,12 @@ fn say_violation(seed: u64, scenario: &Scenario, report: &Report) {
     println!("{} of {} events are enough:", smaller.events.len(), scenario.events.len());
     show(&smaller, &report);
     if let Some(violation) = &report.violation {
-        println!("violated: line {}, at {:.3} s: {}", violation.line, violation.at.as_secs_f64(), violation.what);
+        println!(
+            "violated: line {}, at {:.3} s: {}",
+            violation.line,
+            violation.at.as_secs_f64(),
+            violation.what
+        );
     }
     println!("again: cargo run -p distributary-sim -- --seeds 1 --from {seed}");
 }
@@ -155,7 +160,10 @@ fn mutations(from: u64) -> bool {
         let found = find(mutation, from);
         match &found.violation {
             Some(violation) => {
-                println!("{mutation:?}: found in {} seeds, as a violation of line {}", found.seeds, violation.line);
+                println!(
+                    "{mutation:?}: found in {} seeds, as a violation of line {}",
+                    found.seeds, violation.line
+                );
                 println!("    {}", violation.what);
             }
             None => {

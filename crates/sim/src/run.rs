@@ -169,7 +169,8 @@ impl<'a> Run<'a> {
         let read = (budget - budget / 4).max(shape.largest_read(3));
         let own = shape.outputs.iter().map(|o| o.limits.bytes + o.limits.entries * 16).max().unwrap_or(0);
         let own = own.max(usize::try_from(shape.sizes.largest).unwrap_or(0) + 1024) * 2;
-        let memory = Memory { stream: stream.clone(), services: Vec::new(), most: read + own.max(budget / 4) };
+        let memory =
+            Memory { stream: stream.clone(), services: Vec::new(), most: read + own.max(budget / 4) };
         *lock(&eye.memory) = Some(memory);
         let mut run = Self {
             scenario,
@@ -378,11 +379,14 @@ impl<'a> Run<'a> {
         }
         let settings = &self.scenario.shape.settings;
         let slack = settings.checkpoint_interval * 3 + Duration::from_secs(1);
-        if self.store_is_calm && self.now() > self.calm_since + slack * 3 {
-            if let Some((service, n)) = truth.late_for_checkpoint(slack) {
-                let text = format!("{service}: record {n} has been acknowledged for {slack:?} and is under no checkpoint");
-                truth.violate(line::CRASH, text);
-            }
+        if self.store_is_calm
+            && self.now() > self.calm_since + slack * 3
+            && let Some((service, n)) = truth.late_for_checkpoint(slack)
+        {
+            let text = format!(
+                "{service}: record {n} has been acknowledged for {slack:?} and is under no checkpoint"
+            );
+            truth.violate(line::CRASH, text);
         }
     }
 
@@ -394,9 +398,11 @@ impl<'a> Run<'a> {
             Action::Put { .. } => None,
             Action::Split(_) | Action::Merge(_) => Some("a reshard"),
             Action::Jump(_) => Some("a clock jump"),
-            Action::Pause(_) | Action::Resume(_) | Action::Update(..) | Action::Add(..) | Action::Remove(_) => {
-                Some("a live change")
-            }
+            Action::Pause(_)
+            | Action::Resume(_)
+            | Action::Update(..)
+            | Action::Add(..)
+            | Action::Remove(_) => Some("a live change"),
             Action::Restart(_) => Some("a restart"),
             Action::Expire(_) => Some("retention deletes"),
             _ => Some("something gets worse, or better"),
@@ -562,7 +568,10 @@ impl<'a> Run<'a> {
                 self.judge(&status, false);
                 let mut truth = self.eye.truth();
                 if let Some((service, n)) = truth.late_for_checkpoint(Duration::ZERO) {
-                    truth.violate(line::CRASH, format!("{service}: record {n} is under no checkpoint after the end"));
+                    truth.violate(
+                        line::CRASH,
+                        format!("{service}: record {n} is under no checkpoint after the end"),
+                    );
                 }
             }
             Some(Err(EngineError::Store { .. })) => {}
@@ -581,8 +590,11 @@ impl<'a> Run<'a> {
         self.store.set_faults(shape.store);
         (self.store_is_calm, self.calm_since) = (true, self.now() + SLOWEST_COMMIT);
         self.until(self.now() + Duration::from_millis(20_000)).await;
-        // Those at which nothing ever went wrong have all, whatever the others do.
-        self.wait_for(PRISTINE_LIMIT, line::ISOLATION, |case| case.shape.pristine && !case.paused).await;
+        // Those at which nothing ever went wrong have all, whatever the others do. But a request in flight holds its
+        // memory, so that where there is room for a few reads only, they may have to wait for others' deadlines.
+        let roomy = shape.settings.memory_budget >= 5 * shape.largest_read(3);
+        let limit = if roomy { PRISTINE_LIMIT } else { HEALED_LIMIT };
+        self.wait_for(limit, line::ISOLATION, |case| case.shape.pristine && !case.paused).await;
         for i in 0..self.cases.len() {
             let case = &mut self.cases[i];
             let latency = case.shape.faults.latency;

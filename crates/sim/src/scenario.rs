@@ -334,7 +334,8 @@ fn calm_output(rng: &mut Rng) -> OutputFaults {
 }
 
 fn bad_output(rng: &mut Rng) -> OutputFaults {
-    let mut some = |n: u32| if rng.below(2) == 0 { 0 } else { u32::try_from(rng.below(u64::from(n))).unwrap_or(0) };
+    let mut some =
+        |n: u32| if rng.below(2) == 0 { 0 } else { u32::try_from(rng.below(u64::from(n))).unwrap_or(0) };
     let (rejected, partial, answer_lost, cut) = (some(200), some(600), some(150), some(150));
     let (request_lost, late, hangs, stuck, garbled) = (some(150), some(100), some(60), some(30), some(60));
     OutputFaults {

@@ -223,7 +223,8 @@ impl Truth {
             for output in self.outputs.values_mut() {
                 let Some(lane) = output.lanes.get(&record.shard) else { continue };
                 let began = lane.row.as_ref().is_some_and(|row| *row != Position::TrimHorizon);
-                let wanted = lane.judged <= record.index && lane.from.is_none_or(|from| record.arrival >= from);
+                let wanted =
+                    lane.judged <= record.index && lane.from.is_none_or(|from| record.arrival >= from);
                 if began && wanted {
                     output.owed.push(*n);
                 }
@@ -341,7 +342,9 @@ impl Truth {
                 self.trace.text(shard.as_str());
                 self.trace.text(&format!("{answer:?}"));
                 if *answer != ReadAnswer::Idle {
-                    let line = |l: &mut String| _ = write!(l, "read {shard} from {from:?}, at most {credit}: {answer:?}");
+                    let line = |l: &mut String| {
+                        _ = write!(l, "read {shard} from {from:?}, at most {credit}: {answer:?}");
+                    };
                     self.trace.line(self.now, line);
                 }
             }
@@ -351,7 +354,8 @@ impl Truth {
                 self.arrived(service, *request, entries, *limits);
             }
             Event::Applied { service, request, places, late } => {
-                self.trace.note(places.iter().flatten().fold(*request, |h, p| h.wrapping_mul(31) ^ *p as u64));
+                self.trace
+                    .note(places.iter().flatten().fold(*request, |h, p| h.wrapping_mul(31) ^ *p as u64));
                 self.applied(service, *request, places, *late);
             }
             Event::Answered { service, request, outcome } => {
@@ -378,7 +382,9 @@ impl Truth {
     fn arrived(&mut self, service: &str, request: u64, entries: &[Entry], limits: RequestLimits) {
         let records: Vec<usize> = entries
             .iter()
-            .map(|e| e.sequence.checked_sub(self.first).and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX))
+            .map(|e| {
+                e.sequence.checked_sub(self.first).and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX)
+            })
             .collect();
         self.trace.line(self.now, |l| _ = write!(l, "{service}: request {request} of {records:?}"));
         for n in &records {
@@ -395,7 +401,9 @@ impl Truth {
             output.set(*n, Sent::InFlight);
         }
         output.lanes.entry(shard).or_default().flying.insert(request);
-        output.requests.insert(request, Request { shard, records, order: output.order, updates: output.updates });
+        output
+            .requests
+            .insert(request, Request { shard, records, order: output.order, updates: output.updates });
     }
 
     /// What must hold when a request comes.
@@ -407,7 +415,9 @@ impl Truth {
         records: &[usize],
         limits: RequestLimits,
     ) -> Result<(), (&'static str, String)> {
-        let Some(output) = self.outputs.get(service) else { return Err((line::LIVE, "an unknown output".into())) };
+        let Some(output) = self.outputs.get(service) else {
+            return Err((line::LIVE, "an unknown output".into()));
+        };
         if !self.running {
             return Err((line::CRASH, "a request by an engine that is gone".to_owned()));
         }
@@ -417,17 +427,25 @@ impl Truth {
         self.same(entries, records)?;
         let bytes: usize = entries.iter().map(|e| e.size).sum();
         if entries.len() > 1 && (entries.len() > limits.entries || bytes > limits.bytes) {
-            return Err((line::BOUNDED, format!("{} entries, {bytes} bytes, over {limits:?}", entries.len())));
+            return Err((
+                line::BOUNDED,
+                format!("{} entries, {bytes} bytes, over {limits:?}", entries.len()),
+            ));
         }
         let shard = self.records[records[0]].shard;
-        if records.windows(2).any(|w| w[0] >= w[1]) || records.iter().any(|n| self.records[*n].shard != shard) {
+        if records.windows(2).any(|w| w[0] >= w[1]) || records.iter().any(|n| self.records[*n].shard != shard)
+        {
             return Err((line::ORDER, "its records are not a shard's, in order".to_owned()));
         }
         if let Some(lane) = output.lanes.get(&shard) {
             if let Some(n) = records.iter().find(|n| self.records[**n].index < lane.floor) {
-                return Err((line::CRASH, format!("record {n} was under the checkpoint when the engine started")));
+                return Err((
+                    line::CRASH,
+                    format!("record {n} was under the checkpoint when the engine started"),
+                ));
             }
-            if let Some(n) = records.iter().find(|n| lane.from.is_some_and(|f| self.records[**n].arrival < f)) {
+            if let Some(n) = records.iter().find(|n| lane.from.is_some_and(|f| self.records[**n].arrival < f))
+            {
                 return Err((line::LIVE, format!("record {n} arrived before the output's start")));
             }
             if let Some(other) = lane.flying.iter().next() {
@@ -440,7 +458,10 @@ impl Truth {
             Sent::Not | Sent::Failed | Sent::Behind | Sent::Loose => false,
         };
         if let Some(n) = records.iter().find(again) {
-            return Err((line::ISOLATION, format!("record {n} was acknowledged, and is sent again for no reason")));
+            return Err((
+                line::ISOLATION,
+                format!("record {n} was acknowledged, and is sent again for no reason"),
+            ));
         }
         if output.order == Order::Strict {
             self.judge_strict(output, records)?;
@@ -453,7 +474,9 @@ impl Truth {
     fn beyond_a_gap(&self, output: &OutputTruth, n: usize) -> bool {
         let Record { shard, index, .. } = self.records[n];
         let floor = output.lanes.get(&shard).map_or(0, |l| l.floor).min(index);
-        self.shards[shard].records[floor..index].iter().any(|m| self.records[*m].trimmed && !output.sent(*m).counts())
+        self.shards[shard].records[floor..index]
+            .iter()
+            .any(|m| self.records[*m].trimmed && !output.sent(*m).counts())
     }
 
     /// Each record is what was put.
@@ -484,7 +507,10 @@ impl Truth {
         for n in records {
             let Some(key) = self.records[*n].key else { continue };
             if let Some(other) = keys.insert(key, *n) {
-                return Err((line::ORDER, format!("strict: records {other} and {n} of one key in one request")));
+                return Err((
+                    line::ORDER,
+                    format!("strict: records {other} and {n} of one key in one request"),
+                ));
             }
             wanted.insert(key);
         }
@@ -492,16 +518,26 @@ impl Truth {
         let last = records.last().map_or(first, |n| self.records[*n].index);
         for n in &shard.records[floor.min(last)..last] {
             let record = &self.records[*n];
-            let Some(later) = record.key.filter(|k| wanted.contains(k)).and_then(|k| keys.get(&k)) else { continue };
+            let Some(later) = record.key.filter(|k| wanted.contains(k)).and_then(|k| keys.get(&k)) else {
+                continue;
+            };
             if n < later && self.wanted(output, *n) && !output.sent(*n).counts() {
-                return Err((line::ORDER, format!("strict: record {later} is sent before {n} is acknowledged")));
+                return Err((
+                    line::ORDER,
+                    format!("strict: record {later} is sent before {n} is acknowledged"),
+                ));
             }
         }
         Ok(())
     }
 
     /// All ancestors' records are there.
-    fn judge_parents(&mut self, service: &str, shard: usize, request: u64) -> Result<(), (&'static str, String)> {
+    fn judge_parents(
+        &mut self,
+        service: &str,
+        shard: usize,
+        request: u64,
+    ) -> Result<(), (&'static str, String)> {
         let mut look = self.shards[shard].parents.clone();
         while let Some(parent) = look.pop() {
             let Some(output) = self.outputs.get(service) else { return Ok(()) };
@@ -512,7 +548,8 @@ impl Truth {
             let floor = lane.map_or(0, |l| l.floor);
             let mut rest = self.shards[parent].records[floor.min(self.shards[parent].records.len())..].iter();
             if let Some(n) = rest.find(|n| self.wanted(output, **n) && !output.sent(**n).counts()) {
-                let what = format!("request {request}: a child's record comes before its parent's record {n}");
+                let what =
+                    format!("request {request}: a child's record comes before its parent's record {n}");
                 return Err((line::RESHARDING, what));
             }
             look.extend(&self.shards[parent].parents);
@@ -526,7 +563,11 @@ impl Truth {
     fn applied(&mut self, service: &str, request: u64, places: &[Option<usize>], late: bool) {
         self.trace.line(self.now, |l| {
             let n = places.iter().flatten().count();
-            _ = write!(l, "{service}: {n} records of request {request} are written{}", if late { ", late" } else { "" });
+            _ = write!(
+                l,
+                "{service}: {n} records of request {request} are written{}",
+                if late { ", late" } else { "" }
+            );
         });
         let Some(output) = self.outputs.get_mut(service).filter(|_| !late) else { return };
         let Some(request) = output.requests.get(&request) else { return };
@@ -574,7 +615,9 @@ impl Truth {
         let mut failed: BTreeSet<u32> = BTreeSet::new();
         let records = &self.records;
         let Some(output) = self.outputs.get_mut(service) else { return };
-        let Some(Request { shard, records: sent, order, updates }) = output.requests.remove(&request) else { return };
+        let Some(Request { shard, records: sent, order, updates }) = output.requests.remove(&request) else {
+            return;
+        };
         output.lanes.entry(shard).or_default().flying.remove(&request);
         for (i, n) in sent.iter().enumerate() {
             let durable = match outcome {
@@ -612,9 +655,14 @@ impl Truth {
         for LaneCheckpoint { lane, position } in rows {
             self.trace.text(lane.shard.as_str());
             self.trace.text(&format!("{position:?}"));
-            self.trace.line(self.now, |l| _ = write!(l, "checkpoint {} at {}: {position:?}", lane.shard, lane.output));
+            self.trace.line(self.now, |l| {
+                _ = write!(l, "checkpoint {} at {}: {position:?}", lane.shard, lane.output);
+            });
             if let Err((line, what)) = self.checkpoint(lane, position) {
-                self.violate(line, format!("checkpoint of {} at {}, {position:?}: {what}", lane.shard, lane.output));
+                self.violate(
+                    line,
+                    format!("checkpoint of {} at {}, {position:?}: {what}", lane.shard, lane.output),
+                );
             }
         }
     }
@@ -644,16 +692,19 @@ impl Truth {
                 continue;
             }
             if !output.sent(*n).counts() {
-                return Err((line::DURABLE, format!("record {n} is not acknowledged ({:?})", output.sent(*n))));
+                return Err((
+                    line::DURABLE,
+                    format!("record {n} is not acknowledged ({:?})", output.sent(*n)),
+                ));
             }
             let place = output.last.get(*n).copied().flatten();
             let Some(place) = place else {
                 return Err((line::DURABLE, format!("record {n} was acknowledged and is not there")));
             };
-            if let Some(other) = record.key.and_then(|key| in_order(&mut output.places, key, *n, place)) {
-                if !output.loose(*n) {
-                    return Err((line::ORDER, format!("record {other} stands behind record {n} of its key")));
-                }
+            if let Some(other) = record.key.and_then(|key| in_order(&mut output.places, key, *n, place))
+                && !output.loose(*n)
+            {
+                return Err((line::ORDER, format!("record {other} stands behind record {n} of its key")));
             }
         }
         Ok(())
@@ -710,7 +761,10 @@ impl Truth {
             let reported =
                 self.gaps.iter().any(|(id, o)| *o == output.id && self.shard_ids.get(id) == Some(&shard));
             if !reported {
-                return Err((line::SILENT, format!("record {n} is lost to retention, and no gap was reported")));
+                return Err((
+                    line::SILENT,
+                    format!("record {n} is lost to retention, and no gap was reported"),
+                ));
             }
         }
         Ok(())
@@ -731,15 +785,13 @@ impl Truth {
             for (shard, lane) in output.lanes.iter().filter(|(_, l)| !l.forgotten) {
                 let (passed, rest) = self.shards[*shard].records.split_at(lane.judged.max(lane.floor));
                 let when = |n: &usize| output.acked.get(*n).copied().flatten().map(|(at, _)| at);
-                let mut last = passed.iter().filter_map(when).max().unwrap_or_default();
-                for n in rest {
-                    // What was acknowledged before a record before it may be passed only when it is read again.
-                    let acked = when(n).filter(|at| *at >= last && output.sent(*n).counts());
-                    let Some(at) = acked else { break };
-                    last = at;
-                    if self.now.saturating_sub(at) <= age {
-                        break;
-                    }
+                let last = passed.iter().filter_map(when).max().unwrap_or_default();
+                // What was acknowledged before a record before it may be passed only when it is read again.
+                let acked = |n: &&usize| when(n).filter(|at| *at >= last && output.sent(**n).counts());
+                let next = rest.first().and_then(|n| Some((n, acked(&n)?)));
+                if let Some((n, at)) = next
+                    && self.now.saturating_sub(at) > age
+                {
                     return Some((service.clone(), *n));
                 }
             }
