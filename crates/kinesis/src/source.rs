@@ -88,6 +88,10 @@ impl Shared {
         Ok(Duration::from_millis(self.retention.load(Ordering::Relaxed)))
     }
 
+    fn said_aggregates(&self) -> bool {
+        self.said_aggregates.load(Ordering::Relaxed)
+    }
+
     fn say_aggregates(&self) {
         if !self.said_aggregates.swap(true, Ordering::Relaxed) {
             tracing::warn!(

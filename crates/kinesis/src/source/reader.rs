@@ -27,6 +27,8 @@ const EMPTY_AT_END: u32 = 3;
 const EMPTY_AT_HORIZON: u32 = 10;
 /// How near to the retention counts as that.
 const HORIZON_SLACK: Duration = Duration::from_secs(10 * 60);
+/// Coming nearer by less than this in so many pages is none: the horizon itself moves in steps.
+const PROGRESS: Duration = Duration::from_secs(60);
 
 pub(super) struct Reader {
     shared: Arc<Shared>,
@@ -198,7 +200,7 @@ impl Reader {
             let text = format!("GetRecords on shard {} brought what is no record: {e}", self.shard);
             Trouble::new(TroubleKind::Unintelligible, text).caused_by(e)
         })?;
-        if batch.iter().any(|record| is_aggregate(&record)) {
+        if !self.shared.said_aggregates() && batch.iter().any(|record| is_aggregate(&record)) {
             self.shared.say_aggregates();
         }
         let batch = batch.with_hash_range(self.shared.hash_range(&self.shard));
@@ -251,7 +253,7 @@ impl Reader {
         }
         self.horizon.pages += 1;
         // A reader that makes its way through an empty stretch comes nearer with every page.
-        if behind < self.horizon.first {
+        if behind + PROGRESS < self.horizon.first {
             self.horizon = Horizon::default();
         }
         Ok(self.horizon.pages >= EMPTY_AT_HORIZON)

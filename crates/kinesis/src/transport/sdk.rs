@@ -36,10 +36,9 @@ impl SdkHttpClient {
 
 impl HttpClient for SdkHttpClient {
     fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        // A connection that can't be made within its own limit takes no longer than the whole call.
-        let limits = [settings.connect_timeout(), settings.read_timeout()];
-        let deadline =
-            if limits.iter().any(Option::is_some) { limits.into_iter().flatten().sum() } else { DEADLINE };
+        // Connecting has no limit of its own here, so both together make one.
+        let connect = settings.connect_timeout().unwrap_or_default();
+        let deadline = connect + settings.read_timeout().unwrap_or(DEADLINE);
         SharedHttpConnector::new(Lent { transport: Arc::clone(&self.0), deadline })
     }
 }

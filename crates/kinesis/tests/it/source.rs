@@ -287,7 +287,7 @@ async fn empty_pages_for_ever_at_the_retention_are_a_gap() {
     let mut reader = open(&script, after("7"));
     script.ok(iterator("i"));
     for i in 0..50 {
-        script.ok(page(&[], Some("i"), day - 1000 * i));
+        script.ok(page(&[], Some("i"), day - 10_000 * i));
         if i == 0 {
             script.ok(summary(StreamStatus::Active));
         }

@@ -1,6 +1,7 @@
-//! Client CPU-seconds per GB and output of writing by `PutRecords` over TLS 1.3, beside the same bytes with no work.
+//! Client CPU-seconds per GB and output of writing by `PutRecords` over TLS 1.3, and per GB of reading by `GetRecords`,
+//! beside the same bytes with no work.
 //!
-//! `cargo run --release -p distributary-kinesis --example write_cost [outputs] [MB]`. The server is a process of its own (this
+//! `cargo run --release -p distributary-kinesis --example cost [outputs] [MB]`. The server is a process of its own (this
 //! program again, as `serve`), so that only the client's CPU time is counted; it reads and throws away, and answers that all
 //! is durable.
 
@@ -12,20 +13,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use distributary_core::batch::Batch;
+use distributary_core::batch::{Batch, ShardId};
+use distributary_core::checkpoint::Position;
 use distributary_core::clock::{Clock, Millis};
 use distributary_core::output::{Outcome, Output, Picks};
 use distributary_core::record::{DataForm, RecordIndex, Span};
+use distributary_core::source::{Credit, Source};
 use distributary_kinesis::client::Client;
 use distributary_kinesis::output::{KinesisOutput, OutputOptions};
+use distributary_kinesis::source::KinesisSource;
 use distributary_kinesis::transport::{HttpTransport, TransportSettings};
 use distributary_wire::codec::{Format, encode};
-use distributary_wire::transport::{RequestBody, Transport};
-use distributary_wire::types::{PutRecordsResponse, PutRecordsResultEntry};
+use distributary_wire::transport::{RequestBody, ResponseBody, Transport};
+use distributary_wire::types::{
+    GetRecordsResponse, GetShardIteratorResponse, PutRecordsResponse, PutRecordsResultEntry, Record,
+    Timestamp,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const RECORDS: usize = 500;
 const RECORD: usize = 1024;
+/// Records of one answer to a read.
+const PAGE: usize = 5000;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn main() {
@@ -81,13 +90,10 @@ async fn answer(mut io: tokio_rustls::server::TlsStream<tokio::net::TcpStream>) 
         records: vec![entry; RECORDS],
         ..Default::default()
     };
-    let body = encode(Format::Cbor, &body);
-    let mut reply = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-cbor-1.1\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    )
-    .into_bytes();
-    reply.extend_from_slice(&body);
+    let reply = answer_of(&encode(Format::Cbor, &body));
+    let page = page();
+    let iterator = GetShardIteratorResponse { shard_iterator: Some("i".repeat(200)) };
+    let iterator = answer_of(&encode(Format::Cbor, &iterator));
     let mut buffer = vec![0; 256 * 1024];
     let mut have = 0;
     loop {
@@ -102,7 +108,8 @@ async fn answer(mut io: tokio_rustls::server::TlsStream<tokio::net::TcpStream>) 
         };
         let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
         let length = text.lines().find_map(|l| l.strip_prefix("content-length:")).map_or("0", str::trim);
-        let mut left = length.parse::<usize>().unwrap().saturating_sub(have - head);
+        let length: usize = length.parse().unwrap();
+        let mut left = length.saturating_sub(have - head);
         while left > 0 {
             match io.read(&mut buffer).await {
                 Ok(n) if n > 0 => left = left.saturating_sub(n),
@@ -110,10 +117,41 @@ async fn answer(mut io: tokio_rustls::server::TlsStream<tokio::net::TcpStream>) 
             }
         }
         have = 0;
-        if io.write_all(&reply).await.is_err() || io.flush().await.is_err() {
+        // Short requests are reads.
+        let reply = match length {
+            _ if text.contains("getsharditerator") => &iterator,
+            0..1000 => &page,
+            _ => &reply,
+        };
+        if io.write_all(reply).await.is_err() || io.flush().await.is_err() {
             return;
         }
     }
+}
+
+/// A `GetRecords` answer of about 5 MB.
+fn page() -> Vec<u8> {
+    let record = Record {
+        sequence_number: "49590338271490256608559692538361571095921575989136588898".into(),
+        approximate_arrival_timestamp: Some(Timestamp(1_767_323_045_000)),
+        data: vec![7; RECORD].into(),
+        partition_key: Some("key-123".into()),
+        ..Default::default()
+    };
+    let answer = GetRecordsResponse {
+        records: vec![record; PAGE],
+        next_shard_iterator: Some("i".repeat(200)),
+        millis_behind_latest: Some(0),
+        child_shards: None,
+    };
+    answer_of(&encode(Format::Cbor, &answer))
+}
+
+fn answer_of(body: &[u8]) -> Vec<u8> {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-cbor-1.1\r\ncontent-length: ";
+    let mut answer = format!("{head}{}\r\n\r\n", body.len()).into_bytes();
+    answer.extend_from_slice(body);
+    answer
 }
 
 /// CPU time of this process in seconds, of all its threads, in user and kernel.
@@ -173,7 +211,7 @@ async fn measure(outputs: usize, megabytes: usize) {
     println!("{outputs} outputs, {rounds} batches of {RECORDS} x {RECORD} B; CPU-seconds per GB and output");
 
     let start = cpu();
-    floor(&pem, port, outputs, rounds).await;
+    floor(&pem, port, outputs, rounds, RECORDS * (RECORD + 40), 128 * 1024).await;
     println!("floor (TLS writes, answers read)   {:.3}", (cpu() - start) / gigabytes);
 
     let body = Bytes::from(vec![7u8; RECORDS * (RECORD + 40)]);
@@ -211,8 +249,40 @@ async fn measure(outputs: usize, megabytes: usize) {
         }
         println!("output, {format:?}                       {:.3}", (cpu() - start) / gigabytes);
     }
+    read_cost(&transport, &pem, port, &url, megabytes).await;
     drop(child.stdin.take());
     child.wait().unwrap();
+}
+
+async fn read_cost(transport: &Arc<HttpTransport>, pem: &str, port: u16, url: &str, megabytes: usize) {
+    let rounds = megabytes * 1_000_000 / (PAGE * RECORD);
+    let gigabytes = (rounds * PAGE * RECORD) as f64 / 1e9;
+    println!("{rounds} answers of {PAGE} x {RECORD} B; CPU-seconds per GB");
+    let start = cpu();
+    floor(pem, port, 1, rounds, 100, PAGE * (RECORD + 200)).await;
+    println!("floor (one buffer, used again)     {:.3}", (cpu() - start) / gigabytes);
+    let start = cpu();
+    let mut kept = None;
+    for _ in 0..rounds {
+        let request = http::Request::post(url).body(RequestBody::whole(vec![7; 100])).unwrap();
+        let ResponseBody::Full(body) = transport.call(request, DEADLINE).await.unwrap().into_body() else {
+            panic!("a stream")
+        };
+        // As a batch does, one outlives the next.
+        kept = Some(body);
+    }
+    drop(kept);
+    println!("transport alone                    {:.3}", (cpu() - start) / gigabytes);
+    let client = Client::builder(transport.clone()).endpoint(url).format(Format::Cbor).build().unwrap();
+    let source = KinesisSource::new(client, "input".parse().unwrap());
+    let start = cpu();
+    let mut reader = source.open(&ShardId::new("shardId-0"), Position::TrimHorizon);
+    let mut kept = None;
+    for _ in 0..rounds {
+        kept = Some(reader.next(Credit { records: 10_000 }).await.unwrap());
+    }
+    drop(kept);
+    println!("reader                             {:.3}", (cpu() - start) / gigabytes);
 }
 
 async fn each<F: Future<Output = ()> + Send + 'static>(n: usize, task: impl Fn(usize) -> F) {
@@ -223,7 +293,7 @@ async fn each<F: Future<Output = ()> + Send + 'static>(n: usize, task: impl Fn(u
 }
 
 /// As many bytes as requests have, and answers read into a buffer: TLS and TCP alone.
-async fn floor(pem: &str, port: u16, outputs: usize, rounds: usize) {
+async fn floor(pem: &str, port: u16, outputs: usize, rounds: usize, length: usize, answer: usize) {
     use rustls::pki_types::pem::PemObject as _;
     let mut roots = rustls::RootCertStore::empty();
     roots.add(rustls::pki_types::CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
@@ -234,7 +304,6 @@ async fn floor(pem: &str, port: u16, outputs: usize, rounds: usize) {
         .with_root_certificates(roots)
         .with_no_client_auth();
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let length = RECORDS * (RECORD + 40);
     let mut request =
         format!("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n").into_bytes();
     request.resize(request.len() + length, 7);
@@ -245,7 +314,7 @@ async fn floor(pem: &str, port: u16, outputs: usize, rounds: usize) {
             let tcp = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
             tcp.set_nodelay(true).unwrap();
             let mut io = connector.connect("localhost".try_into().unwrap(), tcp).await.unwrap();
-            let mut buffer = vec![0; 128 * 1024];
+            let mut buffer = vec![0; answer];
             let mut size = 0;
             for _ in 0..rounds {
                 io.write_all(&request).await.unwrap();
