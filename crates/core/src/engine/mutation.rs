@@ -31,8 +31,6 @@ pub enum Mutation {
     LatestNotPinned,
     /// Memory is granted to whoever asks.
     BudgetIgnored,
-    /// The slowest lane says when the shard is read on.
-    SlowestDecides,
     /// A gap is passed over without a word.
     GapUnsaid,
     /// Records that are read again are counted again.
@@ -55,7 +53,7 @@ mod switch {
 
     impl Mutation {
         /// All of them.
-        pub const ALL: [Self; 18] = [
+        pub const ALL: [Self; 17] = [
             Self::AckDespitePartialFailure,
             Self::AckUnknown,
             Self::RetryOutOfOrder,
@@ -69,7 +67,6 @@ mod switch {
             Self::CheckpointNever,
             Self::LatestNotPinned,
             Self::BudgetIgnored,
-            Self::SlowestDecides,
             Self::GapUnsaid,
             Self::CountTwice,
             Self::PauseIgnored,

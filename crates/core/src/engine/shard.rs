@@ -491,8 +491,7 @@ impl ShardState {
 
     /// True if a lane waits for more, or will soon.
     fn wants_more(&self, feed: &Feed, view: &View<'_>) -> bool {
-        let places = || self.lanes.values().filter(|s| s.runs()).filter_map(|s| s.no_in(feed.id));
-        let fastest = if on(Mutation::SlowestDecides) { places().min() } else { places().max() };
+        let fastest = self.lanes.values().filter(|s| s.runs()).filter_map(|s| s.no_in(feed.id)).max();
         fastest.is_some_and(|no| feed.next() < no + 1 + view.settings.read_ahead as u64)
     }
 
