@@ -215,25 +215,21 @@ impl Encoding {
             Route::PartitionKey => None,
             Route::SourceShard => batch.hash_range().map(|range| range.start.to_string()),
         };
-        let mut bound = AROUND_BODY;
-        let mut entries = 0;
-        for i in picks.iter() {
-            let record = batch.record(i);
-            let key = self.partition_key(&record);
-            if self.refusal(&record, key).is_none() {
-                bound += self.entry_bound(&record, key);
-                entries += 1;
-            }
-        }
-        let mut body = PutRecordsBody::new(self.format, BytesMut::with_capacity(bound), entries);
-        let mut refused = Vec::new();
+        let (mut bound, mut entries, mut refused) =
+            (AROUND_BODY, Vec::with_capacity(picks.len()), Vec::new());
         for (place, i) in picks.iter().enumerate() {
             let record = batch.record(i);
             let key = self.partition_key(&record);
-            if let Some(why) = self.refusal(&record, key) {
-                refused.push((place, why));
-                continue;
+            match self.refusal(&record, key) {
+                Some(why) => refused.push((place, why)),
+                None => {
+                    bound += self.entry_bound(&record, key);
+                    entries.push((place, record, key));
+                }
             }
+        }
+        let mut body = PutRecordsBody::new(self.format, BytesMut::with_capacity(bound), entries.len());
+        for (place, record, key) in entries {
             let data = match record.form {
                 DataForm::Raw => Data::Raw(record.data),
                 DataForm::Base64 => Data::Base64(record.data),
@@ -243,6 +239,7 @@ impl Encoding {
                 refused.push((place, "the source gave data that are not base64".to_owned()));
             }
         }
+        refused.sort_unstable_by_key(|(place, _)| *place);
         PutPayload { body: body.finish(), refused }
     }
 }

@@ -3,33 +3,30 @@
 //! Source: [KPL aggregated record format](https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md):
 //! four magic bytes, a protocol buffers message, an MD5.
 
-use distributary_core::record::{DataForm, Record};
+use distributary_wire::hot::Data;
 
 const MAGIC: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
 /// Magic bytes and MD5.
 const LEAST: usize = 4 + 16;
 
 /// True if the record's data begin as an aggregate does. Nothing is decoded.
-pub fn is_aggregate(record: &Record<'_>) -> bool {
-    match record.form {
-        DataForm::Raw => record.data.len() >= LEAST && record.data.starts_with(&MAGIC),
-        // Four bytes are five base64 characters and two bits of the sixth: 84maw, then 'g' to 'v' (the bits 10....).
-        DataForm::Base64 => {
-            record.data.starts_with(b"84maw")
-                && matches!(record.data.get(5), Some(b'g'..=b'v'))
-                && record.data_len() >= LEAST
+pub fn is_aggregate(data: Data<'_>) -> bool {
+    data.decoded_len() >= LEAST
+        && match data {
+            Data::Raw(bytes) => bytes.starts_with(&MAGIC),
+            // Four bytes are five base64 characters and two bits of the sixth: 84maw, then 'g' to 'v' (the bits 10....).
+            Data::Base64(text) => text.starts_with(b"84maw") && matches!(text.get(5), Some(b'g'..=b'v')),
         }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use distributary_core::clock::Millis;
+    use distributary_wire::hot::DataForm;
 
     use super::*;
 
     fn check(data: &[u8], form: DataForm) -> bool {
-        is_aggregate(&Record { sequence: "1", key: Some("a"), data, form, arrival: Millis(0) })
+        is_aggregate(Data::new(form, data))
     }
 
     #[test]

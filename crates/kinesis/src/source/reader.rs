@@ -196,13 +196,13 @@ impl Reader {
         if behind.is_none() || records >= limit as usize {
             complete_until = complete_until.min(last_arrival);
         }
+        if !self.shared.said_aggregates() && answer.records.iter().any(|r| is_aggregate(answer.data(r))) {
+            self.shared.say_aggregates();
+        }
         let batch = batch_of(answer).map_err(|e| {
             let text = format!("GetRecords on shard {} brought what is no record: {e}", self.shard);
             Trouble::new(TroubleKind::Unintelligible, text).caused_by(e)
         })?;
-        if !self.shared.said_aggregates() && batch.iter().any(|record| is_aggregate(&record)) {
-            self.shared.say_aggregates();
-        }
         let batch = batch.with_hash_range(self.shared.hash_range(&self.shard));
         self.position = batch.after(records - 1);
         self.empty_at_end = 0;

@@ -338,6 +338,24 @@ async fn what_no_request_can_hold_is_refused_and_the_rest_written() {
 }
 
 #[tokio::test]
+async fn data_that_are_no_base64_are_refused_where_they_are_decoded() {
+    let script = Script::default();
+    let output = plain(&script).await;
+    let buffer = Bytes::from_static(b"1k====eA==");
+    let index = |start| RecordIndex {
+        sequence: Span { start: 0, len: 1 },
+        key: Some(Span { start: 1, len: 1 }),
+        data: Span { start, len: 4 },
+        arrival: Millis(0),
+    };
+    let batch = Batch::new(buffer, DataForm::Base64, vec![index(2), index(6)]).unwrap();
+    script.ok(answer(vec![durable()]));
+    let Outcome::PerRecord(verdicts) = write(&output, &batch).await else { panic!("not per record") };
+    assert!(matches!(&verdicts[..], [Verdict::Refused(_), Verdict::Durable]), "{verdicts:?}");
+    assert_eq!(entries(&script.call())[0].2, b"x");
+}
+
+#[tokio::test]
 async fn a_stream_may_allow_larger_records() {
     let script = Script::default();
     let output = KinesisOutput::new(script.client(), by_name(), OutputOptions::default());
