@@ -313,6 +313,8 @@ impl Feed {
         let oldest = self.entries.front_mut()?;
         self.bytes = self.bytes + smaller.bytes() - oldest.bytes();
         self.floor = floor;
+        // Who is here has passed the gap, also if its first records are no longer there to tell.
+        self.gaps.retain(|(behind, _)| *behind > self.first);
         Some(std::mem::replace(oldest, Arc::new(smaller)))
     }
 

@@ -148,7 +148,9 @@ impl World {
     pub(crate) fn tidy(&mut self) {
         let over = |cell: &ShardCell| {
             let state = lock(&cell.state);
-            state.gone && state.lanes.values().all(|s| s.life == Life::Done)
+            let done = state.lanes.values().all(|s| s.life == Life::Done);
+            // The reader reports what lanes met before it ends.
+            state.gone && done && state.gaps_met.is_empty()
         };
         let children_have_state = |id: &ShardId| {
             let children = self.shards.values().filter(|c| c.parents.contains(id));
