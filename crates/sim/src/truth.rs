@@ -214,15 +214,15 @@ impl Truth {
         self.trace.note(digest);
     }
 
-    /// Retention deleted these. Where a checkpoint says that a lane has not come by them, a gap has to be reported; what
-    /// was deleted before a lane had a checkpoint, nobody can tell.
+    /// Retention deleted these. Where a lane's checkpoint names a record before them, a gap has to be reported; what was
+    /// deleted before its first record was durable, a reader that it shares with others may not be able to tell.
     pub fn trimmed(&mut self, gone: &[usize]) {
         for n in gone {
             self.records[*n].trimmed = true;
             let record = &self.records[*n];
             for output in self.outputs.values_mut() {
                 let Some(lane) = output.lanes.get(&record.shard) else { continue };
-                let began = lane.row.as_ref().is_some_and(|row| *row != Position::TrimHorizon);
+                let began = matches!(lane.row, Some(Position::After(_)));
                 let wanted =
                     lane.judged <= record.index && lane.from.is_none_or(|from| record.arrival >= from);
                 if began && wanted {
