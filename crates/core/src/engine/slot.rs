@@ -105,9 +105,9 @@ pub(crate) struct Slot {
     pub(crate) counts: Counts,
     /// The last record counted as read, if it lies beyond `position`.
     seen: Option<Sequence>,
-    /// The record that it was given first, while `position` is a place that no record marks: when it is given another
-    /// one there, those before it are gone.
-    first: Option<Sequence>,
+    /// Where it was when it was given a batch last, and the record that it was given first: when it is given another one
+    /// in the same place, those before that one are gone.
+    first: Option<(Position, Sequence)>,
     pub(crate) backing_off: bool,
     /// A task has a batch in hand.
     pub(crate) working: bool,
@@ -235,15 +235,12 @@ impl Slot {
 
     /// It is given the record `sequence` next. `false` if it was given another one there before, which is gone by now.
     pub(crate) fn begins_with(&mut self, sequence: &str) -> bool {
-        if matches!(self.position, Position::After(_) | Position::Closed) {
-            self.first = None;
-            return true;
-        }
-        let same = self.first.as_ref().is_none_or(|first| first.as_str() == sequence);
+        let first = self.first.as_ref().filter(|(at, _)| *at == self.position);
+        let same = first.is_none_or(|(_, first)| first.as_str() == sequence);
         if !same {
             self.lose_in_flight();
         }
-        self.first = Some(Sequence::new(sequence));
+        self.first = Some((self.position.clone(), Sequence::new(sequence)));
         same
     }
 
