@@ -6,7 +6,7 @@ use crate::run::play;
 use crate::scenario::Scenario;
 
 /// Seeds within which each bug must be found.
-pub const WITHIN: u64 = 300;
+pub const WITHIN: u64 = 100;
 
 /// How a bug was found.
 #[derive(Debug)]

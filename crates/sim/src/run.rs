@@ -23,6 +23,10 @@ use crate::truth::{Truth, Violation, line};
 const STEP: Duration = Duration::from_millis(500);
 /// How long outputs where nothing goes wrong may take to have everything, whatever goes wrong elsewhere.
 const PRISTINE_LIMIT: Duration = Duration::from_secs(300);
+/// How long an output where nothing goes wrong may stand still in a shard that has something for it, while others are held
+/// and reading is well; and as long as that many of the largest answers take, where reading is limited.
+const STANDSTILL: Duration = Duration::from_secs(8);
+const STANDSTILL_ANSWERS: u32 = 4;
 /// How long all may take when everything is well again.
 const HEALED_LIMIT: Duration = Duration::from_secs(3600);
 /// How long a change to a running engine may take before the process is killed.
@@ -145,6 +149,9 @@ struct Run<'a> {
     store_is_calm: bool,
     /// Retention has deleted something.
     expired: bool,
+    /// Since when reading has been well, with the shards and the outputs that there are.
+    reads_since: Duration,
+    reads_are_calm: bool,
 }
 
 impl<'a> Run<'a> {
@@ -185,6 +192,8 @@ impl<'a> Run<'a> {
             calm_since: Duration::ZERO,
             store_is_calm: true,
             expired: false,
+            reads_since: Duration::ZERO,
+            reads_are_calm: true,
         };
         for shape in &scenario.shape.outputs {
             run.new_case(shape, None);
@@ -302,6 +311,7 @@ impl<'a> Run<'a> {
                 Some(Ok(engine)) => {
                     self.engine = Some(engine);
                     self.calm_since = self.calm_since.max(self.now());
+                    self.reads_since = self.reads_since.max(self.now());
                     return;
                 }
                 // The disk is full, the source is away: whoever runs it starts it again.
@@ -338,6 +348,37 @@ impl<'a> Run<'a> {
             self.eye.truth().violate(line::ENGINE, format!("it ended: {error}"));
         }
         self.judge(&status, false);
+        self.judge_standstill();
+    }
+
+    /// Whatever goes wrong at others, an output where nothing does goes on.
+    fn judge_standstill(&self) {
+        let shape = &self.scenario.shape;
+        let answer = shape.settings.read_bytes_per_second.map_or(Duration::ZERO, |rate| {
+            Duration::from_secs_f64(shape.stream.answer_bytes as f64 / rate as f64)
+        });
+        let limit = STANDSTILL + shape.settings.grouping_patience + answer * STANDSTILL_ANSWERS;
+        let well = self.now().saturating_sub(self.reads_since.max(self.calm_since));
+        if !self.reads_are_calm || !self.roomy() || well < limit {
+            return;
+        }
+        let (before, since) = (self.clock.server().minus(limit), self.now() - limit);
+        for case in self.cases.iter().filter(|c| c.shape.pristine && !c.paused && !c.removed) {
+            let mut truth = self.eye.truth();
+            if let Some(n) = truth.stalled(&case.name, before, since) {
+                let status = self.engine.as_ref().map(|e| format!("{:?}", e.status()));
+                truth.trace.line(self.now(), |l| l.push_str(&status.unwrap_or_default()));
+                let text = format!("{} stands still for {limit:?} before record {n}", case.name);
+                truth.violate(line::ISOLATION, text);
+            }
+        }
+    }
+
+    /// The budget has room for several reads: a request in flight holds its memory, so that where there is room for one
+    /// or two only, others' deadlines have to be waited for.
+    fn roomy(&self) -> bool {
+        let shape = &self.scenario.shape;
+        shape.settings.memory_budget >= 5 * shape.largest_read(3)
     }
 
     fn judge(&self, status: &Status, quiet: bool) {
@@ -417,7 +458,7 @@ impl<'a> Run<'a> {
                 if open.len() < 8 {
                     self.stream.split(&open[i % open.len()]);
                 }
-                self.eye.truth().lineage(&self.stream.lineage());
+                self.reshaped();
             }
             Action::Merge(i) => {
                 let open = self.stream.open_shards();
@@ -425,9 +466,13 @@ impl<'a> Run<'a> {
                     let i = i % (open.len() - 1);
                     self.stream.merge(&open[i], &open[i + 1]);
                 }
-                self.eye.truth().lineage(&self.stream.lineage());
+                self.reshaped();
             }
-            Action::Reads(faults) => self.stream.set_faults(*faults),
+            Action::Reads(faults) => {
+                self.stream.set_faults(*faults);
+                self.reads_are_calm = *faults == self.scenario.shape.calm;
+                self.reads_since = self.now() + self.scenario.shape.settings.read_deadline;
+            }
             Action::Store(faults) => {
                 self.store.set_faults(*faults);
                 self.store_is_calm = *faults == self.scenario.shape.store;
@@ -446,6 +491,8 @@ impl<'a> Run<'a> {
                 let gone = self.stream.expire(cutoff);
                 self.expired |= !gone.is_empty();
                 self.eye.truth().trimmed(&gone);
+                // A shard that is gone may be gone from the map before its children are in it.
+                self.reshaped();
             }
             Action::Add(shape, reuse) => self.add(shape, *reuse).await,
             Action::Faults(i, _)
@@ -457,6 +504,12 @@ impl<'a> Run<'a> {
             | Action::Update(i, _)
             | Action::Remove(i) => self.act_on(*i, action).await,
         }
+    }
+
+    fn reshaped(&mut self) {
+        self.eye.truth().lineage(&self.stream.lineage());
+        let settings = &self.scenario.shape.settings;
+        self.reads_since = self.now() + settings.map_refresh + self.scenario.shape.stream.map_lag;
     }
 
     fn put(&self, count: u64, seed: u64) {
@@ -522,6 +575,7 @@ impl<'a> Run<'a> {
         } else {
             self.eye.truth().silence(&name, false, false);
             self.apply(Change::Resume(id)).await;
+            self.reads_since = self.reads_since.max(self.now());
         }
     }
 
@@ -533,6 +587,7 @@ impl<'a> Run<'a> {
         let i = self.new_case(shape, id);
         let spec = self.spec(&self.cases[i]);
         let added = self.apply(Change::Add(spec)).await;
+        self.reads_since = self.reads_since.max(self.now());
         if !added && self.engine.is_some() {
             // It said no; and the configuration has it no more.
             self.cases[i].removed = true;
@@ -590,10 +645,8 @@ impl<'a> Run<'a> {
         self.store.set_faults(shape.store);
         (self.store_is_calm, self.calm_since) = (true, self.now() + SLOWEST_COMMIT);
         self.until(self.now() + Duration::from_millis(20_000)).await;
-        // Those at which nothing ever went wrong have all, whatever the others do. But a request in flight holds its
-        // memory, so that where there is room for a few reads only, they may have to wait for others' deadlines.
-        let roomy = shape.settings.memory_budget >= 5 * shape.largest_read(3);
-        let limit = if roomy { PRISTINE_LIMIT } else { HEALED_LIMIT };
+        // Those at which nothing ever went wrong have all, whatever the others do.
+        let limit = if self.roomy() { PRISTINE_LIMIT } else { HEALED_LIMIT };
         self.wait_for(limit, line::ISOLATION, |case| case.shape.pristine && !case.paused).await;
         for i in 0..self.cases.len() {
             let case = &mut self.cases[i];

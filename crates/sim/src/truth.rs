@@ -59,6 +59,10 @@ pub struct Record {
 struct ShardTruth {
     parents: Vec<usize>,
     records: Vec<usize>,
+    /// So many of its records were read.
+    read: usize,
+    /// When the last of them was, or its end.
+    read_at: Duration,
 }
 
 /// What became of a record at one output, since the engine started last.
@@ -92,6 +96,8 @@ struct LaneTruth {
     forgotten: bool,
     /// Requests in flight.
     flying: BTreeSet<u64>,
+    /// When it had an answer last that says something of its records.
+    acked_at: Duration,
 }
 
 /// A request in flight.
@@ -335,6 +341,41 @@ impl Truth {
         (0..self.records.len()).find(|n| self.wanted(output, *n) && !output.has(*n))
     }
 
+    /// A record that the output should have and that arrived before `before`, in a shard of which, since `since`, nothing
+    /// new was read and nothing was acknowledged by the output; nor of the shards before it.
+    pub fn stalled(&self, service: &str, before: Millis, since: Duration) -> Option<usize> {
+        let output = self.outputs.get(service).filter(|o| !o.removed)?;
+        let stands = |shard: usize| {
+            let mut line = vec![shard];
+            while let Some(shard) = line.pop() {
+                let acked_at = output.lanes.get(&shard).map_or(Duration::ZERO, |lane| lane.acked_at);
+                let ShardTruth { read_at, parents, .. } = &self.shards[shard];
+                if acked_at.max(*read_at) >= since {
+                    return false;
+                }
+                line.extend(parents);
+            }
+            true
+        };
+        (0..self.records.len()).find(|n| {
+            let record = &self.records[*n];
+            record.arrival < before && stands(record.shard) && self.wanted(output, *n) && !output.has(*n)
+        })
+    }
+
+    /// So many records of a shard were read, those behind `from`.
+    fn read(&mut self, shard: &ShardId, from: &Position, n: usize) {
+        let Some(shard) = self.shard_ids.get(shard) else { return };
+        let shard = &mut self.shards[*shard];
+        let mut start = durable_by(&self.records, &shard.records, self.first, Some(from));
+        while shard.records.get(start).is_some_and(|n| self.records[*n].trimmed) {
+            start += 1;
+        }
+        if start + n > shard.read {
+            (shard.read, shard.read_at) = (start + n, self.now);
+        }
+    }
+
     /// Something happened at a seam.
     pub fn on(&mut self, event: &Event<'_>) {
         match event {
@@ -346,6 +387,11 @@ impl Truth {
                         _ = write!(l, "read {shard} from {from:?}, at most {credit}: {answer:?}");
                     };
                     self.trace.line(self.now, line);
+                }
+                match (answer, self.shard_ids.get(shard)) {
+                    (ReadAnswer::Records(n), _) => self.read(shard, from, *n),
+                    (ReadAnswer::Closed, Some(shard)) => self.shards[*shard].read_at = self.now,
+                    (ReadAnswer::Idle | ReadAnswer::Gap | ReadAnswer::Failed | ReadAnswer::Closed, _) => {}
                 }
             }
             Event::Arrived { service, request, entries, limits } => {
@@ -618,7 +664,11 @@ impl Truth {
         let Some(Request { shard, records: sent, order, updates }) = output.requests.remove(&request) else {
             return;
         };
-        output.lanes.entry(shard).or_default().flying.remove(&request);
+        let lane = output.lanes.entry(shard).or_default();
+        lane.flying.remove(&request);
+        if !matches!(outcome, Outcome::Rejected(_) | Outcome::Unknown(_)) {
+            lane.acked_at = now;
+        }
         for (i, n) in sent.iter().enumerate() {
             let durable = match outcome {
                 Outcome::Durable => true,

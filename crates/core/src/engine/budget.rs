@@ -95,6 +95,14 @@ impl Budget {
         if pool.waiting.is_empty() { pool.size.saturating_sub(pool.used) } else { 0 }
     }
 
+    /// What is missing until the reader that waits longest has its memory.
+    pub(crate) fn short(&self) -> usize {
+        let state = lock(&self.state);
+        let pool = &state.pools[Pool::Read as usize];
+        let first = pool.waiting.front().map_or(0, |(bytes, _)| *bytes);
+        first.saturating_sub(pool.size.saturating_sub(pool.used))
+    }
+
     /// What batches may take together.
     pub(crate) fn read_pool(&self) -> usize {
         self.total - self.total / 4

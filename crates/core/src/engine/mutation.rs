@@ -31,6 +31,8 @@ pub enum Mutation {
     LatestNotPinned,
     /// Memory is granted to whoever asks.
     BudgetIgnored,
+    /// The slowest lane says when the shard is read on.
+    SlowestDecides,
     /// A gap is passed over without a word.
     GapUnsaid,
     /// Records that are read again are counted again.
@@ -53,7 +55,7 @@ mod switch {
 
     impl Mutation {
         /// All of them.
-        pub const ALL: [Self; 17] = [
+        pub const ALL: [Self; 18] = [
             Self::AckDespitePartialFailure,
             Self::AckUnknown,
             Self::RetryOutOfOrder,
@@ -67,6 +69,7 @@ mod switch {
             Self::CheckpointNever,
             Self::LatestNotPinned,
             Self::BudgetIgnored,
+            Self::SlowestDecides,
             Self::GapUnsaid,
             Self::CountTwice,
             Self::PauseIgnored,

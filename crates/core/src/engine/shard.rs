@@ -341,8 +341,14 @@ impl ShardState {
                 slot.leave();
             }
         }
-        // What was taken beyond the share while nobody needed it.
-        let over = self.held().saturating_sub(view.share);
+        // What was taken beyond the share while nobody needed it; and where a lane has nothing to do until there is memory,
+        // what is kept for slow ones: theirs may be held by requests that hang, which count against no window.
+        let starves = |feed: &Feed| {
+            let waits = |s: &Slot| s.runs() && !s.working && s.no_in(feed.id) == Some(feed.next());
+            feed.reading && self.lanes.values().any(waits)
+        };
+        let short = if self.feeds.iter().any(starves) { view.budget.short() } else { 0 };
+        let over = self.held().saturating_sub(view.share).max(short);
         if let Some(id) = self.feeds.iter().max_by_key(|f| f.bytes()).map(|f| f.id).filter(|_| over > 0)
             && let Some(until) = self.shrink(id, over, view.now)
         {
@@ -491,7 +497,8 @@ impl ShardState {
 
     /// True if a lane waits for more, or will soon.
     fn wants_more(&self, feed: &Feed, view: &View<'_>) -> bool {
-        let fastest = self.lanes.values().filter(|s| s.runs()).filter_map(|s| s.no_in(feed.id)).max();
+        let places = || self.lanes.values().filter(|s| s.runs()).filter_map(|s| s.no_in(feed.id));
+        let fastest = if on(Mutation::SlowestDecides) { places().min() } else { places().max() };
         fastest.is_some_and(|no| feed.next() < no + 1 + view.settings.read_ahead as u64)
     }
 
