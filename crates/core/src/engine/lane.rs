@@ -119,7 +119,7 @@ impl Lane {
                 }
             };
             let Some(encoded) = self.encode(&work, shared.then_some(set), picks).await else {
-                return self.let_go();
+                return self.give_back(&work, noted, &delivery);
             };
             let outcome = self.write(&work, encoded.chunk()).await;
             let answer = delivery.answer(&encoded.chunk().picks, &outcome);
@@ -220,6 +220,12 @@ impl Lane {
         let class = policy(trouble.kind).class;
         let wait = self.backoff.next(&self.shared.clock, class, trouble.retry_after);
         self.retry_at = Some(self.shared.clock.now().plus(wait));
+    }
+
+    /// Lets go of a batch of which nothing was sent: what was known of its records stays known.
+    fn give_back(&self, work: &Work, noted: usize, delivery: &Delivery<'_>) {
+        lock(&self.cell.state).advance(&self.id, work, noted, delivery);
+        self.let_go();
     }
 
     /// Notes that the lane has no batch in hand any more.

@@ -621,20 +621,20 @@ impl ShardState {
             && let Some(oldest) = feed.oldest()
         {
             let mut blocked = None;
-            for slot in lanes.values_mut().filter(|s| s.no_in(id) == Some(oldest)) {
-                let slow_at =
-                    slot.speed.slow_at(usual).filter(|at| *at > now).or_else(|| feed.grace.wait(now));
-                match slow_at.filter(|_| !slot.backing_off) {
-                    Some(at) => sooner(&mut blocked, at),
-                    None => {
-                        slot.leave();
-                        // Who waits for nothing else asks for a feed of its own.
-                        slot.wake.notify_one();
-                    }
+            for slot in lanes.values().filter(|s| s.no_in(id) == Some(oldest) && !s.backing_off) {
+                let slow_at = slot.speed.slow_at(usual).filter(|at| *at > now);
+                if let Some(at) = slow_at.or_else(|| feed.grace.wait(now)) {
+                    sooner(&mut blocked, at);
                 }
             }
             if blocked.is_some() {
+                // Nobody leaves for a batch that stays: it would come back at once.
                 return blocked;
+            }
+            for slot in lanes.values_mut().filter(|s| s.no_in(id) == Some(oldest)) {
+                slot.leave();
+                // Who waits for nothing else asks for a feed of its own.
+                slot.wake.notify_one();
             }
             freed += feed.pop().map_or(0, |b| b.bytes());
         }
