@@ -178,6 +178,29 @@ pub enum Outcome {
     Unknown(Trouble),
 }
 
+/// What an output has room for now, as far as it knows the limits of what it writes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// All that was asked for.
+    All,
+    /// Not these, for now.
+    Less {
+        /// Their indices in the batch, ascending. The engine holds back what stands behind them in the order, too.
+        held: Vec<usize>,
+        /// If nothing is left to be sent: when to ask again.
+        wait: Duration,
+    },
+}
+
+/// What the source brings, whatever the output takes of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Demand {
+    /// Records a second.
+    pub records: f64,
+    /// Bytes of data and keys a second.
+    pub bytes: f64,
+}
+
 /// One place that a fan-out writes to.
 #[async_trait]
 pub trait Output: Send + Sync + 'static {
@@ -206,8 +229,17 @@ pub trait Output: Send + Sync + 'static {
     /// Dropping the future abandons the request; what it held may still be written, late.
     async fn write(&self, chunk: &Chunk, deadline: Duration) -> Outcome;
 
-    /// What the user should know about how it copes, such as that it has too few shards; `None` if all is well.
-    fn advice(&self) -> Option<String> {
+    /// What of the records that `picks` names may be sent now without being throttled. Asked once before each request;
+    /// what is let through counts against the limits. By default there are none: everything.
+    fn room(&self, batch: &Batch, picks: &Picks) -> Room {
+        let (_, _) = (batch, picks);
+        Room::All
+    }
+
+    /// What the user should know about how it copes with `demand` (`None` while that is not known), such as that it has
+    /// too few shards; `None` if all is well.
+    fn advice(&self, demand: Option<Demand>) -> Option<String> {
+        let _ = demand;
         None
     }
 }

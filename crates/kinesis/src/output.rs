@@ -1,6 +1,7 @@
 //! A Kinesis stream as an output: `PutRecords`, encoded once for all outputs that encode alike.
 
 mod load;
+mod pace;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +12,8 @@ use bytes::BytesMut;
 use distributary_core::batch::Batch;
 use distributary_core::clock::Instant;
 use distributary_core::output::{
-    Chunk, EncodingKey, Outcome, Output, Picks, RequestLimits, Trouble, TroubleKind, Verdict, Weight,
+    Chunk, Demand, EncodingKey, Outcome, Output, Picks, RequestLimits, Room, Trouble, TroubleKind, Verdict,
+    Weight,
 };
 use distributary_core::record::{DataForm, Record};
 use distributary_wire::codec::{CodecError, Format};
@@ -27,7 +29,7 @@ use crate::client::{CallError, Client, StreamDescription, kind_of};
 use crate::names::StreamRef;
 
 pub use load::Advice;
-use load::{Load, Refused};
+use load::{Load, Refused, Wanted};
 
 /// What a record takes in a request beside its data and keys, at most, in either format: names, lengths, quotes, commas.
 const AROUND_ENTRY: usize = 64;
@@ -136,9 +138,9 @@ impl KinesisOutput {
         Ok(described)
     }
 
-    /// How many shards the stream has and would need, if it refuses records for their rate.
-    pub fn shard_advice(&self) -> Option<Advice> {
-        self.load().advice(self.client.clock().now())
+    /// How many shards the stream has and would need where the source brings `demand`, if it can't take that.
+    pub fn shard_advice(&self, demand: Option<Demand>) -> Option<Advice> {
+        self.load().advice(self.client.clock().now(), demand)
     }
 
     fn load(&self) -> std::sync::MutexGuard<'_, Load> {
@@ -304,17 +306,39 @@ impl Output for KinesisOutput {
         if let Some(stale) = self.is_stale(payload) {
             return stale;
         }
-        if self.load().wants_map(self.client.clock().now()) {
+        let sent = self.client.clock().now();
+        let outcome = match self.put(payload, until).await {
+            Ok(answer) => self.outcome(payload, answer, sent),
+            Err(error) => self.failure(payload, error),
+        };
+        let wants_map = self.load().wants_map(self.client.clock().now());
+        if wants_map {
             self.ask_for_map(until).await;
         }
-        match self.put(payload, until).await {
-            Ok(answer) => self.outcome(payload, answer),
-            Err(error) => self.failure(payload, error),
-        }
+        outcome
     }
 
-    fn advice(&self) -> Option<String> {
-        self.shard_advice().map(|advice| advice.to_string())
+    fn room(&self, batch: &Batch, picks: &Picks) -> Room {
+        let now = self.client.clock().now();
+        // Hash keys cost more than all else here: they are made only while it matters.
+        if !self.load().is_scarce(now) {
+            return Room::All;
+        }
+        let encoding = self.encoding_now();
+        let of_source = batch.hash_range().filter(|_| encoding.route == Route::SourceShard);
+        let wanted = |index: usize| {
+            let record = batch.record(index);
+            let key = encoding.partition_key(&record);
+            let hash_key = of_source.map(|range| range.start).or_else(|| key.map(hashkey::of_partition_key));
+            let bytes = (record.data_len() + key.map_or(0, str::len)) as u64;
+            Wanted { index, hash_key: hash_key.filter(|_| !encoding.keyless), bytes }
+        };
+        let wanted: Vec<Wanted> = picks.iter().map(wanted).collect();
+        self.load().room(now, &wanted)
+    }
+
+    fn advice(&self, demand: Option<Demand>) -> Option<String> {
+        self.shard_advice(demand).map(|advice| advice.to_string())
     }
 }
 
@@ -355,7 +379,7 @@ impl KinesisOutput {
         let left = until.since(self.client.clock().now()).min(MAP_DEADLINE);
         let listed = self.client.clock().timeout(left, self.client.list_shards(&self.stream)).await;
         match listed {
-            Some(Ok(listed)) => self.load().learn_map(&listed.answer),
+            Some(Ok(listed)) => self.load().learn_map(self.client.clock().now(), &listed.answer),
             Some(Err(trouble)) => {
                 tracing::debug!(stream = %self.stream, error = %trouble, "the output's shards cannot be listed");
             }
@@ -400,7 +424,7 @@ impl KinesisOutput {
         }
     }
 
-    fn outcome(&self, payload: &PutPayload, answer: PutRecordsAnswer) -> Outcome {
+    fn outcome(&self, payload: &PutPayload, answer: PutRecordsAnswer, sent_at: Instant) -> Outcome {
         let sent = payload.body.entries;
         if answer.len() != sent {
             let reason = format!("{} results for {sent} records", answer.len());
@@ -411,7 +435,7 @@ impl KinesisOutput {
             PutRecordsAnswer::PerEntry(results) => throttled(payload, results),
         };
         let now = self.client.clock().now();
-        let wait = self.load().note(now, sent as u64, payload.body.size as u64, &refused);
+        let wait = self.load().note(now, sent_at, sent as u64, payload.body.size as u64, &refused);
         match answer {
             PutRecordsAnswer::AllDurable { .. } if payload.refused.is_empty() => Outcome::Durable,
             PutRecordsAnswer::AllDurable { .. } => payload.verdicts(vec![Verdict::Durable; sent]),

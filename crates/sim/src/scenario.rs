@@ -338,6 +338,7 @@ fn bad_output(rng: &mut Rng) -> OutputFaults {
         |n: u32| if rng.below(2) == 0 { 0 } else { u32::try_from(rng.below(u64::from(n))).unwrap_or(0) };
     let (rejected, partial, answer_lost, cut) = (some(200), some(600), some(150), some(150));
     let (request_lost, late, hangs, stuck, garbled) = (some(150), some(100), some(60), some(30), some(60));
+    let holds = some(400);
     OutputFaults {
         rejected,
         partial,
@@ -348,6 +349,7 @@ fn bad_output(rng: &mut Rng) -> OutputFaults {
         hangs,
         stuck,
         garbled,
+        holds,
         ..calm_output(rng)
     }
 }

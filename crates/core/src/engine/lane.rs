@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Instant;
-use crate::output::{Chunk, Outcome, Picks, Trouble, TroubleKind};
+use crate::output::{Chunk, Outcome, Picks, Room, Trouble, TroubleKind};
 use crate::store::OutputId;
 
 use super::budget::{Permit, Pool};
@@ -14,17 +14,22 @@ use super::shard::{ShardCell, Take, Work};
 use super::window::ChunkSet;
 use super::{Shared, lock};
 
+/// An output that has no room is not asked more often than this.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
 /// Delivers the shard of `cell` to `id` until it is done, removed, or drained.
 pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>, id: OutputId) {
     let Some(wake) = lock(&cell.state).lanes.get(&id).map(|slot| Arc::clone(&slot.wake)) else { return };
     let backoff = shared.settings.backoff();
-    let mut lane = Lane { shared, cell, id, backoff, retry_at: None, generation: 0, failed: false };
+    let mut lane =
+        Lane { shared, cell, id, backoff, retry_at: None, generation: 0, failed: false, held_back: false };
     loop {
         if let Some(at) = lane.retry_at.take()
             && !lane.wait_until(at, &wake).await
         {
             return;
         }
+        lane.held_back = false;
         let now = lane.shared.clock.now();
         let (taken, news) = {
             let mut state = lock(&lane.cell.state);
@@ -57,6 +62,8 @@ struct Lane {
     generation: u64,
     /// The last request failed, whole or in part.
     failed: bool,
+    /// What it waits for is room.
+    held_back: bool,
 }
 
 /// A chunk to send.
@@ -118,6 +125,9 @@ impl Lane {
                     return self.stop(&work, noted, &delivery, record, &reason);
                 }
             };
+            let Some(picks) = self.fit(&work, &delivery, picks) else {
+                return self.give_back(&work, noted, &delivery);
+            };
             let Some(encoded) = self.encode(&work, shared.then_some(set), picks).await else {
                 return self.give_back(&work, noted, &delivery);
             };
@@ -143,6 +153,26 @@ impl Lane {
                 return self.let_go();
             }
         }
+    }
+
+    /// What of `picks` the output has room for; `None` if it is to be asked again later.
+    fn fit(&mut self, work: &Work, delivery: &Delivery<'_>, picks: Picks) -> Option<Picks> {
+        let (held, wait) = match work.output.room(&work.batch.batch, &picks) {
+            Room::All => return Some(picks),
+            Room::Less { held, wait } => (held, wait),
+        };
+        let rest = delivery.without(&picks, &held);
+        let mut state = lock(&self.cell.state);
+        if let Some(slot) = state.lanes.get_mut(&self.id) {
+            slot.counts.held_back += 1;
+        }
+        if !rest.is_empty() {
+            return Some(rest);
+        }
+        let longest = self.shared.settings.backoff_cap;
+        self.retry_at = Some(self.shared.clock.now().plus(wait.clamp(SHORTEST_WAIT, longest)));
+        self.held_back = true;
+        None
     }
 
     /// The chunk of `picks`: the shared one if the batch is cut just so, else one of this lane's own. `None` if the
@@ -234,6 +264,7 @@ impl Lane {
         if let Some(slot) = state.lanes.get_mut(&self.id) {
             slot.working = false;
             slot.backing_off = self.retry_at.is_some();
+            slot.held_back = self.held_back;
         }
     }
 

@@ -2,6 +2,7 @@
 //! past what its output acknowledged.
 
 mod budget;
+mod inflow;
 mod lane;
 pub mod mutation;
 mod progress;

@@ -11,6 +11,8 @@ pub enum Mutation {
     AckUnknown,
     /// After a partial failure only what failed is sent again, in every order mode.
     RetryOutOfOrder,
+    /// What stands behind a record that is held back is sent before it.
+    HeldIsOvertaken,
     /// `strict` sends all records of a key at once.
     StrictInOneRequest,
     /// What is acknowledged beyond the cursor is carried over one record off.
@@ -55,10 +57,11 @@ mod switch {
 
     impl Mutation {
         /// All of them.
-        pub const ALL: [Self; 18] = [
+        pub const ALL: [Self; 19] = [
             Self::AckDespitePartialFailure,
             Self::AckUnknown,
             Self::RetryOutOfOrder,
+            Self::HeldIsOvertaken,
             Self::StrictInOneRequest,
             Self::CarryOneOff,
             Self::SkipRefused,

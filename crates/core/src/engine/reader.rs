@@ -244,6 +244,9 @@ impl ShardState {
         self.reads.records += records as u64;
         self.reads.bytes += bytes as u64;
         self.pace.note(records, allocated, bytes);
+        if let Some(last) = records.checked_sub(1) {
+            self.inflow.note(batch.record(0).arrival, batch.record(last).arrival, records, bytes);
+        }
         let Some(feed) = self.feed_mut(id) else { return false };
         if !feed.is_ahead(&batch) {
             // A server that returns what it returned before: nothing is new.

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::clock::Instant;
+use crate::output::Demand;
 use crate::store::OutputId;
 
 use super::reader::describe;
-use super::shard::ShardState;
+use super::shard::{ShardCell, ShardState};
 use super::slot::{Life, Place, Slot};
 use super::status::{LanePhase, LaneStatus, OutputState, OutputStatus, SourceStatus, Status};
 use super::world::{OutputEntry, World};
@@ -111,12 +112,27 @@ fn output(world: &World, id: &OutputId, entry: &OutputEntry, now: Instant) -> Ou
             behind,
             horizon,
             caught_up: slot.caught_up,
-            backing_off: slot.backing_off,
+            backing_off: slot.backing_off && !slot.held_back,
+            held_back: slot.held_back,
         });
     }
     // What somebody has to mend comes first.
-    status.advice = status.advice.or_else(|| entry.spec.output.advice());
+    status.advice = status.advice.or_else(|| entry.spec.output.advice(demand(world, id, now)));
     status
+}
+
+/// What the source brings for `id` a second: the sum over its open shards.
+fn demand(world: &World, id: &OutputId, now: Instant) -> Option<Demand> {
+    let of_shard = |cell: &ShardCell| {
+        let state = lock(&cell.state);
+        let wanted = !state.closed && state.lanes.contains_key(id);
+        let at_tip =
+            state.head.and_then(|id| state.feed(id)).is_some_and(|f| f.behind == Some(Duration::ZERO));
+        let tip = state.server_now(now).filter(|_| at_tip);
+        wanted.then(|| state.inflow.demand(tip)).flatten()
+    };
+    let known = world.shards.values().filter_map(|cell| of_shard(cell));
+    known.reduce(|a, b| Demand { records: a.records + b.records, bytes: a.bytes + b.bytes })
 }
 
 fn phase(slot: &Slot, state: &ShardState) -> LanePhase {

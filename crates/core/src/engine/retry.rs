@@ -246,6 +246,24 @@ impl<'a> Delivery<'a> {
         Next::Send { picks }
     }
 
+    /// `picks` without the records that the output has no room for, and without those that would overtake them.
+    pub fn without(&self, picks: &Picks, held: &[usize]) -> Picks {
+        let keep_order = self.order != Order::Unordered && !on(Mutation::HeldIsOvertaken);
+        let mut waiting: BTreeSet<&str> = BTreeSet::new();
+        let mut held = held.iter().peekable();
+        let mut rest = Vec::new();
+        for i in picks.iter() {
+            while held.next_if(|at| **at < i).is_some() {}
+            let key = self.batch.record(i).key.filter(|_| keep_order);
+            if held.next_if_eq(&&i).is_some() {
+                waiting.extend(key);
+            } else if key.is_none_or(|key| !waiting.contains(key)) {
+                rest.push(i);
+            }
+        }
+        self::picks(rest)
+    }
+
     fn width(&self) -> usize {
         if self.known.narrow == 0 { usize::MAX } else { self.known.narrow }
     }

@@ -56,7 +56,10 @@ enum Fault {
     Short,
 }
 
-fn faults() -> impl Strategy<Value = Vec<(Fault, bool)>> {
+/// What happens to one request, whether the lane detaches then, and the records that have no room before it.
+type Step = (Fault, bool, u64);
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
     let fault = prop_oneof![
         3 => Just(Fault::None),
         4 => any::<u64>().prop_map(Fault::Entries),
@@ -64,7 +67,8 @@ fn faults() -> impl Strategy<Value = Vec<(Fault, bool)>> {
         2 => any::<u64>().prop_map(Fault::Unknown),
         1 => Just(Fault::Short),
     ];
-    proptest::collection::vec((fault, any::<bool>()), 0..40)
+    let held = prop_oneof![2 => Just(0), 1 => any::<u64>(), 1 => Just(u64::MAX)];
+    proptest::collection::vec((fault, any::<bool>(), held), 0..40)
 }
 
 /// One request against the model.
@@ -97,9 +101,9 @@ fn serve(fault: &Fault, picks: &Picks, first: usize, log: &mut Vec<usize>) -> Ou
 }
 
 /// Delivers all of `keys` in batches of `sizes`, cut anew whenever the lane detaches; the output's log.
-fn deliver(order: Order, keys: &[Option<u8>], sizes: &[usize], faults: &[(Fault, bool)]) -> Vec<usize> {
+fn deliver(order: Order, keys: &[Option<u8>], sizes: &[usize], steps: &[Step]) -> Vec<usize> {
     let (mut log, mut durable, mut carried) = (Vec::new(), 0, Acked::default());
-    let mut faults = faults.iter();
+    let mut steps = steps.iter();
     let mut sizes = sizes.iter().cycle();
     while durable < keys.len() {
         // A re-read may begin before the cursor, as a window's batch does.
@@ -120,7 +124,14 @@ fn deliver(order: Order, keys: &[Option<u8>], sizes: &[usize], faults: &[(Fault,
                     );
                 }
             }
-            let (fault, detach) = faults.next().cloned().unwrap_or((Fault::None, false));
+            let (fault, detach, bits) = steps.next().cloned().unwrap_or((Fault::None, false, 0));
+            let held: Vec<usize> = picks.iter().filter(|i| bits >> (i % 64) & 1 == 1).collect();
+            let rest = delivery.without(&picks, &held);
+            assert!(rest.iter().all(|i| picks.iter().any(|p| p == i) && !held.contains(&i)), "{rest:?}");
+            if rest.is_empty() {
+                break;
+            }
+            let picks = rest;
             let outcome = serve(&fault, &picks, first, &mut log);
             delivery.answer(&picks, &outcome);
             for n in first..first + delivery.durable_through() {
@@ -156,10 +167,10 @@ proptest! {
     fn every_record_arrives_and_its_last_occurrence_is_in_key_order(
         keys in proptest::collection::vec(proptest::option::weighted(0.9, 0u8..4), 1..60),
         sizes in proptest::collection::vec(1usize..25, 2..9),
-        faults in faults(),
+        steps in steps(),
     ) {
         for order in [Order::Strict, Order::Resend, Order::Unordered] {
-            let log = deliver(order, &keys, &sizes, &faults);
+            let log = deliver(order, &keys, &sizes, &steps);
             let last = last_occurrences(&log);
             prop_assert_eq!(last.len(), keys.len(), "records are missing in {:?}", order);
             if order != Order::Unordered {
@@ -178,8 +189,8 @@ proptest! {
         sizes in proptest::collection::vec(1usize..25, 2..9),
         bits in proptest::collection::vec(any::<u64>(), 0..20),
     ) {
-        let faults: Vec<_> = bits.iter().map(|b| (Fault::Entries(*b), b % 3 == 0)).collect();
-        let mut log = deliver(Order::Unordered, &keys, &sizes, &faults);
+        let steps: Vec<_> = bits.iter().map(|b| (Fault::Entries(*b), b % 3 == 0, b.rotate_left(9))).collect();
+        let mut log = deliver(Order::Unordered, &keys, &sizes, &steps);
         log.sort_unstable();
         prop_assert_eq!(log, (0..keys.len()).collect::<Vec<_>>());
     }
@@ -259,6 +270,16 @@ fn what_was_acknowledged_without_order_does_not_count_where_order_counts() {
         let Next::Send { picks } = ordered.next(&[0..3]) else { panic!() };
         assert_eq!(picks, Picks::Run(0..if order == Order::Strict { 1 } else { 3 }));
         assert_eq!(ordered.answer(&Picks::Run(0..3), &Outcome::Durable).repeats, 1);
+    }
+}
+
+#[test]
+fn what_stands_behind_a_record_without_room_waits_too() {
+    let batch = batch(0, &[Some(1), Some(2), Some(1), None, Some(2)]);
+    for (order, rest) in [(Order::Resend, vec![1, 3, 4]), (Order::Unordered, vec![1, 2, 3, 4])] {
+        let delivery = Delivery::new(order, &batch, 0, &Acked::default());
+        let left = delivery.without(&Picks::Run(0..5), &[0]);
+        assert_eq!(left.iter().collect::<Vec<_>>(), rest, "{order:?}");
     }
 }
 

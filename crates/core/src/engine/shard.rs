@@ -20,6 +20,7 @@ use crate::store::OutputId;
 
 use super::Order;
 use super::budget::{Budget, Pool};
+use super::inflow::Inflow;
 use super::mutation::{Mutation, on};
 use super::retry::{Acked, Delivery};
 use super::settings::Settings;
@@ -70,6 +71,7 @@ pub(crate) struct ShardState {
     pub(crate) gaps_met: Vec<(OutputId, Position)>,
     pub(crate) reads: ReadCounts,
     pub(crate) pace: Pace,
+    pub(crate) inflow: Inflow,
     /// The server's time, and when that was.
     pub(crate) server: Option<(Millis, Instant)>,
 }
@@ -195,6 +197,7 @@ impl ShardCell {
             gaps_met: Vec::new(),
             reads: ReadCounts::default(),
             pace: Pace::default(),
+            inflow: Inflow::default(),
             server: None,
         };
         Arc::new(Self {
@@ -220,7 +223,7 @@ impl ShardState {
         let draining = self.draining;
         let Some(slot) = self.lanes.get_mut(id) else { return Take::End };
         slot.working = false;
-        slot.backing_off = false;
+        (slot.backing_off, slot.held_back) = (false, false);
         if draining || slot.life == Life::Done {
             return Take::End;
         }

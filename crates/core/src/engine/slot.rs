@@ -108,7 +108,10 @@ pub(crate) struct Slot {
     /// Where it was when it was given a batch last, and the record that it was given first: when it is given another one
     /// in the same place, those before that one are gone.
     first: Option<(Position, Sequence)>,
+    /// It waits after a failure, or for room.
     pub(crate) backing_off: bool,
+    /// It waits for room.
+    pub(crate) held_back: bool,
     /// A task has a batch in hand.
     pub(crate) working: bool,
     pub(crate) speed: Speed,
@@ -143,6 +146,7 @@ impl Slot {
             seen: None,
             first: None,
             backing_off: false,
+            held_back: false,
             working: false,
             speed: Speed::default(),
             arrived: None,

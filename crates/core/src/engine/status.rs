@@ -138,6 +138,8 @@ pub struct Counts {
     pub requests: u64,
     /// Requests that left records out only to keep the order (`strict`): order is what limits this lane.
     pub order_limited: u64,
+    /// Times that records were held back because the output had no room for them: its rate is what limits this lane.
+    pub held_back: u64,
     /// Bytes of data and keys that became durable.
     pub bytes: u64,
     /// Answers that were trouble, whole or for a record, by kind.
@@ -161,6 +163,7 @@ impl Counts {
         self.retries += other.retries;
         self.requests += other.requests;
         self.order_limited += other.order_limited;
+        self.held_back += other.held_back;
         self.bytes += other.bytes;
         for (kind, n) in &other.errors {
             *self.errors.entry(*kind).or_default() += n;
@@ -241,6 +244,8 @@ pub struct LaneStatus {
     pub caught_up: bool,
     /// True while it waits after a failure.
     pub backing_off: bool,
+    /// True while it waits for the output to have room.
+    pub held_back: bool,
 }
 
 /// The memory budget, in bytes.

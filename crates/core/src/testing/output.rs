@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use crate::batch::Batch;
 use crate::clock::{ClockSource, Instant};
 use crate::output::{
-    Chunk, EncodingKey, Outcome, Output, Picks, RequestLimits, Trouble, TroubleKind, Verdict,
+    Chunk, EncodingKey, Outcome, Output, Picks, RequestLimits, Room, Trouble, TroubleKind, Verdict,
 };
 
 use super::stream::place_of;
@@ -110,6 +110,8 @@ pub struct OutputFaults {
     pub stuck: u32,
     /// [`Fate::Garbled`].
     pub garbled: u32,
+    /// The output says, before a request, that it has no room for some of it, or for nothing.
+    pub holds: u32,
 }
 
 /// What one shard of a service takes in a second.
@@ -555,6 +557,21 @@ impl Output for FakeOutput {
         inner.live.fetch_add(allocation, Ordering::Relaxed);
         let body = Body { entries: Arc::new(entries), allocation, live: Arc::clone(&inner.live) };
         Chunk { picks, payload: Box::new(body), allocation }
+    }
+
+    fn room(&self, _: &Batch, picks: &Picks) -> Room {
+        let mut state = lock(&self.service.0.state);
+        let State { faults, rng, .. } = &mut *state;
+        if !rng.per_mille(faults.holds) {
+            return Room::All;
+        }
+        // Any of them, whatever stands behind them: what follows from that is the engine's to know.
+        let share = *rng.pick(&[100, 500, 1000]);
+        let held: Vec<usize> = picks.iter().filter(|_| rng.per_mille(share)).collect();
+        let wait = Duration::from_millis(rng.below(400));
+        drop(state);
+        self.service.fault("records had no room");
+        Room::Less { held, wait }
     }
 
     async fn write(&self, chunk: &Chunk, deadline: Duration) -> Outcome {

@@ -138,6 +138,12 @@ const METRICS: &[Metric] = &[
         "Requests that left records out only to keep the order (strict): order is what limits the output",
         |o| n(o.counts.order_limited),
     ),
+    output(
+        "distributary_held_back",
+        Kind::Counter,
+        "Times that records were held back because the output's shards had no room: its rate is what limits the output",
+        |o| n(o.counts.held_back),
+    ),
     Metric {
         name: "distributary_errors",
         kind: Kind::Counter,

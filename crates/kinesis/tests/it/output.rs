@@ -1,13 +1,16 @@
 //! What an output writes, and what it makes of every answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use distributary_core::batch::Batch;
 use distributary_core::clock::Millis;
-use distributary_core::output::{Outcome, Output, Picks, TroubleKind, Verdict};
+use distributary_core::output::{Demand, Outcome, Output, Picks, Room, TroubleKind, Verdict};
 use distributary_core::record::{DataForm, RecordIndex, Span};
 use distributary_core::source::HashRange;
+use distributary_core::testing::TestClock;
+use distributary_kinesis::client::Client;
 use distributary_kinesis::output::{KinesisOutput, OutputOptions, Route};
 use distributary_wire::codec::Format;
 use distributary_wire::error::{ApiError, ErrorCode};
@@ -143,7 +146,7 @@ async fn each_record_has_its_own_verdict() {
         ["ProvisionedThroughputExceededException", "InternalFailure", "NewCode", "InvalidArgumentException"];
     let mut records = vec![durable()];
     records.extend(codes.map(failed));
-    script.ok(answer(records));
+    script.ok(answer(records)).ok(ListShardsResponse { shards: Some(Vec::new()), next_token: None });
     let batch = batch(DataForm::Raw, &vec![rec("k", b"x"); 5]);
     let Outcome::PerRecord(verdicts) = write(&output, &batch).await else { panic!("not per record") };
     let kinds: Vec<_> = verdicts
@@ -407,20 +410,21 @@ async fn shard_mates_stay_together_by_route() {
     assert_eq!(entries(&script.call())[0].1, None, "a source that says no ranges");
 }
 
-#[tokio::test]
-async fn a_throttled_shard_is_waited_for_and_more_shards_advised() {
+#[tokio::test(start_paused = true)]
+async fn a_throttled_shard_is_written_at_its_pace_and_more_shards_advised() {
     let script = Script::default();
-    let output = plain(&script).await;
+    let clock = TestClock::new(1).clock();
+    let client = Client::builder(Arc::new(script.clone())).clock(clock.clone()).build().unwrap();
+    let output = KinesisOutput::new(client, by_name(), OutputOptions::default());
+    script.ok(summary(StreamStatus::Active));
+    output.check().await.unwrap();
+    script.calls();
     let batch = batch(DataForm::Raw, &vec![rec("k", &[7; 100_000]); 10]);
     let throttled = || {
         let mut records = vec![durable(); 5];
         records.extend(vec![failed("ProvisionedThroughputExceededException"); 5]);
         answer(records)
     };
-    script.ok(throttled());
-    assert!(matches!(write(&output, &batch).await, Outcome::PerRecord(_)));
-    assert_eq!(output.advice(), None, "its shards are not known yet");
-    script.call();
     let shard = |id: &str, start: u128, end: u128| Shard {
         shard_id: id.into(),
         hash_key_range: Some(HashKeyRange {
@@ -431,20 +435,33 @@ async fn a_throttled_shard_is_waited_for_and_more_shards_advised() {
     };
     let middle = u128::MAX / 2;
     let shards = vec![shard("s0", 0, middle), shard("s1", middle + 1, u128::MAX)];
-    script.ok(ListShardsResponse { shards: Some(shards), next_token: None }).ok(throttled());
+    let picks = Picks::Run(0..10);
+    assert_eq!(output.room(&batch, &picks), Room::All, "nothing was refused yet");
+    // The shards are looked for when something is refused.
+    script.ok(throttled()).ok(ListShardsResponse { shards: Some(shards), next_token: None });
+    assert!(matches!(write(&output, &batch).await, Outcome::PerRecord(_)));
+    let operations: Vec<_> = script.calls().iter().map(|call| call.operation).collect();
+    assert_eq!(operations, [Operation::PutRecords, Operation::ListShards]);
+    // From now on records are counted before they are sent: a quarter of a second's worth, at least.
+    let Room::Less { held, wait } = output.room(&batch, &picks) else { panic!("its shard has no room") };
+    assert_eq!((held, wait.as_millis()), ((0..10).collect(), 286), "three of 100,001 bytes at 1 MiB/s");
+    clock.sleep(wait + Duration::from_millis(1)).await;
+    assert_eq!(output.room(&batch, &picks), Room::Less { held: (3..10).collect(), wait: Duration::ZERO });
+    script.ok(throttled());
     let Outcome::PerRecord(verdicts) = write(&output, &batch).await else { panic!("not per record") };
     let Verdict::Retry(trouble) = &verdicts[9] else { panic!("{verdicts:?}") };
     // 5 x 100,001 bytes at 1 MiB/s, all of one key.
     assert_eq!(trouble.retry_after.unwrap().as_millis(), 476);
-    let advice = output.shard_advice().unwrap();
+    let advice = output.shard_advice(None).unwrap();
     assert_eq!((advice.shards, advice.refused_percent), (2, 50));
-    assert!(output.advice().unwrap().contains("it has 2 shards"));
-    let operations: Vec<_> = script.calls().iter().map(|call| call.operation).collect();
-    assert_eq!(operations, [Operation::ListShards, Operation::PutRecords]);
-    // The map is not asked for with every write.
-    script.ok(throttled());
-    write(&output, &batch).await;
-    assert_eq!(script.call().operation, Operation::PutRecords);
+    assert!(output.advice(None).unwrap().contains("it has 2 shards"));
+    assert_eq!(script.call().operation, Operation::PutRecords, "the map is not asked for with every write");
+    // What the source brings says how many shards it would need.
+    let demand = Some(Demand { records: 6500.0, bytes: 1e6 });
+    assert_eq!(output.shard_advice(demand).unwrap().needed, 7);
+    // A minute without any refusal, and nothing is counted any more.
+    clock.sleep(Duration::from_secs(61)).await;
+    assert_eq!(output.room(&batch, &picks), Room::All);
 }
 
 fn any_record() -> impl Strategy<Value = Rec> {
