@@ -2,7 +2,7 @@
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 use distributary_sim::run::play;
-use distributary_sim::scenario::Scenario;
+use distributary_sim::scenario::{Level, Scenario};
 
 /// Seeds that once violated a line of the contract. What a seed draws may change with the scenarios: they are kept for
 /// the paths that they took then, and because they cost little.
@@ -10,7 +10,7 @@ const FOUND: &[u64] =
     &[13, 39, 61, 115, 200, 403, 494, 701, 744, 979, 1932, 2429, 2524, 3122, 4570, 7265, 8911];
 
 fn holds(seed: u64) {
-    if let Some(violation) = play(&Scenario::draw(seed), false).violation {
+    if let Some(violation) = play(&Scenario::draw(Level::Engine, seed), false).violation {
         panic!("seed {seed}: line {}: {}", violation.line, violation.what);
     }
 }
@@ -28,10 +28,11 @@ fn what_was_found_once_stays_mended() {
 #[test]
 fn one_seed_is_one_run() {
     for seed in 20_000..20_010 {
-        let runs = [0, 1].map(|_| play(&Scenario::draw(seed), false));
+        let runs = [0, 1].map(|_| play(&Scenario::draw(Level::Engine, seed), false));
         let [first, second] = runs.map(|r| (r.hash, r.faults, r.records, r.time));
         assert_eq!(first, second, "seed {seed}");
     }
-    let different = play(&Scenario::draw(20_000), false).hash != play(&Scenario::draw(20_001), false).hash;
+    let different = play(&Scenario::draw(Level::Engine, 20_000), false).hash
+        != play(&Scenario::draw(Level::Engine, 20_001), false).hash;
     assert!(different, "two seeds, one trace: the trace tells nothing");
 }
