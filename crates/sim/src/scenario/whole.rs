@@ -27,8 +27,6 @@ pub struct WholeShape {
     pub create: Duration,
     /// Servers say the time with each answer, as AWS does.
     pub dated: bool,
-    /// Where a process begins by asking what its streams are.
-    pub checks: bool,
 }
 
 /// What [`distributary_kinesis::output::KinesisOutput`] may ask for at most, for a chunk of so many records.
@@ -48,7 +46,6 @@ impl Scenario {
             create: Duration::from_millis(*rng.pick(&[0, 1000])),
             // Without it a clock that jumps tells nothing.
             dated: jumps || rng.below(4) > 0,
-            checks: rng.below(2) == 0,
         };
         if whole.limits {
             // Looking what is left costs calls, which the engine would miss.
@@ -61,6 +58,8 @@ impl Scenario {
         let answer = self.shape.stream.answer_bytes + KEY_BYTES as usize;
         let settings = &mut self.shape.settings;
         let records = settings.read_limit as usize;
+        // Each poll goes the whole way, and nothing is to be seen on most.
+        settings.idle_poll = Duration::from_millis(*rng.pick(&[500, 1000, 3000]));
         settings.largest_answer = answer.div_ceil(3) * 4 + records * AROUND_RECORD + 4096;
         self.whole = Some(whole);
         // As on the engine's level: from just enough for one read with three ways of encoding to far more than there is.

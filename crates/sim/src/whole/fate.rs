@@ -163,7 +163,8 @@ impl Fate {
             0 | 1 => *rng.pick(REFUSALS),
             2 => *rng.pick(LOSSES),
             3 => *rng.pick(ANSWER_LOSSES),
-            _ => *rng.pick(&[Self::Held, Self::Garbled(Garble::Page), Self::Garbled(Garble::Begun(500))]),
+            _ if rng.below(3) == 0 => Self::Held,
+            _ => Self::Garbled(Garble::draw(rng, false)),
         };
         if rng.per_mille(fails) { fate } else { Self::Well }
     }

@@ -20,7 +20,7 @@ use distributary_core::checkpoint::Sequence;
 use distributary_core::clock::Millis;
 use distributary_core::output::{Output, RequestLimits, TroubleKind};
 use distributary_core::source::Source;
-use distributary_core::testing::{Mood, OutputFaults, ReadFaults, Rng, TestClock, hash};
+use distributary_core::testing::{Mood, OutputFaults, ReadFaults, Rng, TestClock};
 use distributary_kinesis::client::Client;
 use distributary_kinesis::names::StreamRef;
 use distributary_kinesis::output::{KinesisOutput, OutputOptions, Route};
@@ -29,9 +29,9 @@ use distributary_local::{Delays, Local, Settings};
 use distributary_wire::codec::Format;
 use distributary_wire::hashkey::HashRange;
 use distributary_wire::types::{
-    CreateStreamRequest, DeleteStreamRequest, DescribeStreamSummaryRequest, ListShardsRequest,
-    MergeShardsRequest, PutRecordsRequest, PutRecordsRequestEntry, ScalingType, Shard, SplitShardRequest,
-    UpdateShardCountRequest,
+    CreateStreamRequest, DeleteStreamRequest, DescribeStreamSummaryRequest, GetShardIteratorRequest,
+    ListShardsRequest, MergeShardsRequest, PutRecordsRequest, PutRecordsRequestEntry, ScalingType, Shard,
+    ShardIteratorType, SplitShardRequest, UpdateShardCountRequest,
 };
 
 use crate::parts::{Live, Parts};
@@ -40,7 +40,7 @@ use crate::scenario::{OutputShape, Scenario, Shape, WholeShape};
 use crate::truth::Put;
 use link::{Link, LinkSettings, Way};
 use output::Watched;
-use records::{Kept, Records};
+use records::{Kept, Records, digest};
 use server::{World, ask};
 
 /// The stream that is read.
@@ -226,7 +226,7 @@ impl Whole {
             if !known(&shard) {
                 self.learn_shards().await;
             }
-            let (digest, size) = (hash(&data), data.len() + key.len());
+            let (digest, size) = (digest(&data), data.len() + key.len());
             self.eye.truth().put(&Put {
                 shard: &shard,
                 sequence: &Sequence::new(&sequence),
@@ -324,15 +324,17 @@ impl Parts for Whole {
         let left = self.shards().await;
         for (_, shard) in &left {
             // Whoever asks for the oldest record has what is older deleted.
-            let request = distributary_wire::types::GetShardIteratorRequest {
+            let request = GetShardIteratorRequest {
                 stream_name: Some(SOURCE.to_owned()),
                 shard_id: Some(shard.shard_id.clone()),
-                shard_iterator_type: Some(distributary_wire::types::ShardIteratorType::TrimHorizon),
+                shard_iterator_type: Some(ShardIteratorType::TrimHorizon),
                 ..Default::default()
             };
             _ = ask(&self.origin.0, &request).await;
         }
         self.origin.1.set_ahead(0);
+        // No iterator is good for as long as that takes.
+        self.origin.0.faults().expire_iterators();
         let cutoff = self.clock.server().minus(age);
         let mut gone = Vec::new();
         let mut records = lock(&self.records);

@@ -10,12 +10,12 @@ use distributary_core::output::{
     Chunk, EncodingKey, Outcome, Output, Picks, RequestLimits, Trouble, TroubleKind, Weight,
 };
 use distributary_core::record::{DataForm, Record};
-use distributary_core::testing::{Entry, Event, Observer, hash};
+use distributary_core::testing::{Entry, Event, Observer};
 use distributary_kinesis::output::{KinesisOutput, Route};
 use distributary_wire::hot;
 
 use super::link::Link;
-use super::records::Records;
+use super::records::{Records, digest};
 use crate::run::lock;
 
 tokio::task_local! {
@@ -95,8 +95,10 @@ impl Watched {
             DataForm::Base64 => hot::DataForm::Base64,
         };
         let digest = match form {
-            hot::DataForm::Raw => hash(record.data),
-            hot::DataForm::Base64 => hot::Data::new(form, record.data).decode().map_or(0, |data| hash(&data)),
+            hot::DataForm::Raw => digest(record.data),
+            hot::DataForm::Base64 => {
+                hot::Data::new(form, record.data).decode().map_or(0, |data| digest(&data))
+            }
         };
         Entry {
             sequence: number.map_or(u128::MAX, |n| n as u128),

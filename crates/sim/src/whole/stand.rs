@@ -1,11 +1,11 @@
 //! What stands in an output stream in the end, read out of it directly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use distributary_core::clock::ClockSource;
-use distributary_core::testing::{TestClock, hash};
+use distributary_core::testing::TestClock;
 use distributary_kinesis::output::Route;
 use distributary_local::Local;
 use distributary_wire::hashkey::{self, HashRange};
@@ -14,7 +14,7 @@ use distributary_wire::types::{
 };
 
 use super::link::{Link, Stands};
-use super::records::Records;
+use super::records::{Records, digest};
 use super::server::ask;
 use super::wire::Written;
 use crate::run::lock;
@@ -39,8 +39,9 @@ pub(super) async fn judge(
     let found = read(&link.local, &link.stream, clock).await.map_err(|what| (line::COMPLETE, what))?;
     let after: BTreeMap<Written, Stands> = link.stands().into_iter().map(|s| (s.at.clone(), s)).collect();
     let records = lock(records);
+    let stands: BTreeSet<&Written> = found.shards.values().flatten().map(|(at, _)| at).collect();
     for Stands { at, record, .. } in &before {
-        if !found.shards.values().flatten().any(|(w, _)| w == at) {
+        if !stands.contains(at) {
             return Err((
                 line::DURABLE,
                 format!("record {record} was acknowledged, and is not in the stream"),
@@ -55,7 +56,8 @@ pub(super) async fn judge(
             };
             let kept = records.all.get(*record);
             let data = read.data.0.as_ref();
-            if kept.is_none_or(|k| read.partition_key.as_deref() != Some(&k.key) || hash(data) != k.digest) {
+            if kept.is_none_or(|k| read.partition_key.as_deref() != Some(&k.key) || digest(data) != k.digest)
+            {
                 return Err((line::COMPLETE, format!("record {record} is another in the stream")));
             }
             if route == Route::PartitionKey

@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use distributary_core::output::{Outcome, Trouble, TroubleKind, Verdict};
-use distributary_core::testing::hash;
 use distributary_kinesis::output::Route;
 use distributary_wire::codec::{self, Format};
 use distributary_wire::hot::{PutRecordsParsed, Span};
@@ -12,7 +11,7 @@ use distributary_wire::transport::{Response, ResponseBody};
 use distributary_wire::types::PutRecordsResponse;
 
 use super::output::Writing;
-use super::records::Records;
+use super::records::{Records, digest};
 
 /// Where a record was written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,7 +97,7 @@ pub(super) fn judge_request(
     let text = |span: Option<Span>| span.map(|span| span.text(&parsed.buffer));
     for (sent, asked) in sent.iter().zip(writing.entries.iter()) {
         let data = sent.data.map(|span| span.of(&parsed.buffer)).unwrap_or_default();
-        if text(sent.key) != asked.key.as_deref() || hash(data) != asked.digest {
+        if text(sent.key) != asked.key.as_deref() || digest(data) != asked.digest {
             return Err(format!("record {} is another on the wire", asked.sequence));
         }
         let kept = usize::try_from(asked.sequence).ok().and_then(|n| records.all.get(n));
