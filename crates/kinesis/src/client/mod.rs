@@ -355,8 +355,10 @@ fn signature(code: &ErrorCode) -> Signature {
 
 /// True if whoever answered speaks CBOR, in success or failure.
 fn is_cbor(response: &Response) -> bool {
+    let ResponseBody::Full(body) = response.body() else { return false };
     let content_type = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
     content_type.and_then(Format::from_content_type) == Some(Format::Cbor)
+        && codec::sniff(content_type, body) == Format::Cbor
 }
 
 /// Tells success from failure; gives the server's time with either.
