@@ -181,13 +181,8 @@ impl Link {
                 mood => (Fate::of_mood(mood).unwrap_or(drawn), way),
             }
         };
-        let network = !matches!(fate, Fate::Error(Failure::Code(_)) | Fate::ErrorAfter(_));
-        let fate = match fate {
-            // What answers does not look at anything before it knows what it is asked.
-            _ if call.format == Format::Cbor && self.settings.no_cbor.is_some() && !network => Fate::Well,
-            Fate::Well if self.is_skewed(call) => Fate::Error(Failure::Code(Code::Skewed)),
-            fate => fate,
-        };
+        let skewed = fate == Fate::Well && self.is_skewed(call);
+        let fate = if skewed { Fate::Error(Failure::Code(Code::Skewed)) } else { fate };
         {
             let mut truth = self.eye.truth();
             truth.trace.text(call.operation.name());
@@ -206,6 +201,11 @@ impl Link {
         let signed = call.request.headers.get("x-amz-date").and_then(|v| v.to_str().ok());
         let signed = signed.and_then(wire::millis_of);
         signed.is_none_or(|at| at.abs_diff(self.clock.server().0) > SKEW_MILLIS)
+    }
+
+    /// An answer that is an error, in a form that the server speaks.
+    fn fails(&self, failure: Failure, call: &Call) -> Response {
+        failure.answer(if self.settings.no_cbor.is_some() { Format::Json } else { call.format })
     }
 
     /// How a server without CBOR answers it.
@@ -437,7 +437,7 @@ impl Flight {
             Fate::Error(failure) => {
                 self.done = true;
                 self.pass(self.way).await;
-                return Ok(self.answer(failure.answer(self.call.format)));
+                return Ok(self.answer(self.link.fails(failure, &self.call)));
             }
             Fate::Well
             | Fate::AnswerLost
@@ -456,7 +456,7 @@ impl Flight {
         self.pass(self.way).await;
         match self.fate {
             Fate::AnswerLost | Fate::Cut => Err(broken()),
-            Fate::ErrorAfter(failure) => Ok(self.answer(failure.answer(self.call.format))),
+            Fate::ErrorAfter(failure) => Ok(self.answer(self.link.fails(failure, &self.call))),
             Fate::Garbled(garble) => {
                 let spoiled = garble.spoil(answer, self.call.format);
                 Ok(self.link.finish(spoiled, self.call.operation))
