@@ -88,6 +88,12 @@ impl Shared {
         Ok(Duration::from_millis(self.retention.load(Ordering::Relaxed)))
     }
 
+    /// True if what is so far behind may be deleted while an iterator is good; false while the retention is not known.
+    fn is_near_horizon(&self, behind: Duration) -> bool {
+        let retention = self.retention.load(Ordering::Relaxed);
+        retention > 0 && behind + reader::HORIZON_SLACK >= Duration::from_millis(retention)
+    }
+
     fn said_aggregates(&self) -> bool {
         self.said_aggregates.load(Ordering::Relaxed)
     }

@@ -1,14 +1,13 @@
-//! `cargo run -p distributary-sim -- --seeds N [--from S] [--mutations] [--show]`
+//! `cargo run -p distributary-sim -- --seeds N [--from S] [--level 1|2] [--mutations] [--show]`
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use distributary_core::clock::Clock;
-use distributary_core::engine::mutation::Mutation;
-use distributary_sim::mutations::{WITHIN, find};
+use distributary_sim::mutations::{find, kept};
 use distributary_sim::run::{Report, play};
-use distributary_sim::scenario::Scenario;
+use distributary_sim::scenario::{Level, Scenario};
 use distributary_sim::shrink::shrink;
 
 const HELP: &str = "\
@@ -16,6 +15,9 @@ Plays seeded runs and checks the contract (docs/SEMANTICS.md) in each.
 
   --seeds N        how many seeds to play (default 1000)
   --from S         the first seed (default 0)
+  --level L        what is simulated: 1 the engine over fakes of its seams (default); 2 the whole path, the engine and the
+                   Kinesis client over a faulty network to an embedded Kinesis
+  --whole-path     as --level 2
   --mutations      instead: switch on one bug after another, and find each
   --show           also print the end of what happened, for the first seed, whether or not it violates anything
   --hash           also print each run's hash
@@ -26,6 +28,7 @@ Plays seeded runs and checks the contract (docs/SEMANTICS.md) in each.
 struct Asked {
     seeds: u64,
     from: u64,
+    level: Level,
     mutations: bool,
     show: bool,
     hash: bool,
@@ -33,7 +36,9 @@ struct Asked {
 }
 
 fn asked() -> Result<Option<Asked>, String> {
-    let mut asked = Asked { seeds: 1000, from: 0, mutations: false, show: false, hash: false, all: false };
+    let level = Level::default();
+    let mut asked =
+        Asked { seeds: 1000, from: 0, level, mutations: false, show: false, hash: false, all: false };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut number = || {
@@ -43,6 +48,14 @@ fn asked() -> Result<Option<Asked>, String> {
         match arg.as_str() {
             "--seeds" => asked.seeds = number()?,
             "--from" => asked.from = number()?,
+            "--level" => {
+                asked.level = match number()? {
+                    1 => Level::Engine,
+                    2 => Level::WholePath,
+                    other => return Err(format!("there is no level {other}: 1 or 2")),
+                }
+            }
+            "--whole-path" => asked.level = Level::WholePath,
             "--mutations" => asked.mutations = true,
             "--show" => asked.show = true,
             "--hash" => asked.hash = true,
@@ -66,7 +79,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let well = if asked.mutations { mutations(asked.from) } else { seeds(&asked) };
+    let well = if asked.mutations { mutations(asked.level, asked.from) } else { seeds(&asked) };
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -77,7 +90,7 @@ fn seeds(asked: &Asked) -> bool {
     let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
     let (mut records, mut time, mut well) = (0, Duration::ZERO, true);
     for seed in asked.from..asked.from.saturating_add(asked.seeds) {
-        let scenario = Scenario::draw(seed);
+        let scenario = Scenario::draw(asked.level, seed);
         let report = play(&scenario, asked.show && seed == asked.from);
         if asked.hash {
             println!("{seed} {:016x}", report.hash);
@@ -139,11 +152,15 @@ fn say_violation(seed: u64, scenario: &Scenario, report: &Report) {
             violation.what
         );
     }
-    println!("again: cargo run -p distributary-sim -- --seeds 1 --from {seed}");
+    let level = if scenario.whole.is_some() { " --level 2" } else { "" };
+    println!("again: cargo run -p distributary-sim --{level} --seeds 1 --from {seed}");
 }
 
 fn show(scenario: &Scenario, report: &Report) {
     println!("{:?}", scenario.shape);
+    if let Some(whole) = &scenario.whole {
+        println!("{whole:?}");
+    }
     for (at, action) in &scenario.events {
         println!("{:>9.3} s  {action:?}", at.as_secs_f64());
     }
@@ -154,10 +171,10 @@ fn show(scenario: &Scenario, report: &Report) {
 }
 
 /// Finds every bug.
-fn mutations(from: u64) -> bool {
+fn mutations(level: Level, from: u64) -> bool {
     let mut all = true;
-    for mutation in Mutation::ALL {
-        let found = find(mutation, from);
+    for (mutation, within) in kept(level) {
+        let found = find(level, mutation, from, within);
         match &found.violation {
             Some(violation) => {
                 println!(
@@ -167,7 +184,7 @@ fn mutations(from: u64) -> bool {
                 println!("    {}", violation.what);
             }
             None => {
-                println!("{mutation:?}: NOT found in {WITHIN} seeds");
+                println!("{mutation:?}: NOT found in {within} seeds");
                 all = false;
             }
         }

@@ -3,10 +3,35 @@
 use distributary_core::engine::mutation::{Mutation, set};
 
 use crate::run::play;
-use crate::scenario::Scenario;
+use crate::scenario::{Level, Scenario};
 
-/// Seeds within which each bug must be found.
-pub const WITHIN: u64 = 100;
+/// Seeds within which the engine's simulation must find each bug.
+const WITHIN: u64 = 100;
+
+/// The bugs that the whole path must find, too, and within how many seeds: those that show in what goes over the wire and in
+/// what is written down. The others are the engine's own business.
+const ON_THE_WHOLE_PATH: &[(Mutation, u64)] = &[
+    (Mutation::AckDespitePartialFailure, 50),
+    (Mutation::AckUnknown, 50),
+    (Mutation::RetryOutOfOrder, 100),
+    (Mutation::StrictInOneRequest, 100),
+    (Mutation::CarryOneOff, 300),
+    (Mutation::SkipRefused, 300),
+    (Mutation::ChildBeforeParent, 100),
+    (Mutation::RejoinOneLate, 300),
+    (Mutation::RejoinOneEarly, 300),
+    (Mutation::CheckpointEarly, 50),
+    (Mutation::BudgetIgnored, 300),
+    (Mutation::PauseIgnored, 300),
+];
+
+/// The bugs that a level must find, and within how many seeds.
+pub fn kept(level: Level) -> Vec<(Mutation, u64)> {
+    match level {
+        Level::Engine => Mutation::ALL.into_iter().map(|mutation| (mutation, WITHIN)).collect(),
+        Level::WholePath => ON_THE_WHOLE_PATH.to_vec(),
+    }
+}
 
 /// How a bug was found.
 #[derive(Debug)]
@@ -17,12 +42,12 @@ pub struct Found {
     pub violation: Option<crate::truth::Violation>,
 }
 
-/// Plays seeds, from `from` on, with `mutation` switched on, until it is found or [`WITHIN`] seeds were played.
-pub fn find(mutation: Mutation, from: u64) -> Found {
+/// Plays seeds, from `from` on, with `mutation` switched on, until it is found or so many seeds were played.
+pub fn find(level: Level, mutation: Mutation, from: u64, within: u64) -> Found {
     let mut found = Found { seeds: 0, violation: None };
-    for seed in from..from + WITHIN {
+    for seed in from..from + within {
         found.seeds += 1;
-        let scenario = Scenario::draw(seed);
+        let scenario = Scenario::draw(level, seed);
         set(Some(mutation));
         let violation = play(&scenario, false).violation;
         set(None);

@@ -1,4 +1,4 @@
-//! One run: the engine over simulated seams, through a scenario.
+//! One run: the engine, with the parts around it, through a scenario.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,14 +10,15 @@ use std::time::Duration;
 use distributary_core::clock::ClockSource;
 use distributary_core::engine::{Change, Engine, EngineError, FanOut, OutputSpec, Status};
 use distributary_core::store::OutputId;
-use distributary_core::testing::{
-    Event, FakeService, FakeStore, FakeStream, Mood, Observer, OutputFaults, Rng, TestClock, hash,
-};
+use distributary_core::testing::{Event, FakeStore, Mood, Observer, OutputFaults, Rng, TestClock};
 use tokio::sync::Notify;
 
-use crate::scenario::{Action, OutputShape, Scenario};
+use crate::fakes::Fakes;
+use crate::parts::{Live, Parts};
+use crate::scenario::{Action, MOST_OUTPUTS, OutputShape, Scenario};
 use crate::trace::Trace;
 use crate::truth::{Truth, Violation, line};
+use crate::whole::Whole;
 
 /// The status is looked at so often.
 const STEP: Duration = Duration::from_millis(500);
@@ -35,8 +36,6 @@ const APPLY_LIMIT: Duration = Duration::from_secs(60);
 const SLOWEST_COMMIT: Duration = Duration::from_secs(10);
 /// Tries to start an engine in a row.
 const STARTS: u32 = 500;
-/// Outputs in a run.
-const MOST_OUTPUTS: usize = 8;
 
 /// What a run showed.
 #[derive(Debug)]
@@ -71,7 +70,7 @@ pub fn play(scenario: &Scenario, text: bool) -> Report {
 }
 
 /// Sees what happens at the seams.
-struct Eye {
+pub(crate) struct Eye {
     truth: Mutex<Truth>,
     clock: TestClock,
     /// The process is killed when this comes to zero.
@@ -82,23 +81,20 @@ struct Eye {
 }
 
 struct Memory {
-    stream: FakeStream,
-    services: Vec<FakeService>,
+    live: Live,
     most: usize,
 }
 
 impl Eye {
-    fn truth(&self) -> MutexGuard<'_, Truth> {
+    /// What really happened, by now.
+    pub(crate) fn truth(&self) -> MutexGuard<'_, Truth> {
         let mut truth = lock(&self.truth);
         truth.set_now(self.clock.now().0);
         truth
     }
 
     fn memory(&self) -> Option<(usize, usize)> {
-        lock(&self.memory).as_ref().map(|m| {
-            let encoded: usize = m.services.iter().map(FakeService::live_bytes).sum();
-            (m.stream.live_bytes() + encoded, m.most)
-        })
+        lock(&self.memory).as_ref().map(|m| ((m.live)(), m.most))
     }
 }
 
@@ -118,7 +114,8 @@ impl Observer for Eye {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// The lock, also after a panic elsewhere.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -127,7 +124,6 @@ struct Case {
     name: String,
     id: OutputId,
     shape: OutputShape,
-    service: FakeService,
     paused: bool,
     removed: bool,
     refused: Vec<u128>,
@@ -137,7 +133,7 @@ struct Run<'a> {
     scenario: &'a Scenario,
     clock: TestClock,
     eye: Arc<Eye>,
-    stream: FakeStream,
+    parts: Box<dyn Parts>,
     store: FakeStore,
     cases: Vec<Case>,
     /// Names of outputs that were removed without trouble.
@@ -159,31 +155,27 @@ impl<'a> Run<'a> {
         let rng = Rng::new(scenario.seed);
         let shape = &scenario.shape;
         let clock = TestClock::new(scenario.seed);
+        // The whole path counts its records from 0.
+        let first = if scenario.whole.is_some() { 0 } else { shape.stream.first };
         let eye = Arc::new(Eye {
-            truth: Mutex::new(Truth::new(shape.stream.first, Trace::new(text))),
+            truth: Mutex::new(Truth::new(first, Trace::new(text))),
             clock: clock.clone(),
             fuse: AtomicI64::new(0),
             crash: Notify::new(),
             memory: Mutex::new(None),
         });
-        let stream = FakeStream::new(shape.stream.clone(), &clock, rng.fork("stream"), eye.clone());
-        stream.set_faults(shape.calm);
+        let parts: Box<dyn Parts> = match &scenario.whole {
+            None => Box::new(Fakes::new(scenario, &clock, &eye)),
+            Some(whole) => Box::new(Whole::new(scenario, whole, &clock, &eye)),
+        };
         let store = FakeStore::new(&clock, rng.fork("store"), eye.clone());
         store.set_faults(shape.store);
-        eye.truth().lineage(&stream.lineage());
-        // Three quarters and one are granted for themselves; one request always is.
-        let budget = shape.settings.memory_budget;
-        let read = (budget - budget / 4).max(shape.largest_read(3));
-        let own = shape.outputs.iter().map(|o| o.limits.bytes + o.limits.entries * 16).max().unwrap_or(0);
-        let own = own.max(usize::try_from(shape.sizes.largest).unwrap_or(0) + 1024) * 2;
-        let memory =
-            Memory { stream: stream.clone(), services: Vec::new(), most: read + own.max(budget / 4) };
-        *lock(&eye.memory) = Some(memory);
+        *lock(&eye.memory) = Some(Memory { live: parts.live(), most: scenario.most_memory() });
         let mut run = Self {
             scenario,
             clock,
             eye,
-            stream,
+            parts,
             store,
             cases: Vec::new(),
             free: Vec::new(),
@@ -212,23 +204,17 @@ impl<'a> Run<'a> {
     fn new_case(&mut self, shape: &OutputShape, id: Option<OutputId>) -> usize {
         let name = format!("service-{}", self.cases.len());
         let id = id.unwrap_or_else(|| OutputId::new(&format!("output-{}", self.cases.len())));
-        let rng = Rng::new(self.scenario.seed).fork(&name);
-        let service = FakeService::new(shape.service.settings(&name), &self.clock, rng, self.eye.clone());
-        service.set_faults(shape.faults);
-        if let Some(memory) = &mut *lock(&self.eye.memory) {
-            memory.services.push(service.clone());
-        }
+        self.parts.add_service(&name, shape);
         self.eye.truth().add_output(&name, &id, shape.order);
         let (paused, removed, shape) = (false, false, shape.clone());
-        self.cases.push(Case { name, id, shape, service, paused, removed, refused: Vec::new() });
+        self.cases.push(Case { name, id, shape, paused, removed, refused: Vec::new() });
         self.cases.len() - 1
     }
 
     fn spec(&self, case: &Case) -> OutputSpec {
-        let encoding = format!("fake-{}", case.shape.encoding);
         OutputSpec {
             id: case.id.clone(),
-            output: Arc::new(case.service.output(&encoding, case.shape.limits)),
+            output: self.parts.output(&case.name, &case.shape),
             order: case.shape.order,
             start: case.shape.start.resolve(self.clock.server()),
             paused: case.paused,
@@ -296,7 +282,7 @@ impl<'a> Run<'a> {
             self.eye.truth().begin_life();
             let fan_out = FanOut {
                 name: "sim".to_owned(),
-                source: Arc::new(self.stream.clone()),
+                source: self.parts.source(),
                 outputs,
                 store: Arc::new(self.store.clone()),
                 clock: self.clock.clock(),
@@ -359,7 +345,8 @@ impl<'a> Run<'a> {
         });
         let limit = STANDSTILL + shape.settings.grouping_patience + answer * STANDSTILL_ANSWERS;
         let well = self.now().saturating_sub(self.reads_since.max(self.calm_since));
-        if !self.reads_are_calm || !self.roomy() || well < limit {
+        // On the whole path the network is never well.
+        if !self.reads_are_calm || !self.roomy() || well < limit || self.scenario.whole.is_some() {
             return;
         }
         let (before, since) = (self.clock.server().minus(limit), self.now() - limit);
@@ -378,7 +365,7 @@ impl<'a> Run<'a> {
     /// or two only, others' deadlines have to be waited for.
     fn roomy(&self) -> bool {
         let shape = &self.scenario.shape;
-        shape.settings.memory_budget >= 5 * shape.largest_read(3)
+        shape.settings.memory_budget >= 5 * self.scenario.largest_read(3)
     }
 
     fn judge(&self, status: &Status, quiet: bool) {
@@ -452,24 +439,17 @@ impl<'a> Run<'a> {
             *self.eye.truth().faults.entry(name).or_default() += 1;
         }
         match action {
-            Action::Put { count, seed } => self.put(*count, *seed),
+            Action::Put { count, seed } => self.parts.put(*count, *seed).await,
             Action::Split(i) => {
-                let open = self.stream.open_shards();
-                if open.len() < 8 {
-                    self.stream.split(&open[i % open.len()]);
-                }
+                self.parts.split(*i).await;
                 self.reshaped();
             }
             Action::Merge(i) => {
-                let open = self.stream.open_shards();
-                if open.len() > 1 {
-                    let i = i % (open.len() - 1);
-                    self.stream.merge(&open[i], &open[i + 1]);
-                }
+                self.parts.merge(*i).await;
                 self.reshaped();
             }
             Action::Reads(faults) => {
-                self.stream.set_faults(*faults);
+                self.parts.set_reads(*faults);
                 self.reads_are_calm = *faults == self.scenario.shape.calm;
                 self.reads_since = self.now() + self.scenario.shape.settings.read_deadline;
             }
@@ -487,10 +467,7 @@ impl<'a> Run<'a> {
             }
             Action::Restart(limit) => self.restart(Duration::from_millis(*limit)).await,
             Action::Expire(age) => {
-                let cutoff = self.clock.server().minus(Duration::from_millis(*age));
-                let gone = self.stream.expire(cutoff);
-                self.expired |= !gone.is_empty();
-                self.eye.truth().trimmed(&gone);
+                self.expired |= self.parts.expire(Duration::from_millis(*age)).await;
                 // A shard that is gone may be gone from the map before its children are in it.
                 self.reshaped();
             }
@@ -507,21 +484,8 @@ impl<'a> Run<'a> {
     }
 
     fn reshaped(&mut self) {
-        self.eye.truth().lineage(&self.stream.lineage());
         let settings = &self.scenario.shape.settings;
         self.reads_since = self.now() + settings.map_refresh + self.scenario.shape.stream.map_lag;
-    }
-
-    fn put(&self, count: u64, seed: u64) {
-        let mut rng = Rng::new(seed);
-        let shape = &self.scenario.shape;
-        for _ in 0..count {
-            let key = shape.keys.draw(&mut rng);
-            let data = shape.sizes.draw(&mut rng);
-            let (digest, size) = (hash(&data), data.len() + key.as_ref().map_or(0, String::len));
-            let placed = self.stream.put(key.as_deref(), data);
-            self.eye.truth().put(&placed, key.as_deref(), digest, size);
-        }
     }
 
     /// What happens to one output.
@@ -529,15 +493,15 @@ impl<'a> Run<'a> {
         let Some(case) = self.cases.get_mut(i).filter(|c| !c.removed) else { return };
         let pristine = case.shape.pristine;
         match action {
-            Action::Faults(_, faults) if !pristine => case.service.set_faults(*faults),
-            Action::Mood(_, mood) if !pristine => case.service.set_mood(*mood),
-            Action::Reshard(_, shards) => case.service.reshard(*shards),
+            Action::Faults(_, faults) if !pristine => self.parts.set_faults(&case.name, *faults),
+            Action::Mood(_, mood) if !pristine => self.parts.set_mood(&case.name, *mood).await,
+            Action::Reshard(_, shards) => self.parts.reshard(&case.name, *shards).await,
             Action::Refuse(_) if !pristine => {
                 let rng = &mut Rng::new(self.scenario.seed ^ 0x5eed);
                 let open = lock(&self.eye.truth).open_record(&case.name, |n| rng.index(n));
-                if let Some(sequence) = open {
-                    case.service.refuse(sequence, true);
-                    case.refused.push(sequence);
+                if let Some(number) = open {
+                    self.parts.refuse(&case.name, number, true);
+                    case.refused.push(number);
                 }
             }
             Action::Pause(_) if self.engine.is_some() => self.pause(i, true).await,
@@ -641,7 +605,7 @@ impl<'a> Run<'a> {
     async fn come_to_an_end(&mut self) {
         let shape = &self.scenario.shape;
         self.eye.fuse.store(0, Ordering::Relaxed);
-        self.stream.set_faults(shape.calm);
+        self.parts.set_reads(shape.calm);
         self.store.set_faults(shape.store);
         (self.store_is_calm, self.calm_since) = (true, self.now() + SLOWEST_COMMIT);
         self.until(self.now() + Duration::from_millis(20_000)).await;
@@ -651,10 +615,10 @@ impl<'a> Run<'a> {
         for i in 0..self.cases.len() {
             let case = &mut self.cases[i];
             let latency = case.shape.faults.latency;
-            case.service.set_mood(Mood::Well);
-            case.service.set_faults(OutputFaults { latency, ..OutputFaults::default() });
-            for sequence in case.refused.drain(..) {
-                case.service.refuse(sequence, false);
+            self.parts.set_mood(&case.name, Mood::Well).await;
+            self.parts.set_faults(&case.name, OutputFaults { latency, ..OutputFaults::default() });
+            for number in case.refused.drain(..) {
+                self.parts.refuse(&case.name, number, false);
             }
             if !case.removed {
                 self.pause(i, false).await;
@@ -681,6 +645,9 @@ impl<'a> Run<'a> {
             self.look();
         }
         self.eye.truth().judge_end();
+        let services: Vec<String> =
+            self.cases.iter().filter(|c| !c.removed).map(|c| c.name.clone()).collect();
+        self.parts.judge_end(&services).await;
     }
 
     /// Waits until nothing is in flight: what retention took meanwhile may still be.
@@ -720,7 +687,7 @@ impl<'a> Run<'a> {
 
     fn report(self) -> Report {
         drop(self.engine);
-        // The services and the eye hold each other.
+        // The parts and the eye hold each other.
         lock(&self.eye.memory).take();
         let truth = lock(&self.eye.truth);
         Report {

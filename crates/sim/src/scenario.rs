@@ -9,8 +9,26 @@ use distributary_core::testing::{
     Mood, OutputFaults, Rate, ReadFaults, Rng, ServiceSettings, StoreFaults, StreamSettings,
 };
 
+mod whole;
+
+pub use whole::WholeShape;
+use whole::encoded_bound;
+
 /// Bytes that a record takes in an answer besides its data and key, at most: sequence number and index.
 const RECORD_OVERHEAD: usize = 128;
+
+/// Outputs in a run.
+pub(crate) const MOST_OUTPUTS: usize = 8;
+
+/// What is simulated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Level {
+    /// The engine, over fakes of its seams.
+    #[default]
+    Engine,
+    /// The engine, the Kinesis client and an embedded Kinesis, with a faulty network between the last two.
+    WholePath,
+}
 
 /// One seed's run.
 #[derive(Clone, Debug)]
@@ -21,6 +39,8 @@ pub struct Scenario {
     pub shape: Shape,
     /// What happens, by time since the beginning; in order.
     pub events: Vec<(Duration, Action)>,
+    /// What the whole path has besides; `None`: only the engine is simulated.
+    pub whole: Option<WholeShape>,
 }
 
 /// What does not change in a run.
@@ -219,11 +239,39 @@ pub enum Action {
 
 impl Scenario {
     /// What `seed` stands for.
-    pub fn draw(seed: u64) -> Self {
+    pub fn draw(level: Level, seed: u64) -> Self {
         let rng = Rng::new(seed);
         let shape = Shape::draw(&mut rng.fork("shape"));
         let events = events(&shape, &mut rng.fork("events"));
-        Self { seed, shape, events }
+        let scenario = Self { seed, shape, events, whole: None };
+        match level {
+            Level::Engine => scenario,
+            Level::WholePath => scenario.make_whole(&mut rng.fork("whole")),
+        }
+    }
+
+    /// The most memory that may ever be held: three quarters of the budget and one are granted for themselves; one request
+    /// always is.
+    pub fn most_memory(&self) -> usize {
+        let shape = &self.shape;
+        let budget = shape.settings.memory_budget;
+        let (encodings, one): (usize, fn(usize, usize) -> usize) = match &self.whole {
+            None => (3, |entries, bytes| bytes + entries * 16),
+            Some(_) => (MOST_OUTPUTS, encoded_bound),
+        };
+        let read = (budget - budget / 4).max(self.largest_read(encodings));
+        let own = shape.outputs.iter().map(|o| one(o.limits.entries, o.limits.bytes)).max().unwrap_or(0);
+        let own = own.max(usize::try_from(shape.sizes.largest).unwrap_or(0) + 1024) * 2;
+        read + own.max(budget / 4)
+    }
+
+    /// The most that one reservation for a read can be, with so many ways of encoding.
+    pub fn largest_read(&self, encodings: usize) -> usize {
+        let Settings { read_limit, largest_answer, .. } = self.shape.settings;
+        match &self.whole {
+            None => largest_answer * (1 + encodings) + read_limit as usize * 16 * encodings,
+            Some(_) => largest_answer + encodings * encoded_bound(read_limit as usize, largest_answer),
+        }
     }
 }
 
@@ -265,12 +313,6 @@ impl Shape {
         let settings = settings(rng, &stream);
         let store = StoreFaults { latency: (0, *rng.pick(&[0, 5, 60])), ..StoreFaults::default() };
         Self { calm: calm_reads(rng), stream, outputs, keys, sizes, settings, store }
-    }
-
-    /// The most that one reservation for a read can be, with so many ways of encoding.
-    pub fn largest_read(&self, encodings: usize) -> usize {
-        let records = self.settings.read_limit as usize;
-        self.settings.largest_answer * (1 + encodings) + records * 16 * encodings
     }
 }
 

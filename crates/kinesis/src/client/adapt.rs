@@ -99,15 +99,17 @@ impl Client {
                 }
                 first
             }
-            Ok(_) | Err(CallError::Api(_)) => {
+            Ok(_) => {
                 self.cbor_works();
                 first
             }
+            // Whatever stands in front of the server may say no before anything is read.
             Err(_) => first,
         }
     }
 
-    fn cbor_works(&self) {
+    /// Takes note that something was answered in CBOR, or understood.
+    pub(super) fn cbor_works(&self) {
         // Only from "untried": what was learned stays.
         let _ = self.0.learned.format.compare_exchange(UNTRIED, CBOR, Ordering::Relaxed, Ordering::Relaxed);
     }

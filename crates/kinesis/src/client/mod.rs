@@ -278,6 +278,9 @@ impl Client {
             request.headers_mut().insert(USER_AGENT, inner.user_agent.clone());
             let left = until.since(inner.clock.now());
             let response = inner.transport.call(request, left).await.map_err(CallError::Transport)?;
+            if is_cbor(&response) {
+                self.cbor_works();
+            }
             let (error, date) = match read(response) {
                 Ok(raw) => return Ok(raw),
                 Err(failed) => failed,
@@ -348,6 +351,14 @@ fn signature(code: &ErrorCode) -> Signature {
         | ErrorCode::SignatureDoesNotMatch => Signature::WrongTime,
         _ => Signature::Fine,
     }
+}
+
+/// True if whoever answered speaks CBOR, in success or failure.
+fn is_cbor(response: &Response) -> bool {
+    let ResponseBody::Full(body) = response.body() else { return false };
+    let content_type = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    content_type.and_then(Format::from_content_type) == Some(Format::Cbor)
+        && codec::sniff(content_type, body) == Format::Cbor
 }
 
 /// Tells success from failure; gives the server's time with either.

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use distributary_core::clock::Millis;
 use distributary_core::output::Trouble;
+use distributary_wire::codec::CodecError;
 use distributary_wire::error::ErrorCode;
 use distributary_wire::limits;
+use distributary_wire::op::Operation;
 use distributary_wire::types::{
     CreateStreamRequest, DeleteStreamRequest, DescribeStreamRequest, DescribeStreamSummaryRequest,
     GetShardIteratorRequest, ListShardsRequest, PutRecordRequest, PutRecordsRequest,
@@ -194,8 +196,11 @@ impl Client {
     pub async fn describe(&self, stream: &StreamRef) -> Result<Answered<StreamDescription>, Trouble> {
         let request = DescribeStreamSummaryRequest::default();
         if let Ok(Answered { answer, date }) = self.retry_on(stream, request).await? {
-            let answer = StreamDescription::of_summary(answer.stream_description_summary);
-            return Ok(Answered { answer, date });
+            let summary = answer.stream_description_summary;
+            if summary.stream_name.is_empty() {
+                return Err(self.blank(Operation::DescribeStreamSummary, stream));
+            }
+            return Ok(Answered { answer: StreamDescription::of_summary(summary), date });
         }
         let (described, shards, date) = self.describe_whole(stream).await?;
         let open = shards.iter().filter(|shard| !is_closed(shard)).count();
@@ -213,6 +218,9 @@ impl Client {
         for _ in 0..PAGES_MAX {
             let Answered { answer, date } = self.on(stream, request).await?;
             let mut described = answer.stream_description;
+            if described.stream_name.is_empty() {
+                return Err(self.blank(Operation::DescribeStream, stream));
+            }
             let more = described.has_more_shards && !described.shards.is_empty();
             shards.append(&mut described.shards);
             if !more {
@@ -244,7 +252,11 @@ impl Client {
                 // A token names the stream; AWS refuses both together.
                 token => self.call(&ListShardsRequest { next_token: token, ..Default::default() }).await?,
             };
-            shards.extend(page.answer.shards.unwrap_or_default());
+            // Every stream has shards, and each page of them says which: without, it is no answer to this.
+            let Some(page_of) = page.answer.shards else {
+                return Err(self.blank(Operation::ListShards, stream));
+            };
+            shards.extend(page_of);
             token = page.answer.next_token.filter(|token| !token.is_empty());
             if token.is_none() {
                 return Ok(Answered { answer: shards, date: page.date });
@@ -282,6 +294,15 @@ impl Client {
                 }
             }
         }
+    }
+}
+
+impl Client {
+    /// For an answer of status 200 that says nothing: never taken for one that says that there is nothing.
+    fn blank(&self, operation: Operation, stream: &StreamRef) -> Trouble {
+        let reason = "it lacks what every such answer has".to_owned();
+        let error = CallError::Undecodable(CodecError::Inconsistent { reason });
+        self.trouble(error, operation, Some(&stream.to_string()))
     }
 }
 

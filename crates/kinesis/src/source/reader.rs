@@ -25,8 +25,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const EMPTY_AT_END: u32 = 3;
 /// Empty pages in a row, all about as old as the retention allows, after which the position is taken for deleted.
 const EMPTY_AT_HORIZON: u32 = 10;
-/// How near to the retention counts as that.
-const HORIZON_SLACK: Duration = Duration::from_secs(10 * 60);
+/// How near to the retention counts as that. Longer than an iterator is good for.
+pub(super) const HORIZON_SLACK: Duration = Duration::from_secs(10 * 60);
 /// Coming nearer by less than this in so many pages is none: the horizon itself moves in steps.
 const PROGRESS: Duration = Duration::from_secs(60);
 
@@ -210,8 +210,9 @@ impl Reader {
         if next.is_none() {
             self.ended = Some(Ended { children, complete_until });
         }
-        self.iterator = next;
         let behind = behind.unwrap_or_else(|| read_at.since(last_arrival));
+        // An iterator passes over what retention deletes before it is used, without a word; a position is refused then.
+        self.iterator = next.filter(|_| !self.shared.is_near_horizon(behind));
         Ok(Read { fetched: Fetched::Batch(batch), behind, complete_until })
     }
 

@@ -18,7 +18,7 @@ use distributary_wire::sigv4::Credentials;
 use distributary_wire::transport::{Request, Response, Transport, TransportError};
 use distributary_wire::types::*;
 
-use crate::script::{DATE_MS, Script, reply};
+use crate::script::{Call, DATE_MS, Script, reply};
 
 const ARN: &str = "arn:aws:kinesis:eu-central-1:123456789012:stream/orders";
 
@@ -85,6 +85,35 @@ async fn json_where_cbor_breaks_the_connection() {
     script.broken().err(ErrorCode::AccessDenied, "no");
     assert_eq!(list(&client).await, Err(TroubleKind::Denied));
     assert_eq!((operations(&script), client.format()), (vec![CBOR, JSON], Format::Json));
+}
+
+#[tokio::test]
+async fn json_although_something_in_front_said_no_before() {
+    let script = Script::default();
+    let client = script.client();
+    // What looks at signatures only answers in its own form: that says nothing about the server behind it.
+    let in_json = |code| {
+        let error = ApiError::new(code, "no");
+        move |_: &Call| reply(400, Some("application/x-amz-json-1.1"), error.encode(Format::Json))
+    };
+    script.then(in_json(ErrorCode::AccessDenied));
+    assert_eq!(list(&client).await, Err(TroubleKind::Denied));
+    script.then(in_json(ErrorCode::UnknownOperation)).ok(ListStreamsResponse::default());
+    list(&client).await.unwrap();
+    assert_eq!((operations(&script), client.format()), (vec![CBOR, CBOR, JSON], Format::Json));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blank_answer_is_none() {
+    let script = Script::default();
+    let client = script.client();
+    script.ok(DescribeStreamSummaryResponse::default());
+    let trouble = client.describe(&by_name()).await.unwrap_err();
+    assert_eq!(trouble.kind, TroubleKind::Unintelligible, "{trouble}");
+    script.ok(ListShardsResponse::default());
+    let trouble = client.list_shards(&by_name()).await.unwrap_err();
+    assert_eq!(trouble.kind, TroubleKind::Unintelligible, "{trouble}");
+    script.calls();
 }
 
 #[tokio::test(start_paused = true)]

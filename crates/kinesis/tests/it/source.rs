@@ -263,6 +263,28 @@ async fn a_refused_position_is_a_gap() {
 }
 
 #[tokio::test]
+async fn near_the_horizon_every_read_asks_for_its_position() {
+    let script = Script::default();
+    let source = KinesisSource::new(script.client(), by_name());
+    script.ok(summary(StreamStatus::Active));
+    source.retention().await.unwrap();
+    let mut reader = source.open(&ShardId::new("s1"), after("7"));
+    let day = 24 * 3600 * 1000;
+    script.ok(iterator("i1")).ok(page(&["8"], Some("i2"), day - 60_000));
+    assert_eq!(sequences(&next(&mut reader).await), ["8"]);
+    // With the iterator of that page, what was deleted meanwhile would be passed over without a word.
+    script.err(ErrorCode::InvalidArgument, "StartingSequenceNumber 8 used in GetShardIterator … is invalid");
+    assert!(matches!(next(&mut reader).await.fetched, Fetched::Gap));
+    // Far from it one page leads to the next.
+    script.ok(iterator("i3")).ok(page(&["20"], Some("i4"), 5000)).ok(page(&["21"], Some("i5"), 0));
+    assert_eq!(sequences(&next(&mut reader).await), ["20"]);
+    assert_eq!(sequences(&next(&mut reader).await), ["21"]);
+    let calls = script.calls();
+    let iterators = calls.iter().filter(|call| call.operation == Operation::GetShardIterator);
+    assert_eq!(iterators.count(), 3);
+}
+
+#[tokio::test]
 async fn empty_pages_for_ever_at_the_retention_are_a_gap() {
     let script = Script::default();
     let mut reader = open(&script, after("7"));

@@ -1,37 +1,56 @@
-//! A short simulation, that a seed is a run bit for bit, and the seeds that once found something.
+//! A short simulation on both levels, that a seed is a run bit for bit, and the seeds that once found something.
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 use distributary_sim::run::play;
-use distributary_sim::scenario::Scenario;
+use distributary_sim::scenario::{Level, Scenario};
 
 /// Seeds that once violated a line of the contract. What a seed draws may change with the scenarios: they are kept for
 /// the paths that they took then, and because they cost little.
 const FOUND: &[u64] =
     &[13, 39, 61, 115, 200, 403, 494, 701, 744, 979, 1932, 2429, 2524, 3122, 4570, 7265, 8911];
 
-fn holds(seed: u64) {
-    if let Some(violation) = play(&Scenario::draw(seed), false).violation {
-        panic!("seed {seed}: line {}: {}", violation.line, violation.what);
+/// The same, on the whole path.
+const FOUND_ON_THE_WHOLE_PATH: &[u64] = &[3, 13, 17, 44, 176, 251];
+
+fn holds(level: Level, seed: u64) {
+    if let Some(violation) = play(&Scenario::draw(level, seed), false).violation {
+        panic!("{level:?}, seed {seed}: line {}: {}", violation.line, violation.what);
     }
 }
 
 #[test]
 fn the_contract_holds_for_a_few_seeds() {
-    (10_000..10_040).for_each(holds);
+    (10_000..10_040).for_each(|seed| holds(Level::Engine, seed));
+}
+
+#[test]
+fn the_contract_holds_on_the_whole_path() {
+    (10_000..10_010).for_each(|seed| holds(Level::WholePath, seed));
 }
 
 #[test]
 fn what_was_found_once_stays_mended() {
-    FOUND.iter().copied().for_each(holds);
+    FOUND.iter().for_each(|seed| holds(Level::Engine, *seed));
+    FOUND_ON_THE_WHOLE_PATH.iter().for_each(|seed| holds(Level::WholePath, *seed));
+}
+
+fn one_seed_is_one_run(level: Level, seeds: std::ops::Range<u64>) {
+    let first = seeds.start;
+    for seed in seeds {
+        let runs = [0, 1].map(|_| play(&Scenario::draw(level, seed), false));
+        let [first, second] = runs.map(|r| (r.hash, r.faults, r.records, r.time));
+        assert_eq!(first, second, "{level:?}, seed {seed}");
+    }
+    let hash = |seed| play(&Scenario::draw(level, seed), false).hash;
+    assert!(hash(first) != hash(first + 1), "two seeds, one trace: the trace tells nothing");
 }
 
 #[test]
-fn one_seed_is_one_run() {
-    for seed in 20_000..20_010 {
-        let runs = [0, 1].map(|_| play(&Scenario::draw(seed), false));
-        let [first, second] = runs.map(|r| (r.hash, r.faults, r.records, r.time));
-        assert_eq!(first, second, "seed {seed}");
-    }
-    let different = play(&Scenario::draw(20_000), false).hash != play(&Scenario::draw(20_001), false).hash;
-    assert!(different, "two seeds, one trace: the trace tells nothing");
+fn one_seed_is_one_run_of_the_engine() {
+    one_seed_is_one_run(Level::Engine, 20_000..20_010);
+}
+
+#[test]
+fn one_seed_is_one_run_of_the_whole_path() {
+    one_seed_is_one_run(Level::WholePath, 20_000..20_006);
 }

@@ -48,7 +48,8 @@ impl GetRecordsAnswer {
     ///
     /// # Errors
     /// [`CodecError`], for anything that is not such an answer or larger than
-    /// [`ANSWER_BODY_BYTES`](crate::limits::ANSWER_BODY_BYTES).
+    /// [`ANSWER_BODY_BYTES`](crate::limits::ANSWER_BODY_BYTES). An object without `Records` is not one: without
+    /// `NextShardIterator` it would say that the shard has ended.
     pub fn parse(format: Format, body: Bytes) -> Result<Self, CodecError> {
         if body.len() > limits::ANSWER_BODY_BYTES {
             return Err(CodecError::TooLarge { size: body.len(), limit: limits::ANSWER_BODY_BYTES });
@@ -71,8 +72,9 @@ impl GetRecordsAnswer {
             buffer.extend_from_slice(bytes);
             span(start, buffer.len()).map_err(|Miss| CodecError::shape("the records do not fit 32 bits"))
         };
-        let mut records = Vec::with_capacity(page.records.len());
-        for record in &page.records {
+        let list = page.records.ok_or_else(|| CodecError::shape("the answer has no Records"))?;
+        let mut records = Vec::with_capacity(list.len());
+        for record in &list {
             if record.sequence_number.is_empty() {
                 return Err(CodecError::shape("a record has no sequence number"));
             }
@@ -103,7 +105,7 @@ impl GetRecordsAnswer {
 shapes! {
     /// The members of both a `GetRecords` answer and a `SubscribeToShard` event.
     struct AnyPage {
-        pub records: Vec<Record>,
+        pub records: Option<Vec<Record>>,
         pub next_shard_iterator: Option<String>,
         pub continuation_sequence_number: Option<String>,
         pub millis_behind_latest: Option<i64>,
@@ -140,7 +142,7 @@ impl Page {
             _ => walk.skip(),
         })?;
         walk.end()?;
-        Ok(page)
+        if page.records.is_none() { Err(Miss) } else { Ok(page) }
     }
 
     /// The answer over the body that was walked over; what was not a slice of it is appended.

@@ -466,3 +466,17 @@ fn spans_of_another_buffer_are_empty() {
     assert_eq!(Span { start: 1, end: 3 }.slice(&Bytes::from_static(b"abc")), "bc");
     assert!(Span { start: 3, end: 1 }.slice(&Bytes::from_static(b"abc")).is_empty());
 }
+
+/// An object without records and without an iterator would say that the shard has ended.
+#[test]
+fn a_page_without_records_is_none() {
+    for body in ["{}", r#"{"MillisBehindLatest":0}"#, r#"{"Records":null,"MillisBehindLatest":0}"#, ""] {
+        assert!(
+            GetRecordsAnswer::parse(Format::Json, Bytes::from_static(body.as_bytes())).is_err(),
+            "{body}"
+        );
+    }
+    assert!(GetRecordsAnswer::parse(Format::Cbor, Bytes::from_static(b"\xa0")).is_err());
+    let end = GetRecordsAnswer::parse(Format::Json, Bytes::from_static(br#"{"Records":[]}"#)).unwrap();
+    assert!(end.records.is_empty() && end.next_shard_iterator.is_none());
+}

@@ -1,0 +1,136 @@
+//! Fakes of the seams around the engine: a stream and services in memory.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use distributary_core::checkpoint::Sequence;
+use distributary_core::output::Output;
+use distributary_core::source::Source;
+use distributary_core::testing::{
+    FakeService, FakeStream, Mood, OutputFaults, ReadFaults, Rng, TestClock, hash,
+};
+
+use crate::parts::{Live, Parts};
+use crate::run::{Eye, lock};
+use crate::scenario::{OutputShape, Scenario, Shape};
+use crate::truth::Put;
+
+/// See the module.
+pub(crate) struct Fakes {
+    seed: u64,
+    shape: Shape,
+    clock: TestClock,
+    eye: Arc<Eye>,
+    stream: FakeStream,
+    services: Arc<Mutex<BTreeMap<String, FakeService>>>,
+}
+
+impl Fakes {
+    /// A stream, and no service yet.
+    pub(crate) fn new(scenario: &Scenario, clock: &TestClock, eye: &Arc<Eye>) -> Self {
+        let shape = scenario.shape.clone();
+        let rng = Rng::new(scenario.seed).fork("stream");
+        let stream = FakeStream::new(shape.stream.clone(), clock, rng, eye.clone());
+        stream.set_faults(shape.calm);
+        eye.truth().lineage(&stream.lineage());
+        let (clock, eye, services) = (clock.clone(), Arc::clone(eye), Arc::default());
+        Self { seed: scenario.seed, shape, clock, eye, stream, services }
+    }
+
+    fn service(&self, name: &str) -> Option<FakeService> {
+        lock(&self.services).get(name).cloned()
+    }
+}
+
+#[async_trait(?Send)]
+impl Parts for Fakes {
+    fn live(&self) -> Live {
+        let (stream, services) = (self.stream.clone(), Arc::clone(&self.services));
+        Arc::new(move || {
+            let encoded: usize = lock(&services).values().map(FakeService::live_bytes).sum();
+            stream.live_bytes() + encoded
+        })
+    }
+
+    fn source(&self) -> Arc<dyn Source> {
+        Arc::new(self.stream.clone())
+    }
+
+    async fn put(&mut self, count: u64, seed: u64) {
+        let mut rng = Rng::new(seed);
+        for _ in 0..count {
+            let key = self.shape.keys.draw(&mut rng);
+            let data = self.shape.sizes.draw(&mut rng);
+            let (digest, size) = (hash(&data), data.len() + key.as_ref().map_or(0, String::len));
+            let placed = self.stream.put(key.as_deref(), data);
+            self.eye.truth().put(&Put {
+                shard: &placed.shard,
+                sequence: &Sequence::new(&placed.sequence.to_string()),
+                arrival: placed.arrival,
+                key: key.as_deref(),
+                digest,
+                size,
+            });
+        }
+    }
+
+    async fn split(&mut self, i: usize) {
+        let open = self.stream.open_shards();
+        if open.len() < 8 {
+            self.stream.split(&open[i % open.len()]);
+        }
+        self.eye.truth().lineage(&self.stream.lineage());
+    }
+
+    async fn merge(&mut self, i: usize) {
+        let open = self.stream.open_shards();
+        if open.len() > 1 {
+            let i = i % (open.len() - 1);
+            self.stream.merge(&open[i], &open[i + 1]);
+        }
+        self.eye.truth().lineage(&self.stream.lineage());
+    }
+
+    fn set_reads(&mut self, faults: ReadFaults) {
+        self.stream.set_faults(faults);
+    }
+
+    async fn expire(&mut self, age: Duration) -> bool {
+        let gone = self.stream.expire(self.clock.server().minus(age));
+        self.eye.truth().trimmed(&gone);
+        !gone.is_empty()
+    }
+
+    fn add_service(&mut self, name: &str, shape: &OutputShape) {
+        let rng = Rng::new(self.seed).fork(name);
+        let service = FakeService::new(shape.service.settings(name), &self.clock, rng, self.eye.clone());
+        service.set_faults(shape.faults);
+        lock(&self.services).insert(name.to_owned(), service);
+    }
+
+    #[allow(clippy::expect_used, reason = "a run names only services that it added")]
+    fn output(&self, service: &str, shape: &OutputShape) -> Arc<dyn Output> {
+        let service = self.service(service).expect("a service that was added");
+        Arc::new(service.output(&format!("fake-{}", shape.encoding), shape.limits))
+    }
+
+    fn set_faults(&mut self, service: &str, faults: OutputFaults) {
+        self.service(service).inspect(|s| s.set_faults(faults));
+    }
+
+    async fn set_mood(&mut self, service: &str, mood: Mood) {
+        self.service(service).inspect(|s| s.set_mood(mood));
+    }
+
+    async fn reshard(&mut self, service: &str, shards: usize) {
+        self.service(service).inspect(|s| s.reshard(shards));
+    }
+
+    fn refuse(&mut self, service: &str, number: u128, refused: bool) {
+        self.service(service).inspect(|s| s.refuse(number, refused));
+    }
+
+    async fn judge_end(&mut self, _: &[String]) {}
+}
