@@ -9,7 +9,7 @@ use crate::output::{Chunk, Outcome, Picks, Trouble, TroubleKind};
 use crate::store::OutputId;
 
 use super::budget::{Permit, Pool};
-use super::retry::{Answer, Backoff, Delivery, Next, policy};
+use super::retry::{Answer, Backoff, BackoffClass, Delivery, Next, policy};
 use super::shard::{ShardCell, Take, Work};
 use super::window::ChunkSet;
 use super::{Shared, lock};
@@ -126,6 +126,7 @@ impl Lane {
             let sent = encoded.chunk().picks.len();
             drop(encoded);
             let go_on = self.note(&work, noted, &delivery, &answer);
+            self.note_lasting(&answer, sent);
             noted = delivery.durable_through();
             self.failed = answer.trouble.is_some();
             match &answer.trouble {
@@ -214,6 +215,20 @@ impl Lane {
             }
         }
         go_on
+    }
+
+    /// Notes since when nothing gets through that somebody has to mend first.
+    fn note_lasting(&self, answer: &Answer, sent: usize) {
+        let class = answer.trouble.as_ref().map(|trouble| policy(trouble.kind).class);
+        let lasting = class == Some(BackoffClass::Lasting) && answer.failed == sent;
+        let mut state = lock(&self.cell.state);
+        let Some(slot) = state.lanes.get_mut(&self.id) else { return };
+        if !lasting {
+            slot.lasting = None;
+        } else if slot.lasting.is_none() {
+            slot.lasting = Some(self.shared.clock.now());
+            self.shared.news.notify_one();
+        }
     }
 
     fn back_off(&mut self, trouble: &Trouble) {

@@ -31,7 +31,7 @@ use crate::store::{CheckpointStore, OutputId, StoreError};
 
 use budget::Budget;
 use supervisor::Tasks;
-use world::World;
+use world::{Way, World};
 
 pub use settings::Settings;
 pub use status::{
@@ -149,6 +149,18 @@ pub enum EngineError {
         /// Why.
         reason: String,
     },
+    /// Nothing gets through to an output until somebody mends something.
+    #[error("output {output} took nothing for {} s: {reason}; mend that and start again: it goes on where it was", after.as_secs())]
+    OutputStuck {
+        /// The output.
+        output: OutputId,
+        /// The shard whose lane is stuck.
+        shard: ShardId,
+        /// For how long.
+        after: Duration,
+        /// What the output said last.
+        reason: String,
+    },
     /// A part of the program broke; a bug. Nothing is lost: start it again.
     #[error("{task} broke: {message}; this is a bug, please report it, then start again")]
     Broken {
@@ -258,7 +270,8 @@ impl Engine {
 
     /// Completes when every lane has everything that was in the source when the engine started: each shard's reader
     /// has passed that moment, or the shard is closed and read, and so are its descendants. Paused outputs are not
-    /// waited for; one that stopped is an error.
+    /// waited for. One that stopped, or that has had nothing but trouble that somebody has to mend for
+    /// [`Settings::lasting_patience`], is an error, once all the others have what they can get.
     pub async fn caught_up(&self) -> Result<(), EngineError> {
         let mut changed = self.shared.changed.subscribe();
         let mut ended = self.shared.ended.subscribe();
@@ -267,18 +280,25 @@ impl Engine {
             if let Some(error) = self.shared.ended.borrow().clone() {
                 return Err(error);
             }
-            match lock(&self.shared.world).caught_up() {
-                Ok(true) => return Ok(()),
-                Ok(false) => {}
-                Err((output, shard, reason)) => {
-                    return Err(EngineError::OutputStopped { output, shard, reason });
+            let (clock, patience) = (&self.shared.clock, self.shared.settings.lasting_patience);
+            let way = lock(&self.shared.world).way(clock.now(), patience);
+            let again = match way {
+                Way::There => return Ok(()),
+                Way::Going(again) => again,
+                Way::Blocked(error) => return Err(error),
+            };
+            let timer = async {
+                match again {
+                    Some(at) => clock.sleep_until(at).await,
+                    None => std::future::pending().await,
                 }
-            }
+            };
             tokio::select! {
                 // Either way everything is looked at again. The senders live as long as `self`.
                 biased;
                 _ = ended.changed() => {}
                 _ = changed.changed() => {}
+                () = timer => {}
             }
         }
     }

@@ -223,7 +223,7 @@ fn set_paused(shared: &Shared, id: &OutputId, paused: bool) {
     world.each_lane(id, |slot| {
         slot.paused = paused;
         if !paused {
-            slot.stopped = None;
+            (slot.stopped, slot.lasting) = (None, None);
         }
     });
 }
@@ -239,7 +239,7 @@ fn update(shared: &Shared, spec: &OutputSpec) {
         slot.paused = spec.paused;
         slot.generation += 1;
         slot.carried = Acked::default();
-        slot.stopped = None;
+        (slot.stopped, slot.lasting) = (None, None);
         slot.advice = None;
     });
 }
