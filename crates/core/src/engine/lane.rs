@@ -206,11 +206,13 @@ impl Lane {
         match &answer.trouble {
             None => slot.advice = None,
             Some(trouble) => {
-                let advice = policy(trouble.kind).advice;
-                if advice.is_some() && slot.advice.as_deref() != advice {
-                    tracing::warn!(shard = %self.cell.id, output = %self.id, "{trouble}; {}", advice.unwrap_or_default());
+                // What throttles is in the numbers; what is tried again at once is no trouble.
+                let said =
+                    trouble.kind != TroubleKind::Throttled && trouble.retry_after != Some(Duration::ZERO);
+                if said && self.shared.is_news(Some(&self.id), trouble.kind) {
+                    tracing::warn!(shard = %self.cell.id, output = %self.id, "a write failed, and is tried again: {trouble}");
                 }
-                slot.advice = advice.map(str::to_owned);
+                slot.advice = policy(trouble.kind).advice.map(str::to_owned);
                 slot.trouble(trouble, wall);
             }
         }

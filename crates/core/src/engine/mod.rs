@@ -17,6 +17,7 @@ mod supervisor;
 mod window;
 mod world;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,8 +25,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use crate::batch::ShardId;
-use crate::clock::{Clock, Millis};
-use crate::output::{Output, Trouble};
+use crate::clock::{Clock, Instant, Millis};
+use crate::output::{Output, Trouble, TroubleKind};
 use crate::source::{Source, SourceIdentity};
 use crate::store::{CheckpointStore, OutputId, StoreError};
 
@@ -195,6 +196,8 @@ struct Shared {
     readers: AtomicUsize,
     lane_tasks: AtomicUsize,
     tasks: Mutex<Tasks>,
+    /// When trouble of a kind was last said, by output (`None`: reading).
+    said: Mutex<BTreeMap<(Option<OutputId>, TroubleKind), Instant>>,
     /// Held while the store is written.
     committing: tokio::sync::Mutex<()>,
     /// Held while the outputs are changed.
@@ -224,6 +227,18 @@ impl Shared {
     /// The server's time, about.
     fn server_now(&self) -> Option<Millis> {
         Some(Millis(self.server_offset).plus(self.clock.now().0))
+    }
+
+    /// True if trouble of this kind, at this output or in reading, is to be said: it was not lately.
+    fn is_news(&self, output: Option<&OutputId>, kind: TroubleKind) -> bool {
+        let now = self.clock.now();
+        let mut said = lock(&self.said);
+        let last = said.get(&(output.cloned(), kind));
+        let news = last.is_none_or(|at| now.since(*at) >= self.settings.say_again);
+        if news {
+            said.insert((output.cloned(), kind), now);
+        }
+        news
     }
 
     /// Notes what makes going on impossible; the first counts. Nothing is read or sent any more.

@@ -350,8 +350,7 @@ impl ShardState {
             tracing::debug!(%shard, ?wait, "a read was throttled: {trouble}");
         } else {
             self.reads.failed += 1;
-            let news = self.reads.last_error.as_ref().is_none_or(|e| e.text != trouble.message);
-            if news {
+            if context.shared.is_news(None, trouble.kind) {
                 tracing::warn!(%shard, "a read failed, and is tried again: {trouble}");
             }
             let report =

@@ -61,6 +61,7 @@ pub(crate) async fn start(fan_out: FanOut) -> Result<Arc<Shared>, EngineError> {
         readers: 0.into(),
         lane_tasks: 0.into(),
         tasks: Mutex::default(),
+        said: Mutex::default(),
         committing: tokio::sync::Mutex::new(()),
         changing: tokio::sync::Mutex::new(()),
         news: Notify::new(),
