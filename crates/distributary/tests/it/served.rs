@@ -15,7 +15,7 @@ use distributary_wire::types::{
 };
 
 /// How long a program may take that a test waits for.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An embedded Kinesis on a port of its own.
 pub(crate) struct Served {
@@ -40,6 +40,11 @@ impl Served {
         let handle = runtime.block_on(server::serve(local.clone(), options)).unwrap();
         let endpoint = handle.endpoint();
         Self { local, client, runtime, handle: Some(handle), endpoint }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.endpoint.trim_start_matches("http://").parse().unwrap()
     }
 
     /// The program with these arguments, and this server as its endpoint.
