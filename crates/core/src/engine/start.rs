@@ -175,7 +175,8 @@ fn report_lost(world: &mut World, outputs: &[OutputSpec], orphans: &[LaneCheckpo
         let from = describe(&orphan.position);
         tracing::warn!(
             %shard, %output, %from,
-            "this shard was deleted by the source's retention before all of it was written; going on with its children"
+            "this shard was deleted by the source's retention before its end was read: what it had after that, if anything, is \
+             missing; going on with its children"
         );
         world.past_gaps += 1;
         world.past_gap_list.push(Gap { shard: shard.clone(), outputs: vec![output.clone()], from, at });
