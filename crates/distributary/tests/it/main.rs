@@ -9,6 +9,7 @@ mod faults;
 mod local;
 mod proxy;
 mod put;
+mod reshard;
 mod run;
 mod served;
 mod tail;
