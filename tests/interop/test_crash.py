@@ -27,7 +27,7 @@ class Case:
 
     rounds: int
     long_rounds: int
-    rate: int
+    rate: int  # of records a second that are put, at most
     back_seconds: float  # until the first record is in every output after a start
 
 
@@ -104,7 +104,7 @@ def test_nothing_is_missing_after_kill_9_again_and_again_and_the_first_record_is
     producer = Producer(server.client(), case.rate)
     producer.start()
     args = fan_out("input", OUTPUTS, "--state", files / "state.db", "--checkpoint-interval", f"{INTERVAL}s")
-    back, kills = [], []
+    back, kills, began = [], [], time.monotonic()
     try:
         for _ in range(rounds):
             tips = {o: Tips(client, o) for o in OUTPUTS}
@@ -119,6 +119,7 @@ def test_nothing_is_missing_after_kill_9_again_and_again_and_the_first_record_is
     finally:
         producer.over.set()
         producer.join()
+    rate = producer.count / (time.monotonic() - began)
     assert producer.failed is None, producer.failed
     finished(files, server.endpoint, *args, "--until-caught-up")
     source = read_stream(client, "input")
@@ -131,7 +132,7 @@ def test_nothing_is_missing_after_kill_9_again_and_again_and_the_first_record_is
     back.sort()
     oldest = max(r.oldest for r in repeats.values())
     worst = max(max(r.at.values(), default=0) for r in repeats.values())
-    measured(f"{rounds} kills, {source.records} records at {case.rate}/s: nothing missing; repeats {total}, "
+    measured(f"{rounds} kills, {source.records} records at {rate:.0f}/s: nothing missing; repeats {total}, "
              f"{max(total.values()) / rounds:.0f} a kill and output, {worst} at most; written {oldest:.2f} s before the kill at "
              f"most, with a checkpoint each {INTERVAL:.0f} s; first record in all outputs after a restart: median "
              f"{back[len(back) // 2]:.2f} s, worst {back[-1]:.2f} s")

