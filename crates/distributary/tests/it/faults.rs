@@ -386,3 +386,18 @@ fn an_output_that_is_denied_is_given_up_once_the_others_are_done() {
     daemon.end().expect(0);
     assert_eq!(stage.verify(), [0, 0, 0]);
 }
+
+#[test]
+fn a_source_that_may_not_be_read_is_given_up() {
+    let mut stage = Stage::new("give-up-after = \"500ms\"");
+    stage.put(10);
+    let denied = Fault::Error(400, "AccessDeniedException");
+    stage.proxy.plan(move |call| if call.operation == "GetRecords" { denied } else { Fault::Pass });
+    let done = finish(stage.command(&["--until-caught-up"]), b"").expect(1);
+    let last = done.err.lines().last().unwrap();
+    assert!(
+        last.starts_with("distributary: the source: reading a shard failed: GetRecords on stream input"),
+        "{last}"
+    );
+    assert!(last.contains("allow the action kinesis:GetRecords on stream input"), "{last}");
+}
