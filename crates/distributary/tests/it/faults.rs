@@ -273,22 +273,23 @@ fn all_faults_at_once_and_order_holds_by_mode() {
     let (mut daemon, address) = stage.daemon();
     let mut dice = Dice(42);
     let faults: Vec<Fault> = FAULTS.iter().map(|(fault, _)| *fault).filter(|fault| !hangs(*fault)).collect();
-    let mut drawn = faults.clone();
+    let mut decks = BTreeMap::<String, Vec<Fault>>::new();
     stage.proxy.plan(move |call| match (call.operation, dice.roll(4)) {
         // Once, and never forwarded: nothing may be written late.
         ("PutRecords", _) if call.nth == 5 => Fault::HangBefore,
         ("PutRecords" | "GetRecords", 0) => {
             // Each as often as any other.
-            if drawn.is_empty() {
-                drawn.clone_from(&faults);
+            let deck = decks.entry(call.operation.to_owned()).or_default();
+            if deck.is_empty() {
+                deck.clone_from(&faults);
             }
-            drawn.swap_remove(dice.roll(drawn.len() as u64) as usize)
+            deck.swap_remove(dice.roll(deck.len() as u64) as usize)
         }
         _ => Fault::Pass,
     });
     let all = FAULTS.iter().map(|(fault, _)| *fault).filter(|fault| *fault != Fault::HangAfter);
     until("every fault was met", || {
-        stage.put(100);
+        stage.put(40);
         stage.wait(&mut daemon);
         all.clone().all(|fault| stage.proxy.done("PutRecords", fault) > 0).then_some(())
     });
@@ -310,7 +311,7 @@ fn all_faults_at_once_and_order_holds_by_mode() {
 fn order_holds_by_mode_where_a_tenth_of_the_entries_fails_and_answers_are_lost() {
     let mut stage = Stage::new("");
     fail_entries(&stage.served);
-    stage.put(450);
+    stage.put(300);
     stage.proxy.plan(|call| match call.operation {
         "PutRecords" if call.nth % 20 == 3 => Fault::ResetAfter,
         "PutRecords" if call.nth % 20 == 13 => Fault::Cut,
@@ -377,7 +378,7 @@ fn an_output_that_is_denied_is_given_up_once_the_others_are_done() {
     // A daemon goes on trying. What the others did is written down: they repeat nothing.
     let (mut daemon, _) = stage.daemon();
     let before = stage.proxy.done("PutRecords", denied);
-    until("more tries", || (stage.proxy.done("PutRecords", denied) >= before + 5).then_some(()));
+    until("a try of each shard", || (stage.proxy.done("PutRecords", denied) >= before + 3).then_some(()));
     daemon.says("a write failed, and is tried again: PutRecords on stream resend");
     assert_eq!(there(&stage), [300, 0, 300]);
     stage.proxy.heal();
