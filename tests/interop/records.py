@@ -4,7 +4,7 @@ import hashlib
 import os
 import random
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MAX_BYTES = 4_500_000  # of one PutRecords: several servers stop at 5 MiB
 MAX_RECORDS = 500
@@ -68,17 +68,19 @@ def _put(client, stream, entries):
 
 @dataclass
 class Content:
-    """What a stream holds: per partition key the fingerprints of its data in the order read, parents before children."""
+    """What a stream holds: per partition key the fingerprints of its data in the order read, parents before children; and when
+    each of them arrived, in seconds since 1970, in the same order."""
 
     by_key: dict
     records: int
     bytes: int
+    arrived: dict = field(default_factory=dict)
 
 
 def read_stream(client, stream):
     """Every record of every shard, each shard to where it had no more (or was closed and at its end)."""
     shards = client.list_shards(StreamName=stream)["Shards"]
-    by_key, records, size = defaultdict(list), 0, 0
+    by_key, arrived, records, size = defaultdict(list), defaultdict(list), 0, 0
     for shard in sorted(shards, key=lambda s: s["ShardId"]):  # a child's id is above its parents'
         token = client.get_shard_iterator(StreamName=stream, ShardId=shard["ShardId"],
                                           ShardIteratorType="TRIM_HORIZON")["ShardIterator"]
@@ -86,12 +88,13 @@ def read_stream(client, stream):
             answer = client.get_records(ShardIterator=token, Limit=10_000)
             for record in answer["Records"]:
                 by_key[record["PartitionKey"]].append(hashlib.sha256(record["Data"]).digest()[:16])
+                arrived[record["PartitionKey"]].append(record["ApproximateArrivalTimestamp"].timestamp())
                 records += 1
                 size += len(record["Data"])
             if not answer["Records"] and answer["MillisBehindLatest"] == 0:
                 break
             token = answer.get("NextShardIterator")
-    return Content(dict(by_key), records, size)
+    return Content(dict(by_key), records, size, dict(arrived))
 
 
 @dataclass

@@ -220,10 +220,25 @@ fn code_of_status(status: u16) -> ErrorCode {
     }
 }
 
-/// The beginning of a body that is no error of the protocol, on one line.
+/// The beginning of a body that is no error of the protocol, on one line; of a page what a person would read.
 fn excerpt(body: &[u8]) -> String {
-    let head = &body[..body.len().min(EXCERPT)];
-    let text = String::from_utf8_lossy(head);
+    let page = body.trim_ascii_start().starts_with(b"<");
+    let mut within = false;
+    let text = body.iter().filter_map(|byte| match byte {
+        b'<' if page => {
+            within = true;
+            // What stands before and after are two words.
+            Some(b' ')
+        }
+        b'>' if within => {
+            within = false;
+            None
+        }
+        byte => (!within).then_some(*byte),
+    });
+    // The head of a page has little to read in it: the limit is one of text.
+    let text: Vec<u8> = text.skip_while(u8::is_ascii_whitespace).take(EXCERPT).collect();
+    let text = String::from_utf8_lossy(&text);
     text.split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()
@@ -279,8 +294,11 @@ mod tests {
     fn bodies_of_others() {
         let html = decode(503, &[("content-type", "text/html")], b"<html>\n<b>busy</b>\0\xff</html>");
         assert_eq!(html.code, ErrorCode::ServiceUnavailable);
-        assert_eq!(html.message, "<html> <b>busy</b> \u{fffd}</html>");
-        assert_eq!(html.to_string(), "ServiceUnavailable (503): <html> <b>busy</b> \u{fffd}</html>");
+        assert_eq!(html.message, "busy \u{fffd}");
+        assert_eq!(html.to_string(), "ServiceUnavailable (503): busy \u{fffd}");
+        assert_eq!(decode(403, &[], b"<Error><Code>No</Code><Message>never</Message>").message, "No never");
+        assert_eq!(decode(403, &[], b"if 1 < 2 & 2 > 1").message, "if 1 < 2 & 2 > 1");
+        assert_eq!(decode(503, &[], b"<html></html>").to_string(), "ServiceUnavailable (503)");
         assert_eq!(decode(500, &[], b"").code, ErrorCode::InternalFailure);
         assert_eq!(decode(500, &[], b"").to_string(), "InternalFailure (500)");
         assert_eq!(decode(413, &[], b"").code, ErrorCode::RequestTooLarge);

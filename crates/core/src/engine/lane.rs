@@ -9,7 +9,7 @@ use crate::output::{Chunk, Outcome, Picks, Room, Trouble, TroubleKind};
 use crate::store::OutputId;
 
 use super::budget::{Permit, Pool};
-use super::retry::{Answer, Backoff, Delivery, Next, policy};
+use super::retry::{Answer, Backoff, BackoffClass, Delivery, Next, policy};
 use super::shard::{ShardCell, Take, Work};
 use super::window::ChunkSet;
 use super::{Shared, lock};
@@ -136,6 +136,7 @@ impl Lane {
             let sent = encoded.chunk().picks.len();
             drop(encoded);
             let go_on = self.note(&work, noted, &delivery, &answer);
+            self.note_lasting(&answer, sent);
             noted = delivery.durable_through();
             self.failed = answer.trouble.is_some();
             match &answer.trouble {
@@ -235,15 +236,31 @@ impl Lane {
         match &answer.trouble {
             None => slot.advice = None,
             Some(trouble) => {
-                let advice = policy(trouble.kind).advice;
-                if advice.is_some() && slot.advice.as_deref() != advice {
-                    tracing::warn!(shard = %self.cell.id, output = %self.id, "{trouble}; {}", advice.unwrap_or_default());
+                // What throttles is in the numbers; what is tried again at once is no trouble.
+                let said =
+                    trouble.kind != TroubleKind::Throttled && trouble.retry_after != Some(Duration::ZERO);
+                if said && self.shared.is_news(Some(&self.id), trouble.kind) {
+                    tracing::warn!(shard = %self.cell.id, output = %self.id, "a write failed, and is tried again: {trouble}");
                 }
-                slot.advice = advice.map(str::to_owned);
+                slot.advice = policy(trouble.kind).advice.map(str::to_owned);
                 slot.trouble(trouble, wall);
             }
         }
         go_on
+    }
+
+    /// Notes since when nothing gets through that somebody has to mend first.
+    fn note_lasting(&self, answer: &Answer, sent: usize) {
+        let class = answer.trouble.as_ref().map(|trouble| policy(trouble.kind).class);
+        let lasting = class == Some(BackoffClass::Lasting) && answer.failed == sent;
+        let mut state = lock(&self.cell.state);
+        let Some(slot) = state.lanes.get_mut(&self.id) else { return };
+        if !lasting {
+            slot.lasting = None;
+        } else if slot.lasting.is_none() {
+            slot.lasting = Some(self.shared.clock.now());
+            self.shared.news.notify_one();
+        }
     }
 
     fn back_off(&mut self, trouble: &Trouble) {

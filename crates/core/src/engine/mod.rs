@@ -18,6 +18,7 @@ mod supervisor;
 mod window;
 mod world;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,14 +26,14 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use crate::batch::ShardId;
-use crate::clock::{Clock, Millis};
-use crate::output::{Output, Trouble};
+use crate::clock::{Clock, Instant, Millis};
+use crate::output::{Output, Trouble, TroubleKind};
 use crate::source::{Source, SourceIdentity};
 use crate::store::{CheckpointStore, OutputId, StoreError};
 
 use budget::Budget;
 use supervisor::Tasks;
-use world::World;
+use world::{Way, World};
 
 pub use settings::Settings;
 pub use status::{
@@ -150,6 +151,18 @@ pub enum EngineError {
         /// Why.
         reason: String,
     },
+    /// Nothing gets through to an output until somebody mends something.
+    #[error("output {output} took nothing for {} s: {reason}; mend that and start again: it goes on where it was", after.as_secs())]
+    OutputStuck {
+        /// The output.
+        output: OutputId,
+        /// The shard whose lane is stuck.
+        shard: ShardId,
+        /// For how long.
+        after: Duration,
+        /// What the output said last.
+        reason: String,
+    },
     /// A part of the program broke; a bug. Nothing is lost: start it again.
     #[error("{task} broke: {message}; this is a bug, please report it, then start again")]
     Broken {
@@ -184,6 +197,8 @@ struct Shared {
     readers: AtomicUsize,
     lane_tasks: AtomicUsize,
     tasks: Mutex<Tasks>,
+    /// When trouble of a kind was last said, by output (`None`: reading).
+    said: Mutex<BTreeMap<(Option<OutputId>, TroubleKind), Instant>>,
     /// Held while the store is written.
     committing: tokio::sync::Mutex<()>,
     /// Held while the outputs are changed.
@@ -213,6 +228,18 @@ impl Shared {
     /// The server's time, about.
     fn server_now(&self) -> Option<Millis> {
         Some(Millis(self.server_offset).plus(self.clock.now().0))
+    }
+
+    /// True if trouble of this kind, at this output or in reading, is to be said: it was not lately.
+    fn is_news(&self, output: Option<&OutputId>, kind: TroubleKind) -> bool {
+        let now = self.clock.now();
+        let mut said = lock(&self.said);
+        let last = said.get(&(output.cloned(), kind));
+        let news = last.is_none_or(|at| now.since(*at) >= self.settings.say_again);
+        if news {
+            said.insert((output.cloned(), kind), now);
+        }
+        news
     }
 
     /// Notes what makes going on impossible; the first counts. Nothing is read or sent any more.
@@ -259,7 +286,8 @@ impl Engine {
 
     /// Completes when every lane has everything that was in the source when the engine started: each shard's reader
     /// has passed that moment, or the shard is closed and read, and so are its descendants. Paused outputs are not
-    /// waited for; one that stopped is an error.
+    /// waited for. One that stopped, or that has had nothing but trouble that somebody has to mend for
+    /// [`Settings::lasting_patience`], is an error, once all the others have what they can get.
     pub async fn caught_up(&self) -> Result<(), EngineError> {
         let mut changed = self.shared.changed.subscribe();
         let mut ended = self.shared.ended.subscribe();
@@ -268,18 +296,25 @@ impl Engine {
             if let Some(error) = self.shared.ended.borrow().clone() {
                 return Err(error);
             }
-            match lock(&self.shared.world).caught_up() {
-                Ok(true) => return Ok(()),
-                Ok(false) => {}
-                Err((output, shard, reason)) => {
-                    return Err(EngineError::OutputStopped { output, shard, reason });
+            let (clock, patience) = (&self.shared.clock, self.shared.settings.lasting_patience);
+            let way = lock(&self.shared.world).way(clock.now(), patience);
+            let again = match way {
+                Way::There => return Ok(()),
+                Way::Going(again) => again,
+                Way::Blocked(error) => return Err(error),
+            };
+            let timer = async {
+                match again {
+                    Some(at) => clock.sleep_until(at).await,
+                    None => std::future::pending().await,
                 }
-            }
+            };
             tokio::select! {
                 // Either way everything is looked at again. The senders live as long as `self`.
                 biased;
                 _ = ended.changed() => {}
                 _ = changed.changed() => {}
+                () = timer => {}
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::store::OutputId;
 
 use super::budget::{Permit, Pool};
 use super::mutation::{Mutation, on};
-use super::retry::{Backoff, policy};
+use super::retry::{Backoff, BackoffClass, policy};
 use super::shard::{Plan, ShardCell, ShardState, View};
 use super::slot::Life;
 use super::status::{ErrorReport, Gap};
@@ -187,6 +187,7 @@ impl ShardState {
         permit: Permit,
     ) -> bool {
         self.reads.calls += 1;
+        self.lasting = None;
         let settings = &context.shared.settings;
         // One call in five is left to those who catch up.
         let share = if self.head == Some(id) { settings.min_read_interval / 4 } else { Duration::ZERO };
@@ -352,13 +353,18 @@ impl ShardState {
             tracing::debug!(%shard, ?wait, "a read was throttled: {trouble}");
         } else {
             self.reads.failed += 1;
-            let news = self.reads.last_error.as_ref().is_none_or(|e| e.text != trouble.message);
-            if news {
+            if context.shared.is_news(None, trouble.kind) {
                 tracing::warn!(%shard, "a read failed, and is tried again: {trouble}");
             }
             let report =
                 ErrorReport { at: context.wall, kind: Some(trouble.kind), text: trouble.message.clone() };
             self.reads.last_error = Some(report);
+        }
+        if policy(trouble.kind).class == BackoffClass::Passing {
+            self.lasting = None;
+        } else if self.lasting.is_none() {
+            self.lasting = Some((context.now, trouble.clone()));
+            context.shared.news.notify_one();
         }
         // The limit is the shard's, so all its feeds wait.
         let until = context.now.plus(wait);

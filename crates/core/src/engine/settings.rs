@@ -57,6 +57,13 @@ pub struct Settings {
     pub start_attempts: u32,
     /// How long the source may be said to be missing before the engine ends (default 1 min).
     pub source_patience: Duration,
+    /// How long an output, or the reading of a shard, may have nothing but trouble that somebody has to mend before
+    /// [`Engine::caught_up`](super::Engine::caught_up) waits for it no longer (default 1 min: two of the longest waits
+    /// between tries, and longer than a policy that was mended takes to count). The engine itself goes on trying.
+    pub lasting_patience: Duration,
+    /// How long trouble of one kind, at one output or in reading, is not said again, whichever shard meets it (default
+    /// 1 min): an outage of a stream of a thousand shards is one line a minute.
+    pub say_again: Duration,
     /// Gaps that the status keeps in full (default 32); all are counted.
     pub gaps_kept: usize,
 }
@@ -92,6 +99,8 @@ impl Default for Settings {
             map_refresh_soon: Duration::from_secs(1),
             start_attempts: 5,
             source_patience: Duration::from_secs(60),
+            lasting_patience: Duration::from_secs(60),
+            say_again: Duration::from_secs(60),
             gaps_kept: 32,
         }
     }

@@ -14,11 +14,10 @@ use tokio::sync::Notify;
 use crate::batch::ShardId;
 use crate::checkpoint::Position;
 use crate::clock::{Instant, Millis};
-use crate::output::{EncodingKey, Output};
+use crate::output::{EncodingKey, Output, Trouble};
 use crate::source::Shard;
-use crate::store::OutputId;
+use crate::store::{LaneId, OutputId};
 
-use super::Order;
 use super::budget::{Budget, Pool};
 use super::inflow::Inflow;
 use super::mutation::{Mutation, on};
@@ -27,6 +26,8 @@ use super::settings::Settings;
 use super::slot::{Life, Place, Slot};
 use super::status::{ErrorReport, Gap};
 use super::window::{Feed, FeedId, SharedBatch};
+use super::world::Way;
+use super::{EngineError, Order};
 
 /// Records of a shard's first read, which tells how large they are.
 const FIRST_LIMIT: usize = 500;
@@ -70,6 +71,8 @@ pub(crate) struct ShardState {
     /// Lanes that came to a gap, and where it begins; to be reported.
     pub(crate) gaps_met: Vec<(OutputId, Position)>,
     pub(crate) reads: ReadCounts,
+    /// Since when reading had nothing but trouble that somebody has to mend, and what it was at first.
+    pub(crate) lasting: Option<(Instant, Trouble)>,
     pub(crate) pace: Pace,
     pub(crate) inflow: Inflow,
     /// The server's time, and when that was.
@@ -196,6 +199,7 @@ impl ShardCell {
             gap_count: 0,
             gaps_met: Vec::new(),
             reads: ReadCounts::default(),
+            lasting: None,
             pace: Pace::default(),
             inflow: Inflow::default(),
             server: None,
@@ -216,6 +220,27 @@ impl ShardState {
 
     pub(crate) fn feed_mut(&mut self, id: FeedId) -> Option<&mut Feed> {
         self.feeds.iter_mut().find(|f| f.id == id)
+    }
+
+    /// How far the lane `slot` of `output` is on its way to what was in the source when the engine started. `patience` is
+    /// how long there may have been nothing but trouble that somebody has to mend.
+    pub(crate) fn way(&self, slot: &Slot, lane: LaneId, now: Instant, patience: Duration) -> Way {
+        let way = slot.way(lane, now, patience);
+        // It has all that was read.
+        let waits = !slot.working
+            && match slot.place {
+                Place::In { feed, no } => self.feed(feed).is_none_or(|feed| no >= feed.next()),
+                Place::Away { wants } => wants.is_some(),
+            };
+        match (&way, &self.lasting) {
+            (Way::Going(_), Some((since, trouble))) if waits => {
+                if now.since(*since) < patience {
+                    return Way::Going(Some(since.plus(patience)));
+                }
+                Way::Blocked(EngineError::Source { doing: "reading a shard", source: trouble.clone() })
+            }
+            _ => way,
+        }
     }
 
     /// What the lane of `id` is to do next.

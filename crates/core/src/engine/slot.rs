@@ -9,12 +9,14 @@ use tokio::sync::Notify;
 use crate::checkpoint::{Position, Sequence};
 use crate::clock::{Instant, Millis};
 use crate::output::{Output, Trouble};
+use crate::store::LaneId;
 
-use super::Order;
 use super::mutation::{Mutation, on};
 use super::retry::Acked;
 use super::status::{Counts, ErrorReport};
 use super::window::{FeedId, SharedBatch, index_after};
+use super::world::Way;
+use super::{EngineError, Order};
 
 /// How far a lane's life is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +123,8 @@ pub(crate) struct Slot {
     pub(crate) last_error: Option<ErrorReport>,
     /// What the user should do about the trouble that the lane is in.
     pub(crate) advice: Option<String>,
+    /// Since when it had nothing but trouble that somebody has to mend.
+    pub(crate) lasting: Option<Instant>,
     /// The gap that it came to last: where it begins, and where the lane was.
     gap_at: Option<(Position, Position)>,
     pub(crate) wake: Arc<Notify>,
@@ -153,6 +157,7 @@ impl Slot {
             caught_up: done,
             last_error: None,
             advice: None,
+            lasting: None,
             gap_at: None,
             wake: Arc::new(Notify::new()),
             task: None,
@@ -281,6 +286,27 @@ impl Slot {
     pub(crate) fn trouble(&mut self, trouble: &Trouble, at: Millis) {
         *self.counts.errors.entry(trouble.kind).or_default() += 1;
         self.last_error = Some(ErrorReport { at, kind: Some(trouble.kind), text: trouble.message.clone() });
+    }
+
+    /// How far it is on its way to what was in the source when the engine started; `patience` is how long it may have had
+    /// nothing but trouble that somebody has to mend.
+    pub(crate) fn way(&self, lane: LaneId, now: Instant, patience: Duration) -> Way {
+        let LaneId { shard, output } = lane;
+        if let Some(reason) = self.stopped.clone() {
+            return Way::Blocked(EngineError::OutputStopped { output, shard, reason });
+        }
+        if self.caught_up {
+            return Way::There;
+        }
+        match self.lasting {
+            Some(since) if now.since(since) >= patience => {
+                let reason = self.last_error.as_ref().map(|e| e.text.clone()).unwrap_or_default();
+                let after = now.since(since);
+                Way::Blocked(EngineError::OutputStuck { output, shard, after, reason })
+            }
+            Some(since) => Way::Going(Some(since.plus(patience))),
+            None => Way::Going(None),
+        }
     }
 
     /// How far it is behind, given the server's time and how far its feed is behind (`None` if it follows none, or is

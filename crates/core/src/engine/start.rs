@@ -61,6 +61,7 @@ pub(crate) async fn start(fan_out: FanOut) -> Result<Arc<Shared>, EngineError> {
         readers: 0.into(),
         lane_tasks: 0.into(),
         tasks: Mutex::default(),
+        said: Mutex::default(),
         committing: tokio::sync::Mutex::new(()),
         changing: tokio::sync::Mutex::new(()),
         news: Notify::new(),
@@ -174,7 +175,8 @@ fn report_lost(world: &mut World, outputs: &[OutputSpec], orphans: &[LaneCheckpo
         let from = describe(&orphan.position);
         tracing::warn!(
             %shard, %output, %from,
-            "this shard was deleted by the source's retention before all of it was written; going on with its children"
+            "this shard was deleted by the source's retention before its end was read: what it had after that, if anything, is \
+             missing; going on with its children"
         );
         world.past_gaps += 1;
         world.past_gap_list.push(Gap { shard: shard.clone(), outputs: vec![output.clone()], from, at });
@@ -223,7 +225,7 @@ fn set_paused(shared: &Shared, id: &OutputId, paused: bool) {
     world.each_lane(id, |slot| {
         slot.paused = paused;
         if !paused {
-            slot.stopped = None;
+            (slot.stopped, slot.lasting) = (None, None);
         }
     });
 }
@@ -239,7 +241,7 @@ fn update(shared: &Shared, spec: &OutputSpec) {
         slot.paused = spec.paused;
         slot.generation += 1;
         slot.carried = Acked::default();
-        slot.stopped = None;
+        (slot.stopped, slot.lasting) = (None, None);
         slot.advice = None;
     });
 }

@@ -17,7 +17,7 @@ use super::report;
 use super::shard::{ReadCounts, ShardCell};
 use super::slot::{Life, Slot};
 use super::status::{CommitStatus, Counts, ErrorReport, Gap};
-use super::{OutputSpec, Start, lock};
+use super::{EngineError, OutputSpec, Start, lock};
 
 /// Maps that are looked at for a closed shard's children before a source that names none is believed.
 const TRIES_WITHOUT_NAMES: u32 = 3;
@@ -42,6 +42,16 @@ pub(crate) struct World {
     pub(crate) draining: bool,
     /// Shards that are done with: a map that is behind may name one once more, and it must not be read again.
     pub(crate) over: BTreeSet<ShardId>,
+}
+
+/// How far a lane, or all of them, are on their way to what was in the source when the engine started.
+pub(crate) enum Way {
+    /// It has that.
+    There,
+    /// Not yet. If time alone may change that, when.
+    Going(Option<Instant>),
+    /// It gets no further by itself; of several lanes the first that does not, and all others are there.
+    Blocked(EngineError),
 }
 
 /// One output, beyond its lanes.
@@ -201,20 +211,35 @@ impl World {
         unsettled
     }
 
-    /// True if each lane has what was in the source when the engine started; the first lane that stopped otherwise.
-    pub(crate) fn caught_up(&self) -> Result<bool, (OutputId, ShardId, String)> {
-        let mut all = true;
+    /// How far the lanes are on their way to what was in the source when the engine started.
+    pub(crate) fn way(&self, now: Instant, patience: Duration) -> Way {
+        let mut blocked: BTreeMap<OutputId, EngineError> = BTreeMap::new();
+        let (mut going, mut again, mut waiting) = (false, None::<Instant>, Vec::new());
         for (shard, cell) in &self.shards {
             let state = lock(&cell.state);
-            all &= state.children.is_none() || state.settled;
+            going |= state.children.is_some() && !state.settled;
             for (output, slot) in state.lanes.iter().filter(|(_, s)| !s.paused) {
-                if let Some(reason) = &slot.stopped {
-                    return Err((output.clone(), shard.clone(), reason.clone()));
+                let lane = LaneId { shard: shard.clone(), output: output.clone() };
+                match state.way(slot, lane, now, patience) {
+                    Way::There => {}
+                    Way::Blocked(error) => {
+                        blocked.entry(output.clone()).or_insert(error);
+                    }
+                    Way::Going(_) if slot.life == Life::Waiting => waiting.push((cell, output.clone())),
+                    Way::Going(at) => {
+                        going = true;
+                        again = [again, at].into_iter().flatten().min();
+                    }
                 }
-                all &= slot.caught_up;
             }
         }
-        Ok(all)
+        // A lane that waits for its parents' lanes waits for those that are blocked, if nothing else goes on.
+        going |= waiting.iter().any(|(cell, id)| !blocked.contains_key(id) || self.parents_done(cell, id));
+        match blocked.into_values().next() {
+            _ if going => Way::Going(again),
+            Some(error) => Way::Blocked(error),
+            None => Way::There,
+        }
     }
 
     /// Warns of outputs whose unwritten records retention will delete, louder as it nears: at a half, a quarter and an

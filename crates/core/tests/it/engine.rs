@@ -370,6 +370,64 @@ async fn a_refused_record_stops_its_lane_and_no_other() {
     drop(engine);
 }
 
+/// An output that is denied: the others first, then an end that says so. A daemon asks nobody, and goes on trying.
+#[tokio::test(start_paused = true)]
+async fn what_somebody_has_to_mend_is_not_waited_for_for_ever() {
+    let bench = Bench::new(2, 3);
+    bench.source.put_many("0", 100, 10);
+    bench.source.put_many("1", 2000, 1000);
+    // Its child is never begun, for this output.
+    bench.source.reshard(&["0"], &["2"]);
+    bench.source.put_many("2", 100, 10);
+    bench.outputs[1].mood(Mood::Trouble(TroubleKind::Denied));
+    // Slower than the patience.
+    bench.outputs[2].latency(30 * S);
+    let engine = bench.run().await;
+    let begun = bench.clock.now();
+    let Err(EngineError::OutputStuck { output, after, reason, .. }) = engine.caught_up().await else {
+        panic!()
+    };
+    assert_eq!((output.as_str(), reason.as_str()), ("o1", "Denied"));
+    assert!(after > 60 * S && bench.clock.now().since(begun) > 90 * S, "{after:?}");
+    assert_eq!((bench.complete(0), bench.complete(2)), (0, 0));
+    // The engine never gave up: mended, it goes on.
+    bench.outputs[1].mood(Mood::Well);
+    engine.apply(Change::Resume(OutputId::new("o1"))).await.unwrap();
+    engine.caught_up().await.unwrap();
+    bench.complete(1);
+    drop(engine);
+}
+
+#[tokio::test(start_paused = true)]
+async fn trouble_that_passes_is_waited_for() {
+    let bench = Bench::new(1, 2);
+    bench.source.put_many("0", 100, 10);
+    let engine = bench.run().await;
+    for kind in [TroubleKind::Denied, TroubleKind::Unavailable, TroubleKind::Missing] {
+        bench.outputs[1].mood(Mood::Trouble(kind));
+        let patience = if kind == TroubleKind::Unavailable { 1000 * S } else { 50 * S };
+        assert!(bench.clock.timeout(patience, engine.caught_up()).await.is_none(), "{kind:?}");
+    }
+    let Err(EngineError::OutputStuck { reason, .. }) = engine.caught_up().await else { panic!() };
+    assert_eq!(reason, "Missing");
+    drop(engine);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_is_denied_is_not_waited_for_for_ever() {
+    let bench = Bench::new(1, 2);
+    bench.source.put_many("0", 100, 10);
+    let engine = bench.run().await;
+    let denied = || Trouble::new(TroubleKind::Denied, "never");
+    bench.source.state.lock().unwrap().troubles = (0..30).map(|_| denied()).collect();
+    let Err(EngineError::Source { source, .. }) = engine.caught_up().await else { panic!() };
+    assert_eq!(source.message, "never");
+    bench.source.state.lock().unwrap().troubles.clear();
+    bench.until(&engine, |s| of(s, "o1").counts.durable == 100).await;
+    engine.caught_up().await.unwrap();
+    drop(engine);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_output_that_panics_stops_alone() {
     let bench = Bench::new(1, 2);

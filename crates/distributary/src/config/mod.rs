@@ -141,6 +141,7 @@ impl Config {
             ("checkpoint-interval", self.engine.checkpoint_interval != new.engine.checkpoint_interval),
             ("read-interval", self.engine.min_read_interval != new.engine.min_read_interval),
             ("idle-interval", self.engine.idle_poll != new.engine.idle_poll),
+            ("give-up-after", self.engine.lasting_patience != new.engine.lasting_patience),
             ("write-timeout", self.engine.request_deadline != new.engine.request_deadline),
         ];
         differs.into_iter().find(|(_, differs)| *differs).map(|(key, _)| key)
@@ -176,6 +177,7 @@ fn engine_settings(set: &Settings) -> Result<engine::Settings, Problem> {
         checkpoint_interval: set.checkpoint_interval.map_or(default.checkpoint_interval, |t| t.0),
         min_read_interval: set.read_interval.map_or(default.min_read_interval, |t| t.0),
         idle_poll: set.idle_interval.map_or(default.idle_poll, |t| t.0),
+        lasting_patience: set.give_up_after.map_or(default.lasting_patience, |t| t.0),
         request_deadline: set.write_timeout.map_or(default.request_deadline, |t| t.0),
         ..default
     })

@@ -49,7 +49,7 @@ stays in the state file.) To stop writing to one and keep its place, set `paused
 | code | meaning |
 | --- | --- |
 | 0 | stopped by SIGINT or SIGTERM and all is written down; or `until-caught-up`, and it is |
-| 1 | it failed while running: no such stream, no server, no credentials, access denied, a state file in use or not its own |
+| 1 | it failed while running: no such stream, no server, no credentials, access denied, a state file in use or not its own; or `until-caught-up`, and an output stopped or was given up, the others being caught up |
 | 2 | the flags, the environment or the file are wrong |
 | 130, 143 | ended by a second SIGINT or SIGTERM before all was written down, or by the first before it was caught up |
 

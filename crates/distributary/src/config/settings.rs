@@ -69,6 +69,12 @@ pub(crate) struct Settings {
     #[arg(long, env = "DISTRIBUTARY_UNTIL_CAUGHT_UP", hide_env = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub(super) until_caught_up: Option<bool>,
 
+    /// With until-caught-up: how long an output may fail for what somebody has to mend (access denied, no such stream,
+    /// refused credentials) before it is given up; the others are finished first, then the exit code is 1 [default: 1m]
+    #[arg(long, env = "DISTRIBUTARY_GIVE_UP_AFTER", hide_env = true, value_name = "TIME")]
+    #[serde(deserialize_with = "values::text")]
+    pub(super) give_up_after: Option<Span>,
+
     /// How log lines on stderr look: text, with a live view in a terminal, or json [default: text]
     #[arg(
         long,
@@ -169,6 +175,7 @@ impl Settings {
             create: self.create.or(below.create),
             state: self.state.or(below.state),
             until_caught_up: self.until_caught_up.or(below.until_caught_up),
+            give_up_after: self.give_up_after.or(below.give_up_after),
             log_format: self.log_format.or(below.log_format),
             metrics: self.metrics.or(below.metrics),
             metrics_per_shard: self.metrics_per_shard.or(below.metrics_per_shard),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_core::clock::Clock;
-use distributary_core::engine::{Engine, EngineError, OutputState, Status};
+use distributary_core::engine::{Engine, EngineError, Status};
 use tokio::sync::watch;
 
 use super::build::{Built, Streams, build};
@@ -13,7 +13,7 @@ use super::edits::Edits;
 use super::signals::{Hangups, Signals, Stop};
 use crate::config::Config;
 use crate::connect::Access;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::view::View;
 use crate::web::{self, Web};
 
@@ -61,7 +61,7 @@ pub(crate) async fn supervise(
         // Each of these ends it; none of them keeps the others waiting.
         stop = signals.stop() => Why::Asked(stop),
         error = engine.ended() => Why::Broken(error),
-        done = caught_up(&engine, &clock), if until_caught_up => Why::CaughtUp(done),
+        done = engine.caught_up(), if until_caught_up => Why::CaughtUp(done),
         // These never end by themselves.
         () = publish(&engine, &snapshots, &clock) => Why::Asked(Stop::Terminate),
         () = view.show(watched.clone(), clock.clone()) => Why::Asked(Stop::Terminate),
@@ -129,21 +129,5 @@ async fn follow(
     match (edits, hangups) {
         (Some(edits), Some(hangups)) => edits.follow(hangups, config, engine, streams, clock).await,
         (None, _) | (_, None) => std::future::pending().await,
-    }
-}
-
-/// Completes when every output that can is caught up; an error if one of them stopped.
-async fn caught_up(engine: &Engine, clock: &Clock) -> Result<(), EngineError> {
-    let done = engine.caught_up().await;
-    let Err(EngineError::OutputStopped { .. }) = &done else { return done };
-    if let Err(error) = &done {
-        tracing::error!("{}; the others go on until they are caught up", chain(error));
-    }
-    loop {
-        let status = engine.status();
-        if status.outputs.iter().all(|o| o.caught_up || o.state != OutputState::Running) {
-            return done;
-        }
-        clock.sleep(SNAPSHOT).await;
     }
 }

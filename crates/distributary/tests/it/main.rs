@@ -3,9 +3,13 @@
 // Helpers of tests are not tests by clippy's book, but may panic all the same.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod daemon;
 mod demo;
+mod faults;
 mod local;
+mod proxy;
 mod put;
+mod reshard;
 mod run;
 mod served;
 mod tail;

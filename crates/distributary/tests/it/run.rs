@@ -2,94 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use serde_json::json;
 
-use crate::served::{Done, Served, finish, pair, program, until};
-
-/// The program in the background, with its stderr in a file.
-struct Daemon {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Daemon {
-    fn start(mut command: Command, log: &Path) -> Self {
-        let stderr = fs::File::create(log).unwrap();
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
-        Self { child, log: log.to_owned() }
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap()
-    }
-
-    /// Waits until its log holds `text`.
-    #[track_caller]
-    fn says(&mut self, text: &str) -> String {
-        let said = until(text, || {
-            let log = self.log();
-            if log.contains(text) {
-                return Some(Ok(log));
-            }
-            self.child.try_wait().unwrap().map(|status| Err(format!("{status}: {}", self.log())))
-        });
-        said.unwrap()
-    }
-
-    fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").arg(format!("-{signal}")).arg(self.child.id().to_string()).status();
-        assert!(sent.unwrap().success());
-    }
-
-    #[track_caller]
-    fn end(mut self) -> Done {
-        let status = until("the program's end", || self.child.try_wait().unwrap());
-        Done { code: status.code(), out: Vec::new(), err: self.log() }
-    }
-
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // Fails if it has ended, which is as well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A place for one test's files, and flags that make the program quick to notice.
-struct Dir(tempfile::TempDir);
-
-impl Dir {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.path(name).to_str().unwrap().to_owned()
-    }
-
-    /// `run` with a state of its own.
-    fn run(&self, served: &Served, args: &[&str]) -> Command {
-        let state = self.text("state.db");
-        let mut all = vec!["run", "--state", &state, "--idle-interval", "50ms", "--read-interval", "20ms"];
-        all.extend(args);
-        served.command(&all)
-    }
-}
+use crate::daemon::{Daemon, Dir, address, get, metric};
+use crate::served::{Served, finish, pair, program, until};
 
 fn records(from: usize, to: usize) -> Vec<(&'static str, String)> {
     const KEYS: [&str; 5] = ["a", "b", "ü", "key", "key-2"];
@@ -131,25 +49,10 @@ fn wait_for(served: &Served, stream: &str, n: usize) {
     until(&format!("{n} records in {stream}"), || (held(served, stream).0.len() >= n).then_some(()));
 }
 
-/// GET; status and body.
-fn get(address: &str, path: &str) -> (u16, String) {
-    let mut socket = TcpStream::connect(address).unwrap();
-    write!(socket, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
-}
-
 // A test waits for a server's clock, in real time.
 #[allow(clippy::disallowed_methods)]
 fn seconds() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
-}
-
-fn address(log: &str) -> String {
-    let (_, url) = log.split_once("http://").unwrap();
-    url.split(['/', ';']).next().unwrap().to_owned()
 }
 
 #[test]
@@ -194,13 +97,6 @@ fn latest_begins_with_what_comes_after() {
     complete(&served, "output1", 20);
     daemon.signal("TERM");
     daemon.end().expect(0);
-}
-
-/// The value of a metric without labels.
-fn metric(address: &str, name: &str) -> f64 {
-    let (_, page) = get(address, "/metrics");
-    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.map_or(0.0, |value| value.parse().unwrap())
 }
 
 #[test]

@@ -15,7 +15,7 @@ use distributary_wire::types::{
 };
 
 /// How long a program may take that a test waits for.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An embedded Kinesis on a port of its own.
 pub(crate) struct Served {
@@ -29,7 +29,11 @@ pub(crate) struct Served {
 impl Served {
     /// With these streams, by name and number of shards.
     pub(crate) fn new(streams: &[(&str, u32)]) -> Self {
-        let local = Local::builder().seed(1).build();
+        Self::over(Local::builder().seed(1).build(), streams)
+    }
+
+    /// The same, of a server that was set up otherwise.
+    pub(crate) fn over(local: Local, streams: &[(&str, u32)]) -> Self {
         for (name, shards) in streams {
             local.create_stream(name, *shards).unwrap();
         }
@@ -40,6 +44,11 @@ impl Served {
         let handle = runtime.block_on(server::serve(local.clone(), options)).unwrap();
         let endpoint = handle.endpoint();
         Self { local, client, runtime, handle: Some(handle), endpoint }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.endpoint.trim_start_matches("http://").parse().unwrap()
     }
 
     /// The program with these arguments, and this server as its endpoint.
@@ -100,6 +109,27 @@ impl Served {
             stream_name: Some(stream.to_owned()),
             shard_to_split: Some(shard.shard_id),
             new_starting_hash_key: Some((start + (end - start) / 2).to_string()),
+            ..Default::default()
+        };
+        self.runtime.block_on(self.client.call(&request)).unwrap();
+    }
+
+    /// Merges two shards that lie beside each other.
+    pub(crate) fn merge(&self, stream: &str, shard: &Shard, adjacent: &Shard) {
+        let request = distributary_wire::types::MergeShardsRequest {
+            stream_name: Some(stream.to_owned()),
+            shard_to_merge: Some(shard.shard_id.clone()),
+            adjacent_shard_to_merge: Some(adjacent.shard_id.clone()),
+            ..Default::default()
+        };
+        self.runtime.block_on(self.client.call(&request)).unwrap();
+    }
+
+    /// Keeps a stream's records for so many hours.
+    pub(crate) fn keep_for(&self, stream: &str, hours: i32) {
+        let request = distributary_wire::types::IncreaseStreamRetentionPeriodRequest {
+            stream_name: Some(stream.to_owned()),
+            retention_period_hours: Some(hours),
             ..Default::default()
         };
         self.runtime.block_on(self.client.call(&request)).unwrap();

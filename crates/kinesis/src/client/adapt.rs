@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use distributary_core::output::TroubleKind;
 use distributary_wire::codec::{self, CodecError, Format};
 use distributary_wire::error::{ApiError, ErrorCode};
 use distributary_wire::limits;
@@ -71,7 +72,7 @@ impl Client {
     }
 
     /// Sends a request in the encoding at hand and reads its answer with `parse`; if that fails in a way that a server
-    /// without CBOR fails in, asks again in JSON and stays with what works.
+    /// without CBOR fails in, asks again in JSON and stays with what works. (What may have been chance must happen twice.)
     pub(crate) async fn read_call<R: Request, T>(
         &self,
         request: &R,
@@ -93,6 +94,11 @@ impl Client {
                 if format == Format::Cbor && (self.format() == Format::Json || self.may_lack_cbor(error)) =>
             {
                 let second = ask(Format::Json).await;
+                // A server that was away for a moment fails just so, and JSON would be kept to for ever.
+                if is_protocol(&second) && may_pass(error) && is_protocol(&ask(Format::Cbor).await) {
+                    self.cbor_works();
+                    return second;
+                }
                 if is_protocol(&second) {
                     self.learn_json(error);
                     return second;
@@ -175,6 +181,12 @@ impl Client {
         }
         true
     }
+}
+
+/// True for a failure that says nothing of the encoding if it does not come again: a broken connection, or that of a load
+/// balancer or a proxy with nobody behind it.
+fn may_pass(error: &CallError) -> bool {
+    error.kind() == TroubleKind::Unavailable
 }
 
 /// True if what answered speaks the protocol, in success or failure.

@@ -167,6 +167,9 @@ impl CallError {
             Self::Transport(e @ TransportError::Timeout { .. }) => {
                 format!("{operation} on {stream} at {endpoint}: {e}")
             }
+            Self::Foreign(e) if self.kind() == TroubleKind::Unavailable => format!(
+                "{operation} on {stream} at {endpoint}: not Kinesis answers but a proxy or load balancer before it: {e}"
+            ),
             Self::Foreign(e) => format!(
                 "what answers at {endpoint} is not Kinesis, or a proxy in between ({e}); check the endpoint"
             ),

@@ -72,19 +72,39 @@ async fn cbor_stays_where_it_works() {
 async fn json_where_cbor_is_answered_with_a_page() {
     let script = Script::default();
     let client = script.client();
-    script.html(500).ok(ListStreamsResponse::default()).ok(ListStreamsResponse::default());
+    script.html(500).ok(ListStreamsResponse::default()).html(500).ok(ListStreamsResponse::default());
     list(&client).await.unwrap();
     list(&client).await.unwrap();
-    assert_eq!(operations(&script), [CBOR, JSON, JSON]);
+    assert_eq!(operations(&script), [CBOR, JSON, CBOR, JSON]);
 }
 
 #[tokio::test]
 async fn json_where_cbor_breaks_the_connection() {
     let script = Script::default();
     let client = script.client();
-    script.broken().err(ErrorCode::AccessDenied, "no");
+    script.broken().err(ErrorCode::AccessDenied, "no").broken();
     assert_eq!(list(&client).await, Err(TroubleKind::Denied));
-    assert_eq!((operations(&script), client.format()), (vec![CBOR, JSON], Format::Json));
+    assert_eq!((operations(&script), client.format()), (vec![CBOR, JSON, CBOR], Format::Json));
+}
+
+#[tokio::test(start_paused = true)]
+async fn cbor_stays_where_the_first_connection_breaks_by_chance() {
+    for page in [false, true] {
+        let script = Script::default();
+        let client = script.client();
+        if page {
+            script.html(502);
+        } else {
+            script.broken();
+        }
+        script.ok(ListStreamsResponse::default()).err(ErrorCode::AccessDenied, "no");
+        list(&client).await.unwrap();
+        assert_eq!((operations(&script), client.format()), (vec![CBOR, JSON, CBOR], Format::Cbor));
+        script.broken();
+        script.ok(ListStreamsResponse::default());
+        list(&client).await.unwrap();
+        assert_eq!(operations(&script), [CBOR, CBOR]);
+    }
 }
 
 #[tokio::test]
