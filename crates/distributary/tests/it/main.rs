@@ -7,6 +7,7 @@ mod daemon;
 mod demo;
 mod faults;
 mod local;
+mod pace;
 mod proxy;
 mod put;
 mod reshard;
