@@ -114,7 +114,7 @@ impl Proxy {
             done: Mutex::default(),
             listening: watch::Sender::new(true),
         });
-        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).unwrap();
+        let listener = runtime.block_on(async { bound(([127, 0, 0, 1], 0).into()).listen(BACKLOG).unwrap() });
         let address = listener.local_addr().unwrap();
         let (open, opened) = watch::channel(true);
         runtime.spawn(listen(Arc::clone(&shared), listener, opened));
@@ -166,6 +166,18 @@ impl Proxy {
     }
 }
 
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 128;
+
+/// A socket at this address that does not listen yet; beside one that does, if that one was made here too.
+fn bound(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.set_reuseport(true).unwrap();
+    socket.bind(address).unwrap();
+    socket
+}
+
 /// Accepts connections while `open` is true.
 async fn listen(shared: Arc<Shared>, mut listener: TcpListener, mut open: watch::Receiver<bool>) {
     let address = listener.local_addr().unwrap();
@@ -186,17 +198,15 @@ async fn listen(shared: Arc<Shared>, mut listener: TcpListener, mut open: watch:
                 }
             }
         }
+        // Bound and not listening: connections are refused, and nobody else gets the port meanwhile.
+        let socket = bound(address);
         drop(listener);
         connections.shutdown().await;
-        // Bound and not listening: connections are refused, and nobody else gets the port meanwhile.
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_reuseaddr(true).unwrap();
-        socket.bind(address).unwrap();
         shared.listening.send_replace(false);
         if open.wait_for(|open| *open).await.is_err() {
             return;
         }
-        listener = socket.listen(128).unwrap();
+        listener = socket.listen(BACKLOG).unwrap();
         shared.listening.send_replace(true);
     }
 }
