@@ -90,6 +90,8 @@ pub(crate) struct Proxy {
     shared: Arc<Shared>,
     address: SocketAddr,
     open: watch::Sender<bool>,
+    /// False once nothing is listened to and no connection is left; closed if listening broke.
+    listening: watch::Receiver<bool>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -98,8 +100,6 @@ struct Shared {
     plan: Mutex<Plan>,
     calls: Mutex<BTreeMap<String, u64>>,
     done: Mutex<BTreeMap<(String, &'static str), u64>>,
-    /// False once nothing is listened to and no connection is left.
-    listening: watch::Sender<bool>,
 }
 
 impl Proxy {
@@ -112,13 +112,13 @@ impl Proxy {
             plan: Mutex::new(Box::new(|_| Fault::Pass)),
             calls: Mutex::default(),
             done: Mutex::default(),
-            listening: watch::Sender::new(true),
         });
-        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).unwrap();
+        let listener = runtime.block_on(async { bound(([127, 0, 0, 1], 0).into()).listen(BACKLOG).unwrap() });
         let address = listener.local_addr().unwrap();
         let (open, opened) = watch::channel(true);
-        runtime.spawn(listen(Arc::clone(&shared), listener, opened));
-        Self { shared, address, open, runtime }
+        let (listens, listening) = watch::channel(true);
+        runtime.spawn(listen(Arc::clone(&shared), listener, opened, listens));
+        Self { shared, address, open, listening, runtime }
     }
 
     /// The command with this proxy as its endpoint.
@@ -149,7 +149,7 @@ impl Proxy {
 
     fn switch(&self, on: bool) {
         self.open.send_replace(on);
-        let mut listening = self.shared.listening.subscribe();
+        let mut listening = self.listening.clone();
         self.runtime.block_on(listening.wait_for(|is| *is == on)).unwrap();
     }
 
@@ -166,8 +166,25 @@ impl Proxy {
     }
 }
 
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 128;
+
+/// A socket at this address that does not listen yet; beside one that does, if that one was made here too.
+fn bound(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.set_reuseport(true).unwrap();
+    socket.bind(address).unwrap();
+    socket
+}
+
 /// Accepts connections while `open` is true.
-async fn listen(shared: Arc<Shared>, mut listener: TcpListener, mut open: watch::Receiver<bool>) {
+async fn listen(
+    shared: Arc<Shared>,
+    mut listener: TcpListener,
+    mut open: watch::Receiver<bool>,
+    listens: watch::Sender<bool>,
+) {
     let address = listener.local_addr().unwrap();
     loop {
         let mut connections = JoinSet::new();
@@ -186,18 +203,16 @@ async fn listen(shared: Arc<Shared>, mut listener: TcpListener, mut open: watch:
                 }
             }
         }
+        // Bound and not listening: connections are refused, and nobody else gets the port meanwhile.
+        let socket = bound(address);
         drop(listener);
         connections.shutdown().await;
-        // Bound and not listening: connections are refused, and nobody else gets the port meanwhile.
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_reuseaddr(true).unwrap();
-        socket.bind(address).unwrap();
-        shared.listening.send_replace(false);
+        listens.send_replace(false);
         if open.wait_for(|open| *open).await.is_err() {
             return;
         }
-        listener = socket.listen(128).unwrap();
-        shared.listening.send_replace(true);
+        listener = socket.listen(BACKLOG).unwrap();
+        listens.send_replace(true);
     }
 }
 
