@@ -26,7 +26,6 @@ const ON_THE_WHOLE_PATH: &[(Mutation, u64)] = &[
     (Mutation::GapUnsaid, 150),
     (Mutation::CountTwice, 50),
     (Mutation::PauseIgnored, 50),
-    (Mutation::RemoveForgetsNothing, 150),
 ];
 
 /// The bugs that a level must find, and within how many seeds.
