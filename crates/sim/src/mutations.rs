@@ -9,20 +9,23 @@ use crate::scenario::{Level, Scenario};
 const WITHIN: u64 = 100;
 
 /// The bugs that the whole path must find, too, and within how many seeds: those that show in what goes over the wire and in
-/// what is written down. The others are the engine's own business.
+/// what is written down.
 const ON_THE_WHOLE_PATH: &[(Mutation, u64)] = &[
-    (Mutation::AckDespitePartialFailure, 50),
-    (Mutation::AckUnknown, 50),
-    (Mutation::RetryOutOfOrder, 100),
-    (Mutation::StrictInOneRequest, 100),
-    (Mutation::CarryOneOff, 300),
-    (Mutation::SkipRefused, 300),
-    (Mutation::ChildBeforeParent, 100),
-    (Mutation::RejoinOneLate, 300),
-    (Mutation::RejoinOneEarly, 300),
-    (Mutation::CheckpointEarly, 50),
-    (Mutation::BudgetIgnored, 300),
-    (Mutation::PauseIgnored, 300),
+    (Mutation::AckDespitePartialFailure, 20),
+    (Mutation::AckUnknown, 20),
+    (Mutation::RetryOutOfOrder, 50),
+    (Mutation::StrictInOneRequest, 20),
+    (Mutation::CarryOneOff, 50),
+    (Mutation::SkipRefused, 150),
+    (Mutation::ChildBeforeParent, 50),
+    (Mutation::RejoinOneLate, 50),
+    (Mutation::RejoinOneEarly, 50),
+    (Mutation::CheckpointEarly, 20),
+    (Mutation::CheckpointNever, 50),
+    (Mutation::BudgetIgnored, 150),
+    (Mutation::GapUnsaid, 150),
+    (Mutation::CountTwice, 50),
+    (Mutation::PauseIgnored, 50),
 ];
 
 /// The bugs that a level must find, and within how many seeds.

@@ -278,10 +278,13 @@ impl Client {
             request.headers_mut().insert(USER_AGENT, inner.user_agent.clone());
             let left = until.since(inner.clock.now());
             let response = inner.transport.call(request, left).await.map_err(CallError::Transport)?;
-            if is_cbor(&response) {
+            let in_cbor = is_cbor(&response);
+            let read = read(response);
+            // An answer in CBOR shows that it is spoken there, unless it says that nothing was understood.
+            if in_cbor && !read.as_ref().is_err_and(|(error, _)| self.may_lack_cbor(error)) {
                 self.cbor_works();
             }
-            let (error, date) = match read(response) {
+            let (error, date) = match read {
                 Ok(raw) => return Ok(raw),
                 Err(failed) => failed,
             };

@@ -11,6 +11,8 @@ use super::{Action, Scenario};
 const RECORD_BYTES: u64 = 1 << 20;
 /// The longest key that is drawn.
 const KEY_BYTES: u64 = 16;
+/// Records of a run, about.
+const MOST_RECORDS: u64 = 400;
 /// What a record takes in an answer beside its data and key, in either format.
 const AROUND_RECORD: usize = 300;
 
@@ -51,6 +53,7 @@ impl Scenario {
             // Looking what is left costs calls, which the engine would miss.
             self.events.retain(|(_, action)| !matches!(action, Action::Expire(_)));
         }
+        self.put_fewer();
         // Kinesis wants a key, and no more than this.
         self.shape.keys.none = 0;
         self.shape.sizes.largest = self.shape.sizes.largest.min(RECORD_BYTES - KEY_BYTES);
@@ -60,11 +63,25 @@ impl Scenario {
         let records = settings.read_limit as usize;
         // Each poll goes the whole way, and nothing is to be seen on most.
         settings.idle_poll = Duration::from_millis(*rng.pick(&[500, 1000, 3000]));
+        settings.min_read_interval = Duration::from_millis(*rng.pick(&[100, 200]));
         settings.largest_answer = answer.div_ceil(3) * 4 + records * AROUND_RECORD + 4096;
         self.whole = Some(whole);
         // As on the engine's level: from just enough for one read with three ways of encoding to far more than there is.
         let one = self.largest_read(3);
         self.shape.settings.memory_budget = one * 4 / 3 * *rng.pick(&[1, 1, 2, 5, 40]) + 4096;
         self
+    }
+
+    /// No more than [`MOST_RECORDS`]: what costs time here is each request.
+    fn put_fewer(&mut self) {
+        let counts = self.events.iter_mut().filter_map(|(_, action)| match action {
+            Action::Put { count, .. } => Some(count),
+            _ => None,
+        });
+        let mut counts: Vec<&mut u64> = counts.collect();
+        let all: u64 = counts.iter().map(|count| **count).sum();
+        if all > MOST_RECORDS {
+            counts.iter_mut().for_each(|count| **count = (**count * MOST_RECORDS / all).max(1));
+        }
     }
 }
