@@ -71,9 +71,9 @@ def kinesis(server, operation, **body):
         "aws4_request, SignedHeaders=host, Signature=00"})
 
 
-def misbehave(server, stream, how):
-    for action in HOW[how]:
-        rule = {"select": {"operations": ["PutRecords"], "stream": stream}, "action": action}
+def misbehave(server, operation, stream, *actions):
+    for action in actions:
+        rule = {"select": {"operations": [operation], "stream": stream}, "action": action}
         http(f"http://{server.address}/_distributary/faults", rule)
 
 
@@ -84,16 +84,18 @@ def behave(server):
 class Copier:
     """`distributary run`, watched: its memory, its CPU time and what its metrics say, twice a second."""
 
-    def __init__(self, binary, scratch, server, outputs, memory):
+    def __init__(self, binary, scratch, server, outputs, *more, as_aws=True):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.metrics_at = f"127.0.0.1:{free.getsockname()[1]}"
         env = {"PATH": os.environ["PATH"], "HOME": str(scratch), "AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "SECRET",
-               "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", "HTTP_PROXY": f"http://{server.address}"}
+               "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
+        if as_aws:
+            env["HTTP_PROXY"] = f"http://{server.address}"
         self.log = scratch / "run.log"
         self.process = subprocess.Popen(
-            [binary, "run", "--from", "input", "--to", *outputs, "--state", scratch / "state.db", "--memory", memory,
-             "--endpoint-url", AS_AWS, "--metrics", self.metrics_at],
+            [binary, "run", "--from", "input", "--to", *outputs, "--state", scratch / "state.db",
+             "--endpoint-url", AS_AWS if as_aws else f"http://{server.address}", "--metrics", self.metrics_at, *more],
             env=env, stdout=open(self.log, "wb"), stderr=subprocess.STDOUT)
         self.rss, self.memory, self.last, self.ended = [], [], {}, False
         self.thread = threading.Thread(target=self.watch, daemon=True)
@@ -104,13 +106,16 @@ class Copier:
         while not self.ended:
             try:
                 self.rss.append((now_ms(), self.status("VmRSS")))
-                text = http(f"http://{self.metrics_at}/metrics")
-                pairs = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-                self.last = {name: float(value) for name, value in pairs}
+                self.last = self.metrics()
                 self.memory.append((now_ms(), self.last["distributary_memory_bytes"]))
             except (OSError, StopIteration, KeyError):
                 pass
             time.sleep(0.5)
+
+    def metrics(self):
+        text = http(f"http://{self.metrics_at}/metrics")
+        pairs = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, value in pairs}
 
     def status(self, name):
         """Of /proc/PID/status, in MB."""
@@ -147,7 +152,7 @@ def one_run(args, binary, disturbed):
     server = Server(binary, scratch, [(s, args.shards) for s in ["input", *outputs]], tls=False)
     copier = producer = None
     try:
-        copier = Copier(binary, scratch, server, outputs, args.memory)
+        copier = Copier(binary, scratch, server, outputs, "--memory", args.memory)
         total = args.settle + args.seconds + args.recover
         producer = subprocess.Popen([tool("produce"), "--address", server.address, "--stream", "input", "--rate", str(args.rate),
                                      "--seconds", str(total)], stdout=subprocess.PIPE, text=True)
@@ -155,7 +160,7 @@ def one_run(args, binary, disturbed):
         result = {"disturbed": disturbed}
         begin, cpu_before, source_before = now_ms(), copier.cpu(), copier.last
         if disturbed:
-            misbehave(server, slow, args.how)
+            misbehave(server, "PutRecords", slow, *HOW[args.how])
             kinesis(server, "DeleteStream", StreamName=gone)
         time.sleep(args.seconds)
         mended = now_ms()
