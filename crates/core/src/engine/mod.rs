@@ -4,6 +4,7 @@
 mod budget;
 mod lane;
 pub mod mutation;
+mod pace;
 mod progress;
 mod reader;
 mod report;
