@@ -152,7 +152,7 @@ def one_run(args, binary, disturbed):
     server = Server(binary, scratch, [(s, args.shards) for s in ["input", *outputs]], tls=False)
     copier = producer = None
     try:
-        copier = Copier(binary, scratch, server, outputs, "--memory", args.memory)
+        copier = Copier(args.program or binary, scratch, server, outputs, "--memory", args.memory)
         total = args.settle + args.seconds + args.recover
         producer = subprocess.Popen([tool("produce"), "--address", server.address, "--stream", "input", "--rate", str(args.rate),
                                      "--seconds", str(total)], stdout=subprocess.PIPE, text=True)
@@ -266,6 +266,7 @@ def main():
     parser.add_argument("--memory", default="256MiB")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", choices=["undisturbed", "disturbed"])
+    parser.add_argument("--program", type=Path, help="the `distributary` to measure, if not the one that is built (an older one)")
     parser.add_argument("--no-build", action="store_true")
     parser.add_argument("--keep-logs", action="store_true")
     args = parser.parse_args()
