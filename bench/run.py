@@ -45,15 +45,19 @@ def timed(command, env, log):
 
 
 class Server:
-    def __init__(self, binary, scratch, streams):
+    """`distributary local` on a free port of loopback, with these streams."""
+
+    def __init__(self, binary, scratch, streams, tls=True):
         self.log = scratch / "server.log"
         self.certificate = scratch / "local" / "ca.pem"
-        command = [binary, "local", "--listen", "127.0.0.1:0", "--tls", "--tls-cert-out", self.certificate, "--request-log", "off"]
+        command = [binary, "local", "--listen", "127.0.0.1:0", "--request-log", "off"]
+        if tls:
+            command += ["--tls", "--tls-cert-out", self.certificate]
         self.certificate.parent.mkdir(exist_ok=True)
         for stream, shards in streams:
             command += ["--stream", f"{stream}:{shards}"]
         self.process = subprocess.Popen(command, stdout=open(self.log, "wb"), stderr=subprocess.STDOUT)
-        while not (found := re.search(r"https://(127\.0\.0\.1:\d+)", self.log.read_text())):
+        while not (found := re.search(r"https?://(127\.0\.0\.1:\d+)", self.log.read_text())):
             if self.process.poll() is not None:
                 sys.exit(f"the server ended:\n{self.log.read_text()}")
             time.sleep(0.05)

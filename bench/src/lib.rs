@@ -1,4 +1,4 @@
-//! What the benchmark's own programs share: one HTTP exchange over TLS with nothing in the way.
+//! What the benchmark's own programs share: one HTTP exchange with nothing in the way.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -42,7 +42,11 @@ pub fn request(address: &str, operation: &str, cbor: bool, body: &[u8]) -> Vec<u
 }
 
 /// Writes a request and reads its answer into `buffer`; the length of the answer's body and where it starts.
-pub fn exchange(connection: &mut Connection, request: &[u8], buffer: &mut Vec<u8>) -> Result<(usize, usize)> {
+pub fn exchange(
+    connection: &mut (impl Read + Write),
+    request: &[u8],
+    buffer: &mut Vec<u8>,
+) -> Result<(usize, usize)> {
     connection.write_all(request)?;
     connection.flush()?;
     buffer.resize(buffer.capacity().max(1 << 16), 0);
@@ -83,7 +87,7 @@ pub fn exchange(connection: &mut Connection, request: &[u8], buffer: &mut Vec<u8
 /// One call in JSON, its answer's body.
 pub fn json_call(
     address: &str,
-    connection: &mut Connection,
+    connection: &mut (impl Read + Write),
     operation: &str,
     body: &serde_json::Value,
 ) -> Result<serde_json::Value> {

@@ -24,6 +24,7 @@ use distributary_wire::hot::{
 use distributary_wire::limits;
 use distributary_wire::op::Operation;
 use distributary_wire::transport::RequestBody;
+use tokio::sync::Semaphore;
 
 use crate::client::{CallError, Client, StreamDescription, kind_of};
 use crate::names::StreamRef;
@@ -46,6 +47,10 @@ const KEY_BYTES: usize = limits::PARTITION_KEY_CHARS * 4;
 
 /// How long the listing of the output's shards may hold up a write.
 const MAP_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Writes of one output that are under way at one time; others wait. Of the transport's connections (512) an output that
+/// never answers takes no more than these: the rest is for the others, and for reading.
+const WRITES: usize = 64;
 
 /// What decides on the shard of the output that a record goes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,6 +85,7 @@ pub struct KinesisOutput {
     /// The encoding key as it was last made.
     key: Mutex<Option<(Encoding, EncodingKey)>>,
     load: Mutex<Load>,
+    writes: Semaphore,
 }
 
 impl std::fmt::Debug for KinesisOutput {
@@ -123,6 +129,7 @@ impl KinesisOutput {
             keyless: AtomicBool::new(false),
             key: Mutex::new(None),
             load: Mutex::default(),
+            writes: Semaphore::new(WRITES),
         }
     }
 
@@ -299,6 +306,10 @@ impl Output for KinesisOutput {
             return payload.verdicts(Vec::new());
         }
         let until = self.client.clock().now().plus(deadline);
+        let Some(_slot) = self.client.clock().timeout(deadline, self.writes.acquire()).await else {
+            let text = format!("PutRecords on {}: {WRITES} others have no answer", self.stream);
+            return Outcome::Rejected(Trouble::new(TroubleKind::Unavailable, text));
+        };
         if self.client.is_untried() {
             // A harmless call first: what a server without CBOR makes of a PutRecords must not be in doubt.
             self.probe(until).await;

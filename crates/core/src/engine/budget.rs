@@ -2,8 +2,10 @@
 //!
 //! Two pools, so that neither can starve the other: three quarters for batches with what all lanes encode of them, a
 //! quarter for what single lanes encode for themselves (retries, starts in the middle of a chunk). Both are first come,
-//! first served: a large request at the front waits for what is released, and is not overtaken. A pool that nobody uses
-//! grants any request, however large, so that one record of the maximum size always gets through.
+//! first served: a large request at the front waits for what is released, and is not overtaken. Only readers that catch
+//! up come after all others: what they wait for may be held by an output in trouble for long, and nobody else is to wait
+//! behind them. A pool that nobody uses grants any request, however large, so that one record of the maximum size always
+//! gets through.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -46,10 +48,40 @@ struct State {
 struct PoolState {
     size: usize,
     used: usize,
-    waiting: VecDeque<(usize, oneshot::Sender<Permit>)>,
+    waiting: VecDeque<Waiting>,
+    /// Those who wait until nobody else does.
+    patient: VecDeque<Waiting>,
+}
+
+type Waiting = (usize, oneshot::Sender<Permit>);
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// In the order of asking.
+    Usual,
+    /// After all others.
+    Last,
 }
 
 impl PoolState {
+    fn is_awaited(&self) -> bool {
+        !self.waiting.is_empty() || !self.patient.is_empty()
+    }
+
+    /// Who is next.
+    fn pop(&mut self) -> Option<(Turn, Waiting)> {
+        let usual = self.waiting.pop_front().map(|next| (Turn::Usual, next));
+        usual.or_else(|| self.patient.pop_front().map(|next| (Turn::Last, next)))
+    }
+
+    fn queue(&mut self, turn: Turn) -> &mut VecDeque<Waiting> {
+        match turn {
+            Turn::Usual => &mut self.waiting,
+            Turn::Last => &mut self.patient,
+        }
+    }
+
     fn fits(&self, bytes: usize) -> bool {
         self.used == 0 || self.used.saturating_add(bytes) <= self.size || on(Mutation::BudgetIgnored)
     }
@@ -99,7 +131,7 @@ impl Budget {
     pub(crate) fn short(&self) -> usize {
         let state = lock(&self.state);
         let pool = &state.pools[Pool::Read as usize];
-        let first = pool.waiting.front().map_or(0, |(bytes, _)| *bytes);
+        let first = pool.waiting.front().or(pool.patient.front()).map_or(0, |(bytes, _)| *bytes);
         first.saturating_sub(pool.size.saturating_sub(pool.used))
     }
 
@@ -109,10 +141,10 @@ impl Budget {
     }
 
     /// Asks for `bytes` of `pool`.
-    pub(crate) fn reserve(self: &Arc<Self>, pool: Pool, bytes: usize) -> Reservation {
+    pub(crate) fn reserve(self: &Arc<Self>, pool: Pool, bytes: usize, turn: Turn) -> Reservation {
         let (sender, receiver) = oneshot::channel();
         let mut state = lock(&self.state);
-        state.pools[pool as usize].waiting.push_back((bytes, sender));
+        state.pools[pool as usize].queue(turn).push_back((bytes, sender));
         self.grant(&mut state);
         drop(state);
         Reservation { budget: Arc::clone(self), granted: receiver }
@@ -122,7 +154,7 @@ impl Budget {
     pub(crate) fn try_reserve(self: &Arc<Self>, pool: Pool, bytes: usize) -> Option<Permit> {
         let mut state = lock(&self.state);
         let of = &mut state.pools[pool as usize];
-        if !of.waiting.is_empty() || !of.fits(bytes) {
+        if of.is_awaited() || !of.fits(bytes) {
             return None;
         }
         of.used += bytes;
@@ -134,12 +166,12 @@ impl Budget {
     fn grant(self: &Arc<Self>, state: &mut State) {
         for pool in [Pool::Read, Pool::Encode] {
             let of = &mut state.pools[pool as usize];
-            while let Some((bytes, sender)) = of.waiting.pop_front() {
+            while let Some((turn, (bytes, sender))) = of.pop() {
                 if sender.is_closed() {
                     continue;
                 }
                 if !of.fits(bytes) {
-                    of.waiting.push_front((bytes, sender));
+                    of.queue(turn).push_front((bytes, sender));
                     break;
                 }
                 of.used += bytes;
@@ -152,7 +184,7 @@ impl Budget {
         }
         let used = state.pools.iter().map(|p| p.used).sum();
         state.peak = state.peak.max(used);
-        let pressed = !state.pools[Pool::Read as usize].waiting.is_empty();
+        let pressed = state.pools[Pool::Read as usize].is_awaited();
         if pressed && !self.pressed.swap(pressed, Ordering::Relaxed) {
             state.readers.iter().for_each(|reader| reader.notify_one());
         }
@@ -186,7 +218,7 @@ impl Permit {
         let mut state = lock(&self.budget.state);
         let pool = &mut state.pools[self.pool as usize];
         let others = pool.used - self.bytes;
-        let fits = others == 0 || (others.saturating_add(bytes) <= pool.size && pool.waiting.is_empty());
+        let fits = others == 0 || (others.saturating_add(bytes) <= pool.size && !pool.is_awaited());
         if bytes > self.bytes && !fits {
             return false;
         }
@@ -234,12 +266,12 @@ mod tests {
     #[test]
     fn first_come_first_served_and_one_alone_always() {
         let budget = Budget::new(400);
-        let small = now(budget.reserve(Pool::Read, 100)).unwrap();
-        let mut large = budget.reserve(Pool::Read, 1000);
+        let small = now(budget.reserve(Pool::Read, 100, Turn::Usual)).unwrap();
+        let mut large = budget.reserve(Pool::Read, 1000, Turn::Usual);
         assert!(now(&mut large).is_none());
         assert!(budget.pressed());
         // It would fit, but does not overtake.
-        let mut late = budget.reserve(Pool::Read, 10);
+        let mut late = budget.reserve(Pool::Read, 10, Turn::Usual);
         assert!(now(&mut late).is_none());
         drop(small);
         let large = now(&mut large).unwrap();
@@ -252,18 +284,35 @@ mod tests {
     }
 
     #[test]
+    fn who_catches_up_holds_nobody_back() {
+        let budget = Budget::new(400);
+        let held = now(budget.reserve(Pool::Read, 100, Turn::Usual)).unwrap();
+        let mut patient = budget.reserve(Pool::Read, 250, Turn::Last);
+        assert!(now(&mut patient).is_none());
+        assert!(budget.pressed());
+        let small = now(budget.reserve(Pool::Read, 100, Turn::Usual)).unwrap();
+        let mut large = budget.reserve(Pool::Read, 300, Turn::Usual);
+        drop(held);
+        assert!(now(&mut patient).is_none(), "others wait");
+        drop(small);
+        drop(now(&mut large).unwrap());
+        assert_eq!(now(&mut patient).unwrap().bytes(), 250);
+        assert!(!budget.pressed());
+    }
+
+    #[test]
     fn who_gives_up_holds_nobody_back() {
         let budget = Budget::new(400);
-        let held = now(budget.reserve(Pool::Read, 300)).unwrap();
-        let gives_up = budget.reserve(Pool::Read, 300);
-        let mut next = budget.reserve(Pool::Read, 300);
-        let mut small = budget.reserve(Pool::Read, 0);
+        let held = now(budget.reserve(Pool::Read, 300, Turn::Usual)).unwrap();
+        let gives_up = budget.reserve(Pool::Read, 300, Turn::Usual);
+        let mut next = budget.reserve(Pool::Read, 300, Turn::Usual);
+        let mut small = budget.reserve(Pool::Read, 0, Turn::Usual);
         drop(gives_up);
         drop(held);
         assert!(now(&mut next).is_some());
         assert!(now(&mut small).is_some());
         // Granted, never looked at.
-        let unseen = budget.reserve(Pool::Read, 5);
+        let unseen = budget.reserve(Pool::Read, 5, Turn::Usual);
         drop(unseen);
         drop(next);
         assert_eq!(budget.status().used, 0);
@@ -272,8 +321,8 @@ mod tests {
     #[test]
     fn a_permit_grows_only_into_free_room() {
         let budget = Budget::new(400);
-        let mut a = now(budget.reserve(Pool::Read, 100)).unwrap();
-        let b = now(budget.reserve(Pool::Read, 150)).unwrap();
+        let mut a = now(budget.reserve(Pool::Read, 100, Turn::Usual)).unwrap();
+        let b = now(budget.reserve(Pool::Read, 150, Turn::Usual)).unwrap();
         assert!(a.resize(150));
         assert!(!a.resize(151));
         drop(b);

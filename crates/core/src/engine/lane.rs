@@ -8,7 +8,7 @@ use crate::clock::Instant;
 use crate::output::{Chunk, Outcome, Picks, Room, Trouble, TroubleKind};
 use crate::store::OutputId;
 
-use super::budget::{Permit, Pool};
+use super::budget::{Permit, Pool, Turn};
 use super::retry::{Answer, Backoff, BackoffClass, Delivery, Next, policy};
 use super::shard::{ShardCell, Take, Work};
 use super::window::ChunkSet;
@@ -30,10 +30,10 @@ pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>, id: OutputId)
             return;
         }
         lane.held_back = false;
-        let now = lane.shared.clock.now();
+        let (now, share) = (lane.shared.clock.now(), lane.shared.share());
         let (taken, news) = {
             let mut state = lock(&lane.cell.state);
-            (state.take(&lane.id, now, &lane.shared.budget), std::mem::take(&mut state.news))
+            (state.take(&lane.id, now, &lane.shared.budget, share), std::mem::take(&mut state.news))
         };
         if news {
             lane.shared.news.notify_one();
@@ -192,7 +192,7 @@ impl Lane {
         }
         let bytes: usize = picks.iter().map(|i| batch.footprint(i)).sum();
         let bound = work.output.encoded_bound(picks.len(), bytes);
-        let mut reservation = self.shared.budget.reserve(Pool::Encode, bound);
+        let mut reservation = self.shared.budget.reserve(Pool::Encode, bound, Turn::Usual);
         let wake = lock(&self.cell.state).lanes.get(&self.id).map(|s| Arc::clone(&s.wake))?;
         let mut permit = loop {
             tokio::select! {

@@ -5,6 +5,7 @@ mod budget;
 mod inflow;
 mod lane;
 pub mod mutation;
+mod pace;
 mod progress;
 mod reader;
 mod report;

@@ -15,7 +15,7 @@ use crate::output::{EncodingKey, Output, Trouble, TroubleKind};
 use crate::source::{Credit, Fetched, Read, ShardReader, SourceError};
 use crate::store::OutputId;
 
-use super::budget::{Permit, Pool};
+use super::budget::{Permit, Pool, Turn};
 use super::mutation::{Mutation, on};
 use super::retry::{Backoff, BackoffClass, policy};
 use super::shard::{Plan, ShardCell, ShardState, View};
@@ -87,13 +87,21 @@ impl Task {
     }
 
     fn begin(&mut self, plan: Plan) {
-        let Plan { feed, position, limit, reserve, encoders } = plan;
+        let Plan { feed, is_head, position, limit, reserve, encoders } = plan;
         let reader = self.readers.remove(&feed);
         let mut reader = reader.unwrap_or_else(|| self.shared.source.open(&self.cell.id, position));
-        let reservation = self.shared.budget.reserve(Pool::Read, reserve);
+        let turn = if is_head { Turn::Usual } else { Turn::Last };
+        let reservation = self.shared.budget.reserve(Pool::Read, reserve, turn);
         let (clock, deadline) = (self.shared.clock.clone(), self.shared.settings.read_deadline);
+        let (cell, interval) = (Arc::clone(&self.cell), self.shared.settings.min_read_interval);
         let run = Box::pin(async move {
             let permit = reservation.await;
+            // Memory may have been waited for, and others have read meanwhile.
+            loop {
+                let wait = lock(&cell.state).call(clock.now(), interval);
+                let Some(at) = wait else { break };
+                clock.sleep_until(at).await;
+            }
             let read = clock.timeout(deadline, reader.next(Credit { records: limit })).await;
             let result = read.unwrap_or_else(|| {
                 let text = format!("no answer to a read within {} s", deadline.as_secs_f64());
@@ -177,6 +185,16 @@ struct Context<'a> {
 }
 
 impl ShardState {
+    /// Counts a call that is made now; or says when it may be made.
+    fn call(&mut self, now: Instant, interval: Duration) -> Option<Instant> {
+        let at = self.pace.call_at(interval);
+        if at > now {
+            return Some(at);
+        }
+        self.pace.called(now);
+        None
+    }
+
     /// Takes what a read brought; `false` if the reader must be opened again.
     fn on_read(
         &mut self,
@@ -189,9 +207,8 @@ impl ShardState {
         self.reads.calls += 1;
         self.lasting = None;
         let settings = &context.shared.settings;
-        // One call in five is left to those who catch up.
-        let share = if self.head == Some(id) { settings.min_read_interval / 4 } else { Duration::ZERO };
-        let interval = settings.min_read_interval + share;
+        let is_head = self.head == Some(id);
+        let interval = if is_head { settings.head_interval() } else { settings.min_read_interval };
         let (mut kept, mut arrived) = (true, false);
         match read.fetched {
             Fetched::Batch(batch) if !batch.is_empty() => {
@@ -270,9 +287,16 @@ impl ShardState {
         let Some(feed) = self.feeds.iter().find(|f| f.id == id) else { return };
         let (next, goal) = (feed.next(), feed.goal);
         let newest = next.saturating_sub(1);
+        let joins = arrived && self.head == Some(id);
         let mut news = false;
         for slot in self.lanes.values_mut() {
-            let Some(no) = slot.no_in(id) else { continue };
+            let Some(no) = slot.no_in(id) else {
+                // Who has come to the end of another feed may find more here.
+                if joins && !slot.working && self.feeds.iter().any(|f| slot.no_in(f.id) == Some(f.next())) {
+                    slot.wake.notify_one();
+                }
+                continue;
+            };
             if !slot.caught_up && goal.is_some_and(|goal| no >= goal) {
                 slot.caught_up = true;
                 news = true;
@@ -368,7 +392,7 @@ impl ShardState {
         }
         // The limit is the shard's, so all its feeds wait.
         let until = context.now.plus(wait);
-        self.pace.next_call = self.pace.next_call.max(until);
+        self.pace.failed(until);
         if let Some(feed) = self.feed_mut(id) {
             feed.due = until;
         }

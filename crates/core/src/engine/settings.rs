@@ -26,8 +26,9 @@ pub struct Settings {
     pub backoff_cap: Duration,
     /// Longest wait after failures that somebody has to mend: access denied, an output that is missing (default 30 s).
     pub slow_backoff_cap: Duration,
-    /// Least time between two reads of one shard, by all its readers together (default 200 ms: AWS allows five calls a
-    /// second and shard; API reference, `GetRecords`). One call in five is left to the readers that catch up.
+    /// Least time between two reads of one shard on average, by all its readers together: five reads in five times this
+    /// (default 200 ms: AWS allows five calls a second and shard; API reference, `GetRecords`). One call in five is left
+    /// to the readers that catch up.
     pub min_read_interval: Duration,
     /// Bytes a second that all readers of one shard together take (default 2 MiB: AWS's limit; API reference,
     /// `GetRecords`); `None` for a server without that limit.
@@ -69,6 +70,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Time between two reads of a shard by the reader that is furthest along: one call in five is left to the others.
+    pub(crate) fn head_interval(&self) -> Duration {
+        self.min_read_interval + self.min_read_interval / 4
+    }
+
     /// Waits between tries, as these settings have them.
     pub(crate) fn backoff(&self) -> Backoff {
         Backoff::new(self.backoff_base, self.backoff_cap, self.slow_backoff_cap)

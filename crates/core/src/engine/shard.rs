@@ -21,6 +21,7 @@ use crate::store::{LaneId, OutputId};
 use super::budget::{Budget, Pool};
 use super::inflow::Inflow;
 use super::mutation::{Mutation, on};
+use super::pace::Pace;
 use super::retry::{Acked, Delivery};
 use super::settings::Settings;
 use super::slot::{Life, Place, Slot};
@@ -34,6 +35,9 @@ const FIRST_LIMIT: usize = 500;
 
 /// Windows up to this many bytes are not worth letting go, nor copying.
 const SMALL: usize = 64 << 10;
+
+/// Bytes that a read at the shard's tip aims at: half of what a shard takes in a second (1 MB; Kinesis quotas).
+const AT_THE_TIP: usize = 512 << 10;
 
 /// What belongs to one shard.
 pub(crate) struct ShardCell {
@@ -90,47 +94,6 @@ pub(crate) struct ReadCounts {
     pub(crate) last_error: Option<ErrorReport>,
 }
 
-/// How fast a shard may be read, by all its feeds together.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Pace {
-    /// No call before this.
-    pub(crate) next_call: Instant,
-    /// Bytes that may still be read, as of `at`; below zero after a large answer.
-    allowance: i64,
-    at: Instant,
-    /// Bytes that a record takes in a batch, on average, recently; 0 if nothing is known.
-    pub(crate) mean: usize,
-    /// The largest of the recent averages.
-    pub(crate) largest: usize,
-}
-
-impl Pace {
-    fn refill(&mut self, now: Instant, rate: usize) {
-        let rate = i64::try_from(rate).unwrap_or(i64::MAX);
-        let gained = now.since(self.at).as_millis().min(60_000);
-        let gained = i64::try_from(gained).unwrap_or(0).saturating_mul(rate) / 1000;
-        self.allowance = self.allowance.saturating_add(gained).min(rate);
-        self.at = now;
-    }
-
-    /// When bytes may be read again.
-    fn free_at(&self, rate: usize) -> Instant {
-        if self.allowance > 0 {
-            return self.at;
-        }
-        let missing = u64::try_from(1 - self.allowance).unwrap_or(0);
-        self.at.plus(Duration::from_millis(missing.saturating_mul(1000) / (rate.max(1) as u64) + 1))
-    }
-
-    /// Notes an answer of `records` that took `allocated` bytes, `bytes` of them data.
-    pub(crate) fn note(&mut self, records: usize, allocated: usize, bytes: usize) {
-        self.allowance = self.allowance.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
-        let mean = allocated / records.max(1);
-        self.mean = if self.mean == 0 { mean } else { self.mean - self.mean / 4 + mean / 4 }.max(1);
-        self.largest = mean.max(self.largest - self.largest / 8);
-    }
-}
-
 /// What decisions depend on besides the shard's own state.
 pub(crate) struct View<'a> {
     pub(crate) now: Instant,
@@ -145,6 +108,8 @@ pub(crate) struct View<'a> {
 /// One read to be done.
 pub(crate) struct Plan {
     pub(crate) feed: FeedId,
+    /// Nobody is further along.
+    pub(crate) is_head: bool,
     /// Where the feed is: a reader that is not there yet is opened here.
     pub(crate) position: Position,
     pub(crate) limit: u32,
@@ -243,9 +208,11 @@ impl ShardState {
         }
     }
 
-    /// What the lane of `id` is to do next.
-    pub(crate) fn take(&mut self, id: &OutputId, now: Instant, budget: &Arc<Budget>) -> Take {
+    /// What the lane of `id` is to do next. `share`: the shard's of the budget.
+    pub(crate) fn take(&mut self, id: &OutputId, now: Instant, budget: &Arc<Budget>, share: usize) -> Take {
         let draining = self.draining;
+        // A lane that is stuck keeps what it has in hand: all may, and there must be room to read for another.
+        let most = share / (self.lanes.len() + 3);
         let Some(slot) = self.lanes.get_mut(id) else { return Take::End };
         slot.working = false;
         (slot.backing_off, slot.held_back) = (false, false);
@@ -271,7 +238,7 @@ impl ShardState {
             None if feed.get(no).is_some() => slot.meet_no_gap(),
             Some(_) | None => {}
         }
-        let Some((batch, count)) = feed.get_joined(no, &*slot.output, budget) else {
+        let Some((batch, count)) = feed.get_joined(no, &*slot.output, budget, most) else {
             if feed.closed && no == feed.next() {
                 slot.finish();
                 return Take::End;
@@ -289,6 +256,7 @@ impl ShardState {
         }
         slot.count_read(&batch, from);
         slot.working = true;
+        slot.hand = Arc::downgrade(&batch);
         slot.speed.begin(now, batch.batch.allocation());
         Take::Work(Box::new(Work {
             batch,
@@ -350,9 +318,9 @@ impl ShardState {
         let mut again = None;
         self.relieve(view, &mut again);
         self.close_unused();
-        self.choose_head();
+        self.choose_head(view);
         self.place(view, &mut again);
-        self.choose_head();
+        self.choose_head(view);
         self.trim(view);
         let plans = self.plan_reads(view, &mut again);
         (plans, again)
@@ -394,14 +362,18 @@ impl ShardState {
         self.feeds = feeds;
     }
 
-    /// The head is the feed that is furthest along.
-    fn choose_head(&mut self) {
+    /// The head is the feed that is furthest along, give or take a read: as long as it reads on, it stays the head when a
+    /// laggard's read comes by it. (Who follows it would be the laggard then; and the others come to it anyway.)
+    fn choose_head(&mut self, view: &View<'_>) {
         let mut head: Option<&Feed> = self.head.and_then(|id| self.feed(id)).or(self.feeds.first());
-        for feed in &self.feeds {
-            if let (Some(Position::After(best)), Position::After(tip)) = (head.map(Feed::tip), feed.tip())
-                && tip > best
-            {
-                head = Some(feed);
+        let reads_on = |f: &Feed| f.reading || view.now.since(f.read_at) < view.settings.idle_poll * 2;
+        if head.map(|f| f.id) != self.head || !head.is_some_and(reads_on) {
+            for feed in &self.feeds {
+                if let (Some(Position::After(best)), Position::After(tip)) = (head.map(Feed::tip), feed.tip())
+                    && tip > best
+                {
+                    head = Some(feed);
+                }
             }
         }
         self.head = head.map(|f| f.id);
@@ -514,7 +486,10 @@ impl ShardState {
                 continue;
             }
             let Some(plan) = self.plan(id, view, again) else { continue };
-            self.pace.next_call = view.now.plus(view.settings.min_read_interval);
+            if !is_head {
+                let (interval, head) = (view.settings.min_read_interval, self.head_interval(view));
+                self.pace.laggards_call(view.now, interval, head);
+            }
             if let Some(feed) = self.feed_mut(id) {
                 feed.reading = true;
             }
@@ -527,21 +502,31 @@ impl ShardState {
     fn wants_more(&self, feed: &Feed, view: &View<'_>) -> bool {
         let places = || self.lanes.values().filter(|s| s.runs()).filter_map(|s| s.no_in(feed.id));
         let fastest = if on(Mutation::SlowestDecides) { places().min() } else { places().max() };
-        fastest.is_some_and(|no| feed.next() < no + 1 + view.settings.read_ahead as u64)
+        // What is read for those who catch up is large, and may be all that an output in trouble takes for long.
+        let ahead = if Some(feed.id) == self.head { view.settings.read_ahead as u64 } else { 0 };
+        fastest.is_some_and(|no| feed.next() <= no + ahead)
     }
 
     /// When the feed may read.
     fn due(&mut self, id: FeedId, is_head: bool, view: &View<'_>) -> Instant {
+        let interval = view.settings.min_read_interval;
         let due = self.feed(id).map_or(view.now, |f| f.due);
-        let mut at = due.max(self.pace.next_call);
+        let call = if is_head { self.pace.call_at(interval) } else { self.pace.laggards_at(interval) };
+        let mut at = due.max(call);
         if let Some(rate) = view.settings.read_bytes_per_second {
             self.pace.refill(view.now, rate);
             let free = self.pace.free_at(rate);
             // The head goes first, but not for ever: who catches up has a turn after two seconds.
-            let turn = due.plus(Duration::from_secs(2)).max(self.pace.next_call);
+            let turn = due.plus(Duration::from_secs(2)).max(call);
             at = at.max(if is_head { free } else { free.min(turn) });
         }
         at
+    }
+
+    /// Time between two reads of the head.
+    fn head_interval(&self, view: &View<'_>) -> Duration {
+        let idle = self.head.and_then(|id| self.feed(id)).map_or(Duration::ZERO, |f| f.idle);
+        idle.max(view.settings.head_interval())
     }
 
     /// How much to read, or `None` if there is no room and nobody who waits for more.
@@ -552,9 +537,19 @@ impl ShardState {
         let ways = 1 + encoders.len();
         // Lanes in trouble may each hold on to another batch until their requests end.
         let troubled = self.lanes.values().filter(|s| s.backing_off || s.is_away()).count();
-        let part = view.share.max(view.free / 8) / (troubled + 3) / ways;
-        let part = part.clamp(SMALL, settings.read_target.max(SMALL));
+        let is_head = Some(id) == self.head;
+        // Each of those who catch up may keep what it has in hand, and half is left to the head.
+        let parts = troubled + if is_head { 3 } else { 2 * settings.catch_up_readers.max(1) };
+        let part = view.share.max(view.free / 8) / parts / ways;
+        let mut part = part.clamp(SMALL, settings.read_target.max(SMALL));
+        if let Some(rate) = settings.read_bytes_per_second.filter(|_| !is_head) {
+            part = part.min(self.pace.spare(rate));
+        }
         let most = usize::try_from(settings.read_limit).unwrap_or(usize::MAX).max(1);
+        if is_head && self.feed(id)?.behind == Some(Duration::ZERO) {
+            // At the tip there is no more than came since the last read.
+            part = part.min(AT_THE_TIP);
+        }
         // Before anything is known, a small read tells.
         let mut limit = part.checked_div(mean).unwrap_or(FIRST_LIMIT).clamp(1, most);
         let mut reserve = self.estimate(limit, &encoders, view, underestimated);
@@ -562,6 +557,11 @@ impl ShardState {
             return None;
         }
         let free = view.budget.free();
+        if is_head && reserve > free && mean > 0 && !underestimated {
+            // About as much as last time: others wait for what such a read would give back in a moment.
+            limit = limit.min((2 * self.feed(id)?.came).max(SMALL / mean).max(1));
+            reserve = self.estimate(limit, &encoders, view, false);
+        }
         if reserve > free && mean > 0 && !underestimated {
             // Rather a smaller read now than a larger one when a request that hangs has ended.
             let fewer = limit * (free / 2) / reserve;
@@ -571,7 +571,7 @@ impl ShardState {
             }
         }
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        Some(Plan { feed: id, position: self.feed(id)?.tip().clone(), limit, reserve, encoders })
+        Some(Plan { feed: id, is_head, position: self.feed(id)?.tip().clone(), limit, reserve, encoders })
     }
 
     /// Bytes to reserve for a read of `limit` records.
@@ -586,8 +586,12 @@ impl ShardState {
         let answer = match pace.mean {
             0 => largest,
             _ if worst => largest,
-            // Twice the mean: records differ. What is not needed is given back with the answer.
-            mean => (limit * mean * 2 + pace.largest).min(largest),
+            // The largest mean of late, and a quarter more: records differ. What is not needed is given back with the
+            // answer.
+            mean => {
+                let most = mean.max(pace.largest);
+                (limit * (most + most / 4) + most).min(largest)
+            }
         };
         let encoded: usize = encoders.iter().map(|(_, o)| o.encoded_bound(limit, answer)).sum();
         // What is larger than the whole pool waits until it is alone.
@@ -610,7 +614,9 @@ impl ShardState {
     /// wait for lanes that are no slower than others.
     fn make_room(&mut self, id: FeedId, bytes: usize, view: &View<'_>, again: &mut Option<Instant>) -> bool {
         let held = self.held();
-        let fits = |held: usize| held == 0 || held + bytes <= view.share || bytes <= view.budget.free() / 2;
+        // Beyond its share a shard takes only what leaves others room at once: nobody would wait for it to give that back.
+        let spare = || view.budget.free().saturating_sub(view.budget.read_pool() / 4);
+        let fits = |held: usize| held == 0 || held + bytes <= view.share || bytes <= spare();
         if fits(held) {
             if let Some(feed) = self.feed_mut(id) {
                 feed.grace.go_on(view.now);
@@ -629,8 +635,14 @@ impl ShardState {
         fits || blocked.is_none()
     }
 
+    /// Memory that the shard takes: its windows, and what lanes that left them have in hand.
     fn held(&self) -> usize {
-        self.feeds.iter().map(Feed::bytes).sum()
+        let mut loose: Vec<_> =
+            self.lanes.values().filter_map(|s| s.hand.upgrade()).filter(|batch| batch.is_loose()).collect();
+        loose.sort_unstable_by_key(|batch| Arc::as_ptr(batch).addr());
+        loose.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        let windows: usize = self.feeds.iter().map(Feed::bytes).sum();
+        windows + loose.iter().map(|batch| batch.bytes()).sum::<usize>()
     }
 
     /// Lets go of the feed's oldest batches, of at least `bytes` together; slow lanes that still need them leave it.
@@ -649,9 +661,10 @@ impl ShardState {
             && let Some(oldest) = feed.oldest()
         {
             let mut blocked = None;
-            for slot in lanes.values().filter(|s| s.no_in(id) == Some(oldest) && !s.backing_off) {
-                let slow_at = slot.speed.slow_at(usual).filter(|at| *at > now);
-                if let Some(at) = slow_at.or_else(|| feed.grace.wait(now)) {
+            for slot in lanes.values().filter(|s| s.no_in(id) == Some(oldest)) {
+                let stuck = slot.backing_off || slot.speed.is_overdue(now);
+                let slow_at = slot.speed.slow_at(usual).filter(|at| *at > now && !slot.backing_off);
+                if let Some(at) = slow_at.or_else(|| if stuck { None } else { feed.grace.wait(now) }) {
                     sooner(&mut blocked, at);
                 }
             }
@@ -664,7 +677,8 @@ impl ShardState {
                 // Who waits for nothing else asks for a feed of its own.
                 slot.wake.notify_one();
             }
-            freed += feed.pop().map_or(0, |b| b.bytes());
+            // What a lane has in hand is not free yet.
+            freed += feed.pop().filter(|b| Arc::strong_count(b) == 1).map_or(0, |b| b.bytes());
         }
         feed.grace.go_on(now);
         None

@@ -1,7 +1,7 @@
 //! A lane's place in its shard: its cursor, what it has counted, and which feed it follows. Changed only under the
 //! shard's lock, so that leaving a window and losing a batch are one step.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -73,6 +73,11 @@ impl Speed {
         self.nanos_per_kib = Some(self.nanos_per_kib.map_or(took, |before| before - before / 8 + took / 8));
     }
 
+    /// True if what it has in hand takes long, whatever others take.
+    pub(crate) fn is_overdue(&self, now: Instant) -> bool {
+        self.begun.is_some_and(|(begun, _)| now.since(begun) > Self::SLACK)
+    }
+
     /// From when on it counts as slow, where others take `usual` nanoseconds a KiB; `None` if it is slow already.
     pub(crate) fn slow_at(&self, usual: Option<u64>) -> Option<Instant> {
         let limit = usual.map(|usual| usual.saturating_mul(Self::SLOW));
@@ -116,6 +121,8 @@ pub(crate) struct Slot {
     pub(crate) held_back: bool,
     /// A task has a batch in hand.
     pub(crate) working: bool,
+    /// That, or the one before.
+    pub(crate) hand: Weak<SharedBatch>,
     pub(crate) speed: Speed,
     /// When the last record that is durable arrived at the source.
     pub(crate) arrived: Option<Millis>,
@@ -152,6 +159,7 @@ impl Slot {
             backing_off: false,
             held_back: false,
             working: false,
+            hand: Weak::new(),
             speed: Speed::default(),
             arrived: None,
             caught_up: done,
@@ -339,6 +347,7 @@ mod tests {
         assert_eq!(speed.slow_at(None), Some(Instant(Duration::MAX)), "it has not begun");
         speed.begin(at(0), 1 << 20);
         assert_eq!(speed.slow_at(None), Some(at(500)), "nothing is known");
+        assert!(!speed.is_overdue(at(500)) && speed.is_overdue(at(501)));
         // Others take 100 ms for a MiB.
         let usual = Some(100_000_000 / 1024);
         let slow_at = speed.slow_at(usual).unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ pub(crate) struct SharedBatch {
     pub(crate) batch: Batch,
     sets: Vec<ChunkSet>,
     permit: Permit,
+    /// It is in no window (any more): there as long as a lane has it in hand.
+    loose: AtomicBool,
 }
 
 /// The chunks of a batch under one encoding key.
@@ -85,7 +88,12 @@ fn cut(batch: &Batch, output: &dyn Output) -> Vec<Range<usize>> {
 impl SharedBatch {
     /// `permit` covers the batch and its encodings under each of `keys`.
     pub(crate) fn new(batch: Batch, keys: Vec<EncodingKey>, permit: Permit) -> Self {
-        Self { batch, sets: keys.into_iter().map(ChunkSet::new).collect(), permit }
+        Self {
+            batch,
+            sets: keys.into_iter().map(ChunkSet::new).collect(),
+            permit,
+            loose: AtomicBool::new(true),
+        }
     }
 
     /// The chunks under `key`, if room was reserved for them.
@@ -101,6 +109,15 @@ impl SharedBatch {
     /// Its share of the budget in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.permit.bytes()
+    }
+
+    /// True if no window has it.
+    pub(crate) fn is_loose(&self) -> bool {
+        self.loose.load(Ordering::Relaxed)
+    }
+
+    fn set_loose(&self, loose: bool) {
+        self.loose.store(loose, Ordering::Relaxed);
     }
 
     /// The sequence number of its last record; empty if it has none.
@@ -155,6 +172,8 @@ pub(crate) struct Feed {
     pub(crate) goal: Option<u64>,
     /// How far it was behind the shard's tip after its last read.
     pub(crate) behind: Option<Duration>,
+    /// Records that its last read brought, if it brought any.
+    pub(crate) came: usize,
     /// When it may read again, by its own pace.
     pub(crate) due: Instant,
     /// Time between its reads while they bring nothing.
@@ -185,6 +204,7 @@ impl Feed {
             complete_until: None,
             goal: None,
             behind: None,
+            came: 0,
             due: now,
             idle: Duration::ZERO,
             read_at: now,
@@ -221,12 +241,14 @@ impl Feed {
     }
 
     /// The batch with number `no`, or it and those behind it as one, if they are small enough to go in one request of
-    /// `output`; and how many that is. A lane that is slow for its latency alone keeps up so.
+    /// `output` and take no more than `most` bytes of the budget; and how many that is. A lane that is slow for its
+    /// latency alone keeps up so.
     pub(crate) fn get_joined(
         &mut self,
         no: u64,
         output: &dyn Output,
         budget: &Arc<Budget>,
+        most: usize,
     ) -> Option<(Arc<SharedBatch>, u64)> {
         let first = Arc::clone(self.get(no)?);
         if let Some((at, count, joined)) = &self.joined
@@ -242,7 +264,9 @@ impl Feed {
             records += next.batch.len();
             bytes += next.batch.allocation();
             let gap = self.gaps.iter().any(|(behind, _)| *behind == no + count);
-            if records > limits.entries || bytes > limits.bytes || gap {
+            let fits = records <= limits.entries && bytes <= limits.bytes;
+            if !fits || gap || bytes + output.encoded_bound(records, bytes) > most {
+                // The sums have one too many now.
                 break;
             }
             count += 1;
@@ -253,6 +277,8 @@ impl Feed {
         let parts: Vec<_> =
             (no..no + count).filter_map(|i| self.get(i)).map(|b| (&b.batch, 0..b.batch.len())).collect();
         let key = output.encoding();
+        let records = parts.iter().map(|(batch, _)| batch.len()).sum();
+        let bytes: usize = parts.iter().map(|(batch, _)| batch.allocation()).sum();
         let encoded = output.encoded_bound(records, bytes);
         let Some((permit, joined)) = budget.try_reserve(Pool::Read, bytes + encoded).zip(Batch::join(&parts))
         else {
@@ -273,6 +299,8 @@ impl Feed {
     pub(crate) fn push(&mut self, batch: SharedBatch) {
         self.tip = Position::After(Sequence::new(batch.last()));
         self.bytes += batch.bytes();
+        self.came = batch.batch.len();
+        batch.set_loose(false);
         self.entries.push_back(Arc::new(batch));
     }
 
@@ -295,6 +323,7 @@ impl Feed {
     /// Lets the oldest batch go.
     pub(crate) fn pop(&mut self) -> Option<Arc<SharedBatch>> {
         let gone = self.entries.pop_front()?;
+        gone.set_loose(true);
         self.floor = Position::After(Sequence::new(gone.last()));
         self.bytes -= gone.bytes();
         self.first += 1;
@@ -315,7 +344,10 @@ impl Feed {
         self.floor = floor;
         // Who is here has passed the gap, also if its first records are no longer there to tell.
         self.gaps.retain(|(behind, _)| *behind > self.first);
-        Some(std::mem::replace(oldest, Arc::new(smaller)))
+        smaller.set_loose(false);
+        let replaced = std::mem::replace(oldest, Arc::new(smaller));
+        replaced.set_loose(true);
+        Some(replaced)
     }
 
     /// Notes up to which moment everything has been read.
@@ -371,7 +403,13 @@ impl Feed {
     }
 }
 
-/// How long lanes that seem slow may hold up a feed: not long at once, and one twentieth of the time at most. A lane that
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.entries.iter().for_each(|batch| batch.set_loose(true));
+    }
+}
+
+/// How long lanes that seem slow may hold up a feed: not long at once, and one hundredth of the time at most. A lane that
 /// had a bad moment is through by then; reading again what it misses would cost more.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grace {
@@ -382,7 +420,7 @@ pub(crate) struct Grace {
 
 impl Grace {
     const MOST: Duration = Duration::from_millis(300);
-    const PART: u32 = 20;
+    const PART: u32 = 100;
 
     fn new(now: Instant) -> Self {
         Self { left: Self::MOST, at: now, waiting: false }
@@ -477,15 +515,15 @@ mod tests {
     }
 
     #[test]
-    fn grace_is_a_twentieth_of_the_time() {
+    fn grace_is_a_hundredth_of_the_time() {
         let at = |ms| Instant(Duration::from_millis(ms));
         let mut grace = Grace::new(at(0));
         assert_eq!(grace.wait(at(0)), Some(at(300)));
         assert_eq!(grace.wait(at(200)), Some(at(300)));
         assert_eq!(grace.wait(at(300)), None);
         grace.go_on(at(300));
-        assert_eq!(grace.wait(at(2300)), Some(at(2400)));
-        grace.go_on(at(2350));
+        assert_eq!(grace.wait(at(10_300)), Some(at(10_400)));
+        grace.go_on(at(10_350));
         assert_eq!(grace.wait(at(100_000)), Some(at(100_300)));
     }
 
@@ -496,15 +534,16 @@ mod tests {
             feed.push(batch(&sequences));
         }
         let budget = Budget::new(1 << 20);
-        let (joined, count) = feed.get_joined(1, &Five, &budget).unwrap();
+        let (joined, count) = feed.get_joined(1, &Five, &budget, usize::MAX).unwrap();
         let sequences: Vec<&str> = joined.batch.iter().map(|r| r.sequence).collect();
         assert_eq!((sequences, count), (vec!["3", "4", "5", "6"], 2));
-        let (again, _) = feed.get_joined(1, &Five, &budget).unwrap();
+        let (again, _) = feed.get_joined(1, &Five, &budget, usize::MAX).unwrap();
         assert!(Arc::ptr_eq(&joined, &again));
         drop((joined, again));
         assert_eq!(budget.status().used, 0);
-        assert_eq!(feed.get_joined(3, &Five, &budget).unwrap().1, 1);
-        assert!(feed.get_joined(4, &Five, &budget).is_none());
+        assert_eq!(feed.get_joined(1, &Five, &budget, 1).unwrap().1, 1, "no room for more");
+        assert_eq!(feed.get_joined(3, &Five, &budget, usize::MAX).unwrap().1, 1);
+        assert!(feed.get_joined(4, &Five, &budget, usize::MAX).is_none());
     }
 
     /// An output that takes five records at once.

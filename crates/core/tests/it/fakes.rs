@@ -85,8 +85,11 @@ pub(crate) struct FakeSource {
 }
 
 impl FakeSource {
+    /// The first record has the sequence number after this.
+    pub(crate) const FIRST: u64 = 100;
+
     pub(crate) fn new(clock: &Clock, shards: usize) -> Self {
-        let state = SourceState { next: 100, answer_limit: usize::MAX, ..SourceState::default() };
+        let state = SourceState { next: Self::FIRST, answer_limit: usize::MAX, ..SourceState::default() };
         let source = Self { state: Arc::new(Mutex::new(state)), clock: clock.clone() };
         for i in 0..shards {
             source.shard(&i.to_string(), &[]);
@@ -237,17 +240,18 @@ impl ShardReader for FakeReader {
                 return Ok(read(Fetched::Gap, Duration::ZERO));
             }
         }
-        let wanted = |r: &&Rec| {
-            r.sequence > shard.trimmed
-                && match &self.position {
-                    Position::TrimHorizon => true,
-                    Position::At(at) => r.arrival >= *at,
-                    Position::After(s) => r.sequence > s.as_str().parse().unwrap(),
-                    Position::Closed => panic!("read after the end"),
-                }
-        };
+        let (mut after, mut since) = (shard.trimmed, None);
+        match &self.position {
+            Position::TrimHorizon => {}
+            Position::At(at) => since = Some(*at),
+            Position::After(s) => after = after.max(s.as_str().parse().unwrap()),
+            Position::Closed => panic!("read after the end"),
+        }
+        // Sequence numbers grow within a shard.
+        let begin = shard.records.partition_point(|r| r.sequence <= after);
+        let wanted = |r: &&Rec| since.is_none_or(|at| r.arrival >= at);
         let mut bytes = 0;
-        let all: Vec<&Rec> = shard.records.iter().filter(wanted).collect();
+        let all: Vec<&Rec> = shard.records[begin..].iter().filter(wanted).collect();
         let some: Vec<Rec> = all
             .iter()
             .take(credit.records as usize)
@@ -301,6 +305,10 @@ pub(crate) enum Mood {
     LoseAnswers,
     /// Takes every record but these fraction: one in so many fails.
     OneIn(u64),
+    /// Takes one record in so many; the others are throttled.
+    AllBut(u64),
+    /// Takes this much time for a request.
+    Slow(Duration),
     /// Will never take the record with this sequence number.
     Refuse(u64),
     Panic,
@@ -406,6 +414,7 @@ impl Output for FakeOutput {
                 return Outcome::Rejected(trouble(kind));
             }
             Mood::Panic => panic!("an output that panics"),
+            Mood::Slow(latency) => self.clock.sleep(latency).await,
             _ => self.clock.sleep(latency).await,
         }
         let now = self.clock.now().0;
@@ -413,7 +422,11 @@ impl Output for FakeOutput {
         let mut verdicts = Vec::new();
         for (key, sequence, _) in records {
             state.random += 1;
-            let fails = matches!(mood, Mood::OneIn(n) if split_mix(state.random).is_multiple_of(n));
+            let fails = match mood {
+                Mood::OneIn(n) => split_mix(state.random).is_multiple_of(n),
+                Mood::AllBut(n) => !split_mix(state.random).is_multiple_of(n),
+                _ => false,
+            };
             if fails {
                 verdicts.push(Verdict::Retry(trouble(TroubleKind::Throttled)));
             } else if mood == Mood::Refuse(*sequence) {

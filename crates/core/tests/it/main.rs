@@ -3,4 +3,5 @@
 
 mod engine;
 mod fakes;
+mod isolation;
 mod stress;

@@ -118,7 +118,8 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "values::text")]
     pub(super) checkpoint_interval: Option<Span>,
 
-    /// Least time between two reads of a shard; raise it where others poll the stream too [default: 200ms]
+    /// Least time between two reads of a shard, on average over five; raise it where others poll the stream too
+    /// [default: 200ms]
     #[arg(
         long,
         env = "DISTRIBUTARY_READ_INTERVAL",

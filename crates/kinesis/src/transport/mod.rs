@@ -29,7 +29,7 @@ use connect::{Connected, Connector};
 /// Numbers of a transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransportSettings {
-    /// Requests that are under way at one time, to all servers together (default 256); others wait.
+    /// Requests that are under way at one time, to all servers together (default 512); others wait.
     pub connections: usize,
     /// Idle connections that are kept to one server (default 128).
     pub idle: usize,
@@ -43,7 +43,7 @@ pub struct TransportSettings {
 impl Default for TransportSettings {
     fn default() -> Self {
         Self {
-            connections: 256,
+            connections: 512,
             idle: 128,
             idle_for: Duration::from_secs(20),
             connect: Duration::from_secs(5),

@@ -1,0 +1,147 @@
+//! How fast a shard may be read, by all its feeds together: calls and bytes a second are the shard's, not a reader's.
+//!
+//! The head must not be late because others catch up. So no two calls need to keep a distance, which would push the head
+//! back by nearly a whole interval whenever a laggard went before it: what is limited is how many there are in any
+//! [`CALLS`] intervals, and laggards leave enough of these, and of the bytes, to the head.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::clock::Instant;
+
+/// Calls that are counted together: as many as AWS allows in a second (API reference, `GetRecords`).
+const CALLS: u32 = 5;
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pace {
+    /// When the last calls were made, [`CALLS`] at most.
+    calls: VecDeque<Instant>,
+    /// No call before this: one failed.
+    not_before: Instant,
+    /// When those who catch up may call next.
+    laggards_at: Instant,
+    /// Bytes that may still be read, as of `at`; below zero after a large answer.
+    allowance: i64,
+    at: Instant,
+    /// Bytes that a record takes in a batch, on average, recently; 0 if nothing is known.
+    pub(crate) mean: usize,
+    /// The largest of the recent averages.
+    pub(crate) largest: usize,
+}
+
+impl Pace {
+    /// Counts time towards what may be read, `rate` bytes a second.
+    pub(crate) fn refill(&mut self, now: Instant, rate: usize) {
+        let rate = i64::try_from(rate).unwrap_or(i64::MAX);
+        let gained = now.since(self.at).as_millis().min(60_000);
+        let gained = i64::try_from(gained).unwrap_or(0).saturating_mul(rate) / 1000;
+        self.allowance = self.allowance.saturating_add(gained).min(rate);
+        self.at = now;
+    }
+
+    /// When bytes may be read again.
+    pub(crate) fn free_at(&self, rate: usize) -> Instant {
+        if self.allowance > 0 {
+            return self.at;
+        }
+        let missing = u64::try_from(1 - self.allowance).unwrap_or(0);
+        self.at.plus(Duration::from_millis(missing.saturating_mul(1000) / (rate.max(1) as u64) + 1))
+    }
+
+    /// Bytes that a laggard may read now so that the head need not wait for its own; a little where the head itself uses
+    /// up all there is.
+    pub(crate) fn spare(&self, rate: usize) -> usize {
+        usize::try_from(self.allowance).unwrap_or(0).max(rate / 8)
+    }
+
+    /// When there may be another call, `interval` apart on average.
+    pub(crate) fn call_at(&self, interval: Duration) -> Instant {
+        match self.calls.front() {
+            Some(first) if self.calls.len() >= CALLS as usize => {
+                first.plus(interval * CALLS).max(self.not_before)
+            }
+            Some(_) | None => self.not_before,
+        }
+    }
+
+    /// When those who catch up may call again.
+    pub(crate) fn laggards_at(&self, interval: Duration) -> Instant {
+        self.call_at(interval).max(self.laggards_at)
+    }
+
+    /// Those who catch up are about to call; the head calls every `head`.
+    pub(crate) fn laggards_call(&mut self, now: Instant, interval: Duration, head: Duration) {
+        let all = interval * CALLS;
+        let of_head = all.as_nanos().div_ceil(head.as_nanos().max(1));
+        let left = u128::from(CALLS).saturating_sub(of_head).max(1);
+        self.laggards_at = now.plus(all / u32::try_from(left).unwrap_or(1));
+    }
+
+    /// A call is made.
+    pub(crate) fn called(&mut self, now: Instant) {
+        self.calls.push_back(now);
+        while self.calls.len() > CALLS as usize {
+            self.calls.pop_front();
+        }
+    }
+
+    /// A call failed: none before `until`.
+    pub(crate) fn failed(&mut self, until: Instant) {
+        self.not_before = self.not_before.max(until);
+    }
+
+    /// Notes an answer of `records` that took `allocated` bytes, `bytes` of them data.
+    pub(crate) fn note(&mut self, records: usize, allocated: usize, bytes: usize) {
+        self.allowance = self.allowance.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let mean = allocated / records.max(1);
+        self.mean = if self.mean == 0 { mean } else { self.mean - self.mean / 4 + mean / 4 }.max(1);
+        self.largest = mean.max(self.largest - self.largest / 8);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_millis(200);
+
+    fn at(ms: u64) -> Instant {
+        Instant(Duration::from_millis(ms))
+    }
+
+    #[test]
+    fn five_calls_in_any_second_however_close() {
+        let mut pace = Pace::default();
+        for ms in [1000, 1250, 1500, 1510] {
+            assert!(pace.call_at(INTERVAL) <= at(ms));
+            pace.called(at(ms));
+        }
+        assert!(pace.call_at(INTERVAL) <= at(1750), "the head is not held up by who goes before it");
+        pace.called(at(1750));
+        assert_eq!(pace.call_at(INTERVAL), at(2000));
+        pace.called(at(2000));
+        assert_eq!(pace.call_at(INTERVAL), at(2250));
+        pace.failed(at(2600));
+        assert_eq!(pace.call_at(INTERVAL), at(2600));
+    }
+
+    #[test]
+    fn laggards_have_what_the_head_leaves() {
+        let mut pace = Pace::default();
+        pace.laggards_call(at(1000), INTERVAL, Duration::from_millis(250));
+        assert_eq!(pace.laggards_at(INTERVAL), at(2000));
+        pace.laggards_call(at(1000), INTERVAL, Duration::from_millis(1000));
+        assert_eq!(pace.laggards_at(INTERVAL), at(1250));
+        pace.laggards_call(at(1000), INTERVAL, Duration::ZERO);
+        assert_eq!(pace.laggards_at(INTERVAL), at(2000), "never none");
+
+        pace.refill(at(60_000), 1000);
+        assert_eq!(pace.spare(1000), 1000);
+        pace.note(1, 700, 600);
+        assert_eq!(pace.spare(1000), 400);
+        pace.note(1, 700, 600);
+        assert_eq!(pace.spare(1000), 125);
+        assert_eq!(pace.free_at(1000), at(60_202));
+    }
+}
