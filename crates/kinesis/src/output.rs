@@ -48,8 +48,8 @@ const KEY_BYTES: usize = limits::PARTITION_KEY_CHARS * 4;
 /// How long the listing of the output's shards may hold up a write.
 const MAP_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Writes of one output that are under way at one time; others wait. Of the transport's connections (512) an output that
-/// never answers takes no more than these: the rest is for the others, and for reading.
+/// Writes of one output that are under way at one time; others wait. Of the transport's connections for writing (512) an
+/// output that never answers takes no more than these: the rest is for the others.
 const WRITES: usize = 64;
 
 /// What decides on the shard of the output that a record goes to.

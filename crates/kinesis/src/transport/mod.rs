@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use distributary_core::clock::{Clock, Instant};
+use distributary_wire::op::Operation;
 use distributary_wire::transport::{Request, Response, ResponseBody, Transport, TransportError};
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderValue, Uri};
@@ -29,8 +30,11 @@ use connect::{Connected, Connector};
 /// Numbers of a transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransportSettings {
-    /// Requests that are under way at one time, to all servers together (default 512); others wait.
-    pub connections: usize,
+    /// Writes that are under way at one time, to all servers together (default 512); others wait.
+    pub writes: usize,
+    /// All other requests that are under way at one time (default 128): writes that get no answer leave them alone, so
+    /// that reading goes on.
+    pub others: usize,
     /// Idle connections that are kept to one server (default 128).
     pub idle: usize,
     /// How long an idle connection is used again (default 20 s: less than servers and load balancers keep them, so that
@@ -43,7 +47,8 @@ pub struct TransportSettings {
 impl Default for TransportSettings {
     fn default() -> Self {
         Self {
-            connections: 512,
+            writes: 512,
+            others: 128,
             idle: 128,
             idle_for: Duration::from_secs(20),
             connect: Duration::from_secs(5),
@@ -56,13 +61,23 @@ pub struct HttpTransport {
     connector: Connector,
     clock: Clock,
     settings: TransportSettings,
-    slots: Semaphore,
+    writes: Semaphore,
+    others: Semaphore,
     idle: Mutex<BTreeMap<Origin, Vec<Idle>>>,
 }
 
 impl fmt::Debug for HttpTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HttpTransport({:?})", self.settings)
+    }
+}
+
+/// True if records are written.
+fn is_write(request: &Request) -> bool {
+    let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
+    match target.and_then(Operation::from_target) {
+        Some(operation) => matches!(operation, Operation::PutRecords | Operation::PutRecord),
+        None => false,
     }
 }
 
@@ -141,8 +156,8 @@ impl HttpTransport {
     }
 
     fn with_connector(connector: Connector, clock: Clock, settings: TransportSettings) -> Self {
-        let slots = Semaphore::new(settings.connections);
-        Self { connector, clock, settings, slots, idle: Mutex::default() }
+        let (writes, others) = (Semaphore::new(settings.writes), Semaphore::new(settings.others));
+        Self { connector, clock, settings, writes, others, idle: Mutex::default() }
     }
 
     /// A kept connection to `origin` that still works, as far as can be seen.
@@ -240,7 +255,8 @@ impl HttpTransport {
         {
             request.headers_mut().insert(HOST, host);
         }
-        let Ok(_slot) = self.slots.acquire().await else {
+        let slots = if is_write(&request) { &self.writes } else { &self.others };
+        let Ok(_slot) = slots.acquire().await else {
             return Err(not_sent(origin.to_string(), NotSent::Closed));
         };
         let (connection, response) = self.send(&origin, request, sent).await?;
