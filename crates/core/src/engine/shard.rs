@@ -662,6 +662,11 @@ impl ShardState {
         {
             let mut blocked = None;
             for slot in lanes.values().filter(|s| s.no_in(id) == Some(oldest)) {
+                if slot.runs() && !slot.working && !slot.backing_off {
+                    // It is about to take it. It would be read again for nothing, and again, without end.
+                    sooner(&mut blocked, Instant(Duration::MAX));
+                    continue;
+                }
                 let stuck = slot.backing_off || slot.speed.is_overdue(now);
                 let slow_at = slot.speed.slow_at(usual).filter(|at| *at > now && !slot.backing_off);
                 if let Some(at) = slow_at.or_else(|| if stuck { None } else { feed.grace.wait(now) }) {

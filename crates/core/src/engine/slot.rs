@@ -86,7 +86,7 @@ impl Speed {
         }
         // While nothing is known, the slack is all there is.
         let expected = |kib: u64| Duration::from_nanos(limit.unwrap_or(0).saturating_mul(kib));
-        // A lane that has a batch to take and was not given a turn yet will have it.
+        // A lane that was given nothing yet is not slow.
         Some(
             self.begun
                 .map_or(Instant(Duration::MAX), |(begun, kib)| begun.plus(expected(kib)).plus(Self::SLACK)),
