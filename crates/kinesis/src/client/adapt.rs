@@ -95,9 +95,15 @@ impl Client {
             {
                 let second = ask(Format::Json).await;
                 // A server that was away for a moment fails just so, and JSON would be kept to for ever.
-                if is_protocol(&second) && may_pass(error) && is_protocol(&ask(Format::Cbor).await) {
-                    self.cbor_works();
-                    return second;
+                if is_protocol(&second) && may_pass(error) {
+                    let third = ask(Format::Cbor).await;
+                    if third.is_ok() {
+                        self.cbor_works();
+                    }
+                    // An error may be of something in front of the server: that says nothing of either encoding.
+                    if is_protocol(&third) {
+                        return second;
+                    }
                 }
                 if is_protocol(&second) {
                     self.learn_json(error);
