@@ -107,7 +107,12 @@ impl World {
             let position = row.map_or_else(|| later_start(spec.start, server), |r| r.position.clone());
             let mut slot = new_slot(spec, position);
             slot.committed = row.map(|r| r.position.clone());
-            lock(&cell.state).lanes.insert(spec.id.clone(), slot);
+            let mut state = lock(&cell.state);
+            if slot.life == Life::Done {
+                // Its end was read before this start: its children are in the map, or will be soon.
+                state.children.get_or_insert_default();
+            }
+            state.lanes.insert(spec.id.clone(), slot);
         }
         let entry = OutputEntry { spec: spec.clone(), past: Counts::default(), warned: 0 };
         self.outputs.insert(spec.id.clone(), entry);
