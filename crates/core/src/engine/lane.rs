@@ -11,6 +11,7 @@ use crate::store::OutputId;
 use super::budget::{Permit, Pool, Turn};
 use super::retry::{Answer, Backoff, BackoffClass, Delivery, Next, policy};
 use super::shard::{ShardCell, Take, Work};
+use super::slot::Slot;
 use super::window::ChunkSet;
 use super::{Shared, lock};
 
@@ -135,8 +136,7 @@ impl Lane {
             let answer = delivery.answer(&encoded.chunk().picks, &outcome);
             let sent = encoded.chunk().picks.len();
             drop(encoded);
-            let go_on = self.note(&work, noted, &delivery, &answer);
-            self.note_lasting(&answer, sent);
+            let go_on = self.note(&work, noted, &delivery, &answer, sent);
             noted = delivery.durable_through();
             self.failed = answer.trouble.is_some();
             match &answer.trouble {
@@ -223,7 +223,7 @@ impl Lane {
     }
 
     /// Counts an answer and moves the cursor. `false` if the lane must let the batch go.
-    fn note(&self, work: &Work, noted: usize, delivery: &Delivery<'_>, answer: &Answer) -> bool {
+    fn note(&self, work: &Work, noted: usize, delivery: &Delivery<'_>, answer: &Answer, sent: usize) -> bool {
         let wall = self.shared.clock.wall();
         let mut state = lock(&self.cell.state);
         let go_on = state.may_go_on(&self.id, work, &self.shared.budget);
@@ -233,6 +233,7 @@ impl Lane {
         slot.counts.order_limited += u64::from(delivery.order_limited());
         slot.counts.repeats += answer.repeats as u64;
         slot.counts.retries += u64::from(self.failed);
+        self.note_lasting(slot, answer, sent);
         match &answer.trouble {
             None => slot.advice = None,
             Some(trouble) => {
@@ -249,13 +250,10 @@ impl Lane {
         go_on
     }
 
-    /// Notes since when nothing gets through that somebody has to mend first.
-    fn note_lasting(&self, answer: &Answer, sent: usize) {
+    /// Notes since when nothing gets through to `slot` that somebody has to mend first.
+    fn note_lasting(&self, slot: &mut Slot, answer: &Answer, sent: usize) {
         let class = answer.trouble.as_ref().map(|trouble| policy(trouble.kind).class);
-        let lasting = class == Some(BackoffClass::Lasting) && answer.failed == sent;
-        let mut state = lock(&self.cell.state);
-        let Some(slot) = state.lanes.get_mut(&self.id) else { return };
-        if !lasting {
+        if class != Some(BackoffClass::Lasting) || answer.failed != sent {
             slot.lasting = None;
         } else if slot.lasting.is_none() {
             slot.lasting = Some(self.shared.clock.now());

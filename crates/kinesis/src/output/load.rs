@@ -11,7 +11,7 @@ use distributary_wire::types::{Shard, StreamMode};
 
 use crate::client::is_closed;
 
-use super::pace::{Amount, Pace};
+use super::pace::{Amount, Pace, WAIT_MAX};
 
 /// Seconds that are looked at.
 const WINDOW: u64 = 60;
@@ -23,8 +23,6 @@ const OFTEN: f64 = 0.1;
 const MAP_GOOD_FOR: Duration = Duration::from_secs(15);
 /// Nothing is counted any more when nothing was refused or held back for so long.
 const PACED_FOR: Duration = Duration::from_secs(60);
-/// The longest wait that is asked for.
-const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// What happened in one second.
 #[derive(Default)]

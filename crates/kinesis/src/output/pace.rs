@@ -15,7 +15,7 @@ const LEAST_SHARE: f64 = 0.05;
 /// … and each second gives back so much.
 const REGAIN: f64 = 0.05;
 /// The longest wait that is asked for.
-const WAIT_MAX: Duration = Duration::from_secs(5);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Records, and bytes of data and keys.
 #[derive(Clone, Copy, Debug, PartialEq)]
