@@ -51,7 +51,11 @@ struct Soak {
     local: Local,
     env: Arc<RealEnv>,
     over: Client,
+    /// Writers and resharding are to end.
     stop: AtomicBool,
+    /// Every writer has ended, so `written` is what was written. Before that, readers may have seen records that it does
+    /// not count yet.
+    complete: AtomicBool,
     acknowledged: Mutex<BTreeMap<String, Records>>,
     /// By reader and shard.
     read: Mutex<BTreeMap<(String, String), Records>>,
@@ -194,10 +198,13 @@ impl Soak {
         }
     }
 
-    /// True when writing has stopped and every reader has seen as many records as were written.
+    /// True when writing has ended and the readers together have seen every record as often as they are readers.
     fn is_over(&self) -> bool {
+        if !self.complete.load(Ordering::Acquire) {
+            return false;
+        }
         let due = self.written.load(Ordering::Relaxed) * 2 * READERS as u64;
-        self.stop.load(Ordering::Relaxed) && self.seen.load(Ordering::Relaxed) >= due
+        self.seen.load(Ordering::Relaxed) >= due
     }
 
     async fn over_now(&self) {
@@ -270,6 +277,7 @@ async fn nobody_misses_a_record() {
         env,
         over,
         stop: AtomicBool::new(false),
+        complete: AtomicBool::new(false),
         acknowledged: Mutex::default(),
         read: Mutex::default(),
         written: AtomicU64::new(0),
@@ -295,6 +303,7 @@ async fn nobody_misses_a_record() {
     while let Some(done) = writers.join_next().await {
         done.unwrap();
     }
+    soak.complete.store(true, Ordering::Release);
     resharding.await.unwrap();
     let all = async {
         while let Some(done) = readers.join_next().await {
