@@ -18,6 +18,7 @@ use crate::client::{BadEndpoint, Client};
 use crate::credentials::{CredentialsSource, Provided, Static};
 use crate::endpoint;
 use crate::names::StreamRef;
+use crate::share::Shares;
 use crate::transport::{HttpTransport, SdkHttpClient, TlsError, TransportSettings};
 
 /// The region where nothing says one and the endpoint is a local server.
@@ -59,6 +60,7 @@ pub enum ConnectError {
 pub struct Connector {
     clock: Clock,
     transport: Arc<dyn Transport>,
+    shares: Arc<Shares>,
     clients: tokio::sync::Mutex<BTreeMap<ConnectOptions, Client>>,
 }
 
@@ -80,7 +82,8 @@ impl Connector {
 
     /// Over `transport`: the embedded Kinesis, a simulation.
     pub fn over(clock: Clock, transport: Arc<dyn Transport>) -> Self {
-        Self { clock, transport, clients: tokio::sync::Mutex::default() }
+        let shares = Shares::new(TransportSettings::default().writes);
+        Self { clock, transport, shares, clients: tokio::sync::Mutex::default() }
     }
 
     /// The client for `stream`. Reads AWS's configuration; asks the machine's metadata service for the region if nothing
@@ -115,7 +118,7 @@ impl Connector {
         endpoint: Option<String>,
         credentials: Arc<dyn CredentialsSource>,
     ) -> Result<Client, BadEndpoint> {
-        let builder = Client::builder(Arc::clone(&self.transport));
+        let builder = Client::builder(Arc::clone(&self.transport)).shares(Arc::clone(&self.shares));
         let builder = builder.region(region).clock(self.clock.clone()).credentials(credentials);
         match endpoint {
             Some(endpoint) => builder.endpoint(endpoint).build(),

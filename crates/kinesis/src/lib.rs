@@ -5,6 +5,7 @@
 //! - [`transport`]: HTTP over TCP and TLS.
 //! - [`client`]: signs, sends, reads, and adapts to what a server turns out to know.
 //! - [`names`]: streams as users name them; [`create`]: making missing ones.
+//! - [`share`]: connections shared out among outputs.
 //! - [`source::KinesisSource`], [`output::KinesisOutput`]: the seams of [`distributary_core`].
 
 pub mod client;
@@ -14,5 +15,6 @@ pub mod credentials;
 pub mod endpoint;
 pub mod names;
 pub mod output;
+pub mod share;
 pub mod source;
 pub mod transport;

@@ -24,10 +24,10 @@ use distributary_wire::hot::{
 use distributary_wire::limits;
 use distributary_wire::op::Operation;
 use distributary_wire::transport::RequestBody;
-use tokio::sync::Semaphore;
 
 use crate::client::{CallError, Client, StreamDescription, kind_of};
 use crate::names::StreamRef;
+use crate::share::Share;
 
 pub use load::Advice;
 use load::{Load, Refused, Wanted};
@@ -47,10 +47,6 @@ const KEY_BYTES: usize = limits::PARTITION_KEY_CHARS * 4;
 
 /// How long the listing of the output's shards may hold up a write.
 const MAP_DEADLINE: Duration = Duration::from_secs(2);
-
-/// Writes of one output that are under way at one time; others wait. Of the transport's connections for writing (512) an
-/// output that never answers takes no more than these: the rest is for the others.
-const WRITES: usize = 64;
 
 /// What decides on the shard of the output that a record goes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,7 +81,8 @@ pub struct KinesisOutput {
     /// The encoding key as it was last made.
     key: Mutex<Option<(Encoding, EncodingKey)>>,
     load: Mutex<Load>,
-    writes: Semaphore,
+    /// Writes that are under way at one time.
+    writes: Share,
 }
 
 impl std::fmt::Debug for KinesisOutput {
@@ -122,6 +119,7 @@ impl KinesisOutput {
     /// own limits are known.
     pub fn new(client: Client, stream: StreamRef, options: OutputOptions) -> Self {
         Self {
+            writes: client.share(),
             client,
             stream,
             options,
@@ -129,7 +127,6 @@ impl KinesisOutput {
             keyless: AtomicBool::new(false),
             key: Mutex::new(None),
             load: Mutex::default(),
-            writes: Semaphore::new(WRITES),
         }
     }
 
@@ -306,8 +303,9 @@ impl Output for KinesisOutput {
             return payload.verdicts(Vec::new());
         }
         let until = self.client.clock().now().plus(deadline);
-        let Some(_slot) = self.client.clock().timeout(deadline, self.writes.acquire()).await else {
-            let text = format!("PutRecords on {}: {WRITES} others have no answer", self.stream);
+        let Some(_slot) = self.client.clock().timeout(deadline, self.writes.slot()).await else {
+            let others = self.writes.size();
+            let text = format!("PutRecords on {}: {others} others have no answer", self.stream);
             return Outcome::Rejected(Trouble::new(TroubleKind::Unavailable, text));
         };
         if self.client.is_untried() {

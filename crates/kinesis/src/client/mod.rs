@@ -23,6 +23,8 @@ use http::{HeaderMap, HeaderValue, Uri};
 use ring::digest;
 
 use crate::credentials::{CredentialsError, CredentialsSource, Static};
+use crate::share::{Share, Shares};
+use crate::transport::TransportSettings;
 use adapt::Learned;
 
 pub(crate) use error::Where;
@@ -57,6 +59,7 @@ struct Inner {
     /// The server's clock less ours, in milliseconds, as far as a refused signature made us look.
     skew_ms: AtomicI64,
     learned: Learned,
+    shares: Arc<Shares>,
 }
 
 impl fmt::Debug for Client {
@@ -73,6 +76,7 @@ pub struct ClientBuilder {
     region: String,
     endpoint: Option<String>,
     format: Option<Format>,
+    shares: Arc<Shares>,
 }
 
 /// The endpoint is not a URL of a server.
@@ -111,6 +115,13 @@ impl ClientBuilder {
         self
     }
 
+    /// What its outputs have their part of; by default one of its own with as many slots as a transport has for writes.
+    #[must_use]
+    pub fn shares(mut self, shares: Arc<Shares>) -> Self {
+        self.shares = shares;
+        self
+    }
+
     /// Only this encoding. By default CBOR, and JSON if the server turns out not to know CBOR.
     #[must_use]
     pub fn format(mut self, format: Format) -> Self {
@@ -139,6 +150,7 @@ impl ClientBuilder {
             user_agent: HeaderValue::from_static(concat!("distributary/", env!("CARGO_PKG_VERSION"))),
             skew_ms: AtomicI64::new(0),
             learned: Learned::new(self.format),
+            shares: self.shares,
         })))
     }
 }
@@ -170,6 +182,7 @@ impl Client {
             region: "us-east-1".to_owned(),
             endpoint: None,
             format: None,
+            shares: Shares::new(TransportSettings::default().writes),
         }
     }
 
@@ -186,6 +199,11 @@ impl Client {
     /// Its clock.
     pub fn clock(&self) -> &Clock {
         &self.0.clock
+    }
+
+    /// One output's part of the connections for writing.
+    pub(crate) fn share(&self) -> Share {
+        self.0.shares.join()
     }
 
     /// True if `other` writes to the same server with the same account, as far as this can be known.

@@ -8,8 +8,15 @@ use std::time::Duration;
 
 use ::http::{Request as HttpRequest, Uri};
 use bytes::Bytes;
-use distributary_core::clock::Clock;
+use distributary_core::batch::Batch;
+use distributary_core::clock::{Clock, Millis};
+use distributary_core::output::{Outcome, Output, Picks};
+use distributary_core::record::{DataForm, RecordIndex, Span};
+use distributary_kinesis::client::Client;
+use distributary_kinesis::output::{KinesisOutput, OutputOptions};
+use distributary_kinesis::share::Shares;
 use distributary_kinesis::transport::{HttpTransport, TransportSettings};
+use distributary_wire::codec::Format;
 use distributary_wire::transport::{Request, RequestBody, Response, ResponseBody, Transport, TransportError};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -365,4 +372,57 @@ async fn tls_goes_through_a_tunnel_of_the_proxy() {
     assert!(head.starts_with(&format!("CONNECT localhost:{} HTTP/1.1\r\n", target.port())), "{head}");
     assert!(head.to_lowercase().contains("proxy-authorization: basic"), "{head}");
     assert!(server.seen()[0].head.starts_with("POST / HTTP/1.1\r\n"));
+}
+
+/// Four outputs of a server that never answers ask for far more connections than there are; a fifth, of one that does, has
+/// its part all the same.
+#[tokio::test]
+async fn outputs_without_an_answer_leave_the_others_their_connections() {
+    const SLOTS: usize = 20;
+    const STALLED: usize = 4;
+    const DURABLE: &str =
+        r#"{"FailedRecordCount":0,"Records":[{"SequenceNumber":"1","ShardId":"shardId-000000000000"}]}"#;
+    let server =
+        Server::start(None, |_, seen| match String::from_utf8_lossy(&seen.body).contains("stalled") {
+            true => Act::Stall,
+            false => Act::Reply(ok(DURABLE.as_bytes())),
+        })
+        .await;
+    let (_, ca) = tls();
+    let settings = TransportSettings { writes: SLOTS, ..Default::default() };
+    let transport = HttpTransport::with_ca_bundle(Clock::real(), settings, ca.path(), None).unwrap();
+    let client = Client::builder(Arc::new(transport)).format(Format::Json).shares(Shares::new(SLOTS));
+    let client = client.endpoint(server.url("http")).build().unwrap();
+    let output = |stream: String| {
+        Arc::new(KinesisOutput::new(client.clone(), stream.parse().unwrap(), OutputOptions::default()))
+    };
+    let record = RecordIndex {
+        sequence: Span { start: 0, len: 1 },
+        key: Some(Span { start: 1, len: 1 }),
+        data: Span { start: 2, len: 1 },
+        arrival: Millis(0),
+    };
+    let batch = Arc::new(Batch::new("1kd".into(), DataForm::Raw, vec![record]).unwrap());
+    let write =
+        async |output: &KinesisOutput| output.write(&output.encode(&batch, Picks::Run(0..1)), DEADLINE).await;
+    let healthy = output("healthy".to_owned());
+    let stalled: Vec<_> = (0..STALLED).map(|i| output(format!("stalled-{i}"))).collect();
+    let mut waiting = tokio::task::JoinSet::new();
+    for output in &stalled {
+        for _ in 0..SLOTS {
+            let (output, batch) = (Arc::clone(output), Arc::clone(&batch));
+            waiting.spawn(async move {
+                output.write(&output.encode(&batch, Picks::Run(0..1)), 10 * DEADLINE).await
+            });
+        }
+    }
+    // All that the stalled ones may have is in use.
+    while server.seen().len() < STALLED * SLOTS / (STALLED + 1) {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..100 {
+        let outcome = write(&healthy).await;
+        assert!(matches!(outcome, Outcome::Durable), "{outcome:?}");
+    }
+    assert_eq!(server.seen().len(), STALLED * SLOTS / (STALLED + 1) + 100);
 }
