@@ -15,7 +15,7 @@ pub use clock::{EPOCH, TestClock};
 pub use output::{Entry, FakeOutput, FakeService, Fate, Mood, OutputFaults, Rate, ServiceSettings, Written};
 pub use rng::{Rng, hash};
 pub use store::{FakeStore, StoreFaults};
-pub use stream::{FakeStream, Placed, ReadFaults, Stored, StreamSettings};
+pub use stream::{FakeStream, Placed, ReadFaults, Stored, StreamSettings, counted};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

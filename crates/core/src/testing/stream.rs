@@ -130,19 +130,25 @@ struct Inner {
 #[derive(Clone)]
 pub struct FakeStream(Arc<Inner>);
 
-/// A batch's buffer: counted as long as somebody holds it.
-struct Tracked(Vec<u8>, Arc<AtomicUsize>);
+/// `bytes`, counted in `live` as long as somebody holds them.
+pub fn counted(bytes: impl Into<Bytes>, live: &Arc<AtomicUsize>) -> Bytes {
+    struct Counted(Bytes, Arc<AtomicUsize>);
 
-impl AsRef<[u8]> for Tracked {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
+    impl AsRef<[u8]> for Counted {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
     }
-}
 
-impl Drop for Tracked {
-    fn drop(&mut self) {
-        self.1.fetch_sub(self.0.len(), Ordering::Relaxed);
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.1.fetch_sub(self.0.len(), Ordering::Relaxed);
+        }
     }
+
+    let bytes = bytes.into();
+    live.fetch_add(bytes.len(), Ordering::Relaxed);
+    Bytes::from_owner(Counted(bytes, Arc::clone(live)))
 }
 
 impl FakeStream {
@@ -447,9 +453,7 @@ fn batch(records: &[Stored], live: &Arc<AtomicUsize>) -> Option<Batch> {
             arrival: r.arrival,
         })
         .collect();
-    live.fetch_add(buffer.len(), Ordering::Relaxed);
-    let buffer = Bytes::from_owner(Tracked(buffer, Arc::clone(live)));
-    Batch::new(buffer, DataForm::Raw, index).ok()
+    Batch::new(counted(buffer, live), DataForm::Raw, index).ok()
 }
 
 #[async_trait]

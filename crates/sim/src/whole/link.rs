@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use distributary_core::clock::ClockSource;
 use distributary_core::output::{Outcome, Trouble, TroubleKind};
-use distributary_core::testing::{Event, Mood, Observer, OutputFaults, ReadFaults, Rng, TestClock};
+use distributary_core::testing::{Event, Mood, Observer, OutputFaults, ReadFaults, Rng, TestClock, counted};
 use distributary_local::Local;
 use distributary_local::faults::{Action, Entries, Rule};
 use distributary_wire::codec::Format;
@@ -314,28 +314,10 @@ impl Link {
         }
         let (head, body) = answer.into_parts();
         let body = match body {
-            ResponseBody::Full(body) => {
-                self.live.fetch_add(body.len(), Ordering::Relaxed);
-                ResponseBody::Full(Bytes::from_owner(Tracked(body, Arc::clone(&self.live))))
-            }
+            ResponseBody::Full(body) => ResponseBody::Full(counted(body, &self.live)),
             stream @ ResponseBody::Stream(_) => stream,
         };
         Response::from_parts(head, body)
-    }
-}
-
-/// An answer's body: counted as long as somebody holds it.
-struct Tracked(Bytes, Arc<AtomicUsize>);
-
-impl AsRef<[u8]> for Tracked {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Drop for Tracked {
-    fn drop(&mut self) {
-        self.1.fetch_sub(self.0.len(), Ordering::Relaxed);
     }
 }
 
