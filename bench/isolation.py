@@ -5,10 +5,11 @@
 
 A producer writes records of 1 KiB at a steady rate into a stream of `distributary local`; `distributary run` copies it to
 five others. Undisturbed and disturbed runs take turns. In a disturbed one, once it runs smoothly, the last output's stream
-is deleted and the one before it is throttled (or slow, or silent: --how) for --seconds; then both are mended while the
-producer goes on for --recover seconds, and the run ends when all have caught up. In an undisturbed one nothing happens at
-these moments. The time from a record's arrival at the source to its arrival at an output is read afterwards from the
-streams, where the server keeps both (one clock); all records of the stretch count. `distributary verify` has the last word.
+is deleted and the one before it (or several: --crawling) is throttled (or slow, or silent: --how) for --seconds; then all
+are mended while the producer goes on for --recover seconds, and the run ends when all have caught up. In an undisturbed
+one nothing happens at these moments. The time from a record's arrival at the source to its arrival at an output is read
+afterwards from the streams, where the server keeps both (one clock); all records of the stretch count. `distributary
+verify` has the last word.
 
 The reads keep to AWS's limits of a shard, five calls and 2 MiB a second: the program takes the server for AWS by its
 name, which leads to it through HTTP_PROXY.
@@ -148,7 +149,8 @@ class Copier:
 def one_run(args, binary, disturbed):
     scratch = Path(tempfile.mkdtemp(prefix="distributary-isolation-"))
     outputs = [f"output{i}" for i in range(1, args.outputs + 1)]
-    *well, slow, gone = outputs
+    *well, gone = outputs
+    well, slow = well[:-args.crawling], well[-args.crawling:]
     server = Server(binary, scratch, [(s, args.shards) for s in ["input", *outputs]], tls=False)
     copier = producer = None
     try:
@@ -160,7 +162,8 @@ def one_run(args, binary, disturbed):
         result = {"disturbed": disturbed}
         begin, cpu_before, source_before = now_ms(), copier.cpu(), copier.last
         if disturbed:
-            misbehave(server, "PutRecords", slow, *HOW[args.how])
+            for output in slow:
+                misbehave(server, "PutRecords", output, *HOW[args.how])
             kinesis(server, "DeleteStream", StreamName=gone)
         time.sleep(args.seconds)
         mended = now_ms()
@@ -181,7 +184,7 @@ def one_run(args, binary, disturbed):
         result["producer"] = json.loads(said)
         end = now_ms()
         wait_back.join()
-        whole = well + [slow] if disturbed else outputs
+        whole = well + slow if disturbed else outputs
         copier.until(lambda m: all(copier.of("records_delivered_total", o) == result["producer"]["records"] for o in whole),
                      args.limit, "not all arrives")
         result["rss"] = copier.status("VmHWM")
@@ -257,12 +260,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=float, default=20, help="MB/s written")
     parser.add_argument("--shards", type=int, default=32, help="of each stream")
-    parser.add_argument("--outputs", type=int, default=5, help="three at least; the last two are the ones disturbed")
+    parser.add_argument("--outputs", type=int, default=5, help="the last is deleted, those before it crawl, the rest is well")
+    parser.add_argument("--crawling", type=int, default=1, help="how many crawl")
     parser.add_argument("--settle", type=float, default=5, help="seconds before the disturbance")
     parser.add_argument("--seconds", type=float, default=60, help="length of the disturbance")
     parser.add_argument("--recover", type=float, default=30, help="seconds that the producer goes on afterwards")
     parser.add_argument("--limit", type=float, default=300, help="seconds until all must have caught up")
-    parser.add_argument("--how", choices=HOW, default="throttled", help="what the last but one output is")
+    parser.add_argument("--how", choices=HOW, default="throttled", help="what those that crawl are")
     parser.add_argument("--memory", default="256MiB")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", choices=["undisturbed", "disturbed"])
@@ -270,11 +274,13 @@ def main():
     parser.add_argument("--no-build", action="store_true")
     parser.add_argument("--keep-logs", action="store_true")
     args = parser.parse_args()
+    if not 0 < args.crawling < args.outputs - 1:
+        parser.error("one output at least must crawl, and one must be well")
     if not args.no_build:
         build()
     resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
-    print(f"{args.rate:g} MB/s of 1 KiB records, {args.shards} shards, {args.outputs} outputs, disturbed for {args.seconds:g} s "
-          f"({args.how}), {cpu()}", flush=True)
+    print(f"{args.rate:g} MB/s of 1 KiB records, {args.shards} shards, {args.outputs} outputs, {args.crawling} {args.how} "
+          f"and one deleted for {args.seconds:g} s, {cpu()}", flush=True)
     p99 = {False: [], True: []}
     for _ in range(args.rounds):
         for disturbed in (False, True):
