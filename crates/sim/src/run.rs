@@ -572,6 +572,8 @@ impl<'a> Run<'a> {
                 false
             }
             None => {
+                // What it said last was said.
+                self.look();
                 self.kill(Duration::ZERO);
                 false
             }

@@ -430,17 +430,21 @@ impl ShardState {
         Some(position)
     }
 
-    /// Closes a catch-up feed whose lanes can't use it now: all back off, or all have all there is.
+    /// Closes a catch-up feed whose lanes can't use it now: all back off, are busy with what they have for long, or have
+    /// all there is.
     fn free_a_feed(&mut self, view: &View<'_>) -> bool {
         let head = self.head;
         let free = self.feeds.iter().filter(|f| Some(f.id) != head && !f.reading).find(|f| {
             let mut followers = self.lanes.values().filter_map(|s| Some((s, s.no_in(f.id)?)));
             let at_the_end = f.behind == Some(Duration::ZERO) && f.idle > Duration::ZERO;
-            followers.all(|(s, no)| s.backing_off || (at_the_end && no == f.next() && !s.working))
+            followers.all(|(s, no)| {
+                let busy = s.working && s.speed.is_overdue(view.now);
+                s.backing_off || busy || (at_the_end && no == f.next() && !s.working)
+            })
         });
         let Some(free) = free.map(|f| f.id) else { return false };
         for slot in self.lanes.values_mut().filter(|s| s.no_in(free).is_some()) {
-            let wants = (!slot.backing_off).then_some(view.now);
+            let wants = (!slot.backing_off && !slot.working).then_some(view.now);
             slot.place = Place::Away { wants };
         }
         self.feeds.retain(|f| f.id != free);

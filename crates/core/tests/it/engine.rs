@@ -129,6 +129,33 @@ async fn a_held_output_delays_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_catches_up_waits_for_none_whose_requests_hang() {
+    let mut bench = Bench::new(1, 3);
+    bench.settings.memory_budget = 4 << 20;
+    bench.settings.largest_answer = 1 << 20;
+    bench.settings.catch_up_readers = 1;
+    bench.settings.request_deadline = 60 * S;
+    let engine = bench.run().await;
+    for output in ["o1", "o2"] {
+        engine.apply(Change::Pause(OutputId::new(output))).await.unwrap();
+        for _ in 0..20 {
+            bench.source.put_many("0", 200, 1000);
+            bench.pass(S / 2).await;
+        }
+    }
+    let before = bench.outputs[2].count();
+    bench.outputs[2].mood(Mood::Hang);
+    engine.apply(Change::Resume(OutputId::new("o2"))).await.unwrap();
+    bench.pass(S).await;
+    assert!(of(&engine.status(), "o2").counts.in_flight > 0, "it has the one reader for those who catch up");
+    engine.apply(Change::Resume(OutputId::new("o1"))).await.unwrap();
+    bench.pass(10 * S).await;
+    assert_eq!(bench.complete(1), 0);
+    assert_eq!(bench.outputs[2].count(), before);
+    drop(engine);
+}
+
+#[tokio::test(start_paused = true)]
 async fn handoff_skips_and_repeats_nothing() {
     let mut bench = Bench::new(1, 3);
     bench.settings.memory_budget = 2 << 20;
