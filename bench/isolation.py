@@ -196,7 +196,7 @@ def one_run(args, binary, disturbed):
         lines = subprocess.run(measure, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
         result["outputs"] = {r["output"]: r for r in map(json.loads, lines)}
         result["verify"] = verify(binary, server, scratch, whole)
-        return result, (well, slow, gone)
+        return result, well
     finally:
         for process in (producer, copier and copier.process):
             if process and process.poll() is None:
@@ -233,8 +233,7 @@ def verify(binary, server, scratch, outputs):
     return done.returncode, done.stdout
 
 
-def show(result, names):
-    well, slow, gone = names
+def show(result):
     kind = "disturbed" if result["disturbed"] else "undisturbed"
     print(f"\n{kind}: {result['producer']['mb_per_second']} MB/s written, {result['read_mb_s']:.1f} MB/s read, "
           f"{result['cpu']:.2f} CPUs, RSS at most {result['rss']:.0f} MB, memory p50 {result['used'][0]:.0f}, max "
@@ -286,9 +285,9 @@ def main():
         for disturbed in (False, True):
             if args.only and disturbed != (args.only == "disturbed"):
                 continue
-            result, names = one_run(args, TARGET / "release" / "distributary", disturbed)
-            show(result, names)
-            p99[disturbed].append(max(result["outputs"][o]["windows"]["disturbed"]["p99"] for o in names[0]))
+            result, well = one_run(args, TARGET / "release" / "distributary", disturbed)
+            show(result)
+            p99[disturbed].append(max(result["outputs"][o]["windows"]["disturbed"]["p99"] for o in well))
     if p99[False] and p99[True]:
         medians = {kind: sorted(values)[len(values) // 2] for kind, values in p99.items()}
         print(f"\np99 of the others (the worst of them, median of the runs): undisturbed {medians[False]} ms, disturbed "

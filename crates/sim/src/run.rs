@@ -256,9 +256,10 @@ impl<'a> Run<'a> {
                     () = self.clock.sleep(wait) => false,
                 }
             };
-            self.look();
             if crashed {
                 self.kill(Duration::ZERO);
+            } else {
+                self.look();
             }
         }
     }
@@ -314,8 +315,9 @@ impl<'a> Run<'a> {
         self.eye.truth().violate(line::ENGINE, "it does not start, again and again");
     }
 
-    /// The process is killed.
+    /// The process is killed. What it said last was said.
     fn kill(&mut self, down: Duration) {
+        self.look();
         self.eye.fuse.store(0, Ordering::Relaxed);
         if let Some(engine) = self.engine.take() {
             drop(engine);
@@ -572,8 +574,6 @@ impl<'a> Run<'a> {
                 false
             }
             None => {
-                // What it said last was said.
-                self.look();
                 self.kill(Duration::ZERO);
                 false
             }

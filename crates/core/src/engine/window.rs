@@ -261,14 +261,13 @@ impl Feed {
         let (mut records, mut bytes) = (first.batch.len(), first.batch.allocation());
         let mut count = 1;
         while let Some(next) = self.get(no + count) {
-            records += next.batch.len();
-            bytes += next.batch.allocation();
+            let with = (records + next.batch.len(), bytes + next.batch.allocation());
             let gap = self.gaps.iter().any(|(behind, _)| *behind == no + count);
-            let fits = records <= limits.entries && bytes <= limits.bytes;
-            if !fits || gap || bytes + output.encoded_bound(records, bytes) > most {
-                // The sums have one too many now.
+            let fits = with.0 <= limits.entries && with.1 <= limits.bytes;
+            if !fits || gap || with.1 + output.encoded_bound(with.0, with.1) > most {
                 break;
             }
+            (records, bytes) = with;
             count += 1;
         }
         if count == 1 {
@@ -277,8 +276,6 @@ impl Feed {
         let parts: Vec<_> =
             (no..no + count).filter_map(|i| self.get(i)).map(|b| (&b.batch, 0..b.batch.len())).collect();
         let key = output.encoding();
-        let records = parts.iter().map(|(batch, _)| batch.len()).sum();
-        let bytes: usize = parts.iter().map(|(batch, _)| batch.allocation()).sum();
         let encoded = output.encoded_bound(records, bytes);
         let Some((permit, joined)) = budget.try_reserve(Pool::Read, bytes + encoded).zip(Batch::join(&parts))
         else {

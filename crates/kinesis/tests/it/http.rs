@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use ::http::{Request as HttpRequest, Uri};
 use bytes::Bytes;
-use distributary_core::batch::Batch;
-use distributary_core::clock::{Clock, Millis};
+use distributary_core::clock::Clock;
 use distributary_core::output::{Outcome, Output, Picks};
-use distributary_core::record::{DataForm, RecordIndex, Span};
+use distributary_core::record::DataForm;
 use distributary_kinesis::client::Client;
 use distributary_kinesis::output::{KinesisOutput, OutputOptions};
 use distributary_kinesis::share::Shares;
@@ -21,6 +20,8 @@ use distributary_wire::transport::{Request, RequestBody, Response, ResponseBody,
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+
+use crate::output::{batch, rec, write};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -396,15 +397,7 @@ async fn outputs_without_an_answer_leave_the_others_their_connections() {
     let output = |stream: String| {
         Arc::new(KinesisOutput::new(client.clone(), stream.parse().unwrap(), OutputOptions::default()))
     };
-    let record = RecordIndex {
-        sequence: Span { start: 0, len: 1 },
-        key: Some(Span { start: 1, len: 1 }),
-        data: Span { start: 2, len: 1 },
-        arrival: Millis(0),
-    };
-    let batch = Arc::new(Batch::new("1kd".into(), DataForm::Raw, vec![record]).unwrap());
-    let write =
-        async |output: &KinesisOutput| output.write(&output.encode(&batch, Picks::Run(0..1)), DEADLINE).await;
+    let batch = Arc::new(batch(DataForm::Raw, &[rec("key", b"data")]));
     let healthy = output("healthy".to_owned());
     let stalled: Vec<_> = (0..STALLED).map(|i| output(format!("stalled-{i}"))).collect();
     let mut waiting = tokio::task::JoinSet::new();
@@ -421,7 +414,7 @@ async fn outputs_without_an_answer_leave_the_others_their_connections() {
         tokio::task::yield_now().await;
     }
     for _ in 0..100 {
-        let outcome = write(&healthy).await;
+        let outcome = write(&healthy, &batch).await;
         assert!(matches!(outcome, Outcome::Durable), "{outcome:?}");
     }
     assert_eq!(server.seen().len(), STALLED * SLOTS / (STALLED + 1) + 100);

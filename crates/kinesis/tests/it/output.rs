@@ -26,12 +26,12 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 /// A record for [`batch`].
 #[derive(Clone, Debug)]
-struct Rec {
+pub(crate) struct Rec {
     key: Option<String>,
     data: Vec<u8>,
 }
 
-fn rec(key: &str, data: &[u8]) -> Rec {
+pub(crate) fn rec(key: &str, data: &[u8]) -> Rec {
     Rec { key: Some(key.to_owned()), data: data.to_vec() }
 }
 
@@ -40,7 +40,7 @@ fn base64(data: &[u8]) -> Vec<u8> {
     text[1..text.len() - 1].to_vec()
 }
 
-fn batch(form: DataForm, records: &[Rec]) -> Batch {
+pub(crate) fn batch(form: DataForm, records: &[Rec]) -> Batch {
     let mut buffer = Vec::new();
     let mut put = |bytes: &[u8]| {
         let start = u32::try_from(buffer.len()).unwrap();
@@ -103,7 +103,7 @@ fn answer(records: Vec<PutRecordsResultEntry>) -> PutRecordsResponse {
     PutRecordsResponse { failed_record_count: i32::try_from(count).ok(), records, ..Default::default() }
 }
 
-async fn write(output: &KinesisOutput, batch: &Batch) -> Outcome {
+pub(crate) async fn write(output: &KinesisOutput, batch: &Batch) -> Outcome {
     let chunk = output.encode(batch, Picks::Run(0..batch.len()));
     output.write(&chunk, DEADLINE).await
 }
