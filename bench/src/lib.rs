@@ -18,7 +18,9 @@ pub fn connect(address: &str, ca: &str) -> Result<Connection> {
     for certificate in CertificateDer::pem_file_iter(ca)? {
         roots.add(certificate?)?;
     }
-    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     let host = address.split(':').next().context("address")?.to_owned();
     let client = ClientConnection::new(Arc::new(config), ServerName::try_from(host)?)?;
     let tcp = TcpStream::connect(address)?;
@@ -65,7 +67,9 @@ pub fn exchange(
             let length = head
                 .lines()
                 .find_map(|l| {
-                    l.to_ascii_lowercase().strip_prefix("content-length:").map(|v| v.trim().parse::<usize>())
+                    l.to_ascii_lowercase()
+                        .strip_prefix("content-length:")
+                        .map(|v| v.trim().parse::<usize>())
                 })
                 .context("no content-length")??;
             break (end + 4, length);
@@ -92,8 +96,11 @@ pub fn json_call(
     body: &serde_json::Value,
 ) -> Result<serde_json::Value> {
     let mut buffer = Vec::new();
-    let (start, length) =
-        exchange(connection, &request(address, operation, false, body.to_string().as_bytes()), &mut buffer)?;
+    let (start, length) = exchange(
+        connection,
+        &request(address, operation, false, body.to_string().as_bytes()),
+        &mut buffer,
+    )?;
     Ok(serde_json::from_slice(&buffer[start..start + length])?)
 }
 

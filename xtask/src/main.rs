@@ -22,7 +22,11 @@ fn main() -> ExitCode {
             for finding in &report.findings {
                 println!("{finding}");
             }
-            println!("tidy: {} findings, {} notes", report.findings.len(), report.notes.len());
+            println!(
+                "tidy: {} findings, {} notes",
+                report.findings.len(),
+                report.notes.len()
+            );
             ExitCode::from(u8::from(!report.findings.is_empty()))
         }
         Err(e) => {

@@ -18,14 +18,32 @@ const TOO_LONG_FILE: usize = 1_000;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("distributary-wire", &[]),
     ("distributary-core", &[]),
-    ("distributary-kinesis", &["distributary-wire", "distributary-core"]),
+    (
+        "distributary-kinesis",
+        &["distributary-wire", "distributary-core"],
+    ),
     ("distributary-local", &["distributary-wire"]),
     ("distributary-sql", &["distributary-core"]),
-    ("distributary-adapters", &["distributary-core", "distributary-kinesis"]),
-    ("distributary-lambda", &["distributary-core", "distributary-kinesis", "distributary-adapters"]),
+    (
+        "distributary-adapters",
+        &["distributary-core", "distributary-kinesis"],
+    ),
+    (
+        "distributary-lambda",
+        &[
+            "distributary-core",
+            "distributary-kinesis",
+            "distributary-adapters",
+        ],
+    ),
     (
         "distributary-sim",
-        &["distributary-core", "distributary-kinesis", "distributary-local", "distributary-wire"],
+        &[
+            "distributary-core",
+            "distributary-kinesis",
+            "distributary-local",
+            "distributary-wire",
+        ],
     ),
     (
         "distributary",
@@ -42,8 +60,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Paths that exist on one machine only. Written in two parts, or this file would be the first finding.
-const MACHINE_PATHS: &[&str] =
-    &[concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/tm", "p/t/"), concat!("/tm", "p/brief")];
+const MACHINE_PATHS: &[&str] = &[
+    concat!("/wo", "rk/"),
+    concat!("/ro", "ot/"),
+    concat!("/tm", "p/t/"),
+    concat!("/tm", "p/brief"),
+];
 
 /// What the checks found.
 #[derive(Debug, Default)]
@@ -65,7 +87,12 @@ pub fn check(root: &Path) -> Result<Report, Box<dyn Error>> {
     for path in tracked(&root)? {
         let full = root.join(&path);
         // Deleted but not yet committed, or not text (a recorded answer, an image): nothing to look at.
-        let Some(text) = std::fs::read(&full).ok().and_then(|b| String::from_utf8(b).ok()) else { continue };
+        let Some(text) = std::fs::read(&full)
+            .ok()
+            .and_then(|b| String::from_utf8(b).ok())
+        else {
+            continue;
+        };
         let name = path.to_string_lossy();
         machine_paths(&name, &text, &mut report.findings);
         match path.extension().and_then(|e| e.to_str()) {
@@ -78,28 +105,45 @@ pub fn check(root: &Path) -> Result<Report, Box<dyn Error>> {
 }
 
 fn run(root: &Path, program: &str, args: &[&str]) -> Result<Vec<u8>, Box<dyn Error>> {
-    let output = Command::new(program).args(args).current_dir(root).output()?;
+    let output = Command::new(program)
+        .args(args)
+        .current_dir(root)
+        .output()?;
     if !output.status.success() {
-        return Err(
-            format!("{program} {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr)).into()
-        );
+        return Err(format!(
+            "{program} {}: {}",
+            args.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        )
+        .into());
     }
     Ok(output.stdout)
 }
 
 fn metadata(root: &Path) -> Result<Value, Box<dyn Error>> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    Ok(serde_json::from_slice(&run(root, &cargo, &["metadata", "--format-version=1", "--no-deps"])?)?)
+    Ok(serde_json::from_slice(&run(
+        root,
+        &cargo,
+        &["metadata", "--format-version=1", "--no-deps"],
+    )?)?)
 }
 
 fn tracked(root: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let names = run(root, "git", &["ls-files", "-z"])?;
-    Ok(String::from_utf8(names)?.split('\0').filter(|n| !n.is_empty()).map(PathBuf::from).collect())
+    Ok(String::from_utf8(names)?
+        .split('\0')
+        .filter(|n| !n.is_empty())
+        .map(PathBuf::from)
+        .collect())
 }
 
 /// Every dependency of one of our crates on another stands in [`ALLOWED`].
 fn directions(metadata: &Value, findings: &mut Vec<String>) {
-    let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let packages = metadata["packages"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let name_of = |v: &Value| v["name"].as_str().unwrap_or_default().to_owned();
     let ours: Vec<String> = packages.iter().map(name_of).collect();
     let allowed: BTreeMap<&str, &[&str]> = ALLOWED.iter().copied().collect();
@@ -114,11 +158,17 @@ fn directions(metadata: &Value, findings: &mut Vec<String>) {
             ));
             continue;
         };
-        for dependency in package["dependencies"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        for dependency in package["dependencies"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+        {
             let on = name_of(dependency);
             if ours.contains(&on) && on != name && !may.contains(&on.as_str()) {
                 let kind = dependency["kind"].as_str().unwrap_or("normal");
-                findings.push(format!("{name}: may not depend on {on} ({kind} dependency)"));
+                findings.push(format!(
+                    "{name}: may not depend on {on} ({kind} dependency)"
+                ));
             }
         }
     }
@@ -127,26 +177,37 @@ fn directions(metadata: &Value, findings: &mut Vec<String>) {
 /// The lines of a file before its tests: those from a `#[cfg(test)]` that opens a module to the end don't count.
 fn production_lines(text: &str) -> usize {
     let lines: Vec<&str> = text.lines().collect();
-    let tests =
-        lines.windows(2).position(|w| w[0].trim() == "#[cfg(test)]" && w[1].trim_start().starts_with("mod "));
+    let tests = lines
+        .windows(2)
+        .position(|w| w[0].trim() == "#[cfg(test)]" && w[1].trim_start().starts_with("mod "));
     tests.unwrap_or(lines.len())
 }
 
 fn file_size(name: &str, text: &str, report: &mut Report) {
-    let in_tests = Path::new(name).components().any(|c| c.as_os_str() == "tests");
+    let in_tests = Path::new(name)
+        .components()
+        .any(|c| c.as_os_str() == "tests");
     let lines = production_lines(text);
     if in_tests || lines <= LONG_FILE {
         return;
     }
-    let message =
-        format!("{name}: {lines} lines of production code (aim for {LONG_FILE}, at most {TOO_LONG_FILE})");
-    if lines > TOO_LONG_FILE { report.findings.push(message) } else { report.notes.push(message) }
+    let message = format!(
+        "{name}: {lines} lines of production code (aim for {LONG_FILE}, at most {TOO_LONG_FILE})"
+    );
+    if lines > TOO_LONG_FILE {
+        report.findings.push(message)
+    } else {
+        report.notes.push(message)
+    }
 }
 
 fn machine_paths(name: &str, text: &str, findings: &mut Vec<String>) {
     for (number, line) in text.lines().enumerate() {
         if let Some(path) = MACHINE_PATHS.iter().find(|p| line.contains(**p)) {
-            findings.push(format!("{name}:{}: names {path}, a path of one machine", number + 1));
+            findings.push(format!(
+                "{name}:{}: names {path}, a path of one machine",
+                number + 1
+            ));
         }
     }
 }
@@ -164,7 +225,11 @@ fn links(root: &Path, path: &Path, text: &str, findings: &mut Vec<String>) {
         }
         for target in targets(line) {
             if let Some(why) = broken(root, path, text, target) {
-                findings.push(format!("{}:{}: link to {target}: {why}", path.display(), number + 1));
+                findings.push(format!(
+                    "{}:{}: link to {target}: {why}",
+                    path.display(),
+                    number + 1
+                ));
             }
         }
     }
@@ -177,7 +242,9 @@ fn targets(line: &str) -> Vec<&str> {
     for part in outside_code {
         let mut rest = part;
         while let Some((_, after)) = rest.split_once("](") {
-            let Some((target, further)) = after.split_once(')') else { break };
+            let Some((target, further)) = after.split_once(')') else {
+                break;
+            };
             found.push(target.split_whitespace().next().unwrap_or(""));
             rest = further;
         }
@@ -194,7 +261,9 @@ fn broken(root: &Path, from: &Path, text: &str, target: &str) -> Option<&'static
         return (!has_heading(text, part)).then_some("no such heading");
     }
     let relative = from.parent().unwrap_or(Path::new("")).join(file);
-    let Some(clean) = inside(&relative) else { return Some("outside the repository") };
+    let Some(clean) = inside(&relative) else {
+        return Some("outside the repository");
+    };
     let full = root.join(clean);
     if !full.exists() {
         return Some("no such file");
@@ -227,13 +296,19 @@ fn inside(path: &Path) -> Option<PathBuf> {
 /// Whether one of the headings gets this anchor: lower case, spaces to hyphens, punctuation dropped.
 fn has_heading(text: &str, anchor: &str) -> bool {
     let slug = |heading: &str| -> String {
-        let letters = heading.trim_start_matches('#').trim().chars().flat_map(char::to_lowercase);
+        let letters = heading
+            .trim_start_matches('#')
+            .trim()
+            .chars()
+            .flat_map(char::to_lowercase);
         letters
             .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
             .map(|c| if c == ' ' { '-' } else { c })
             .collect()
     };
-    text.lines().filter(|l| l.starts_with('#')).any(|l| slug(l) == anchor)
+    text.lines()
+        .filter(|l| l.starts_with('#'))
+        .any(|l| slug(l) == anchor)
 }
 
 #[cfg(test)]
@@ -241,8 +316,10 @@ mod tests {
     use super::*;
 
     fn package(name: &str, on: &[(&str, Option<&str>)]) -> Value {
-        let dependencies: Vec<Value> =
-            on.iter().map(|(n, k)| serde_json::json!({"name": n, "kind": k})).collect();
+        let dependencies: Vec<Value> = on
+            .iter()
+            .map(|(n, k)| serde_json::json!({"name": n, "kind": k}))
+            .collect();
         serde_json::json!({"name": name, "dependencies": dependencies})
     }
 
@@ -255,15 +332,24 @@ mod tests {
     #[test]
     fn kinesis_and_local_may_not_know_each_other_not_even_in_tests() {
         let local = package("distributary-local", &[("serde", None)]);
-        let kinesis = package("distributary-kinesis", &[("distributary-local", Some("dev"))]);
+        let kinesis = package(
+            "distributary-kinesis",
+            &[("distributary-local", Some("dev"))],
+        );
         let findings = found(&[local, kinesis]);
-        assert_eq!(findings, ["distributary-kinesis: may not depend on distributary-local (dev dependency)"]);
+        assert_eq!(
+            findings,
+            ["distributary-kinesis: may not depend on distributary-local (dev dependency)"]
+        );
     }
 
     #[test]
     fn nothing_may_depend_on_the_binary() {
         for (name, _) in ALLOWED.iter().filter(|(n, _)| *n != "distributary") {
-            let findings = found(&[package("distributary", &[]), package(name, &[("distributary", None)])]);
+            let findings = found(&[
+                package("distributary", &[]),
+                package(name, &[("distributary", None)]),
+            ]);
             assert_eq!(findings.len(), 1, "{name}: {findings:?}");
         }
     }
@@ -277,11 +363,18 @@ mod tests {
     #[test]
     fn lines_of_tests_do_not_count() {
         let code = "fn a() {}\n".repeat(TOO_LONG_FILE);
-        let with_tests = format!("{code}#[cfg(test)]\nmod tests {{\n{}}}\n", "// test\n".repeat(500));
+        let with_tests = format!(
+            "{code}#[cfg(test)]\nmod tests {{\n{}}}\n",
+            "// test\n".repeat(500)
+        );
         let mut report = Report::default();
         file_size("crates/x/src/lib.rs", &with_tests, &mut report);
         assert_eq!((report.findings.len(), report.notes.len()), (0, 1));
-        file_size("crates/x/src/lib.rs", &format!("fn b() {{}}\n{with_tests}"), &mut report);
+        file_size(
+            "crates/x/src/lib.rs",
+            &format!("fn b() {{}}\n{with_tests}"),
+            &mut report,
+        );
         assert_eq!((report.findings.len(), report.notes.len()), (1, 1));
         file_size("crates/x/tests/it/main.rs", &code.repeat(3), &mut report);
         assert_eq!(report.findings.len(), 1);
@@ -297,8 +390,19 @@ mod tests {
         let mut findings = Vec::new();
         links(&root, Path::new("docs/A.md"), text, &mut findings);
         std::fs::remove_dir_all(&root)?;
-        let why: Vec<&str> = findings.iter().filter_map(|f| f.rsplit(": ").next()).collect();
-        assert_eq!(why, ["no such file", "no such heading", "outside the repository", "no such heading"]);
+        let why: Vec<&str> = findings
+            .iter()
+            .filter_map(|f| f.rsplit(": ").next())
+            .collect();
+        assert_eq!(
+            why,
+            [
+                "no such file",
+                "no such heading",
+                "outside the repository",
+                "no such heading"
+            ]
+        );
         Ok(())
     }
 

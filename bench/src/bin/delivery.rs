@@ -39,7 +39,11 @@ impl std::str::FromStr for Window {
     fn from_str(text: &str) -> Result<Self> {
         let mut parts = text.split(':');
         let mut next = || parts.next().context("expected NAME:FROM:TO");
-        Ok(Self { name: next()?.to_owned(), from: next()?.parse()?, to: next()?.parse()? })
+        Ok(Self {
+            name: next()?.to_owned(),
+            from: next()?.parse()?,
+            to: next()?.parse()?,
+        })
     }
 }
 
@@ -50,14 +54,20 @@ struct Server {
 
 impl Server {
     /// Gives `take` the number and the arrival of every record of `stream`, shard by shard; says when a shard begins.
-    fn read(&mut self, stream: &str, mut take: impl FnMut(usize, u64, i64) -> Result<()>) -> Result<()> {
+    fn read(
+        &mut self,
+        stream: &str,
+        mut take: impl FnMut(usize, u64, i64) -> Result<()>,
+    ) -> Result<()> {
         let listed = self.json("ListShards", &serde_json::json!({"StreamName": stream}))?;
         let shards = listed["Shards"].as_array().context("no shards")?.clone();
         let mut buffer = Vec::with_capacity(16 << 20);
         for (i, shard) in shards.iter().enumerate() {
             let at = serde_json::json!({"StreamName": stream, "ShardId": shard["ShardId"],
                                         "ShardIteratorType": "TRIM_HORIZON"});
-            let mut iterator = self.json("GetShardIterator", &at)?["ShardIterator"].as_str().map(str::to_owned);
+            let mut iterator = self.json("GetShardIterator", &at)?["ShardIterator"]
+                .as_str()
+                .map(str::to_owned);
             while let Some(from) = iterator {
                 let mut body = vec![0xA1];
                 string(&mut body, 3, b"ShardIterator");
@@ -100,7 +110,9 @@ fn source(server: &mut Server, stream: &str) -> Result<Source> {
             source.arrivals.resize(n + 1, i64::MIN);
         }
         source.arrivals[n] = arrival;
-        source.shards.resize(source.shards.len().max(shard + 1), Vec::new());
+        source
+            .shards
+            .resize(source.shards.len().max(shard + 1), Vec::new());
         source.shards[shard].push(number);
         Ok(())
     })?;
@@ -110,12 +122,19 @@ fn source(server: &mut Server, stream: &str) -> Result<Source> {
     Ok(source)
 }
 
-fn report(server: &mut Server, source: &Source, stream: &str, windows: &[Window]) -> Result<serde_json::Value> {
+fn report(
+    server: &mut Server,
+    source: &Source,
+    stream: &str,
+    windows: &[Window],
+) -> Result<serde_json::Value> {
     let mut delays = vec![i64::MAX; source.arrivals.len()];
     let mut repeats = 0u64;
     server.read(stream, |_, number, arrival| {
         let n = usize::try_from(number)?;
-        let delay = delays.get_mut(n).with_context(|| format!("{stream} has record {n}, the source has not"))?;
+        let delay = delays
+            .get_mut(n)
+            .with_context(|| format!("{stream} has record {n}, the source has not"))?;
         repeats += u64::from(*delay != i64::MAX);
         // What counts is when it was there first.
         *delay = (*delay).min(arrival - source.arrivals[n]);
@@ -127,7 +146,13 @@ fn report(server: &mut Server, source: &Source, stream: &str, windows: &[Window]
     let holes: usize = source
         .shards
         .iter()
-        .map(|shard| shard.iter().skip_while(|n| !there(n)).filter(|n| !there(n)).count())
+        .map(|shard| {
+            shard
+                .iter()
+                .skip_while(|n| !there(n))
+                .filter(|n| !there(n))
+                .count()
+        })
         .sum();
     let windows: serde_json::Map<String, serde_json::Value> = windows
         .iter()
@@ -142,15 +167,20 @@ fn report(server: &mut Server, source: &Source, stream: &str, windows: &[Window]
             (w.name.clone(), value)
         })
         .collect();
-    Ok(serde_json::json!({"output": stream, "records": delays.len(), "missing": missing, "holes": holes,
-                          "repeats": repeats, "windows": windows}))
+    Ok(
+        serde_json::json!({"output": stream, "records": delays.len(), "missing": missing, "holes": holes,
+                          "repeats": repeats, "windows": windows}),
+    )
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
     let connection = TcpStream::connect(&args.address)?;
     connection.set_nodelay(true)?;
-    let mut server = Server { address: args.address, connection };
+    let mut server = Server {
+        address: args.address,
+        connection,
+    };
     let source = source(&mut server, &args.from)?;
     for output in &args.to {
         println!("{}", report(&mut server, &source, output, &args.window)?);

@@ -46,7 +46,12 @@ fn main() -> Result<()> {
             .collect();
         exchange(
             &mut connection,
-            &request(&args.address, "PutRecords", true, &put_body(&args.stream, &records)),
+            &request(
+                &args.address,
+                "PutRecords",
+                true,
+                &put_body(&args.stream, &records),
+            ),
             &mut buffer,
         )?;
     }

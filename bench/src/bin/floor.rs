@@ -50,13 +50,19 @@ fn main() -> Result<()> {
         .context("no records")?
         .iter()
         .map(|r| {
-            let data =
-                base64::engine::general_purpose::STANDARD.decode(r["Data"].as_str().unwrap_or_default())?;
-            Ok((r["PartitionKey"].as_str().unwrap_or_default().to_owned(), data))
+            let data = base64::engine::general_purpose::STANDARD
+                .decode(r["Data"].as_str().unwrap_or_default())?;
+            Ok((
+                r["PartitionKey"].as_str().unwrap_or_default().to_owned(),
+                data,
+            ))
         })
         .collect::<Result<_>>()?;
     if records.len() != 500 {
-        bail!("the first shard of {} holds fewer than 500 records", args.from);
+        bail!(
+            "the first shard of {} holds fewer than 500 records",
+            args.from
+        );
     }
 
     const PER_READ: usize = 5_000;
@@ -67,9 +73,16 @@ fn main() -> Result<()> {
     body.push(0x19);
     body.extend((PER_READ as u16).to_be_bytes());
     let read = request(&args.address, "GetRecords", true, &body);
-    let puts: Vec<Vec<u8>> =
-        args.to.iter().map(|t| request(&args.address, "PutRecords", true, &put_body(t, &records))).collect();
-    let mut writers = args.to.iter().map(|_| connect(&args.address, &args.ca)).collect::<Result<Vec<_>>>()?;
+    let puts: Vec<Vec<u8>> = args
+        .to
+        .iter()
+        .map(|t| request(&args.address, "PutRecords", true, &put_body(t, &records)))
+        .collect();
+    let mut writers = args
+        .to
+        .iter()
+        .map(|_| connect(&args.address, &args.ca))
+        .collect::<Result<Vec<_>>>()?;
 
     let mut buffer = Vec::with_capacity(8 << 20);
     let mut small = Vec::with_capacity(1 << 17);

@@ -78,10 +78,18 @@ fn main() -> Result<()> {
                 (format!("key-{:05}", n % args.keys), data)
             })
             .collect();
-        let body = request(&args.address, "PutRecords", true, &put_body(&args.stream, &records));
+        let body = request(
+            &args.address,
+            "PutRecords",
+            true,
+            &put_body(&args.stream, &records),
+        );
         let (at, length) = exchange(&mut connection, &body, &mut buffer)?;
         let answer = Bytes::copy_from_slice(&buffer[at..at + length]);
-        if !matches!(PutRecordsAnswer::parse(Format::Cbor, &answer)?, PutRecordsAnswer::AllDurable { .. }) {
+        if !matches!(
+            PutRecordsAnswer::parse(Format::Cbor, &answer)?,
+            PutRecordsAnswer::AllDurable { .. }
+        ) {
             bail!("the server did not take all records");
         }
     }

@@ -43,8 +43,12 @@ async fn put(client: &Client, stream: &str, records: &[Record]) -> Result<()> {
         })
         .collect::<Result<Vec<_>>>()?;
     while !entries.is_empty() {
-        let answer =
-            client.put_records().stream_name(stream).set_records(Some(entries.clone())).send().await?;
+        let answer = client
+            .put_records()
+            .stream_name(stream)
+            .set_records(Some(entries.clone()))
+            .send()
+            .await?;
         if answer.failed_record_count().unwrap_or(0) == 0 {
             return Ok(());
         }
@@ -58,7 +62,12 @@ async fn put(client: &Client, stream: &str, records: &[Record]) -> Result<()> {
     Ok(())
 }
 
-async fn copy_shard(client: Client, args: Arc<Args>, shard: String, moved: Arc<AtomicUsize>) -> Result<()> {
+async fn copy_shard(
+    client: Client,
+    args: Arc<Args>,
+    shard: String,
+    moved: Arc<AtomicUsize>,
+) -> Result<()> {
     let mut iterator = client
         .get_shard_iterator()
         .stream_name(&args.from)
@@ -68,7 +77,11 @@ async fn copy_shard(client: Client, args: Arc<Args>, shard: String, moved: Arc<A
         .await?
         .shard_iterator;
     while moved.load(Ordering::Relaxed) < args.records {
-        let answer = client.get_records().shard_iterator(iterator.context("shard closed")?).send().await?;
+        let answer = client
+            .get_records()
+            .shard_iterator(iterator.context("shard closed")?)
+            .send()
+            .await?;
         for chunk in answer.records().chunks(500) {
             futures::future::try_join_all(args.to.iter().map(|to| put(&client, to, chunk))).await?;
         }
@@ -103,12 +116,21 @@ async fn main() -> Result<()> {
         .shards()
         .iter()
         .map(|s| {
-            tokio::spawn(copy_shard(client.clone(), args.clone(), s.shard_id().to_owned(), moved.clone()))
+            tokio::spawn(copy_shard(
+                client.clone(),
+                args.clone(),
+                s.shard_id().to_owned(),
+                moved.clone(),
+            ))
         })
         .collect();
     for task in tasks {
         task.await??;
     }
-    println!("{} records copied to {} outputs", moved.load(Ordering::Relaxed), args.to.len());
+    println!(
+        "{} records copied to {} outputs",
+        moved.load(Ordering::Relaxed),
+        args.to.len()
+    );
     Ok(())
 }

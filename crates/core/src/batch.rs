@@ -64,14 +64,24 @@ impl Batch {
                 return bad("it lies outside the answer");
             }
             let sequence = r.sequence.of(&buffer);
-            if sequence.is_empty() || sequence.len() > 129 || !sequence.iter().all(u8::is_ascii_digit) {
+            if sequence.is_empty()
+                || sequence.len() > 129
+                || !sequence.iter().all(u8::is_ascii_digit)
+            {
                 return bad("its sequence number is not decimal");
             }
-            if r.key.is_some_and(|k| std::str::from_utf8(k.of(&buffer)).is_err()) {
+            if r.key
+                .is_some_and(|k| std::str::from_utf8(k.of(&buffer)).is_err())
+            {
                 return bad("its partition key is not UTF-8");
             }
         }
-        Ok(Self { buffer, form, records: records.into(), hash_range: None })
+        Ok(Self {
+            buffer,
+            form,
+            records: records.into(),
+            hash_range: None,
+        })
     }
 
     /// The same, with the part of the hash space that its shard has: for an output that keeps shard-mates together.
@@ -140,7 +150,8 @@ impl Batch {
     /// [`Batch::len`], as slices do.
     pub fn footprint(&self, i: usize) -> usize {
         let r = &self.records[i];
-        let parts = r.sequence.len as usize + r.key.map_or(0, |k| k.len as usize) + r.data.len as usize;
+        let parts =
+            r.sequence.len as usize + r.key.map_or(0, |k| k.len as usize) + r.data.len as usize;
         parts + size_of::<RecordIndex>()
     }
 
@@ -161,10 +172,18 @@ impl Batch {
 
     fn copy(form: DataForm, parts: &[(&Self, std::ops::Range<usize>)]) -> Self {
         let spans = |r: &RecordIndex| [Some(r.sequence), r.key, Some(r.data)];
-        let picked =
-            || parts.iter().map(|(b, range)| (&b.buffer, b.records.get(range.clone()).unwrap_or_default()));
+        let picked = || {
+            parts
+                .iter()
+                .map(|(b, range)| (&b.buffer, b.records.get(range.clone()).unwrap_or_default()))
+        };
         let of = |records: &[RecordIndex]| -> usize {
-            records.iter().flat_map(spans).flatten().map(|s| s.len as usize).sum()
+            records
+                .iter()
+                .flat_map(spans)
+                .flatten()
+                .map(|s| s.len as usize)
+                .sum()
         };
         let mut buffer = Vec::with_capacity(picked().map(|(_, records)| of(records)).sum());
         let mut index = Vec::with_capacity(picked().map(|(_, records)| records.len()).sum());
@@ -184,6 +203,11 @@ impl Batch {
             }));
         }
         let hash_range = parts.first().and_then(|(batch, _)| batch.hash_range);
-        Self { buffer: buffer.into(), form, records: index.into(), hash_range }
+        Self {
+            buffer: buffer.into(),
+            form,
+            records: index.into(),
+            hash_range,
+        }
     }
 }

@@ -74,7 +74,9 @@ impl Position {
         match (self, other) {
             (_, Self::TrimHorizon | Self::At(_)) | (Self::Closed, _) => true,
             (Self::After(a), Self::After(b)) => a >= b,
-            (Self::TrimHorizon | Self::At(_) | Self::After(_), Self::After(_) | Self::Closed) => false,
+            (Self::TrimHorizon | Self::At(_) | Self::After(_), Self::After(_) | Self::Closed) => {
+                false
+            }
         }
     }
 }

@@ -14,12 +14,18 @@ pub struct Millis(pub i64);
 impl Millis {
     /// This moment plus `d`, stopping at the largest value.
     pub fn plus(self, d: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_add(i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// This moment minus `d`, stopping at the smallest value.
     pub fn minus(self, d: Duration) -> Self {
-        Self(self.0.saturating_sub(i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// How long after `earlier` this moment is; zero if it is not.
@@ -137,7 +143,10 @@ impl RealClock {
         use std::hash::{BuildHasher, Hasher};
         // std's per-process random hash keys are the one source of randomness in std; jitter needs no more.
         let seed = std::hash::RandomState::new().build_hasher().finish();
-        Self { origin: std::time::Instant::now(), random: std::sync::atomic::AtomicU64::new(seed) }
+        Self {
+            origin: std::time::Instant::now(),
+            random: std::sync::atomic::AtomicU64::new(seed),
+        }
     }
 }
 
@@ -148,7 +157,9 @@ impl ClockSource for RealClock {
 
     #[allow(clippy::disallowed_methods)]
     fn wall(&self) -> Millis {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let since = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
         Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
@@ -158,7 +169,9 @@ impl ClockSource for RealClock {
     }
 
     fn random(&self) -> u64 {
-        let state = self.random.fetch_add(GOLDEN, std::sync::atomic::Ordering::Relaxed);
+        let state = self
+            .random
+            .fetch_add(GOLDEN, std::sync::atomic::Ordering::Relaxed);
         split_mix(state.wrapping_add(GOLDEN))
     }
 }

@@ -49,7 +49,12 @@ pub struct Trouble {
 impl Trouble {
     /// Trouble of `kind`, said in `message`.
     pub fn new(kind: TroubleKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), retry_after: None, source: None }
+        Self {
+            kind,
+            message: message.into(),
+            retry_after: None,
+            source: None,
+        }
     }
 
     /// The same, with what it came from.
@@ -68,7 +73,9 @@ impl fmt::Display for Trouble {
 
 impl std::error::Error for Trouble {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_ref().map(|s| &**s as &(dyn std::error::Error + 'static))
+        self.source
+            .as_ref()
+            .map(|s| &**s as &(dyn std::error::Error + 'static))
     }
 }
 
@@ -214,7 +221,10 @@ pub trait Output: Send + Sync + 'static {
 
     /// What `record` counts against [`RequestLimits`]; by default one entry, and the length of its data and key.
     fn weigh(&self, record: &Record<'_>) -> Weight {
-        Weight { entries: 1, bytes: record.size() }
+        Weight {
+            entries: 1,
+            bytes: record.size(),
+        }
     }
 
     /// Upper bound of a chunk's allocation, in bytes, for records whose allocation in the batch is `bytes`. Reserved

@@ -16,7 +16,9 @@ impl Span {
     pub fn of(self, buffer: &[u8]) -> &[u8] {
         let start = self.start as usize;
         // A span outside its buffer is refused when the batch is built, so this is never empty by mistake.
-        buffer.get(start..start + self.len as usize).unwrap_or_default()
+        buffer
+            .get(start..start + self.len as usize)
+            .unwrap_or_default()
     }
 }
 

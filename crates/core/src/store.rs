@@ -56,7 +56,9 @@ pub struct LaneCheckpoint {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another worker holds what this one wanted to write.
-    #[error("{what} is in use by another process; stop it, or give this fan-out another name and state")]
+    #[error(
+        "{what} is in use by another process; stop it, or give this fan-out another name and state"
+    )]
     Held {
         /// What is held: a file, a lease.
         what: String,

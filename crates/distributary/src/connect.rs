@@ -18,13 +18,28 @@ use crate::failure::{Failure, chain};
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct ConnectArgs {
     /// AWS region of streams that are given by name [default: as the AWS tools find it]
-    #[arg(long, env = "DISTRIBUTARY_REGION", hide_env = true, value_name = "REGION")]
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_REGION",
+        hide_env = true,
+        value_name = "REGION"
+    )]
     pub(crate) region: Option<String>,
     /// AWS profile
-    #[arg(long, env = "DISTRIBUTARY_PROFILE", hide_env = true, value_name = "PROFILE")]
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_PROFILE",
+        hide_env = true,
+        value_name = "PROFILE"
+    )]
     pub(crate) profile: Option<String>,
     /// Kinesis endpoint, such as http://127.0.0.1:4567 [default: AWS, or AWS_ENDPOINT_URL]
-    #[arg(long, env = "DISTRIBUTARY_ENDPOINT_URL", hide_env = true, value_name = "URL")]
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_ENDPOINT_URL",
+        hide_env = true,
+        value_name = "URL"
+    )]
     pub(crate) endpoint_url: Option<String>,
     /// Use an embedded Kinesis in this process, empty and gone at the end; no account and no credentials are looked for
     #[arg(long, env = "DISTRIBUTARY_LOCAL", hide_env = true, conflicts_with_all = ["endpoint_url", "profile"])]
@@ -62,8 +77,16 @@ impl Access {
             Some(local) => Connector::over(clock.clone(), Arc::new(local.transport())),
             None => Connector::new(clock.clone()).map_err(|e| Failure::usage(chain(&e)))?,
         };
-        let options = ConnectOptions { no_credentials: local.is_some(), ..options };
-        Ok(Self { clock, local, connector, options })
+        let options = ConnectOptions {
+            no_credentials: local.is_some(),
+            ..options
+        };
+        Ok(Self {
+            clock,
+            local,
+            connector,
+            options,
+        })
     }
 
     /// A client for `stream` with the command's own options.
@@ -77,7 +100,10 @@ impl Access {
         stream: &StreamRef,
         options: &ConnectOptions,
     ) -> Result<Client, Failure> {
-        self.connector.connect(stream, options).await.map_err(|e: ConnectError| Failure::usage(chain(&e)))
+        self.connector
+            .connect(stream, options)
+            .await
+            .map_err(|e: ConnectError| Failure::usage(chain(&e)))
     }
 }
 

@@ -4,11 +4,16 @@ use std::path::Path;
 
 /// Fails if the page `path` of the repository is not `text`; writes it if `UPDATE_DOCS` is set.
 pub(crate) fn hold(path: &str, text: &str) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path);
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&file, text).expect("the page can be written");
         return;
     }
     let found = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(found == text, "{path} is stale: UPDATE_DOCS=1 cargo test -p distributary docs");
+    assert!(
+        found == text,
+        "{path} is stale: UPDATE_DOCS=1 cargo test -p distributary docs"
+    );
 }

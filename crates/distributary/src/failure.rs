@@ -21,12 +21,18 @@ const USAGE: u8 = 2;
 impl Failure {
     /// What the user wrote is wrong: exit code 2.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { code: USAGE, message: message.into() }
+        Self {
+            code: USAGE,
+            message: message.into(),
+        }
     }
 
     /// It failed while running: exit code 1.
     pub(crate) fn run(message: impl Into<String>) -> Self {
-        Self { code: RUN, message: message.into() }
+        Self {
+            code: RUN,
+            message: message.into(),
+        }
     }
 
     /// It failed while running, because of `error`: its text and its causes', each once.

@@ -18,13 +18,19 @@ pub(crate) enum LogFormat {
 /// `distributary_kinesis=trace` …). With `quiet`, warnings and errors only.
 pub(crate) fn start(format: LogFormat, quiet: bool) {
     // aws-config warns of each place where it found no region or credentials; the error at the end says what to do.
-    let default = if quiet { "warn,aws_config=error" } else { "info,aws_config=error" };
-    let filter = EnvFilter::try_from_env("DISTRIBUTARY_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let default = if quiet {
+        "warn,aws_config=error"
+    } else {
+        "info,aws_config=error"
+    };
+    let filter =
+        EnvFilter::try_from_env("DISTRIBUTARY_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| screen::LogWriter)
         .with_target(false);
-    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr())
+        && std::env::var_os("NO_COLOR").is_none();
     // Fails only if logging was begun before, which is as good.
     let _ = match format {
         LogFormat::Text => builder.with_ansi(ansi).try_init(),

@@ -17,7 +17,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 pub(crate) fn wait(clock: &Clock, trouble: &Trouble, failures: u32) -> Option<Sleep> {
     match trouble.kind {
         TroubleKind::Throttled | TroubleKind::Unavailable if failures < ATTEMPTS => {
-            let backoff = BACKOFF.saturating_mul(1 << failures.min(16)).min(BACKOFF_MAX);
+            let backoff = BACKOFF
+                .saturating_mul(1 << failures.min(16))
+                .min(BACKOFF_MAX);
             let backoff = trouble.retry_after.unwrap_or(backoff).min(BACKOFF_MAX);
             Some(clock.sleep(backoff / 2 + clock.jitter(backoff / 2)))
         }
@@ -86,10 +88,14 @@ mod tests {
         let clock = jumping();
         for kind in [TroubleKind::Throttled, TroubleKind::Unavailable] {
             let trouble = Trouble::new(kind, "");
-            let failures = (0..).take_while(|n| wait(&clock, &trouble, *n).is_some()).count();
+            let failures = (0..)
+                .take_while(|n| wait(&clock, &trouble, *n).is_some())
+                .count();
             assert_eq!(failures, ATTEMPTS as usize);
         }
-        assert!(clock.now().0 > Duration::from_secs(30) && clock.now().0 < Duration::from_secs(120));
+        assert!(
+            clock.now().0 > Duration::from_secs(30) && clock.now().0 < Duration::from_secs(120)
+        );
         for kind in [
             TroubleKind::Unauthenticated,
             TroubleKind::Denied,

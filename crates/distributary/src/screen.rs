@@ -52,7 +52,9 @@ fn lock() -> MutexGuard<'static, Screen> {
 /// A terminal that went away is no reason to stop working.
 fn write(text: &str) {
     let mut stderr = io::stderr().lock();
-    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+    let _ = stderr
+        .write_all(text.as_bytes())
+        .and_then(|()| stderr.flush());
 }
 
 impl Screen {
@@ -63,12 +65,19 @@ impl Screen {
             return String::new();
         }
         let width = size().map_or(usize::MAX, |(width, _)| width.max(1));
-        let rows: usize = self.block.iter().map(|line| line.chars().count().div_ceil(width).max(1)).sum();
+        let rows: usize = self
+            .block
+            .iter()
+            .map(|line| line.chars().count().div_ceil(width).max(1))
+            .sum();
         format!("\r\x1b[{rows}A\x1b[J")
     }
 
     fn text(&self) -> String {
-        self.block.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
+        self.block
+            .iter()
+            .flat_map(|line| [line.as_str(), "\n"])
+            .collect()
     }
 }
 
@@ -100,7 +109,9 @@ mod tests {
 
     #[test]
     fn a_block_is_erased_whole() {
-        let screen = Screen { block: vec!["one".to_owned(), String::new(), "three".to_owned()] };
+        let screen = Screen {
+            block: vec!["one".to_owned(), String::new(), "three".to_owned()],
+        };
         assert_eq!(screen.erase(), "\r\x1b[3A\x1b[J");
         assert_eq!(screen.text(), "one\n\nthree\n");
         assert_eq!(Screen { block: Vec::new() }.erase(), "");

@@ -103,9 +103,15 @@ mod tests {
             escape("{\"log\": \"Record 0\"} – Grüße, ভাষা".as_bytes()),
             "{\"log\": \"Record 0\"} – Grüße, ভাষা"
         );
-        assert_eq!(escape(b"a\nb\\n\x1b[31m\0\x7f"), "a\\nb\\\\n\\x1b[31m\\x00\\x7f");
+        assert_eq!(
+            escape(b"a\nb\\n\x1b[31m\0\x7f"),
+            "a\\nb\\\\n\\x1b[31m\\x00\\x7f"
+        );
         assert_eq!(escape(b"\xff\xc3ok\xe2\x82"), "\\xff\\xc3ok\\xe2\\x82");
-        assert_eq!(escape("\u{202e}evil\u{85}".as_bytes()), "\\u{202e}evil\\u{85}");
+        assert_eq!(
+            escape("\u{202e}evil\u{85}".as_bytes()),
+            "\\u{202e}evil\\u{85}"
+        );
     }
 
     proptest! {
@@ -130,11 +136,22 @@ mod tests {
 
     #[test]
     fn numbers() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1000, 1_234_567].map(count),
+            ["0", "999", "1,000", "1,234,567"]
+        );
         assert_eq!([1, 2000].map(records), ["1 record", "2,000 records"]);
         assert_eq!(
             [0, 1, 999, 1000, 999_949, 999_950, 12_345_678].map(bytes),
-            ["0 bytes", "1 byte", "999 bytes", "1.0 kB", "999.9 kB", "1.0 MB", "12.3 MB"]
+            [
+                "0 bytes",
+                "1 byte",
+                "999 bytes",
+                "1.0 kB",
+                "999.9 kB",
+                "1.0 MB",
+                "12.3 MB"
+            ]
         );
         assert_eq!(time(Millis(1_769_817_600_123)), "2026-01-31T00:00:00.123Z");
         assert_eq!(time(Millis(i64::MAX)), "9223372036854775807 ms");

@@ -26,8 +26,8 @@ use distributary_kinesis::transport::{HttpTransport, TransportSettings};
 use distributary_wire::codec::{Format, encode};
 use distributary_wire::transport::{RequestBody, ResponseBody, Transport};
 use distributary_wire::types::{
-    GetRecordsResponse, GetShardIteratorResponse, PutRecordsResponse, PutRecordsResultEntry, Record,
-    Timestamp,
+    GetRecordsResponse, GetShardIteratorResponse, PutRecordsResponse, PutRecordsResultEntry,
+    Record, Timestamp,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -39,7 +39,11 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     if args.get(1).is_some_and(|a| a == "serve") {
         runtime.block_on(serve());
         return;
@@ -92,7 +96,9 @@ async fn answer(mut io: tokio_rustls::server::TlsStream<tokio::net::TcpStream>) 
     };
     let reply = answer_of(&encode(Format::Cbor, &body));
     let page = page();
-    let iterator = GetShardIteratorResponse { shard_iterator: Some("i".repeat(200)) };
+    let iterator = GetShardIteratorResponse {
+        shard_iterator: Some("i".repeat(200)),
+    };
     let iterator = answer_of(&encode(Format::Cbor, &iterator));
     let mut buffer = vec![0; 256 * 1024];
     let mut have = 0;
@@ -107,7 +113,10 @@ async fn answer(mut io: tokio_rustls::server::TlsStream<tokio::net::TcpStream>) 
             }
         };
         let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
-        let length = text.lines().find_map(|l| l.strip_prefix("content-length:")).map_or("0", str::trim);
+        let length = text
+            .lines()
+            .find_map(|l| l.strip_prefix("content-length:"))
+            .map_or("0", str::trim);
         let length: usize = length.parse().unwrap();
         let mut left = length.saturating_sub(have - head);
         while left > 0 {
@@ -167,14 +176,19 @@ fn batch() -> Batch {
     let mut put = |bytes: &[u8]| {
         let start = u32::try_from(buffer.len()).unwrap();
         buffer.extend_from_slice(bytes);
-        Span { start, len: u32::try_from(bytes.len()).unwrap() }
+        Span {
+            start,
+            len: u32::try_from(bytes.len()).unwrap(),
+        }
     };
     let mut state = 1u64;
     let index = (0..RECORDS)
         .map(|i| {
             let data: Vec<u8> = (0..RECORD)
                 .map(|_| {
-                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1);
                     state.to_be_bytes()[0]
                 })
                 .collect();
@@ -208,11 +222,24 @@ async fn measure(outputs: usize, megabytes: usize) {
     let url = format!("https://localhost:{port}/");
     let rounds = megabytes * 1_000_000 / (RECORDS * RECORD) / outputs;
     let gigabytes = (rounds * outputs * RECORDS * RECORD) as f64 / 1e9;
-    println!("{outputs} outputs, {rounds} batches of {RECORDS} x {RECORD} B; CPU-seconds per GB and output");
+    println!(
+        "{outputs} outputs, {rounds} batches of {RECORDS} x {RECORD} B; CPU-seconds per GB and output"
+    );
 
     let start = cpu();
-    floor(&pem, port, outputs, rounds, RECORDS * (RECORD + 40), 128 * 1024).await;
-    println!("floor (TLS writes, answers read)   {:.3}", (cpu() - start) / gigabytes);
+    floor(
+        &pem,
+        port,
+        outputs,
+        rounds,
+        RECORDS * (RECORD + 40),
+        128 * 1024,
+    )
+    .await;
+    println!(
+        "floor (TLS writes, answers read)   {:.3}",
+        (cpu() - start) / gigabytes
+    );
 
     let body = Bytes::from(vec![7u8; RECORDS * (RECORD + 40)]);
     let start = cpu();
@@ -220,21 +247,33 @@ async fn measure(outputs: usize, megabytes: usize) {
         let (transport, url, body) = (Arc::clone(&transport), url.clone(), body.clone());
         async move {
             for _ in 0..rounds {
-                let body = RequestBody { shared: body.clone(), tail: Bytes::from_static(b"tail") };
+                let body = RequestBody {
+                    shared: body.clone(),
+                    tail: Bytes::from_static(b"tail"),
+                };
                 let request = http::Request::post(&url).body(body).unwrap();
                 transport.call(request, DEADLINE).await.unwrap();
             }
         }
     })
     .await;
-    println!("transport alone                    {:.3}", (cpu() - start) / gigabytes);
+    println!(
+        "transport alone                    {:.3}",
+        (cpu() - start) / gigabytes
+    );
 
     for format in [Format::Cbor, Format::Json] {
         let lanes: Vec<Arc<KinesisOutput>> = (0..outputs)
             .map(|i| {
-                let builder = Client::builder(transport.clone()).endpoint(url.clone()).format(format);
+                let builder = Client::builder(transport.clone())
+                    .endpoint(url.clone())
+                    .format(format);
                 let stream = format!("output{i}").parse().unwrap();
-                Arc::new(KinesisOutput::new(builder.build().unwrap(), stream, OutputOptions::default()))
+                Arc::new(KinesisOutput::new(
+                    builder.build().unwrap(),
+                    stream,
+                    OutputOptions::default(),
+                ))
             })
             .collect();
         let source = Arc::new(batch());
@@ -243,37 +282,64 @@ async fn measure(outputs: usize, megabytes: usize) {
             let chunk = Arc::new(lanes[0].encode(&source, Picks::Run(0..RECORDS)));
             each(outputs, |i| {
                 let (lane, chunk) = (Arc::clone(&lanes[i]), Arc::clone(&chunk));
-                async move { assert!(matches!(lane.write(&chunk, DEADLINE).await, Outcome::Durable)) }
+                async move {
+                    assert!(matches!(
+                        lane.write(&chunk, DEADLINE).await,
+                        Outcome::Durable
+                    ))
+                }
             })
             .await;
         }
-        println!("output, {format:?}                       {:.3}", (cpu() - start) / gigabytes);
+        println!(
+            "output, {format:?}                       {:.3}",
+            (cpu() - start) / gigabytes
+        );
     }
     read_cost(&transport, &pem, port, &url, megabytes).await;
     drop(child.stdin.take());
     child.wait().unwrap();
 }
 
-async fn read_cost(transport: &Arc<HttpTransport>, pem: &str, port: u16, url: &str, megabytes: usize) {
+async fn read_cost(
+    transport: &Arc<HttpTransport>,
+    pem: &str,
+    port: u16,
+    url: &str,
+    megabytes: usize,
+) {
     let rounds = megabytes * 1_000_000 / (PAGE * RECORD);
     let gigabytes = (rounds * PAGE * RECORD) as f64 / 1e9;
     println!("{rounds} answers of {PAGE} x {RECORD} B; CPU-seconds per GB");
     let start = cpu();
     floor(pem, port, 1, rounds, 100, PAGE * (RECORD + 200)).await;
-    println!("floor (one buffer, used again)     {:.3}", (cpu() - start) / gigabytes);
+    println!(
+        "floor (one buffer, used again)     {:.3}",
+        (cpu() - start) / gigabytes
+    );
     let start = cpu();
     let mut kept = None;
     for _ in 0..rounds {
-        let request = http::Request::post(url).body(RequestBody::whole(vec![7; 100])).unwrap();
-        let ResponseBody::Full(body) = transport.call(request, DEADLINE).await.unwrap().into_body() else {
+        let request = http::Request::post(url)
+            .body(RequestBody::whole(vec![7; 100]))
+            .unwrap();
+        let ResponseBody::Full(body) = transport.call(request, DEADLINE).await.unwrap().into_body()
+        else {
             panic!("a stream")
         };
         // As a batch does, one outlives the next.
         kept = Some(body);
     }
     drop(kept);
-    println!("transport alone                    {:.3}", (cpu() - start) / gigabytes);
-    let client = Client::builder(transport.clone()).endpoint(url).format(Format::Cbor).build().unwrap();
+    println!(
+        "transport alone                    {:.3}",
+        (cpu() - start) / gigabytes
+    );
+    let client = Client::builder(transport.clone())
+        .endpoint(url)
+        .format(Format::Cbor)
+        .build()
+        .unwrap();
     let source = KinesisSource::new(client, "input".parse().unwrap());
     let start = cpu();
     let mut reader = source.open(&ShardId::new("shardId-0"), Position::TrimHorizon);
@@ -282,7 +348,10 @@ async fn read_cost(transport: &Arc<HttpTransport>, pem: &str, port: u16, url: &s
         kept = Some(reader.next(Credit { records: 10_000 }).await.unwrap());
     }
     drop(kept);
-    println!("reader                             {:.3}", (cpu() - start) / gigabytes);
+    println!(
+        "reader                             {:.3}",
+        (cpu() - start) / gigabytes
+    );
 }
 
 async fn each<F: Future<Output = ()> + Send + 'static>(n: usize, task: impl Fn(usize) -> F) {
@@ -296,7 +365,9 @@ async fn each<F: Future<Output = ()> + Send + 'static>(n: usize, task: impl Fn(u
 async fn floor(pem: &str, port: u16, outputs: usize, rounds: usize, length: usize, answer: usize) {
     use rustls::pki_types::pem::PemObject as _;
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(rustls::pki_types::CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+    roots
+        .add(rustls::pki_types::CertificateDer::from_pem_slice(pem.as_bytes()).unwrap())
+        .unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -305,15 +376,21 @@ async fn floor(pem: &str, port: u16, outputs: usize, rounds: usize, length: usiz
         .with_no_client_auth();
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let mut request =
-        format!("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n").into_bytes();
+        format!("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n")
+            .into_bytes();
     request.resize(request.len() + length, 7);
     let request = Bytes::from(request);
     each(outputs, |_| {
         let (connector, request) = (connector.clone(), request.clone());
         async move {
-            let tcp = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let tcp = tokio::net::TcpStream::connect(("127.0.0.1", port))
+                .await
+                .unwrap();
             tcp.set_nodelay(true).unwrap();
-            let mut io = connector.connect("localhost".try_into().unwrap(), tcp).await.unwrap();
+            let mut io = connector
+                .connect("localhost".try_into().unwrap(), tcp)
+                .await
+                .unwrap();
             let mut buffer = vec![0; answer];
             let mut size = 0;
             for _ in 0..rounds {

@@ -83,7 +83,12 @@ impl Connector {
     /// Over `transport`: the embedded Kinesis, a simulation.
     pub fn over(clock: Clock, transport: Arc<dyn Transport>) -> Self {
         let shares = Shares::new(TransportSettings::default().writes);
-        Self { clock, transport, shares, clients: tokio::sync::Mutex::default() }
+        Self {
+            clock,
+            transport,
+            shares,
+            clients: tokio::sync::Mutex::default(),
+        }
     }
 
     /// The client for `stream`. Reads AWS's configuration; asks the machine's metadata service for the region if nothing
@@ -96,20 +101,37 @@ impl Connector {
         stream: &StreamRef,
         options: &ConnectOptions,
     ) -> Result<Client, ConnectError> {
-        let region = stream.region().map(str::to_owned).or_else(|| options.region.clone());
-        let key = ConnectOptions { region, ..options.clone() };
+        let region = stream
+            .region()
+            .map(str::to_owned)
+            .or_else(|| options.region.clone());
+        let key = ConnectOptions {
+            region,
+            ..options.clone()
+        };
         let mut clients = self.clients.lock().await;
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
-        let client = if key.no_credentials { self.local(&key)? } else { self.aws(&key).await? };
+        let client = if key.no_credentials {
+            self.local(&key)?
+        } else {
+            self.aws(&key).await?
+        };
         clients.insert(key, client.clone());
         Ok(client)
     }
 
     fn local(&self, options: &ConnectOptions) -> Result<Client, BadEndpoint> {
-        let region = options.region.clone().unwrap_or_else(|| LOCAL_REGION.to_owned());
-        self.build(region, options.endpoint_url.clone(), Arc::new(Static::local()))
+        let region = options
+            .region
+            .clone()
+            .unwrap_or_else(|| LOCAL_REGION.to_owned());
+        self.build(
+            region,
+            options.endpoint_url.clone(),
+            Arc::new(Static::local()),
+        )
     }
 
     fn build(
@@ -119,7 +141,10 @@ impl Connector {
         credentials: Arc<dyn CredentialsSource>,
     ) -> Result<Client, BadEndpoint> {
         let builder = Client::builder(Arc::clone(&self.transport)).shares(Arc::clone(&self.shares));
-        let builder = builder.region(region).clock(self.clock.clone()).credentials(credentials);
+        let builder = builder
+            .region(region)
+            .clock(self.clock.clone())
+            .credentials(credentials);
         match endpoint {
             Some(endpoint) => builder.endpoint(endpoint).build(),
             None => builder.build(),
@@ -128,16 +153,27 @@ impl Connector {
 
     async fn aws(&self, options: &ConnectOptions) -> Result<Client, ConnectError> {
         let sdk = self.load(options).await;
-        let region = sdk.region().map(ToString::to_string).ok_or(ConnectError::NoRegion)?;
-        let endpoint =
-            options.endpoint_url.clone().or_else(|| configured_endpoint(&sdk)).unwrap_or_else(|| {
-                let (fips, dual) = (sdk.use_fips().unwrap_or(false), sdk.use_dual_stack().unwrap_or(false));
+        let region = sdk
+            .region()
+            .map(ToString::to_string)
+            .ok_or(ConnectError::NoRegion)?;
+        let endpoint = options
+            .endpoint_url
+            .clone()
+            .or_else(|| configured_endpoint(&sdk))
+            .unwrap_or_else(|| {
+                let (fips, dual) = (
+                    sdk.use_fips().unwrap_or(false),
+                    sdk.use_dual_stack().unwrap_or(false),
+                );
                 endpoint::of_region(&region, fips, dual)
             });
         let provider = self.base_credentials(options, &sdk);
         let provider = match (&options.role_arn, provider) {
             (Some(role), Some(base)) => {
-                let mut role = AssumeRoleProvider::builder(role).session_name(SESSION).configure(&sdk);
+                let mut role = AssumeRoleProvider::builder(role)
+                    .session_name(SESSION)
+                    .configure(&sdk);
                 if let Some(id) = &options.external_id {
                     role = role.external_id(id);
                 }
@@ -147,7 +183,11 @@ impl Connector {
             (_, provider) => provider,
         };
         let credentials: Arc<dyn CredentialsSource> = match provider {
-            Some(provider) => Arc::new(Provided::new(provider, options.profile.clone(), self.clock.clone())),
+            Some(provider) => Arc::new(Provided::new(
+                provider,
+                options.profile.clone(),
+                self.clock.clone(),
+            )),
             None => Arc::new(Static::local()),
         };
         Ok(self.build(region, Some(endpoint), credentials)?)
@@ -159,13 +199,17 @@ impl Connector {
         options: &ConnectOptions,
         sdk: &SdkConfig,
     ) -> Option<SharedCredentialsProvider> {
-        let Some(profile) = &options.profile else { return sdk.credentials_provider() };
+        let Some(profile) = &options.profile else {
+            return sdk.credentials_provider();
+        };
         let config = ProviderConfig::without_region()
             .with_http_client(SdkHttpClient::new(Arc::clone(&self.transport)))
             .with_region(sdk.region().cloned())
             .with_use_fips(sdk.use_fips())
             .with_use_dual_stack(sdk.use_dual_stack());
-        let provider = ProfileFileCredentialsProvider::builder().configure(&config).profile_name(profile);
+        let provider = ProfileFileCredentialsProvider::builder()
+            .configure(&config)
+            .profile_name(profile);
         Some(SharedCredentialsProvider::new(provider.build()))
     }
 
@@ -206,6 +250,10 @@ fn configured_endpoint(sdk: &SdkConfig) -> Option<String> {
         .profile("endpoint_url")
         .build()
         .ok()?;
-    let of_service = sdk.service_config().and_then(|config| config.load_config(key));
-    of_service.or_else(|| sdk.endpoint_url().map(str::to_owned)).filter(|url| !url.is_empty())
+    let of_service = sdk
+        .service_config()
+        .and_then(|config| config.load_config(key));
+    of_service
+        .or_else(|| sdk.endpoint_url().map(str::to_owned))
+        .filter(|url| !url.is_empty())
 }

@@ -18,7 +18,10 @@ const LOOKS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// # Errors
 /// [`Trouble`]: of kind `Missing` if it is not there or is being deleted, `Unavailable` if it takes longer than three
 /// minutes.
-pub async fn wait_active(client: &Client, stream: &StreamRef) -> Result<StreamDescription, Trouble> {
+pub async fn wait_active(
+    client: &Client,
+    stream: &StreamRef,
+) -> Result<StreamDescription, Trouble> {
     let until = client.clock().now().plus(PATIENCE);
     let mut wait = LOOKS.0;
     loop {
@@ -32,13 +35,17 @@ pub async fn wait_active(client: &Client, stream: &StreamRef) -> Result<StreamDe
             }
             StreamStatus::Creating => {}
             StreamStatus::Other(status) => {
-                let text =
-                    format!("stream {stream} has the status {status:?}, which this program does not know");
+                let text = format!(
+                    "stream {stream} has the status {status:?}, which this program does not know"
+                );
                 return Err(Trouble::new(TroubleKind::Unintelligible, text));
             }
         }
         if client.clock().now() >= until {
-            let text = format!("stream {stream} is still being created after {} s", PATIENCE.as_secs());
+            let text = format!(
+                "stream {stream} is still being created after {} s",
+                PATIENCE.as_secs()
+            );
             return Err(Trouble::new(TroubleKind::Unavailable, text));
         }
         client.clock().sleep(wait).await;

@@ -105,30 +105,47 @@ impl Provided {
     /// names it.
     pub fn new(provider: SharedCredentialsProvider, profile: Option<String>, clock: Clock) -> Self {
         let (kept, asking) = (Mutex::new(None), tokio::sync::Mutex::new(()));
-        Self(Arc::new(Inner { provider, profile, clock, kept, asking }))
+        Self(Arc::new(Inner {
+            provider,
+            profile,
+            clock,
+            kept,
+            asking,
+        }))
     }
 }
 
 impl Inner {
     fn kept(&self) -> Option<Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// What is kept, if it is good for longer than `margin`.
     fn good_for(&self, margin: Duration) -> Option<Credentials> {
         let kept = self.kept()?;
-        let good = kept.until.is_none_or(|until| self.clock.wall().plus(margin) < until);
+        let good = kept
+            .until
+            .is_none_or(|until| self.clock.wall().plus(margin) < until);
         good.then_some(kept.credentials)
     }
 
     async fn ask(&self) -> Result<Credentials, CredentialsError> {
-        let got = self.provider.provide_credentials().await.map_err(|e| match e {
-            ProviderError::CredentialsNotLoaded(_) => match &self.profile {
-                Some(profile) => CredentialsError::Profile { profile: profile.clone() },
-                None => CredentialsError::None,
-            },
-            other => CredentialsError::Failed(Arc::new(other)),
-        })?;
+        let got = self
+            .provider
+            .provide_credentials()
+            .await
+            .map_err(|e| match e {
+                ProviderError::CredentialsNotLoaded(_) => match &self.profile {
+                    Some(profile) => CredentialsError::Profile {
+                        profile: profile.clone(),
+                    },
+                    None => CredentialsError::None,
+                },
+                other => CredentialsError::Failed(Arc::new(other)),
+            })?;
         let credentials = Credentials {
             access_key_id: got.access_key_id().to_owned(),
             secret_access_key: got.secret_access_key().to_owned(),
@@ -138,7 +155,10 @@ impl Inner {
             let since = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
             Millis(0).plus(since)
         });
-        let kept = Kept { credentials: credentials.clone(), until };
+        let kept = Kept {
+            credentials: credentials.clone(),
+            until,
+        };
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         Ok(credentials)
     }

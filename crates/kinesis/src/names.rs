@@ -47,15 +47,23 @@ impl FromStr for StreamRef {
             return Ok(arn.into());
         }
         if is_name(text) {
-            return Ok(Self { name: text.to_owned(), arn: None });
+            return Ok(Self {
+                name: text.to_owned(),
+                arn: None,
+            });
         }
-        Err(BadStreamRef { text: text.to_owned() })
+        Err(BadStreamRef {
+            text: text.to_owned(),
+        })
     }
 }
 
 impl From<StreamArn> for StreamRef {
     fn from(arn: StreamArn) -> Self {
-        Self { name: arn.name.clone(), arn: Some(arn) }
+        Self {
+            name: arn.name.clone(),
+            arn: Some(arn),
+        }
     }
 }
 
@@ -78,9 +86,17 @@ mod tests {
         assert_eq!((by_name.name(), by_name.region()), ("orders.v2", None));
         let text = "arn:aws-cn:kinesis:cn-north-1:123456789012:stream/orders";
         let by_arn: StreamRef = text.parse().unwrap();
-        assert_eq!((by_arn.name(), by_arn.region()), ("orders", Some("cn-north-1")));
+        assert_eq!(
+            (by_arn.name(), by_arn.region()),
+            ("orders", Some("cn-north-1"))
+        );
         assert_eq!(by_arn.to_string(), text);
-        for bad in ["", "a b", "arn:aws:sqs:eu-central-1:1:q", "arn:aws:kinesis:eu-central-1:1:stream/"] {
+        for bad in [
+            "",
+            "a b",
+            "arn:aws:sqs:eu-central-1:1:q",
+            "arn:aws:kinesis:eu-central-1:1:stream/",
+        ] {
             assert!(bad.parse::<StreamRef>().is_err(), "{bad}");
         }
     }

@@ -12,8 +12,8 @@ use bytes::BytesMut;
 use distributary_core::batch::Batch;
 use distributary_core::clock::Instant;
 use distributary_core::output::{
-    Chunk, Demand, EncodingKey, Outcome, Output, Picks, RequestLimits, Room, Trouble, TroubleKind, Verdict,
-    Weight,
+    Chunk, Demand, EncodingKey, Outcome, Output, Picks, RequestLimits, Room, Trouble, TroubleKind,
+    Verdict, Weight,
 };
 use distributary_core::record::{DataForm, Record};
 use distributary_wire::codec::{CodecError, Format};
@@ -110,7 +110,11 @@ struct PutPayload {
 
 impl std::fmt::Debug for PutPayload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "PutPayload({:?}, {} entries)", self.body.format, self.body.entries)
+        write!(
+            f,
+            "PutPayload({:?}, {} entries)",
+            self.body.format, self.body.entries
+        )
     }
 }
 
@@ -136,8 +140,10 @@ impl KinesisOutput {
     /// [`Trouble`]: as [`wait_active`](crate::create::wait_active).
     pub async fn check(&self) -> Result<StreamDescription, Trouble> {
         let described = crate::create::wait_active(&self.client, &self.stream).await?;
-        self.record_bytes.store(described.record_bytes, Ordering::Relaxed);
-        self.keyless.store(described.places_by_itself, Ordering::Relaxed);
+        self.record_bytes
+            .store(described.record_bytes, Ordering::Relaxed);
+        self.keyless
+            .store(described.places_by_itself, Ordering::Relaxed);
         self.load().learn_mode(&described.mode);
         Ok(described)
     }
@@ -169,8 +175,16 @@ impl KinesisOutput {
 
 impl Encoding {
     fn key(&self) -> EncodingKey {
-        let Self { format, route, request_bytes, record_bytes, keyless } = self;
-        let text = format!("kinesis {format:?} {route:?} {request_bytes} {record_bytes} keyless={keyless}");
+        let Self {
+            format,
+            route,
+            request_bytes,
+            record_bytes,
+            keyless,
+        } = self;
+        let text = format!(
+            "kinesis {format:?} {route:?} {request_bytes} {record_bytes} keyless={keyless}"
+        );
         EncodingKey(text.into())
     }
 
@@ -193,8 +207,13 @@ impl Encoding {
                 self.record_bytes
             ));
         }
-        let chars = key
-            .map_or(0, |key| if key.len() <= limits::PARTITION_KEY_CHARS { 1 } else { key.chars().count() });
+        let chars = key.map_or(0, |key| {
+            if key.len() <= limits::PARTITION_KEY_CHARS {
+                1
+            } else {
+                key.chars().count()
+            }
+        });
         (chars > limits::PARTITION_KEY_CHARS)
             .then(|| format!("its partition key has {chars} characters; Kinesis takes 256"))
     }
@@ -203,16 +222,27 @@ impl Encoding {
     fn entry_bound(&self, record: &Record<'_>, key: Option<&str>) -> usize {
         let key_bytes = key.map_or(0, |key| match self.format {
             Format::Cbor => key.len(),
-            Format::Json => {
-                key.bytes().map(|b| if b < 0x20 || b == b'"' || b == b'\\' { ESCAPED } else { 1 }).sum()
-            }
+            Format::Json => key
+                .bytes()
+                .map(|b| {
+                    if b < 0x20 || b == b'"' || b == b'\\' {
+                        ESCAPED
+                    } else {
+                        1
+                    }
+                })
+                .sum(),
         });
         let data = match (self.format, record.form) {
             (Format::Cbor, _) => record.data_len(),
             (Format::Json, DataForm::Base64) => record.data.len(),
             (Format::Json, DataForm::Raw) => record.data.len().div_ceil(3) * 4,
         };
-        let hash_key = if self.route == Route::SourceShard { HASH_KEY_BYTES } else { 0 };
+        let hash_key = if self.route == Route::SourceShard {
+            HASH_KEY_BYTES
+        } else {
+            0
+        };
         data + key_bytes + hash_key + AROUND_ENTRY
     }
 
@@ -234,19 +264,27 @@ impl Encoding {
                 }
             }
         }
-        let mut body = PutRecordsBody::new(self.format, BytesMut::with_capacity(bound), entries.len());
+        let mut body =
+            PutRecordsBody::new(self.format, BytesMut::with_capacity(bound), entries.len());
         for (place, record, key) in entries {
             let data = match record.form {
                 DataForm::Raw => Data::Raw(record.data),
                 DataForm::Base64 => Data::Base64(record.data),
             };
-            let entry = Entry { key, explicit_hash_key: hash_key.as_deref(), data };
+            let entry = Entry {
+                key,
+                explicit_hash_key: hash_key.as_deref(),
+                data,
+            };
             if body.push(&entry).is_err() {
                 refused.push((place, "the source gave data that are not base64".to_owned()));
             }
         }
         refused.sort_unstable_by_key(|(place, _)| *place);
-        PutPayload { body: body.finish(), refused }
+        PutPayload {
+            body: body.finish(),
+            refused,
+        }
     }
 }
 
@@ -266,13 +304,19 @@ impl Output for KinesisOutput {
     }
 
     fn limits(&self) -> RequestLimits {
-        RequestLimits { entries: limits::PUT_RECORDS_ENTRIES, bytes: self.client.put_records_bytes() }
+        RequestLimits {
+            entries: limits::PUT_RECORDS_ENTRIES,
+            bytes: self.client.put_records_bytes(),
+        }
     }
 
     fn weigh(&self, record: &Record<'_>) -> Weight {
         // With a stand-in for a missing key counted even where none is sent: an upper bound, the same for all.
         let key = record.key.unwrap_or(record.sequence);
-        Weight { entries: 1, bytes: record.data_len() + key.len() }
+        Weight {
+            entries: 1,
+            bytes: record.data_len() + key.len(),
+        }
     }
 
     fn encoded_bound(&self, records: usize, bytes: usize) -> usize {
@@ -280,18 +324,27 @@ impl Output for KinesisOutput {
         let (data, keys) = match encoding.format {
             Format::Cbor => (bytes, 0),
             // Data as base64, and no more bytes of keys than there are bytes, nor than the records can have.
-            Format::Json => {
-                (bytes.div_ceil(3) * 4 + records * 4, bytes.min(records * KEY_BYTES) * (ESCAPED - 1))
-            }
+            Format::Json => (
+                bytes.div_ceil(3) * 4 + records * 4,
+                bytes.min(records * KEY_BYTES) * (ESCAPED - 1),
+            ),
         };
-        let hash_key = if encoding.route == Route::SourceShard { HASH_KEY_BYTES } else { 0 };
+        let hash_key = if encoding.route == Route::SourceShard {
+            HASH_KEY_BYTES
+        } else {
+            0
+        };
         AROUND_BODY + data + keys + records * (AROUND_ENTRY + SEQUENCE_BYTES + hash_key)
     }
 
     fn encode(&self, batch: &Batch, picks: Picks) -> Chunk {
         let payload = self.encoding_now().encode(batch, &picks);
         let allocation = payload.body.bytes.len();
-        Chunk { picks, payload: Box::new(payload), allocation }
+        Chunk {
+            picks,
+            payload: Box::new(payload),
+            allocation,
+        }
     }
 
     async fn write(&self, chunk: &Chunk, deadline: Duration) -> Outcome {
@@ -303,9 +356,17 @@ impl Output for KinesisOutput {
             return payload.verdicts(Vec::new());
         }
         let until = self.client.clock().now().plus(deadline);
-        let Some(_slot) = self.client.clock().timeout(deadline, self.writes.slot()).await else {
+        let Some(_slot) = self
+            .client
+            .clock()
+            .timeout(deadline, self.writes.slot())
+            .await
+        else {
             let others = self.writes.size();
-            let text = format!("PutRecords on {}: {others} others have no answer", self.stream);
+            let text = format!(
+                "PutRecords on {}: {others} others have no answer",
+                self.stream
+            );
             return Outcome::Rejected(Trouble::new(TroubleKind::Unavailable, text));
         };
         if self.client.is_untried() {
@@ -334,13 +395,21 @@ impl Output for KinesisOutput {
             return Room::All;
         }
         let encoding = self.encoding_now();
-        let of_source = batch.hash_range().filter(|_| encoding.route == Route::SourceShard);
+        let of_source = batch
+            .hash_range()
+            .filter(|_| encoding.route == Route::SourceShard);
         let wanted = |index: usize| {
             let record = batch.record(index);
             let key = encoding.partition_key(&record);
-            let hash_key = of_source.map(|range| range.start).or_else(|| key.map(hashkey::of_partition_key));
+            let hash_key = of_source
+                .map(|range| range.start)
+                .or_else(|| key.map(hashkey::of_partition_key));
             let bytes = (record.data_len() + key.map_or(0, str::len)) as u64;
-            Wanted { index, hash_key: hash_key.filter(|_| !encoding.keyless), bytes }
+            Wanted {
+                index,
+                hash_key: hash_key.filter(|_| !encoding.keyless),
+                bytes,
+            }
         };
         let wanted: Vec<Wanted> = picks.iter().map(wanted).collect();
         self.load().room(now, &wanted)
@@ -386,13 +455,21 @@ impl KinesisOutput {
     /// Learns which shards there are, so that a throttled one can be named and waited for as long as it needs.
     async fn ask_for_map(&self, until: Instant) {
         let left = until.since(self.client.clock().now()).min(MAP_DEADLINE);
-        let listed = self.client.clock().timeout(left, self.client.list_shards(&self.stream)).await;
+        let listed = self
+            .client
+            .clock()
+            .timeout(left, self.client.list_shards(&self.stream))
+            .await;
         match listed {
-            Some(Ok(listed)) => self.load().learn_map(self.client.clock().now(), &listed.answer),
+            Some(Ok(listed)) => self
+                .load()
+                .learn_map(self.client.clock().now(), &listed.answer),
             Some(Err(trouble)) => {
                 tracing::debug!(stream = %self.stream, error = %trouble, "the output's shards cannot be listed");
             }
-            None => tracing::debug!(stream = %self.stream, "the output's shards were not listed in time"),
+            None => {
+                tracing::debug!(stream = %self.stream, "the output's shards were not listed in time")
+            }
         }
     }
 
@@ -400,32 +477,55 @@ impl KinesisOutput {
     fn is_stale(&self, payload: &PutPayload) -> Option<Outcome> {
         let format = payload.body.format == Format::Cbor && self.client.format() == Format::Json;
         let size = payload.body.size > self.client.put_records_bytes() && payload.body.entries > 1;
-        (format || size)
-            .then(|| self.again("encoded for a server that can do more than this one; making it again"))
+        (format || size).then(|| {
+            self.again("encoded for a server that can do more than this one; making it again")
+        })
     }
 
     fn again(&self, why: &str) -> Outcome {
-        let mut trouble =
-            Trouble::new(TroubleKind::Unavailable, format!("PutRecords on {}: {why}", self.stream));
+        let mut trouble = Trouble::new(
+            TroubleKind::Unavailable,
+            format!("PutRecords on {}: {why}", self.stream),
+        );
         trouble.retry_after = Some(Duration::ZERO);
         Outcome::Rejected(trouble)
     }
 
     /// Sends; by name if the server turns out to know no ARNs.
-    async fn put(&self, payload: &PutPayload, until: Instant) -> Result<PutRecordsAnswer, CallError> {
-        let SharedBody { format, bytes, hash, .. } = &payload.body;
+    async fn put(
+        &self,
+        payload: &PutPayload,
+        until: Instant,
+    ) -> Result<PutRecordsAnswer, CallError> {
+        let SharedBody {
+            format,
+            bytes,
+            hash,
+            ..
+        } = &payload.body;
         let client = &self.client;
         loop {
-            let arn = self.stream.arn().filter(|_| !client.by_name()).map(ToString::to_string);
+            let arn = self
+                .stream
+                .arn()
+                .filter(|_| !client.by_name())
+                .map(ToString::to_string);
             let named = match &arn {
                 Some(arn) => hot::StreamRef::Arn(arn),
                 None => hot::StreamRef::Name(self.stream.name()),
             };
-            let body = RequestBody { shared: bytes.clone(), tail: hot::tail(*format, named) };
+            let body = RequestBody {
+                shared: bytes.clone(),
+                tail: hot::tail(*format, named),
+            };
             let left = until.since(client.clock().now());
-            match client.exchange(Operation::PutRecords, *format, &body, Some(hash), left).await {
+            match client
+                .exchange(Operation::PutRecords, *format, &body, Some(hash), left)
+                .await
+            {
                 Ok(raw) => {
-                    return PutRecordsAnswer::parse(raw.format, &raw.body).map_err(CallError::Undecodable);
+                    return PutRecordsAnswer::parse(raw.format, &raw.body)
+                        .map_err(CallError::Undecodable);
                 }
                 Err(error) if arn.is_some() && client.learn_by_name(&error) => {}
                 Err(error) => return Err(error),
@@ -437,20 +537,32 @@ impl KinesisOutput {
         let sent = payload.body.entries;
         if answer.len() != sent {
             let reason = format!("{} results for {sent} records", answer.len());
-            return self.failure(payload, CallError::Undecodable(CodecError::Inconsistent { reason }));
+            return self.failure(
+                payload,
+                CallError::Undecodable(CodecError::Inconsistent { reason }),
+            );
         }
         let refused = match &answer {
             PutRecordsAnswer::AllDurable { .. } => Vec::new(),
             PutRecordsAnswer::PerEntry(results) => throttled(payload, results),
         };
         let now = self.client.clock().now();
-        let wait = self.load().note(now, sent_at, sent as u64, payload.body.size as u64, &refused);
+        let wait = self.load().note(
+            now,
+            sent_at,
+            sent as u64,
+            payload.body.size as u64,
+            &refused,
+        );
         match answer {
             PutRecordsAnswer::AllDurable { .. } if payload.refused.is_empty() => Outcome::Durable,
             PutRecordsAnswer::AllDurable { .. } => payload.verdicts(vec![Verdict::Durable; sent]),
-            PutRecordsAnswer::PerEntry(results) => {
-                payload.verdicts(results.into_iter().map(|result| self.verdict(result, wait)).collect())
-            }
+            PutRecordsAnswer::PerEntry(results) => payload.verdicts(
+                results
+                    .into_iter()
+                    .map(|result| self.verdict(result, wait))
+                    .collect(),
+            ),
         }
     }
 
@@ -471,7 +583,11 @@ impl KinesisOutput {
             | TroubleKind::Denied
             | TroubleKind::Missing
             | TroubleKind::Unintelligible => {
-                let text = format!("stream {} in {}: {code}: {message}", self.stream, self.client.region());
+                let text = format!(
+                    "stream {} in {}: {code}: {message}",
+                    self.stream,
+                    self.client.region()
+                );
                 let mut trouble = Trouble::new(kind, text);
                 trouble.retry_after = wait.filter(|_| kind == TroubleKind::Throttled);
                 Verdict::Retry(trouble)
@@ -490,7 +606,11 @@ impl KinesisOutput {
         }
         let without_effect = error.is_without_effect();
         let trouble = client.trouble(error, Operation::PutRecords, Some(&self.stream.to_string()));
-        if without_effect { Outcome::Rejected(trouble) } else { Outcome::Unknown(trouble) }
+        if without_effect {
+            Outcome::Rejected(trouble)
+        } else {
+            Outcome::Unknown(trouble)
+        }
     }
 }
 
@@ -504,15 +624,26 @@ fn throttled(payload: &PutPayload, results: &[EntryResult]) -> Vec<Refused> {
         return Vec::new();
     }
     let SharedBody { format, bytes, .. } = &payload.body;
-    let body = RequestBody { shared: bytes.clone(), tail: hot::tail(*format, hot::StreamRef::Name("s")) };
-    let Ok(sent) = PutRecordsParsed::parse(*format, &body.to_bytes()) else { return Vec::new() };
+    let body = RequestBody {
+        shared: bytes.clone(),
+        tail: hot::tail(*format, hot::StreamRef::Name("s")),
+    };
+    let Ok(sent) = PutRecordsParsed::parse(*format, &body.to_bytes()) else {
+        return Vec::new();
+    };
     let text = |span: Option<hot::Span>| span.map_or("", |span| span.text(&sent.buffer));
-    let entries = sent.records.iter().flatten().zip(results).filter(|(_, result)| is_throttled(result));
+    let entries = sent
+        .records
+        .iter()
+        .flatten()
+        .zip(results)
+        .filter(|(_, result)| is_throttled(result));
     entries
         .map(|(entry, _)| {
             let key = text(entry.key);
-            let explicit =
-                entry.explicit_hash_key.and_then(|_| hashkey::parse(text(entry.explicit_hash_key)));
+            let explicit = entry
+                .explicit_hash_key
+                .and_then(|_| hashkey::parse(text(entry.explicit_hash_key)));
             Refused {
                 hash_key: explicit.unwrap_or_else(|| hashkey::of_partition_key(key)),
                 bytes: (entry.data.map_or(0, hot::Span::len) + key.len()) as u64,

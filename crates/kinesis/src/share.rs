@@ -18,16 +18,25 @@ pub struct Shares {
 impl Shares {
     /// `slots` for all together. With more outputs than slots each still has one.
     pub fn new(slots: usize) -> Arc<Self> {
-        Arc::new(Self { slots, members: Mutex::default() })
+        Arc::new(Self {
+            slots,
+            members: Mutex::default(),
+        })
     }
 
     /// One more to share with, until it is dropped.
     pub(crate) fn join(self: &Arc<Self>) -> Share {
-        let member = Arc::new(Member { slots: Semaphore::new(0), size: Mutex::default() });
+        let member = Arc::new(Member {
+            slots: Semaphore::new(0),
+            size: Mutex::default(),
+        });
         let mut members = self.members();
         members.push(Arc::clone(&member));
         self.divide(&members);
-        Share { of: Arc::clone(self), member }
+        Share {
+            of: Arc::clone(self),
+            member,
+        }
     }
 
     fn members(&self) -> MutexGuard<'_, Vec<Arc<Member>>> {
@@ -89,7 +98,10 @@ impl Share {
     pub(crate) async fn slot(&self) -> Slot<'_> {
         // It is never closed.
         let permit = self.member.slots.acquire().await.ok();
-        Slot { member: &self.member, permit }
+        Slot {
+            member: &self.member,
+            permit,
+        }
     }
 
     /// How many slots it has.
@@ -141,7 +153,9 @@ mod tests {
     }
 
     fn take(share: &Share, at_most: usize) -> Vec<Slot<'_>> {
-        std::iter::from_fn(|| now(share.slot())).take(at_most).collect()
+        std::iter::from_fn(|| now(share.slot()))
+            .take(at_most)
+            .collect()
     }
 
     #[test]
@@ -160,7 +174,11 @@ mod tests {
         let first = shares.join();
         assert_eq!(take(&first, usize::MAX).len(), MOST);
         let others: Vec<Share> = (0..999).map(|_| shares.join()).collect();
-        assert!(others.iter().all(|share| take(share, usize::MAX).len() == 1));
+        assert!(
+            others
+                .iter()
+                .all(|share| take(share, usize::MAX).len() == 1)
+        );
     }
 
     #[test]

@@ -47,22 +47,41 @@ struct Known {
 
 impl Shared {
     fn known(&self, shard: &ShardId) -> Option<Known> {
-        self.map.lock().unwrap_or_else(PoisonError::into_inner).get(shard).cloned()
+        self.map
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(shard)
+            .cloned()
     }
 
     fn hash_range(&self, shard: &ShardId) -> Option<HashRange> {
-        self.map.lock().unwrap_or_else(PoisonError::into_inner).get(shard)?.hash_range
+        self.map
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(shard)?
+            .hash_range
     }
 
     fn is_closed(&self, shard: &ShardId) -> bool {
-        self.map.lock().unwrap_or_else(PoisonError::into_inner).get(shard).is_some_and(|known| known.closed)
+        self.map
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(shard)
+            .is_some_and(|known| known.closed)
     }
 
     fn learn(&self, shards: &[Shard]) {
         let mut map: BTreeMap<ShardId, Known> = shards
             .iter()
             .map(|s| {
-                (s.id.clone(), Known { hash_range: s.hash_range, closed: s.closed, children: Vec::new() })
+                (
+                    s.id.clone(),
+                    Known {
+                        hash_range: s.hash_range,
+                        closed: s.closed,
+                        children: Vec::new(),
+                    },
+                )
             })
             .collect();
         for shard in shards {
@@ -85,7 +104,9 @@ impl Shared {
         if self.retention.load(Ordering::Relaxed) == 0 {
             self.set_retention(&self.client.describe(&self.stream).await?.answer);
         }
-        Ok(Duration::from_millis(self.retention.load(Ordering::Relaxed)))
+        Ok(Duration::from_millis(
+            self.retention.load(Ordering::Relaxed),
+        ))
     }
 
     /// True if what is so far behind may be deleted while an iterator is good; false while the retention is not known.
@@ -138,7 +159,10 @@ impl Source for KinesisSource {
     async fn identity(&self) -> Result<SourceIdentity, SourceError> {
         let described = self.0.client.describe(&self.0.stream).await?.answer;
         self.0.set_retention(&described);
-        Ok(SourceIdentity { arn: described.arn, created: described.created })
+        Ok(SourceIdentity {
+            arn: described.arn,
+            created: described.created,
+        })
     }
 
     async fn retention(&self) -> Result<Duration, SourceError> {
@@ -159,25 +183,41 @@ impl Source for KinesisSource {
         let before = clock.wall();
         let described = self.0.client.describe(&self.0.stream).await?;
         Ok(match described.date {
-            Some(date) => ServerTime { earliest: date, latest: date.plus(Duration::from_secs(1)) },
+            Some(date) => ServerTime {
+                earliest: date,
+                latest: date.plus(Duration::from_secs(1)),
+            },
             // A server that says no time: one on this machine, or nearly.
-            None => ServerTime { earliest: before, latest: clock.wall().plus(Duration::from_millis(1)) },
+            None => ServerTime {
+                earliest: before,
+                latest: clock.wall().plus(Duration::from_millis(1)),
+            },
         })
     }
 
     fn open(&self, shard: &ShardId, position: Position) -> Box<dyn ShardReader> {
-        Box::new(reader::Reader::new(Arc::clone(&self.0), shard.clone(), position))
+        Box::new(reader::Reader::new(
+            Arc::clone(&self.0),
+            shard.clone(),
+            position,
+        ))
     }
 }
 
 fn shard_of(shard: &distributary_wire::types::Shard) -> Shard {
     let parents = [&shard.parent_shard_id, &shard.adjacent_parent_shard_id];
     let parents = parents.into_iter().flatten().filter(|id| !id.is_empty());
-    let range = shard.hash_key_range.as_ref().and_then(hashkey::HashRange::from_wire);
+    let range = shard
+        .hash_key_range
+        .as_ref()
+        .and_then(hashkey::HashRange::from_wire);
     Shard {
         id: ShardId::new(&shard.shard_id),
         parents: parents.map(|id| ShardId::new(id)).collect(),
-        hash_range: range.map(|r| HashRange { start: r.start, end: r.end }),
+        hash_range: range.map(|r| HashRange {
+            start: r.start,
+            end: r.end,
+        }),
         closed: is_closed(shard),
     }
 }

@@ -15,7 +15,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         local.create_stream(&name, shards)?;
     }
     let request_log = RequestLog::to(std::io::stderr());
-    let options = ServerOptions { listen, request_log, ..ServerOptions::default() };
+    let options = ServerOptions {
+        listen,
+        request_log,
+        ..ServerOptions::default()
+    };
     let handle = serve(local, options).await?;
     println!("{}", handle.endpoint());
     tokio::signal::ctrl_c().await?;

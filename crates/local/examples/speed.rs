@@ -31,14 +31,20 @@ fn main() {
 }
 
 fn server(shards: u32, dir: Option<&String>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let local = match dir {
             None => Local::builder().build(),
             Some(dir) => Local::builder().open(dir).unwrap(),
         };
         local.create_stream("s", shards).unwrap();
-        let options = ServerOptions { listen: ([127, 0, 0, 1], 0).into(), ..ServerOptions::default() };
+        let options = ServerOptions {
+            listen: ([127, 0, 0, 1], 0).into(),
+            ..ServerOptions::default()
+        };
         let handle = serve(local, options).await.unwrap();
         println!("{}", handle.local_addr());
         std::future::pending::<()>().await;
@@ -55,17 +61,31 @@ impl Server {
     fn start(shards: usize, dir: Option<String>) -> Self {
         let me = std::env::current_exe().unwrap();
         let mut command = Command::new(me);
-        command.arg("--serve").arg(shards.to_string()).args(dir).stdout(Stdio::piped());
+        command
+            .arg("--serve")
+            .arg(shards.to_string())
+            .args(dir)
+            .stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Self { child, addr: line.trim().parse().unwrap() }
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        Self {
+            child,
+            addr: line.trim().parse().unwrap(),
+        }
     }
 
     /// CPU seconds so far.
     fn cpu(&self) -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .collect();
         let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
         ticks as f64 / 100.0
     }
@@ -73,7 +93,13 @@ impl Server {
     /// Resident bytes.
     fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
-        status.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
+        status
+            .split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+            * 4096
     }
 }
 
@@ -94,7 +120,10 @@ impl Connection {
     fn open(addr: SocketAddr) -> Self {
         let socket = TcpStream::connect(addr).unwrap();
         socket.set_nodelay(true).unwrap();
-        Self { socket, buffer: vec![0; 16 << 20] }
+        Self {
+            socket,
+            buffer: vec![0; 16 << 20],
+        }
     }
 
     fn head(target: &str, format: Format, length: usize) -> String {
@@ -107,16 +136,23 @@ impl Connection {
 
     /// Sends, and gives the body of the answer.
     fn call(&mut self, target: &str, format: Format, body: &[u8]) -> &[u8] {
-        self.socket.write_all(Self::head(target, format, body.len()).as_bytes()).unwrap();
+        self.socket
+            .write_all(Self::head(target, format, body.len()).as_bytes())
+            .unwrap();
         self.socket.write_all(body).unwrap();
         let mut have = 0;
         loop {
             have += self.socket.read(&mut self.buffer[have..]).unwrap();
-            let head = self.buffer[..have].windows(4).position(|w| w == b"\r\n\r\n");
+            let head = self.buffer[..have]
+                .windows(4)
+                .position(|w| w == b"\r\n\r\n");
             let Some(head) = head else { continue };
             let text = std::str::from_utf8(&self.buffer[..head]).unwrap();
             assert!(text.starts_with("HTTP/1.1 200"), "{text}");
-            let length = text.lines().find_map(|l| l.strip_prefix("content-length: ")).unwrap();
+            let length = text
+                .lines()
+                .find_map(|l| l.strip_prefix("content-length: "))
+                .unwrap();
             let end = head + 4 + length.parse::<usize>().unwrap();
             while have < end {
                 have += self.socket.read(&mut self.buffer[have..]).unwrap();
@@ -132,7 +168,12 @@ fn batch(format: Format, seed: usize) -> Vec<u8> {
     for i in 0..BATCH {
         let key = format!("{:016x}", (seed * BATCH + i) * 0x9e37_79b9);
         let key = Some(&key[..16]);
-        body.push(&Entry { key, explicit_hash_key: None, data: Data::Raw(&data) }).unwrap();
+        body.push(&Entry {
+            key,
+            explicit_hash_key: None,
+            data: Data::Raw(&data),
+        })
+        .unwrap();
     }
     let shared = body.finish();
     [&shared.bytes[..], &tail(format, StreamRef::Name("s"))].concat()
@@ -160,12 +201,20 @@ fn measure(mib: usize, shards: usize, dir: Option<&String>) {
             );
         }
         let held = server.memory() - empty;
-        println!("{format:?} memory: {:.3} x the data ({} records)", held as f64 / bytes, count * BATCH);
+        println!(
+            "{format:?} memory: {:.3} x the data ({} records)",
+            held as f64 / bytes,
+            count * BATCH
+        );
         let (cpu, start) = (server.cpu(), Instant::now());
         let read = read_all(&mut connection, format, shards);
         let (took, cpu) = (start.elapsed().as_secs_f64(), server.cpu() - cpu);
         assert_eq!(read, count * BATCH);
-        println!("{format:?} out: {:.0} MB/s, {:.2} CPU-s/GB", bytes / took / 1e6, cpu / (bytes / 1e9));
+        println!(
+            "{format:?} out: {:.0} MB/s, {:.2} CPU-s/GB",
+            bytes / took / 1e6,
+            cpu / (bytes / 1e9)
+        );
         push(&server, format);
     }
 }
@@ -178,7 +227,10 @@ fn iterator(connection: &mut Connection, format: Format, shard: usize) -> String
         ..Default::default()
     };
     let answer = connection.call("GetShardIterator", format, &codec::encode(format, &request));
-    codec::decode_answer::<GetShardIteratorResponse>(format, answer).unwrap().shard_iterator.unwrap()
+    codec::decode_answer::<GetShardIteratorResponse>(format, answer)
+        .unwrap()
+        .shard_iterator
+        .unwrap()
 }
 
 /// Records of all shards, as many as a page takes at a time; only the end of each answer is looked at while it is timed.
@@ -187,7 +239,10 @@ fn read_all(connection: &mut Connection, format: Format, shards: usize) -> usize
     for shard in 0..shards {
         let mut at = iterator(connection, format, shard);
         loop {
-            let request = GetRecordsRequest { shard_iterator: Some(at.clone()), ..Default::default() };
+            let request = GetRecordsRequest {
+                shard_iterator: Some(at.clone()),
+                ..Default::default()
+            };
             let body = codec::encode(format, &request);
             let answer = Bytes::copy_from_slice(connection.call("GetRecords", format, &body));
             let answer = GetRecordsAnswer::parse(format, answer).unwrap();
@@ -210,7 +265,11 @@ fn push(server: &Server, format: Format) {
         consumer_name: Some("c".into()),
         ..Default::default()
     };
-    let answer = connection.call("RegisterStreamConsumer", format, &codec::encode(format, &register));
+    let answer = connection.call(
+        "RegisterStreamConsumer",
+        format,
+        &codec::encode(format, &register),
+    );
     let consumer: RegisterStreamConsumerResponse = codec::decode_answer(format, answer).unwrap();
     let subscribe = SubscribeToShardRequest {
         consumer_arn: Some(consumer.consumer.consumer_arn),
@@ -224,9 +283,14 @@ fn push(server: &Server, format: Format) {
     let body = codec::encode(format, &subscribe);
     let mut pushed = TcpStream::connect(server.addr).unwrap();
     pushed.set_nodelay(true).unwrap();
-    pushed.write_all(Connection::head("SubscribeToShard", format, body.len()).as_bytes()).unwrap();
+    pushed
+        .write_all(Connection::head("SubscribeToShard", format, body.len()).as_bytes())
+        .unwrap();
     pushed.write_all(&body).unwrap();
-    let mut arrived = Arrived { socket: pushed, buffer: Vec::new() };
+    let mut arrived = Arrived {
+        socket: pushed,
+        buffer: Vec::new(),
+    };
     // The answer's headers, the initial response and the first event, which has no records.
     arrived.wait_for(b"ContinuationSequenceNumber");
     let mut times: Vec<f64> = (0..1000_u32)
@@ -237,7 +301,9 @@ fn push(server: &Server, format: Format) {
             // Base64 of the mark, as the first bytes of the data.
             let sought = match format {
                 Format::Cbor => mark.as_bytes().to_vec(),
-                Format::Json => codec::encode(format, &Blob::from(mark.into_bytes()))[1..20].to_vec(),
+                Format::Json => {
+                    codec::encode(format, &Blob::from(mark.into_bytes()))[1..20].to_vec()
+                }
             };
             let put = PutRecordRequest {
                 stream_name: Some("s".into()),
@@ -254,7 +320,10 @@ fn push(server: &Server, format: Format) {
         })
         .collect();
     times.sort_by(f64::total_cmp);
-    println!("{format:?} put until pushed: p50 {:.2} ms, p99 {:.2} ms", times[500], times[990]);
+    println!(
+        "{format:?} put until pushed: p50 {:.2} ms, p99 {:.2} ms",
+        times[500], times[990]
+    );
 }
 
 /// What a subscription has pushed so far.

@@ -25,22 +25,33 @@ impl<'a> Encoded<'a> {
             numbers.at(item.offset, item.arrival_ms).write(&mut one);
             digits.extend_from_slice(&one);
         }
-        Self { page: Some(page), digits }
+        Self {
+            page: Some(page),
+            digits,
+        }
     }
 
     /// No records.
     pub(crate) const fn none() -> Self {
-        Self { page: None, digits: Vec::new() }
+        Self {
+            page: None,
+            digits: Vec::new(),
+        }
     }
 
     /// The sequence number of the last record.
     pub(crate) fn last_sequence(&self) -> Option<&str> {
-        self.digits.last_chunk::<DIGITS>().map(|digits| as_text(digits))
+        self.digits
+            .last_chunk::<DIGITS>()
+            .map(|digits| as_text(digits))
     }
 
     fn records(&self) -> impl ExactSizeIterator<Item = RecordOut<'_>> + Clone {
         let items = self.page.map(Page::iter);
-        Records { items, digits: &self.digits }
+        Records {
+            items,
+            digits: &self.digits,
+        }
     }
 
     /// A `GetRecords` answer.
@@ -76,7 +87,13 @@ impl<'a> Iterator for Records<'a> {
     type Item = RecordOut<'a>;
 
     fn next(&mut self) -> Option<RecordOut<'a>> {
-        let Item { arrival_ms, key, data, flags, .. } = self.items.as_mut()?.next()?;
+        let Item {
+            arrival_ms,
+            key,
+            data,
+            flags,
+            ..
+        } = self.items.as_mut()?.next()?;
         let (sequence, rest) = self.digits.split_at_checked(DIGITS)?;
         self.digits = rest;
         Some(RecordOut {
@@ -89,7 +106,9 @@ impl<'a> Iterator for Records<'a> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        self.items.as_ref().map_or((0, Some(0)), Iterator::size_hint)
+        self.items
+            .as_ref()
+            .map_or((0, Some(0)), Iterator::size_hint)
     }
 }
 
@@ -98,7 +117,9 @@ impl ExactSizeIterator for Records<'_> {}
 /// How far behind the tip a page ends, in milliseconds: 0 only if nothing follows it.
 pub(crate) fn millis_behind(page: &Page, now_ms: u64) -> i64 {
     match page.last_arrival_ms {
-        Some(last_ms) if page.next < page.bounds.tail => now_ms.saturating_sub(last_ms).max(1).cast_signed(),
+        Some(last_ms) if page.next < page.bounds.tail => {
+            now_ms.saturating_sub(last_ms).max(1).cast_signed()
+        }
         Some(_) | None => 0,
     }
 }

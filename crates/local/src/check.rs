@@ -22,7 +22,11 @@ fn is_arn(text: &str, resource: impl Fn(&str) -> bool) -> bool {
     let mut next = || parts.next().unwrap_or_default();
     let (arn, partition, service, _region, account) = (next(), next(), next(), next(), next());
     let digits = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
-    arn == "arn" && partition.starts_with("aws") && service == "kinesis" && digits && resource(next())
+    arn == "arn"
+        && partition.starts_with("aws")
+        && service == "kinesis"
+        && digits
+        && resource(next())
 }
 
 impl Pattern {
@@ -98,13 +102,25 @@ impl Checks {
         let length = text.chars().count();
         let quoted = format!("'{text}'");
         if !pattern.matches(text) {
-            self.fail(&quoted, member, &format!("satisfy regular expression pattern: {}", pattern.text()));
+            self.fail(
+                &quoted,
+                member,
+                &format!("satisfy regular expression pattern: {}", pattern.text()),
+            );
         }
         if length < min {
-            self.fail(&quoted, member, &format!("have length greater than or equal to {min}"));
+            self.fail(
+                &quoted,
+                member,
+                &format!("have length greater than or equal to {min}"),
+            );
         }
         if length > max {
-            self.fail(&quoted, member, &format!("have length less than or equal to {max}"));
+            self.fail(
+                &quoted,
+                member,
+                &format!("have length less than or equal to {max}"),
+            );
         }
     }
 
@@ -112,10 +128,18 @@ impl Checks {
         let Some(number) = value else { return };
         let quoted = format!("'{number}'");
         if number < min {
-            self.fail(&quoted, member, &format!("have value greater than or equal to {min}"));
+            self.fail(
+                &quoted,
+                member,
+                &format!("have value greater than or equal to {min}"),
+            );
         }
         if number > max {
-            self.fail(&quoted, member, &format!("have value less than or equal to {max}"));
+            self.fail(
+                &quoted,
+                member,
+                &format!("have value less than or equal to {max}"),
+            );
         }
     }
 
@@ -130,13 +154,28 @@ impl Checks {
     }
 
     /// The number of elements of a list or map, shown as `shown`.
-    pub(crate) fn count(&mut self, member: &str, shown: &str, count: Option<usize>, min: usize, max: usize) {
+    pub(crate) fn count(
+        &mut self,
+        member: &str,
+        shown: &str,
+        count: Option<usize>,
+        min: usize,
+        max: usize,
+    ) {
         let Some(count) = count else { return };
         if count < min {
-            self.fail(&format!("'{shown}'"), member, &format!("have length greater than or equal to {min}"));
+            self.fail(
+                &format!("'{shown}'"),
+                member,
+                &format!("have length greater than or equal to {min}"),
+            );
         }
         if count > max {
-            self.fail(&format!("'{shown}'"), member, &format!("have length less than or equal to {max}"));
+            self.fail(
+                &format!("'{shown}'"),
+                member,
+                &format!("have length less than or equal to {max}"),
+            );
         }
     }
 
@@ -157,13 +196,20 @@ impl Checks {
     /// # Errors
     /// `ValidationException`.
     pub(crate) fn done(self) -> Answer<()> {
-        if self.0.is_empty() { Ok(()) } else { Err(self.into_error()) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(self.into_error())
+        }
     }
 
     fn into_error(self) -> ApiError {
         let count = self.0.len();
         let noun = if count == 1 { "error" } else { "errors" };
-        validation(format!("{count} validation {noun} detected: {}", self.0.join("; ")))
+        validation(format!(
+            "{count} validation {noun} detected: {}",
+            self.0.join("; ")
+        ))
     }
 }
 
@@ -196,7 +242,13 @@ mod tests {
         );
         let mut none = Checks::default();
         none.stream_arn(Some("arn:aws:kinesis:us-east-1:000000000000:stream/s"));
-        none.text("x", Some("340282366920938463463374607431768211455"), 0, 39, Pattern::HashKey);
+        none.text(
+            "x",
+            Some("340282366920938463463374607431768211455"),
+            0,
+            39,
+            Pattern::HashKey,
+        );
         assert!(none.done().is_ok());
     }
 }

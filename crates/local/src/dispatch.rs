@@ -80,7 +80,8 @@ pub(crate) async fn serve(inner: &Arc<Inner>, incoming: Incoming<'_>) -> Served 
     carry_out_late(inner, now_ms);
     let format = text(incoming.headers, CONTENT_TYPE.as_str()).and_then(Format::from_content_type);
     let target = text(incoming.headers, "x-amz-target").unwrap_or_default();
-    let Some(format) = format.filter(|_| incoming.method == Method::POST && incoming.path == "/") else {
+    let Some(format) = format.filter(|_| incoming.method == Method::POST && incoming.path == "/")
+    else {
         return not_kinesis(inner);
     };
     let mut note = Note::default();
@@ -96,16 +97,23 @@ pub(crate) async fn serve(inner: &Arc<Inner>, incoming: Incoming<'_>) -> Served 
         run(call, incoming.body, &mut effects, &mut note).await
     };
     let answer = match &inner.store {
-        Some(store) if !only_reads(operation) => {
-            store.settled().await.map_err(|_| internal_failure()).and(answer)
-        }
+        Some(store) if !only_reads(operation) => store
+            .settled()
+            .await
+            .map_err(|_| internal_failure())
+            .and(answer),
         Some(_) | None => answer,
     };
     let delivery = effects.delivery;
     let dropped = effects.dropped;
     let mut served = match answer {
         Ok(Reply::Body(body)) => Served {
-            response: response(inner, StatusCode::OK, format.content_type(), ResponseBody::Full(body)),
+            response: response(
+                inner,
+                StatusCode::OK,
+                format.content_type(),
+                ResponseBody::Full(body),
+            ),
             delivery,
             dropped,
             note,
@@ -113,7 +121,12 @@ pub(crate) async fn serve(inner: &Arc<Inner>, incoming: Incoming<'_>) -> Served 
         Ok(Reply::Events(subscription)) => {
             let body = ResponseBody::Stream(Box::pin(*subscription));
             let response = response(inner, StatusCode::OK, eventstream::CONTENT_TYPE, body);
-            Served { response, delivery, dropped, note }
+            Served {
+                response,
+                delivery,
+                dropped,
+                note,
+            }
         }
         Err(error) => failed(inner, format, &error, note),
     };
@@ -125,9 +138,21 @@ pub(crate) async fn serve(inner: &Arc<Inner>, incoming: Incoming<'_>) -> Served 
     served
 }
 
-fn new_call(inner: &Arc<Inner>, operation: Operation, namespace: Namespace, format: Format) -> Call<'_> {
+fn new_call(
+    inner: &Arc<Inner>,
+    operation: Operation,
+    namespace: Namespace,
+    format: Format,
+) -> Call<'_> {
     let (now_ms, now) = (inner.env.now_ms(), inner.env.monotonic());
-    Call { inner, operation, namespace, format, now_ms, now }
+    Call {
+        inner,
+        operation,
+        namespace,
+        format,
+        now_ms,
+        now,
+    }
 }
 
 /// True for operations that change nothing which must be stored before they are answered.
@@ -179,7 +204,12 @@ fn request_id(inner: &Inner) -> String {
     )
 }
 
-fn response(inner: &Inner, status: StatusCode, content_type: &'static str, body: ResponseBody) -> Response {
+fn response(
+    inner: &Inner,
+    status: StatusCode,
+    content_type: &'static str,
+    body: ResponseBody,
+) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -198,24 +228,40 @@ fn failed(inner: &Inner, format: Format, error: &ApiError, mut note: Note) -> Se
     if let Ok(kind) = HeaderValue::from_str(error.code.as_str()) {
         response.headers_mut().insert("x-amzn-errortype", kind);
     }
-    Served { response, delivery: Delivery::Whole, dropped: false, note }
+    Served {
+        response,
+        delivery: Delivery::Whole,
+        dropped: false,
+        note,
+    }
 }
 
 /// What AWS answers to anything that is no call of its protocol.
 fn not_kinesis(inner: &Inner) -> Served {
     let body = ResponseBody::Full(Bytes::from_static(b"<UnknownOperationException/>\n"));
-    let note = Note { error: Some("UnknownOperationException".to_owned()), ..Note::default() };
+    let note = Note {
+        error: Some("UnknownOperationException".to_owned()),
+        ..Note::default()
+    };
     let response = response(inner, StatusCode::NOT_FOUND, "application/xml", body);
-    Served { response, delivery: Delivery::Whole, dropped: false, note }
+    Served {
+        response,
+        delivery: Delivery::Whole,
+        dropped: false,
+        note,
+    }
 }
 
 /// The error that answers a body which cannot be read.
 fn unreadable(error: &CodecError) -> ApiError {
     match error {
         CodecError::TooLarge { .. } => ApiError::new(ErrorCode::RequestTooLarge, error.to_string()),
-        CodecError::Malformed { .. } | CodecError::Shape { .. } | CodecError::Inconsistent { .. } => {
-            ApiError::new(ErrorCode::Serialization, error.aws_message().unwrap_or_default())
-        }
+        CodecError::Malformed { .. }
+        | CodecError::Shape { .. }
+        | CodecError::Inconsistent { .. } => ApiError::new(
+            ErrorCode::Serialization,
+            error.aws_message().unwrap_or_default(),
+        ),
     }
 }
 
@@ -241,8 +287,11 @@ fn given_up() -> ApiError {
 
 impl Job<'_, '_> {
     fn read<R: Request>(&self) -> Answer<R> {
-        let body: &[u8] =
-            if self.body.is_empty() && self.call.format == Format::Json { b"{}" } else { &self.body };
+        let body: &[u8] = if self.body.is_empty() && self.call.format == Format::Json {
+            b"{}"
+        } else {
+            &self.body
+        };
         codec::decode(self.call.format, body).map_err(|e| unreadable(&e))
     }
 
@@ -250,7 +299,11 @@ impl Job<'_, '_> {
     ///
     /// # Errors
     /// Whatever the call is answered with instead of being carried out.
-    async fn before(&mut self, names: &Names<'_>, shard: impl Fn(&Call<'_>) -> Effects) -> Answer<()> {
+    async fn before(
+        &mut self,
+        names: &Names<'_>,
+        shard: impl Fn(&Call<'_>) -> Effects,
+    ) -> Answer<()> {
         self.note.stream = names.stream().map(str::to_owned);
         *self.effects = shard(&self.call);
         for wait in std::mem::take(&mut self.effects.before) {
@@ -280,21 +333,28 @@ impl Job<'_, '_> {
     ) -> Answer<Reply> {
         let request: R = self.read()?;
         let names = request.names();
-        self.before(&names, |call| decide(call, &names, names.shard.map_or(Shards::None, Shards::One)))
-            .await?;
+        self.before(&names, |call| {
+            decide(call, &names, names.shard.map_or(Shards::None, Shards::One))
+        })
+        .await?;
         let answer = operation(&self.call, &request)?;
         Ok(Reply::Body(codec::encode_answer(self.call.format, &answer)))
     }
 
     async fn put_records(mut self) -> Answer<Reply> {
-        let parsed = PutRecordsParsed::parse(self.call.format, &self.body).map_err(|e| unreadable(&e))?;
+        let parsed =
+            PutRecordsParsed::parse(self.call.format, &self.body).map_err(|e| unreadable(&e))?;
         let names = Names {
             name: parsed.stream_name.as_deref(),
             arn: parsed.stream_arn.as_deref(),
             ..Names::default()
         };
         let decide = |call: &Call<'_>| {
-            decide(call, &names, Shards::Of(&|shard| records::put_records_touches(call, &parsed, shard)))
+            decide(
+                call,
+                &names,
+                Shards::Of(&|shard| records::put_records_touches(call, &parsed, shard)),
+            )
         };
         self.before(&names, decide).await?;
         records::put_records(&self.call, &parsed, self.effects).map(Reply::Body)
@@ -304,7 +364,11 @@ impl Job<'_, '_> {
         let request: PutRecordRequest = self.read()?;
         let names = request.names();
         let decide = |call: &Call<'_>| {
-            decide(call, &names, Shards::Of(&|shard| records::put_record_touches(call, &request, shard)))
+            decide(
+                call,
+                &names,
+                Shards::Of(&|shard| records::put_record_touches(call, &request, shard)),
+            )
         };
         self.before(&names, decide).await?;
         let answer = records::put_record(&self.call, &request, self.effects)?;
@@ -314,12 +378,16 @@ impl Job<'_, '_> {
     async fn get_records(mut self) -> Answer<Reply> {
         let request: GetRecordsRequest = self.read()?;
         let found = records::get_records_subject(&self.call, &request);
-        let names = found.as_ref().map_or(Names::default(), |(stream, shard)| Names {
-            name: Some(&stream.name),
-            shard: Some(shard),
-            ..Names::default()
-        });
-        let region = found.as_ref().map(|(stream, _)| stream.namespace.region.clone());
+        let names = found
+            .as_ref()
+            .map_or(Names::default(), |(stream, shard)| Names {
+                name: Some(&stream.name),
+                shard: Some(shard),
+                ..Names::default()
+            });
+        let region = found
+            .as_ref()
+            .map(|(stream, _)| stream.namespace.region.clone());
         let decide = |call: &Call<'_>| {
             let subject = Subject {
                 operation: call.operation,
@@ -341,8 +409,10 @@ impl Job<'_, '_> {
             shard: request.shard_id.as_deref(),
             ..Names::default()
         };
-        self.before(&names, |call| decide(call, &names, names.shard.map_or(Shards::None, Shards::One)))
-            .await?;
+        self.before(&names, |call| {
+            decide(call, &names, names.shard.map_or(Shards::None, Shards::One))
+        })
+        .await?;
         let subscription = consumers::subscribe(&self.call, &request, self.effects)?;
         Ok(Reply::Events(Box::new(subscription)))
     }
@@ -363,7 +433,12 @@ async fn run(call: Call<'_>, body: Bytes, effects: &mut Effects, note: &mut Note
         return Err(ApiError::new(ErrorCode::RequestTooLarge, ""));
     }
     let operation = call.operation;
-    let job = Job { call, body, effects, note };
+    let job = Job {
+        call,
+        body,
+        effects,
+        note,
+    };
     match operation {
         Operation::AddTagsToStream => job.plain(tags::add_to_stream).await,
         Operation::CreateStream => job.plain(streams::create).await,
@@ -403,7 +478,9 @@ async fn run(call: Call<'_>, body: Bytes, effects: &mut Effects, note: &mut Note
         Operation::UpdateMaxRecordSize => job.plain(settings::max_record_size).await,
         Operation::UpdateShardCount => job.plain(shards::update_count).await,
         Operation::UpdateStreamMode => job.plain(settings::mode).await,
-        Operation::UpdateStreamRecordDistributionStrategy => job.plain(settings::distribution).await,
+        Operation::UpdateStreamRecordDistributionStrategy => {
+            job.plain(settings::distribution).await
+        }
         Operation::UpdateStreamWarmThroughput => job.plain(settings::warm_throughput).await,
     }
 }

@@ -45,7 +45,10 @@ impl RealEnv {
     // The one place of this crate that reads the real clock.
     #[allow(clippy::disallowed_methods)]
     fn with_rng(rng: StdRng) -> Self {
-        Self { start: tokio::time::Instant::now(), rng: Mutex::new(rng) }
+        Self {
+            start: tokio::time::Instant::now(),
+            rng: Mutex::new(rng),
+        }
     }
 }
 
@@ -59,7 +62,9 @@ impl Default for RealEnv {
 #[allow(clippy::disallowed_methods)]
 impl Env for RealEnv {
     fn now_ms(&self) -> u64 {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let since = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
@@ -72,6 +77,9 @@ impl Env for RealEnv {
     }
 
     fn random(&self) -> u64 {
-        self.rng.lock().unwrap_or_else(PoisonError::into_inner).random()
+        self.rng
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .random()
     }
 }

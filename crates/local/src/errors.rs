@@ -33,12 +33,16 @@ pub(crate) fn stream_not_found(name: &str, account: &str) -> ApiError {
 
 pub(crate) fn shard_not_found(shard: &str, stream: &Stream) -> ApiError {
     let (name, account) = (&stream.name, &stream.namespace.account);
-    not_found(format!("Could not find shard {shard} in stream {name} under account {account}."))
+    not_found(format!(
+        "Could not find shard {shard} in stream {name} under account {account}."
+    ))
 }
 
 pub(crate) fn shard_does_not_exist(shard: &str, stream: &Stream) -> ApiError {
     let (name, account) = (&stream.name, &stream.namespace.account);
-    not_found(format!("Shard {shard} in stream {name} under account {account} does not exist"))
+    not_found(format!(
+        "Shard {shard} in stream {name} under account {account} does not exist"
+    ))
 }
 
 pub(crate) fn consumer_not_found(consumer: &str, account: &str) -> ApiError {
@@ -54,7 +58,10 @@ pub(crate) fn invalid_next_token() -> ApiError {
 }
 
 pub(crate) fn expired_token() -> ApiError {
-    ApiError::new(ErrorCode::ExpiredToken, "The security token included in the request is expired")
+    ApiError::new(
+        ErrorCode::ExpiredToken,
+        "The security token included in the request is expired",
+    )
 }
 
 pub(crate) fn internal_failure() -> ApiError {
@@ -78,5 +85,8 @@ pub(crate) fn rate_exceeded_message(shard: &str, stream: &Stream) -> String {
 }
 
 pub(crate) fn rate_exceeded(shard: &str, stream: &Stream) -> ApiError {
-    ApiError::new(ErrorCode::ProvisionedThroughputExceeded, rate_exceeded_message(shard, stream))
+    ApiError::new(
+        ErrorCode::ProvisionedThroughputExceeded,
+        rate_exceeded_message(shard, stream),
+    )
 }

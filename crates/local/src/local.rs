@@ -52,7 +52,10 @@ struct Streams {
 impl Streams {
     fn insert(&mut self, stream: Arc<Stream>) {
         self.by_uid.insert(stream.uid, Arc::clone(&stream));
-        self.by_name.entry(stream.namespace.clone()).or_default().insert(stream.name.clone(), stream);
+        self.by_name
+            .entry(stream.namespace.clone())
+            .or_default()
+            .insert(stream.name.clone(), stream);
     }
 }
 
@@ -67,7 +70,9 @@ impl Account {
     /// True for On-demand Advantage.
     pub(crate) fn is_committed(&self) -> bool {
         use distributary_wire::types::MinimumThroughputBillingCommitmentOutputStatus as Status;
-        self.commitment.as_ref().is_some_and(|c| c.status != Status::Disabled)
+        self.commitment
+            .as_ref()
+            .is_some_and(|c| c.status != Status::Disabled)
     }
 }
 
@@ -176,7 +181,13 @@ impl Builder {
 
     /// An embedded Kinesis that keeps everything in memory.
     pub fn build(self) -> Local {
-        self.with(None, Contents { next_uid: 1, ..Contents::default() })
+        self.with(
+            None,
+            Contents {
+                next_uid: 1,
+                ..Contents::default()
+            },
+        )
     }
 
     /// One that keeps everything in memory and in a directory, with what is there already. Survives the death of the
@@ -209,7 +220,14 @@ impl Builder {
         };
         for (uid, found) in contents.streams {
             let store = inner.store.clone();
-            let stream = Stream::new(uid, found.namespace, &found.name, found.created_ms, found.state, store);
+            let stream = Stream::new(
+                uid,
+                found.namespace,
+                &found.name,
+                found.created_ms,
+                found.state,
+                store,
+            );
             // Works out when something is due.
             stream.write(now_ms, |_| ());
             inner.streams_mut().insert(Arc::new(stream));
@@ -219,17 +237,23 @@ impl Builder {
         }
         // A smaller budget than before counts from the start.
         inner.count_held(
-            usize::try_from(inner.all_streams().iter().map(|s| s.held()).sum::<u64>()).unwrap_or(usize::MAX),
+            usize::try_from(inner.all_streams().iter().map(|s| s.held()).sum::<u64>())
+                .unwrap_or(usize::MAX),
             now_ms,
         );
-        Local { inner: Arc::new(inner) }
+        Local {
+            inner: Arc::new(inner),
+        }
     }
 }
 
 impl Local {
     /// Starts to set one up.
     pub fn builder() -> Builder {
-        Builder { env: None, settings: Settings::default() }
+        Builder {
+            env: None,
+            settings: Settings::default(),
+        }
     }
 
     /// Creates a provisioned stream in the account and region of the settings; it is ACTIVE at once.
@@ -239,15 +263,21 @@ impl Local {
     pub fn create_stream(&self, name: &str, shards: u32) -> Result<(), CreateError> {
         let limit = self.inner.settings.shard_limit;
         if !distributary_wire::arn::is_name(name) {
-            return Err(CreateError::Name { name: name.to_owned() });
+            return Err(CreateError::Name {
+                name: name.to_owned(),
+            });
         }
         if shards == 0 || shards > limit {
             return Err(CreateError::Shards { shards, limit });
         }
         let now_ms = self.inner.env.now_ms();
         let state = State::new(shards, Phase::Active, StreamMode::Provisioned, now_ms);
-        let made = self.inner.add_stream(&self.inner.home(), name, now_ms, state);
-        made.map(|_| ()).map_err(|_| CreateError::Exists { name: name.to_owned() })
+        let made = self
+            .inner
+            .add_stream(&self.inner.home(), name, now_ms, state);
+        made.map(|_| ()).map_err(|_| CreateError::Exists {
+            name: name.to_owned(),
+        })
     }
 
     /// Misbehaviour on command.
@@ -268,7 +298,9 @@ impl Local {
 
 impl std::fmt::Debug for Local {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Local").field("settings", &self.inner.settings).finish_non_exhaustive()
+        f.debug_struct("Local")
+            .field("settings", &self.inner.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -291,7 +323,10 @@ impl Inner {
 
     /// The account and region of requests that do not name them.
     pub(crate) fn home(&self) -> Namespace {
-        Namespace { account: self.settings.account.clone(), region: self.settings.region.clone() }
+        Namespace {
+            account: self.settings.account.clone(),
+            region: self.settings.region.clone(),
+        }
     }
 
     /// A number for somebody who waits.
@@ -299,7 +334,11 @@ impl Inner {
         self.next_waiter.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(crate) fn account<R>(&self, namespace: &Namespace, use_it: impl FnOnce(&mut Account) -> R) -> R {
+    pub(crate) fn account<R>(
+        &self,
+        namespace: &Namespace,
+        use_it: impl FnOnce(&mut Account) -> R,
+    ) -> R {
         let mut accounts = lock(&self.accounts);
         match accounts.get_mut(namespace) {
             Some(account) => use_it(account),
@@ -327,7 +366,14 @@ impl Inner {
         if let Some(store) = &self.store {
             store.push(Stored::next_uid(uid + 1));
         }
-        let stream = Arc::new(Stream::new(uid, namespace.clone(), name, now_ms, state, self.store.clone()));
+        let stream = Arc::new(Stream::new(
+            uid,
+            namespace.clone(),
+            name,
+            now_ms,
+            state,
+            self.store.clone(),
+        ));
         stream.write(now_ms, |_| ());
         streams.insert(Arc::clone(&stream));
         Ok(stream)
@@ -353,9 +399,20 @@ impl Inner {
 
     /// # Errors
     /// `ResourceNotFoundException`.
-    pub(crate) fn stream(&self, namespace: &Namespace, name: &str, now_ms: u64) -> Answer<Arc<Stream>> {
-        let found = self.streams().by_name.get(namespace).and_then(|s| s.get(name)).cloned();
-        self.unless_gone(found, now_ms).ok_or_else(|| stream_not_found(name, &namespace.account))
+    pub(crate) fn stream(
+        &self,
+        namespace: &Namespace,
+        name: &str,
+        now_ms: u64,
+    ) -> Answer<Arc<Stream>> {
+        let found = self
+            .streams()
+            .by_name
+            .get(namespace)
+            .and_then(|s| s.get(name))
+            .cloned();
+        self.unless_gone(found, now_ms)
+            .ok_or_else(|| stream_not_found(name, &namespace.account))
     }
 
     pub(crate) fn stream_by_uid(&self, uid: u64, now_ms: u64) -> Option<Arc<Stream>> {
@@ -374,9 +431,15 @@ impl Inner {
 
     /// The streams of an account and region in order of their names.
     pub(crate) fn streams_of(&self, namespace: &Namespace, now_ms: u64) -> Vec<Arc<Stream>> {
-        let all: Vec<_> =
-            self.streams().by_name.get(namespace).map(|s| s.values().cloned().collect()).unwrap_or_default();
-        all.into_iter().filter_map(|s| self.unless_gone(Some(s), now_ms)).collect()
+        let all: Vec<_> = self
+            .streams()
+            .by_name
+            .get(namespace)
+            .map(|s| s.values().cloned().collect())
+            .unwrap_or_default();
+        all.into_iter()
+            .filter_map(|s| self.unless_gone(Some(s), now_ms))
+            .collect()
     }
 
     fn all_streams(&self) -> Vec<Arc<Stream>> {
@@ -393,7 +456,12 @@ impl Inner {
         for stream in self.all_streams() {
             let state = stream.read(now_ms);
             for shard in state.shards.values() {
-                self.note_dropped(&stream, shard, shard.trim(now_ms, state.retention_hours), Reason::Age);
+                self.note_dropped(
+                    &stream,
+                    shard,
+                    shard.trim(now_ms, state.retention_hours),
+                    Reason::Age,
+                );
             }
             let gone = state.phase == Phase::Gone;
             drop(state);
@@ -405,7 +473,9 @@ impl Inner {
 
     /// Counts bytes that came in, and drops the oldest chunks while there are more than the budget.
     pub(crate) fn count_held(&self, bytes: usize, now_ms: u64) {
-        let Some(budget) = self.settings.retention_bytes else { return };
+        let Some(budget) = self.settings.retention_bytes else {
+            return;
+        };
         let held = self.held.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
         if held > budget {
             self.drop_oldest(budget, now_ms);
@@ -426,7 +496,9 @@ impl Inner {
                 })
                 .filter_map(|(stream, shard)| shard.log.oldest_ms().map(|ms| (ms, stream, shard)))
                 .min_by_key(|(ms, _, _)| *ms);
-            let Some((_, stream, shard)) = oldest else { break };
+            let Some((_, stream, shard)) = oldest else {
+                break;
+            };
             let trimmed = shard.log.trim_chunk();
             self.note_dropped(stream, &shard, trimmed, Reason::Budget);
             if trimmed.freed == 0 {
@@ -437,13 +509,23 @@ impl Inner {
         self.held.store(held, Ordering::Relaxed);
     }
 
-    pub(crate) fn note_dropped(&self, stream: &Stream, shard: &Shard, trimmed: Trimmed, reason: Reason) {
+    pub(crate) fn note_dropped(
+        &self,
+        stream: &Stream,
+        shard: &Shard,
+        trimmed: Trimmed,
+        reason: Reason,
+    ) {
         if trimmed == Trimmed::default() {
             return;
         }
         if let Some(store) = &self.store {
             let before = shard.log.bounds().head;
-            store.push(Stored::Trim { uid: stream.uid, shard: shard.index, before });
+            store.push(Stored::Trim {
+                uid: stream.uid,
+                shard: shard.index,
+                before,
+            });
         }
         let mut dropped = lock(&self.dropped);
         dropped.bytes += trimmed.freed as u64;

@@ -54,8 +54,14 @@ impl Segment {
     }
 
     fn entries_of(&self, piece: usize) -> Range<usize> {
-        let start = self.pieces.get(piece).map_or(self.entries.len(), |p| p.entry as usize);
-        let end = self.pieces.get(piece + 1).map_or(self.entries.len(), |p| p.entry as usize);
+        let start = self
+            .pieces
+            .get(piece)
+            .map_or(self.entries.len(), |p| p.entry as usize);
+        let end = self
+            .pieces
+            .get(piece + 1)
+            .map_or(self.entries.len(), |p| p.entry as usize);
         start..end
     }
 }
@@ -160,7 +166,11 @@ impl Page {
 
     /// The records in order.
     pub(crate) fn iter(&self) -> Items<'_> {
-        Items { page: self, run: 0, entry: 0 }
+        Items {
+            page: self,
+            run: 0,
+            entry: 0,
+        }
     }
 }
 
@@ -184,7 +194,11 @@ impl<'a> Iterator for Items<'a> {
         let at = self.entry;
         let Entry { start, key, flags } = *self.page.entries.get(at)?;
         self.entry += 1;
-        let end = if at + 1 < run.entries.end { self.page.entries.get(at + 1)?.start } else { run.end };
+        let end = if at + 1 < run.entries.end {
+            self.page.entries.get(at + 1)?.start
+        } else {
+            run.end
+        };
         let record = run.bytes.get(start as usize..end as usize)?;
         let (key, data) = match key {
             NO_KEY => (None, record),
@@ -194,7 +208,13 @@ impl<'a> Iterator for Items<'a> {
             }
         };
         let offset = run.first + (at - run.entries.start) as u64;
-        Some(Item { offset, arrival_ms: run.arrival_ms, key, data, flags })
+        Some(Item {
+            offset,
+            arrival_ms: run.arrival_ms,
+            key,
+            data,
+            flags,
+        })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -323,12 +343,16 @@ impl Log {
     /// The offset of the first record that arrived at `time_ms` or later; the tail if there is none.
     pub(crate) fn at_time(&self, time_ms: u64) -> u64 {
         let state = self.lock();
-        let at = state.sealed.partition_point(|s| s.pieces.last().is_none_or(|p| p.arrival_ms < time_ms));
+        let at = state
+            .sealed
+            .partition_point(|s| s.pieces.last().is_none_or(|p| p.arrival_ms < time_ms));
         let found = state.segment(at).and_then(|segment| {
             let piece = segment.pieces.partition_point(|p| p.arrival_ms < time_ms);
             segment.pieces.get(piece).map(|p| p.first)
         });
-        found.unwrap_or(state.visible).clamp(state.head, state.visible.max(state.head))
+        found
+            .unwrap_or(state.visible)
+            .clamp(state.head, state.visible.max(state.head))
     }
 
     /// When the record at `offset` arrived, if it is held.
@@ -338,7 +362,10 @@ impl Log {
             return None;
         }
         let segment = state.segment(state.sealed.partition_point(|s| s.end() <= offset))?;
-        let piece = segment.pieces.partition_point(|p| p.first <= offset).checked_sub(1)?;
+        let piece = segment
+            .pieces
+            .partition_point(|p| p.first <= offset)
+            .checked_sub(1)?;
         segment.pieces.get(piece).map(|p| p.arrival_ms)
     }
 
@@ -386,7 +413,10 @@ impl Log {
         }
         let head = state.head;
         let segment = state.segment(state.sealed.partition_point(|s| s.end() <= head))?;
-        let piece = segment.pieces.partition_point(|p| p.first <= head).checked_sub(1)?;
+        let piece = segment
+            .pieces
+            .partition_point(|p| p.first <= head)
+            .checked_sub(1)?;
         segment.pieces.get(piece).map(|p| p.arrival_ms)
     }
 
@@ -419,7 +449,12 @@ impl Log {
         if piece.first != state.active.end() {
             return Err(state.active.end());
         }
-        let StoredPiece { first, arrival_ms, bytes, entries } = piece;
+        let StoredPiece {
+            first,
+            arrival_ms,
+            bytes,
+            entries,
+        } = piece;
         if state.active.size + bytes.len() > CHUNK_MAX && !state.active.pieces.is_empty() {
             state.seal();
         }
@@ -427,7 +462,12 @@ impl Log {
         state.held += bytes.len();
         state.active.size += bytes.len();
         state.active.entries.extend_from_slice(&entries);
-        state.active.pieces.push(Piece { first, arrival_ms, bytes, entry });
+        state.active.pieces.push(Piece {
+            first,
+            arrival_ms,
+            bytes,
+            entry,
+        });
         state.loose = state.active.entries.len();
         state.last_arrival_ms = state.last_arrival_ms.max(arrival_ms);
         state.visible = state.active.end();
@@ -450,7 +490,12 @@ impl State {
     fn bounds(&self) -> Bounds {
         let tail = self.visible.max(self.head);
         let ended = self.closed_ms.is_some() && tail >= self.active.end();
-        Bounds { head: self.head, tail, closed_ms: self.closed_ms, ended }
+        Bounds {
+            head: self.head,
+            tail,
+            closed_ms: self.closed_ms,
+            ended,
+        }
     }
 
     fn segment(&self, index: usize) -> Option<&Segment> {
@@ -477,7 +522,8 @@ impl State {
         let held_before = self.held;
         for record in records {
             let size = record.size();
-            if self.buffer.capacity() - self.buffer.len() < size || self.active.pieces.len() >= SEGMENT_PIECES
+            if self.buffer.capacity() - self.buffer.len() < size
+                || self.active.pieces.len() >= SEGMENT_PIECES
             {
                 self.cut(arrival_ms, &mut store);
                 self.seal();
@@ -485,8 +531,13 @@ impl State {
                 self.next_chunk = (self.next_chunk * 4).min(CHUNK_MAX);
             }
             let key = record.key.map_or(NO_KEY, |key| key.len() as u16);
-            self.active.entries.push(Entry { start: self.buffer.len() as u32, key, flags: record.flags });
-            self.buffer.extend_from_slice(record.key.unwrap_or_default().as_bytes());
+            self.active.entries.push(Entry {
+                start: self.buffer.len() as u32,
+                key,
+                flags: record.flags,
+            });
+            self.buffer
+                .extend_from_slice(record.key.unwrap_or_default().as_bytes());
             self.buffer.extend_from_slice(record.data);
             self.held += size;
             self.active.size += size;
@@ -495,7 +546,11 @@ impl State {
         if store.is_none() {
             self.visible = self.active.end();
         }
-        Appended { first, arrival_ms, bytes: self.held - held_before }
+        Appended {
+            first,
+            arrival_ms,
+            bytes: self.held - held_before,
+        }
     }
 
     /// Makes a piece of what is in the buffer.
@@ -508,10 +563,25 @@ impl State {
         let first = self.active.first + loose as u64;
         let bytes = self.buffer.split().freeze();
         if let Some(store) = store {
-            let entries = self.active.entries.get(loose..).unwrap_or_default().to_vec();
-            store(StoredPiece { first, arrival_ms, bytes: bytes.clone(), entries });
+            let entries = self
+                .active
+                .entries
+                .get(loose..)
+                .unwrap_or_default()
+                .to_vec();
+            store(StoredPiece {
+                first,
+                arrival_ms,
+                bytes: bytes.clone(),
+                entries,
+            });
         }
-        self.active.pieces.push(Piece { first, arrival_ms, bytes, entry: loose as u32 });
+        self.active.pieces.push(Piece {
+            first,
+            arrival_ms,
+            bytes,
+            entry: loose as u32,
+        });
     }
 
     /// Ends the active segment.
@@ -521,7 +591,10 @@ impl State {
         if self.active.entries.is_empty() {
             return;
         }
-        let next = Segment { first: self.active.end(), ..Segment::default() };
+        let next = Segment {
+            first: self.active.end(),
+            ..Segment::default()
+        };
         let mut done = std::mem::replace(&mut self.active, next);
         done.entries.shrink_to_fit();
         done.pieces.shrink_to_fit();
@@ -535,7 +608,10 @@ impl State {
             trimmed.records = offset - self.head;
             self.head = offset;
         }
-        if self.sealed.is_empty() && !self.active.entries.is_empty() && self.active.end() <= self.head {
+        if self.sealed.is_empty()
+            && !self.active.entries.is_empty()
+            && self.active.end() <= self.head
+        {
             self.seal();
         }
         while self.sealed.front().is_some_and(|s| s.end() <= self.head) {
@@ -550,8 +626,17 @@ impl State {
 
 impl Page {
     /// Takes what may be taken of a segment; false when there is no room for more.
-    fn take(&mut self, segment: &Segment, visible: u64, max_records: usize, max_bytes: usize) -> bool {
-        let mut piece_at = segment.pieces.partition_point(|p| p.first <= self.next).saturating_sub(1);
+    fn take(
+        &mut self,
+        segment: &Segment,
+        visible: u64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> bool {
+        let mut piece_at = segment
+            .pieces
+            .partition_point(|p| p.first <= self.next)
+            .saturating_sub(1);
         while let Some(piece) = segment.pieces.get(piece_at) {
             let range = segment.entries_of(piece_at);
             let skip = self.next.saturating_sub(piece.first) as usize;

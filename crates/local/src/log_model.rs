@@ -21,12 +21,18 @@ mod log;
 const ORDERS: usize = 1000;
 
 fn record(data: &[u8]) -> NewRecord<'_> {
-    NewRecord { key: Some("k"), data, flags: 0 }
+    NewRecord {
+        key: Some("k"),
+        data,
+        flags: 0,
+    }
 }
 
 /// What each record says it is: its writer and its number there.
 fn contents(page: &Page) -> Vec<(u64, [u8; 2])> {
-    page.iter().map(|item| (item.offset, [item.data[0], item.data[1]])).collect()
+    page.iter()
+        .map(|item| (item.offset, [item.data[0], item.data[1]]))
+        .collect()
 }
 
 /// Reads to the end, waiting when there is nothing, and gives what it saw.
@@ -56,7 +62,8 @@ fn no_reader_ever_skips_a_record() {
                         let mut acknowledged = Vec::new();
                         for batch in 0..2_u8 {
                             let data = [[writer, batch * 2], [writer, batch * 2 + 1]];
-                            let done = log.append(u64::from(batch), data.iter().map(|d| record(d)), None);
+                            let done =
+                                log.append(u64::from(batch), data.iter().map(|d| record(d)), None);
                             let first = done.unwrap().first;
                             acknowledged.extend([(first, data[0]), (first + 1, data[1])]);
                         }
@@ -70,7 +77,10 @@ fn no_reader_ever_skips_a_record() {
                     thread::spawn(move || tail(&log, waiter))
                 })
                 .collect();
-            let mut acknowledged: Vec<_> = writers.into_iter().flat_map(|w| w.join().unwrap()).collect();
+            let mut acknowledged: Vec<_> = writers
+                .into_iter()
+                .flat_map(|w| w.join().unwrap())
+                .collect();
             log.close(9);
             acknowledged.sort_unstable();
             for reader in readers {
@@ -116,7 +126,9 @@ fn a_close_is_after_every_record_that_was_taken() {
             let writer = {
                 let log = Arc::clone(&log);
                 thread::spawn(move || {
-                    (0..3_u8).filter(|n| log.append(0, [record(&[0, *n])].into_iter(), None).is_ok()).count()
+                    (0..3_u8)
+                        .filter(|n| log.append(0, [record(&[0, *n])].into_iter(), None).is_ok())
+                        .count()
                 })
             };
             let closer = {
@@ -142,7 +154,8 @@ fn what_is_not_yet_stored_is_not_seen() {
                     let (log, queue) = (Arc::clone(&log), Arc::clone(&queue));
                     thread::spawn(move || {
                         let mut keep = |piece: log::StoredPiece| queue.lock().unwrap().push(piece);
-                        log.append(0, [record(&[writer, 0])].into_iter(), Some(&mut keep)).unwrap();
+                        log.append(0, [record(&[writer, 0])].into_iter(), Some(&mut keep))
+                            .unwrap();
                     })
                 })
                 .collect();
@@ -174,10 +187,19 @@ fn what_is_not_yet_stored_is_not_seen() {
 /// One step of a history.
 #[derive(Clone, Debug)]
 enum Step {
-    Append { passed_ms: u64, sizes: Vec<usize> },
-    TrimBefore { back_ms: u64 },
+    Append {
+        passed_ms: u64,
+        sizes: Vec<usize>,
+    },
+    TrimBefore {
+        back_ms: u64,
+    },
     TrimChunk,
-    Read { from: u64, records: usize, bytes: usize },
+    Read {
+        from: u64,
+        records: usize,
+        bytes: usize,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -207,7 +229,8 @@ impl Model {
                 self.now_ms += passed_ms;
                 let first = self.records.len();
                 for (i, size) in sizes.iter().enumerate() {
-                    self.records.push((self.now_ms, vec![(first + i) as u8; *size]));
+                    self.records
+                        .push((self.now_ms, vec![(first + i) as u8; *size]));
                 }
                 let new = self.records[first..].iter().map(|(_, data)| NewRecord {
                     key: (!data.is_empty()).then_some("key"),
@@ -220,7 +243,9 @@ impl Model {
             Step::TrimBefore { back_ms } => {
                 let horizon_ms = self.now_ms.saturating_sub(*back_ms);
                 log.trim_before(horizon_ms);
-                self.head = self.head.max(self.records.partition_point(|(ms, _)| *ms < horizon_ms));
+                self.head = self
+                    .head
+                    .max(self.records.partition_point(|(ms, _)| *ms < horizon_ms));
                 assert_eq!(log.bounds().head, self.head as u64);
             }
             Step::TrimChunk => {
@@ -229,7 +254,11 @@ impl Model {
                 assert_eq!(before - log.held(), trimmed.freed);
                 self.head = usize::try_from(log.bounds().head).unwrap();
             }
-            Step::Read { from, records, bytes } => self.read(log, *from, *records, *bytes),
+            Step::Read {
+                from,
+                records,
+                bytes,
+            } => self.read(log, *from, *records, *bytes),
         }
     }
 
@@ -251,15 +280,28 @@ impl Model {
         assert_eq!(page.iter().len(), due.len());
         for (item, at) in got.iter().zip(due) {
             let (arrival_ms, data) = &self.records[at];
-            assert_eq!((item.offset, item.arrival_ms, item.data), (at as u64, *arrival_ms, &data[..]));
+            assert_eq!(
+                (item.offset, item.arrival_ms, item.data),
+                (at as u64, *arrival_ms, &data[..])
+            );
             assert_eq!(item.key.is_none(), data.is_empty());
             assert_eq!(log.arrival_ms(item.offset), Some(*arrival_ms));
         }
-        for ms in [self.now_ms.saturating_sub(100), self.now_ms, self.now_ms + 1] {
-            let first = self.records.partition_point(|(at, _)| *at < ms).max(self.head);
+        for ms in [
+            self.now_ms.saturating_sub(100),
+            self.now_ms,
+            self.now_ms + 1,
+        ] {
+            let first = self
+                .records
+                .partition_point(|(at, _)| *at < ms)
+                .max(self.head);
             assert_eq!(log.at_time(ms), first as u64);
         }
-        let held: usize = self.records[self.head..].iter().map(|(_, data)| data.len()).sum();
+        let held: usize = self.records[self.head..]
+            .iter()
+            .map(|(_, data)| data.len())
+            .sum();
         assert!(log.held() >= held);
     }
 }

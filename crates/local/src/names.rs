@@ -60,13 +60,21 @@ addressed! {
 impl Addressed for DescribeStreamConsumerRequest {
     fn names(&self) -> Names<'_> {
         let arn = self.consumer_arn.as_deref().or(self.stream_arn.as_deref());
-        Names { arn, consumer: self.consumer_name.as_deref(), ..Names::default() }
+        Names {
+            arn,
+            consumer: self.consumer_name.as_deref(),
+            ..Names::default()
+        }
     }
 }
 
 impl Addressed for DeregisterStreamConsumerRequest {
     fn names(&self) -> Names<'_> {
         let arn = self.consumer_arn.as_deref().or(self.stream_arn.as_deref());
-        Names { arn, consumer: self.consumer_name.as_deref(), ..Names::default() }
+        Names {
+            arn,
+            consumer: self.consumer_name.as_deref(),
+            ..Names::default()
+        }
     }
 }

@@ -121,7 +121,9 @@ impl Subscription {
         Self {
             ends: now + settings.subscription_length,
             beat: now,
-            pace: settings.enforce_limits.then(|| Bucket::full(limits::SHARD_READ_BYTES_PER_SECOND as f64)),
+            pace: settings
+                .enforce_limits
+                .then(|| Bucket::full(limits::SHARD_READ_BYTES_PER_SECOND as f64)),
             inner: Arc::clone(inner),
             stream,
             shard,
@@ -139,7 +141,9 @@ impl Subscription {
 
     fn frame(&self, event: &SubscribeEvent) -> Item {
         let frame = event.to_frame(self.format).encode();
-        frame.map_err(|e| TransportError::Broken { source: Box::new(e) })
+        frame.map_err(|e| TransportError::Broken {
+            source: Box::new(e),
+        })
     }
 
     fn broken(&mut self, why: &'static str) -> Item {
@@ -168,7 +172,10 @@ impl Subscription {
 
     /// What stops it now, if anything does.
     fn stopped(&mut self, fault: Option<SubscriptionFault>, now: Duration) -> Option<Option<Item>> {
-        let planned = self.planned.take_if(|(after, _)| self.events >= *after).map(|(_, fault)| fault);
+        let planned = self
+            .planned
+            .take_if(|(after, _)| self.events >= *after)
+            .map(|(_, fault)| fault);
         if let Some(SubscriptionFault::Mute) = planned {
             self.control.mute(true);
         }
@@ -197,7 +204,8 @@ impl Subscription {
             return Some(self.exception(error));
         }
         let trimmed = self.shard.trim(now_ms, state.retention_hours);
-        self.inner.note_dropped(&stream, &self.shard, trimmed, Reason::Age);
+        self.inner
+            .note_dropped(&stream, &self.shard, trimmed, Reason::Age);
         let max_bytes = EVENT_BYTES.min(self.inner.settings.answer_bytes);
         if let TrimmedPosition::EmptyPages(pages) = self.inner.settings.trimmed_position
             && self.offset < self.shard.log.bounds().head
@@ -209,7 +217,10 @@ impl Subscription {
             let payload = Encoded::none().event(self.format, Some(&continuation), behind, &[]);
             return Some(self.send(payload, now));
         }
-        let page = self.shard.log.read(self.offset, limits::GET_RECORDS_ENTRIES, max_bytes);
+        let page = self
+            .shard
+            .log
+            .read(self.offset, limits::GET_RECORDS_ENTRIES, max_bytes);
         let ended = page.bounds.ended && page.next >= page.bounds.tail;
         self.offset = page.next;
         if page.len() == 0 && !ended && now < self.beat {
@@ -238,7 +249,10 @@ impl Subscription {
     fn send(&mut self, payload: Bytes, now: Duration) -> Item {
         self.events += 1;
         self.beat = now + self.inner.settings.heartbeat;
-        self.frame(&SubscribeEvent::Event { format: self.format, payload })
+        self.frame(&SubscribeEvent::Event {
+            format: self.format,
+            payload,
+        })
     }
 
     /// When it has something to do of itself: end, beat, or see that the stream has changed.
@@ -274,7 +288,10 @@ impl Frames for Subscription {
                 return Poll::Ready(end);
             }
             let (_, muted) = this.control.look(cx);
-            let paid = this.pace.as_mut().map_or(Duration::ZERO, |pace| pace.wait(now));
+            let paid = this
+                .pace
+                .as_mut()
+                .map_or(Duration::ZERO, |pace| pace.wait(now));
             let at = if muted {
                 this.wake_at(now_ms, now, true)
             } else if paid > Duration::ZERO {
@@ -283,7 +300,12 @@ impl Frames for Subscription {
                 if let Some(item) = this.event(now_ms, now) {
                     return Poll::Ready(Some(item));
                 }
-                if this.shard.log.poll_past(this.waiter, this.offset, cx).is_ready() {
+                if this
+                    .shard
+                    .log
+                    .poll_past(this.waiter, this.offset, cx)
+                    .is_ready()
+                {
                     continue;
                 }
                 this.wake_at(now_ms, now, false)

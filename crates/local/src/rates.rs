@@ -17,7 +17,11 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub(crate) fn full(rate: f64) -> Self {
-        Self { rate, level: rate, at: Duration::ZERO }
+        Self {
+            rate,
+            level: rate,
+            at: Duration::ZERO,
+        }
     }
 
     fn fill(&mut self, now: Duration) {
@@ -141,7 +145,9 @@ fn call_rate(operation: Operation) -> Option<(u32, bool)> {
         | ListStreamConsumers => Some((limits::CONTROL_PER_SECOND, false)),
         ListStreams => Some((limits::LIST_STREAMS_PER_SECOND, false)),
         DescribeStream => Some((limits::DESCRIBE_STREAM_PER_SECOND, false)),
-        DescribeStreamSummary | DescribeStreamConsumer => Some((limits::DESCRIBE_SUMMARY_PER_SECOND, false)),
+        DescribeStreamSummary | DescribeStreamConsumer => {
+            Some((limits::DESCRIBE_SUMMARY_PER_SECOND, false))
+        }
         DescribeLimits | DescribeAccountSettings => Some((1, false)),
         ListShards => Some((limits::LIST_SHARDS_PER_SECOND, true)),
         // Limited by shard.
@@ -161,13 +167,21 @@ pub(crate) struct CallRates {
 impl CallRates {
     /// Admits a call, or throttles it. `stream` is the name of the stream it is for.
     pub(crate) fn admit(&mut self, operation: Operation, stream: &str, now: Duration) -> bool {
-        let Some((rate, per_stream)) = call_rate(operation) else { return true };
-        let scope = if per_stream { stream.to_owned() } else { String::new() };
+        let Some((rate, per_stream)) = call_rate(operation) else {
+            return true;
+        };
+        let scope = if per_stream {
+            stream.to_owned()
+        } else {
+            String::new()
+        };
         if self.buckets.len() >= BUCKETS_MAX {
             self.buckets.clear();
         }
         let bucket = self.buckets.entry((operation, scope));
-        bucket.or_insert_with(|| Bucket::full(f64::from(rate))).take(now, 1.0)
+        bucket
+            .or_insert_with(|| Bucket::full(f64::from(rate)))
+            .take(now, 1.0)
     }
 }
 
@@ -185,7 +199,10 @@ mod tests {
         assert_eq!((0..1500).filter(|_| small.write(at(0), 10)).count(), 1000);
         assert_eq!((0..1500).filter(|_| small.write(at(500), 10)).count(), 500);
         let mut large = ShardRates::default();
-        assert_eq!((0..100).filter(|_| large.write(at(0), 100 * 1024)).count(), 10);
+        assert_eq!(
+            (0..100).filter(|_| large.write(at(0), 100 * 1024)).count(),
+            10
+        );
         // A record of 10 MiB goes through, and blocks the shard for ten seconds.
         let mut huge = ShardRates::default();
         assert!(huge.write(at(0), 10 << 20));
@@ -207,7 +224,8 @@ mod tests {
     #[test]
     fn calls_are_counted_by_operation() {
         let mut rates = CallRates::default();
-        let admitted = |rates: &mut CallRates, op| (0..50).filter(|_| rates.admit(op, "s", at(0))).count();
+        let admitted =
+            |rates: &mut CallRates, op| (0..50).filter(|_| rates.admit(op, "s", at(0))).count();
         assert_eq!(admitted(&mut rates, Operation::ListStreams), 5);
         assert_eq!(admitted(&mut rates, Operation::DescribeStream), 10);
         assert_eq!(admitted(&mut rates, Operation::PutRecords), 50);

@@ -29,7 +29,10 @@ pub(crate) enum Change {
 impl State {
     /// Begins a change, which is made after `delay_ms`.
     pub(crate) fn begin(&mut self, change: Change, now_ms: u64, delay_ms: u64) {
-        self.phase = Phase::Updating { until_ms: now_ms.saturating_add(delay_ms), change };
+        self.phase = Phase::Updating {
+            until_ms: now_ms.saturating_add(delay_ms),
+            change,
+        };
         self.wake_subscribers();
     }
 
@@ -63,24 +66,42 @@ impl State {
         let at = self.open.iter().position(|s| s.index == index)?;
         let shard = self.open.remove(at);
         let closed_ms = shard.log.close(now_ms);
-        Some((shard.range, (closed_ms / 1000).max(shard.numbers.created_s + 1)))
+        Some((
+            shard.range,
+            (closed_ms / 1000).max(shard.numbers.created_s + 1),
+        ))
     }
 
     /// The index of the second child. The children are there before readers can see that the parent is closed, since the
     /// caller holds the stream's lock.
     fn split(&mut self, index: u32, at: u128, now_ms: u64) -> Option<u32> {
         let (range, created_s) = self.close(index, now_ms)?;
-        let below = HashRange { start: range.start, end: at.saturating_sub(1) };
-        let above = HashRange { start: at, end: range.end };
+        let below = HashRange {
+            start: range.start,
+            end: at.saturating_sub(1),
+        };
+        let above = HashRange {
+            start: at,
+            end: range.end,
+        };
         self.add_shard(below, (Some(index), None), now_ms, created_s);
-        Some(self.add_shard(above, (Some(index), None), now_ms, created_s).index)
+        Some(
+            self.add_shard(above, (Some(index), None), now_ms, created_s)
+                .index,
+        )
     }
 
     fn merge(&mut self, index: u32, adjacent: u32, now_ms: u64) -> Option<u32> {
         let (a, a_s) = self.close(index, now_ms)?;
         let (b, b_s) = self.close(adjacent, now_ms)?;
-        let range = HashRange { start: a.start.min(b.start), end: a.end.max(b.end) };
-        Some(self.add_shard(range, (Some(index), Some(adjacent)), now_ms, a_s.max(b_s)).index)
+        let range = HashRange {
+            start: a.start.min(b.start),
+            end: a.end.max(b.end),
+        };
+        Some(
+            self.add_shard(range, (Some(index), Some(adjacent)), now_ms, a_s.max(b_s))
+                .index,
+        )
     }
 
     /// Splits every open shard at the new boundaries inside it, then merges what belongs together. Like AWS's, the way
@@ -88,15 +109,21 @@ impl State {
     fn scale(&mut self, target: u32, now_ms: u64) {
         let ranges = HashRange::even(target);
         for range in &ranges {
-            let cut =
-                self.open.iter().find(|s| s.range.contains(range.start) && s.range.start != range.start);
+            let cut = self
+                .open
+                .iter()
+                .find(|s| s.range.contains(range.start) && s.range.start != range.start);
             if let Some(index) = cut.map(|s| s.index) {
                 self.split(index, range.start, now_ms);
             }
         }
         for range in &ranges {
-            let parts: Vec<u32> =
-                self.open.iter().filter(|s| range.covers(&s.range)).map(|s| s.index).collect();
+            let parts: Vec<u32> = self
+                .open
+                .iter()
+                .filter(|s| range.covers(&s.range))
+                .map(|s| s.index)
+                .collect();
             let mut parts = parts.into_iter();
             let mut whole = parts.next();
             for part in parts {

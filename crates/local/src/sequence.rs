@@ -37,17 +37,29 @@ pub(crate) struct Sequence {
 impl ShardNumbers {
     /// `StartingSequenceNumber` of the shard.
     pub(crate) fn first(self) -> Sequence {
-        Sequence { numbers: self, index: 0, time_s: self.created_s }
+        Sequence {
+            numbers: self,
+            index: 0,
+            time_s: self.created_s,
+        }
     }
 
     /// The number of the record at `offset`, counted from 0 at the shard's beginning.
     pub(crate) fn at(self, offset: u64, arrival_ms: u64) -> Sequence {
-        Sequence { numbers: self, index: offset.saturating_add(1), time_s: arrival_ms / 1000 }
+        Sequence {
+            numbers: self,
+            index: offset.saturating_add(1),
+            time_s: arrival_ms / 1000,
+        }
     }
 
     /// `EndingSequenceNumber` of the shard once it is closed.
     pub(crate) fn last(self, closed_ms: u64) -> Sequence {
-        Sequence { numbers: self, index: LAST_INDEX, time_s: closed_ms / 1000 }
+        Sequence {
+            numbers: self,
+            index: LAST_INDEX,
+            time_s: closed_ms / 1000,
+        }
     }
 }
 
@@ -64,14 +76,19 @@ impl Sequence {
 
     /// The low 64, middle 64 and high 60 bits.
     fn limbs(&self) -> (u64, u64, u64) {
-        let Self { numbers: ShardNumbers { created_s, shard }, index, time_s } = *self;
+        let Self {
+            numbers: ShardNumbers { created_s, shard },
+            index,
+            time_s,
+        } = *self;
         let time = time_s & SECONDS_MASK;
         // Low limb: version 4, shard 32, the lower 28 bits of the time.
         let low = 2 | u64::from(shard) << 4 | time << 36;
         // Middle: the time's upper 8 bits, 8 of zero, the lower 48 bits of the place.
         let middle = time >> 28 | index << 16;
         // High: the place's upper 16 bits, a digit of the shard, 36 of the creation, the leading 2.
-        let high = index >> 48 | u64::from(shard & 15) << 16 | (created_s & SECONDS_MASK) << 20 | 2 << 56;
+        let high =
+            index >> 48 | u64::from(shard & 15) << 16 | (created_s & SECONDS_MASK) << 20 | 2 << 56;
         (low, middle, high)
     }
 
@@ -84,7 +101,12 @@ impl Sequence {
             let n = u128::from(r) << 64 | u128::from(middle);
             let (q1, r) = ((n / u128::from(TEN_19)) as u64, n % u128::from(TEN_19));
             let n = r << 64 | u128::from(low);
-            (q2, q1, (n / u128::from(TEN_19)) as u64, (n % u128::from(TEN_19)) as u64)
+            (
+                q2,
+                q1,
+                (n / u128::from(TEN_19)) as u64,
+                (n % u128::from(TEN_19)) as u64,
+            )
         };
         let (h, m, l, last) = divide(high, middle, low);
         let (_, _, first, next) = divide(h, m, l);
@@ -117,7 +139,10 @@ impl Sequence {
             && middle >> 8 & 0xff == 0
             && high >> 16 & 15 == u64::from(shard & 15);
         whole.then_some(Self {
-            numbers: ShardNumbers { created_s: high >> 20 & SECONDS_MASK, shard },
+            numbers: ShardNumbers {
+                created_s: high >> 20 & SECONDS_MASK,
+                shard,
+            },
             index: (high & 0xffff) << 48 | middle >> 16,
             time_s: (middle & 0xff) << 28 | low >> 36,
         })
@@ -155,7 +180,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const NUMBERS: ShardNumbers = ShardNumbers { created_s: 1_700_000_000, shard: 7 };
+    const NUMBERS: ShardNumbers = ShardNumbers {
+        created_s: 1_700_000_000,
+        shard: 7,
+    };
 
     #[test]
     fn the_shape_is_aws_s() {
@@ -176,7 +204,10 @@ mod tests {
     #[test]
     fn numbers_grow_along_a_shard_and_to_its_children() {
         let mut last = NUMBERS.first().to_string();
-        let child = ShardNumbers { created_s: 1_700_000_001, shard: 0 };
+        let child = ShardNumbers {
+            created_s: 1_700_000_001,
+            shard: 0,
+        };
         let along = [
             NUMBERS.at(0, 1_700_000_000_000),
             NUMBERS.at(1, 1_700_000_000_000),
@@ -192,7 +223,14 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_refused() {
-        for text in ["", "0", "1", "-1", "4954346307654800757710509270303956035997522851839501926x", "٤"] {
+        for text in [
+            "",
+            "0",
+            "1",
+            "-1",
+            "4954346307654800757710509270303956035997522851839501926x",
+            "٤",
+        ] {
             assert_eq!(Sequence::parse(text), None, "{text}");
         }
         assert_eq!(Sequence::parse(&"9".repeat(56)), None);

@@ -32,7 +32,12 @@ impl Delays {
 
     /// Every state lasts as long.
     pub const fn all(delay: Duration) -> Self {
-        Self { create: delay, delete: delay, update: delay, consumer: delay }
+        Self {
+            create: delay,
+            delete: delay,
+            update: delay,
+            consumer: delay,
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use distributary_wire::arn::StreamArn;
 use distributary_wire::hashkey::HashRange;
 use distributary_wire::types::{
-    ChildShard, MetricsName, RecordDistributionStrategy, SequenceNumberRange, StreamMode, StreamStatus,
+    ChildShard, MetricsName, RecordDistributionStrategy, SequenceNumberRange, StreamMode,
+    StreamStatus,
 };
 use distributary_wire::{limits, types};
 
@@ -70,7 +71,10 @@ impl Shard {
             parent: parents.0,
             adjacent_parent: parents.1,
             created_ms,
-            numbers: ShardNumbers { created_s, shard: index },
+            numbers: ShardNumbers {
+                created_s,
+                shard: index,
+            },
             log: Log::new(),
             rates: Mutex::new(ShardRates::default()),
         }
@@ -82,7 +86,11 @@ impl Shard {
 
     /// The shard as the protocol shows it.
     pub(crate) fn describe(&self) -> types::Shard {
-        let ending = self.log.bounds().closed_ms.map(|ms| self.numbers.last(ms).to_string());
+        let ending = self
+            .log
+            .bounds()
+            .closed_ms
+            .map(|ms| self.numbers.last(ms).to_string());
         types::Shard {
             shard_id: self.id.clone(),
             parent_shard_id: self.parent.map(shard_id),
@@ -100,7 +108,10 @@ impl Shard {
         match offset.checked_sub(1) {
             None => self.numbers.first(),
             Some(last) => {
-                let arrival_ms = self.log.arrival_ms(last).unwrap_or(self.numbers.created_s * 1000);
+                let arrival_ms = self
+                    .log
+                    .arrival_ms(last)
+                    .unwrap_or(self.numbers.created_s * 1000);
                 self.numbers.at(last, arrival_ms)
             }
         }
@@ -108,7 +119,8 @@ impl Shard {
 
     /// Drops what is older than retention.
     pub(crate) fn trim(&self, now_ms: u64, retention_hours: i32) -> Trimmed {
-        self.log.trim_before(now_ms.saturating_sub(retention_ms(retention_hours)))
+        self.log
+            .trim_before(now_ms.saturating_sub(retention_ms(retention_hours)))
     }
 }
 
@@ -226,10 +238,17 @@ impl Stream {
         let value = format::write_stream(self, state);
         if value != state.stored {
             state.stored.clone_from(&value);
-            store.push(Stored::Stream { uid: self.uid, value });
+            store.push(Stored::Stream {
+                uid: self.uid,
+                value,
+            });
         }
         for shard in expired {
-            store.push(Stored::Trim { uid: self.uid, shard, before: u64::MAX });
+            store.push(Stored::Trim {
+                uid: self.uid,
+                shard,
+                before: u64::MAX,
+            });
         }
     }
 
@@ -306,7 +325,11 @@ impl State {
         let retention = retention_ms(self.retention_hours);
         let expired = &mut self.expired;
         self.shards.retain(|index, s| {
-            let gone = s.log.bounds().closed_ms.is_some_and(|ms| ms.saturating_add(retention) <= now_ms);
+            let gone = s
+                .log
+                .bounds()
+                .closed_ms
+                .is_some_and(|ms| ms.saturating_add(retention) <= now_ms);
             if gone {
                 expired.push(*index);
             }
@@ -323,9 +346,20 @@ impl State {
             Phase::Active | Phase::Gone => u64::MAX,
         };
         let retention = retention_ms(self.retention_hours);
-        let closed = self.shards.values().filter_map(|s| s.log.bounds().closed_ms);
-        let shard = closed.map(|ms| ms.saturating_add(retention)).min().unwrap_or(u64::MAX);
-        let consumer = self.consumers.values().map(Consumer::due_ms).min().unwrap_or(u64::MAX);
+        let closed = self
+            .shards
+            .values()
+            .filter_map(|s| s.log.bounds().closed_ms);
+        let shard = closed
+            .map(|ms| ms.saturating_add(retention))
+            .min()
+            .unwrap_or(u64::MAX);
+        let consumer = self
+            .consumers
+            .values()
+            .map(Consumer::due_ms)
+            .min()
+            .unwrap_or(u64::MAX);
         phase.min(shard).min(consumer)
     }
 
@@ -355,7 +389,13 @@ impl State {
         now_ms: u64,
         created_s: u64,
     ) -> Arc<Shard> {
-        let shard = Arc::new(Shard::new(self.next_shard, range, parents, now_ms, created_s));
+        let shard = Arc::new(Shard::new(
+            self.next_shard,
+            range,
+            parents,
+            now_ms,
+            created_s,
+        ));
         self.next_shard += 1;
         self.insert_shard(Arc::clone(&shard));
         shard
@@ -364,7 +404,9 @@ impl State {
     /// Takes a shard into the map, and among the open ones unless it is closed.
     pub(crate) fn insert_shard(&mut self, shard: Arc<Shard>) {
         if shard.log.bounds().closed_ms.is_none() {
-            let at = self.open.partition_point(|s| s.range.start < shard.range.start);
+            let at = self
+                .open
+                .partition_point(|s| s.range.start < shard.range.start);
             self.open.insert(at, Arc::clone(&shard));
         }
         self.shards.insert(shard.index, shard);
@@ -382,10 +424,18 @@ impl State {
 
     /// What a closed shard became.
     pub(crate) fn children_of(&self, parent: u32) -> Vec<ChildShard> {
-        let children = self.shards.range(parent..).map(|(_, s)| s).filter(|s| s.is_child_of(parent));
+        let children = self
+            .shards
+            .range(parent..)
+            .map(|(_, s)| s)
+            .filter(|s| s.is_child_of(parent));
         let describe = |s: &Arc<Shard>| ChildShard {
             shard_id: s.id.clone(),
-            parent_shards: [s.parent, s.adjacent_parent].into_iter().flatten().map(shard_id).collect(),
+            parent_shards: [s.parent, s.adjacent_parent]
+                .into_iter()
+                .flatten()
+                .map(shard_id)
+                .collect(),
             hash_key_range: Some(s.range.to_wire()),
         };
         children.map(describe).collect()

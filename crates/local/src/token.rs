@@ -51,7 +51,11 @@ pub(crate) fn open(kind: Kind, text: &str) -> Option<Opened> {
     let mut fields = Fields(body);
     let ours = fields.u8()? == VERSION && fields.u8()? == kind as u8;
     let (created_ms, epoch) = (fields.u64()?, fields.u32()?);
-    ours.then(|| Opened { created_ms, epoch, payload: fields.0.to_vec() })
+    ours.then(|| Opened {
+        created_ms,
+        epoch,
+        payload: fields.0.to_vec(),
+    })
 }
 
 /// Reads fixed-size fields one after the other.
@@ -108,8 +112,14 @@ impl Position {
         let opened = open(Kind::Iterator, text).ok_or_else(invalid_iterator)?;
         let read = |payload: &[u8]| {
             let mut fields = Fields(payload);
-            let (uid, shard, offset, empty) = (fields.u64()?, fields.u32()?, fields.u64()?, fields.u8()?);
-            fields.0.is_empty().then_some(Self { uid, shard, offset, empty })
+            let (uid, shard, offset, empty) =
+                (fields.u64()?, fields.u32()?, fields.u64()?, fields.u8()?);
+            fields.0.is_empty().then_some(Self {
+                uid,
+                shard,
+                offset,
+                empty,
+            })
         };
         let position = read(&opened.payload).ok_or_else(invalid_iterator)?;
         Ok((position, opened))
@@ -123,7 +133,10 @@ impl Position {
 pub(crate) fn open_page(kind: Kind, text: &str, now_ms: u64, age_ms: u64) -> Answer<Vec<u8>> {
     let opened = open(kind, text).ok_or_else(invalid_next_token)?;
     if now_ms.saturating_sub(opened.created_ms) > age_ms {
-        return Err(ApiError::new(ErrorCode::ExpiredNextToken, "The pagination token has expired."));
+        return Err(ApiError::new(
+            ErrorCode::ExpiredNextToken,
+            "The pagination token has expired.",
+        ));
     }
     Ok(opened.payload)
 }
@@ -138,7 +151,9 @@ pub(crate) fn page_payload(uid: u64, rest: &[u8]) -> Vec<u8> {
 /// # Errors
 /// `InvalidArgumentException`.
 pub(crate) fn read_page_payload(payload: &[u8]) -> Answer<(u64, &[u8])> {
-    let (uid, rest) = payload.split_first_chunk::<8>().ok_or_else(invalid_next_token)?;
+    let (uid, rest) = payload
+        .split_first_chunk::<8>()
+        .ok_or_else(invalid_next_token)?;
     Ok((u64::from_be_bytes(*uid), rest))
 }
 
@@ -149,11 +164,19 @@ mod tests {
 
     #[test]
     fn an_iterator_comes_back() {
-        let position = Position { uid: u64::MAX, shard: 7, offset: 1 << 40, empty: 3 };
+        let position = Position {
+            uid: u64::MAX,
+            shard: 7,
+            offset: 1 << 40,
+            empty: 3,
+        };
         let text = position.seal(1_700_000_000_123, 9);
         assert!(text.len() < 100);
         let (read, opened) = Position::open(&text).unwrap();
-        assert_eq!((read, opened.created_ms, opened.epoch), (position, 1_700_000_000_123, 9));
+        assert_eq!(
+            (read, opened.created_ms, opened.epoch),
+            (position, 1_700_000_000_123, 9)
+        );
     }
 
     #[test]
@@ -162,7 +185,13 @@ mod tests {
         assert!(open(Kind::Shards, &page).is_some());
         assert!(open(Kind::Streams, &page).is_none());
         assert!(Position::open(&page).is_err());
-        let position = Position { uid: 1, shard: 0, offset: 5, empty: 0 }.seal(0, 0);
+        let position = Position {
+            uid: 1,
+            shard: 0,
+            offset: 5,
+            empty: 0,
+        }
+        .seal(0, 0);
         for at in 0..position.len() {
             let mut damaged = position.clone().into_bytes();
             damaged[at] = if damaged[at] == b'A' { b'B' } else { b'A' };

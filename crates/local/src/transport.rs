@@ -5,7 +5,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use distributary_wire::transport::{ByteStream, Request, Response, ResponseBody, Transport, TransportError};
+use distributary_wire::transport::{
+    ByteStream, Request, Response, ResponseBody, Transport, TransportError,
+};
 use futures_core::Stream;
 
 use crate::dispatch::{self, Incoming};
@@ -22,7 +24,9 @@ pub struct LocalTransport {
 impl Local {
     /// A transport to it, without a socket.
     pub fn transport(&self) -> LocalTransport {
-        LocalTransport { local: self.clone() }
+        LocalTransport {
+            local: self.clone(),
+        }
     }
 }
 
@@ -73,7 +77,10 @@ fn cut(response: Response, after: usize) -> Result<Response, TransportError> {
     match body {
         ResponseBody::Full(_) => Err(broken("the answer was cut on command")),
         ResponseBody::Stream(inner) => {
-            let body = ResponseBody::Stream(Box::pin(CutStream { inner, left: Some(after) }));
+            let body = ResponseBody::Stream(Box::pin(CutStream {
+                inner,
+                left: Some(after),
+            }));
             Ok(Response::from_parts(head, body))
         }
     }
@@ -98,8 +105,12 @@ impl Stream for CutStream {
             }
             Some(_) => {}
         }
-        let Poll::Ready(item) = self.inner.as_mut().poll_next(cx) else { return Poll::Pending };
-        let (Some(Ok(chunk)), Some(left)) = (&item, self.left) else { return Poll::Ready(item) };
+        let Poll::Ready(item) = self.inner.as_mut().poll_next(cx) else {
+            return Poll::Pending;
+        };
+        let (Some(Ok(chunk)), Some(left)) = (&item, self.left) else {
+            return Poll::Ready(item);
+        };
         let chunk = chunk.slice(..chunk.len().min(left));
         self.left = Some(left - chunk.len());
         Poll::Ready(Some(Ok(chunk)))

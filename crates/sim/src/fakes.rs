@@ -36,7 +36,14 @@ impl Fakes {
         stream.set_faults(shape.calm);
         eye.truth().lineage(&stream.lineage());
         let (clock, eye, services) = (clock.clone(), Arc::clone(eye), Arc::default());
-        Self { seed: scenario.seed, shape, clock, eye, stream, services }
+        Self {
+            seed: scenario.seed,
+            shape,
+            clock,
+            eye,
+            stream,
+            services,
+        }
     }
 
     fn service(&self, name: &str) -> Option<FakeService> {
@@ -63,7 +70,10 @@ impl Parts for Fakes {
         for _ in 0..count {
             let key = self.shape.keys.draw(&mut rng);
             let data = self.shape.sizes.draw(&mut rng);
-            let (digest, size) = (hash(&data), data.len() + key.as_ref().map_or(0, String::len));
+            let (digest, size) = (
+                hash(&data),
+                data.len() + key.as_ref().map_or(0, String::len),
+            );
             let placed = self.stream.put(key.as_deref(), data);
             self.eye.truth().put(&Put {
                 shard: &placed.shard,
@@ -105,12 +115,20 @@ impl Parts for Fakes {
 
     fn add_service(&mut self, name: &str, shape: &OutputShape) {
         let rng = Rng::new(self.seed).fork(name);
-        let service = FakeService::new(shape.service.settings(name), &self.clock, rng, self.eye.clone());
+        let service = FakeService::new(
+            shape.service.settings(name),
+            &self.clock,
+            rng,
+            self.eye.clone(),
+        );
         service.set_faults(shape.faults);
         lock(&self.services).insert(name.to_owned(), service);
     }
 
-    #[allow(clippy::expect_used, reason = "a run names only services that it added")]
+    #[allow(
+        clippy::expect_used,
+        reason = "a run names only services that it added"
+    )]
     fn output(&self, service: &str, shape: &OutputShape) -> Arc<dyn Output> {
         let service = self.service(service).expect("a service that was added");
         Arc::new(service.output(&format!("fake-{}", shape.encoding), shape.limits))

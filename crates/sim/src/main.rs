@@ -37,13 +37,21 @@ struct Asked {
 
 fn asked() -> Result<Option<Asked>, String> {
     let level = Level::default();
-    let mut asked =
-        Asked { seeds: 1000, from: 0, level, mutations: false, show: false, hash: false, all: false };
+    let mut asked = Asked {
+        seeds: 1000,
+        from: 0,
+        level,
+        mutations: false,
+        show: false,
+        hash: false,
+        all: false,
+    };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut number = || {
             let text = args.next().ok_or(format!("{arg} wants a number"))?;
-            text.parse().map_err(|_| format!("{arg} wants a number, not {text}"))
+            text.parse()
+                .map_err(|_| format!("{arg} wants a number, not {text}"))
         };
         match arg.as_str() {
             "--seeds" => asked.seeds = number()?,
@@ -79,8 +87,16 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let well = if asked.mutations { mutations(asked.level, asked.from) } else { seeds(&asked) };
-    if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let well = if asked.mutations {
+        mutations(asked.level, asked.from)
+    } else {
+        seeds(&asked)
+    };
+    if well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Plays the seeds; stops at the first that violates anything.
@@ -104,7 +120,10 @@ fn seeds(asked: &Asked) -> bool {
                 say_violation(seed, &scenario, &report);
                 return false;
             }
-            println!("seed {seed} violates line {}: {}", violation.line, violation.what);
+            println!(
+                "seed {seed} violates line {}: {}",
+                violation.line, violation.what
+            );
         }
         for (name, n) in &report.faults {
             *faults.entry(name).or_default() += n;
@@ -116,11 +135,18 @@ fn seeds(asked: &Asked) -> bool {
             said = now;
             let done = seed - asked.from + 1;
             let rate = done as f64 / now.since(begun).as_secs_f64();
-            println!("{done} seeds, {rate:.0} a second, {} fault events", faults.values().sum::<u64>());
+            println!(
+                "{done} seeds, {rate:.0} a second, {} fault events",
+                faults.values().sum::<u64>()
+            );
         }
     }
     let took = clock.now().since(begun).as_secs_f64();
-    let what = if well { "no violation" } else { "with violations" };
+    let what = if well {
+        "no violation"
+    } else {
+        "with violations"
+    };
     println!(
         "{} seeds from {} in {took:.1} s ({:.0} a second): {what}; {records} records, {:.0} hours simulated, {} \
          fault events:",
@@ -137,12 +163,22 @@ fn seeds(asked: &Asked) -> bool {
 }
 
 fn say_violation(seed: u64, scenario: &Scenario, report: &Report) {
-    let Some(violation) = &report.violation else { return };
+    let Some(violation) = &report.violation else {
+        return;
+    };
     println!("seed {seed} violates line {}", violation.line);
-    println!("  at {:.3} s: {}", violation.at.as_secs_f64(), violation.what);
+    println!(
+        "  at {:.3} s: {}",
+        violation.at.as_secs_f64(),
+        violation.what
+    );
     println!("looking for a shorter run …");
     let (smaller, report) = shrink(scenario, report);
-    println!("{} of {} events are enough:", smaller.events.len(), scenario.events.len());
+    println!(
+        "{} of {} events are enough:",
+        smaller.events.len(),
+        scenario.events.len()
+    );
     show(&smaller, &report);
     if let Some(violation) = &report.violation {
         println!(
@@ -152,7 +188,11 @@ fn say_violation(seed: u64, scenario: &Scenario, report: &Report) {
             violation.what
         );
     }
-    let level = if scenario.whole.is_some() { " --level 2" } else { "" };
+    let level = if scenario.whole.is_some() {
+        " --level 2"
+    } else {
+        ""
+    };
     println!("again: cargo run -p distributary-sim --{level} --seeds 1 --from {seed}");
 }
 

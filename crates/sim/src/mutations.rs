@@ -31,7 +31,10 @@ const ON_THE_WHOLE_PATH: &[(Mutation, u64)] = &[
 /// The bugs that a level must find, and within how many seeds.
 pub fn kept(level: Level) -> Vec<(Mutation, u64)> {
     match level {
-        Level::Engine => Mutation::ALL.into_iter().map(|mutation| (mutation, WITHIN)).collect(),
+        Level::Engine => Mutation::ALL
+            .into_iter()
+            .map(|mutation| (mutation, WITHIN))
+            .collect(),
         Level::WholePath => ON_THE_WHOLE_PATH.to_vec(),
     }
 }
@@ -47,7 +50,10 @@ pub struct Found {
 
 /// Plays seeds, from `from` on, with `mutation` switched on, until it is found or so many seeds were played.
 pub fn find(level: Level, mutation: Mutation, from: u64, within: u64) -> Found {
-    let mut found = Found { seeds: 0, violation: None };
+    let mut found = Found {
+        seeds: 0,
+        violation: None,
+    };
     for seed in from..from + within {
         found.seeds += 1;
         let scenario = Scenario::draw(level, seed);

@@ -58,10 +58,17 @@ pub struct Report {
 ///
 /// # Panics
 /// If no runtime can be made.
-#[allow(clippy::expect_used, reason = "a machine without resources for a runtime can run nothing")]
+#[allow(
+    clippy::expect_used,
+    reason = "a machine without resources for a runtime can run nothing"
+)]
 pub fn play(scenario: &Scenario, text: bool) -> Report {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
+    let runtime = builder
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let mut run = Run::new(scenario, text);
         run.drive().await;
@@ -106,7 +113,10 @@ impl Observer for Eye {
         if let Some((used, most)) = memory
             && used > most
         {
-            truth.violate(line::BOUNDED, format!("{used} bytes are held, and {most} are the most"));
+            truth.violate(
+                line::BOUNDED,
+                format!("{used} bytes are held, and {most} are the most"),
+            );
         }
         if self.fuse.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.crash.notify_one();
@@ -156,7 +166,11 @@ impl<'a> Run<'a> {
         let shape = &scenario.shape;
         let clock = TestClock::new(scenario.seed);
         // The whole path counts its records from 0.
-        let first = if scenario.whole.is_some() { 0 } else { shape.stream.first };
+        let first = if scenario.whole.is_some() {
+            0
+        } else {
+            shape.stream.first
+        };
         let eye = Arc::new(Eye {
             truth: Mutex::new(Truth::new(first, Trace::new(text))),
             clock: clock.clone(),
@@ -170,7 +184,10 @@ impl<'a> Run<'a> {
         };
         let store = FakeStore::new(&clock, rng.fork("store"), eye.clone());
         store.set_faults(shape.store);
-        *lock(&eye.memory) = Some(Memory { live: parts.live(), most: scenario.most_memory() });
+        *lock(&eye.memory) = Some(Memory {
+            live: parts.live(),
+            most: scenario.most_memory(),
+        });
         let mut run = Self {
             scenario,
             clock,
@@ -207,7 +224,14 @@ impl<'a> Run<'a> {
         self.parts.add_service(&name, shape);
         self.eye.truth().add_output(&name, &id, shape.order);
         let (paused, removed, shape) = (false, false, shape.clone());
-        self.cases.push(Case { name, id, shape, paused, removed, refused: Vec::new() });
+        self.cases.push(Case {
+            name,
+            id,
+            shape,
+            paused,
+            removed,
+            refused: Vec::new(),
+        });
         self.cases.len() - 1
     }
 
@@ -239,7 +263,9 @@ impl<'a> Run<'a> {
     /// Lets time pass until `at`.
     async fn until(&mut self, at: Duration) {
         loop {
-            if self.up_at.is_some_and(|up| up <= self.now()) && (at > Duration::ZERO || self.now() > at) {
+            if self.up_at.is_some_and(|up| up <= self.now())
+                && (at > Duration::ZERO || self.now() > at)
+            {
                 self.up_at = None;
                 self.start().await;
             }
@@ -279,7 +305,12 @@ impl<'a> Run<'a> {
         for _ in 0..STARTS {
             // What is left of the process before is gone by then.
             self.clock.sleep(Duration::from_millis(1)).await;
-            let outputs = self.cases.iter().filter(|c| !c.removed).map(|c| self.spec(c)).collect();
+            let outputs = self
+                .cases
+                .iter()
+                .filter(|c| !c.removed)
+                .map(|c| self.spec(c))
+                .collect();
             self.eye.truth().begin_life();
             let fan_out = FanOut {
                 name: "sim".to_owned(),
@@ -307,12 +338,17 @@ impl<'a> Run<'a> {
                     self.clock.sleep(Duration::from_secs(1)).await;
                 }
                 Some(Err(error)) => {
-                    return self.eye.truth().violate(line::ENGINE, format!("it does not start: {error}"));
+                    return self
+                        .eye
+                        .truth()
+                        .violate(line::ENGINE, format!("it does not start: {error}"));
                 }
                 None => self.eye.truth().end_life(),
             }
         }
-        self.eye.truth().violate(line::ENGINE, "it does not start, again and again");
+        self.eye
+            .truth()
+            .violate(line::ENGINE, "it does not start, again and again");
     }
 
     /// The process is killed. What it said last was said.
@@ -333,7 +369,9 @@ impl<'a> Run<'a> {
         let Some(engine) = &self.engine else { return };
         let status = engine.status();
         if let Some(error) = ended(engine) {
-            self.eye.truth().violate(line::ENGINE, format!("it ended: {error}"));
+            self.eye
+                .truth()
+                .violate(line::ENGINE, format!("it ended: {error}"));
         }
         self.judge(&status, false);
         self.judge_standstill();
@@ -342,21 +380,32 @@ impl<'a> Run<'a> {
     /// Whatever goes wrong at others, an output where nothing does goes on.
     fn judge_standstill(&self) {
         let shape = &self.scenario.shape;
-        let answer = shape.settings.read_bytes_per_second.map_or(Duration::ZERO, |rate| {
-            Duration::from_secs_f64(shape.stream.answer_bytes as f64 / rate as f64)
-        });
+        let answer = shape
+            .settings
+            .read_bytes_per_second
+            .map_or(Duration::ZERO, |rate| {
+                Duration::from_secs_f64(shape.stream.answer_bytes as f64 / rate as f64)
+            });
         let limit = STANDSTILL + shape.settings.grouping_patience + answer * STANDSTILL_ANSWERS;
-        let well = self.now().saturating_sub(self.reads_since.max(self.calm_since));
+        let well = self
+            .now()
+            .saturating_sub(self.reads_since.max(self.calm_since));
         // On the whole path the network is never well.
         if !self.reads_are_calm || !self.roomy() || well < limit || self.scenario.whole.is_some() {
             return;
         }
         let (before, since) = (self.clock.server().minus(limit), self.now() - limit);
-        for case in self.cases.iter().filter(|c| c.shape.pristine && !c.paused && !c.removed) {
+        for case in self
+            .cases
+            .iter()
+            .filter(|c| c.shape.pristine && !c.paused && !c.removed)
+        {
             let mut truth = self.eye.truth();
             if let Some(n) = truth.stalled(&case.name, before, since) {
                 let status = self.engine.as_ref().map(|e| format!("{:?}", e.status()));
-                truth.trace.line(self.now(), |l| l.push_str(&status.unwrap_or_default()));
+                truth
+                    .trace
+                    .line(self.now(), |l| l.push_str(&status.unwrap_or_default()));
                 let text = format!("{} stands still for {limit:?} before record {n}", case.name);
                 truth.violate(line::ISOLATION, text);
             }
@@ -375,35 +424,56 @@ impl<'a> Run<'a> {
         let mut truth = self.eye.truth();
         truth.trace.note(status.memory.used as u64);
         for gap in &status.source.recent_gaps {
-            gap.outputs.iter().for_each(|output| truth.gap(&gap.shard, output));
+            gap.outputs
+                .iter()
+                .for_each(|output| truth.gap(&gap.shard, output));
         }
         if let Some((_, most)) = memory
             && status.memory.peak > most
         {
-            let text = format!("{} bytes were reserved, and {most} are the most", status.memory.peak);
+            let text = format!(
+                "{} bytes were reserved, and {most} are the most",
+                status.memory.peak
+            );
             truth.violate(line::BOUNDED, text);
         }
         for output in &status.outputs {
-            let Some(case) = self.cases.iter().find(|c| c.id == output.id && !c.removed) else { continue };
+            let Some(case) = self.cases.iter().find(|c| c.id == output.id && !c.removed) else {
+                continue;
+            };
             let counts = &output.counts;
-            truth.trace.note(counts.durable ^ counts.read << 20 ^ counts.requests << 40);
+            truth
+                .trace
+                .note(counts.durable ^ counts.read << 20 ^ counts.requests << 40);
             if !counts.balanced() || output.lanes.iter().any(|l| !l.counts.balanced()) {
-                truth.violate(line::SILENT, format!("{}: the books are not balanced: {counts:?}", case.name));
+                truth.violate(
+                    line::SILENT,
+                    format!("{}: the books are not balanced: {counts:?}", case.name),
+                );
             }
-            let Some(seen) = truth.counted(&case.name) else { continue };
+            let Some(seen) = truth.counted(&case.name) else {
+                continue;
+            };
             let right = counts.durable <= seen.acked && counts.repeats <= seen.resent;
             // A record is counted as read once, whatever becomes of it.
             let records = truth.record_count() as u64;
             if !right || counts.read > records {
-                let text = format!("{}: counted {counts:?}, seen {seen:?} of {records} records", case.name);
+                let text = format!(
+                    "{}: counted {counts:?}, seen {seen:?} of {records} records",
+                    case.name
+                );
                 truth.violate(line::SILENT, text);
                 continue;
             }
             // What is acknowledged beyond a gap is not durable: what stood before it is gone.
-            let same = counts.durable == seen.acked || (counts.durable < seen.acked && self.expired);
+            let same =
+                counts.durable == seen.acked || (counts.durable < seen.acked && self.expired);
             let repeats = self.expired || counts.repeats >= seen.rewritten;
             if quiet && (!same || counts.in_flight > 0 || !repeats) {
-                let text = format!("{}: in the end counted {counts:?}, seen {seen:?}", case.name);
+                let text = format!(
+                    "{}: in the end counted {counts:?}, seen {seen:?}",
+                    case.name
+                );
                 truth.violate(line::SILENT, text);
             }
         }
@@ -423,7 +493,10 @@ impl<'a> Run<'a> {
     async fn act(&mut self, action: &Action) {
         self.eye.truth().trace.text(&format!("{action:?}"));
         let now = self.now();
-        self.eye.truth().trace.line(now, |l| _ = write!(l, "{action:?}"));
+        self.eye
+            .truth()
+            .trace
+            .line(now, |l| _ = write!(l, "{action:?}"));
         let happens = match action {
             Action::Put { .. } => None,
             Action::Split(_) | Action::Merge(_) => Some("a reshard"),
@@ -464,7 +537,9 @@ impl<'a> Run<'a> {
             Action::Crash(down) => self.kill(Duration::from_millis(*down)),
             Action::CrashAfter(n) => {
                 if self.engine.is_some() {
-                    self.eye.fuse.store(i64::try_from(*n).unwrap_or(1), Ordering::Relaxed);
+                    self.eye
+                        .fuse
+                        .store(i64::try_from(*n).unwrap_or(1), Ordering::Relaxed);
                 }
             }
             Action::Restart(limit) => self.restart(Duration::from_millis(*limit)).await,
@@ -492,7 +567,9 @@ impl<'a> Run<'a> {
 
     /// What happens to one output.
     async fn act_on(&mut self, i: usize, action: &Action) {
-        let Some(case) = self.cases.get_mut(i).filter(|c| !c.removed) else { return };
+        let Some(case) = self.cases.get_mut(i).filter(|c| !c.removed) else {
+            return;
+        };
         let pristine = case.shape.pristine;
         match action {
             Action::Faults(_, faults) if !pristine => self.parts.set_faults(&case.name, *faults),
@@ -509,8 +586,18 @@ impl<'a> Run<'a> {
             Action::Pause(_) if self.engine.is_some() => self.pause(i, true).await,
             Action::Resume(_) if self.engine.is_some() => self.pause(i, false).await,
             Action::Update(_, new) if self.engine.is_some() && !pristine => {
-                let OutputShape { order, limits, encoding, .. } = **new;
-                case.shape = OutputShape { order, limits, encoding, ..case.shape.clone() };
+                let OutputShape {
+                    order,
+                    limits,
+                    encoding,
+                    ..
+                } = **new;
+                case.shape = OutputShape {
+                    order,
+                    limits,
+                    encoding,
+                    ..case.shape.clone()
+                };
                 case.paused = false;
                 let name = case.name.clone();
                 let spec = self.spec(&self.cases[i]);
@@ -564,13 +651,17 @@ impl<'a> Run<'a> {
 
     /// True if the engine did it. It may be killed on the way.
     async fn apply(&mut self, change: Change) -> bool {
-        let Some(engine) = &self.engine else { return false };
+        let Some(engine) = &self.engine else {
+            return false;
+        };
         let done = self.or_crash(engine.apply(change)).await;
         match done {
             Some(Ok(())) => true,
             Some(Err(EngineError::Store { .. } | EngineError::Source { .. })) => false,
             Some(Err(error)) => {
-                self.eye.truth().violate(line::LIVE, format!("a change was refused: {error}"));
+                self.eye
+                    .truth()
+                    .violate(line::LIVE, format!("a change was refused: {error}"));
                 false
             }
             None => {
@@ -581,9 +672,15 @@ impl<'a> Run<'a> {
     }
 
     async fn restart(&mut self, limit: Duration) {
-        let Some(engine) = self.engine.take() else { return };
+        let Some(engine) = self.engine.take() else {
+            return;
+        };
         self.eye.fuse.store(0, Ordering::Relaxed);
-        let ended = self.clock.clock().timeout(limit + HEALED_LIMIT, engine.shutdown(limit)).await;
+        let ended = self
+            .clock
+            .clock()
+            .timeout(limit + HEALED_LIMIT, engine.shutdown(limit))
+            .await;
         match ended {
             Some(Ok(status)) => {
                 self.judge(&status, false);
@@ -596,7 +693,10 @@ impl<'a> Run<'a> {
                 }
             }
             Some(Err(EngineError::Store { .. })) => {}
-            Some(Err(error)) => self.eye.truth().violate(line::ENGINE, format!("it does not end: {error}")),
+            Some(Err(error)) => self
+                .eye
+                .truth()
+                .violate(line::ENGINE, format!("it does not end: {error}")),
             None => self.eye.truth().violate(line::ENGINE, "it does not end"),
         }
         self.eye.truth().end_life();
@@ -612,13 +712,26 @@ impl<'a> Run<'a> {
         (self.store_is_calm, self.calm_since) = (true, self.now() + SLOWEST_COMMIT);
         self.until(self.now() + Duration::from_millis(20_000)).await;
         // Those at which nothing ever went wrong have all, whatever the others do.
-        let limit = if self.roomy() { PRISTINE_LIMIT } else { HEALED_LIMIT };
-        self.wait_for(limit, line::ISOLATION, |case| case.shape.pristine && !case.paused).await;
+        let limit = if self.roomy() {
+            PRISTINE_LIMIT
+        } else {
+            HEALED_LIMIT
+        };
+        self.wait_for(limit, line::ISOLATION, |case| {
+            case.shape.pristine && !case.paused
+        })
+        .await;
         for i in 0..self.cases.len() {
             let case = &mut self.cases[i];
             let latency = case.shape.faults.latency;
             self.parts.set_mood(&case.name, Mood::Well).await;
-            self.parts.set_faults(&case.name, OutputFaults { latency, ..OutputFaults::default() });
+            self.parts.set_faults(
+                &case.name,
+                OutputFaults {
+                    latency,
+                    ..OutputFaults::default()
+                },
+            );
             for number in case.refused.drain(..) {
                 self.parts.refuse(&case.name, number, false);
             }
@@ -626,7 +739,8 @@ impl<'a> Run<'a> {
                 self.pause(i, false).await;
             }
         }
-        self.wait_for(HEALED_LIMIT, line::COMPLETE, |case| !case.removed).await;
+        self.wait_for(HEALED_LIMIT, line::COMPLETE, |case| !case.removed)
+            .await;
         if self.violated() {
             return;
         }
@@ -636,7 +750,11 @@ impl<'a> Run<'a> {
         if !self.violated()
             && let Some(engine) = &self.engine
         {
-            let caught_up = self.clock.clock().timeout(PRISTINE_LIMIT, engine.caught_up()).await;
+            let caught_up = self
+                .clock
+                .clock()
+                .timeout(PRISTINE_LIMIT, engine.caught_up())
+                .await;
             if !matches!(caught_up, Some(Ok(()))) {
                 let text = format!("everything is there, and it does not say so: {caught_up:?}");
                 let now = self.now();
@@ -647,8 +765,12 @@ impl<'a> Run<'a> {
             self.look();
         }
         self.eye.truth().judge_end();
-        let services: Vec<String> =
-            self.cases.iter().filter(|c| !c.removed).map(|c| c.name.clone()).collect();
+        let services: Vec<String> = self
+            .cases
+            .iter()
+            .filter(|c| !c.removed)
+            .map(|c| c.name.clone())
+            .collect();
         self.parts.judge_end(&services).await;
     }
 
@@ -657,7 +779,9 @@ impl<'a> Run<'a> {
         let until = self.now() + HEALED_LIMIT;
         loop {
             self.until(self.now() + STEP).await;
-            let Some(status) = self.engine.as_ref().map(Engine::status) else { return };
+            let Some(status) = self.engine.as_ref().map(Engine::status) else {
+                return;
+            };
             let quiet = status.outputs.iter().all(|o| o.counts.in_flight == 0);
             if quiet || self.now() >= until || self.violated() {
                 return self.judge(&status, true);
@@ -666,22 +790,36 @@ impl<'a> Run<'a> {
     }
 
     /// Waits until the chosen outputs have all that they should, at most `limit`.
-    async fn wait_for(&mut self, limit: Duration, line: &'static str, chosen: impl Fn(&Case) -> bool) {
+    async fn wait_for(
+        &mut self,
+        limit: Duration,
+        line: &'static str,
+        chosen: impl Fn(&Case) -> bool,
+    ) {
         let until = self.now() + limit;
         loop {
             if self.violated() {
                 return;
             }
-            let missing = self.cases.iter().filter(|c| !c.removed && chosen(c)).find_map(|case| {
-                let n = lock(&self.eye.truth).missing(&case.name)?;
-                Some((case.name.clone(), n))
-            });
+            let missing = self
+                .cases
+                .iter()
+                .filter(|c| !c.removed && chosen(c))
+                .find_map(|case| {
+                    let n = lock(&self.eye.truth).missing(&case.name)?;
+                    Some((case.name.clone(), n))
+                });
             let Some((name, n)) = missing else { return };
             if self.now() >= until {
                 let status = self.engine.as_ref().map(|e| format!("{:?}", e.status()));
                 let mut truth = self.eye.truth();
-                truth.trace.line(until, |l| l.push_str(&status.unwrap_or_default()));
-                return truth.violate(line, format!("{name} does not have record {n} after {limit:?}"));
+                truth
+                    .trace
+                    .line(until, |l| l.push_str(&status.unwrap_or_default()));
+                return truth.violate(
+                    line,
+                    format!("{name} does not have record {n} after {limit:?}"),
+                );
             }
             self.until(self.now() + STEP).await;
         }

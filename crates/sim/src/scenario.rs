@@ -93,7 +93,11 @@ pub struct Service {
 impl Service {
     /// As the fake takes it.
     pub fn settings(self, name: &str) -> ServiceSettings {
-        ServiceSettings { name: name.to_owned(), shards: self.shards, rate: self.rate }
+        ServiceSettings {
+            name: name.to_owned(),
+            shards: self.shards,
+            rate: self.rate,
+        }
     }
 }
 
@@ -154,7 +158,9 @@ impl Keys {
             Skew::Zipf => {
                 // The inverse of the harmonic sum, about: a power of the count between 0 and 1.
                 let fraction = rng.below(1 << 20) as f64 / f64::from(1u32 << 20);
-                ((self.count as f64).powf(fraction) as u64).saturating_sub(1).min(self.count - 1)
+                ((self.count as f64).powf(fraction) as u64)
+                    .saturating_sub(1)
+                    .min(self.count - 1)
             }
         };
         Some(format!("key-{n}"))
@@ -243,7 +249,12 @@ impl Scenario {
         let rng = Rng::new(seed);
         let shape = Shape::draw(&mut rng.fork("shape"));
         let events = events(&shape, &mut rng.fork("events"));
-        let scenario = Self { seed, shape, events, whole: None };
+        let scenario = Self {
+            seed,
+            shape,
+            events,
+            whole: None,
+        };
         match level {
             Level::Engine => scenario,
             Level::WholePath => scenario.make_whole(&mut rng.fork("whole")),
@@ -260,17 +271,28 @@ impl Scenario {
             Some(_) => (MOST_OUTPUTS, encoded_bound),
         };
         let read = (budget - budget / 4).max(self.largest_read(encodings));
-        let own = shape.outputs.iter().map(|o| one(o.limits.entries, o.limits.bytes)).max().unwrap_or(0);
+        let own = shape
+            .outputs
+            .iter()
+            .map(|o| one(o.limits.entries, o.limits.bytes))
+            .max()
+            .unwrap_or(0);
         let own = own.max(usize::try_from(shape.sizes.largest).unwrap_or(0) + 1024) * 2;
         read + own.max(budget / 4)
     }
 
     /// The most that one reservation for a read can be, with so many ways of encoding.
     pub fn largest_read(&self, encodings: usize) -> usize {
-        let Settings { read_limit, largest_answer, .. } = self.shape.settings;
+        let Settings {
+            read_limit,
+            largest_answer,
+            ..
+        } = self.shape.settings;
         match &self.whole {
             None => largest_answer * (1 + encodings) + read_limit as usize * 16 * encodings,
-            Some(_) => largest_answer + encodings * encoded_bound(read_limit as usize, largest_answer),
+            Some(_) => {
+                largest_answer + encodings * encoded_bound(read_limit as usize, largest_answer)
+            }
         }
     }
 }
@@ -278,24 +300,47 @@ impl Scenario {
 /// Nothing wrong, but not instant.
 fn calm_reads(rng: &mut Rng) -> ReadFaults {
     let high = *rng.pick(&[0, 3, 20, 90]);
-    ReadFaults { latency: (0, high), ..ReadFaults::default() }
+    ReadFaults {
+        latency: (0, high),
+        ..ReadFaults::default()
+    }
 }
 
 impl Shape {
     fn draw(rng: &mut Rng) -> Self {
         let sizes = *rng.pick(&[
-            Sizes { usual: 40, largest: 200 },
-            Sizes { usual: 40, largest: 4_000 },
-            Sizes { usual: 3_000, largest: 16_000 },
-            Sizes { usual: 3_000, largest: 16_000 },
-            Sizes { usual: 12_000, largest: 100_000 },
-            Sizes { usual: 200, largest: 1 << 20 },
+            Sizes {
+                usual: 40,
+                largest: 200,
+            },
+            Sizes {
+                usual: 40,
+                largest: 4_000,
+            },
+            Sizes {
+                usual: 3_000,
+                largest: 16_000,
+            },
+            Sizes {
+                usual: 3_000,
+                largest: 16_000,
+            },
+            Sizes {
+                usual: 12_000,
+                largest: 100_000,
+            },
+            Sizes {
+                usual: 200,
+                largest: 1 << 20,
+            },
         ]);
         let largest = usize::try_from(sizes.largest).unwrap_or(0) + 8;
         let stream = StreamSettings {
             shards: 1 + rng.index(4),
             // The number of digits changes on the way.
-            first: 10u128.pow(3 + u32::try_from(rng.below(30)).unwrap_or(0)) - u128::from(rng.below(400)) - 1,
+            first: 10u128.pow(3 + u32::try_from(rng.below(30)).unwrap_or(0))
+                - u128::from(rng.below(400))
+                - 1,
             answer_bytes: largest.max(*rng.pick(&[4_000, 16_000, 100_000])),
             date_millis: *rng.pick(&[1, 1000]),
             names_children: rng.below(4) > 0,
@@ -304,15 +349,28 @@ impl Shape {
         };
         let count = 1 + rng.index(4);
         let some_pristine = rng.below(2) == 0;
-        let outputs = (0..count).map(|i| OutputShape::draw(rng, &sizes, i == 0 && some_pristine)).collect();
+        let outputs = (0..count)
+            .map(|i| OutputShape::draw(rng, &sizes, i == 0 && some_pristine))
+            .collect();
         let keys = Keys {
             count: *rng.pick(&[1, 3, 20, 300]),
             skew: *rng.pick(&[Skew::Uniform, Skew::Zipf, Skew::Hot]),
             none: *rng.pick(&[0, 0, 0, 100]),
         };
         let settings = settings(rng, &stream);
-        let store = StoreFaults { latency: (0, *rng.pick(&[0, 5, 60])), ..StoreFaults::default() };
-        Self { calm: calm_reads(rng), stream, outputs, keys, sizes, settings, store }
+        let store = StoreFaults {
+            latency: (0, *rng.pick(&[0, 5, 60])),
+            ..StoreFaults::default()
+        };
+        Self {
+            calm: calm_reads(rng),
+            stream,
+            outputs,
+            keys,
+            sizes,
+            settings,
+            store,
+        }
     }
 }
 
@@ -357,29 +415,61 @@ impl OutputShape {
         let rate = if pristine || rng.below(3) > 0 {
             None
         } else {
-            Some(Rate { records: *rng.pick(&[20, 100]), bytes: *rng.pick(&[50_000, 1 << 20]) })
+            Some(Rate {
+                records: *rng.pick(&[20, 100]),
+                bytes: *rng.pick(&[50_000, 1 << 20]),
+            })
         };
         Self {
-            order: *rng.pick(&[Order::Resend, Order::Resend, Order::Strict, Order::Unordered]),
-            start: *rng.pick(&[Begin::TrimHorizon, Begin::TrimHorizon, Begin::Latest, Begin::Ago(2000)]),
-            limits: RequestLimits { entries, bytes: largest.max(bytes) },
+            order: *rng.pick(&[
+                Order::Resend,
+                Order::Resend,
+                Order::Strict,
+                Order::Unordered,
+            ]),
+            start: *rng.pick(&[
+                Begin::TrimHorizon,
+                Begin::TrimHorizon,
+                Begin::Latest,
+                Begin::Ago(2000),
+            ]),
+            limits: RequestLimits {
+                entries,
+                bytes: largest.max(bytes),
+            },
             encoding,
-            service: Service { shards: 1 + rng.index(3), rate },
-            faults: if pristine || rng.below(3) == 0 { calm_output(rng) } else { bad_output(rng) },
+            service: Service {
+                shards: 1 + rng.index(3),
+                rate,
+            },
+            faults: if pristine || rng.below(3) == 0 {
+                calm_output(rng)
+            } else {
+                bad_output(rng)
+            },
             pristine,
         }
     }
 }
 
 fn calm_output(rng: &mut Rng) -> OutputFaults {
-    OutputFaults { latency: (0, *rng.pick(&[0, 5, 30])), ..OutputFaults::default() }
+    OutputFaults {
+        latency: (0, *rng.pick(&[0, 5, 30])),
+        ..OutputFaults::default()
+    }
 }
 
 fn bad_output(rng: &mut Rng) -> OutputFaults {
-    let mut some =
-        |n: u32| if rng.below(2) == 0 { 0 } else { u32::try_from(rng.below(u64::from(n))).unwrap_or(0) };
+    let mut some = |n: u32| {
+        if rng.below(2) == 0 {
+            0
+        } else {
+            u32::try_from(rng.below(u64::from(n))).unwrap_or(0)
+        }
+    };
     let (rejected, partial, answer_lost, cut) = (some(200), some(600), some(150), some(150));
-    let (request_lost, late, hangs, stuck, garbled) = (some(150), some(100), some(60), some(30), some(60));
+    let (request_lost, late, hangs, stuck, garbled) =
+        (some(150), some(100), some(60), some(30), some(60));
     let holds = some(400);
     OutputFaults {
         rejected,
@@ -398,16 +488,35 @@ fn bad_output(rng: &mut Rng) -> OutputFaults {
 
 fn bad_reads(rng: &mut Rng) -> ReadFaults {
     let mut some = |n: u32| u32::try_from(rng.below(u64::from(n))).unwrap_or(0);
-    let (throttled, unavailable, hang, short, empty) = (some(300), some(200), some(60), some(400), some(300));
+    let (throttled, unavailable, hang, short, empty) =
+        (some(300), some(200), some(60), some(400), some(300));
     let control = some(400);
-    ReadFaults { throttled, unavailable, hang, short, empty, control, ..calm_reads(rng) }
+    ReadFaults {
+        throttled,
+        unavailable,
+        hang,
+        short,
+        empty,
+        control,
+        ..calm_reads(rng)
+    }
 }
 
 fn bad_store(rng: &mut Rng) -> StoreFaults {
     *rng.pick(&[
-        StoreFaults { latency: (500, 4000), ..StoreFaults::default() },
-        StoreFaults { fail: 700, ..StoreFaults::default() },
-        StoreFaults { fail_after: 700, latency: (0, 100), ..StoreFaults::default() },
+        StoreFaults {
+            latency: (500, 4000),
+            ..StoreFaults::default()
+        },
+        StoreFaults {
+            fail: 700,
+            ..StoreFaults::default()
+        },
+        StoreFaults {
+            fail_after: 700,
+            latency: (0, 100),
+            ..StoreFaults::default()
+        },
     ])
 }
 
@@ -422,7 +531,13 @@ fn events(shape: &Shape, rng: &mut Rng) -> Vec<(Duration, Action)> {
     let puts = rng.between(5, 60);
     for _ in 0..puts {
         let count = 1 + rng.below(2 * records / puts + 1);
-        add(rng.below(span), Action::Put { count, seed: rng.bits() });
+        add(
+            rng.below(span),
+            Action::Put {
+                count,
+                seed: rng.bits(),
+            },
+        );
     }
     for _ in 0..rng.below(30) {
         let at = rng.below(span);
@@ -443,9 +558,18 @@ fn one(shape: &Shape, rng: &mut Rng) -> (Action, Option<Action>) {
     match rng.below(100) {
         0..9 => (Action::Split(rng.index(8)), None),
         9..15 => (Action::Merge(rng.index(8)), None),
-        15..23 => (Action::Reads(bad_reads(rng)), Some(Action::Reads(shape.calm))),
-        23..30 => (Action::Store(bad_store(rng)), Some(Action::Store(shape.store))),
-        30..38 => (Action::Faults(output, bad_output(rng)), Some(Action::Faults(output, calm_output(rng)))),
+        15..23 => (
+            Action::Reads(bad_reads(rng)),
+            Some(Action::Reads(shape.calm)),
+        ),
+        23..30 => (
+            Action::Store(bad_store(rng)),
+            Some(Action::Store(shape.store)),
+        ),
+        30..38 => (
+            Action::Faults(output, bad_output(rng)),
+            Some(Action::Faults(output, calm_output(rng))),
+        ),
         38..52 => {
             let mood = *rng.pick(&[
                 Mood::Held,
@@ -457,7 +581,10 @@ fn one(shape: &Shape, rng: &mut Rng) -> (Action, Option<Action>) {
                 Mood::Crawls(Duration::from_millis(900)),
                 Mood::Crawls(Duration::from_secs(4)),
             ]);
-            (Action::Mood(output, mood), Some(Action::Mood(output, Mood::Well)))
+            (
+                Action::Mood(output, mood),
+                Some(Action::Mood(output, Mood::Well)),
+            )
         }
         52..56 => (Action::Reshard(output, 1 + rng.index(4)), None),
         56..58 => (Action::Refuse(output), None),

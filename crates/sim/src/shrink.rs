@@ -9,7 +9,10 @@ const TRIES: usize = 400;
 /// What kind of thing a text says: its words, without names and numbers.
 fn words(text: &str) -> String {
     let text = text.split_once(": ").map_or(text, |(_, text)| text);
-    text.chars().filter(|c| c.is_alphabetic()).take(24).collect()
+    text.chars()
+        .filter(|c| c.is_alphabetic())
+        .take(24)
+        .collect()
 }
 
 /// The smallest scenario found that violates the same line in the same way as `scenario` does in `report`, and how it went. The last
@@ -26,7 +29,9 @@ pub fn shrink(scenario: &Scenario, report: &Report) -> (Scenario, Report) {
         let mut from = 0;
         while from < best.events.len() && tries < TRIES {
             let mut smaller = best.clone();
-            smaller.events.drain(from..(from + part).min(best.events.len()));
+            smaller
+                .events
+                .drain(from..(from + part).min(best.events.len()));
             tries += 1;
             if kind(&play(&smaller, false)) == line {
                 best = smaller;

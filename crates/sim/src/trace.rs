@@ -20,7 +20,11 @@ pub struct Trace {
 impl Trace {
     /// An empty trace; `text`: also for people.
     pub fn new(text: bool) -> Self {
-        Self { hash: 0, steps: 0, lines: text.then(VecDeque::new) }
+        Self {
+            hash: 0,
+            steps: 0,
+            lines: text.then(VecDeque::new),
+        }
     }
 
     /// Notes a number.

@@ -45,7 +45,9 @@ const NAME_MAX: usize = 128;
 /// True for the characters that stream and consumer names have: `[a-zA-Z0-9_.-]`, 1 to 128 of them.
 pub fn is_name(name: &str) -> bool {
     (1..=NAME_MAX).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
 /// Splits `arn:partition:kinesis:region:account:resource`.
@@ -56,15 +58,19 @@ fn split(text: &str) -> Option<(&str, &str, &str, &str)> {
     let mut parts = text.splitn(6, ':');
     let (arn, partition, service) = (parts.next()?, parts.next()?, parts.next()?);
     let (region, account, resource) = (parts.next()?, parts.next()?, parts.next()?);
-    let plain = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    let whole = arn == "arn" && service == "kinesis" && plain(partition) && plain(region) && plain(account);
+    let plain =
+        |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let whole =
+        arn == "arn" && service == "kinesis" && plain(partition) && plain(region) && plain(account);
     whole.then_some((partition, region, account, resource))
 }
 
 impl StreamArn {
     fn read(text: &str) -> Option<Self> {
         let (partition, region, account, resource) = split(text)?;
-        let name = resource.strip_prefix("stream/").filter(|name| is_name(name))?;
+        let name = resource
+            .strip_prefix("stream/")
+            .filter(|name| is_name(name))?;
         Some(Self {
             partition: partition.to_owned(),
             region: region.to_owned(),
@@ -78,14 +84,25 @@ impl FromStr for StreamArn {
     type Err = ArnError;
 
     fn from_str(text: &str) -> Result<Self, ArnError> {
-        Self::read(text).ok_or_else(|| ArnError { text: text.to_owned(), expected: "stream" })
+        Self::read(text).ok_or_else(|| ArnError {
+            text: text.to_owned(),
+            expected: "stream",
+        })
     }
 }
 
 impl fmt::Display for StreamArn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { partition, region, account, name } = self;
-        write!(f, "arn:{partition}:kinesis:{region}:{account}:stream/{name}")
+        let Self {
+            partition,
+            region,
+            account,
+            name,
+        } = self;
+        write!(
+            f,
+            "arn:{partition}:kinesis:{region}:{account}:stream/{name}"
+        )
     }
 }
 
@@ -109,13 +126,20 @@ impl FromStr for ConsumerArn {
     type Err = ArnError;
 
     fn from_str(text: &str) -> Result<Self, ArnError> {
-        Self::read(text).ok_or_else(|| ArnError { text: text.to_owned(), expected: "consumer" })
+        Self::read(text).ok_or_else(|| ArnError {
+            text: text.to_owned(),
+            expected: "consumer",
+        })
     }
 }
 
 impl fmt::Display for ConsumerArn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/consumer/{}:{}", self.stream, self.name, self.created_s)
+        write!(
+            f,
+            "{}/consumer/{}:{}",
+            self.stream, self.name, self.created_s
+        )
     }
 }
 
@@ -124,15 +148,22 @@ mod tests {
     use super::*;
 
     const STREAM: &str = "arn:aws-cn:kinesis:cn-north-1:123456789012:stream/clicks.v2_x-1";
-    const CONSUMER: &str = "arn:aws:kinesis:eu-central-1:000000000000:stream/s/consumer/app:1700000000";
+    const CONSUMER: &str =
+        "arn:aws:kinesis:eu-central-1:000000000000:stream/s/consumer/app:1700000000";
 
     #[test]
     fn arns_are_read_and_printed() {
         let stream: StreamArn = STREAM.parse().unwrap();
-        assert_eq!((stream.region.as_str(), stream.name.as_str()), ("cn-north-1", "clicks.v2_x-1"));
+        assert_eq!(
+            (stream.region.as_str(), stream.name.as_str()),
+            ("cn-north-1", "clicks.v2_x-1")
+        );
         assert_eq!(stream.to_string(), STREAM);
         let consumer: ConsumerArn = CONSUMER.parse().unwrap();
-        assert_eq!((consumer.name.as_str(), consumer.created_s), ("app", 1_700_000_000));
+        assert_eq!(
+            (consumer.name.as_str(), consumer.created_s),
+            ("app", 1_700_000_000)
+        );
         assert_eq!(consumer.to_string(), CONSUMER);
     }
 
@@ -157,6 +188,9 @@ mod tests {
             assert!(text.parse::<ConsumerArn>().is_err(), "{text}");
         }
         let error = "s".parse::<StreamArn>().unwrap_err();
-        assert_eq!(error.to_string(), "\"s\" is not the ARN of a Kinesis stream");
+        assert_eq!(
+            error.to_string(),
+            "\"s\" is not the ARN of a Kinesis stream"
+        );
     }
 }

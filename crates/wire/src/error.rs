@@ -157,21 +157,38 @@ impl ApiError {
     /// An error with the status that AWS gives its code.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         let status = code.status();
-        Self { code, message: message.into(), status, request_id: None }
+        Self {
+            code,
+            message: message.into(),
+            status,
+            request_id: None,
+        }
     }
 
     /// The body, as AWS writes it: `__type` and, unless empty, `message`.
     pub fn encode(&self, format: Format) -> Bytes {
-        codec::encode(format, &ErrorBody { kind: self.code.as_str(), message: &self.message })
+        codec::encode(
+            format,
+            &ErrorBody {
+                kind: self.code.as_str(),
+                message: &self.message,
+            },
+        )
     }
 
     /// Reads an answer with a status other than 200. Never fails: what is no error body at all (a proxy's page, nothing)
     /// is named by its status.
     pub fn decode(status: u16, headers: &HeaderMap, body: &[u8]) -> Self {
         let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
-        let mut error = Self::decode_body(status, header("content-type"), body, header("x-amzn-errortype"));
-        error.request_id =
-            header("x-amzn-requestid").or_else(|| header("x-amz-request-id")).map(str::to_owned);
+        let mut error = Self::decode_body(
+            status,
+            header("content-type"),
+            body,
+            header("x-amzn-errortype"),
+        );
+        error.request_id = header("x-amzn-requestid")
+            .or_else(|| header("x-amz-request-id"))
+            .map(str::to_owned);
         error
     }
 
@@ -186,7 +203,11 @@ impl ApiError {
         let read: AnyErrorBody = codec::decode(format, body).unwrap_or_default();
         let said = read.message.or(read.message_old);
         let kind = read.kind.or(read.code);
-        let kind = kind.as_deref().or(error_type).map(bare_code).filter(|code| !code.is_empty());
+        let kind = kind
+            .as_deref()
+            .or(error_type)
+            .map(bare_code)
+            .filter(|code| !code.is_empty());
         let code = kind.map_or_else(|| code_of_status(status), ErrorCode::from);
         let mut message = match said {
             Some(message) => message,
@@ -196,7 +217,12 @@ impl ApiError {
         if message.len() > MESSAGE_MAX {
             message.truncate(message.floor_char_boundary(MESSAGE_MAX));
         }
-        Self { code, message, status, request_id: None }
+        Self {
+            code,
+            message,
+            status,
+            request_id: None,
+        }
     }
 }
 
@@ -237,7 +263,10 @@ fn excerpt(body: &[u8]) -> String {
         byte => (!within).then_some(*byte),
     });
     // The head of a page has little to read in it: the limit is one of text.
-    let text: Vec<u8> = text.skip_while(u8::is_ascii_whitespace).take(EXCERPT).collect();
+    let text: Vec<u8> = text
+        .skip_while(u8::is_ascii_whitespace)
+        .take(EXCERPT)
+        .collect();
     let text = String::from_utf8_lossy(&text);
     text.split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|word| !word.is_empty())
@@ -259,13 +288,26 @@ mod tests {
 
     #[test]
     fn every_code_comes_back_in_both_formats() {
-        for code in ErrorCode::KNOWN.iter().cloned().chain([ErrorCode::Other("NewException".into())]) {
+        for code in ErrorCode::KNOWN
+            .iter()
+            .cloned()
+            .chain([ErrorCode::Other("NewException".into())])
+        {
             for format in Format::ALL {
                 for message in ["", "Rate exceeded for shard \"s\" – 日本"] {
                     let sent = ApiError::new(code.clone(), message);
-                    let headers = [("content-type", format.content_type()), ("x-amzn-requestid", "r-1")];
+                    let headers = [
+                        ("content-type", format.content_type()),
+                        ("x-amzn-requestid", "r-1"),
+                    ];
                     let read = decode(sent.status, &headers, &sent.encode(format));
-                    assert_eq!(read, ApiError { request_id: Some("r-1".into()), ..sent });
+                    assert_eq!(
+                        read,
+                        ApiError {
+                            request_id: Some("r-1".into()),
+                            ..sent
+                        }
+                    );
                 }
             }
         }
@@ -276,13 +318,29 @@ mod tests {
         let body =
             br#"{"__type":"com.amazonaws.kinesis.v20131202#ResourceNotFoundException","Message":"no"}"#;
         let read = decode(400, &[], body);
-        assert_eq!((read.code, read.message.as_str()), (ErrorCode::ResourceNotFound, "no"));
+        assert_eq!(
+            (read.code, read.message.as_str()),
+            (ErrorCode::ResourceNotFound, "no")
+        );
 
-        let read = decode(400, &[], br#"{"code":"LimitExceededException","message":null,"Message":"m"}"#);
-        assert_eq!((read.code, read.message.as_str()), (ErrorCode::LimitExceeded, "m"));
+        let read = decode(
+            400,
+            &[],
+            br#"{"code":"LimitExceededException","message":null,"Message":"m"}"#,
+        );
+        assert_eq!(
+            (read.code, read.message.as_str()),
+            (ErrorCode::LimitExceeded, "m")
+        );
 
-        let headers = [("x-amzn-errortype", "ExpiredIteratorException:http://internal.amazon.com/coral/")];
-        assert_eq!(decode(400, &headers, b"{}").code, ErrorCode::ExpiredIterator);
+        let headers = [(
+            "x-amzn-errortype",
+            "ExpiredIteratorException:http://internal.amazon.com/coral/",
+        )];
+        assert_eq!(
+            decode(400, &headers, b"{}").code,
+            ErrorCode::ExpiredIterator
+        );
         assert_eq!(decode(400, &headers, b"").code, ErrorCode::ExpiredIterator);
 
         // An indefinite map, as Jackson writes it.
@@ -292,22 +350,47 @@ mod tests {
 
     #[test]
     fn bodies_of_others() {
-        let html = decode(503, &[("content-type", "text/html")], b"<html>\n<b>busy</b>\0\xff</html>");
+        let html = decode(
+            503,
+            &[("content-type", "text/html")],
+            b"<html>\n<b>busy</b>\0\xff</html>",
+        );
         assert_eq!(html.code, ErrorCode::ServiceUnavailable);
         assert_eq!(html.message, "busy \u{fffd}");
         assert_eq!(html.to_string(), "ServiceUnavailable (503): busy \u{fffd}");
-        assert_eq!(decode(403, &[], b"<Error><Code>No</Code><Message>never</Message>").message, "No never");
-        assert_eq!(decode(403, &[], b"if 1 < 2 & 2 > 1").message, "if 1 < 2 & 2 > 1");
-        assert_eq!(decode(503, &[], b"<html></html>").to_string(), "ServiceUnavailable (503)");
+        assert_eq!(
+            decode(403, &[], b"<Error><Code>No</Code><Message>never</Message>").message,
+            "No never"
+        );
+        assert_eq!(
+            decode(403, &[], b"if 1 < 2 & 2 > 1").message,
+            "if 1 < 2 & 2 > 1"
+        );
+        assert_eq!(
+            decode(503, &[], b"<html></html>").to_string(),
+            "ServiceUnavailable (503)"
+        );
         assert_eq!(decode(500, &[], b"").code, ErrorCode::InternalFailure);
         assert_eq!(decode(500, &[], b"").to_string(), "InternalFailure (500)");
         assert_eq!(decode(413, &[], b"").code, ErrorCode::RequestTooLarge);
-        assert_eq!(decode(302, &[], b"").code, ErrorCode::Other("HTTP 302".into()));
-        assert_eq!(decode(400, &[], b"Bad Request").code, ErrorCode::Other("HTTP 400".into()));
+        assert_eq!(
+            decode(302, &[], b"").code,
+            ErrorCode::Other("HTTP 302".into())
+        );
+        assert_eq!(
+            decode(400, &[], b"Bad Request").code,
+            ErrorCode::Other("HTTP 400".into())
+        );
         assert_eq!(decode(404, &[], b"").code, ErrorCode::UnknownOperation);
         // A body of another shape says nothing, but the status does.
-        assert_eq!(decode(500, &[], br#"{"__type":5}"#).code, ErrorCode::InternalFailure);
-        assert_eq!(decode(500, &[], br#"{"__type":"#).code, ErrorCode::InternalFailure);
+        assert_eq!(
+            decode(500, &[], br#"{"__type":5}"#).code,
+            ErrorCode::InternalFailure
+        );
+        assert_eq!(
+            decode(500, &[], br#"{"__type":"#).code,
+            ErrorCode::InternalFailure
+        );
         assert_eq!(decode(429, &[], b"\xbf\xff").code, ErrorCode::Throttling);
     }
 }

@@ -124,7 +124,9 @@ impl Decoder {
     }
 
     fn cut(&mut self) -> Result<Option<Frame>, FrameError> {
-        let Some(prelude) = self.buffer.get(..PRELUDE) else { return Ok(None) };
+        let Some(prelude) = self.buffer.get(..PRELUDE) else {
+            return Ok(None);
+        };
         let mut words = prelude;
         let (total, headers, checksum) = (words.get_u32(), words.get_u32(), words.get_u32());
         if crc32fast::hash(&prelude[..8]) != checksum {
@@ -144,28 +146,37 @@ impl Decoder {
             return Err(FrameError::Checksum { part: "frame" });
         }
         let headers = read_headers(whole.slice(PRELUDE..PRELUDE + headers_len))?;
-        Ok(Some(Frame { headers, payload: whole.slice(PRELUDE + headers_len..len - 4) }))
+        Ok(Some(Frame {
+            headers,
+            payload: whole.slice(PRELUDE + headers_len..len - 4),
+        }))
     }
 }
 
 /// Takes `len` bytes off the front.
 fn take(rest: &mut Bytes, len: usize) -> Result<Bytes, FrameError> {
     if rest.len() < len {
-        Err(FrameError::Headers { reason: "they end too early" })
+        Err(FrameError::Headers {
+            reason: "they end too early",
+        })
     } else {
         Ok(rest.split_to(len))
     }
 }
 
 fn text(bytes: &[u8]) -> Result<String, FrameError> {
-    String::from_utf8(bytes.to_vec()).map_err(|_| FrameError::Headers { reason: "a text is not UTF-8" })
+    String::from_utf8(bytes.to_vec()).map_err(|_| FrameError::Headers {
+        reason: "a text is not UTF-8",
+    })
 }
 
 fn read_headers(mut rest: Bytes) -> Result<Vec<(String, HeaderValue)>, FrameError> {
     let mut headers = Vec::new();
     while !rest.is_empty() {
         if headers.len() == HEADERS_COUNT_MAX {
-            return Err(FrameError::Headers { reason: "there are too many" });
+            return Err(FrameError::Headers {
+                reason: "there are too many",
+            });
         }
         let len = take(&mut rest, 1)?.get_u8();
         let name = text(&take(&mut rest, usize::from(len))?)?;
@@ -179,7 +190,11 @@ fn read_headers(mut rest: Bytes) -> Result<Vec<(String, HeaderValue)>, FrameErro
             kind @ (6 | 7) => {
                 let len = take(&mut rest, 2)?.get_u16();
                 let bytes = take(&mut rest, usize::from(len))?;
-                if kind == 6 { HeaderValue::Bytes(bytes) } else { HeaderValue::Text(text(&bytes)?) }
+                if kind == 6 {
+                    HeaderValue::Bytes(bytes)
+                } else {
+                    HeaderValue::Text(text(&bytes)?)
+                }
             }
             8 => HeaderValue::Timestamp(take(&mut rest, 8)?.get_i64()),
             9 => {
@@ -187,7 +202,11 @@ fn read_headers(mut rest: Bytes) -> Result<Vec<(String, HeaderValue)>, FrameErro
                 take(&mut rest, 16)?.copy_to_slice(&mut uuid);
                 HeaderValue::Uuid(uuid)
             }
-            _ => return Err(FrameError::Headers { reason: "one has an unknown type" }),
+            _ => {
+                return Err(FrameError::Headers {
+                    reason: "one has an unknown type",
+                });
+            }
         };
         headers.push((name, value));
     }
@@ -196,8 +215,9 @@ fn read_headers(mut rest: Bytes) -> Result<Vec<(String, HeaderValue)>, FrameErro
 
 fn write_headers(out: &mut BytesMut, headers: &[(String, HeaderValue)]) -> Result<(), FrameError> {
     let sized = |out: &mut BytesMut, kind: u8, bytes: &[u8]| {
-        let len =
-            i16::try_from(bytes.len()).map_err(|_| FrameError::Headers { reason: "a value is too long" })?;
+        let len = i16::try_from(bytes.len()).map_err(|_| FrameError::Headers {
+            reason: "a value is too long",
+        })?;
         out.put_u8(kind);
         out.put_i16(len);
         out.put_slice(bytes);
@@ -205,7 +225,9 @@ fn write_headers(out: &mut BytesMut, headers: &[(String, HeaderValue)]) -> Resul
     };
     for (name, value) in headers {
         let len = u8::try_from(name.len()).ok().filter(|len| *len > 0);
-        out.put_u8(len.ok_or(FrameError::Headers { reason: "a name is empty or too long" })?);
+        out.put_u8(len.ok_or(FrameError::Headers {
+            reason: "a name is empty or too long",
+        })?);
         out.put_slice(name.as_bytes());
         match value {
             HeaderValue::Bool(value) => out.put_u8(u8::from(!value)),
@@ -246,14 +268,18 @@ impl Frame {
     /// # Errors
     /// [`FrameError`], if it is over a limit of the format.
     pub fn encode(&self) -> Result<Bytes, FrameError> {
-        let mut out = BytesMut::with_capacity(FRAME_MIN + 64 * self.headers.len() + self.payload.len());
+        let mut out =
+            BytesMut::with_capacity(FRAME_MIN + 64 * self.headers.len() + self.payload.len());
         out.put_bytes(0, PRELUDE);
         write_headers(&mut out, &self.headers)?;
         let headers = out.len() - PRELUDE;
         let total = out.len() + self.payload.len() + 4;
         let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         if total > FRAME_MAX || headers > HEADERS_MAX {
-            return Err(FrameError::Length { total: word(total), headers: word(headers) });
+            return Err(FrameError::Length {
+                total: word(total),
+                headers: word(headers),
+            });
         }
         out[..4].copy_from_slice(&word(total).to_be_bytes());
         out[4..8].copy_from_slice(&word(headers).to_be_bytes());
@@ -267,10 +293,13 @@ impl Frame {
 
     /// The text of a header; `None` if there is none of that name or it is no text.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).and_then(|(_, value)| match value {
-            HeaderValue::Text(text) => Some(text.as_str()),
-            _ => None,
-        })
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .and_then(|(_, value)| match value {
+                HeaderValue::Text(text) => Some(text.as_str()),
+                _ => None,
+            })
     }
 }
 
@@ -301,20 +330,32 @@ impl SubscribeEvent {
     /// initial response and of an exception.
     pub fn to_frame(&self, format: Format) -> Frame {
         let frame = |kind: &str, name: &str, value: &str, format: Format, payload: Bytes| Frame {
-            headers: [(name, value), (":content-type", format.content_type()), (":message-type", kind)]
-                .map(|(name, value)| (name.to_owned(), HeaderValue::Text(value.to_owned())))
-                .to_vec(),
+            headers: [
+                (name, value),
+                (":content-type", format.content_type()),
+                (":message-type", kind),
+            ]
+            .map(|(name, value)| (name.to_owned(), HeaderValue::Text(value.to_owned())))
+            .to_vec(),
             payload,
         };
         let empty = || codec::encode(format, &crate::types::SubscribeToShardResponse::default());
         match self {
             Self::InitialResponse => frame("event", EVENT_TYPE, INITIAL_RESPONSE, format, empty()),
-            Self::Event { format, payload } => {
-                frame("event", EVENT_TYPE, SUBSCRIBE_TO_SHARD_EVENT, *format, payload.clone())
-            }
-            Self::Exception(error) => {
-                frame("exception", EXCEPTION_TYPE, error.code.as_str(), format, error.encode(format))
-            }
+            Self::Event { format, payload } => frame(
+                "event",
+                EVENT_TYPE,
+                SUBSCRIBE_TO_SHARD_EVENT,
+                *format,
+                payload.clone(),
+            ),
+            Self::Exception(error) => frame(
+                "exception",
+                EXCEPTION_TYPE,
+                error.code.as_str(),
+                format,
+                error.encode(format),
+            ),
             Self::Unknown { event_type } => frame("event", EVENT_TYPE, event_type, format, empty()),
         }
     }
@@ -327,20 +368,37 @@ impl SubscribeEvent {
         let content_type = frame.text(":content-type");
         match (frame.text(":message-type"), frame.text(EVENT_TYPE)) {
             (Some("event"), Some(INITIAL_RESPONSE)) => Ok(Self::InitialResponse),
-            (Some("event"), Some(SUBSCRIBE_TO_SHARD_EVENT)) => {
-                Ok(Self::Event { format: codec::sniff(content_type, &frame.payload), payload: frame.payload })
-            }
-            (Some("event"), Some(event_type)) => Ok(Self::Unknown { event_type: event_type.to_owned() }),
+            (Some("event"), Some(SUBSCRIBE_TO_SHARD_EVENT)) => Ok(Self::Event {
+                format: codec::sniff(content_type, &frame.payload),
+                payload: frame.payload,
+            }),
+            (Some("event"), Some(event_type)) => Ok(Self::Unknown {
+                event_type: event_type.to_owned(),
+            }),
             (Some("exception"), _) => {
-                let kind = frame.text(EXCEPTION_TYPE).or(Some(ErrorCode::InternalFailure.as_str()));
-                Ok(Self::Exception(ApiError::decode_body(0, content_type, &frame.payload, kind)))
+                let kind = frame
+                    .text(EXCEPTION_TYPE)
+                    .or(Some(ErrorCode::InternalFailure.as_str()));
+                Ok(Self::Exception(ApiError::decode_body(
+                    0,
+                    content_type,
+                    &frame.payload,
+                    kind,
+                )))
             }
             (Some("error"), _) => {
-                let code = frame.text(":error-code").map_or(ErrorCode::InternalFailure, ErrorCode::from);
+                let code = frame
+                    .text(":error-code")
+                    .map_or(ErrorCode::InternalFailure, ErrorCode::from);
                 let message = frame.text(":error-message").unwrap_or_default();
-                Ok(Self::Exception(ApiError { status: 0, ..ApiError::new(code, message) }))
+                Ok(Self::Exception(ApiError {
+                    status: 0,
+                    ..ApiError::new(code, message)
+                }))
             }
-            _ => Err(FrameError::Headers { reason: "they do not say what the frame is" }),
+            _ => Err(FrameError::Headers {
+                reason: "they do not say what the frame is",
+            }),
         }
     }
 }
@@ -368,7 +426,9 @@ mod tests {
             ("uuid", HeaderValue::Uuid(*b"0123456789abcdef")),
         ];
         Frame {
-            headers: headers.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), value))
+                .to_vec(),
             payload: Bytes::from_static(b"payload"),
         }
     }
@@ -376,10 +436,16 @@ mod tests {
     #[test]
     fn a_published_frame_is_read_and_written() {
         // The format's own test vectors: an empty message and one that carries {'foo':'bar'} without headers.
-        let empty = [0u8, 0, 0, 0x10, 0, 0, 0, 0, 0x05, 0xc2, 0x48, 0xeb, 0x7d, 0x98, 0xc8, 0xff];
+        let empty = [
+            0u8, 0, 0, 0x10, 0, 0, 0, 0, 0x05, 0xc2, 0x48, 0xeb, 0x7d, 0x98, 0xc8, 0xff,
+        ];
         assert_eq!(&Frame::default().encode().unwrap()[..], &empty);
-        let carried = b"\x00\x00\x00\x1d\x00\x00\x00\x00\xfd\x52\x8c\x5a{'foo':'bar'}\xc3\x65\x39\x36";
-        let frame = Frame { headers: vec![], payload: Bytes::from_static(b"{'foo':'bar'}") };
+        let carried =
+            b"\x00\x00\x00\x1d\x00\x00\x00\x00\xfd\x52\x8c\x5a{'foo':'bar'}\xc3\x65\x39\x36";
+        let frame = Frame {
+            headers: vec![],
+            payload: Bytes::from_static(b"{'foo':'bar'}"),
+        };
         assert_eq!(&frame.encode().unwrap()[..], carried);
         let mut decoder = Decoder::new();
         decoder.push(&empty);
@@ -392,7 +458,11 @@ mod tests {
 
     #[test]
     fn frames_are_put_together_from_any_cut() {
-        let frames = [every_kind_of_header(), Frame::default(), every_kind_of_header()];
+        let frames = [
+            every_kind_of_header(),
+            Frame::default(),
+            every_kind_of_header(),
+        ];
         let bytes: Vec<u8> = frames.iter().flat_map(|f| f.encode().unwrap()).collect();
         for step in 1..bytes.len() {
             let mut decoder = Decoder::new();
@@ -417,9 +487,17 @@ mod tests {
             let mut decoder = Decoder::new();
             decoder.push(&damaged);
             let part = if at < PRELUDE { "prelude" } else { "frame" };
-            assert_eq!(decoder.next_frame(), Err(FrameError::Checksum { part }), "byte {at}");
+            assert_eq!(
+                decoder.next_frame(),
+                Err(FrameError::Checksum { part }),
+                "byte {at}"
+            );
             decoder.push(&whole);
-            assert_eq!(decoder.next_frame(), Err(FrameError::Checksum { part }), "it stays broken");
+            assert_eq!(
+                decoder.next_frame(),
+                Err(FrameError::Checksum { part }),
+                "it stays broken"
+            );
             assert!(!decoder.is_at_boundary());
         }
     }
@@ -431,16 +509,28 @@ mod tests {
             prelude.extend(crc32fast::hash(&prelude).to_be_bytes());
             let mut decoder = Decoder::new();
             decoder.push(&prelude);
-            assert_eq!(decoder.next_frame(), Err(FrameError::Length { total, headers }));
+            assert_eq!(
+                decoder.next_frame(),
+                Err(FrameError::Length { total, headers })
+            );
         }
         let long = |name: &str, len| Frame {
             headers: vec![(name.to_owned(), HeaderValue::Text("x".repeat(len)))],
             payload: Bytes::new(),
         };
         assert!(long("n", 32_767).encode().is_ok());
-        assert!(matches!(long("n", 32_768).encode(), Err(FrameError::Headers { .. })));
-        assert!(matches!(long("", 1).encode(), Err(FrameError::Headers { .. })));
-        assert!(matches!(long(&"n".repeat(256), 1).encode(), Err(FrameError::Headers { .. })));
+        assert!(matches!(
+            long("n", 32_768).encode(),
+            Err(FrameError::Headers { .. })
+        ));
+        assert!(matches!(
+            long("", 1).encode(),
+            Err(FrameError::Headers { .. })
+        ));
+        assert!(matches!(
+            long(&"n".repeat(256), 1).encode(),
+            Err(FrameError::Headers { .. })
+        ));
     }
 
     #[test]
@@ -450,7 +540,9 @@ mod tests {
         let headers = &whole[PRELUDE..whole.len() - 4 - 7];
         let mut refused = 0;
         for len in 0..headers.len() {
-            let mut bytes = [(FRAME_MIN + len) as u32, len as u32].map(u32::to_be_bytes).concat();
+            let mut bytes = [(FRAME_MIN + len) as u32, len as u32]
+                .map(u32::to_be_bytes)
+                .concat();
             bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
             bytes.extend(&headers[..len]);
             bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
@@ -469,29 +561,50 @@ mod tests {
                 format,
                 payload: codec::encode(format, &crate::types::Tag::default()),
             };
-            let error = ApiError { status: 0, ..ApiError::new(ErrorCode::ResourceInUse, "taken over") };
-            let read = |event: &SubscribeEvent| SubscribeEvent::from_frame(event.to_frame(format)).unwrap();
-            assert!(matches!(read(&SubscribeEvent::InitialResponse), SubscribeEvent::InitialResponse));
+            let error = ApiError {
+                status: 0,
+                ..ApiError::new(ErrorCode::ResourceInUse, "taken over")
+            };
+            let read = |event: &SubscribeEvent| {
+                SubscribeEvent::from_frame(event.to_frame(format)).unwrap()
+            };
+            assert!(matches!(
+                read(&SubscribeEvent::InitialResponse),
+                SubscribeEvent::InitialResponse
+            ));
             assert!(matches!(read(&event), SubscribeEvent::Event { format: f, .. } if f == format));
             assert!(
                 matches!(read(&SubscribeEvent::Exception(error.clone())), SubscribeEvent::Exception(e) if e == error)
             );
-            let unknown = SubscribeEvent::Unknown { event_type: "New".into() };
-            assert!(matches!(read(&unknown), SubscribeEvent::Unknown { event_type } if event_type == "New"));
+            let unknown = SubscribeEvent::Unknown {
+                event_type: "New".into(),
+            };
+            assert!(
+                matches!(read(&unknown), SubscribeEvent::Unknown { event_type } if event_type == "New")
+            );
         }
     }
 
     #[test]
     fn an_error_without_a_payload() {
         let frame = |headers: &[(&str, &str)]| Frame {
-            headers: headers.iter().map(|(n, v)| (n.to_string(), HeaderValue::Text(v.to_string()))).collect(),
+            headers: headers
+                .iter()
+                .map(|(n, v)| (n.to_string(), HeaderValue::Text(v.to_string())))
+                .collect(),
             payload: Bytes::new(),
         };
-        let error =
-            frame(&[(":message-type", "error"), (":error-code", "InternalFailure"), (":error-message", "x")]);
+        let error = frame(&[
+            (":message-type", "error"),
+            (":error-code", "InternalFailure"),
+            (":error-message", "x"),
+        ]);
         match SubscribeEvent::from_frame(error) {
             Ok(SubscribeEvent::Exception(e)) => {
-                assert_eq!((e.code, e.message.as_str()), (ErrorCode::InternalFailure, "x"));
+                assert_eq!(
+                    (e.code, e.message.as_str()),
+                    (ErrorCode::InternalFailure, "x")
+                );
             }
             other => panic!("{other:?}"),
         }

@@ -18,7 +18,8 @@ pub fn of_partition_key(key: &str) -> u128 {
 
 /// Reads a hash key: `0` or a decimal number without leading zeros below 2^128 (the API's pattern is `0|([1-9]\d{0,38})`).
 pub fn parse(text: &str) -> Option<u128> {
-    let plain = text == "0" || (text.len() <= 39 && text.starts_with(|c: char| ('1'..='9').contains(&c)));
+    let plain =
+        text == "0" || (text.len() <= 39 && text.starts_with(|c: char| ('1'..='9').contains(&c)));
     // `u128::from_str` takes a sign; the first character has been checked, and it takes no sign after that.
     if plain { text.parse().ok() } else { None }
 }
@@ -34,7 +35,10 @@ pub struct HashRange {
 
 impl HashRange {
     /// Every hash key.
-    pub const ALL: Self = Self { start: 0, end: u128::MAX };
+    pub const ALL: Self = Self {
+        start: 0,
+        end: u128::MAX,
+    };
 
     /// True if the key belongs to it.
     pub fn contains(&self, key: u128) -> bool {
@@ -60,19 +64,32 @@ impl HashRange {
         let n = u128::from(count);
         let size = u128::MAX / n + u128::from(u128::MAX % n == n - 1);
         (0..n)
-            .map(|i| Self { start: size * i, end: if i == n - 1 { u128::MAX } else { size * (i + 1) - 1 } })
+            .map(|i| Self {
+                start: size * i,
+                end: if i == n - 1 {
+                    u128::MAX
+                } else {
+                    size * (i + 1) - 1
+                },
+            })
             .collect()
     }
 
     /// Reads the protocol's form; `None` if an end is no hash key or they are the wrong way round.
     pub fn from_wire(range: &HashKeyRange) -> Option<Self> {
-        let (start, end) = (parse(&range.starting_hash_key)?, parse(&range.ending_hash_key)?);
+        let (start, end) = (
+            parse(&range.starting_hash_key)?,
+            parse(&range.ending_hash_key)?,
+        );
         (start <= end).then_some(Self { start, end })
     }
 
     /// The protocol's form.
     pub fn to_wire(self) -> HashKeyRange {
-        HashKeyRange { starting_hash_key: self.start.to_string(), ending_hash_key: self.end.to_string() }
+        HashKeyRange {
+            starting_hash_key: self.start.to_string(),
+            ending_hash_key: self.end.to_string(),
+        }
     }
 }
 
@@ -97,15 +114,33 @@ mod tests {
     #[test]
     fn md5_of_known_keys() {
         // RFC 1321, appendix A.5.
-        assert_eq!(of_partition_key(""), 0xd41d_8cd9_8f00_b204_e980_0998_ecf8_427e);
-        assert_eq!(of_partition_key("abc"), 0x9001_5098_3cd2_4fb0_d696_3f7d_28e1_7f72);
+        assert_eq!(
+            of_partition_key(""),
+            0xd41d_8cd9_8f00_b204_e980_0998_ecf8_427e
+        );
+        assert_eq!(
+            of_partition_key("abc"),
+            0x9001_5098_3cd2_4fb0_d696_3f7d_28e1_7f72
+        );
     }
 
     #[test]
     fn hash_keys_have_limits() {
         assert_eq!(parse("0"), Some(0));
-        assert_eq!(parse("340282366920938463463374607431768211455"), Some(u128::MAX));
-        for bad in ["", "340282366920938463463374607431768211456", "01", "+1", "-1", "1e3", "1 ", "٣"] {
+        assert_eq!(
+            parse("340282366920938463463374607431768211455"),
+            Some(u128::MAX)
+        );
+        for bad in [
+            "",
+            "340282366920938463463374607431768211456",
+            "01",
+            "+1",
+            "-1",
+            "1e3",
+            "1 ",
+            "٣",
+        ] {
             assert_eq!(parse(bad), None, "{bad}");
         }
     }
@@ -116,24 +151,36 @@ mod tests {
         for count in [1, 2, 3, 7, 10, 500] {
             let ranges = HashRange::even(count);
             assert_eq!(ranges.len(), count as usize);
-            assert_eq!((ranges[0].start, ranges[ranges.len() - 1].end), (0, u128::MAX));
+            assert_eq!(
+                (ranges[0].start, ranges[ranges.len() - 1].end),
+                (0, u128::MAX)
+            );
             for pair in ranges.windows(2) {
                 assert!(pair[0].is_adjacent(&pair[1]) && pair[1].is_adjacent(&pair[0]));
                 assert!(pair[0].end < pair[1].start);
             }
         }
         // What AWS gives a stream of three shards.
-        assert_eq!(HashRange::even(3)[0].end.to_string(), "113427455640312821154458202477256070484");
+        assert_eq!(
+            HashRange::even(3)[0].end.to_string(),
+            "113427455640312821154458202477256070484"
+        );
         assert_eq!(HashRange::even(2)[1].start, 1 << 127);
     }
 
     #[test]
     fn ranges_to_the_wire_and_back() {
-        let range = HashRange { start: 5, end: u128::MAX };
+        let range = HashRange {
+            start: 5,
+            end: u128::MAX,
+        };
         assert_eq!(HashRange::from_wire(&range.to_wire()), Some(range));
         assert!(range.contains(5) && !range.contains(4));
         assert!(HashRange::ALL.covers(&range) && !range.covers(&HashRange::ALL));
-        let turned = HashKeyRange { starting_hash_key: "2".into(), ending_hash_key: "1".into() };
+        let turned = HashKeyRange {
+            starting_hash_key: "2".into(),
+            ending_hash_key: "1".into(),
+        };
         assert_eq!(HashRange::from_wire(&turned), None);
     }
 

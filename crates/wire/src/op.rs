@@ -96,7 +96,11 @@ impl Operation {
     /// ours.
     pub fn from_target(target: &str) -> Option<Self> {
         let (service, name) = target.split_once('.')?;
-        if service == TARGET_PREFIX { Self::from_name(name) } else { None }
+        if service == TARGET_PREFIX {
+            Self::from_name(name)
+        } else {
+            None
+        }
     }
 }
 
@@ -115,7 +119,10 @@ mod tests {
         for &op in Operation::ALL {
             assert_eq!(Operation::from_target(op.target()), Some(op));
         }
-        assert_eq!(Operation::from_target("Kinesis_20131202.CreateChannel"), None);
+        assert_eq!(
+            Operation::from_target("Kinesis_20131202.CreateChannel"),
+            None
+        );
         assert_eq!(Operation::from_target("DynamoDB_20120810.PutRecords"), None);
         assert_eq!(Operation::from_target("PutRecords"), None);
         assert_eq!(Operation::from_target(""), None);

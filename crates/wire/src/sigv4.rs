@@ -82,7 +82,9 @@ pub enum SignError {
         endpoint: String,
     },
     /// A credential or the host has characters that no header can carry.
-    #[error("the {what} has characters that an HTTP header cannot carry; check where it was read from")]
+    #[error(
+        "the {what} has characters that an HTTP header cannot carry; check where it was read from"
+    )]
     BadHeader {
         /// Which.
         what: &'static str,
@@ -117,7 +119,9 @@ impl Signer {
         shared_hash: Option<&digest::Context>,
     ) -> Result<Request, SignError> {
         let (path, host) = target(unsigned.endpoint)?;
-        let time = amz_date(unsigned.now_ms).ok_or(SignError::BadTime { now_ms: unsigned.now_ms })?;
+        let time = amz_date(unsigned.now_ms).ok_or(SignError::BadTime {
+            now_ms: unsigned.now_ms,
+        })?;
         let day = &time[..8];
         let body_hash = hash(&body, shared_hash);
         let token = credentials.session_token.as_deref();
@@ -125,8 +129,14 @@ impl Signer {
 
         let scope = format!("{day}/{}/{SERVICE}/aws4_request", unsigned.region);
         let mut to_sign = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n");
-        push_hex(&mut to_sign, digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref());
-        let signature = hmac::sign(&self.key(credentials, day, unsigned.region), to_sign.as_bytes());
+        push_hex(
+            &mut to_sign,
+            digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref(),
+        );
+        let signature = hmac::sign(
+            &self.key(credentials, day, unsigned.region),
+            to_sign.as_bytes(),
+        );
         let mut authorization = format!(
             "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={}, Signature=",
             credentials.access_key_id,
@@ -138,10 +148,18 @@ impl Signer {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = unsigned.endpoint.clone();
         let headers = request.headers_mut();
-        let value = |what, text: &str| HeaderValue::from_str(text).map_err(|_| SignError::BadHeader { what });
+        let value = |what, text: &str| {
+            HeaderValue::from_str(text).map_err(|_| SignError::BadHeader { what })
+        };
         headers.insert(HOST, value("host", &host)?);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(unsigned.format.content_type()));
-        headers.insert(X_AMZ_TARGET, HeaderValue::from_static(unsigned.operation.target()));
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static(unsigned.format.content_type()),
+        );
+        headers.insert(
+            X_AMZ_TARGET,
+            HeaderValue::from_static(unsigned.operation.target()),
+        );
         headers.insert(X_AMZ_DATE, value("time", &time)?);
         if let Some(token) = token {
             let mut token = value("session token", token)?;
@@ -190,9 +208,18 @@ fn derive_key(secret: &str, day: &str, region: &str) -> hmac::Key {
 
 /// The canonical path and the `Host` of an endpoint; a default port is left out, as every HTTP client does.
 fn target(endpoint: &Uri) -> Result<(String, String), SignError> {
-    let none = || SignError::NoHost { endpoint: endpoint.to_string() };
-    let host = endpoint.host().filter(|host| !host.is_empty()).ok_or_else(none)?;
-    let default_port = if endpoint.scheme_str() == Some("http") { 80 } else { 443 };
+    let none = || SignError::NoHost {
+        endpoint: endpoint.to_string(),
+    };
+    let host = endpoint
+        .host()
+        .filter(|host| !host.is_empty())
+        .ok_or_else(none)?;
+    let default_port = if endpoint.scheme_str() == Some("http") {
+        80
+    } else {
+        443
+    };
     let host = match endpoint.port_u16() {
         Some(port) if port != default_port => format!("{host}:{port}"),
         _ => host.to_owned(),
@@ -259,11 +286,19 @@ fn canonical_request(
     let mut out = String::with_capacity(400 + token.map_or(0, str::len));
     let content_type = unsigned.format.content_type();
     // Writing to a string cannot fail.
-    let _ = write!(out, "POST\n{path}\n\ncontent-type:{content_type}\nhost:{host}\nx-amz-date:{time}\n");
+    let _ = write!(
+        out,
+        "POST\n{path}\n\ncontent-type:{content_type}\nhost:{host}\nx-amz-date:{time}\n"
+    );
     if let Some(token) = token {
         let _ = writeln!(out, "x-amz-security-token:{}", token.trim());
     }
-    let _ = write!(out, "x-amz-target:{}\n\n{}\n", unsigned.operation.target(), signed_headers(token));
+    let _ = write!(
+        out,
+        "x-amz-target:{}\n\n{}\n",
+        unsigned.operation.target(),
+        signed_headers(token)
+    );
     push_hex(&mut out, body_hash);
     out
 }
@@ -279,7 +314,11 @@ pub fn amz_date(now_ms: i64) -> Option<String> {
     let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let (hour, minute, second) = (in_day / 3600, in_day / 60 % 60, in_day % 60);
     (0..=9999)
@@ -318,13 +357,19 @@ pub enum ClaimsError {
 ///
 /// # Errors
 /// [`ClaimsError`].
-pub fn claims(headers: &HeaderMap<HeaderValue>, query: Option<&str>) -> Result<Claims, ClaimsError> {
-    let header = headers.get(AUTHORIZATION).map(|value| String::from_utf8_lossy(value.as_bytes()));
+pub fn claims(
+    headers: &HeaderMap<HeaderValue>,
+    query: Option<&str>,
+) -> Result<Claims, ClaimsError> {
+    let header = headers
+        .get(AUTHORIZATION)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()));
     let presigned = query.filter(|query| query.contains("X-Amz-Algorithm="));
     match (header, presigned) {
-        (Some(header), _) => {
-            claims_of_header(&header, headers.contains_key(X_AMZ_DATE) || headers.contains_key("date"))
-        }
+        (Some(header), _) => claims_of_header(
+            &header,
+            headers.contains_key(X_AMZ_DATE) || headers.contains_key("date"),
+        ),
         (None, Some(query)) => claims_of_query(query),
         (None, None) => Err(ClaimsError::Missing),
     }
@@ -332,12 +377,24 @@ pub fn claims(headers: &HeaderMap<HeaderValue>, query: Option<&str>) -> Result<C
 
 /// `AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…`.
 fn claims_of_header(header: &str, dated: bool) -> Result<Claims, ClaimsError> {
-    let parts = || header.split([',', ' ']).skip(1).filter_map(|part| part.trim().split_once('='));
-    let part = |name: &str| parts().find(|(n, v)| *n == name && !v.is_empty()).map(|(_, value)| value);
+    let parts = || {
+        header
+            .split([',', ' '])
+            .skip(1)
+            .filter_map(|part| part.trim().split_once('='))
+    };
+    let part = |name: &str| {
+        parts()
+            .find(|(n, v)| *n == name && !v.is_empty())
+            .map(|(_, value)| value)
+    };
     let mut message = String::new();
     for name in ["Credential", "Signature", "SignedHeaders"] {
         if part(name).is_none() {
-            let _ = write!(message, "Authorization header requires '{name}' parameter. ");
+            let _ = write!(
+                message,
+                "Authorization header requires '{name}' parameter. "
+            );
         }
     }
     if !dated {
@@ -347,24 +404,39 @@ fn claims_of_header(header: &str, dated: bool) -> Result<Claims, ClaimsError> {
     }
     match part("Credential") {
         Some(credential) if message.is_empty() => claims_of_credential(credential),
-        _ => Err(ClaimsError::Incomplete { message: format!("{message}Authorization={header}") }),
+        _ => Err(ClaimsError::Incomplete {
+            message: format!("{message}Authorization={header}"),
+        }),
     }
 }
 
 /// The query of a presigned URL.
 fn claims_of_query(query: &str) -> Result<Claims, ClaimsError> {
     let parts = || query.split('&').filter_map(|part| part.split_once('='));
-    let part = |name: &str| parts().find(|(n, v)| *n == name && !v.is_empty()).map(|(_, value)| value);
+    let part = |name: &str| {
+        parts()
+            .find(|(n, v)| *n == name && !v.is_empty())
+            .map(|(_, value)| value)
+    };
     let mut message = String::new();
-    for name in
-        ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-SignedHeaders", "X-Amz-Date"]
-    {
+    for name in [
+        "X-Amz-Algorithm",
+        "X-Amz-Credential",
+        "X-Amz-Signature",
+        "X-Amz-SignedHeaders",
+        "X-Amz-Date",
+    ] {
         if part(name).is_none() {
-            let _ = write!(message, "AWS query-string parameters must include '{name}'. ");
+            let _ = write!(
+                message,
+                "AWS query-string parameters must include '{name}'. "
+            );
         }
     }
     match part("X-Amz-Credential") {
-        Some(credential) if message.is_empty() => claims_of_credential(&percent_decoded(credential)),
+        Some(credential) if message.is_empty() => {
+            claims_of_credential(&percent_decoded(credential))
+        }
         _ => Err(ClaimsError::Incomplete {
             message: format!("{message}Re-examine the query-string parameters."),
         }),

@@ -25,7 +25,10 @@ pub struct RequestBody {
 impl RequestBody {
     /// A body that shares nothing.
     pub fn whole(body: impl Into<Bytes>) -> Self {
-        Self { shared: Bytes::new(), tail: body.into() }
+        Self {
+            shared: Bytes::new(),
+            tail: body.into(),
+        }
     }
 
     /// Length in bytes.

@@ -36,7 +36,9 @@ pub(crate) fn read(kind: &str, value: Option<&str>) -> Option<Position> {
     match (kind, value) {
         ("trim-horizon", None) => Some(Position::TrimHorizon),
         ("at", Some(at)) => Some(Position::At(Millis(at.parse().ok()?))),
-        ("after", Some(s)) if (1..=129).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_digit()) => {
+        ("after", Some(s))
+            if (1..=129).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_digit()) =>
+        {
             Some(Position::After(Sequence::new(s)))
         }
         ("closed", None) => Some(Position::Closed),

@@ -45,7 +45,10 @@ impl SqliteStore {
             inspect(path)?;
         }
         let connection = Connection::open(path).map_err(|e| told(path, e))?;
-        let store = Self { path: path.into(), connection: Arc::new(Mutex::new(connection)) };
+        let store = Self {
+            path: path.into(),
+            connection: Arc::new(Mutex::new(connection)),
+        };
         store.lock_and_prepare(new, name)?;
         Ok(store)
     }
@@ -57,22 +60,35 @@ impl SqliteStore {
 
     fn guard(&self) -> MutexGuard<'_, Connection> {
         // A panic in between leaves no transaction open: rusqlite rolls it back when it unwinds.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_and_prepare(&self, new: bool, name: &str) -> Result<(), StoreError> {
         let mut connection = self.guard();
         let told = |e| told(&self.path, e);
         // A process that is just ending may still hold it.
-        connection.busy_timeout(Duration::from_secs(1)).map_err(told)?;
+        connection
+            .busy_timeout(Duration::from_secs(1))
+            .map_err(told)?;
         // Exclusive before all else: the lock is taken with the first transaction and kept, and WAL needs no shared memory.
-        connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(told)?;
-        connection.pragma_update(None, "synchronous", "FULL").map_err(told)?;
-        let transaction =
-            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Exclusive).map_err(told)?;
+        connection
+            .pragma_update(None, "locking_mode", "EXCLUSIVE")
+            .map_err(told)?;
+        connection
+            .pragma_update(None, "synchronous", "FULL")
+            .map_err(told)?;
+        let transaction = connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Exclusive)
+            .map_err(told)?;
         if new {
-            transaction.pragma_update(None, "application_id", format::APPLICATION_ID).map_err(told)?;
-            transaction.pragma_update(None, "user_version", format::VERSION).map_err(told)?;
+            transaction
+                .pragma_update(None, "application_id", format::APPLICATION_ID)
+                .map_err(told)?;
+            transaction
+                .pragma_update(None, "user_version", format::VERSION)
+                .map_err(told)?;
             transaction.execute_batch(format::SCHEMA).map_err(told)?;
             set(&transaction, "fan-out", name).map_err(told)?;
         } else {
@@ -87,7 +103,9 @@ impl SqliteStore {
         }
         transaction.commit().map_err(told)?;
         // Only now: what a new file begins with stands in the file itself, where `inspect` finds it after a crash.
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(told)
+        connection
+            .pragma_update(None, "journal_mode", "WAL")
+            .map_err(told)
     }
 
     /// Runs `work` on a thread that may block.
@@ -99,11 +117,16 @@ impl SqliteStore {
         match tokio::task::spawn_blocking(move || work(&store)).await {
             Ok(result) => result,
             // The runtime is going down.
-            Err(error) => Err(StoreError::Failed { source: Box::new(error) }),
+            Err(error) => Err(StoreError::Failed {
+                source: Box::new(error),
+            }),
         }
     }
 
-    fn transaction<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+    fn transaction<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
         let mut connection = self.guard();
         let told = |e| told(&self.path, e);
         let transaction = connection.transaction().map_err(told)?;
@@ -196,7 +219,8 @@ impl CheckpointStore for SqliteStore {
         let lanes = lanes.to_vec();
         self.blocking(move |store| {
             store.transaction(|db| {
-                let mut statement = db.prepare("DELETE FROM lanes WHERE output = ?1 AND shard = ?2")?;
+                let mut statement =
+                    db.prepare("DELETE FROM lanes WHERE output = ?1 AND shard = ?2")?;
                 for lane in &lanes {
                     statement.execute(params![lane.output.as_str(), lane.shard.as_str()])?;
                 }
@@ -208,11 +232,18 @@ impl CheckpointStore for SqliteStore {
 }
 
 fn get(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
-    db.query_row("SELECT value FROM about WHERE name = ?1", [name], |row| row.get(0)).optional()
+    db.query_row("SELECT value FROM about WHERE name = ?1", [name], |row| {
+        row.get(0)
+    })
+    .optional()
 }
 
 fn set(db: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {
-    db.execute("INSERT INTO about (name, value) VALUES (?1, ?2)", [name, value]).map(drop)
+    db.execute(
+        "INSERT INTO about (name, value) VALUES (?1, ?2)",
+        [name, value],
+    )
+    .map(drop)
 }
 
 /// False if there is no file, or an empty one (as `touch` and some deployment tools make).
@@ -220,29 +251,42 @@ fn holds_something(path: &Path) -> Result<bool, StoreError> {
     match std::fs::metadata(path) {
         Ok(found) => Ok(found.len() > 0),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => {
-            Err(StoreError::Failed { source: Box::new(WithPath { path: path.into(), source: error }) })
-        }
+        Err(error) => Err(StoreError::Failed {
+            source: Box::new(WithPath {
+                path: path.into(),
+                source: error,
+            }),
+        }),
     }
 }
 
 /// Refuses a file that is not ours, without changing it.
 fn inspect(path: &Path) -> Result<(), StoreError> {
     const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-    let failed = |source| StoreError::Failed { source: Box::new(WithPath { path: path.into(), source }) };
+    let failed = |source| StoreError::Failed {
+        source: Box::new(WithPath {
+            path: path.into(),
+            source,
+        }),
+    };
     let mut header = Vec::new();
-    File::open(path).and_then(|file| file.take(100).read_to_end(&mut header)).map_err(failed)?;
-    let id = header.get(68..72).map(|id| i32::from_be_bytes([id[0], id[1], id[2], id[3]]));
+    File::open(path)
+        .and_then(|file| file.take(100).read_to_end(&mut header))
+        .map_err(failed)?;
+    let id = header
+        .get(68..72)
+        .map(|id| i32::from_be_bytes([id[0], id[1], id[2], id[3]]));
     if !header.starts_with(MAGIC) || id != Some(format::APPLICATION_ID) {
         return Err(foreign(format!(
             "{} is not a Distributary state file, or is damaged; it was left as it is: name another file as state",
             path.display()
         )));
     }
-    let db =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(|e| told(path, e))?;
-    let version: i32 =
-        db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|e| told(path, e))?;
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .map_err(|e| told(path, e))?;
+    let version: i32 = db
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(|e| told(path, e))?;
     if version != format::VERSION {
         return Err(foreign(format!(
             "{} has the format {version}, and this program knows {}; use the version of distributary that wrote it",
@@ -250,9 +294,14 @@ fn inspect(path: &Path) -> Result<(), StoreError> {
             format::VERSION
         )));
     }
-    let verdict: String =
-        db.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(|e| told(path, e))?;
-    if verdict == "ok" { Ok(()) } else { Err(damaged(path)) }
+    let verdict: String = db
+        .pragma_query_value(None, "quick_check", |row| row.get(0))
+        .map_err(|e| told(path, e))?;
+    if verdict == "ok" {
+        Ok(())
+    } else {
+        Err(damaged(path))
+    }
 }
 
 fn foreign(message: String) -> StoreError {
@@ -269,11 +318,16 @@ fn damaged(path: &Path) -> StoreError {
 /// What went wrong with the file at `path`.
 fn told(path: &Path, error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            StoreError::Held { what: format!("the state file {}", path.display()) }
-        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Held {
+            what: format!("the state file {}", path.display()),
+        },
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => damaged(path),
-        _ => StoreError::Failed { source: Box::new(WithPath { path: path.into(), source: error }) },
+        _ => StoreError::Failed {
+            source: Box::new(WithPath {
+                path: path.into(),
+                source: error,
+            }),
+        },
     }
 }
 

@@ -1,5 +1,9 @@
 //! The state file: what is kept, what is refused, and that nobody else gets in.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::fs;
 
@@ -11,11 +15,20 @@ use distributary_core::source::SourceIdentity;
 use distributary_core::store::{CheckpointStore, LaneCheckpoint, LaneId, OutputId, StoreError};
 
 fn source(arn: &str, created: Option<i64>) -> SourceIdentity {
-    SourceIdentity { arn: arn.to_owned(), created: created.map(Millis) }
+    SourceIdentity {
+        arn: arn.to_owned(),
+        created: created.map(Millis),
+    }
 }
 
 fn checkpoint(shard: &str, output: &str, position: Position) -> LaneCheckpoint {
-    LaneCheckpoint { lane: LaneId { shard: ShardId::new(shard), output: OutputId::new(output) }, position }
+    LaneCheckpoint {
+        lane: LaneId {
+            shard: ShardId::new(shard),
+            output: OutputId::new(output),
+        },
+        position,
+    }
 }
 
 fn message(error: &StoreError) -> String {
@@ -41,13 +54,21 @@ async fn checkpoints_are_there_after_the_store_was_closed() {
             ])
             .await
             .unwrap();
-        store.commit(&[checkpoint("s0", "o1", Position::Closed)]).await.unwrap();
-        store.forget(&[checkpoint("s1", "o1", Position::Closed).lane]).await.unwrap();
+        store
+            .commit(&[checkpoint("s0", "o1", Position::Closed)])
+            .await
+            .unwrap();
+        store
+            .forget(&[checkpoint("s1", "o1", Position::Closed).lane])
+            .await
+            .unwrap();
     }
     let store = SqliteStore::open(&path, "orders").unwrap();
     store.bind(&source("arn:a", Some(1))).await.unwrap();
-    let expected =
-        vec![checkpoint("s0", "o1", Position::Closed), checkpoint("s0", "o2", Position::At(Millis(7)))];
+    let expected = vec![
+        checkpoint("s0", "o1", Position::Closed),
+        checkpoint("s0", "o2", Position::At(Millis(7))),
+    ];
     assert_eq!(store.load().await.unwrap(), expected);
 }
 
@@ -58,9 +79,20 @@ async fn a_second_holder_is_refused_while_the_first_lives() {
     let first = SqliteStore::open(&path, "orders").unwrap();
     let held = SqliteStore::open(&path, "orders");
     assert!(matches!(held, Err(StoreError::Held { .. })), "{held:?}");
-    first.commit(&[checkpoint("s", "o", Position::TrimHorizon)]).await.unwrap();
+    first
+        .commit(&[checkpoint("s", "o", Position::TrimHorizon)])
+        .await
+        .unwrap();
     drop(first);
-    assert_eq!(SqliteStore::open(&path, "orders").unwrap().load().await.unwrap().len(), 1);
+    assert_eq!(
+        SqliteStore::open(&path, "orders")
+            .unwrap()
+            .load()
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -68,11 +100,26 @@ async fn a_copy_of_the_files_as_a_crash_leaves_them_is_whole() {
     let dir = tempfile::tempdir().unwrap();
     let (path, copy) = (dir.path().join("orders.db"), dir.path().join("copy.db"));
     let store = SqliteStore::open(&path, "orders").unwrap();
-    store.commit(&[checkpoint("s", "o", Position::TrimHorizon)]).await.unwrap();
+    store
+        .commit(&[checkpoint("s", "o", Position::TrimHorizon)])
+        .await
+        .unwrap();
     // The store still lives: nothing was folded back into the file.
     fs::copy(&path, &copy).unwrap();
-    fs::copy(dir.path().join("orders.db-wal"), dir.path().join("copy.db-wal")).unwrap();
-    assert_eq!(SqliteStore::open(&copy, "orders").unwrap().load().await.unwrap().len(), 1);
+    fs::copy(
+        dir.path().join("orders.db-wal"),
+        dir.path().join("copy.db-wal"),
+    )
+    .unwrap();
+    assert_eq!(
+        SqliteStore::open(&copy, "orders")
+            .unwrap()
+            .load()
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -83,7 +130,8 @@ async fn another_stream_name_or_fan_out_is_said_to_be_one() {
     store.bind(&source("arn:a", Some(1))).await.unwrap();
     assert!(message(&store.bind(&source("arn:b", Some(1))).await.unwrap_err()).contains("arn:b"));
     assert!(
-        message(&store.bind(&source("arn:a", Some(2))).await.unwrap_err()).contains("deleted and made again")
+        message(&store.bind(&source("arn:a", Some(2))).await.unwrap_err())
+            .contains("deleted and made again")
     );
     store.bind(&source("arn:a", None)).await.unwrap();
     drop(store);
@@ -105,7 +153,11 @@ fn files_that_are_not_ours_are_left_as_they_are() {
         );
         assert_eq!(fs::read(path).unwrap(), before);
     }
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "no journal is left beside them");
+    assert_eq!(
+        fs::read_dir(dir.path()).unwrap().count(),
+        2,
+        "no journal is left beside them"
+    );
 }
 
 #[tokio::test]
@@ -114,7 +166,10 @@ async fn a_damaged_or_newer_file_is_said_to_be_one_and_left_as_it_is() {
     let path = dir.path().join("orders.db");
     {
         let store = SqliteStore::open(&path, "orders").unwrap();
-        store.commit(&[checkpoint("s", "o", Position::TrimHorizon)]).await.unwrap();
+        store
+            .commit(&[checkpoint("s", "o", Position::TrimHorizon)])
+            .await
+            .unwrap();
     }
     let good = fs::read(&path).unwrap();
     let newer = {
@@ -143,7 +198,8 @@ fn an_empty_file_is_a_new_state() {
 
 #[test]
 fn a_folder_that_is_not_there_is_named() {
-    let error = SqliteStore::open(std::path::Path::new("no/such/folder/orders.db"), "orders").unwrap_err();
+    let error =
+        SqliteStore::open(std::path::Path::new("no/such/folder/orders.db"), "orders").unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains("no/such/folder"), "{cause}");
 }

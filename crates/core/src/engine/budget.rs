@@ -83,7 +83,9 @@ impl PoolState {
     }
 
     fn fits(&self, bytes: usize) -> bool {
-        self.used == 0 || self.used.saturating_add(bytes) <= self.size || on(Mutation::BudgetIgnored)
+        self.used == 0
+            || self.used.saturating_add(bytes) <= self.size
+            || on(Mutation::BudgetIgnored)
     }
 }
 
@@ -117,21 +119,33 @@ impl Budget {
         let mut state = State::default();
         state.pools[Pool::Read as usize].size = total - total / 4;
         state.pools[Pool::Encode as usize].size = total / 4;
-        Arc::new(Self { total, state: Mutex::new(state), pressed: AtomicBool::new(false) })
+        Arc::new(Self {
+            total,
+            state: Mutex::new(state),
+            pressed: AtomicBool::new(false),
+        })
     }
 
     /// What batches could still take.
     pub(crate) fn free(&self) -> usize {
         let state = lock(&self.state);
         let pool = &state.pools[Pool::Read as usize];
-        if pool.waiting.is_empty() { pool.size.saturating_sub(pool.used) } else { 0 }
+        if pool.waiting.is_empty() {
+            pool.size.saturating_sub(pool.used)
+        } else {
+            0
+        }
     }
 
     /// What is missing until the reader that waits longest has its memory.
     pub(crate) fn short(&self) -> usize {
         let state = lock(&self.state);
         let pool = &state.pools[Pool::Read as usize];
-        let first = pool.waiting.front().or(pool.patient.front()).map_or(0, |(bytes, _)| *bytes);
+        let first = pool
+            .waiting
+            .front()
+            .or(pool.patient.front())
+            .map_or(0, |(bytes, _)| *bytes);
         first.saturating_sub(pool.size.saturating_sub(pool.used))
     }
 
@@ -144,10 +158,15 @@ impl Budget {
     pub(crate) fn reserve(self: &Arc<Self>, pool: Pool, bytes: usize, turn: Turn) -> Reservation {
         let (sender, receiver) = oneshot::channel();
         let mut state = lock(&self.state);
-        state.pools[pool as usize].queue(turn).push_back((bytes, sender));
+        state.pools[pool as usize]
+            .queue(turn)
+            .push_back((bytes, sender));
         self.grant(&mut state);
         drop(state);
-        Reservation { budget: Arc::clone(self), granted: receiver }
+        Reservation {
+            budget: Arc::clone(self),
+            granted: receiver,
+        }
     }
 
     /// `bytes` of `pool` if there is room now and nobody waits.
@@ -159,7 +178,11 @@ impl Budget {
         }
         of.used += bytes;
         self.grant(&mut state);
-        Some(Permit { budget: Arc::clone(self), pool, bytes })
+        Some(Permit {
+            budget: Arc::clone(self),
+            pool,
+            bytes,
+        })
     }
 
     /// Serves those who wait, in order, as far as there is room.
@@ -175,7 +198,11 @@ impl Budget {
                     break;
                 }
                 of.used += bytes;
-                if let Err(mut permit) = sender.send(Permit { budget: Arc::clone(self), pool, bytes }) {
+                if let Err(mut permit) = sender.send(Permit {
+                    budget: Arc::clone(self),
+                    pool,
+                    bytes,
+                }) {
                     // Nobody is there any more. Dropping it as it is would take the lock that is held here.
                     permit.bytes = 0;
                     of.used -= bytes;
@@ -203,12 +230,18 @@ impl Budget {
 
     /// Wakes `reader` no more.
     pub(crate) fn leave_alone(&self, reader: &Arc<Notify>) {
-        lock(&self.state).readers.retain(|r| !Arc::ptr_eq(r, reader));
+        lock(&self.state)
+            .readers
+            .retain(|r| !Arc::ptr_eq(r, reader));
     }
 
     pub(crate) fn status(&self) -> MemoryStatus {
         let state = lock(&self.state);
-        MemoryStatus { budget: self.total, used: state.pools.iter().map(|p| p.used).sum(), peak: state.peak }
+        MemoryStatus {
+            budget: self.total,
+            used: state.pools.iter().map(|p| p.used).sum(),
+            peak: state.peak,
+        }
     }
 }
 
@@ -279,7 +312,14 @@ mod tests {
         assert!(now(&mut late).is_none());
         drop(large);
         assert_eq!(now(&mut late).unwrap().bytes(), 10);
-        assert_eq!(budget.status(), MemoryStatus { budget: 400, used: 0, peak: 1000 });
+        assert_eq!(
+            budget.status(),
+            MemoryStatus {
+                budget: 400,
+                used: 0,
+                peak: 1000
+            }
+        );
         assert!(!budget.pressed());
     }
 

@@ -37,11 +37,15 @@ impl Inflow {
 
     /// What came a second in the last minute or so. `tip`: the server's time, if all that there is has been read.
     pub(crate) fn demand(&self, tip: Option<Millis>) -> Option<Demand> {
-        let silent = tip.zip(self.last).map_or(0.0, |(now, last)| now.since(last).as_secs_f64());
+        let silent = tip
+            .zip(self.last)
+            .map_or(0.0, |(now, last)| now.since(last).as_secs_f64());
         let fade = (-silent / MEMORY).exp();
         let seconds = self.seconds * fade + silent.min(MEMORY);
-        (seconds >= LEAST)
-            .then(|| Demand { records: self.records * fade / seconds, bytes: self.bytes * fade / seconds })
+        (seconds >= LEAST).then(|| Demand {
+            records: self.records * fade / seconds,
+            bytes: self.bytes * fade / seconds,
+        })
     }
 }
 
@@ -51,7 +55,12 @@ mod tests {
 
     fn reads(inflow: &mut Inflow, seconds: std::ops::Range<i64>, records: usize) {
         for s in seconds {
-            inflow.note(Millis(s * 1000 + 1), Millis(s * 1000 + 1000), records, records * 100);
+            inflow.note(
+                Millis(s * 1000 + 1),
+                Millis(s * 1000 + 1000),
+                records,
+                records * 100,
+            );
         }
     }
 

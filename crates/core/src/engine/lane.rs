@@ -20,10 +20,24 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 /// Delivers the shard of `cell` to `id` until it is done, removed, or drained.
 pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>, id: OutputId) {
-    let Some(wake) = lock(&cell.state).lanes.get(&id).map(|slot| Arc::clone(&slot.wake)) else { return };
+    let Some(wake) = lock(&cell.state)
+        .lanes
+        .get(&id)
+        .map(|slot| Arc::clone(&slot.wake))
+    else {
+        return;
+    };
     let backoff = shared.settings.backoff();
-    let mut lane =
-        Lane { shared, cell, id, backoff, retry_at: None, generation: 0, failed: false, held_back: false };
+    let mut lane = Lane {
+        shared,
+        cell,
+        id,
+        backoff,
+        retry_at: None,
+        generation: 0,
+        failed: false,
+        held_back: false,
+    };
     loop {
         if let Some(at) = lane.retry_at.take()
             && !lane.wait_until(at, &wake).await
@@ -34,7 +48,10 @@ pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>, id: OutputId)
         let (now, share) = (lane.shared.clock.now(), lane.shared.share());
         let (taken, news) = {
             let mut state = lock(&lane.cell.state);
-            (state.take(&lane.id, now, &lane.shared.budget, share), std::mem::take(&mut state.news))
+            (
+                state.take(&lane.id, now, &lane.shared.budget, share),
+                std::mem::take(&mut state.news),
+            )
         };
         if news {
             lane.shared.news.notify_one();
@@ -70,7 +87,10 @@ struct Lane {
 /// A chunk to send.
 enum Encoded<'a> {
     Shared(&'a Chunk),
-    Own(Chunk, #[allow(dead_code, reason = "held as long as the chunk")] Permit),
+    Own(
+        Chunk,
+        #[allow(dead_code, reason = "held as long as the chunk")] Permit,
+    ),
 }
 
 impl Encoded<'_> {
@@ -93,7 +113,9 @@ impl Lane {
                 () = self.shared.clock.sleep_until(at) => true,
             };
             let state = lock(&self.cell.state);
-            let Some(slot) = state.lanes.get(&self.id) else { return false };
+            let Some(slot) = state.lanes.get(&self.id) else {
+                return false;
+            };
             if state.draining {
                 return false;
             }
@@ -110,7 +132,10 @@ impl Lane {
         let key = work.output.encoding();
         // An output that came later, or that changed how it encodes: room for what it encodes is not reserved yet.
         let own = ChunkSet::new(key.clone());
-        let (set, shared) = work.batch.set(&key).map_or((&own, false), |set| (set, true));
+        let (set, shared) = work
+            .batch
+            .set(&key)
+            .map_or((&own, false), |set| (set, true));
         loop {
             let next = delivery.next(set.ranges(&work.batch.batch, &*work.output));
             let picks = match next {
@@ -171,7 +196,12 @@ impl Lane {
             return Some(rest);
         }
         let longest = self.shared.settings.backoff_cap;
-        self.retry_at = Some(self.shared.clock.now().plus(wait.clamp(SHORTEST_WAIT, longest)));
+        self.retry_at = Some(
+            self.shared
+                .clock
+                .now()
+                .plus(wait.clamp(SHORTEST_WAIT, longest)),
+        );
         self.held_back = true;
         None
     }
@@ -193,7 +223,10 @@ impl Lane {
         let bytes: usize = picks.iter().map(|i| batch.footprint(i)).sum();
         let bound = work.output.encoded_bound(picks.len(), bytes);
         let mut reservation = self.shared.budget.reserve(Pool::Encode, bound, Turn::Usual);
-        let wake = lock(&self.cell.state).lanes.get(&self.id).map(|s| Arc::clone(&s.wake))?;
+        let wake = lock(&self.cell.state)
+            .lanes
+            .get(&self.id)
+            .map(|s| Arc::clone(&s.wake))?;
         let mut permit = loop {
             tokio::select! {
                 // Memory first: what was waited for is not given up in the same moment.
@@ -215,7 +248,11 @@ impl Lane {
         let deadline = self.shared.settings.request_deadline;
         // The output answers within the deadline; the second one is for those that don't.
         let limit = deadline + Duration::from_secs(1);
-        let answer = self.shared.clock.timeout(limit, work.output.write(chunk, deadline)).await;
+        let answer = self
+            .shared
+            .clock
+            .timeout(limit, work.output.write(chunk, deadline))
+            .await;
         answer.unwrap_or_else(|| {
             let text = format!("no answer within {} s", limit.as_secs_f64());
             Outcome::Unknown(Trouble::new(TroubleKind::Unavailable, text))
@@ -223,12 +260,21 @@ impl Lane {
     }
 
     /// Counts an answer and moves the cursor. `false` if the lane must let the batch go.
-    fn note(&self, work: &Work, noted: usize, delivery: &Delivery<'_>, answer: &Answer, sent: usize) -> bool {
+    fn note(
+        &self,
+        work: &Work,
+        noted: usize,
+        delivery: &Delivery<'_>,
+        answer: &Answer,
+        sent: usize,
+    ) -> bool {
         let wall = self.shared.clock.wall();
         let mut state = lock(&self.cell.state);
         let go_on = state.may_go_on(&self.id, work, &self.shared.budget);
         state.advance(&self.id, work, noted, delivery);
-        let Some(slot) = state.lanes.get_mut(&self.id) else { return false };
+        let Some(slot) = state.lanes.get_mut(&self.id) else {
+            return false;
+        };
         slot.counts.requests += 1;
         slot.counts.order_limited += u64::from(delivery.order_limited());
         slot.counts.repeats += answer.repeats as u64;
@@ -238,8 +284,8 @@ impl Lane {
             None => slot.advice = None,
             Some(trouble) => {
                 // What throttles is in the numbers; what is tried again at once is no trouble.
-                let said =
-                    trouble.kind != TroubleKind::Throttled && trouble.retry_after != Some(Duration::ZERO);
+                let said = trouble.kind != TroubleKind::Throttled
+                    && trouble.retry_after != Some(Duration::ZERO);
                 if said && self.shared.is_news(Some(&self.id), trouble.kind) {
                     tracing::warn!(shard = %self.cell.id, output = %self.id, "a write failed, and is tried again: {trouble}");
                 }
@@ -252,7 +298,10 @@ impl Lane {
 
     /// Notes since when nothing gets through to `slot` that somebody has to mend first.
     fn note_lasting(&self, slot: &mut Slot, answer: &Answer, sent: usize) {
-        let class = answer.trouble.as_ref().map(|trouble| policy(trouble.kind).class);
+        let class = answer
+            .trouble
+            .as_ref()
+            .map(|trouble| policy(trouble.kind).class);
         if class != Some(BackoffClass::Lasting) || answer.failed != sent {
             slot.lasting = None;
         } else if slot.lasting.is_none() {
@@ -263,7 +312,9 @@ impl Lane {
 
     fn back_off(&mut self, trouble: &Trouble) {
         let class = policy(trouble.kind).class;
-        let wait = self.backoff.next(&self.shared.clock, class, trouble.retry_after);
+        let wait = self
+            .backoff
+            .next(&self.shared.clock, class, trouble.retry_after);
         self.retry_at = Some(self.shared.clock.now().plus(wait));
     }
 
@@ -284,7 +335,14 @@ impl Lane {
     }
 
     /// A record that the output will never take.
-    fn stop(&self, work: &Work, noted: usize, delivery: &Delivery<'_>, record: usize, reason: &str) {
+    fn stop(
+        &self,
+        work: &Work,
+        noted: usize,
+        delivery: &Delivery<'_>,
+        record: usize,
+        reason: &str,
+    ) {
         let sequence = work.batch.batch.record(record).sequence;
         let reason = format!("record {sequence} was refused: {reason}");
         tracing::error!(shard = %self.cell.id, output = %self.id, "{reason}; this lane stops, the others go on");

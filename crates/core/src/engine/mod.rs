@@ -38,8 +38,8 @@ use world::{Way, World};
 
 pub use settings::Settings;
 pub use status::{
-    CommitStatus, Counts, ErrorReport, Gap, LanePhase, LaneStatus, MemoryStatus, OutputState, OutputStatus,
-    SourceStatus, Status,
+    CommitStatus, Counts, ErrorReport, Gap, LanePhase, LaneStatus, MemoryStatus, OutputState,
+    OutputStatus, SourceStatus, Status,
 };
 
 /// Order per partition key at one output (docs/SEMANTICS.md, line 3).
@@ -348,7 +348,8 @@ impl Engine {
         shared.drain();
         let mut changed = shared.changed.subscribe();
         let drained = async {
-            while shared.lane_tasks.load(Ordering::Relaxed) > 0 && changed.changed().await.is_ok() {}
+            while shared.lane_tasks.load(Ordering::Relaxed) > 0 && changed.changed().await.is_ok() {
+            }
         };
         if shared.clock.timeout(limit, drained).await.is_none() {
             tracing::warn!("what was in flight did not end in time; it will be sent again");

@@ -3,7 +3,10 @@
 
 /// A deliberate bug. Each is one line of the engine that does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[cfg_attr(not(feature = "mutations"), allow(dead_code, reason = "asked for, and never on"))]
+#[cfg_attr(
+    not(feature = "mutations"),
+    allow(dead_code, reason = "asked for, and never on")
+)]
 pub enum Mutation {
     /// An answer with failed records counts as success.
     AckDespitePartialFailure,

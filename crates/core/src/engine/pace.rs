@@ -46,7 +46,9 @@ impl Pace {
             return self.at;
         }
         let missing = u64::try_from(1 - self.allowance).unwrap_or(0);
-        self.at.plus(Duration::from_millis(missing.saturating_mul(1000) / (rate.max(1) as u64) + 1))
+        self.at.plus(Duration::from_millis(
+            missing.saturating_mul(1000) / (rate.max(1) as u64) + 1,
+        ))
     }
 
     /// Bytes that a laggard may read now so that the head need not wait for its own; a little where the head itself uses
@@ -93,9 +95,16 @@ impl Pace {
 
     /// Notes an answer of `records` that took `allocated` bytes, `bytes` of them data.
     pub(crate) fn note(&mut self, records: usize, allocated: usize, bytes: usize) {
-        self.allowance = self.allowance.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.allowance = self
+            .allowance
+            .saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
         let mean = allocated / records.max(1);
-        self.mean = if self.mean == 0 { mean } else { self.mean - self.mean / 4 + mean / 4 }.max(1);
+        self.mean = if self.mean == 0 {
+            mean
+        } else {
+            self.mean - self.mean / 4 + mean / 4
+        }
+        .max(1);
         self.largest = mean.max(self.largest - self.largest / 8);
     }
 }
@@ -117,7 +126,10 @@ mod tests {
             assert!(pace.call_at(INTERVAL) <= at(ms));
             pace.called(at(ms));
         }
-        assert!(pace.call_at(INTERVAL) <= at(1750), "the head is not held up by who goes before it");
+        assert!(
+            pace.call_at(INTERVAL) <= at(1750),
+            "the head is not held up by who goes before it"
+        );
         pace.called(at(1750));
         assert_eq!(pace.call_at(INTERVAL), at(2000));
         pace.called(at(2000));

@@ -31,7 +31,10 @@ pub(crate) async fn run(shared: Arc<Shared>) -> EngineError {
                 let since = *failing_since.get_or_insert(clock.now());
                 let passing = matches!(source, StoreError::Failed { .. });
                 if !passing || clock.now().since(since) >= settings.store_patience {
-                    return EngineError::Store { doing: "writing checkpoints", source: Arc::new(source) };
+                    return EngineError::Store {
+                        doing: "writing checkpoints",
+                        source: Arc::new(source),
+                    };
                 }
                 wait = backoff.next(&clock, BackoffClass::Passing, None);
             }
@@ -63,7 +66,11 @@ pub(crate) async fn commit(shared: &Shared) -> Result<(), StoreError> {
                 tracing::error!("writing checkpoints failed, and is tried again: {text}");
             }
             commits.failing = commits.failing.saturating_add(1);
-            commits.last_error = Some(ErrorReport { at: wall, kind: None, text });
+            commits.last_error = Some(ErrorReport {
+                at: wall,
+                kind: None,
+                text,
+            });
         }
     }
     result
@@ -99,7 +106,9 @@ async fn forget(shared: &Shared) -> Result<(), StoreError> {
         return Ok(());
     }
     shared.store.forget(&lanes).await?;
-    lock(&shared.world).forgotten.retain(|lane| !lanes.contains(lane));
+    lock(&shared.world)
+        .forgotten
+        .retain(|lane| !lanes.contains(lane));
     Ok(())
 }
 
@@ -112,7 +121,10 @@ fn changed(shared: &Shared) -> Vec<LaneCheckpoint> {
         for (output, slot) in &lock(&cell.state).lanes {
             let position = slot.checkpoint();
             if slot.committed.as_ref() != Some(&position) {
-                let lane = LaneId { shard: shard.clone(), output: output.clone() };
+                let lane = LaneId {
+                    shard: shard.clone(),
+                    output: output.clone(),
+                };
                 changed.push(LaneCheckpoint { lane, position });
             }
         }

@@ -40,8 +40,13 @@ struct Done {
 
 /// Reads `cell`'s shard until no lane is left to read it for.
 pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>) {
-    let mut task =
-        Task { backoff: shared.settings.backoff(), shared, cell, readers: BTreeMap::new(), jobs: Vec::new() };
+    let mut task = Task {
+        backoff: shared.settings.backoff(),
+        shared,
+        cell,
+        readers: BTreeMap::new(),
+        jobs: Vec::new(),
+    };
     task.shared.budget.tell(&task.cell.wake);
     while let Some(again) = task.arrange() {
         task.wait(again).await;
@@ -87,13 +92,26 @@ impl Task {
     }
 
     fn begin(&mut self, plan: Plan) {
-        let Plan { feed, is_head, position, limit, reserve, encoders } = plan;
+        let Plan {
+            feed,
+            is_head,
+            position,
+            limit,
+            reserve,
+            encoders,
+        } = plan;
         let reader = self.readers.remove(&feed);
         let mut reader = reader.unwrap_or_else(|| self.shared.source.open(&self.cell.id, position));
         let turn = if is_head { Turn::Usual } else { Turn::Last };
         let reservation = self.shared.budget.reserve(Pool::Read, reserve, turn);
-        let (clock, deadline) = (self.shared.clock.clone(), self.shared.settings.read_deadline);
-        let (cell, interval) = (Arc::clone(&self.cell), self.shared.settings.min_read_interval);
+        let (clock, deadline) = (
+            self.shared.clock.clone(),
+            self.shared.settings.read_deadline,
+        );
+        let (cell, interval) = (
+            Arc::clone(&self.cell),
+            self.shared.settings.min_read_interval,
+        );
         let run = Box::pin(async move {
             let permit = reservation.await;
             // Memory may have been waited for, and others have read meanwhile.
@@ -102,14 +120,24 @@ impl Task {
                 let Some(at) = wait else { break };
                 clock.sleep_until(at).await;
             }
-            let read = clock.timeout(deadline, reader.next(Credit { records: limit })).await;
+            let read = clock
+                .timeout(deadline, reader.next(Credit { records: limit }))
+                .await;
             let result = read.unwrap_or_else(|| {
                 let text = format!("no answer to a read within {} s", deadline.as_secs_f64());
                 Err(Trouble::new(TroubleKind::Unavailable, text))
             });
-            Done { reader, permit, result }
+            Done {
+                reader,
+                permit,
+                result,
+            }
         });
-        self.jobs.push(Job { feed, encoders, run });
+        self.jobs.push(Job {
+            feed,
+            encoders,
+            run,
+        });
     }
 
     /// Until something happened: a read is done, a lane asks or memory is short, or time has passed.
@@ -144,28 +172,44 @@ impl Task {
     }
 
     fn finish(&mut self, feed: FeedId, encoders: &[(EncodingKey, Arc<dyn Output>)], done: Done) {
-        let Done { reader, permit, result } = done;
+        let Done {
+            reader,
+            permit,
+            result,
+        } = done;
         let shared = &self.shared;
         let mut state = lock(&self.cell.state);
         let state = &mut *state;
-        let Some(of) = state.feed_mut(feed) else { return };
+        let Some(of) = state.feed_mut(feed) else {
+            return;
+        };
         of.reading = false;
         let gone = state.gone;
-        let context =
-            Context { shared, shard: &self.cell.id, now: shared.clock.now(), wall: shared.clock.wall() };
+        let context = Context {
+            shared,
+            shard: &self.cell.id,
+            now: shared.clock.now(),
+            wall: shared.clock.wall(),
+        };
         let keep = match result {
             Ok(read) => {
                 self.backoff.reset();
                 state.on_read(&context, feed, read, encoders, permit)
             }
             // Retention has removed the shard itself.
-            Err(trouble) if gone && matches!(trouble.kind, TroubleKind::Missing | TroubleKind::Invalid) => {
+            Err(trouble)
+                if gone && matches!(trouble.kind, TroubleKind::Missing | TroubleKind::Invalid) =>
+            {
                 state.on_gap(&context, feed);
                 state.on_closed(&context, feed, Vec::new());
                 false
             }
             Err(trouble) => {
-                let wait = self.backoff.next(&shared.clock, policy(trouble.kind).class, trouble.retry_after);
+                let wait = self.backoff.next(
+                    &shared.clock,
+                    policy(trouble.kind).class,
+                    trouble.retry_after,
+                );
                 state.on_error(&context, feed, &trouble, wait);
                 true
             }
@@ -208,20 +252,36 @@ impl ShardState {
         self.lasting = None;
         let settings = &context.shared.settings;
         let is_head = self.head == Some(id);
-        let interval = if is_head { settings.head_interval() } else { settings.min_read_interval };
+        let interval = if is_head {
+            settings.head_interval()
+        } else {
+            settings.min_read_interval
+        };
         let (mut kept, mut arrived) = (true, false);
         match read.fetched {
             Fetched::Batch(batch) if !batch.is_empty() => {
                 kept = self.on_batch(id, batch, encoders, permit);
                 arrived = true;
-                let Some(feed) = self.feed_mut(id) else { return false };
+                let Some(feed) = self.feed_mut(id) else {
+                    return false;
+                };
                 feed.idle = Duration::ZERO;
-                feed.due = if kept { context.now.plus(interval) } else { context.now };
+                feed.due = if kept {
+                    context.now.plus(interval)
+                } else {
+                    context.now
+                };
             }
             Fetched::Batch(_) | Fetched::Idle => {
-                let Some(feed) = self.feed_mut(id) else { return false };
+                let Some(feed) = self.feed_mut(id) else {
+                    return false;
+                };
                 // An empty answer far from the tip is a step on the way; at the tip, polls get rarer.
-                let longest = if read.behind.is_zero() { settings.idle_poll.max(interval) } else { interval };
+                let longest = if read.behind.is_zero() {
+                    settings.idle_poll.max(interval)
+                } else {
+                    interval
+                };
                 feed.idle = (feed.idle * 2).max(interval).min(longest);
                 feed.due = context.now.plus(feed.idle);
                 if read.behind.is_zero() {
@@ -263,14 +323,24 @@ impl ShardState {
         self.reads.bytes += bytes as u64;
         self.pace.note(records, allocated, bytes);
         if let Some(last) = records.checked_sub(1) {
-            self.inflow.note(batch.record(0).arrival, batch.record(last).arrival, records, bytes);
+            self.inflow.note(
+                batch.record(0).arrival,
+                batch.record(last).arrival,
+                records,
+                bytes,
+            );
         }
-        let Some(feed) = self.feed_mut(id) else { return false };
+        let Some(feed) = self.feed_mut(id) else {
+            return false;
+        };
         if !feed.is_ahead(&batch) {
             // A server that returns what it returned before: nothing is new.
             return true;
         }
-        let encoded: usize = encoders.iter().map(|(_, o)| o.encoded_bound(records, allocated)).sum();
+        let encoded: usize = encoders
+            .iter()
+            .map(|(_, o)| o.encoded_bound(records, allocated))
+            .sum();
         if !permit.resize(allocated + encoded) {
             // It brought more than was reserved, and there is no room for that: dropped, and read again with enough.
             feed.underestimated = true;
@@ -284,7 +354,9 @@ impl ShardState {
 
     /// Notes who is caught up; if something `arrived`, wakes the lanes that wait for it.
     fn tell_followers(&mut self, context: &Context<'_>, id: FeedId, arrived: bool) {
-        let Some(feed) = self.feeds.iter().find(|f| f.id == id) else { return };
+        let Some(feed) = self.feeds.iter().find(|f| f.id == id) else {
+            return;
+        };
         let (next, goal) = (feed.next(), feed.goal);
         let newest = next.saturating_sub(1);
         let joins = arrived && self.head == Some(id);
@@ -292,7 +364,13 @@ impl ShardState {
         for slot in self.lanes.values_mut() {
             let Some(no) = slot.no_in(id) else {
                 // Who has come to the end of another feed may find more here.
-                if joins && !slot.working && self.feeds.iter().any(|f| slot.no_in(f.id) == Some(f.next())) {
+                if joins
+                    && !slot.working
+                    && self
+                        .feeds
+                        .iter()
+                        .any(|f| slot.no_in(f.id) == Some(f.next()))
+                {
                     slot.wake.notify_one();
                 }
                 continue;
@@ -324,8 +402,13 @@ impl ShardState {
     /// The feed has all there is. What a lane that follows it there still had in flight was deleted before it was read
     /// again.
     fn on_tip(&mut self, id: FeedId) {
-        let Some(next) = self.feed(id).map(Feed::next) else { return };
-        let waiting = self.lanes.iter_mut().filter(|(_, s)| s.no_in(id) == Some(next) && !s.working);
+        let Some(next) = self.feed(id).map(Feed::next) else {
+            return;
+        };
+        let waiting = self
+            .lanes
+            .iter_mut()
+            .filter(|(_, s)| s.no_in(id) == Some(next) && !s.working);
         for (output, slot) in waiting.filter(|(_, s)| s.counts.in_flight > 0) {
             slot.lose_in_flight();
             self.gaps_met.push((output.clone(), slot.position.clone()));
@@ -335,12 +418,21 @@ impl ShardState {
     /// What the feed's next record follows was deleted before it was read. A lane that is not there yet meets the gap
     /// when it is.
     fn on_gap(&mut self, context: &Context<'_>, id: FeedId) {
-        let Some(feed) = self.feeds.iter_mut().find(|f| f.id == id) else { return };
+        let Some(feed) = self.feeds.iter_mut().find(|f| f.id == id) else {
+            return;
+        };
         feed.due = context.now;
         feed.note_gap();
         let next = feed.next();
-        for (output, slot) in self.lanes.iter_mut().filter(|(_, s)| s.no_in(id) == Some(next) && !s.working) {
-            if let Some(from) = feed.gap_before(next, &slot.position).filter(|from| slot.meet_gap(from)) {
+        for (output, slot) in self
+            .lanes
+            .iter_mut()
+            .filter(|(_, s)| s.no_in(id) == Some(next) && !s.working)
+        {
+            if let Some(from) = feed
+                .gap_before(next, &slot.position)
+                .filter(|from| slot.meet_gap(from))
+            {
                 self.gaps_met.push((output.clone(), from.clone()));
             }
         }
@@ -353,7 +445,8 @@ impl ShardState {
             return;
         }
         while let Some((_, position)) = met.first().cloned() {
-            let (here, rest): (Vec<_>, Vec<_>) = met.into_iter().partition(|(_, from)| *from == position);
+            let (here, rest): (Vec<_>, Vec<_>) =
+                met.into_iter().partition(|(_, from)| *from == position);
             met = rest;
             let outputs: Vec<OutputId> = here.into_iter().map(|(output, _)| output).collect();
             let names: Vec<&str> = outputs.iter().map(OutputId::as_str).collect();
@@ -363,7 +456,12 @@ impl ShardState {
                 "records were deleted by the source's retention before they were read; going on at its oldest record"
             );
             self.gap_count += 1;
-            self.gaps.push(Gap { shard: shard.clone(), outputs, from, at: shared.clock.wall() });
+            self.gaps.push(Gap {
+                shard: shard.clone(),
+                outputs,
+                from,
+                at: shared.clock.wall(),
+            });
         }
         let excess = self.gaps.len().saturating_sub(shared.settings.gaps_kept);
         self.gaps.drain(..excess);
@@ -380,8 +478,11 @@ impl ShardState {
             if context.shared.is_news(None, trouble.kind) {
                 tracing::warn!(%shard, "a read failed, and is tried again: {trouble}");
             }
-            let report =
-                ErrorReport { at: context.wall, kind: Some(trouble.kind), text: trouble.message.clone() };
+            let report = ErrorReport {
+                at: context.wall,
+                kind: Some(trouble.kind),
+                text: trouble.message.clone(),
+            };
             self.reads.last_error = Some(report);
         }
         if policy(trouble.kind).class == BackoffClass::Passing {

@@ -24,7 +24,11 @@ pub(crate) fn status(shared: &Shared) -> Status {
         name: shared.name.clone(),
         at: shared.clock.wall(),
         source: source(shared, &world),
-        outputs: world.outputs.iter().map(|(id, entry)| output(&world, id, entry, now)).collect(),
+        outputs: world
+            .outputs
+            .iter()
+            .map(|(id, entry)| output(&world, id, entry, now))
+            .collect(),
         memory: shared.budget.status(),
         commits: world.commits.clone(),
     }
@@ -44,14 +48,20 @@ fn source(shared: &Shared, world: &World) -> SourceStatus {
         let state = lock(&cell.state);
         status.shards_open += usize::from(!state.closed);
         status.shards_reading += usize::from(!state.feeds.is_empty());
-        let head = state.head.and_then(|id| state.feed(id)).and_then(|f| f.behind);
+        let head = state
+            .head
+            .and_then(|id| state.feed(id))
+            .and_then(|f| f.behind);
         status.behind = status.behind.max(head);
         status.gaps += state.gap_count;
         status.recent_gaps.extend(state.gaps.iter().cloned());
         reads.add(&state.reads);
     }
     status.recent_gaps.sort_by_key(|gap| gap.at);
-    let excess = status.recent_gaps.len().saturating_sub(shared.settings.gaps_kept);
+    let excess = status
+        .recent_gaps
+        .len()
+        .saturating_sub(shared.settings.gaps_kept);
     status.recent_gaps.drain(..excess);
     (status.records, status.bytes, status.reads) = (reads.records, reads.bytes, reads.calls);
     (status.throttled, status.failed) = (reads.throttled, reads.failed);
@@ -63,7 +73,11 @@ fn source(shared: &Shared, world: &World) -> SourceStatus {
 fn output(world: &World, id: &OutputId, entry: &OutputEntry, now: Instant) -> OutputStatus {
     let mut status = OutputStatus {
         id: id.clone(),
-        state: if entry.spec.paused { OutputState::Paused } else { OutputState::Running },
+        state: if entry.spec.paused {
+            OutputState::Paused
+        } else {
+            OutputState::Running
+        },
         counts: entry.past.clone(),
         behind: None,
         horizon: None,
@@ -78,7 +92,9 @@ fn output(world: &World, id: &OutputId, entry: &OutputEntry, now: Instant) -> Ou
     };
     for (shard, cell) in &world.shards {
         let state = lock(&cell.state);
-        let Some(slot) = state.lanes.get(id) else { continue };
+        let Some(slot) = state.lanes.get(id) else {
+            continue;
+        };
         let phase = phase(slot, &state);
         match phase {
             LanePhase::InWindow => status.in_window += 1,
@@ -88,10 +104,16 @@ fn output(world: &World, id: &OutputId, entry: &OutputEntry, now: Instant) -> Ou
             LanePhase::Paused | LanePhase::Stopped => {}
         }
         if let (Some(reason), OutputState::Running) = (&slot.stopped, &status.state) {
-            status.state = OutputState::Stopped { shard: shard.clone(), reason: reason.clone() };
+            status.state = OutputState::Stopped {
+                shard: shard.clone(),
+                reason: reason.clone(),
+            };
         }
         let behind = behind(slot, &state, now);
-        let horizon = world.retention.zip(behind).map(|(r, b)| r.saturating_sub(b));
+        let horizon = world
+            .retention
+            .zip(behind)
+            .map(|(r, b)| r.saturating_sub(b));
         status.counts.add(&slot.counts);
         status.behind = status.behind.max(behind);
         if slot.life != Life::Done {
@@ -117,7 +139,9 @@ fn output(world: &World, id: &OutputId, entry: &OutputEntry, now: Instant) -> Ou
         });
     }
     // What somebody has to mend comes first.
-    status.advice = status.advice.or_else(|| entry.spec.output.advice(demand(world, id, now)));
+    status.advice = status
+        .advice
+        .or_else(|| entry.spec.output.advice(demand(world, id, now)));
     status
 }
 
@@ -126,13 +150,18 @@ fn demand(world: &World, id: &OutputId, now: Instant) -> Option<Demand> {
     let of_shard = |cell: &ShardCell| {
         let state = lock(&cell.state);
         let wanted = !state.closed && state.lanes.contains_key(id);
-        let at_tip =
-            state.head.and_then(|id| state.feed(id)).is_some_and(|f| f.behind == Some(Duration::ZERO));
+        let at_tip = state
+            .head
+            .and_then(|id| state.feed(id))
+            .is_some_and(|f| f.behind == Some(Duration::ZERO));
         let tip = state.server_now(now).filter(|_| at_tip);
         wanted.then(|| state.inflow.demand(tip)).flatten()
     };
     let known = world.shards.values().filter_map(|cell| of_shard(cell));
-    known.reduce(|a, b| Demand { records: a.records + b.records, bytes: a.bytes + b.bytes })
+    known.reduce(|a, b| Demand {
+        records: a.records + b.records,
+        bytes: a.bytes + b.bytes,
+    })
 }
 
 fn phase(slot: &Slot, state: &ShardState) -> LanePhase {
@@ -155,7 +184,11 @@ fn behind(slot: &Slot, state: &ShardState, now: Instant) -> Option<Duration> {
     // What was so at the last read; a source that can't be read leaves everybody behind.
     let at_tip = feed.filter(|(f, no)| *no == f.next()).and_then(|(f, _)| {
         let silent = now.since(f.read_at);
-        let silent = if silent > SILENCE { silent } else { Duration::ZERO };
+        let silent = if silent > SILENCE {
+            silent
+        } else {
+            Duration::ZERO
+        };
         Some(f.behind? + silent)
     });
     let next = feed.and_then(|(f, no)| {

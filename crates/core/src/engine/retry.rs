@@ -45,12 +45,14 @@ pub fn policy(kind: TroubleKind) -> Policy {
             BackoffClass::Lasting,
             Some("allow the action in the role's or the stream's policy; it is tried again"),
         ),
-        TroubleKind::Missing => {
-            (BackoffClass::Lasting, Some("create it, or remove it from the configuration; it is tried again"))
-        }
-        TroubleKind::Invalid | TroubleKind::Unintelligible => {
-            (BackoffClass::Lasting, Some("check that the endpoint is what it should be; it is tried again"))
-        }
+        TroubleKind::Missing => (
+            BackoffClass::Lasting,
+            Some("create it, or remove it from the configuration; it is tried again"),
+        ),
+        TroubleKind::Invalid | TroubleKind::Unintelligible => (
+            BackoffClass::Lasting,
+            Some("check that the endpoint is what it should be; it is tried again"),
+        ),
     };
     Policy { class, advice }
 }
@@ -67,7 +69,12 @@ pub struct Backoff {
 impl Backoff {
     /// Waits that begin at `base`; `cap` and `lasting_cap` bound those of the two classes.
     pub fn new(base: Duration, cap: Duration, lasting_cap: Duration) -> Self {
-        Self { base, cap, lasting_cap: lasting_cap.max(cap), tries: 0 }
+        Self {
+            base,
+            cap,
+            lasting_cap: lasting_cap.max(cap),
+            tries: 0,
+        }
     }
 
     /// The next wait. A server's own wish is kept to, up to the larger cap.
@@ -95,7 +102,9 @@ struct Bits(Vec<u64>);
 
 impl Bits {
     fn get(&self, i: usize) -> bool {
-        self.0.get(i / 64).is_some_and(|word| word >> (i % 64) & 1 == 1)
+        self.0
+            .get(i / 64)
+            .is_some_and(|word| word >> (i % 64) & 1 == 1)
     }
 
     fn set(&mut self, i: usize, on: bool) {
@@ -207,24 +216,47 @@ impl<'a> Delivery<'a> {
     /// A pass over `batch` from record `from` on, the first that is not durable; `acked` is what was carried over,
     /// counted from that record.
     pub fn new(order: Order, batch: &'a Batch, from: usize, acked: &Acked) -> Self {
-        let shift = |bits: &Bits| if bits.is_empty() { Bits::default() } else { bits.plus(from) };
-        let mut known =
-            Acked { acked: shift(&acked.acked), maybe: shift(&acked.maybe), narrow: acked.narrow, order };
+        let shift = |bits: &Bits| {
+            if bits.is_empty() {
+                Bits::default()
+            } else {
+                bits.plus(from)
+            }
+        };
+        let mut known = Acked {
+            acked: shift(&acked.acked),
+            maybe: shift(&acked.maybe),
+            narrow: acked.narrow,
+            order,
+        };
         if acked.order == Order::Unordered && order != Order::Unordered {
             // Records that were acknowledged while no order was kept may stand before the open ones of their keys.
             known.acked = Bits::default();
         }
-        let mut new = Self { order, batch, cursor: from, known, refused: None, order_limited: false };
+        let mut new = Self {
+            order,
+            batch,
+            cursor: from,
+            known,
+            refused: None,
+            order_limited: false,
+        };
         new.move_cursor();
         new
     }
 
     /// What to send next. `chunks` are the runs that the batch is cut into, in order and without gaps.
     pub fn next(&mut self, chunks: &[Range<usize>]) -> Next {
-        let end = self.refused.as_ref().map_or(self.batch.len(), |(at, _)| *at);
+        let end = self
+            .refused
+            .as_ref()
+            .map_or(self.batch.len(), |(at, _)| *at);
         if self.cursor >= end {
             return match &self.refused {
-                Some((record, reason)) => Next::Stopped { record: *record, reason: reason.clone() },
+                Some((record, reason)) => Next::Stopped {
+                    record: *record,
+                    reason: reason.clone(),
+                },
                 None => Next::Done,
             };
         }
@@ -265,7 +297,11 @@ impl<'a> Delivery<'a> {
     }
 
     fn width(&self) -> usize {
-        if self.known.narrow == 0 { usize::MAX } else { self.known.narrow }
+        if self.known.narrow == 0 {
+            usize::MAX
+        } else {
+            self.known.narrow
+        }
     }
 
     /// The first open record of each key, those without a key all.
@@ -291,17 +327,30 @@ impl<'a> Delivery<'a> {
         } else {
             picks.iter().filter(|i| self.known.maybe.get(*i)).count()
         };
-        let mut answer = Answer { repeats, ..Answer::default() };
+        let mut answer = Answer {
+            repeats,
+            ..Answer::default()
+        };
         match outcome {
             Outcome::Durable => self.all_durable(picks),
-            Outcome::PerRecord(_) if on(Mutation::AckDespitePartialFailure) => self.all_durable(picks),
+            Outcome::PerRecord(_) if on(Mutation::AckDespitePartialFailure) => {
+                self.all_durable(picks)
+            }
             Outcome::Unknown(_) if on(Mutation::AckUnknown) => self.all_durable(picks),
             Outcome::PerRecord(verdicts) if verdicts.len() == picks.len() => {
                 self.each(picks, verdicts, &mut answer);
             }
             Outcome::PerRecord(verdicts) => {
-                let text = format!("the output answered for {} of {} records", verdicts.len(), picks.len());
-                self.unknown(picks, Trouble::new(TroubleKind::Unintelligible, text), &mut answer);
+                let text = format!(
+                    "the output answered for {} of {} records",
+                    verdicts.len(),
+                    picks.len()
+                );
+                self.unknown(
+                    picks,
+                    Trouble::new(TroubleKind::Unintelligible, text),
+                    &mut answer,
+                );
             }
             Outcome::Rejected(trouble) => {
                 answer.failed = picks.len();
@@ -318,7 +367,9 @@ impl<'a> Delivery<'a> {
         self.known.narrow = if wider < WIDE { wider } else { 0 };
         match picks {
             Picks::Run(range) if range.start == self.cursor => self.cursor = range.end,
-            Picks::Run(_) | Picks::Some(_) => picks.iter().for_each(|i| self.known.acked.set(i, true)),
+            Picks::Run(_) | Picks::Some(_) => {
+                picks.iter().for_each(|i| self.known.acked.set(i, true))
+            }
         }
     }
 
@@ -346,7 +397,11 @@ impl<'a> Delivery<'a> {
                 Verdict::Retry(trouble) => {
                     fail(i, self.batch);
                     answer.failed += 1;
-                    if answer.trouble.as_ref().is_none_or(|worst| worst.kind < trouble.kind) {
+                    if answer
+                        .trouble
+                        .as_ref()
+                        .is_none_or(|worst| worst.kind < trouble.kind)
+                    {
                         answer.trouble = Some(trouble.clone());
                     }
                 }
@@ -361,7 +416,13 @@ impl<'a> Delivery<'a> {
         if self.order == Order::Resend && !failed.is_empty() && !on(Mutation::RetryOutOfOrder) {
             // What stands behind a failed record of its key goes again, so that its last occurrence stands behind it.
             for i in picks.iter() {
-                if self.batch.record(i).key.and_then(|key| failed.get(key)).is_some_and(|first| *first < i) {
+                if self
+                    .batch
+                    .record(i)
+                    .key
+                    .and_then(|key| failed.get(key))
+                    .is_some_and(|first| *first < i)
+                {
                     answer.undone += usize::from(self.known.acked.get(i));
                     self.known.acked.set(i, false);
                 }
@@ -396,9 +457,20 @@ impl<'a> Delivery<'a> {
     /// What is known of the records beyond the cursor, to carry over.
     pub fn acked(&self) -> Acked {
         let base = self.cursor + usize::from(on(Mutation::CarryOneOff));
-        let shift = |bits: &Bits| if bits.is_empty() { Bits::default() } else { bits.less(base) };
+        let shift = |bits: &Bits| {
+            if bits.is_empty() {
+                Bits::default()
+            } else {
+                bits.less(base)
+            }
+        };
         let Acked { narrow, order, .. } = self.known;
-        Acked { acked: shift(&self.known.acked), maybe: shift(&self.known.maybe), narrow, order }
+        Acked {
+            acked: shift(&self.known.acked),
+            maybe: shift(&self.known.maybe),
+            narrow,
+            order,
+        }
     }
 
     /// True if the request that was asked for last left records out only to keep the order.
@@ -410,7 +482,9 @@ impl<'a> Delivery<'a> {
 /// Indices as picks: a run where they are one.
 fn picks(indices: Vec<usize>) -> Picks {
     match (indices.first(), indices.last()) {
-        (Some(first), Some(last)) if last - first + 1 == indices.len() => Picks::Run(*first..last + 1),
+        (Some(first), Some(last)) if last - first + 1 == indices.len() => {
+            Picks::Run(*first..last + 1)
+        }
         _ => Picks::Some(indices),
     }
 }

@@ -1,6 +1,9 @@
 //! Deliveries against a model output that fails at random: what stands at the output in the end, by order mode.
 
-#![allow(clippy::single_range_in_vec_init, reason = "a batch of one chunk is a slice of one range")]
+#![allow(
+    clippy::single_range_in_vec_init,
+    reason = "a batch of one chunk is a slice of one range"
+)]
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -16,8 +19,10 @@ use crate::record::{DataForm, RecordIndex, Span};
 fn batch(first: usize, keys: &[Option<u8>]) -> Batch {
     let mut buffer = Vec::new();
     let mut put = |text: &[u8]| {
-        let span =
-            Span { start: u32::try_from(buffer.len()).unwrap(), len: u32::try_from(text.len()).unwrap() };
+        let span = Span {
+            start: u32::try_from(buffer.len()).unwrap(),
+            len: u32::try_from(text.len()).unwrap(),
+        };
         buffer.extend_from_slice(text);
         span
     };
@@ -40,7 +45,10 @@ fn trouble() -> Trouble {
 
 /// Small chunks, so that a batch has several.
 fn chunks(len: usize) -> Vec<Range<usize>> {
-    (0..len).step_by(7).map(|start| start..(start + 7).min(len)).collect()
+    (0..len)
+        .step_by(7)
+        .map(|start| start..(start + 7).min(len))
+        .collect()
 }
 
 /// What the model output does with one request.
@@ -77,7 +85,11 @@ fn serve(fault: &Fault, picks: &Picks, first: usize, log: &mut Vec<usize>) -> Ou
     match fault {
         Fault::None | Fault::Short => {
             log.extend(picks.iter().map(|i| first + i));
-            if matches!(fault, Fault::None) { Outcome::Durable } else { Outcome::PerRecord(Vec::new()) }
+            if matches!(fault, Fault::None) {
+                Outcome::Durable
+            } else {
+                Outcome::PerRecord(Vec::new())
+            }
         }
         Fault::Entries(bits) => Outcome::PerRecord(
             picks
@@ -94,7 +106,13 @@ fn serve(fault: &Fault, picks: &Picks, first: usize, log: &mut Vec<usize>) -> Ou
         ),
         Fault::Rejected => Outcome::Rejected(trouble()),
         Fault::Unknown(bits) => {
-            log.extend(picks.iter().enumerate().filter(|(n, _)| has(*bits, *n)).map(|(_, i)| first + i));
+            log.extend(
+                picks
+                    .iter()
+                    .enumerate()
+                    .filter(|(n, _)| has(*bits, *n))
+                    .map(|(_, i)| first + i),
+            );
             Outcome::Unknown(trouble())
         }
     }
@@ -127,7 +145,11 @@ fn deliver(order: Order, keys: &[Option<u8>], sizes: &[usize], steps: &[Step]) -
             let (fault, detach, bits) = steps.next().cloned().unwrap_or((Fault::None, false, 0));
             let held: Vec<usize> = picks.iter().filter(|i| bits >> (i % 64) & 1 == 1).collect();
             let rest = delivery.without(&picks, &held);
-            assert!(rest.iter().all(|i| picks.iter().any(|p| p == i) && !held.contains(&i)), "{rest:?}");
+            assert!(
+                rest.iter()
+                    .all(|i| picks.iter().any(|p| p == i) && !held.contains(&i)),
+                "{rest:?}"
+            );
             if rest.is_empty() {
                 break;
             }
@@ -135,7 +157,10 @@ fn deliver(order: Order, keys: &[Option<u8>], sizes: &[usize], steps: &[Step]) -
             let outcome = serve(&fault, &picks, first, &mut log);
             delivery.answer(&picks, &outcome);
             for n in first..first + delivery.durable_through() {
-                assert!(log.contains(&n), "record {n} is called durable and is not at the output");
+                assert!(
+                    log.contains(&n),
+                    "record {n} is called durable and is not at the output"
+                );
             }
             if detach {
                 break;
@@ -157,7 +182,8 @@ fn last_occurrences(log: &[usize]) -> Vec<usize> {
 
 fn in_key_order(log: &[usize], keys: &[Option<u8>]) -> bool {
     let mut last: BTreeMap<u8, usize> = BTreeMap::new();
-    log.iter().all(|n| keys[*n].is_none_or(|key| last.insert(key, *n).is_none_or(|before| before <= *n)))
+    log.iter()
+        .all(|n| keys[*n].is_none_or(|key| last.insert(key, *n).is_none_or(|before| before <= *n)))
 }
 
 proptest! {
@@ -205,10 +231,22 @@ fn a_healthy_lane_keeps_no_state_per_record() {
         let mut delivery = Delivery::new(order, &batch, 0, &Acked::default());
         for chunk in &chunks {
             let next = delivery.next(&chunks);
-            assert_eq!(next, Next::Send { picks: Picks::Run(chunk.clone()) }, "the shared chunk itself");
+            assert_eq!(
+                next,
+                Next::Send {
+                    picks: Picks::Run(chunk.clone())
+                },
+                "the shared chunk itself"
+            );
             delivery.answer(&Picks::Run(chunk.clone()), &Outcome::Durable);
-            let nothing = Acked { order, ..Acked::default() };
-            assert_eq!((delivery.durable_through(), &delivery.known), (chunk.end, &nothing));
+            let nothing = Acked {
+                order,
+                ..Acked::default()
+            };
+            assert_eq!(
+                (delivery.durable_through(), &delivery.known),
+                (chunk.end, &nothing)
+            );
         }
         assert_eq!(delivery.next(&chunks), Next::Done);
     }
@@ -219,7 +257,12 @@ fn resend_sends_again_what_stands_behind_a_failed_record_of_its_key() {
     let batch = batch(0, &[Some(1), Some(2), Some(1), Some(2), Some(1)]);
     let mut delivery = Delivery::new(Order::Resend, &batch, 0, &Acked::default());
     let whole = Picks::Run(0..5);
-    assert_eq!(delivery.next(&[0..5]), Next::Send { picks: whole.clone() });
+    assert_eq!(
+        delivery.next(&[0..5]),
+        Next::Send {
+            picks: whole.clone()
+        }
+    );
     let verdicts = vec![
         Verdict::Durable,
         Verdict::Durable,
@@ -228,10 +271,22 @@ fn resend_sends_again_what_stands_behind_a_failed_record_of_its_key() {
         Verdict::Durable,
     ];
     let answer = delivery.answer(&whole, &Outcome::PerRecord(verdicts));
-    assert_eq!((answer.failed, answer.repeats, delivery.durable_through()), (1, 0, 2));
+    assert_eq!(
+        (answer.failed, answer.repeats, delivery.durable_through()),
+        (1, 0, 2)
+    );
     let again = Picks::Some(vec![2, 4]);
-    assert_eq!(delivery.next(&[0..5]), Next::Send { picks: again.clone() });
-    assert_eq!(delivery.answer(&again, &Outcome::Durable).repeats, 1, "record 4 was acknowledged before");
+    assert_eq!(
+        delivery.next(&[0..5]),
+        Next::Send {
+            picks: again.clone()
+        }
+    );
+    assert_eq!(
+        delivery.answer(&again, &Outcome::Durable).repeats,
+        1,
+        "record 4 was acknowledged before"
+    );
     assert_eq!(delivery.next(&[0..5]), Next::Done);
 }
 
@@ -242,12 +297,28 @@ fn resend_sends_less_at_once_while_much_goes_through_in_vain() {
     // The first of them is too much for the output now, those behind it are not.
     let mut sent = Vec::new();
     for _ in 0..4 {
-        let Next::Send { picks } = delivery.next(&[0..8]) else { panic!() };
+        let Next::Send { picks } = delivery.next(&[0..8]) else {
+            panic!()
+        };
         sent.push(picks.len());
-        let verdict = |i| if i == 0 { Verdict::Retry(trouble()) } else { Verdict::Durable };
-        delivery.answer(&picks, &Outcome::PerRecord(picks.iter().map(verdict).collect()));
+        let verdict = |i| {
+            if i == 0 {
+                Verdict::Retry(trouble())
+            } else {
+                Verdict::Durable
+            }
+        };
+        delivery.answer(
+            &picks,
+            &Outcome::PerRecord(picks.iter().map(verdict).collect()),
+        );
         // The lane waits, and takes the batch again.
-        delivery = Delivery::new(Order::Resend, &batch, delivery.durable_through(), &delivery.acked());
+        delivery = Delivery::new(
+            Order::Resend,
+            &batch,
+            delivery.durable_through(),
+            &delivery.acked(),
+        );
     }
     assert_eq!(sent, [8, 4, 2, 1]);
     sent.clear();
@@ -262,21 +333,41 @@ fn resend_sends_less_at_once_while_much_goes_through_in_vain() {
 fn what_was_acknowledged_without_order_does_not_count_where_order_counts() {
     let batch = batch(0, &[Some(1), Some(1), Some(1)]);
     let mut delivery = Delivery::new(Order::Unordered, &batch, 0, &Acked::default());
-    let verdicts = vec![Verdict::Retry(trouble()), Verdict::Durable, Verdict::Retry(trouble())];
+    let verdicts = vec![
+        Verdict::Retry(trouble()),
+        Verdict::Durable,
+        Verdict::Retry(trouble()),
+    ];
     delivery.answer(&Picks::Run(0..3), &Outcome::PerRecord(verdicts));
-    assert_eq!(delivery.next(&[0..3]), Next::Send { picks: Picks::Some(vec![0, 2]) });
+    assert_eq!(
+        delivery.next(&[0..3]),
+        Next::Send {
+            picks: Picks::Some(vec![0, 2])
+        }
+    );
     for order in [Order::Resend, Order::Strict] {
         let mut ordered = Delivery::new(order, &batch, 0, &delivery.acked());
-        let Next::Send { picks } = ordered.next(&[0..3]) else { panic!() };
-        assert_eq!(picks, Picks::Run(0..if order == Order::Strict { 1 } else { 3 }));
-        assert_eq!(ordered.answer(&Picks::Run(0..3), &Outcome::Durable).repeats, 1);
+        let Next::Send { picks } = ordered.next(&[0..3]) else {
+            panic!()
+        };
+        assert_eq!(
+            picks,
+            Picks::Run(0..if order == Order::Strict { 1 } else { 3 })
+        );
+        assert_eq!(
+            ordered.answer(&Picks::Run(0..3), &Outcome::Durable).repeats,
+            1
+        );
     }
 }
 
 #[test]
 fn what_stands_behind_a_record_without_room_waits_too() {
     let batch = batch(0, &[Some(1), Some(2), Some(1), None, Some(2)]);
-    for (order, rest) in [(Order::Resend, vec![1, 3, 4]), (Order::Unordered, vec![1, 2, 3, 4])] {
+    for (order, rest) in [
+        (Order::Resend, vec![1, 3, 4]),
+        (Order::Unordered, vec![1, 2, 3, 4]),
+    ] {
         let delivery = Delivery::new(order, &batch, 0, &Acked::default());
         let left = delivery.without(&Picks::Run(0..5), &[0]);
         assert_eq!(left.iter().collect::<Vec<_>>(), rest, "{order:?}");
@@ -294,9 +385,20 @@ fn a_refused_record_stops_the_lane_after_all_before_it() {
         Verdict::Retry(trouble()),
     ];
     delivery.answer(&Picks::Run(0..4), &Outcome::PerRecord(verdicts));
-    assert_eq!(delivery.next(&[0..4]), Next::Send { picks: Picks::Run(0..1) });
+    assert_eq!(
+        delivery.next(&[0..4]),
+        Next::Send {
+            picks: Picks::Run(0..1)
+        }
+    );
     delivery.answer(&Picks::Run(0..1), &Outcome::Durable);
-    assert_eq!(delivery.next(&[0..4]), Next::Stopped { record: 2, reason: "too large".to_owned() });
+    assert_eq!(
+        delivery.next(&[0..4]),
+        Next::Stopped {
+            record: 2,
+            reason: "too large".to_owned()
+        }
+    );
     assert_eq!(delivery.durable_through(), 2);
 }
 
@@ -305,10 +407,20 @@ fn strict_says_when_order_is_what_limits_it() {
     let batch = batch(0, &[Some(1), Some(1), None, None]);
     let mut delivery = Delivery::new(Order::Strict, &batch, 0, &Acked::default());
     let first = Picks::Some(vec![0, 2, 3]);
-    assert_eq!(delivery.next(&[0..4]), Next::Send { picks: first.clone() });
+    assert_eq!(
+        delivery.next(&[0..4]),
+        Next::Send {
+            picks: first.clone()
+        }
+    );
     assert!(delivery.order_limited());
     delivery.answer(&first, &Outcome::Durable);
-    assert_eq!(delivery.next(&[0..4]), Next::Send { picks: Picks::Run(1..2) });
+    assert_eq!(
+        delivery.next(&[0..4]),
+        Next::Send {
+            picks: Picks::Run(1..2)
+        }
+    );
     assert!(!delivery.order_limited());
 }
 
@@ -317,11 +429,19 @@ fn waits_double_up_to_their_class_s_cap_and_keep_to_the_server_s_wish() {
     let clock = Clock::real();
     let second = Duration::from_secs(1);
     let mut backoff = Backoff::new(second / 10, second, 30 * second);
-    let waits: Vec<_> = (0..8).map(|_| backoff.next(&clock, BackoffClass::Passing, None)).collect();
-    assert!(waits[0] >= second / 20 && waits[0] <= second / 10, "{waits:?}");
+    let waits: Vec<_> = (0..8)
+        .map(|_| backoff.next(&clock, BackoffClass::Passing, None))
+        .collect();
+    assert!(
+        waits[0] >= second / 20 && waits[0] <= second / 10,
+        "{waits:?}"
+    );
     assert!(waits[7] >= second / 2 && waits[7] <= second, "{waits:?}");
     assert!(backoff.next(&clock, BackoffClass::Lasting, None) >= 15 * second);
     backoff.reset();
     assert!(backoff.next(&clock, BackoffClass::Passing, None) <= second / 10);
-    assert_eq!(backoff.next(&clock, BackoffClass::Passing, Some(5 * second)), 5 * second);
+    assert_eq!(
+        backoff.next(&clock, BackoffClass::Passing, Some(5 * second)),
+        5 * second
+    );
 }

@@ -202,18 +202,29 @@ impl ShardState {
                 if now.since(*since) < patience {
                     return Way::Going(Some(since.plus(patience)));
                 }
-                Way::Blocked(EngineError::Source { doing: "reading a shard", source: trouble.clone() })
+                Way::Blocked(EngineError::Source {
+                    doing: "reading a shard",
+                    source: trouble.clone(),
+                })
             }
             _ => way,
         }
     }
 
     /// What the lane of `id` is to do next. `share`: the shard's of the budget.
-    pub(crate) fn take(&mut self, id: &OutputId, now: Instant, budget: &Arc<Budget>, share: usize) -> Take {
+    pub(crate) fn take(
+        &mut self,
+        id: &OutputId,
+        now: Instant,
+        budget: &Arc<Budget>,
+        share: usize,
+    ) -> Take {
         let draining = self.draining;
         // A lane that is stuck keeps what it has in hand: all may, and there must be room to read for another.
         let most = share / (self.lanes.len() + 3);
-        let Some(slot) = self.lanes.get_mut(id) else { return Take::End };
+        let Some(slot) = self.lanes.get_mut(id) else {
+            return Take::End;
+        };
         slot.working = false;
         (slot.backing_off, slot.held_back) = (false, false);
         if draining || slot.life == Life::Done {
@@ -224,7 +235,9 @@ impl ShardState {
             return Take::Wait;
         }
         settle(slot, &self.feeds, self.head, now);
-        let Place::In { feed, no } = slot.place else { return Take::Wait };
+        let Place::In { feed, no } = slot.place else {
+            return Take::Wait;
+        };
         let Some(feed) = self.feeds.iter_mut().find(|f| f.id == feed) else {
             slot.place = Place::Away { wants: Some(now) };
             return Take::Wait;
@@ -273,12 +286,21 @@ impl ShardState {
 
     /// Moves the lane's cursor as far as `delivery` is, from record `from` on, and keeps what is acknowledged beyond it:
     /// whoever delivers next, from whatever batch, begins there.
-    pub(crate) fn advance(&mut self, id: &OutputId, work: &Work, from: usize, delivery: &Delivery<'_>) {
+    pub(crate) fn advance(
+        &mut self,
+        id: &OutputId,
+        work: &Work,
+        from: usize,
+        delivery: &Delivery<'_>,
+    ) {
         if let Some(slot) = self.lanes.get_mut(id) {
             slot.advance(&work.batch, from, delivery.durable_through());
             // Another output knows nothing of what this one acknowledged beyond the cursor.
-            slot.carried =
-                if slot.generation == work.generation { delivery.acked() } else { Acked::default() };
+            slot.carried = if slot.generation == work.generation {
+                delivery.acked()
+            } else {
+                Acked::default()
+            };
         }
     }
 
@@ -290,7 +312,10 @@ impl ShardState {
         if let Some(slot) = self.lanes.get_mut(id)
             && slot.no_in(work.feed) == Some(work.no)
         {
-            slot.place = Place::In { feed: work.feed, no: work.no + work.count };
+            slot.place = Place::In {
+                feed: work.feed,
+                no: work.no + work.count,
+            };
         }
     }
 
@@ -332,8 +357,14 @@ impl ShardState {
             return;
         }
         let Self { feeds, lanes, .. } = self;
-        for feed in feeds.iter().filter(|f| f.bytes() > SMALL.min(view.share / 8)) {
-            for slot in lanes.values_mut().filter(|s| s.backing_off && s.no_in(feed.id).is_some()) {
+        for feed in feeds
+            .iter()
+            .filter(|f| f.bytes() > SMALL.min(view.share / 8))
+        {
+            for slot in lanes
+                .values_mut()
+                .filter(|s| s.backing_off && s.no_in(feed.id).is_some())
+            {
                 slot.leave();
             }
         }
@@ -343,9 +374,18 @@ impl ShardState {
             let waits = |s: &Slot| s.runs() && !s.working && s.no_in(feed.id) == Some(feed.next());
             feed.reading && self.lanes.values().any(waits)
         };
-        let short = if self.feeds.iter().any(starves) { view.budget.short() } else { 0 };
+        let short = if self.feeds.iter().any(starves) {
+            view.budget.short()
+        } else {
+            0
+        };
         let over = self.held().saturating_sub(view.share).max(short);
-        if let Some(id) = self.feeds.iter().max_by_key(|f| f.bytes()).map(|f| f.id).filter(|_| over > 0)
+        if let Some(id) = self
+            .feeds
+            .iter()
+            .max_by_key(|f| f.bytes())
+            .map(|f| f.id)
+            .filter(|_| over > 0)
             && let Some(until) = self.shrink(id, over, view.now)
         {
             sooner(again, until);
@@ -365,11 +405,16 @@ impl ShardState {
     /// The head is the feed that is furthest along, give or take a read: as long as it reads on, it stays the head when a
     /// laggard's read comes by it. (Who follows it would be the laggard then; and the others come to it anyway.)
     fn choose_head(&mut self, view: &View<'_>) {
-        let mut head: Option<&Feed> = self.head.and_then(|id| self.feed(id)).or(self.feeds.first());
-        let reads_on = |f: &Feed| f.reading || view.now.since(f.read_at) < view.settings.idle_poll * 2;
+        let mut head: Option<&Feed> = self
+            .head
+            .and_then(|id| self.feed(id))
+            .or(self.feeds.first());
+        let reads_on =
+            |f: &Feed| f.reading || view.now.since(f.read_at) < view.settings.idle_poll * 2;
         if head.map(|f| f.id) != self.head || !head.is_some_and(reads_on) {
             for feed in &self.feeds {
-                if let (Some(Position::After(best)), Position::After(tip)) = (head.map(Feed::tip), feed.tip())
+                if let (Some(Position::After(best)), Position::After(tip)) =
+                    (head.map(Feed::tip), feed.tip())
                     && tip > best
                 {
                     head = Some(feed);
@@ -389,7 +434,9 @@ impl ShardState {
                     slot.wake.notify_one();
                 }
             }
-            let Some(position) = self.next_to_open(view, again) else { return };
+            let Some(position) = self.next_to_open(view, again) else {
+                return;
+            };
             let id = self.next_feed;
             self.next_feed += 1;
             self.feeds.push(Feed::new(id, position, view.now));
@@ -401,7 +448,11 @@ impl ShardState {
 
     /// Where a feed is to be opened for lanes that wait for one.
     fn next_to_open(&mut self, view: &View<'_>, again: &mut Option<Instant>) -> Option<Position> {
-        let waiting = || self.lanes.values().filter_map(|s| Some((s.wants()?, &s.position)));
+        let waiting = || {
+            self.lanes
+                .values()
+                .filter_map(|s| Some((s.wants()?, &s.position)))
+        };
         if self.feeds.is_empty() {
             // The head serves those who are furthest along; nobody makes them wait.
             return waiting().map(|(_, p)| p).max_by_key(|p| rank(p)).cloned();
@@ -410,10 +461,14 @@ impl ShardState {
         let oldest = waiting().map(|(since, _)| since).min()?;
         // Those who began to wait at about the same time are grouped: the feed begins where the first of them is, and
         // comes by the others.
-        let mut candidates: Vec<(Instant, &Position)> =
-            waiting().filter(|(since, _)| since.since(oldest) < Duration::from_secs(1)).collect();
+        let mut candidates: Vec<(Instant, &Position)> = waiting()
+            .filter(|(since, _)| since.since(oldest) < Duration::from_secs(1))
+            .collect();
         candidates.retain(|(since, position)| {
-            let coming = self.feeds.iter().any(|f| Some(f.id) != self.head && is_before(f.tip(), position));
+            let coming = self
+                .feeds
+                .iter()
+                .any(|f| Some(f.id) != self.head && is_before(f.tip(), position));
             let due = since.plus(patience);
             if coming && due > view.now {
                 sooner(again, due);
@@ -421,7 +476,11 @@ impl ShardState {
             }
             true
         });
-        let position = candidates.into_iter().map(|(_, p)| p).min_by_key(|p| rank(p))?.clone();
+        let position = candidates
+            .into_iter()
+            .map(|(_, p)| p)
+            .min_by_key(|p| rank(p))?
+            .clone();
         if self.feeds.len() > view.settings.catch_up_readers && !self.free_a_feed(view) {
             // Somebody's turn ends some time; nothing wakes the reader at that moment.
             sooner(again, view.now.plus(view.settings.idle_poll));
@@ -434,15 +493,24 @@ impl ShardState {
     /// all there is.
     fn free_a_feed(&mut self, view: &View<'_>) -> bool {
         let head = self.head;
-        let free = self.feeds.iter().filter(|f| Some(f.id) != head && !f.reading).find(|f| {
-            let mut followers = self.lanes.values().filter_map(|s| Some((s, s.no_in(f.id)?)));
-            let at_the_end = f.behind == Some(Duration::ZERO) && f.idle > Duration::ZERO;
-            followers.all(|(s, no)| {
-                let busy = s.working && s.speed.is_overdue(view.now);
-                s.backing_off || busy || (at_the_end && no == f.next() && !s.working)
-            })
-        });
-        let Some(free) = free.map(|f| f.id) else { return false };
+        let free = self
+            .feeds
+            .iter()
+            .filter(|f| Some(f.id) != head && !f.reading)
+            .find(|f| {
+                let mut followers = self
+                    .lanes
+                    .values()
+                    .filter_map(|s| Some((s, s.no_in(f.id)?)));
+                let at_the_end = f.behind == Some(Duration::ZERO) && f.idle > Duration::ZERO;
+                followers.all(|(s, no)| {
+                    let busy = s.working && s.speed.is_overdue(view.now);
+                    s.backing_off || busy || (at_the_end && no == f.next() && !s.working)
+                })
+            });
+        let Some(free) = free.map(|f| f.id) else {
+            return false;
+        };
         for slot in self.lanes.values_mut().filter(|s| s.no_in(free).is_some()) {
             let wants = (!slot.backing_off && !slot.working).then_some(view.now);
             slot.place = Place::Away { wants };
@@ -459,12 +527,20 @@ impl ShardState {
             .lanes
             .values()
             .any(|s| s.runs() && !matches!(s.place, Place::In { feed, .. } if Some(feed) == head));
-        let room = if laggards && !view.budget.pressed() { view.share / 4 } else { 0 };
+        let room = if laggards && !view.budget.pressed() {
+            view.share / 4
+        } else {
+            0
+        };
         let lanes = &self.lanes;
         for feed in &mut self.feeds {
             let needed = lanes.values().filter_map(|s| s.no_in(feed.id)).min();
             let keep = if Some(feed.id) == head { room } else { 0 };
-            while feed.oldest().is_some_and(|no| needed.is_none_or(|n| no < n)) && feed.bytes() > keep {
+            while feed
+                .oldest()
+                .is_some_and(|no| needed.is_none_or(|n| no < n))
+                && feed.bytes() > keep
+            {
                 feed.pop();
             }
             compact(feed, lanes, view.budget);
@@ -479,8 +555,13 @@ impl ShardState {
         for id in order {
             let is_head = Some(id) == self.head;
             // One read of the head and one of those who catch up at a time.
-            let busy = self.feeds.iter().any(|f| f.reading && (Some(f.id) == self.head) == is_head);
-            let wants = self.feed(id).is_some_and(|f| !f.reading && !f.closed && self.wants_more(f, view));
+            let busy = self
+                .feeds
+                .iter()
+                .any(|f| f.reading && (Some(f.id) == self.head) == is_head);
+            let wants = self
+                .feed(id)
+                .is_some_and(|f| !f.reading && !f.closed && self.wants_more(f, view));
             if busy || !wants {
                 continue;
             }
@@ -489,7 +570,9 @@ impl ShardState {
                 sooner(again, due);
                 continue;
             }
-            let Some(plan) = self.plan(id, view, again) else { continue };
+            let Some(plan) = self.plan(id, view, again) else {
+                continue;
+            };
             if !is_head {
                 let (interval, head) = (view.settings.min_read_interval, self.head_interval(view));
                 self.pace.laggards_call(view.now, interval, head);
@@ -504,10 +587,23 @@ impl ShardState {
 
     /// True if a lane waits for more, or will soon.
     fn wants_more(&self, feed: &Feed, view: &View<'_>) -> bool {
-        let places = || self.lanes.values().filter(|s| s.runs()).filter_map(|s| s.no_in(feed.id));
-        let fastest = if on(Mutation::SlowestDecides) { places().min() } else { places().max() };
+        let places = || {
+            self.lanes
+                .values()
+                .filter(|s| s.runs())
+                .filter_map(|s| s.no_in(feed.id))
+        };
+        let fastest = if on(Mutation::SlowestDecides) {
+            places().min()
+        } else {
+            places().max()
+        };
         // What is read for those who catch up is large, and may be all that an output in trouble takes for long.
-        let ahead = if Some(feed.id) == self.head { view.settings.read_ahead as u64 } else { 0 };
+        let ahead = if Some(feed.id) == self.head {
+            view.settings.read_ahead as u64
+        } else {
+            0
+        };
         fastest.is_some_and(|no| feed.next() <= no + ahead)
     }
 
@@ -515,7 +611,11 @@ impl ShardState {
     fn due(&mut self, id: FeedId, is_head: bool, view: &View<'_>) -> Instant {
         let interval = view.settings.min_read_interval;
         let due = self.feed(id).map_or(view.now, |f| f.due);
-        let call = if is_head { self.pace.call_at(interval) } else { self.pace.laggards_at(interval) };
+        let call = if is_head {
+            self.pace.call_at(interval)
+        } else {
+            self.pace.laggards_at(interval)
+        };
         let mut at = due.max(call);
         if let Some(rate) = view.settings.read_bytes_per_second {
             self.pace.refill(view.now, rate);
@@ -529,7 +629,10 @@ impl ShardState {
 
     /// Time between two reads of the head.
     fn head_interval(&self, view: &View<'_>) -> Duration {
-        let idle = self.head.and_then(|id| self.feed(id)).map_or(Duration::ZERO, |f| f.idle);
+        let idle = self
+            .head
+            .and_then(|id| self.feed(id))
+            .map_or(Duration::ZERO, |f| f.idle);
         idle.max(view.settings.head_interval())
     }
 
@@ -540,16 +643,27 @@ impl ShardState {
         let (mean, underestimated) = (self.pace.mean, self.feed(id)?.underestimated);
         let ways = 1 + encoders.len();
         // Lanes in trouble may each hold on to another batch until their requests end.
-        let troubled = self.lanes.values().filter(|s| s.backing_off || s.is_away()).count();
+        let troubled = self
+            .lanes
+            .values()
+            .filter(|s| s.backing_off || s.is_away())
+            .count();
         let is_head = Some(id) == self.head;
         // Each of those who catch up may keep what it has in hand, and half is left to the head.
-        let parts = troubled + if is_head { 3 } else { 2 * settings.catch_up_readers.max(1) };
+        let parts = troubled
+            + if is_head {
+                3
+            } else {
+                2 * settings.catch_up_readers.max(1)
+            };
         let part = view.share.max(view.free / 8) / parts / ways;
         let mut part = part.clamp(SMALL, settings.read_target.max(SMALL));
         if let Some(rate) = settings.read_bytes_per_second.filter(|_| !is_head) {
             part = part.min(self.pace.spare(rate));
         }
-        let most = usize::try_from(settings.read_limit).unwrap_or(usize::MAX).max(1);
+        let most = usize::try_from(settings.read_limit)
+            .unwrap_or(usize::MAX)
+            .max(1);
         if is_head && self.feed(id)?.behind == Some(Duration::ZERO) {
             // At the tip there is no more than came since the last read.
             part = part.min(AT_THE_TIP);
@@ -575,7 +689,14 @@ impl ShardState {
             }
         }
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        Some(Plan { feed: id, is_head, position: self.feed(id)?.tip().clone(), limit, reserve, encoders })
+        Some(Plan {
+            feed: id,
+            is_head,
+            position: self.feed(id)?.tip().clone(),
+            limit,
+            reserve,
+            encoders,
+        })
     }
 
     /// Bytes to reserve for a read of `limit` records.
@@ -597,7 +718,10 @@ impl ShardState {
                 (limit * (most + most / 4) + most).min(largest)
             }
         };
-        let encoded: usize = encoders.iter().map(|(_, o)| o.encoded_bound(limit, answer)).sum();
+        let encoded: usize = encoders
+            .iter()
+            .map(|(_, o)| o.encoded_bound(limit, answer))
+            .sum();
         // What is larger than the whole pool waits until it is alone.
         (answer + encoded).min(view.budget.read_pool())
     }
@@ -607,8 +731,14 @@ impl ShardState {
         let mut encoders: BTreeMap<EncodingKey, Arc<dyn Output>> = BTreeMap::new();
         let is_head = Some(id) == self.head;
         // Those who catch up will join the head.
-        for slot in self.lanes.values().filter(|s| s.runs() && (is_head || s.no_in(id).is_some())) {
-            encoders.entry(slot.output.encoding()).or_insert_with(|| Arc::clone(&slot.output));
+        for slot in self
+            .lanes
+            .values()
+            .filter(|s| s.runs() && (is_head || s.no_in(id).is_some()))
+        {
+            encoders
+                .entry(slot.output.encoding())
+                .or_insert_with(|| Arc::clone(&slot.output));
         }
         encoders.into_iter().collect()
     }
@@ -616,10 +746,20 @@ impl ShardState {
     /// Makes room for `bytes` within the shard's share: if a lane waits for more, those that hold the oldest batches
     /// leave the window, down to half the share. `false` if it's full and nobody waits, or all that can be done is to
     /// wait for lanes that are no slower than others.
-    fn make_room(&mut self, id: FeedId, bytes: usize, view: &View<'_>, again: &mut Option<Instant>) -> bool {
+    fn make_room(
+        &mut self,
+        id: FeedId,
+        bytes: usize,
+        view: &View<'_>,
+        again: &mut Option<Instant>,
+    ) -> bool {
         let held = self.held();
         // Beyond its share a shard takes only what leaves others room at once: nobody would wait for it to give that back.
-        let spare = || view.budget.free().saturating_sub(view.budget.read_pool() / 4);
+        let spare = || {
+            view.budget
+                .free()
+                .saturating_sub(view.budget.read_pool() / 4)
+        };
         let fits = |held: usize| held == 0 || held + bytes <= view.share || bytes <= spare();
         if fits(held) {
             if let Some(feed) = self.feed_mut(id) {
@@ -627,8 +767,14 @@ impl ShardState {
             }
             return true;
         }
-        let Some(next) = self.feed(id).map(Feed::next) else { return false };
-        if !self.lanes.values().any(|s| s.runs() && !s.working && s.no_in(id) == Some(next)) {
+        let Some(next) = self.feed(id).map(Feed::next) else {
+            return false;
+        };
+        if !self
+            .lanes
+            .values()
+            .any(|s| s.runs() && !s.working && s.no_in(id) == Some(next))
+        {
             return false;
         }
         let blocked = self.shrink(id, held.saturating_sub(view.share / 2), view.now);
@@ -641,8 +787,12 @@ impl ShardState {
 
     /// Memory that the shard takes: its windows, and what lanes that left them have in hand.
     fn held(&self) -> usize {
-        let mut loose: Vec<_> =
-            self.lanes.values().filter_map(|s| s.hand.upgrade()).filter(|batch| batch.is_loose()).collect();
+        let mut loose: Vec<_> = self
+            .lanes
+            .values()
+            .filter_map(|s| s.hand.upgrade())
+            .filter(|batch| batch.is_loose())
+            .collect();
         loose.sort_unstable_by_key(|batch| Arc::as_ptr(batch).addr());
         loose.dedup_by(|a, b| Arc::ptr_eq(a, b));
         let windows: usize = self.feeds.iter().map(Feed::bytes).sum();
@@ -656,8 +806,11 @@ impl ShardState {
     fn shrink(&mut self, id: FeedId, bytes: usize, now: Instant) -> Option<Instant> {
         let Self { feeds, lanes, .. } = self;
         let feed = feeds.iter_mut().find(|f| f.id == id)?;
-        let mut usual: Vec<u64> =
-            lanes.values().filter(|s| s.no_in(id).is_some()).filter_map(|s| s.speed.nanos_per_kib).collect();
+        let mut usual: Vec<u64> = lanes
+            .values()
+            .filter(|s| s.no_in(id).is_some())
+            .filter_map(|s| s.speed.nanos_per_kib)
+            .collect();
         usual.sort_unstable();
         let usual = usual.get(usual.len() / 2).copied();
         let mut freed = 0;
@@ -672,8 +825,13 @@ impl ShardState {
                     continue;
                 }
                 let stuck = slot.backing_off || slot.speed.is_overdue(now);
-                let slow_at = slot.speed.slow_at(usual).filter(|at| *at > now && !slot.backing_off);
-                if let Some(at) = slow_at.or_else(|| if stuck { None } else { feed.grace.wait(now) }) {
+                let slow_at = slot
+                    .speed
+                    .slow_at(usual)
+                    .filter(|at| *at > now && !slot.backing_off);
+                if let Some(at) =
+                    slow_at.or_else(|| if stuck { None } else { feed.grace.wait(now) })
+                {
                     sooner(&mut blocked, at);
                 }
             }
@@ -687,7 +845,10 @@ impl ShardState {
                 slot.wake.notify_one();
             }
             // What a lane has in hand is not free yet.
-            freed += feed.pop().filter(|b| Arc::strong_count(b) == 1).map_or(0, |b| b.bytes());
+            freed += feed
+                .pop()
+                .filter(|b| Arc::strong_count(b) == 1)
+                .map_or(0, |b| b.bytes());
         }
         feed.grace.go_on(now);
         None
@@ -705,16 +866,29 @@ fn settle(slot: &mut Slot, feeds: &[Feed], head: Option<FeedId>, now: Instant) {
         return skip_passed(slot, feeds);
     }
     let covering = |f: &&Feed| f.covers(&slot.position);
-    let better = feeds.iter().find(|f| Some(f.id) == head && covering(f)).or_else(|| {
-        let others = || feeds.iter().filter(|f| Some(f.id) != own && Some(f.id) != head).filter(covering);
-        match feeds.iter().find(|f| Some(f.id) == own) {
-            Some(own) if own.get(slot.no_in(own.id)?).is_some() => None,
-            Some(own) => others().find(|f| f.id < own.id || f.locate(&slot.position) < f.next()),
-            None => others().next(),
-        }
-    });
+    let better = feeds
+        .iter()
+        .find(|f| Some(f.id) == head && covering(f))
+        .or_else(|| {
+            let others = || {
+                feeds
+                    .iter()
+                    .filter(|f| Some(f.id) != own && Some(f.id) != head)
+                    .filter(covering)
+            };
+            match feeds.iter().find(|f| Some(f.id) == own) {
+                Some(own) if own.get(slot.no_in(own.id)?).is_some() => None,
+                Some(own) => {
+                    others().find(|f| f.id < own.id || f.locate(&slot.position) < f.next())
+                }
+                None => others().next(),
+            }
+        });
     if let Some(feed) = better {
-        slot.place = Place::In { feed: feed.id, no: feed.locate(&slot.position) };
+        slot.place = Place::In {
+            feed: feed.id,
+            no: feed.locate(&slot.position),
+        };
     } else if let Place::Away { wants } = &mut slot.place {
         wants.get_or_insert(now);
     }
@@ -723,9 +897,16 @@ fn settle(slot: &mut Slot, feeds: &[Feed], head: Option<FeedId>, now: Instant) {
 
 /// Passes over batches that the lane has already.
 fn skip_passed(slot: &mut Slot, feeds: &[Feed]) {
-    let Place::In { feed: id, mut no } = slot.place else { return };
-    let Some(feed) = feeds.iter().find(|f| f.id == id) else { return };
-    while feed.get(no).is_some_and(|b| b.first_after(&slot.position) == b.batch.len()) {
+    let Place::In { feed: id, mut no } = slot.place else {
+        return;
+    };
+    let Some(feed) = feeds.iter().find(|f| f.id == id) else {
+        return;
+    };
+    while feed
+        .get(no)
+        .is_some_and(|b| b.first_after(&slot.position) == b.batch.len())
+    {
         no += 1;
     }
     slot.place = Place::In { feed: id, no };
@@ -734,19 +915,27 @@ fn skip_passed(slot: &mut Slot, feeds: &[Feed]) {
 /// Copies a small remainder out of a large answer that only lanes in trouble still need, so that it does not pin it.
 fn compact(feed: &mut Feed, lanes: &BTreeMap<OutputId, Slot>, budget: &Arc<Budget>) {
     let Some(oldest) = feed.oldest() else { return };
-    let Some(batch) = feed.get(oldest) else { return };
+    let Some(batch) = feed.get(oldest) else {
+        return;
+    };
     let followers = || lanes.values().filter(|s| s.no_in(feed.id).is_some());
     if feed.next() != oldest + 1 || batch.bytes() <= SMALL || followers().any(|s| s.working) {
         return;
     }
     let len = batch.batch.len();
-    let Some(from) = followers().map(|s| batch.first_after(&s.position)).min() else { return };
+    let Some(from) = followers().map(|s| batch.first_after(&s.position)).min() else {
+        return;
+    };
     if from == 0 || from >= len || len - from > len / 8 {
         return;
     }
     let small = batch.batch.compact(from..len);
     let encoders = batch.keys().into_iter().filter_map(|key| {
-        let output = lanes.values().find(|s| s.output.encoding() == key)?.output.clone();
+        let output = lanes
+            .values()
+            .find(|s| s.output.encoding() == key)?
+            .output
+            .clone();
         Some((key, output.encoded_bound(small.len(), small.allocation())))
     });
     let (keys, bounds): (Vec<_>, Vec<_>) = encoders.unzip();

@@ -68,29 +68,38 @@ impl Speed {
 
     /// It has delivered that.
     pub(crate) fn end(&mut self, now: Instant) {
-        let Some((begun, kib)) = self.begun.take() else { return };
+        let Some((begun, kib)) = self.begun.take() else {
+            return;
+        };
         let took = u64::try_from(now.since(begun).as_nanos()).unwrap_or(u64::MAX) / kib;
-        self.nanos_per_kib = Some(self.nanos_per_kib.map_or(took, |before| before - before / 8 + took / 8));
+        self.nanos_per_kib = Some(
+            self.nanos_per_kib
+                .map_or(took, |before| before - before / 8 + took / 8),
+        );
     }
 
     /// True if what it has in hand takes long, whatever others take.
     pub(crate) fn is_overdue(&self, now: Instant) -> bool {
-        self.begun.is_some_and(|(begun, _)| now.since(begun) > Self::SLACK)
+        self.begun
+            .is_some_and(|(begun, _)| now.since(begun) > Self::SLACK)
     }
 
     /// From when on it counts as slow, where others take `usual` nanoseconds a KiB; `None` if it is slow already.
     pub(crate) fn slow_at(&self, usual: Option<u64>) -> Option<Instant> {
         let limit = usual.map(|usual| usual.saturating_mul(Self::SLOW));
-        if self.nanos_per_kib.zip(limit).is_some_and(|(own, limit)| own > limit) {
+        if self
+            .nanos_per_kib
+            .zip(limit)
+            .is_some_and(|(own, limit)| own > limit)
+        {
             return None;
         }
         // While nothing is known, the slack is all there is.
         let expected = |kib: u64| Duration::from_nanos(limit.unwrap_or(0).saturating_mul(kib));
         // A lane that was given nothing yet is not slow.
-        Some(
-            self.begun
-                .map_or(Instant(Duration::MAX), |(begun, kib)| begun.plus(expected(kib)).plus(Self::SLACK)),
-        )
+        Some(self.begun.map_or(Instant(Duration::MAX), |(begun, kib)| {
+            begun.plus(expected(kib)).plus(Self::SLACK)
+        }))
     }
 }
 
@@ -140,7 +149,12 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    pub(crate) fn new(output: Arc<dyn Output>, order: Order, paused: bool, position: Position) -> Self {
+    pub(crate) fn new(
+        output: Arc<dyn Output>,
+        order: Order,
+        paused: bool,
+        position: Position,
+    ) -> Self {
         let done = position == Position::Closed;
         Self {
             output,
@@ -174,7 +188,9 @@ impl Slot {
 
     /// True if it may be given batches.
     pub(crate) fn runs(&self) -> bool {
-        self.life == Life::Live && (!self.paused || on(Mutation::PauseIgnored)) && self.stopped.is_none()
+        self.life == Life::Live
+            && (!self.paused || on(Mutation::PauseIgnored))
+            && self.stopped.is_none()
     }
 
     /// What its checkpoint is to say.
@@ -214,7 +230,9 @@ impl Slot {
     /// Counts the records of `batch` from `from` on as read, unless they were.
     pub(crate) fn count_read(&mut self, batch: &SharedBatch, from: usize) {
         let unseen = match &self.seen {
-            Some(seen) if !on(Mutation::CountTwice) => index_after(&batch.batch, seen.as_str()).max(from),
+            Some(seen) if !on(Mutation::CountTwice) => {
+                index_after(&batch.batch, seen.as_str()).max(from)
+            }
             Some(_) | None => from,
         };
         let new = batch.batch.len().saturating_sub(unseen) as u64;
@@ -236,7 +254,11 @@ impl Slot {
         self.counts.bytes += (from..to).map(|i| batch.batch.size(i) as u64).sum::<u64>();
         self.position = batch.batch.after(to - 1);
         self.arrived = Some(batch.batch.record(to - 1).arrival);
-        if self.seen.as_ref().is_some_and(|s| self.position == Position::After(s.clone())) {
+        if self
+            .seen
+            .as_ref()
+            .is_some_and(|s| self.position == Position::After(s.clone()))
+        {
             self.seen = None;
         }
     }
@@ -276,7 +298,11 @@ impl Slot {
     /// It goes on without a gap. If it had come to one from here, another reader still had what was gone: what is known
     /// of the records behind the gap is counted from the wrong place.
     pub(crate) fn meet_no_gap(&mut self) {
-        if self.gap_at.take().is_some_and(|(_, at)| at == self.position) {
+        if self
+            .gap_at
+            .take()
+            .is_some_and(|(_, at)| at == self.position)
+        {
             self.lose_in_flight();
         }
     }
@@ -293,7 +319,11 @@ impl Slot {
     /// Notes trouble.
     pub(crate) fn trouble(&mut self, trouble: &Trouble, at: Millis) {
         *self.counts.errors.entry(trouble.kind).or_default() += 1;
-        self.last_error = Some(ErrorReport { at, kind: Some(trouble.kind), text: trouble.message.clone() });
+        self.last_error = Some(ErrorReport {
+            at,
+            kind: Some(trouble.kind),
+            text: trouble.message.clone(),
+        });
     }
 
     /// How far it is on its way to what was in the source when the engine started; `patience` is how long it may have had
@@ -301,16 +331,29 @@ impl Slot {
     pub(crate) fn way(&self, lane: LaneId, now: Instant, patience: Duration) -> Way {
         let LaneId { shard, output } = lane;
         if let Some(reason) = self.stopped.clone() {
-            return Way::Blocked(EngineError::OutputStopped { output, shard, reason });
+            return Way::Blocked(EngineError::OutputStopped {
+                output,
+                shard,
+                reason,
+            });
         }
         if self.caught_up {
             return Way::There;
         }
         match self.lasting {
             Some(since) if now.since(since) >= patience => {
-                let reason = self.last_error.as_ref().map(|e| e.text.clone()).unwrap_or_default();
+                let reason = self
+                    .last_error
+                    .as_ref()
+                    .map(|e| e.text.clone())
+                    .unwrap_or_default();
                 let after = now.since(since);
-                Way::Blocked(EngineError::OutputStuck { output, shard, after, reason })
+                Way::Blocked(EngineError::OutputStuck {
+                    output,
+                    shard,
+                    after,
+                    reason,
+                })
             }
             Some(since) => Way::Going(Some(since.plus(patience))),
             None => Way::Going(None),
@@ -344,7 +387,11 @@ mod tests {
     #[test]
     fn a_lane_is_slow_when_it_takes_three_times_what_others_do() {
         let mut speed = Speed::default();
-        assert_eq!(speed.slow_at(None), Some(Instant(Duration::MAX)), "it has not begun");
+        assert_eq!(
+            speed.slow_at(None),
+            Some(Instant(Duration::MAX)),
+            "it has not begun"
+        );
         speed.begin(at(0), 1 << 20);
         assert_eq!(speed.slow_at(None), Some(at(500)), "nothing is known");
         assert!(!speed.is_overdue(at(500)) && speed.is_overdue(at(501)));

@@ -24,29 +24,55 @@ use super::world::{World, first_start, later_start};
 use super::{Change, EngineError, FanOut, OutputSpec, Shared, lock, progress};
 
 pub(crate) async fn start(fan_out: FanOut) -> Result<Arc<Shared>, EngineError> {
-    let FanOut { name, source, outputs, store, clock, settings } = fan_out;
+    let FanOut {
+        name,
+        source,
+        outputs,
+        store,
+        clock,
+        settings,
+    } = fan_out;
     let mut ids = BTreeSet::new();
     if let Some(twice) = outputs.iter().find(|o| !ids.insert(o.id.clone())) {
         let message = format!("two outputs have the name {}: give each its own", twice.id);
         return Err(EngineError::Invalid { message });
     }
-    let asking = Asking { clock: &clock, settings: &settings };
+    let asking = Asking {
+        clock: &clock,
+        settings: &settings,
+    };
     let identity = asking.source("finding it", || source.identity()).await?;
-    store.bind(&identity).await.map_err(|e| state("opening it", e))?;
-    let retention = asking.source("asking for its retention", || source.retention()).await?;
+    store
+        .bind(&identity)
+        .await
+        .map_err(|e| state("opening it", e))?;
+    let retention = asking
+        .source("asking for its retention", || source.retention())
+        .await?;
     let map = Map::ask(&asking, &*source).await?;
     let starts = Starts::resolve(&*store, &outputs, &map).await?;
 
-    let offset =
-        map.time.latest.0.saturating_sub(i64::try_from(clock.now().0.as_millis()).unwrap_or(i64::MAX));
-    let mut world = World { retention: Some(retention), gaps_kept: settings.gaps_kept, ..World::default() };
+    let offset = map
+        .time
+        .latest
+        .0
+        .saturating_sub(i64::try_from(clock.now().0.as_millis()).unwrap_or(i64::MAX));
+    let mut world = World {
+        retention: Some(retention),
+        gaps_kept: settings.gaps_kept,
+        ..World::default()
+    };
     world.merge(&map.shards, map.asked, Some(map.time.latest));
     for spec in &outputs {
         world.add(spec, &starts.rows, Some(map.time.latest));
     }
     report_lost(&mut world, &outputs, &starts.orphans, clock.wall());
-    world.forgotten =
-        starts.orphans.into_iter().filter(|o| ids.contains(&o.lane.output)).map(|o| o.lane).collect();
+    world.forgotten = starts
+        .orphans
+        .into_iter()
+        .filter(|o| ids.contains(&o.lane.output))
+        .map(|o| o.lane)
+        .collect();
     Ok(Arc::new(Shared {
         name,
         identity,
@@ -71,7 +97,10 @@ pub(crate) async fn start(fan_out: FanOut) -> Result<Arc<Shared>, EngineError> {
 }
 
 fn state(doing: &'static str, source: StoreError) -> EngineError {
-    EngineError::Store { doing, source: Arc::new(source) }
+    EngineError::Store {
+        doing,
+        source: Arc::new(source),
+    }
 }
 
 /// Asks the source, and tries again what may pass.
@@ -81,25 +110,38 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    async fn source<T, F>(&self, doing: &'static str, call: impl Fn() -> F) -> Result<T, EngineError>
+    async fn source<T, F>(
+        &self,
+        doing: &'static str,
+        call: impl Fn() -> F,
+    ) -> Result<T, EngineError>
     where
         F: Future<Output = Result<T, SourceError>>,
     {
         let mut backoff = self.settings.backoff();
         let mut attempt = 1;
         loop {
-            let answer = self.clock.timeout(self.settings.read_deadline, call()).await;
+            let answer = self
+                .clock
+                .timeout(self.settings.read_deadline, call())
+                .await;
             let trouble = match answer {
                 Some(Ok(value)) => return Ok(value),
                 Some(Err(trouble)) => trouble,
                 None => {
-                    let text = format!("no answer within {} s", self.settings.read_deadline.as_secs_f64());
+                    let text = format!(
+                        "no answer within {} s",
+                        self.settings.read_deadline.as_secs_f64()
+                    );
                     Trouble::new(crate::output::TroubleKind::Unavailable, text)
                 }
             };
             let class = policy(trouble.kind).class;
             if class == BackoffClass::Lasting || attempt >= self.settings.start_attempts {
-                return Err(EngineError::Source { doing, source: trouble });
+                return Err(EngineError::Source {
+                    doing,
+                    source: trouble,
+                });
             }
             attempt += 1;
             let wait = backoff.next(self.clock, class, trouble.retry_after);
@@ -118,10 +160,18 @@ struct Map {
 
 impl Map {
     async fn ask(asking: &Asking<'_>, source: &dyn Source) -> Result<Self, EngineError> {
-        let time = asking.source("asking for its time", || source.now()).await?;
+        let time = asking
+            .source("asking for its time", || source.now())
+            .await?;
         let asked = asking.clock.now();
-        let shards = asking.source("listing its shards", || source.shards()).await?;
-        Ok(Self { asked, time, shards })
+        let shards = asking
+            .source("listing its shards", || source.shards())
+            .await?;
+        Ok(Self {
+            asked,
+            time,
+            shards,
+        })
     }
 }
 
@@ -144,7 +194,10 @@ impl Starts {
         let mut new = Vec::new();
         for spec in outputs {
             for shard in &map.shards {
-                let lane = LaneId { shard: shard.id.clone(), output: spec.id.clone() };
+                let lane = LaneId {
+                    shard: shard.id.clone(),
+                    output: spec.id.clone(),
+                };
                 if have.contains(&lane) {
                     continue;
                 }
@@ -157,11 +210,15 @@ impl Starts {
             }
         }
         if !new.is_empty() && !on(Mutation::LatestNotPinned) {
-            store.commit(&new).await.map_err(|e| state("writing down where outputs start", e))?;
+            store
+                .commit(&new)
+                .await
+                .map_err(|e| state("writing down where outputs start", e))?;
         }
         let listed: BTreeSet<&ShardId> = map.shards.iter().map(|s| &s.id).collect();
-        let (mut rows, orphans): (Vec<_>, Vec<_>) =
-            stored.into_iter().partition(|r| listed.contains(&r.lane.shard));
+        let (mut rows, orphans): (Vec<_>, Vec<_>) = stored
+            .into_iter()
+            .partition(|r| listed.contains(&r.lane.shard));
         rows.extend(new);
         Ok(Self { rows, orphans })
     }
@@ -179,7 +236,12 @@ fn report_lost(world: &mut World, outputs: &[OutputSpec], orphans: &[LaneCheckpo
              missing; going on with its children"
         );
         world.past_gaps += 1;
-        world.past_gap_list.push(Gap { shard: shard.clone(), outputs: vec![output.clone()], from, at });
+        world.past_gap_list.push(Gap {
+            shard: shard.clone(),
+            outputs: vec![output.clone()],
+            from,
+            at,
+        });
     }
 }
 
@@ -214,7 +276,9 @@ fn known(shared: &Shared, id: &OutputId) -> Result<(), EngineError> {
     if lock(&shared.world).outputs.contains_key(id) {
         return Ok(());
     }
-    Err(EngineError::Invalid { message: format!("there is no output {id}") })
+    Err(EngineError::Invalid {
+        message: format!("there is no output {id}"),
+    })
 }
 
 fn set_paused(shared: &Shared, id: &OutputId, paused: bool) {
@@ -248,25 +312,43 @@ fn update(shared: &Shared, spec: &OutputSpec) {
 
 async fn add(shared: &Shared, spec: OutputSpec) -> Result<(), EngineError> {
     if lock(&shared.world).outputs.contains_key(&spec.id) {
-        return Err(EngineError::Invalid { message: format!("there is an output {} already", spec.id) });
+        return Err(EngineError::Invalid {
+            message: format!("there is an output {} already", spec.id),
+        });
     }
     // An output of this name may have been removed a moment ago: its state must not come back.
-    progress::commit(shared).await.map_err(|e| state("writing checkpoints", e))?;
-    let asking = Asking { clock: &shared.clock, settings: &shared.settings };
+    progress::commit(shared)
+        .await
+        .map_err(|e| state("writing checkpoints", e))?;
+    let asking = Asking {
+        clock: &shared.clock,
+        settings: &shared.settings,
+    };
     let map = Map::ask(&asking, &*shared.source).await?;
     let starts = Starts::resolve(&*shared.store, std::slice::from_ref(&spec), &map).await?;
     let mut world = lock(&shared.world);
     world.merge(&map.shards, map.asked, Some(map.time.latest));
     world.add(&spec, &starts.rows, Some(map.time.latest));
-    report_lost(&mut world, std::slice::from_ref(&spec), &starts.orphans, shared.clock.wall());
+    report_lost(
+        &mut world,
+        std::slice::from_ref(&spec),
+        &starts.orphans,
+        shared.clock.wall(),
+    );
     let orphans = starts.orphans.into_iter().map(|o| o.lane);
-    world.forgotten.extend(orphans.filter(|lane| lane.output == spec.id));
+    world
+        .forgotten
+        .extend(orphans.filter(|lane| lane.output == spec.id));
     Ok(())
 }
 
 /// Forgets a removed output, also in shards that are long gone.
 async fn forget(shared: &Shared, id: &OutputId) -> Result<(), EngineError> {
-    let stored = shared.store.load().await.map_err(|e| state("reading it", e))?;
+    let stored = shared
+        .store
+        .load()
+        .await
+        .map_err(|e| state("reading it", e))?;
     {
         let mut world = lock(&shared.world);
         for row in stored.into_iter().filter(|r| r.lane.output == *id) {
@@ -275,7 +357,9 @@ async fn forget(shared: &Shared, id: &OutputId) -> Result<(), EngineError> {
             }
         }
     }
-    progress::commit(shared).await.map_err(|e| state("forgetting an output", e))
+    progress::commit(shared)
+        .await
+        .map_err(|e| state("forgetting an output", e))
 }
 
 /// Writes what changed, the last time; what may pass is tried again.
@@ -284,7 +368,9 @@ pub(crate) async fn last_commit(shared: &Shared) -> Result<(), EngineError> {
     let mut backoff = settings.backoff();
     let mut attempt = 1;
     loop {
-        let Err(error) = progress::commit(shared).await else { return Ok(()) };
+        let Err(error) = progress::commit(shared).await else {
+            return Ok(());
+        };
         if attempt >= settings.start_attempts || !matches!(error, StoreError::Failed { .. }) {
             return Err(state("writing the last checkpoints", error));
         }

@@ -65,7 +65,10 @@ impl Drop for Guard {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let message = "see the message above".to_owned();
-            self.0.end(EngineError::Broken { task: "the supervisor".to_owned(), message });
+            self.0.end(EngineError::Broken {
+                task: "the supervisor".to_owned(),
+                message,
+            });
         }
     }
 }
@@ -99,7 +102,10 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         if let Some(tries) = supervisor.step()
             && refresh.is_none()
         {
-            let soon = settings.map_refresh_soon.saturating_mul(1 << tries.min(8)).min(settings.map_refresh);
+            let soon = settings
+                .map_refresh_soon
+                .saturating_mul(1 << tries.min(8))
+                .min(settings.map_refresh);
             let soon = supervisor.shared.clock.now().plus(soon);
             supervisor.refresh_at = supervisor.refresh_at.min(soon);
         }
@@ -135,21 +141,30 @@ async fn ask(shared: Arc<Shared>) -> Result<Map, SourceError> {
         }
         // Without it only the horizon is unknown.
         let retention = shared.source.retention().await.ok();
-        Ok(Map { asked, shards, retention })
+        Ok(Map {
+            asked,
+            shards,
+            retention,
+        })
     };
     shared.clock.timeout(limit, work).await.unwrap_or_else(|| {
-        let text = format!("no answer about its shards within {} s", limit.as_secs_f64());
+        let text = format!(
+            "no answer about its shards within {} s",
+            limit.as_secs_f64()
+        );
         Err(Trouble::new(TroubleKind::Unavailable, text))
     })
 }
 
 /// The next task that ends.
 async fn next_end(shared: &Shared) -> (Id, Result<Option<EngineError>, JoinError>) {
-    poll_fn(|cx| match lock(&shared.tasks).set.poll_join_next_with_id(cx) {
-        Poll::Ready(Some(Ok((id, value)))) => Poll::Ready((id, Ok(value))),
-        Poll::Ready(Some(Err(error))) => Poll::Ready((error.id(), Err(error))),
-        Poll::Ready(None) | Poll::Pending => Poll::Pending,
-    })
+    poll_fn(
+        |cx| match lock(&shared.tasks).set.poll_join_next_with_id(cx) {
+            Poll::Ready(Some(Ok((id, value)))) => Poll::Ready((id, Ok(value))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready((error.id(), Err(error))),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        },
+    )
     .await
 }
 
@@ -199,7 +214,10 @@ impl Supervisor {
                         lock(&shared.world).broken_lane(&lane, &message);
                         None
                     }
-                    name => Some(EngineError::Broken { task: task_text(name.as_ref()), message }),
+                    name => Some(EngineError::Broken {
+                        task: task_text(name.as_ref()),
+                        message,
+                    }),
                 }
             }
             // Aborted: on purpose.
@@ -224,15 +242,27 @@ impl Supervisor {
                 world.warn_of_horizon(now);
             }
             Err(trouble) => {
-                let wait = self.backoff.next(&shared.clock, policy(trouble.kind).class, trouble.retry_after);
+                let wait = self.backoff.next(
+                    &shared.clock,
+                    policy(trouble.kind).class,
+                    trouble.retry_after,
+                );
                 self.refresh_at = now.plus(wait);
-                tracing::warn!("the source's shards could not be listed, and are asked for again: {trouble}");
-                lock(&shared.world).source_error =
-                    Some(ErrorReport { at: wall, kind: Some(trouble.kind), text: trouble.message.clone() });
+                tracing::warn!(
+                    "the source's shards could not be listed, and are asked for again: {trouble}"
+                );
+                lock(&shared.world).source_error = Some(ErrorReport {
+                    at: wall,
+                    kind: Some(trouble.kind),
+                    text: trouble.message.clone(),
+                });
                 if trouble.kind == TroubleKind::Missing {
                     let since = *self.missing_since.get_or_insert(now);
                     if now.since(since) >= shared.settings.source_patience {
-                        shared.end(EngineError::Source { doing: "listing its shards", source: trouble });
+                        shared.end(EngineError::Source {
+                            doing: "listing its shards",
+                            source: trouble,
+                        });
                     }
                 } else {
                     self.missing_since = None;
@@ -246,14 +276,25 @@ impl Supervisor {
 fn begin(shared: &Arc<Shared>, world: &World, cell: &Arc<ShardCell>) {
     let ready: Vec<OutputId> = {
         let state = lock(&cell.state);
-        let waiting = state.lanes.iter().filter(|(_, slot)| slot.life == Life::Waiting);
-        waiting.filter(|(output, _)| world.parents_done(cell, output)).map(|(o, _)| o.clone()).collect()
+        let waiting = state
+            .lanes
+            .iter()
+            .filter(|(_, slot)| slot.life == Life::Waiting);
+        waiting
+            .filter(|(output, _)| world.parents_done(cell, output))
+            .map(|(o, _)| o.clone())
+            .collect()
     };
     let mut state = lock(&cell.state);
     for output in ready {
-        let Some(slot) = state.lanes.get_mut(&output) else { continue };
+        let Some(slot) = state.lanes.get_mut(&output) else {
+            continue;
+        };
         slot.life = Life::Live;
-        let name = TaskName::Lane(LaneId { shard: cell.id.clone(), output: output.clone() });
+        let name = TaskName::Lane(LaneId {
+            shard: cell.id.clone(),
+            output: output.clone(),
+        });
         let task = lane::run(Arc::clone(shared), Arc::clone(cell), output);
         slot.task = Some(lock(&shared.tasks).spawn(name, async move {
             task.await;
@@ -274,7 +315,9 @@ fn begin(shared: &Arc<Shared>, world: &World, cell: &Arc<ShardCell>) {
 
 fn task_text(name: Option<&TaskName>) -> String {
     match name {
-        Some(TaskName::Lane(lane)) => format!("the lane of output {} at shard {}", lane.output, lane.shard),
+        Some(TaskName::Lane(lane)) => {
+            format!("the lane of output {} at shard {}", lane.output, lane.shard)
+        }
         Some(TaskName::Reader(shard)) => format!("the reader of shard {shard}"),
         Some(TaskName::Progress) => "the writing of checkpoints".to_owned(),
         None => "a task".to_owned(),
@@ -284,5 +327,6 @@ fn task_text(name: Option<&TaskName>) -> String {
 fn panic_text(error: JoinError) -> String {
     let panic = error.into_panic();
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
 }

@@ -35,7 +35,10 @@ struct Cuts {
 
 impl ChunkSet {
     pub(crate) fn new(key: EncodingKey) -> Self {
-        Self { key, cuts: OnceLock::new() }
+        Self {
+            key,
+            cuts: OnceLock::new(),
+        }
     }
 
     fn cuts(&self, batch: &Batch, output: &dyn Output) -> &Cuts {
@@ -52,14 +55,26 @@ impl ChunkSet {
     }
 
     /// The chunk of exactly `range`, made now if nobody did before; `None` if the batch is not cut there.
-    pub(crate) fn chunk(&self, batch: &Batch, output: &dyn Output, range: &Range<usize>) -> Option<&Chunk> {
+    pub(crate) fn chunk(
+        &self,
+        batch: &Batch,
+        output: &dyn Output,
+        range: &Range<usize>,
+    ) -> Option<&Chunk> {
         let cuts = self.cuts(batch, output);
-        let i = cuts.ranges.binary_search_by_key(&range.start, |r| r.start).ok()?;
+        let i = cuts
+            .ranges
+            .binary_search_by_key(&range.start, |r| r.start)
+            .ok()?;
         if cuts.ranges.get(i) != Some(range) {
             return None;
         }
         // A lane that comes while another one encodes waits for it: it could do nothing else meanwhile.
-        Some(cuts.chunks.get(i)?.get_or_init(|| output.encode(batch, Picks::Run(range.clone()))))
+        Some(
+            cuts.chunks
+                .get(i)?
+                .get_or_init(|| output.encode(batch, Picks::Run(range.clone()))),
+        )
     }
 }
 
@@ -122,7 +137,10 @@ impl SharedBatch {
 
     /// The sequence number of its last record; empty if it has none.
     pub(crate) fn last(&self) -> &str {
-        self.batch.len().checked_sub(1).map_or("", |i| self.batch.record(i).sequence)
+        self.batch
+            .len()
+            .checked_sub(1)
+            .map_or("", |i| self.batch.record(i).sequence)
     }
 
     /// The index of its first record that is not covered by `position`; its length if all are.
@@ -145,7 +163,11 @@ pub(crate) fn index_after(batch: &Batch, sequence: &str) -> usize {
     let (mut low, mut high) = (0, batch.len());
     while high - low > 1 {
         let middle = low + (high - low) / 2;
-        if above(middle) { high = middle } else { low = middle }
+        if above(middle) {
+            high = middle
+        } else {
+            low = middle
+        }
     }
     high
 }
@@ -237,7 +259,8 @@ impl Feed {
 
     /// The batch with this number, if it is in the window.
     pub(crate) fn get(&self, no: u64) -> Option<&Arc<SharedBatch>> {
-        self.entries.get(usize::try_from(no.checked_sub(self.first)?).ok()?)
+        self.entries
+            .get(usize::try_from(no.checked_sub(self.first)?).ok()?)
     }
 
     /// The batch with number `no`, or it and those behind it as one, if they are small enough to go in one request of
@@ -273,11 +296,15 @@ impl Feed {
         if count == 1 {
             return Some((first, 1));
         }
-        let parts: Vec<_> =
-            (no..no + count).filter_map(|i| self.get(i)).map(|b| (&b.batch, 0..b.batch.len())).collect();
+        let parts: Vec<_> = (no..no + count)
+            .filter_map(|i| self.get(i))
+            .map(|b| (&b.batch, 0..b.batch.len()))
+            .collect();
         let key = output.encoding();
         let encoded = output.encoded_bound(records, bytes);
-        let Some((permit, joined)) = budget.try_reserve(Pool::Read, bytes + encoded).zip(Batch::join(&parts))
+        let Some((permit, joined)) = budget
+            .try_reserve(Pool::Read, bytes + encoded)
+            .zip(Batch::join(&parts))
         else {
             return Some((first, 1));
         };
@@ -288,7 +315,10 @@ impl Feed {
 
     /// True if `batch` has records that were not read yet.
     pub(crate) fn is_ahead(&self, batch: &Batch) -> bool {
-        let last = batch.len().checked_sub(1).map_or("", |i| batch.record(i).sequence);
+        let last = batch
+            .len()
+            .checked_sub(1)
+            .map_or("", |i| batch.record(i).sequence);
         !matches!(&self.tip, Position::After(tip) if Sequence::compare(last, tip.as_str()).is_le())
     }
 
@@ -313,7 +343,9 @@ impl Feed {
     pub(crate) fn gap_before(&self, no: u64, position: &Position) -> Option<&Position> {
         let (_, from) = self.gaps.iter().find(|(behind, _)| *behind == no)?;
         // Who is in the batch already, is past it.
-        let before = self.get(no).is_none_or(|batch| batch.first_after(position) == 0);
+        let before = self
+            .get(no)
+            .is_none_or(|batch| batch.first_after(position) == 0);
         before.then_some(from)
     }
 
@@ -324,7 +356,11 @@ impl Feed {
         self.floor = Position::After(Sequence::new(gone.last()));
         self.bytes -= gone.bytes();
         self.first += 1;
-        while self.gaps.front().is_some_and(|(behind, _)| *behind < self.first) {
+        while self
+            .gaps
+            .front()
+            .is_some_and(|(behind, _)| *behind < self.first)
+        {
             self.gaps.pop_front();
         }
         Some(gone)
@@ -362,7 +398,9 @@ impl Feed {
         match (position, &self.floor) {
             (Position::Closed, _) => false,
             (Position::TrimHorizon, floor) => *floor == Position::TrimHorizon,
-            (Position::At(at), Position::TrimHorizon) => untouched && Some(*at) <= self.complete_until,
+            (Position::At(at), Position::TrimHorizon) => {
+                untouched && Some(*at) <= self.complete_until
+            }
             (Position::At(at), Position::At(floor)) => {
                 // Nothing arrived from the floor up to `complete_until` as long as nothing was read: any moment
                 // between the two is the same place.
@@ -374,17 +412,20 @@ impl Feed {
                     Position::After(floor) => floor <= s,
                     // Where a moment lies among sequence numbers is known once a record was read from there; and what
                     // the oldest record follows may be gone, which a reader of its own would notice.
-                    Position::TrimHorizon | Position::At(_) => self
-                        .entries
-                        .front()
-                        .is_some_and(|e| Sequence::compare(e.batch.record(0).sequence, s.as_str()).is_le()),
+                    Position::TrimHorizon | Position::At(_) => {
+                        self.entries.front().is_some_and(|e| {
+                            Sequence::compare(e.batch.record(0).sequence, s.as_str()).is_le()
+                        })
+                    }
                     Position::Closed => false,
                 };
                 // Whether something is missing from within a gap on, only the source can say.
                 let within = |(behind, from): &(u64, Position)| {
                     from != position
                         && position.covers(from)
-                        && self.get(*behind).is_none_or(|batch| batch.first_after(position) == 0)
+                        && self
+                            .get(*behind)
+                            .is_none_or(|batch| batch.first_after(position) == 0)
                 };
                 let reaches = matches!(&self.tip, Position::After(tip) if s <= tip);
                 after_floor && reaches && !self.gaps.iter().any(within)
@@ -394,8 +435,12 @@ impl Feed {
 
     /// The number of the first batch with records that a lane at `position` needs, for a position that is covered.
     pub(crate) fn locate(&self, position: &Position) -> u64 {
-        let Position::After(s) = position else { return self.first };
-        let passed = self.entries.partition_point(|e| Sequence::compare(e.last(), s.as_str()).is_le());
+        let Position::After(s) = position else {
+            return self.first;
+        };
+        let passed = self
+            .entries
+            .partition_point(|e| Sequence::compare(e.last(), s.as_str()).is_le());
         self.first + passed as u64
     }
 }
@@ -420,7 +465,11 @@ impl Grace {
     const PART: u32 = 100;
 
     fn new(now: Instant) -> Self {
-        Self { left: Self::MOST, at: now, waiting: false }
+        Self {
+            left: Self::MOST,
+            at: now,
+            waiting: false,
+        }
     }
 
     fn pass(&mut self, now: Instant) {
@@ -458,11 +507,25 @@ mod tests {
         for s in sequences {
             let start = u32::try_from(buffer.len()).unwrap();
             buffer.extend_from_slice(s.as_bytes());
-            let span = Span { start, len: u32::try_from(s.len()).unwrap() };
-            records.push(RecordIndex { sequence: span, key: None, data: span, arrival: Millis(0) });
+            let span = Span {
+                start,
+                len: u32::try_from(s.len()).unwrap(),
+            };
+            records.push(RecordIndex {
+                sequence: span,
+                key: None,
+                data: span,
+                arrival: Millis(0),
+            });
         }
-        let permit = Budget::new(1 << 20).try_reserve(Pool::Read, buffer.len()).unwrap();
-        SharedBatch::new(Batch::new(buffer.into(), DataForm::Raw, records).unwrap(), Vec::new(), permit)
+        let permit = Budget::new(1 << 20)
+            .try_reserve(Pool::Read, buffer.len())
+            .unwrap();
+        SharedBatch::new(
+            Batch::new(buffer.into(), DataForm::Raw, records).unwrap(),
+            Vec::new(),
+            permit,
+        )
     }
 
     fn after(s: &str) -> Position {
@@ -493,7 +556,9 @@ mod tests {
     fn a_moment_is_a_place_only_while_nothing_was_read() {
         let mut feed = Feed::new(0, Position::At(Millis(10)), Instant::default());
         let at = |ms| Position::At(Millis(ms));
-        assert!(feed.covers(&at(10)) && !feed.covers(&at(11)) && !feed.covers(&Position::TrimHorizon));
+        assert!(
+            feed.covers(&at(10)) && !feed.covers(&at(11)) && !feed.covers(&Position::TrimHorizon)
+        );
         feed.complete(Millis(20), Millis(15));
         assert_eq!(feed.goal, Some(0));
         assert!(feed.covers(&at(20)) && !feed.covers(&at(21)) && !feed.covers(&at(9)));
@@ -506,7 +571,14 @@ mod tests {
     #[test]
     fn the_first_record_after_a_sequence_number() {
         let shared = batch(&["9", "10", "100", "101"]);
-        for (position, index) in [("1", 0), ("9", 1), ("50", 2), ("100", 3), ("101", 4), ("9999", 4)] {
+        for (position, index) in [
+            ("1", 0),
+            ("9", 1),
+            ("50", 2),
+            ("100", 3),
+            ("101", 4),
+            ("9999", 4),
+        ] {
             assert_eq!(shared.first_after(&after(position)), index, "{position}");
         }
     }
@@ -538,7 +610,11 @@ mod tests {
         assert!(Arc::ptr_eq(&joined, &again));
         drop((joined, again));
         assert_eq!(budget.status().used, 0);
-        assert_eq!(feed.get_joined(1, &Five, &budget, 1).unwrap().1, 1, "no room for more");
+        assert_eq!(
+            feed.get_joined(1, &Five, &budget, 1).unwrap().1,
+            1,
+            "no room for more"
+        );
         assert_eq!(feed.get_joined(3, &Five, &budget, usize::MAX).unwrap().1, 1);
         assert!(feed.get_joined(4, &Five, &budget, usize::MAX).is_none());
     }
@@ -552,13 +628,20 @@ mod tests {
             EncodingKey("five".into())
         }
         fn limits(&self) -> crate::output::RequestLimits {
-            crate::output::RequestLimits { entries: 5, bytes: 1 << 20 }
+            crate::output::RequestLimits {
+                entries: 5,
+                bytes: 1 << 20,
+            }
         }
         fn encoded_bound(&self, _: usize, bytes: usize) -> usize {
             bytes
         }
         fn encode(&self, _: &Batch, picks: Picks) -> Chunk {
-            Chunk { picks, payload: Box::new(()), allocation: 0 }
+            Chunk {
+                picks,
+                payload: Box::new(()),
+                allocation: 0,
+            }
         }
         async fn write(&self, _: &Chunk, _: Duration) -> crate::output::Outcome {
             crate::output::Outcome::Durable
@@ -571,7 +654,13 @@ mod tests {
         let set = ChunkSet::new(EncodingKey("five".into()));
         assert_eq!(set.ranges(&shared.batch, &Five), [0..5, 5..7]);
         let chunk = set.chunk(&shared.batch, &Five, &(5..7)).unwrap();
-        assert!(std::ptr::eq(chunk, set.chunk(&shared.batch, &Five, &(5..7)).unwrap()));
-        assert!(set.chunk(&shared.batch, &Five, &(5..6)).is_none(), "not cut there");
+        assert!(std::ptr::eq(
+            chunk,
+            set.chunk(&shared.batch, &Five, &(5..7)).unwrap()
+        ));
+        assert!(
+            set.chunk(&shared.batch, &Five, &(5..6)).is_none(),
+            "not cut there"
+        );
     }
 }

@@ -66,9 +66,18 @@ pub(crate) struct OutputEntry {
 impl World {
     /// True if no parent of `cell` has anything left for `output`. A parent that retention has removed has nothing.
     pub(crate) fn parents_done(&self, cell: &ShardCell, output: &OutputId) -> bool {
-        let done =
-            |p: &Arc<ShardCell>| lock(&p.state).lanes.get(output).is_none_or(|slot| slot.life == Life::Done);
-        on(Mutation::ChildBeforeParent) || cell.parents.iter().filter_map(|p| self.shards.get(p)).all(done)
+        let done = |p: &Arc<ShardCell>| {
+            lock(&p.state)
+                .lanes
+                .get(output)
+                .is_none_or(|slot| slot.life == Life::Done)
+        };
+        on(Mutation::ChildBeforeParent)
+            || cell
+                .parents
+                .iter()
+                .filter_map(|p| self.shards.get(p))
+                .all(done)
     }
 
     /// Takes the source's map: new shards get a lane for each output, those that are not in it are gone. One that was
@@ -101,10 +110,18 @@ impl World {
     }
 
     /// Adds an output whose lanes are where `rows` say; the shards that these don't know appeared meanwhile.
-    pub(crate) fn add(&mut self, spec: &OutputSpec, rows: &[LaneCheckpoint], server: Option<Millis>) {
+    pub(crate) fn add(
+        &mut self,
+        spec: &OutputSpec,
+        rows: &[LaneCheckpoint],
+        server: Option<Millis>,
+    ) {
         for (id, cell) in &self.shards {
-            let row = rows.iter().find(|r| r.lane.output == spec.id && r.lane.shard == *id);
-            let position = row.map_or_else(|| later_start(spec.start, server), |r| r.position.clone());
+            let row = rows
+                .iter()
+                .find(|r| r.lane.output == spec.id && r.lane.shard == *id);
+            let position =
+                row.map_or_else(|| later_start(spec.start, server), |r| r.position.clone());
             let mut slot = new_slot(spec, position);
             slot.committed = row.map(|r| r.position.clone());
             let mut state = lock(&cell.state);
@@ -114,7 +131,11 @@ impl World {
             }
             state.lanes.insert(spec.id.clone(), slot);
         }
-        let entry = OutputEntry { spec: spec.clone(), past: Counts::default(), warned: 0 };
+        let entry = OutputEntry {
+            spec: spec.clone(),
+            past: Counts::default(),
+            warned: 0,
+        };
         self.outputs.insert(spec.id.clone(), entry);
     }
 
@@ -127,7 +148,10 @@ impl World {
                     task.abort();
                 }
                 if !on(Mutation::RemoveForgetsNothing) {
-                    self.forgotten.push(LaneId { shard: shard.clone(), output: id.clone() });
+                    self.forgotten.push(LaneId {
+                        shard: shard.clone(),
+                        output: id.clone(),
+                    });
                 }
             }
             cell.wake.notify_one();
@@ -147,10 +171,14 @@ impl World {
 
     /// A lane's task broke: the lane stops. It has a new task when it is resumed.
     pub(crate) fn broken_lane(&self, lane: &LaneId, message: &str) {
-        let Some(cell) = self.shards.get(&lane.shard) else { return };
+        let Some(cell) = self.shards.get(&lane.shard) else {
+            return;
+        };
         if let Some(slot) = lock(&cell.state).lanes.get_mut(&lane.output) {
             tracing::error!(shard = %lane.shard, output = %lane.output, "a lane broke, and stops: {message}");
-            slot.stopped = Some(format!("it broke: {message}; this is a bug, please report it"));
+            slot.stopped = Some(format!(
+                "it broke: {message}; this is a bug, please report it"
+            ));
             slot.life = Life::Waiting;
             slot.working = false;
             slot.leave();
@@ -169,7 +197,9 @@ impl World {
         };
         let children_have_state = |id: &ShardId| {
             let children = self.shards.values().filter(|c| c.parents.contains(id));
-            children.into_iter().all(|c| lock(&c.state).lanes.values().all(|s| s.committed.is_some()))
+            children
+                .into_iter()
+                .all(|c| lock(&c.state).lanes.values().all(|s| s.committed.is_some()))
         };
         let gone: Vec<ShardId> = self
             .shards
@@ -178,14 +208,19 @@ impl World {
             .map(|(id, _)| id.clone())
             .collect();
         for id in gone {
-            let Some(cell) = self.shards.remove(&id) else { continue };
+            let Some(cell) = self.shards.remove(&id) else {
+                continue;
+            };
             self.over.insert(id.clone());
             let state = lock(&cell.state);
             for (output, slot) in &state.lanes {
                 if let Some(entry) = self.outputs.get_mut(output) {
                     entry.past.add(&slot.counts);
                 }
-                self.forgotten.push(LaneId { shard: id.clone(), output: output.clone() });
+                self.forgotten.push(LaneId {
+                    shard: id.clone(),
+                    output: output.clone(),
+                });
             }
             self.past_reads.add(&state.reads);
             self.past_gaps += state.gap_count;
@@ -200,12 +235,16 @@ impl World {
         let mut unsettled: Option<u32> = None;
         for (id, cell) in &self.shards {
             let mut state = lock(&cell.state);
-            let Some(children) = state.children.clone().filter(|_| !state.settled) else { continue };
+            let Some(children) = state.children.clone().filter(|_| !state.settled) else {
+                continue;
+            };
             let (gone, tries) = (state.gone, state.tries);
             // Not while the lock is held: a child may be looked at.
             drop(state);
-            let named = !children.is_empty() && children.iter().all(|c| self.shards.contains_key(c));
-            let listed = children.is_empty() && self.shards.values().any(|c| c.parents.contains(id));
+            let named =
+                !children.is_empty() && children.iter().all(|c| self.shards.contains_key(c));
+            let listed =
+                children.is_empty() && self.shards.values().any(|c| c.parents.contains(id));
             let childless = children.is_empty() && tries >= TRIES_WITHOUT_NAMES;
             state = lock(&cell.state);
             state.settled = gone || named || listed || childless;
@@ -224,13 +263,18 @@ impl World {
             let state = lock(&cell.state);
             going |= state.children.is_some() && !state.settled;
             for (output, slot) in state.lanes.iter().filter(|(_, s)| !s.paused) {
-                let lane = LaneId { shard: shard.clone(), output: output.clone() };
+                let lane = LaneId {
+                    shard: shard.clone(),
+                    output: output.clone(),
+                };
                 match state.way(slot, lane, now, patience) {
                     Way::There => {}
                     Way::Blocked(error) => {
                         blocked.entry(output.clone()).or_insert(error);
                     }
-                    Way::Going(_) if slot.life == Life::Waiting => waiting.push((cell, output.clone())),
+                    Way::Going(_) if slot.life == Life::Waiting => {
+                        waiting.push((cell, output.clone()))
+                    }
                     Way::Going(at) => {
                         going = true;
                         again = [again, at].into_iter().flatten().min();
@@ -239,7 +283,9 @@ impl World {
             }
         }
         // A lane that waits for its parents' lanes waits for those that are blocked, if nothing else goes on.
-        going |= waiting.iter().any(|(cell, id)| !blocked.contains_key(id) || self.parents_done(cell, id));
+        going |= waiting
+            .iter()
+            .any(|(cell, id)| !blocked.contains_key(id) || self.parents_done(cell, id));
         match blocked.into_values().next() {
             _ if going => Way::Going(again),
             Some(error) => Way::Blocked(error),
@@ -250,12 +296,21 @@ impl World {
     /// Warns of outputs whose unwritten records retention will delete, louder as it nears: at a half, a quarter and an
     /// eighth of the retention.
     pub(crate) fn warn_of_horizon(&mut self, now: Instant) {
-        let Some(retention) = self.retention else { return };
-        let horizons: Vec<(OutputId, Option<Duration>)> =
-            self.outputs.keys().map(|id| (id.clone(), report::horizon(self, id, now))).collect();
+        let Some(retention) = self.retention else {
+            return;
+        };
+        let horizons: Vec<(OutputId, Option<Duration>)> = self
+            .outputs
+            .keys()
+            .map(|id| (id.clone(), report::horizon(self, id, now)))
+            .collect();
         for (id, horizon) in horizons {
-            let Some(entry) = self.outputs.get_mut(&id) else { continue };
-            let level = (1..=3).rev().find(|level| horizon.is_some_and(|h| h <= retention / (1 << level)));
+            let Some(entry) = self.outputs.get_mut(&id) else {
+                continue;
+            };
+            let level = (1..=3)
+                .rev()
+                .find(|level| horizon.is_some_and(|h| h <= retention / (1 << level)));
             let level = level.unwrap_or(0);
             let hours = horizon.unwrap_or(retention).as_secs_f64() / 3600.0;
             if level > entry.warned {
@@ -279,7 +334,8 @@ impl ReadCounts {
         self.calls += other.calls;
         self.throttled += other.throttled;
         self.failed += other.failed;
-        let newer = other.last_error.as_ref().map(|e| e.at) > self.last_error.as_ref().map(|e| e.at);
+        let newer =
+            other.last_error.as_ref().map(|e| e.at) > self.last_error.as_ref().map(|e| e.at);
         if newer {
             self.last_error.clone_from(&other.last_error);
         }

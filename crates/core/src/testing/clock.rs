@@ -24,7 +24,11 @@ impl TestClock {
     #[allow(clippy::disallowed_methods, reason = "this is the tests' clock")]
     pub fn new(seed: u64) -> Self {
         let (origin, random) = (tokio::time::Instant::now(), AtomicU64::new(split_mix(seed)));
-        Self(Arc::new(Inner { origin, random, jumped: AtomicI64::new(0) }))
+        Self(Arc::new(Inner {
+            origin,
+            random,
+            jumped: AtomicI64::new(0),
+        }))
     }
 
     /// As the program sees it.
@@ -58,6 +62,10 @@ impl ClockSource for TestClock {
     }
 
     fn random(&self) -> u64 {
-        split_mix(self.0.random.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed))
+        split_mix(
+            self.0
+                .random
+                .fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed),
+        )
     }
 }

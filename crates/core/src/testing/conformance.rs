@@ -74,7 +74,10 @@ async fn read_on(
 ) -> Result<(Vec<Got>, bool), String> {
     let mut got: Vec<Got> = Vec::new();
     for _ in 0..PATIENCE {
-        let read = reader.next(Credit { records: credit }).await.map_err(said)?;
+        let read = reader
+            .next(Credit { records: credit })
+            .await
+            .map_err(said)?;
         match &read.fetched {
             Fetched::Batch(batch) => {
                 ensure(!batch.is_empty(), || "a batch without records".to_owned())?;
@@ -83,11 +86,15 @@ async fn read_on(
                 })?;
                 for record in batch.iter() {
                     let sequence = Sequence::new(record.sequence);
-                    ensure(got.last().is_none_or(|last| last.sequence < sequence), || {
-                        format!("sequence number {sequence} does not follow the one before it")
-                    })?;
+                    ensure(
+                        got.last().is_none_or(|last| last.sequence < sequence),
+                        || format!("sequence number {sequence} does not follow the one before it"),
+                    )?;
                     let data = decoded(record.data, record.form)?;
-                    let seen = Seen { key: record.key.map(str::to_owned), digest: hash(&data) };
+                    let seen = Seen {
+                        key: record.key.map(str::to_owned),
+                        digest: hash(&data),
+                    };
                     got.push(Got { seen, sequence });
                 }
             }
@@ -100,11 +107,17 @@ async fn read_on(
         }
         rig.clock().sleep(PAUSE).await;
     }
-    Err(format!("after {PATIENCE} reads there are only {} records", got.len()))
+    Err(format!(
+        "after {PATIENCE} reads there are only {} records",
+        got.len()
+    ))
 }
 
 /// Reads everything in all shards, parents first.
-async fn read_all(rig: &dyn SourceRig, expected: usize) -> Result<BTreeMap<ShardId, Vec<Got>>, String> {
+async fn read_all(
+    rig: &dyn SourceRig,
+    expected: usize,
+) -> Result<BTreeMap<ShardId, Vec<Got>>, String> {
     let source = rig.source();
     let mut all = BTreeMap::new();
     let mut left = expected;
@@ -115,7 +128,9 @@ async fn read_all(rig: &dyn SourceRig, expected: usize) -> Result<BTreeMap<Shard
         left = left.saturating_sub(got.len());
         all.insert(shard.id, got);
     }
-    ensure(left == 0, || format!("{left} records of {expected} were not read"))?;
+    ensure(left == 0, || {
+        format!("{left} records of {expected} were not read")
+    })?;
     Ok(all)
 }
 
@@ -148,15 +163,22 @@ fn samples(round: u8) -> Vec<(String, Vec<u8>)> {
 pub async fn source(rig: &dyn SourceRig) -> Finding {
     let source = rig.source();
     let identity = source.identity().await.map_err(said)?;
-    ensure(source.identity().await.map_err(said)? == identity, || "two identities".to_owned())?;
+    ensure(source.identity().await.map_err(said)? == identity, || {
+        "two identities".to_owned()
+    })?;
     let begun = source.now().await.map_err(said)?;
-    ensure(begun.earliest <= begun.latest, || format!("{begun:?} is no interval"))?;
+    ensure(begun.earliest <= begun.latest, || {
+        format!("{begun:?} is no interval")
+    })?;
     source.retention().await.map_err(said)?;
 
     let mut put = Vec::new();
     for (key, data) in samples(1) {
         rig.put(&key, &data).await?;
-        put.push(Seen { key: Some(key), digest: hash(&data) });
+        put.push(Seen {
+            key: Some(key),
+            digest: hash(&data),
+        });
     }
     let all = read_all(rig, put.len()).await?;
     let read = || all.values().flatten().map(|g| &g.seen);
@@ -172,7 +194,9 @@ pub async fn source(rig: &dyn SourceRig) -> Finding {
 /// A reader opened in the middle goes on there, one record at a time, and loses nothing when a call is dropped.
 async fn positions(rig: &dyn SourceRig, all: &BTreeMap<ShardId, Vec<Got>>) -> Finding {
     let source = rig.source();
-    let Some((shard, got)) = all.iter().max_by_key(|(_, got)| got.len()) else { return Ok(()) };
+    let Some((shard, got)) = all.iter().max_by_key(|(_, got)| got.len()) else {
+        return Ok(());
+    };
     let middle = got.len() / 2;
     let rest = || got[middle + 1..].iter().map(|g| &g.sequence);
     let mut reader = source.open(shard, Position::After(got[middle].sequence.clone()));
@@ -187,7 +211,10 @@ async fn positions(rig: &dyn SourceRig, all: &BTreeMap<ShardId, Vec<Got>>) -> Fi
     let wanted = rest().count();
     let (again, _) = read_on(rig, &mut *reader, 1, |got, _| got.len() >= wanted).await?;
     ensure(again.iter().map(|g| &g.sequence).eq(rest()), || {
-        format!("a reader after record {middle} of {} does not go on just there", got.len())
+        format!(
+            "a reader after record {middle} of {} does not go on just there",
+            got.len()
+        )
     })
 }
 
@@ -209,14 +236,18 @@ async fn moments(rig: &dyn SourceRig) -> Finding {
         })?;
         found += got.len();
     }
-    ensure(found == 1, || format!("a reader at a moment brought {found} records where 1 had arrived since"))
+    ensure(found == 1, || {
+        format!("a reader at a moment brought {found} records where 1 had arrived since")
+    })
 }
 
 /// A shard that is split ends, and its children have the rest.
 async fn reshard(rig: &dyn SourceRig) -> Finding {
     let source = rig.source();
     let shards = source.shards().await.map_err(said)?;
-    let Some(parent) = shards.iter().find(|s| !s.closed) else { return Err("no open shard".to_owned()) };
+    let Some(parent) = shards.iter().find(|s| !s.closed) else {
+        return Err("no open shard".to_owned());
+    };
     rig.split(&parent.id).await?;
     let mut reader = source.open(&parent.id, Position::TrimHorizon);
     let (_, closed) = read_on(rig, &mut *reader, 10_000, |_, _| false).await?;
@@ -225,9 +256,13 @@ async fn reshard(rig: &dyn SourceRig) -> Finding {
         let shards = source.shards().await.map_err(said)?;
         let children = || shards.iter().filter(|s| s.parents.contains(&parent.id));
         if children().count() == 2 {
-            ensure(children().all(|c| !c.closed), || "a child that was just made is closed".to_owned())?;
+            ensure(children().all(|c| !c.closed), || {
+                "a child that was just made is closed".to_owned()
+            })?;
             let listed = shards.iter().find(|s| s.id == parent.id);
-            return ensure(listed.is_none_or(|s| s.closed), || "a shard that was split is open".to_owned());
+            return ensure(listed.is_none_or(|s| s.closed), || {
+                "a shard that was split is open".to_owned()
+            });
         }
         rig.clock().sleep(PAUSE).await;
     }
@@ -263,7 +298,9 @@ pub async fn output(rig: &dyn OutputRig) -> Finding {
         let mut runs = Vec::new();
         for (i, record) in batch.iter().enumerate() {
             let weight = output.weigh(&record);
-            if i > start && (entries + weight.entries > limits.entries || bytes + weight.bytes > limits.bytes)
+            if i > start
+                && (entries + weight.entries > limits.entries
+                    || bytes + weight.bytes > limits.bytes)
             {
                 runs.push(Picks::Run(start..i));
                 (start, entries, bytes) = (i, 0, 0);
@@ -279,7 +316,10 @@ pub async fn output(rig: &dyn OutputRig) -> Finding {
         let some: Vec<usize> = (0..batch.len()).filter(|i| i % 3 == 1).collect();
         write(&*output, &batch, Picks::Some(some.clone())).await?;
         let all = (0..batch.len()).chain(some);
-        put.extend(all.map(|i| Seen { key: Some(records[i].0.clone()), digest: hash(&records[i].1) }));
+        put.extend(all.map(|i| Seen {
+            key: Some(records[i].0.clone()),
+            digest: hash(&records[i].1),
+        }));
     }
     let received = rig.received().await?;
     ensure(by_key(received.iter()) == by_key(put.iter()), || {
@@ -291,7 +331,9 @@ async fn write(output: &dyn Output, batch: &Batch, picks: Picks) -> Finding {
     let bytes = picks.iter().map(|i| batch.footprint(i)).sum();
     let bound = output.encoded_bound(picks.len(), bytes);
     let chunk = output.encode(batch, picks.clone());
-    ensure(chunk.picks == picks, || format!("a chunk of {picks:?} says that it holds {:?}", chunk.picks))?;
+    ensure(chunk.picks == picks, || {
+        format!("a chunk of {picks:?} says that it holds {:?}", chunk.picks)
+    })?;
     ensure(chunk.allocation <= bound, || {
         format!(
             "a chunk of {} records takes {} bytes, more than the bound {bound}",
@@ -302,7 +344,9 @@ async fn write(output: &dyn Output, batch: &Batch, picks: Picks) -> Finding {
     match output.write(&chunk, Duration::from_secs(30)).await {
         Outcome::Durable => Ok(()),
         Outcome::PerRecord(verdicts) => {
-            ensure(verdicts.len() == picks.len(), || "an answer of the wrong length".to_owned())?;
+            ensure(verdicts.len() == picks.len(), || {
+                "an answer of the wrong length".to_owned()
+            })?;
             let all = verdicts.iter().all(|v| matches!(v, Verdict::Durable));
             ensure(all, || format!("not every record was taken: {verdicts:?}"))
         }
@@ -322,11 +366,19 @@ pub trait StoreRig: Send + Sync {
 /// # Errors
 /// What is not as [`CheckpointStore`] says.
 pub async fn store(rig: &dyn StoreRig) -> Finding {
-    let one =
-        SourceIdentity { arn: "arn:aws:kinesis:eu-west-1:1:stream/one".to_owned(), created: Some(Millis(1)) };
-    let again = SourceIdentity { created: Some(Millis(2)), ..one.clone() };
+    let one = SourceIdentity {
+        arn: "arn:aws:kinesis:eu-west-1:1:stream/one".to_owned(),
+        created: Some(Millis(1)),
+    };
+    let again = SourceIdentity {
+        created: Some(Millis(2)),
+        ..one.clone()
+    };
     let at = |shard: &str, position| LaneCheckpoint {
-        lane: LaneId { shard: ShardId::new(shard), output: OutputId::new("output") },
+        lane: LaneId {
+            shard: ShardId::new(shard),
+            output: OutputId::new("output"),
+        },
         position,
     };
     let mut rows = vec![
@@ -338,9 +390,13 @@ pub async fn store(rig: &dyn StoreRig) -> Finding {
     {
         let store = rig.open().await?;
         store.bind(&one).await.map_err(said)?;
-        ensure(load(&*store).await?.is_empty(), || "a new state has rows".to_owned())?;
+        ensure(load(&*store).await?.is_empty(), || {
+            "a new state has rows".to_owned()
+        })?;
         store.commit(&rows).await.map_err(said)?;
-        ensure(load(&*store).await? == rows, || "what was committed is not what is there".to_owned())?;
+        ensure(load(&*store).await? == rows, || {
+            "what was committed is not what is there".to_owned()
+        })?;
     }
     let store = rig.open().await?;
     let foreign = store.bind(&again).await;
@@ -348,15 +404,21 @@ pub async fn store(rig: &dyn StoreRig) -> Finding {
         "a stream that was deleted and made again was taken for the same one".to_owned()
     })?;
     store.bind(&one).await.map_err(said)?;
-    ensure(load(&*store).await? == rows, || "rows were lost between two openings".to_owned())?;
+    ensure(load(&*store).await? == rows, || {
+        "rows were lost between two openings".to_owned()
+    })?;
     rows[0].position = Position::After(Sequence::new("0"));
     store.commit(&rows[..1]).await.map_err(said)?;
     store.commit(&[]).await.map_err(said)?;
-    ensure(load(&*store).await? == rows, || "a row was not replaced, or another one was".to_owned())?;
+    ensure(load(&*store).await? == rows, || {
+        "a row was not replaced, or another one was".to_owned()
+    })?;
     let gone = [rows[1].lane.clone(), at("none", Position::Closed).lane];
     store.forget(&gone).await.map_err(said)?;
     rows.remove(1);
-    ensure(load(&*store).await? == rows, || "not just what should be forgotten is".to_owned())
+    ensure(load(&*store).await? == rows, || {
+        "not just what should be forgotten is".to_owned()
+    })
 }
 
 async fn load(store: &dyn CheckpointStore) -> Result<Vec<LaneCheckpoint>, String> {
@@ -371,7 +433,10 @@ fn batch(records: &[(String, Vec<u8>)], form: DataForm) -> Result<Batch, String>
     let mut add = |bytes: &[u8]| {
         let start = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
         buffer.extend_from_slice(bytes);
-        Span { start, len: u32::try_from(bytes.len()).unwrap_or(u32::MAX) }
+        Span {
+            start,
+            len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+        }
     };
     let index = records
         .iter()
@@ -399,7 +464,11 @@ fn to_base64(data: &[u8]) -> Vec<u8> {
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
         for i in 0..4 {
             let six = (bits >> (18 - 6 * i) & 63) as usize;
-            text.push(if i <= three.len() { ALPHABET[six] } else { b'=' });
+            text.push(if i <= three.len() {
+                ALPHABET[six]
+            } else {
+                b'='
+            });
         }
     }
     text
@@ -412,7 +481,10 @@ fn decoded(data: &[u8], form: DataForm) -> Result<Vec<u8>, String> {
     let mut out = Vec::with_capacity(data.len() / 4 * 3);
     let (mut bits, mut have) = (0u32, 0);
     for byte in data.iter().filter(|b| **b != b'=') {
-        let six = ALPHABET.iter().position(|a| a == byte).ok_or("data that is not base64")?;
+        let six = ALPHABET
+            .iter()
+            .position(|a| a == byte)
+            .ok_or("data that is not base64")?;
         bits = bits << 6 | u32::try_from(six).unwrap_or(0);
         have += 6;
         if have >= 8 {
@@ -429,9 +501,18 @@ mod tests {
 
     #[test]
     fn base64_there_and_back() {
-        for (data, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+        for (data, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+        ] {
             assert_eq!(to_base64(data.as_bytes()), text.as_bytes());
-            assert_eq!(decoded(text.as_bytes(), DataForm::Base64).unwrap(), data.as_bytes());
+            assert_eq!(
+                decoded(text.as_bytes(), DataForm::Base64).unwrap(),
+                data.as_bytes()
+            );
         }
         assert!(decoded(b"*", DataForm::Base64).is_err());
     }

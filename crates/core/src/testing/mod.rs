@@ -12,7 +12,9 @@ mod store;
 mod stream;
 
 pub use clock::{EPOCH, TestClock};
-pub use output::{Entry, FakeOutput, FakeService, Fate, Mood, OutputFaults, Rate, ServiceSettings, Written};
+pub use output::{
+    Entry, FakeOutput, FakeService, Fate, Mood, OutputFaults, Rate, ServiceSettings, Written,
+};
 pub use rng::{Rng, hash};
 pub use store::{FakeStore, StoreFaults};
 pub use stream::{FakeStream, Placed, ReadFaults, Stored, StreamSettings, counted};

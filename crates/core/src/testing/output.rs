@@ -166,7 +166,12 @@ pub struct FakeService(Arc<Inner>);
 
 impl FakeService {
     /// A service that has nothing yet.
-    pub fn new(settings: ServiceSettings, clock: &TestClock, rng: Rng, observer: Arc<dyn Observer>) -> Self {
+    pub fn new(
+        settings: ServiceSettings,
+        clock: &TestClock,
+        rng: Rng,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
         let mut state = State {
             mood: Mood::Well,
             faults: OutputFaults::default(),
@@ -191,7 +196,11 @@ impl FakeService {
 
     /// An output that writes here.
     pub fn output(&self, encoding: &str, limits: RequestLimits) -> FakeOutput {
-        FakeOutput { service: self.clone(), encoding: EncodingKey(encoding.into()), limits }
+        FakeOutput {
+            service: self.clone(),
+            encoding: EncodingKey(encoding.into()),
+            limits,
+        }
     }
 
     /// How it behaves from now on.
@@ -261,7 +270,14 @@ impl FakeService {
     /// What is to become of a new request: its number, its fate, and how long each way takes.
     fn begin(&self) -> (u64, Fate, Duration) {
         let mut state = lock(&self.0.state);
-        let State { mood, faults, script, requests, rng, .. } = &mut *state;
+        let State {
+            mood,
+            faults,
+            script,
+            requests,
+            rng,
+            ..
+        } = &mut *state;
         let request = *requests;
         *requests += 1;
         let way = draw(rng, faults.latency);
@@ -292,14 +308,23 @@ impl FakeService {
         let mut verdicts = Vec::with_capacity(entries.len());
         let mut throttled = false;
         for (i, entry) in entries.iter().enumerate() {
-            let verdict =
-                if i >= cut { None } else { Some(state_ref.verdict(entry, fate, self.0.settings.rate, now)) };
+            let verdict = if i >= cut {
+                None
+            } else {
+                Some(state_ref.verdict(entry, fate, self.0.settings.rate, now))
+            };
             places.push(None);
             let Some(verdict) = verdict else { continue };
             if let Verdict::Durable = verdict {
                 let shard = state_ref.shard_of(entry);
                 places[i] = Some(state_ref.log.len());
-                state_ref.log.push(Written { entry: entry.clone(), request, shard, late, at: now });
+                state_ref.log.push(Written {
+                    entry: entry.clone(),
+                    request,
+                    shard,
+                    late,
+                    at: now,
+                });
             }
             throttled |= matches!(&verdict, Verdict::Retry(t) if t.kind == TroubleKind::Throttled);
             verdicts.push(verdict);
@@ -325,10 +350,29 @@ impl FakeService {
     }
 
     /// The service's side of a request. It goes on whether or not somebody waits.
-    async fn serve(self, request: u64, entries: Arc<Vec<Entry>>, fate: Fate, way: Duration, call: Arc<Call>) {
+    async fn serve(
+        self,
+        request: u64,
+        entries: Arc<Vec<Entry>>,
+        fate: Fate,
+        way: Duration,
+        call: Arc<Call>,
+    ) {
         let clock = &self.0.clock;
-        let unknown = || Outcome::Unknown(Trouble::new(TroubleKind::Unavailable, "the connection broke"));
-        let apply = || self.apply(request, &entries, fate, call.given_up.load(Ordering::Relaxed));
+        let unknown = || {
+            Outcome::Unknown(Trouble::new(
+                TroubleKind::Unavailable,
+                "the connection broke",
+            ))
+        };
+        let apply = || {
+            self.apply(
+                request,
+                &entries,
+                fate,
+                call.given_up.load(Ordering::Relaxed),
+            )
+        };
         clock.sleep(way).await;
         match fate {
             Fate::Well | Fate::Partial(_) | Fate::Garbled => {
@@ -337,7 +381,10 @@ impl FakeService {
                 call.answer(outcome);
             }
             Fate::Rejected(kind) => {
-                call.answer(Outcome::Rejected(Trouble::new(kind, "the whole request was rejected")));
+                call.answer(Outcome::Rejected(Trouble::new(
+                    kind,
+                    "the whole request was rejected",
+                )));
             }
             Fate::AnswerLost | Fate::Cut => {
                 apply();
@@ -366,8 +413,11 @@ impl FakeService {
 
 impl Fate {
     fn draw(faults: &OutputFaults, rng: &mut Rng) -> Self {
-        let kind =
-            *rng.pick(&[TroubleKind::Unavailable, TroubleKind::Throttled, TroubleKind::Unintelligible]);
+        let kind = *rng.pick(&[
+            TroubleKind::Unavailable,
+            TroubleKind::Throttled,
+            TroubleKind::Unintelligible,
+        ]);
         let late = Duration::from_millis(rng.between(1, 20_000));
         // One in eight, one in two, all but a few.
         let share = *rng.pick(&[125, 500, 950]);
@@ -382,7 +432,9 @@ impl Fate {
             (faults.stuck, Self::Stuck),
             (faults.garbled, Self::Garbled),
         ];
-        all.into_iter().find(|(n, _)| rng.per_mille(*n)).map_or(Self::Well, |(_, fate)| fate)
+        all.into_iter()
+            .find(|(n, _)| rng.per_mille(*n))
+            .map_or(Self::Well, |(_, fate)| fate)
     }
 
     /// Its name among the faults; none if it is none.
@@ -416,7 +468,9 @@ impl State {
     fn shard_of(&self, entry: &Entry) -> usize {
         let width = u128::MAX / self.buckets.len() as u128;
         let place = place_of(entry.key.as_deref().unwrap_or_default()) / width;
-        usize::try_from(place).unwrap_or(0).min(self.buckets.len() - 1)
+        usize::try_from(place)
+            .unwrap_or(0)
+            .min(self.buckets.len() - 1)
     }
 
     fn verdict(&mut self, entry: &Entry, fate: Fate, rate: Option<Rate>, now: Instant) -> Verdict {
@@ -426,12 +480,17 @@ impl State {
         if let Fate::Partial(share) = fate
             && self.rng.per_mille(share)
         {
-            let kind = *self.rng.pick(&[TroubleKind::Throttled, TroubleKind::Unavailable]);
+            let kind = *self
+                .rng
+                .pick(&[TroubleKind::Throttled, TroubleKind::Unavailable]);
             return Verdict::Retry(Trouble::new(kind, "this entry failed"));
         }
         let shard = self.shard_of(entry);
         if rate.is_some_and(|rate| !self.buckets[shard].take(entry, rate, now)) {
-            return Verdict::Retry(Trouble::new(TroubleKind::Throttled, "over the shard's rate"));
+            return Verdict::Retry(Trouble::new(
+                TroubleKind::Throttled,
+                "over the shard's rate",
+            ));
         }
         Verdict::Durable
     }
@@ -500,7 +559,10 @@ impl Drop for Sent<'_> {
         if !self.over {
             self.give_up();
             let inner = &self.service.0;
-            inner.observer.on(&Event::Abandoned { service: &inner.settings.name, request: self.request });
+            inner.observer.on(&Event::Abandoned {
+                service: &inner.settings.name,
+                request: self.request,
+            });
         }
     }
 }
@@ -555,8 +617,16 @@ impl Output for FakeOutput {
         let entries: Vec<Entry> = picks.iter().map(entry).collect();
         let allocation = entries.iter().map(|e| e.size + 16).sum();
         inner.live.fetch_add(allocation, Ordering::Relaxed);
-        let body = Body { entries: Arc::new(entries), allocation, live: Arc::clone(&inner.live) };
-        Chunk { picks, payload: Box::new(body), allocation }
+        let body = Body {
+            entries: Arc::new(entries),
+            allocation,
+            live: Arc::clone(&inner.live),
+        };
+        Chunk {
+            picks,
+            payload: Box::new(body),
+            allocation,
+        }
     }
 
     fn room(&self, _: &Batch, picks: &Picks) -> Room {
@@ -577,21 +647,39 @@ impl Output for FakeOutput {
     async fn write(&self, chunk: &Chunk, deadline: Duration) -> Outcome {
         let inner = &self.service.0;
         let Some(body) = (*chunk.payload).as_any().downcast_ref::<Body>() else {
-            return Outcome::Rejected(Trouble::new(TroubleKind::Invalid, "this chunk is another output's"));
+            return Outcome::Rejected(Trouble::new(
+                TroubleKind::Invalid,
+                "this chunk is another output's",
+            ));
         };
         let (request, fate, way) = self.service.begin();
         let name = inner.settings.name.as_str();
         let entries = Arc::clone(&body.entries);
-        inner.observer.on(&Event::Arrived { service: name, request, entries: &entries, limits: self.limits });
+        inner.observer.on(&Event::Arrived {
+            service: name,
+            request,
+            entries: &entries,
+            limits: self.limits,
+        });
         let (sender, answer) = oneshot::channel();
         let call = Arc::new(Call {
             given_up: AtomicBool::new(false),
             answer: Mutex::new(Some(sender)),
             gone: tokio::sync::Notify::new(),
         });
-        let mut sent = Sent { service: &self.service, request, call: Arc::clone(&call), over: false };
-        tokio::spawn(self.service.clone().serve(request, entries, fate, way, call));
-        let broken = || Outcome::Unknown(Trouble::new(TroubleKind::Unavailable, "the service ended"));
+        let mut sent = Sent {
+            service: &self.service,
+            request,
+            call: Arc::clone(&call),
+            over: false,
+        };
+        tokio::spawn(
+            self.service
+                .clone()
+                .serve(request, entries, fate, way, call),
+        );
+        let broken =
+            || Outcome::Unknown(Trouble::new(TroubleKind::Unavailable, "the service ended"));
         let outcome = if fate == Fate::Stuck {
             answer.await.unwrap_or_else(|_| broken())
         } else {
@@ -606,7 +694,11 @@ impl Output for FakeOutput {
             }
         };
         sent.over = true;
-        inner.observer.on(&Event::Answered { service: name, request, outcome: &outcome });
+        inner.observer.on(&Event::Answered {
+            service: name,
+            request,
+            outcome: &outcome,
+        });
         outcome
     }
 }

@@ -43,9 +43,18 @@ pub struct FakeStore {
 impl FakeStore {
     /// An empty store.
     pub fn new(clock: &TestClock, rng: Rng, observer: Arc<dyn Observer>) -> Self {
-        let state =
-            State { identity: None, rows: BTreeMap::new(), faults: StoreFaults::default(), commits: 0, rng };
-        Self { state: Arc::new(Mutex::new(state)), clock: clock.clone(), observer }
+        let state = State {
+            identity: None,
+            rows: BTreeMap::new(),
+            faults: StoreFaults::default(),
+            commits: 0,
+            rng,
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            clock: clock.clone(),
+            observer,
+        }
     }
 
     /// How it misbehaves from now on.
@@ -73,10 +82,17 @@ impl FakeStore {
             let mut state = lock(&self.state);
             let State { faults, rng, .. } = &mut *state;
             let (before, after) = (draw(rng, faults.latency), draw(rng, faults.latency));
-            (before, after, rng.per_mille(faults.fail), rng.per_mille(faults.fail_after))
+            (
+                before,
+                after,
+                rng.per_mille(faults.fail),
+                rng.per_mille(faults.fail_after),
+            )
         };
         self.pass(before).await;
-        let failed = || StoreError::Failed { source: "the disk is full".into() };
+        let failed = || StoreError::Failed {
+            source: "the disk is full".into(),
+        };
         if fail {
             self.observer.on(&Event::Fault("commit failed"));
             return Err(failed());
@@ -89,7 +105,8 @@ impl FakeStore {
         self.observer.on(&event);
         self.pass(after).await;
         if fail_after {
-            self.observer.on(&Event::Fault("commit failed after it was durable"));
+            self.observer
+                .on(&Event::Fault("commit failed after it was durable"));
             return Err(failed());
         }
         Ok(())
@@ -123,18 +140,27 @@ impl CheckpointStore for FakeStore {
 
     async fn load(&self) -> Result<Vec<LaneCheckpoint>, StoreError> {
         let rows = self.rows();
-        Ok(rows.into_iter().map(|(lane, position)| LaneCheckpoint { lane, position }).collect())
+        Ok(rows
+            .into_iter()
+            .map(|(lane, position)| LaneCheckpoint { lane, position })
+            .collect())
     }
 
     async fn commit(&self, checkpoints: &[LaneCheckpoint]) -> Result<(), StoreError> {
         let change = |rows: &mut BTreeMap<LaneId, Position>| {
-            rows.extend(checkpoints.iter().map(|c| (c.lane.clone(), c.position.clone())));
+            rows.extend(
+                checkpoints
+                    .iter()
+                    .map(|c| (c.lane.clone(), c.position.clone())),
+            );
         };
-        self.transaction(change, Event::Committed { rows: checkpoints }).await
+        self.transaction(change, Event::Committed { rows: checkpoints })
+            .await
     }
 
     async fn forget(&self, lanes: &[LaneId]) -> Result<(), StoreError> {
-        let change = |rows: &mut BTreeMap<LaneId, Position>| rows.retain(|lane, _| !lanes.contains(lane));
+        let change =
+            |rows: &mut BTreeMap<LaneId, Position>| rows.retain(|lane, _| !lanes.contains(lane));
         self.transaction(change, Event::Forgotten { lanes }).await
     }
 }

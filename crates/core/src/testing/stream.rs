@@ -14,7 +14,8 @@ use crate::clock::{ClockSource, Millis};
 use crate::output::{Trouble, TroubleKind};
 use crate::record::{DataForm, RecordIndex, Span};
 use crate::source::{
-    Credit, Fetched, HashRange, Read, ServerTime, Shard, ShardReader, Source, SourceError, SourceIdentity,
+    Credit, Fetched, HashRange, Read, ServerTime, Shard, ShardReader, Source, SourceError,
+    SourceIdentity,
 };
 
 use super::{Event, MillisRange, Observer, ReadAnswer, Rng, TestClock, draw, hash, lock};
@@ -153,16 +154,43 @@ pub fn counted(bytes: impl Into<Bytes>, live: &Arc<AtomicUsize>) -> Bytes {
 
 impl FakeStream {
     /// An empty stream.
-    pub fn new(settings: StreamSettings, clock: &TestClock, rng: Rng, observer: Arc<dyn Observer>) -> Self {
+    pub fn new(
+        settings: StreamSettings,
+        clock: &TestClock,
+        rng: Rng,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
         let n = settings.shards.max(1) as u128;
         let width = u128::MAX / n;
-        let mut state = State { shards: BTreeMap::new(), count: 0, faults: ReadFaults::default(), rng };
+        let mut state = State {
+            shards: BTreeMap::new(),
+            count: 0,
+            faults: ReadFaults::default(),
+            rng,
+        };
         for i in 0..n {
-            let end = if i + 1 == n { u128::MAX } else { width * (i + 1) - 1 };
-            state.add(HashRange { start: width * i, end }, &[], clock.server());
+            let end = if i + 1 == n {
+                u128::MAX
+            } else {
+                width * (i + 1) - 1
+            };
+            state.add(
+                HashRange {
+                    start: width * i,
+                    end,
+                },
+                &[],
+                clock.server(),
+            );
         }
         let live = Arc::default();
-        Self(Arc::new(Inner { settings, state: Mutex::new(state), clock: clock.clone(), observer, live }))
+        Self(Arc::new(Inner {
+            settings,
+            state: Mutex::new(state),
+            clock: clock.clone(),
+            observer,
+            live,
+        }))
     }
 
     /// How reading misbehaves from now on.
@@ -186,31 +214,55 @@ impl FakeStream {
         let n = state.count;
         state.count += 1;
         let sequence = self.0.settings.first + n as u128;
-        let placed = |shard: &ShardId| Placed { n, shard: shard.clone(), sequence, arrival };
+        let placed = |shard: &ShardId| Placed {
+            n,
+            shard: shard.clone(),
+            sequence,
+            arrival,
+        };
         let open = state.shards.iter_mut().filter(|(_, s)| s.closed.is_none());
         let mut found = open.filter(|(_, s)| s.range.start <= place && place <= s.range.end);
         // The open shards' ranges always cover the whole space.
-        let Some((id, shard)) = found.next() else { return placed(&ShardId::new("none")) };
-        shard.records.push(Stored { n, sequence, key: key.map(Arc::from), data: data.into(), arrival });
+        let Some((id, shard)) = found.next() else {
+            return placed(&ShardId::new("none"));
+        };
+        shard.records.push(Stored {
+            n,
+            sequence,
+            key: key.map(Arc::from),
+            data: data.into(),
+            arrival,
+        });
         placed(id)
     }
 
     /// The shards that take records, by their place in the hash space.
     pub fn open_shards(&self) -> Vec<ShardId> {
         let state = lock(&self.0.state);
-        let mut open: Vec<_> = state.shards.iter().filter(|(_, s)| s.closed.is_none()).collect();
+        let mut open: Vec<_> = state
+            .shards
+            .iter()
+            .filter(|(_, s)| s.closed.is_none())
+            .collect();
         open.sort_by_key(|(_, s)| s.range.start);
         open.into_iter().map(|(id, _)| id.clone()).collect()
     }
 
     /// Every shard that ever was, with its parents.
     pub fn lineage(&self) -> BTreeMap<ShardId, Vec<ShardId>> {
-        lock(&self.0.state).shards.iter().map(|(id, s)| (id.clone(), s.parents.clone())).collect()
+        lock(&self.0.state)
+            .shards
+            .iter()
+            .map(|(id, s)| (id.clone(), s.parents.clone()))
+            .collect()
     }
 
     /// True if the shard takes no more records.
     pub fn is_closed(&self, id: &ShardId) -> bool {
-        lock(&self.0.state).shards.get(id).is_some_and(|s| s.closed.is_some())
+        lock(&self.0.state)
+            .shards
+            .get(id)
+            .is_some_and(|s| s.closed.is_some())
     }
 
     /// Splits a shard in two halves; `None` if it is closed or too narrow.
@@ -222,9 +274,17 @@ impl FakeStream {
         if middle == end {
             return None;
         }
-        let halves = [HashRange { start, end: middle }, HashRange { start: middle + 1, end }];
+        let halves = [
+            HashRange { start, end: middle },
+            HashRange {
+                start: middle + 1,
+                end,
+            },
+        ];
         let listed = now.plus(self.0.settings.map_lag);
-        let children = halves.map(|range| state.add(range, std::slice::from_ref(id), listed)).to_vec();
+        let children = halves
+            .map(|range| state.add(range, std::slice::from_ref(id), listed))
+            .to_vec();
         state.close(id, &children, now);
         Some(children)
     }
@@ -233,13 +293,26 @@ impl FakeStream {
     pub fn merge(&self, a: &ShardId, b: &ShardId) -> Option<ShardId> {
         let now = self.0.clock.server();
         let mut state = lock(&self.0.state);
-        let open = |id| state.shards.get(id).filter(|s| s.closed.is_none()).map(|s| s.range);
+        let open = |id| {
+            state
+                .shards
+                .get(id)
+                .filter(|s| s.closed.is_none())
+                .map(|s| s.range)
+        };
         let (left, right) = (open(a)?, open(b)?);
         if left.end.checked_add(1) != Some(right.start) {
             return None;
         }
-        let range = HashRange { start: left.start, end: right.end };
-        let child = state.add(range, &[a.clone(), b.clone()], now.plus(self.0.settings.map_lag));
+        let range = HashRange {
+            start: left.start,
+            end: right.end,
+        };
+        let child = state.add(
+            range,
+            &[a.clone(), b.clone()],
+            now.plus(self.0.settings.map_lag),
+        );
         state.close(a, std::slice::from_ref(&child), now);
         state.close(b, std::slice::from_ref(&child), now);
         Some(child)
@@ -250,10 +323,14 @@ impl FakeStream {
         let mut state = lock(&self.0.state);
         let mut gone = Vec::new();
         for shard in state.shards.values_mut() {
-            let keep = shard.records.partition_point(|r| r.arrival < cutoff).max(shard.trimmed);
+            let keep = shard
+                .records
+                .partition_point(|r| r.arrival < cutoff)
+                .max(shard.trimmed);
             gone.extend(shard.records[shard.trimmed..keep].iter().map(|r| r.n));
             shard.trimmed = keep;
-            shard.removed |= shard.closed.is_some_and(|at| at < cutoff) && keep == shard.records.len();
+            shard.removed |=
+                shard.closed.is_some_and(|at| at < cutoff) && keep == shard.records.len();
         }
         gone
     }
@@ -328,7 +405,10 @@ impl Source for FakeStream {
         self.control().await?;
         let now = self.0.clock.server();
         let state = lock(&self.0.state);
-        let listed = state.shards.iter().filter(|(_, s)| !s.removed && s.listed <= now);
+        let listed = state
+            .shards
+            .iter()
+            .filter(|(_, s)| !s.removed && s.listed <= now);
         let shard = |(id, s): (&ShardId, &FakeShard)| Shard {
             id: id.clone(),
             parents: s.parents.clone(),
@@ -342,11 +422,18 @@ impl Source for FakeStream {
         self.control().await?;
         let exact = self.0.settings.date_millis.max(1);
         let date = self.0.clock.server().0.div_euclid(exact) * exact;
-        Ok(ServerTime { earliest: Millis(date), latest: Millis(date + exact) })
+        Ok(ServerTime {
+            earliest: Millis(date),
+            latest: Millis(date + exact),
+        })
     }
 
     fn open(&self, shard: &ShardId, position: Position) -> Box<dyn ShardReader> {
-        Box::new(FakeReader { stream: self.clone(), shard: shard.clone(), position })
+        Box::new(FakeReader {
+            stream: self.clone(),
+            shard: shard.clone(),
+            position,
+        })
     }
 }
 
@@ -376,7 +463,9 @@ impl ReadFault {
             (faults.short, Self::Short),
             (faults.empty, Self::Empty),
         ];
-        all.into_iter().find(|(n, _)| rng.per_mille(*n)).map_or(Self::None, |(_, fault)| fault)
+        all.into_iter()
+            .find(|(n, _)| rng.per_mille(*n))
+            .map_or(Self::None, |(_, fault)| fault)
     }
 }
 
@@ -398,13 +487,22 @@ impl FakeShard {
 
 impl FakeReader {
     /// The answer, and where the reader is after it. The stream is locked by the caller.
-    fn answer(&self, state: &mut State, fault: ReadFault, credit: Credit) -> Option<(Read, Position)> {
+    fn answer(
+        &self,
+        state: &mut State,
+        fault: ReadFault,
+        credit: Credit,
+    ) -> Option<(Read, Position)> {
         let (inner, now) = (&self.stream.0, self.stream.0.clock.server());
         let short = state.rng.between(1, 10);
         let shard = state.shards.get(&self.shard).filter(|s| !s.removed)?;
         let read = |fetched, next: Option<&Stored>| {
             let behind = next.map_or(Duration::ZERO, |r| now.since(r.arrival));
-            Read { fetched, behind, complete_until: now.minus(behind) }
+            Read {
+                fetched,
+                behind,
+                complete_until: now.minus(behind),
+            }
         };
         let (first, gap) = shard.find(&self.position);
         let waiting = shard.records.get(first);
@@ -412,7 +510,11 @@ impl FakeReader {
             return Some((read(Fetched::Gap, waiting), Position::TrimHorizon));
         }
         if waiting.is_none() && shard.closed.is_some() {
-            let children = if inner.settings.names_children { shard.children.clone() } else { Vec::new() };
+            let children = if inner.settings.names_children {
+                shard.children.clone()
+            } else {
+                Vec::new()
+            };
             return Some((read(Fetched::Closed { children }, None), Position::Closed));
         }
         if waiting.is_none() || fault == ReadFault::Empty {
@@ -428,10 +530,19 @@ impl FakeReader {
             bytes += size(r);
             bytes <= inner.settings.answer_bytes || bytes == size(r)
         };
-        let taken = shard.records[first..].iter().take(most).take_while(fits).count();
+        let taken = shard.records[first..]
+            .iter()
+            .take(most)
+            .take_while(fits)
+            .count();
         let some = &shard.records[first..first + taken];
-        let position = some.last().map(|r| Position::After(Sequence::new(&r.sequence.to_string())));
-        let read = read(Fetched::Batch(batch(some, &inner.live)?), shard.records.get(first + taken));
+        let position = some
+            .last()
+            .map(|r| Position::After(Sequence::new(&r.sequence.to_string())));
+        let read = read(
+            Fetched::Batch(batch(some, &inner.live)?),
+            shard.records.get(first + taken),
+        );
         Some((read, position.unwrap_or_else(|| self.position.clone())))
     }
 }
@@ -442,7 +553,10 @@ fn batch(records: &[Stored], live: &Arc<AtomicUsize>) -> Option<Batch> {
     let mut add = |bytes: &[u8]| {
         let start = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
         buffer.extend_from_slice(bytes);
-        Span { start, len: u32::try_from(bytes.len()).unwrap_or(u32::MAX) }
+        Span {
+            start,
+            len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+        }
     };
     let index = records
         .iter()
@@ -469,15 +583,27 @@ impl ShardReader for FakeReader {
         let failed = match fault {
             ReadFault::None => None,
             ReadFault::Short | ReadFault::Empty => {
-                inner.observer.on(&Event::Fault("a read brought less than there is"));
+                inner
+                    .observer
+                    .on(&Event::Fault("a read brought less than there is"));
                 None
             }
-            ReadFault::Throttled => Some(self.stream.trouble(TroubleKind::Throttled, "read throttled")),
-            ReadFault::Unavailable => Some(self.stream.trouble(TroubleKind::Unavailable, "read failed")),
+            ReadFault::Throttled => Some(
+                self.stream
+                    .trouble(TroubleKind::Throttled, "read throttled"),
+            ),
+            ReadFault::Unavailable => {
+                Some(self.stream.trouble(TroubleKind::Unavailable, "read failed"))
+            }
             ReadFault::Hang => {
-                inner.observer.on(&Event::Fault("a read was never answered"));
+                inner
+                    .observer
+                    .on(&Event::Fault("a read was never answered"));
                 inner.clock.sleep(Duration::from_secs(3600)).await;
-                Some(self.stream.trouble(TroubleKind::Unavailable, "read failed after an hour"))
+                Some(
+                    self.stream
+                        .trouble(TroubleKind::Unavailable, "read failed after an hour"),
+                )
             }
         };
         let (from, mut said) = (self.position.clone(), ReadAnswer::Failed);
@@ -498,7 +624,12 @@ impl ShardReader for FakeReader {
             };
             read
         });
-        let event = Event::Read { shard: &self.shard, from: &from, credit: credit.records, answer: said };
+        let event = Event::Read {
+            shard: &self.shard,
+            from: &from,
+            credit: credit.records,
+            answer: said,
+        };
         inner.observer.on(&event);
         result
     }

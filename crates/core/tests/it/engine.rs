@@ -26,10 +26,24 @@ async fn everything_reaches_every_output() {
         assert_eq!(of(&status, &format!("o{i}")).counts.durable, 7500);
     }
     // Each chunk is encoded once, by whoever comes first.
-    let encodings: u64 = bench.outputs.iter().map(|o| o.state.lock().unwrap().encodings).sum();
-    let requests: u64 = bench.outputs.iter().map(|o| o.state.lock().unwrap().requests).sum();
+    let encodings: u64 = bench
+        .outputs
+        .iter()
+        .map(|o| o.state.lock().unwrap().encodings)
+        .sum();
+    let requests: u64 = bench
+        .outputs
+        .iter()
+        .map(|o| o.state.lock().unwrap().requests)
+        .sum();
     assert_eq!(encodings * 4, requests);
-    let last = bench.source.records().iter().filter(|r| r.data.starts_with(b"1:")).map(|r| r.sequence).max();
+    let last = bench
+        .source
+        .records()
+        .iter()
+        .filter(|r| r.data.starts_with(b"1:"))
+        .map(|r| r.sequence)
+        .max();
     let expected = Position::After(Sequence::new(&last.unwrap().to_string()));
     assert_eq!(bench.store.position("1", "o3"), Some(expected));
 }
@@ -85,7 +99,10 @@ async fn latest_is_pinned_before_anything_is_read() {
     let engine = bench.run().await;
     engine.caught_up().await.unwrap();
     let written = bench.outputs[0].written();
-    assert_eq!(written.iter().map(|(_, s)| *s).collect::<Vec<_>>(), (old + 1..=old + 5).collect::<Vec<_>>());
+    assert_eq!(
+        written.iter().map(|(_, s)| *s).collect::<Vec<_>>(),
+        (old + 1..=old + 5).collect::<Vec<_>>()
+    );
     drop(engine);
 }
 
@@ -120,11 +137,18 @@ async fn a_held_output_delays_no_other() {
     assert_eq!(bench.outputs[1].count(), 0);
     // It recovers, catches up, and joins the others again.
     bench.outputs[1].mood(Mood::Well);
-    bench.until(&engine, |s| of(s, "o1").counts.durable == 24_000 && of(s, "o1").in_window == 1).await;
+    bench
+        .until(&engine, |s| {
+            of(s, "o1").counts.durable == 24_000 && of(s, "o1").in_window == 1
+        })
+        .await;
     bench.complete(1);
     let reads = bench.source.reads();
     bench.pass(10 * S).await;
-    assert!(bench.source.reads() - reads <= 12, "all share one reader again");
+    assert!(
+        bench.source.reads() - reads <= 12,
+        "all share one reader again"
+    );
     drop(engine);
 }
 
@@ -137,7 +161,10 @@ async fn who_catches_up_waits_for_none_whose_requests_hang() {
     bench.settings.request_deadline = 60 * S;
     let engine = bench.run().await;
     for output in ["o1", "o2"] {
-        engine.apply(Change::Pause(OutputId::new(output))).await.unwrap();
+        engine
+            .apply(Change::Pause(OutputId::new(output)))
+            .await
+            .unwrap();
         for _ in 0..20 {
             bench.source.put_many("0", 200, 1000);
             bench.pass(S / 2).await;
@@ -145,10 +172,19 @@ async fn who_catches_up_waits_for_none_whose_requests_hang() {
     }
     let before = bench.outputs[2].count();
     bench.outputs[2].mood(Mood::Hang);
-    engine.apply(Change::Resume(OutputId::new("o2"))).await.unwrap();
+    engine
+        .apply(Change::Resume(OutputId::new("o2")))
+        .await
+        .unwrap();
     bench.pass(S).await;
-    assert!(of(&engine.status(), "o2").counts.in_flight > 0, "it has the one reader for those who catch up");
-    engine.apply(Change::Resume(OutputId::new("o1"))).await.unwrap();
+    assert!(
+        of(&engine.status(), "o2").counts.in_flight > 0,
+        "it has the one reader for those who catch up"
+    );
+    engine
+        .apply(Change::Resume(OutputId::new("o1")))
+        .await
+        .unwrap();
     bench.pass(10 * S).await;
     assert_eq!(bench.complete(1), 0);
     assert_eq!(bench.outputs[2].count(), before);
@@ -164,14 +200,22 @@ async fn handoff_skips_and_repeats_nothing() {
     let mut away = 0;
     for round in 0..60 {
         // One output is slow in some rounds: it leaves and comes back again and again.
-        let slow = if round % 6 < 4 { S * 3 } else { Duration::from_millis(1) };
+        let slow = if round % 6 < 4 {
+            S * 3
+        } else {
+            Duration::from_millis(1)
+        };
         bench.outputs[2].latency(slow);
         bench.source.put_many("0", 300, 1000);
         bench.pass(S).await;
         away += of(&engine.status(), "o2").catching_up;
     }
     bench.outputs[2].latency(Duration::from_millis(1));
-    bench.until(&engine, |s| s.outputs.iter().all(|o| o.counts.durable == 18_000)).await;
+    bench
+        .until(&engine, |s| {
+            s.outputs.iter().all(|o| o.counts.durable == 18_000)
+        })
+        .await;
     assert!(away > 3, "{away}");
     for i in 0..3 {
         assert_eq!(bench.complete(i), 0, "output {i}");
@@ -205,14 +249,24 @@ async fn the_budget_holds_with_fifty_outputs_stuck() {
             balanced(&engine.status());
         }
     }
-    bench.until(&engine, |s| ["o0", "o1"].iter().all(|o| of(s, o).counts.durable == 12_000)).await;
+    bench
+        .until(&engine, |s| {
+            ["o0", "o1"]
+                .iter()
+                .all(|o| of(s, o).counts.durable == 12_000)
+        })
+        .await;
     let status = engine.status();
     assert!(status.memory.peak <= 3 << 20, "{:?}", status.memory);
     assert_eq!((bench.complete(0), bench.complete(1)), (0, 0));
     for output in &bench.outputs {
         output.mood(Mood::Well);
     }
-    bench.until(&engine, |s| s.outputs.iter().all(|o| o.counts.durable == 12_000)).await;
+    bench
+        .until(&engine, |s| {
+            s.outputs.iter().all(|o| o.counts.durable == 12_000)
+        })
+        .await;
     for i in 0..52 {
         bench.complete(i);
     }
@@ -242,12 +296,18 @@ async fn a_budget_that_is_too_small_only_slows() {
     bench.source.state.lock().unwrap().answer_limit = 300 << 10;
     for shard in 0..8 {
         for _ in 0..40 {
-            bench.source.put(&shard.to_string(), &format!("k{shard}"), 100_000);
+            bench
+                .source
+                .put(&shard.to_string(), &format!("k{shard}"), 100_000);
         }
     }
     bench.outputs[1].mood(Mood::OneIn(5));
     let engine = bench.run().await;
-    bench.until(&engine, |s| s.outputs.iter().all(|o| o.counts.durable == 320)).await;
+    bench
+        .until(&engine, |s| {
+            s.outputs.iter().all(|o| o.counts.durable == 320)
+        })
+        .await;
     drop(engine);
 }
 
@@ -264,12 +324,16 @@ async fn a_child_waits_for_its_parents_of_the_same_output_only() {
     bench.source.reshard(&["2"], &["3", "4"]);
     bench.source.put_many("3", 50, 10);
     bench.source.put_many("4", 50, 10);
-    let status = bench.until(&engine, |s| of(s, "o0").counts.durable == 250).await;
+    let status = bench
+        .until(&engine, |s| of(s, "o0").counts.durable == 250)
+        .await;
     assert_eq!(of(&status, "o1").counts.durable, 0);
     assert_eq!(of(&status, "o1").waiting_for_parents, 3);
     assert_eq!(bench.complete(0), 0);
     bench.outputs[1].mood(Mood::Well);
-    bench.until(&engine, |s| of(s, "o1").counts.durable == 250).await;
+    bench
+        .until(&engine, |s| of(s, "o1").counts.durable == 250)
+        .await;
     bench.complete(1);
     engine.caught_up().await.unwrap();
     engine.shutdown(S).await.unwrap();
@@ -324,11 +388,15 @@ async fn a_shard_that_disappears_while_it_is_read_is_a_gap() {
     bench.settings.map_refresh = S;
     let engine = bench.run().await;
     bench.source.put_many("0", 10, 10);
-    bench.until(&engine, |s| of(s, "o0").counts.durable == 10).await;
+    bench
+        .until(&engine, |s| of(s, "o0").counts.durable == 10)
+        .await;
     bench.source.reshard(&["0"], &["1"]);
     bench.source.put_many("1", 10, 10);
     bench.source.remove("0");
-    let status = bench.until(&engine, |s| of(s, "o0").counts.durable == 20).await;
+    let status = bench
+        .until(&engine, |s| of(s, "o0").counts.durable == 20)
+        .await;
     assert_eq!(status.source.gaps, 1);
     drop(engine);
 }
@@ -348,7 +416,10 @@ async fn a_shard_that_is_over_is_not_read_again() {
     bench.pass(10 * S).await;
     assert_eq!(bench.complete(0), 0);
     let status = engine.shutdown(S).await.unwrap();
-    assert_eq!((of(&status, "o0").counts.durable, status.source.gaps), (20, 0));
+    assert_eq!(
+        (of(&status, "o0").counts.durable, status.source.gaps),
+        (20, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -378,20 +449,36 @@ async fn a_refused_record_stops_its_lane_and_no_other() {
     bench.outputs[0].mood(Mood::Refuse(refused));
     bench.start = Start::TrimHorizon;
     let engine = bench.run().await;
-    let Err(EngineError::OutputStopped { output, shard, reason }) = engine.caught_up().await else {
+    let Err(EngineError::OutputStopped {
+        output,
+        shard,
+        reason,
+    }) = engine.caught_up().await
+    else {
         panic!()
     };
     assert_eq!((output.as_str(), shard.as_str()), ("o0", "0"));
-    assert!(reason.contains("too ugly") && reason.contains(&refused.to_string()), "{reason}");
+    assert!(
+        reason.contains("too ugly") && reason.contains(&refused.to_string()),
+        "{reason}"
+    );
     let status = bench
-        .until(&engine, |s| of(s, "o1").counts.durable == 200 && of(s, "o0").counts.durable == 150)
+        .until(&engine, |s| {
+            of(s, "o1").counts.durable == 200 && of(s, "o0").counts.durable == 150
+        })
         .await;
-    assert!(matches!(of(&status, "o0").state, OutputState::Stopped { .. }));
+    assert!(matches!(
+        of(&status, "o0").state,
+        OutputState::Stopped { .. }
+    ));
     assert_eq!(of(&status, "o0").lanes[0].phase, LanePhase::Stopped);
     assert_eq!(bench.complete(1), 0);
     // Mended and resumed, it goes on.
     bench.outputs[0].mood(Mood::Well);
-    engine.apply(Change::Resume(OutputId::new("o0"))).await.unwrap();
+    engine
+        .apply(Change::Resume(OutputId::new("o0")))
+        .await
+        .unwrap();
     engine.caught_up().await.unwrap();
     bench.complete(0);
     drop(engine);
@@ -411,15 +498,27 @@ async fn what_somebody_has_to_mend_is_not_waited_for_for_ever() {
     bench.outputs[2].latency(30 * S);
     let engine = bench.run().await;
     let begun = bench.clock.now();
-    let Err(EngineError::OutputStuck { output, after, reason, .. }) = engine.caught_up().await else {
+    let Err(EngineError::OutputStuck {
+        output,
+        after,
+        reason,
+        ..
+    }) = engine.caught_up().await
+    else {
         panic!()
     };
     assert_eq!((output.as_str(), reason.as_str()), ("o1", "Denied"));
-    assert!(after > 60 * S && bench.clock.now().since(begun) > 90 * S, "{after:?}");
+    assert!(
+        after > 60 * S && bench.clock.now().since(begun) > 90 * S,
+        "{after:?}"
+    );
     assert_eq!((bench.complete(0), bench.complete(2)), (0, 0));
     // The engine never gave up: mended, it goes on.
     bench.outputs[1].mood(Mood::Well);
-    engine.apply(Change::Resume(OutputId::new("o1"))).await.unwrap();
+    engine
+        .apply(Change::Resume(OutputId::new("o1")))
+        .await
+        .unwrap();
     engine.caught_up().await.unwrap();
     bench.complete(1);
     drop(engine);
@@ -430,12 +529,29 @@ async fn trouble_that_passes_is_waited_for() {
     let bench = Bench::new(1, 2);
     bench.source.put_many("0", 100, 10);
     let engine = bench.run().await;
-    for kind in [TroubleKind::Denied, TroubleKind::Unavailable, TroubleKind::Missing] {
+    for kind in [
+        TroubleKind::Denied,
+        TroubleKind::Unavailable,
+        TroubleKind::Missing,
+    ] {
         bench.outputs[1].mood(Mood::Trouble(kind));
-        let patience = if kind == TroubleKind::Unavailable { 1000 * S } else { 50 * S };
-        assert!(bench.clock.timeout(patience, engine.caught_up()).await.is_none(), "{kind:?}");
+        let patience = if kind == TroubleKind::Unavailable {
+            1000 * S
+        } else {
+            50 * S
+        };
+        assert!(
+            bench
+                .clock
+                .timeout(patience, engine.caught_up())
+                .await
+                .is_none(),
+            "{kind:?}"
+        );
     }
-    let Err(EngineError::OutputStuck { reason, .. }) = engine.caught_up().await else { panic!() };
+    let Err(EngineError::OutputStuck { reason, .. }) = engine.caught_up().await else {
+        panic!()
+    };
     assert_eq!(reason, "Missing");
     drop(engine);
 }
@@ -447,10 +563,14 @@ async fn a_source_that_is_denied_is_not_waited_for_for_ever() {
     let engine = bench.run().await;
     let denied = || Trouble::new(TroubleKind::Denied, "never");
     bench.source.state.lock().unwrap().troubles = (0..30).map(|_| denied()).collect();
-    let Err(EngineError::Source { source, .. }) = engine.caught_up().await else { panic!() };
+    let Err(EngineError::Source { source, .. }) = engine.caught_up().await else {
+        panic!()
+    };
     assert_eq!(source.message, "never");
     bench.source.state.lock().unwrap().troubles.clear();
-    bench.until(&engine, |s| of(s, "o1").counts.durable == 100).await;
+    bench
+        .until(&engine, |s| of(s, "o1").counts.durable == 100)
+        .await;
     engine.caught_up().await.unwrap();
     drop(engine);
 }
@@ -461,10 +581,18 @@ async fn an_output_that_panics_stops_alone() {
     bench.source.put_many("0", 100, 10);
     bench.outputs[0].mood(Mood::Panic);
     let engine = bench.run().await;
-    assert!(matches!(engine.caught_up().await, Err(EngineError::OutputStopped { .. })));
-    bench.until(&engine, |s| of(s, "o1").counts.durable == 100).await;
+    assert!(matches!(
+        engine.caught_up().await,
+        Err(EngineError::OutputStopped { .. })
+    ));
+    bench
+        .until(&engine, |s| of(s, "o1").counts.durable == 100)
+        .await;
     bench.outputs[0].mood(Mood::Well);
-    engine.apply(Change::Resume(OutputId::new("o0"))).await.unwrap();
+    engine
+        .apply(Change::Resume(OutputId::new("o0")))
+        .await
+        .unwrap();
     engine.caught_up().await.unwrap();
     assert_eq!(bench.complete(0), 0);
     drop(engine);
@@ -481,13 +609,20 @@ async fn order_holds_through_partial_failures_and_lost_answers() {
         let engine = bench.run().await;
         bench.pass(5 * S).await;
         bench.outputs[2].mood(Mood::Well);
-        bench.until(&engine, |s| s.outputs.iter().all(|o| o.counts.durable == 2000)).await;
+        bench
+            .until(&engine, |s| {
+                s.outputs.iter().all(|o| o.counts.durable == 2000)
+            })
+            .await;
         let status = engine.status();
         for i in 0..3 {
             let repeats = bench.complete(i);
             // What was sent again and failed again counts too.
             let counted = of(&status, &format!("o{i}")).counts.repeats;
-            assert!(repeats as u64 <= counted, "{order:?}, output {i}: {repeats}, {counted}");
+            assert!(
+                repeats as u64 <= counted,
+                "{order:?}, output {i}: {repeats}, {counted}"
+            );
             assert_eq!(repeats > 0, counted > 0, "{order:?}, output {i}");
         }
         assert!(of(&status, "o1").counts.errors[&TroubleKind::Throttled] > 0);
@@ -532,7 +667,9 @@ async fn the_first_record_after_a_restart_comes_soon() {
     bench.source.put_many("0", 10, 10);
     let engine = bench.run().await;
     let begun = bench.clock.now();
-    bench.until(&engine, |s| s.outputs.iter().all(|o| o.counts.durable > 0)).await;
+    bench
+        .until(&engine, |s| s.outputs.iter().all(|o| o.counts.durable > 0))
+        .await;
     assert!(bench.clock.now().since(begun) < S);
     drop(engine);
 }
@@ -551,31 +688,53 @@ async fn outputs_come_and_go_while_it_runs() {
     bench.pass(S).await;
     bench.start = Start::Latest;
     engine.apply(Change::Add(bench.spec(2))).await.unwrap();
-    assert!(matches!(engine.apply(Change::Add(bench.spec(2))).await, Err(EngineError::Invalid { .. })));
+    assert!(matches!(
+        engine.apply(Change::Add(bench.spec(2))).await,
+        Err(EngineError::Invalid { .. })
+    ));
     bench.pass(S).await;
     bench.source.put_many("1", 50, 10);
-    bench.until(&engine, |s| of(s, "o1").counts.durable == 150 && of(s, "o2").counts.durable == 50).await;
+    bench
+        .until(&engine, |s| {
+            of(s, "o1").counts.durable == 150 && of(s, "o2").counts.durable == 50
+        })
+        .await;
     assert_eq!((bench.complete(0), bench.complete(1)), (0, 0));
     assert!(bench.source.reads() > reads);
     // Paused: nothing is written, the place is kept, the others go on.
-    engine.apply(Change::Pause(OutputId::new("o1"))).await.unwrap();
+    engine
+        .apply(Change::Pause(OutputId::new("o1")))
+        .await
+        .unwrap();
     bench.source.put_many("0", 50, 10);
-    let status = bench.until(&engine, |s| of(s, "o0").counts.durable == 200).await;
+    let status = bench
+        .until(&engine, |s| of(s, "o0").counts.durable == 200)
+        .await;
     assert_eq!(of(&status, "o1").state, OutputState::Paused);
     bench.pass(5 * S).await;
     assert_eq!(bench.outputs[1].count(), 150);
-    engine.apply(Change::Resume(OutputId::new("o1"))).await.unwrap();
-    bench.until(&engine, |s| of(s, "o1").counts.durable == 200).await;
+    engine
+        .apply(Change::Resume(OutputId::new("o1")))
+        .await
+        .unwrap();
+    bench
+        .until(&engine, |s| of(s, "o1").counts.durable == 200)
+        .await;
     assert_eq!(bench.complete(1), 0);
     // Removed: its state is gone too.
-    engine.apply(Change::Remove(OutputId::new("o2"))).await.unwrap();
+    engine
+        .apply(Change::Remove(OutputId::new("o2")))
+        .await
+        .unwrap();
     assert_eq!(bench.store.position("0", "o2"), None);
     assert!(matches!(
         engine.apply(Change::Pause(OutputId::new("o2"))).await,
         Err(EngineError::Invalid { .. })
     ));
     bench.source.put_many("0", 50, 10);
-    bench.until(&engine, |s| of(s, "o0").counts.durable == 250).await;
+    bench
+        .until(&engine, |s| of(s, "o0").counts.durable == 250)
+        .await;
     assert_eq!(bench.outputs[2].count(), 100);
     engine.shutdown(S).await.unwrap();
     assert_eq!(bench.store.position("0", "o2"), None);
@@ -592,7 +751,9 @@ async fn an_update_replaces_the_output_and_keeps_its_place() {
     bench.outputs[0].key = EncodingKey("another".into());
     engine.apply(Change::Update(bench.spec(0))).await.unwrap();
     bench.source.put_many("0", 100, 10);
-    bench.until(&engine, |s| of(s, "o0").counts.durable == 200).await;
+    bench
+        .until(&engine, |s| of(s, "o0").counts.durable == 200)
+        .await;
     assert_eq!((old.count(), bench.outputs[0].count()), (100, 100));
     drop(engine);
 }
@@ -629,10 +790,16 @@ async fn a_lane_that_is_slow_for_its_latency_keeps_up() {
         bench.pass(S / 4).await;
     }
     let status = engine.status();
-    assert!(of(&status, "o1").behind.unwrap() < 6 * S, "{:?}", of(&status, "o1").behind);
+    assert!(
+        of(&status, "o1").behind.unwrap() < 6 * S,
+        "{:?}",
+        of(&status, "o1").behind
+    );
     // Many of the small answers that the other sent one by one went together.
     assert!(of(&status, "o1").counts.requests * 4 < of(&status, "o0").counts.requests);
-    bench.until(&engine, |s| of(s, "o1").counts.durable == 480).await;
+    bench
+        .until(&engine, |s| of(s, "o1").counts.durable == 480)
+        .await;
     assert_eq!((bench.complete(0), bench.complete(1)), (0, 0));
     drop(engine);
 }
@@ -644,17 +811,25 @@ async fn an_update_forgets_what_the_old_output_acknowledged_out_of_turn() {
     bench.outputs[0].mood(Mood::OneIn(3));
     bench.source.put_many("0", 300, 10);
     let engine = bench.run().await;
-    bench.until(&engine, |s| of(s, "o0").counts.requests == 2).await;
+    bench
+        .until(&engine, |s| of(s, "o0").counts.requests == 2)
+        .await;
     let durable = engine.status().outputs[0].counts.durable;
     let old = bench.outputs[0].count() as u64;
     assert!(durable < 100 && old > durable, "{durable}, {old}");
     bench.outputs[0] = FakeOutput::new(&bench.clock);
     engine.apply(Change::Update(bench.spec(0))).await.unwrap();
-    bench.until(&engine, |s| of(s, "o0").counts.durable == 300).await;
+    bench
+        .until(&engine, |s| of(s, "o0").counts.durable == 300)
+        .await;
     assert!(bench.outputs[0].count() as u64 >= 300 - durable - 100);
     let first = bench.outputs[0].written()[0].1;
     let written: Vec<u64> = bench.outputs[0].written().iter().map(|(_, s)| *s).collect();
-    assert_eq!(written, (first..=bench.source.last_sequence()).collect::<Vec<_>>(), "no holes");
+    assert_eq!(
+        written,
+        (first..=bench.source.last_sequence()).collect::<Vec<_>>(),
+        "no holes"
+    );
     drop(engine);
 }
 
@@ -685,7 +860,10 @@ async fn a_store_that_fails_is_tried_again_and_ends_the_engine_in_the_end() {
     bench.store.fail(true);
     let error = bench.clock.timeout(60 * S, engine.ended()).await.unwrap();
     assert!(matches!(error, EngineError::Store { .. }), "{error}");
-    assert!(matches!(engine.caught_up().await, Err(EngineError::Store { .. })));
+    assert!(matches!(
+        engine.caught_up().await,
+        Err(EngineError::Store { .. })
+    ));
     assert!(engine.shutdown(S).await.is_err());
 }
 
@@ -694,12 +872,27 @@ async fn a_source_that_fails_is_tried_again() {
     let bench = Bench::new(1, 1);
     let engine = bench.run().await;
     bench.source.put_many("0", 10, 10);
-    for kind in [TroubleKind::Throttled, TroubleKind::Unavailable, TroubleKind::Denied] {
-        bench.source.state.lock().unwrap().troubles.push_back(Trouble::new(kind, "no"));
+    for kind in [
+        TroubleKind::Throttled,
+        TroubleKind::Unavailable,
+        TroubleKind::Denied,
+    ] {
+        bench
+            .source
+            .state
+            .lock()
+            .unwrap()
+            .troubles
+            .push_back(Trouble::new(kind, "no"));
     }
-    let status = bench.until(&engine, |s| of(s, "o0").counts.durable == 10).await;
+    let status = bench
+        .until(&engine, |s| of(s, "o0").counts.durable == 10)
+        .await;
     assert_eq!((status.source.throttled, status.source.failed), (1, 2));
-    assert_eq!(status.source.last_error.unwrap().kind, Some(TroubleKind::Denied));
+    assert_eq!(
+        status.source.last_error.unwrap().kind,
+        Some(TroubleKind::Denied)
+    );
     drop(engine);
 }
 
@@ -716,9 +909,15 @@ async fn an_answer_larger_than_reserved_is_read_again_with_room() {
         bench.source.put("0", &format!("k{i}"), 100_000);
     }
     bench.source.state.lock().unwrap().answer_limit = 1 << 20;
-    bench.until(&engine, |s| of(s, "o0").counts.durable == 3040).await;
+    bench
+        .until(&engine, |s| of(s, "o0").counts.durable == 3040)
+        .await;
     assert_eq!(bench.complete(0), 0);
-    assert!(engine.status().memory.peak <= 4 << 20, "{:?}", engine.status().memory);
+    assert!(
+        engine.status().memory.peak <= 4 << 20,
+        "{:?}",
+        engine.status().memory
+    );
     drop(engine);
 }
 

@@ -89,8 +89,15 @@ impl FakeSource {
     pub(crate) const FIRST: u64 = 100;
 
     pub(crate) fn new(clock: &Clock, shards: usize) -> Self {
-        let state = SourceState { next: Self::FIRST, answer_limit: usize::MAX, ..SourceState::default() };
-        let source = Self { state: Arc::new(Mutex::new(state)), clock: clock.clone() };
+        let state = SourceState {
+            next: Self::FIRST,
+            answer_limit: usize::MAX,
+            ..SourceState::default()
+        };
+        let source = Self {
+            state: Arc::new(Mutex::new(state)),
+            clock: clock.clone(),
+        };
         for i in 0..shards {
             source.shard(&i.to_string(), &[]);
         }
@@ -99,8 +106,15 @@ impl FakeSource {
 
     pub(crate) fn shard(&self, id: &str, parents: &[&str]) {
         let parents = parents.iter().map(|p| ShardId::new(p)).collect();
-        let shard = FakeShard { parents, ..FakeShard::default() };
-        self.state.lock().unwrap().shards.insert(ShardId::new(id), shard);
+        let shard = FakeShard {
+            parents,
+            ..FakeShard::default()
+        };
+        self.state
+            .lock()
+            .unwrap()
+            .shards
+            .insert(ShardId::new(id), shard);
     }
 
     pub(crate) fn put(&self, shard: &str, key: &str, size: usize) {
@@ -112,7 +126,12 @@ impl FakeSource {
         data.resize(data.len().max(size), b'.');
         let shard = state.shards.get_mut(&ShardId::new(shard)).unwrap();
         assert!(!shard.closed);
-        shard.records.push(Rec { sequence, key: key.to_owned(), data, arrival });
+        shard.records.push(Rec {
+            sequence,
+            key: key.to_owned(),
+            data,
+            arrival,
+        });
     }
 
     pub(crate) fn put_many(&self, shard: &str, n: usize, size: usize) {
@@ -135,27 +154,54 @@ impl FakeSource {
     }
 
     pub(crate) fn trim(&self, shard: &str, sequence: u64) {
-        self.state.lock().unwrap().shards.get_mut(&ShardId::new(shard)).unwrap().trimmed = sequence;
+        self.state
+            .lock()
+            .unwrap()
+            .shards
+            .get_mut(&ShardId::new(shard))
+            .unwrap()
+            .trimmed = sequence;
     }
 
     /// Retention removes the shard.
     pub(crate) fn remove(&self, shard: &str) {
-        self.state.lock().unwrap().shards.get_mut(&ShardId::new(shard)).unwrap().unlisted = true;
+        self.state
+            .lock()
+            .unwrap()
+            .shards
+            .get_mut(&ShardId::new(shard))
+            .unwrap()
+            .unlisted = true;
     }
 
     pub(crate) fn records(&self) -> Vec<Rec> {
-        self.state.lock().unwrap().shards.values().flat_map(|s| s.records.clone()).collect()
+        self.state
+            .lock()
+            .unwrap()
+            .shards
+            .values()
+            .flat_map(|s| s.records.clone())
+            .collect()
     }
 
     /// A map that is behind names the shard once more.
     pub(crate) fn list_again(&self, shard: &str) {
-        self.state.lock().unwrap().shards.get_mut(&ShardId::new(shard)).unwrap().unlisted = false;
+        self.state
+            .lock()
+            .unwrap()
+            .shards
+            .get_mut(&ShardId::new(shard))
+            .unwrap()
+            .unlisted = false;
     }
 
     pub(crate) fn shards_of_records(&self) -> Vec<(ShardId, u64)> {
         let state = self.state.lock().unwrap();
         let of = |(id, s): (&ShardId, &FakeShard)| {
-            s.records.iter().map(|r| (id.clone(), r.sequence)).collect::<Vec<_>>()
+            s.records
+                .iter()
+                .map(|r| (id.clone(), r.sequence))
+                .collect::<Vec<_>>()
         };
         state.shards.iter().flat_map(of).collect()
     }
@@ -164,7 +210,10 @@ impl FakeSource {
     pub(crate) fn lineage(&self) -> Vec<(ShardId, ShardId)> {
         let state = self.state.lock().unwrap();
         let of = |(id, s): (&ShardId, &FakeShard)| {
-            s.parents.iter().map(|p| (p.clone(), id.clone())).collect::<Vec<_>>()
+            s.parents
+                .iter()
+                .map(|p| (p.clone(), id.clone()))
+                .collect::<Vec<_>>()
         };
         state.shards.iter().flat_map(of).collect()
     }
@@ -187,7 +236,10 @@ struct FakeReader {
 #[async_trait]
 impl Source for FakeSource {
     async fn identity(&self) -> Result<SourceIdentity, SourceError> {
-        Ok(SourceIdentity { arn: "arn:fake".to_owned(), created: Some(Millis(1)) })
+        Ok(SourceIdentity {
+            arn: "arn:fake".to_owned(),
+            created: Some(Millis(1)),
+        })
     }
     async fn retention(&self) -> Result<Duration, SourceError> {
         Ok(Duration::from_secs(86_400))
@@ -205,10 +257,17 @@ impl Source for FakeSource {
     }
     async fn now(&self) -> Result<ServerTime, SourceError> {
         let now = self.clock.wall();
-        Ok(ServerTime { earliest: now, latest: Millis(now.0 + 1) })
+        Ok(ServerTime {
+            earliest: now,
+            latest: Millis(now.0 + 1),
+        })
     }
     fn open(&self, shard: &ShardId, position: Position) -> Box<dyn ShardReader> {
-        Box::new(FakeReader { source: self.clone(), shard: shard.clone(), position })
+        Box::new(FakeReader {
+            source: self.clone(),
+            shard: shard.clone(),
+            position,
+        })
     }
 }
 
@@ -234,7 +293,10 @@ impl ShardReader for FakeReader {
         };
         if let Position::After(s) = &self.position {
             let at: u64 = s.as_str().parse().unwrap();
-            let lost = shard.records.iter().any(|r| r.sequence > at && r.sequence <= shard.trimmed);
+            let lost = shard
+                .records
+                .iter()
+                .any(|r| r.sequence > at && r.sequence <= shard.trimmed);
             if lost {
                 self.position = Position::TrimHorizon;
                 return Ok(read(Fetched::Gap, Duration::ZERO));
@@ -261,12 +323,20 @@ impl ShardReader for FakeReader {
             })
             .map(|r| (*r).clone())
             .collect();
-        let behind = all.get(some.len()).map_or(Duration::ZERO, |r| now.since(r.arrival));
+        let behind = all
+            .get(some.len())
+            .map_or(Duration::ZERO, |r| now.since(r.arrival));
         let (closed, children) = (shard.closed, shard.children.clone());
-        state.reads.push((at, self.shard.clone(), credit.records, some.len()));
+        state
+            .reads
+            .push((at, self.shard.clone(), credit.records, some.len()));
         drop(state);
         let Some(last) = some.last() else {
-            let fetched = if closed { Fetched::Closed { children } } else { Fetched::Idle };
+            let fetched = if closed {
+                Fetched::Closed { children }
+            } else {
+                Fetched::Idle
+            };
             return Ok(read(fetched, Duration::ZERO));
         };
         self.position = Position::After(Sequence::new(&last.sequence.to_string()));
@@ -279,7 +349,10 @@ pub(crate) fn batch(records: &[Rec]) -> Batch {
     let mut add = |bytes: &[u8]| {
         let start = u32::try_from(buffer.len()).unwrap();
         buffer.extend_from_slice(bytes);
-        Span { start, len: u32::try_from(bytes.len()).unwrap() }
+        Span {
+            start,
+            len: u32::try_from(bytes.len()).unwrap(),
+        }
     };
     let index = records
         .iter()
@@ -351,7 +424,10 @@ impl FakeOutput {
         Self {
             state: Arc::new(Mutex::new(state)),
             key: EncodingKey("fake".into()),
-            limits: RequestLimits { entries: 500, bytes: 5 << 20 },
+            limits: RequestLimits {
+                entries: 500,
+                bytes: 5 << 20,
+            },
             clock: clock.clone(),
         }
     }
@@ -390,11 +466,19 @@ impl Output for FakeOutput {
             .iter()
             .map(|i| {
                 let r = batch.record(i);
-                (r.key.unwrap_or_default().to_owned(), r.sequence.parse().unwrap(), r.data.to_vec())
+                (
+                    r.key.unwrap_or_default().to_owned(),
+                    r.sequence.parse().unwrap(),
+                    r.data.to_vec(),
+                )
             })
             .collect::<Vec<_>>();
         let allocation = records.iter().map(|(k, _, d)| k.len() + d.len() + 16).sum();
-        Chunk { picks, payload: Box::new(Payload(records)), allocation }
+        Chunk {
+            picks,
+            payload: Box::new(Payload(records)),
+            allocation,
+        }
     }
     async fn write(&self, chunk: &Chunk, deadline: Duration) -> Outcome {
         let Payload(records) = (*chunk.payload).as_any().downcast_ref::<Payload>().unwrap();
@@ -459,7 +543,10 @@ pub(crate) struct FakeStore(pub(crate) Arc<Mutex<StoreState>>);
 
 impl FakeStore {
     pub(crate) fn position(&self, shard: &str, output: &str) -> Option<Position> {
-        let lane = LaneId { shard: ShardId::new(shard), output: OutputId::new(output) };
+        let lane = LaneId {
+            shard: ShardId::new(shard),
+            output: OutputId::new(output),
+        };
         self.0.lock().unwrap().rows.get(&lane).cloned()
     }
     pub(crate) fn fail(&self, failing: bool) {
@@ -475,16 +562,24 @@ impl CheckpointStore for FakeStore {
     }
     async fn load(&self) -> Result<Vec<LaneCheckpoint>, StoreError> {
         let rows = self.0.lock().unwrap().rows.clone();
-        Ok(rows.into_iter().map(|(lane, position)| LaneCheckpoint { lane, position }).collect())
+        Ok(rows
+            .into_iter()
+            .map(|(lane, position)| LaneCheckpoint { lane, position })
+            .collect())
     }
     async fn commit(&self, checkpoints: &[LaneCheckpoint]) -> Result<(), StoreError> {
         let mut state = self.0.lock().unwrap();
         if state.failing {
-            return Err(StoreError::Failed { source: "the disk is full".into() });
+            return Err(StoreError::Failed {
+                source: "the disk is full".into(),
+            });
         }
         for c in checkpoints {
             let before = state.rows.insert(c.lane.clone(), c.position.clone());
-            assert!(before.is_none_or(|b| c.position.covers(&b)), "a checkpoint went back: {c:?}");
+            assert!(
+                before.is_none_or(|b| c.position.covers(&b)),
+                "a checkpoint went back: {c:?}"
+            );
         }
         state.commits.push(checkpoints.to_vec());
         Ok(())
@@ -492,7 +587,9 @@ impl CheckpointStore for FakeStore {
     async fn forget(&self, lanes: &[LaneId]) -> Result<(), StoreError> {
         let mut state = self.0.lock().unwrap();
         if state.failing {
-            return Err(StoreError::Failed { source: "the disk is full".into() });
+            return Err(StoreError::Failed {
+                source: "the disk is full".into(),
+            });
         }
         for lane in lanes {
             state.rows.remove(lane);
@@ -515,7 +612,10 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn new(shards: usize, outputs: usize) -> Self {
         let clock = paused_clock();
-        let settings = Settings { read_bytes_per_second: None, ..Settings::default() };
+        let settings = Settings {
+            read_bytes_per_second: None,
+            ..Settings::default()
+        };
         Self {
             source: FakeSource::new(&clock, shards),
             outputs: (0..outputs).map(|_| FakeOutput::new(&clock)).collect(),
@@ -573,10 +673,17 @@ impl Bench {
 
     /// Everything in the source is in output `i`.
     pub(crate) fn all_there(&self, i: usize) {
-        let written: std::collections::BTreeSet<u64> =
-            self.outputs[i].written().into_iter().map(|(_, s)| s).collect();
+        let written: std::collections::BTreeSet<u64> = self.outputs[i]
+            .written()
+            .into_iter()
+            .map(|(_, s)| s)
+            .collect();
         for record in self.source.records() {
-            assert!(written.contains(&record.sequence), "output {i} lacks record {}", record.sequence);
+            assert!(
+                written.contains(&record.sequence),
+                "output {i} lacks record {}",
+                record.sequence
+            );
         }
     }
 
@@ -590,12 +697,20 @@ impl Bench {
         let mut by_key: BTreeMap<String, (u64, usize)> = BTreeMap::new();
         for record in self.source.records() {
             let (at, key) = last.get(&record.sequence).unwrap_or_else(|| {
-                panic!("output {i} lacks record {} of {} written", record.sequence, written.len())
+                panic!(
+                    "output {i} lacks record {} of {} written",
+                    record.sequence,
+                    written.len()
+                )
             });
             assert_eq!(*key, record.key);
             let before = by_key.insert(key.clone(), (record.sequence, *at));
             if let Some((earlier, place)) = before.filter(|(s, _)| *s < record.sequence) {
-                assert!(place < *at, "output {i}, key {key}: {earlier} stands behind {}", record.sequence);
+                assert!(
+                    place < *at,
+                    "output {i}, key {key}: {earlier} stands behind {}",
+                    record.sequence
+                );
             }
         }
         written.len() - last.len()
@@ -609,7 +724,11 @@ pub(crate) fn balanced(status: &Status) {
             assert!(lane.counts.balanced(), "{:?}", lane.counts);
         }
     }
-    assert!(status.memory.used <= status.memory.budget, "{:?}", status.memory);
+    assert!(
+        status.memory.used <= status.memory.budget,
+        "{:?}",
+        status.memory
+    );
 }
 
 pub(crate) fn of<'a>(status: &'a Status, id: &str) -> &'a OutputStatus {

@@ -35,7 +35,11 @@ async fn write_for(bench: &Bench, time: Duration) {
 fn delays(bench: &Bench, output: usize, from: Duration, to: Duration) -> (u128, u128) {
     let state = bench.outputs[output].state.lock().unwrap();
     let arrival = |at: i64| Duration::from_millis((at - BASE).cast_unsigned());
-    let records = bench.source.records().into_iter().map(|r| (arrival(r.arrival.0), r.sequence));
+    let records = bench
+        .source
+        .records()
+        .into_iter()
+        .map(|r| (arrival(r.arrival.0), r.sequence));
     let mut all: Vec<u128> = records
         .filter(|(at, _)| (from..to).contains(at))
         .map(|(at, s)| state.times[&s].saturating_sub(at).as_millis())
@@ -48,9 +52,15 @@ fn delays(bench: &Bench, output: usize, from: Duration, to: Duration) -> (u128, 
 fn calls_are_within_limits(bench: &Bench) {
     let reads = bench.source.state.lock().unwrap().reads.clone();
     for shard in 0..SHARDS {
-        let calls: Vec<_> = reads.iter().filter(|(_, s, ..)| s.as_str() == shard.to_string()).collect();
+        let calls: Vec<_> = reads
+            .iter()
+            .filter(|(_, s, ..)| s.as_str() == shard.to_string())
+            .collect();
         for window in calls.windows(6) {
-            assert!(window[5].0 - window[0].0 >= S, "six calls within a second: {window:?}");
+            assert!(
+                window[5].0 - window[0].0 >= S,
+                "six calls within a second: {window:?}"
+            );
         }
     }
 }
@@ -95,7 +105,14 @@ fn within_a_fifth(of: [(u128, u128); 3]) {
 
 #[tokio::test(start_paused = true)]
 async fn a_throttled_and_a_missing_output_delay_no_other() {
-    within_a_fifth(disturbed_by(Mood::AllBut(50), Mood::Trouble(TroubleKind::Missing), 40 * S).await);
+    within_a_fifth(
+        disturbed_by(
+            Mood::AllBut(50),
+            Mood::Trouble(TroubleKind::Missing),
+            40 * S,
+        )
+        .await,
+    );
 }
 
 #[tokio::test(start_paused = true)]

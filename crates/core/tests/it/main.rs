@@ -1,5 +1,9 @@
 //! The engine over fakes, on a paused clock.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests; clippy's own exception does not see helpers")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests; clippy's own exception does not see helpers"
+)]
 
 mod engine;
 mod fakes;

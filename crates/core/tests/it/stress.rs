@@ -38,8 +38,10 @@ impl Run {
     fn new(seed: u64) -> Self {
         let mut dice = Dice(seed);
         let shards = 1 + dice.roll(3);
-        let mut bench =
-            Bench::new(usize::try_from(shards).unwrap(), 1 + usize::try_from(dice.roll(5)).unwrap());
+        let mut bench = Bench::new(
+            usize::try_from(shards).unwrap(),
+            1 + usize::try_from(dice.roll(5)).unwrap(),
+        );
         bench.order = *dice.pick(&[Order::Resend, Order::Strict, Order::Unordered]);
         bench.settings.memory_budget = *dice.pick(&[200_000, 400_000, 2_000_000]);
         bench.settings.largest_answer = 20_000;
@@ -54,7 +56,13 @@ impl Run {
             output.key = EncodingKey(format!("{} {}", output.key.0, output.limits.entries).into());
         }
         let paused = vec![false; bench.outputs.len()];
-        Self { bench, dice, open: (0..shards).map(|i| i.to_string()).collect(), shards, paused }
+        Self {
+            bench,
+            dice,
+            open: (0..shards).map(|i| i.to_string()).collect(),
+            shards,
+            paused,
+        }
     }
 
     fn feed(&mut self) {
@@ -81,7 +89,9 @@ impl Run {
         } else {
             let children = [self.shards.to_string(), (self.shards + 1).to_string()];
             self.shards += 2;
-            self.bench.source.reshard(&[&parent], &[&children[0], &children[1]]);
+            self.bench
+                .source
+                .reshard(&[&parent], &[&children[0], &children[1]]);
             self.open.extend(children);
         }
     }
@@ -107,7 +117,11 @@ impl Run {
     async fn pause(&mut self, engine: &Engine) {
         let i = usize::try_from(self.dice.roll(self.paused.len() as u64)).unwrap();
         let id = OutputId::new(&format!("o{i}"));
-        let change = if self.paused[i] { Change::Resume(id) } else { Change::Pause(id) };
+        let change = if self.paused[i] {
+            Change::Resume(id)
+        } else {
+            Change::Pause(id)
+        };
         engine.apply(change).await.unwrap();
         self.paused[i] = !self.paused[i];
     }
@@ -122,8 +136,16 @@ impl Run {
                 1..=3 => self.upset(),
                 4 => self.pause(&engine).await,
                 5 => {
-                    let kind = *self.dice.pick(&[TroubleKind::Throttled, TroubleKind::Unavailable]);
-                    self.bench.source.state.lock().unwrap().troubles.push_back(Trouble::new(kind, "no"));
+                    let kind = *self
+                        .dice
+                        .pick(&[TroubleKind::Throttled, TroubleKind::Unavailable]);
+                    self.bench
+                        .source
+                        .state
+                        .lock()
+                        .unwrap()
+                        .troubles
+                        .push_back(Trouble::new(kind, "no"));
                 }
                 6 => {
                     let failing = self.dice.roll(2) == 0;
@@ -137,7 +159,12 @@ impl Run {
         }
         self.bench.store.fail(false);
         if self.dice.roll(3) == 0 {
-            balanced(&engine.shutdown(Duration::from_secs(self.dice.roll(5))).await.unwrap());
+            balanced(
+                &engine
+                    .shutdown(Duration::from_secs(self.dice.roll(5)))
+                    .await
+                    .unwrap(),
+            );
         } else {
             drop(engine);
         }
@@ -150,8 +177,16 @@ impl Run {
             output.latency(Duration::from_millis(5));
         }
         let engine = self.bench.run().await;
-        let caught_up = self.bench.clock.timeout(Duration::from_secs(3000), engine.caught_up()).await;
-        assert!(caught_up.is_some(), "it never catches up: {:#?}", engine.status());
+        let caught_up = self
+            .bench
+            .clock
+            .timeout(Duration::from_secs(3000), engine.caught_up())
+            .await;
+        assert!(
+            caught_up.is_some(),
+            "it never catches up: {:#?}",
+            engine.status()
+        );
         caught_up.unwrap().unwrap();
         let status = engine.shutdown(Duration::from_secs(5)).await.unwrap();
         balanced(&status);
@@ -189,15 +224,21 @@ impl Run {
         }
         for (parent, child) in self.bench.source.lineage() {
             if let (Some(parent_span), Some(child_span)) = (span.get(&parent), span.get(&child)) {
-                assert!(parent_span.1 < child_span.0, "output {i}: {child} came before the end of {parent}");
+                assert!(
+                    parent_span.1 < child_span.0,
+                    "output {i}: {child} came before the end of {parent}"
+                );
             }
         }
     }
 }
 
 fn run(seed: u64) -> Vec<Vec<(String, u64)>> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let mut run = Run::new(seed);
         for _ in 0..=run.dice.roll(4) {
@@ -210,8 +251,14 @@ fn run(seed: u64) -> Vec<Vec<(String, u64)>> {
 
 #[test]
 fn random_runs_lose_nothing_and_keep_the_order() {
-    let seeds = std::env::var("SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(60);
-    let first = std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
+    let seeds = std::env::var("SEEDS")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(60);
+    let first = std::env::var("SEED")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(0);
     for seed in first..first + seeds {
         let result = std::panic::catch_unwind(|| run(seed));
         assert!(result.is_ok(), "seed {seed}");

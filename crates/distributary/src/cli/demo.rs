@@ -97,10 +97,12 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
 async fn show(args: &DemoArgs, dir: &std::path::Path) -> Result<bool, Failure> {
     let local = Local::builder().build();
     let names: Vec<String> = (1..=args.outputs).map(output_name).collect();
-    let made =
-        std::iter::once((INPUT, INPUT_SHARDS)).chain(names.iter().map(|name| (name.as_str(), OUTPUT_SHARDS)));
+    let made = std::iter::once((INPUT, INPUT_SHARDS))
+        .chain(names.iter().map(|name| (name.as_str(), OUTPUT_SHARDS)));
     for (name, shards) in made {
-        local.create_stream(name, shards).map_err(|error| Failure::from_error(&error))?;
+        local
+            .create_stream(name, shards)
+            .map_err(|error| Failure::from_error(&error))?;
     }
     let access = Access::over(Some(local.clone()), ConnectOptions::default())?;
     let input = Given::open(&access, INPUT).await?;
@@ -122,12 +124,21 @@ async fn show(args: &DemoArgs, dir: &std::path::Path) -> Result<bool, Failure> {
         never = publish(&engine, &snapshots, &access.clock) => match never {},
         () = view.show(watched, access.clock.clone()) => return Err(Failure::run("the view ended; this is a bug")),
     };
-    let status = engine.shutdown(SHUTDOWN).await.map_err(|error| Failure::run(chain(&error)))?;
+    let status = engine
+        .shutdown(SHUTDOWN)
+        .await
+        .map_err(|error| Failure::run(chain(&error)))?;
     view.end(&status);
     play::tell("\nComparing what arrived with what was sent …");
     let report = compare(&access, &input, &outputs, dir).await?;
     let holds = report.same() && report.source_records() == produced.records;
-    summary::conclude(&summary::Shown { produced, play: &play, status: &status, report: &report, holds });
+    summary::conclude(&summary::Shown {
+        produced,
+        play: &play,
+        status: &status,
+        report: &report,
+        holds,
+    });
     Ok(holds)
 }
 
@@ -144,12 +155,18 @@ async fn start(
     outputs: &[Given],
     dir: &std::path::Path,
 ) -> Result<Engine, Failure> {
-    let store =
-        SqliteStore::open(&dir.join("demo.db"), "demo").map_err(|error| Failure::run(chain(&error)))?;
+    let store = SqliteStore::open(&dir.join("demo.db"), "demo")
+        .map_err(|error| Failure::run(chain(&error)))?;
     let mut specs = Vec::with_capacity(outputs.len());
     for output in outputs {
-        let to = KinesisOutput::new(output.client.clone(), output.stream.clone(), OutputOptions::default());
-        to.check().await.map_err(|error| Failure::run(chain(&error)))?;
+        let to = KinesisOutput::new(
+            output.client.clone(),
+            output.stream.clone(),
+            OutputOptions::default(),
+        );
+        to.check()
+            .await
+            .map_err(|error| Failure::run(chain(&error)))?;
         specs.push(OutputSpec {
             id: OutputId::new(&output.name),
             output: Arc::new(to),
@@ -173,7 +190,9 @@ async fn start(
         clock: access.clock.clone(),
         settings,
     };
-    Engine::start(fan_out).await.map_err(|error| Failure::run(chain(&error)))
+    Engine::start(fan_out)
+        .await
+        .map_err(|error| Failure::run(chain(&error)))
 }
 
 /// Produces while the play goes on, then waits until every output has everything.
@@ -193,8 +212,12 @@ async fn produce_and_catch_up(
         }
     };
     play.end()?;
-    let behind =
-        |status: &Status| status.outputs.iter().any(|output| output.counts.durable < produced.records);
+    let behind = |status: &Status| {
+        status
+            .outputs
+            .iter()
+            .any(|output| output.counts.durable < produced.records)
+    };
     let caught_up = async {
         while behind(&engine.status()) {
             play.watch(engine).await;
@@ -228,11 +251,17 @@ async fn compare(
     outputs: &[Given],
     dir: &std::path::Path,
 ) -> Result<Report, Failure> {
-    let subject = |given: &Given| Subject { name: given.name.clone(), source: given.source() };
+    let subject = |given: &Given| Subject {
+        name: given.name.clone(),
+        source: given.source(),
+    };
     let options = verify::Options {
         clock: access.clock.clone(),
         // A copy that sends again after an answer was lost has repeats, by contract. Here none should be.
-        tolerance: Tolerance { repeats: true, order: false },
+        tolerance: Tolerance {
+            repeats: true,
+            order: false,
+        },
         examples: 3,
         dir: dir.to_owned(),
     };

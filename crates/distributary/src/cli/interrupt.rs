@@ -6,7 +6,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// From this call on, the first of either signal completes what it returns, instead of ending the process.
 pub(crate) fn interrupted() -> io::Result<impl Future<Output = ()>> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => {}

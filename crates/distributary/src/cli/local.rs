@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use distributary_local::server::{self, Certificate, Handle, RequestLog, ServerOptions, StreamSpec};
+use distributary_local::server::{
+    self, Certificate, Handle, RequestLog, ServerOptions, StreamSpec,
+};
 use distributary_local::{CreateError, Delays, Local, TrimmedPosition};
 
 use crate::cli::interrupt::interrupted;
@@ -114,8 +116,11 @@ pub(crate) async fn run(args: LocalArgs) -> Result<ExitCode, Failure> {
         },
         admin: true,
     };
-    let handle = server::serve(local.clone(), options).await.map_err(|error| Failure::run(chain(&error)))?;
-    tell(&args, &handle).map_err(|error| Failure::run(format!("cannot print the address: {error}")))?;
+    let handle = server::serve(local.clone(), options)
+        .await
+        .map_err(|error| Failure::run(chain(&error)))?;
+    tell(&args, &handle)
+        .map_err(|error| Failure::run(format!("cannot print the address: {error}")))?;
     interrupted.await;
     handle.shutdown().await;
     let dropped = local.dropped();
@@ -131,11 +136,21 @@ pub(crate) async fn run(args: LocalArgs) -> Result<ExitCode, Failure> {
 
 fn make(args: &LocalArgs) -> Result<Local, Failure> {
     if args.account.len() != ACCOUNT_DIGITS || !args.account.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(Failure::usage(format!("--account {}: expected {ACCOUNT_DIGITS} digits", args.account)));
+        return Err(Failure::usage(format!(
+            "--account {}: expected {ACCOUNT_DIGITS} digits",
+            args.account
+        )));
     }
     let mut names = BTreeSet::new();
-    if let Some(twice) = args.streams.iter().find(|stream| !names.insert(&stream.name)) {
-        return Err(Failure::usage(format!("--stream {} is given twice", twice.name)));
+    if let Some(twice) = args
+        .streams
+        .iter()
+        .find(|stream| !names.insert(&stream.name))
+    {
+        return Err(Failure::usage(format!(
+            "--stream {} is given twice",
+            twice.name
+        )));
     }
     let mut builder = Local::builder()
         .region(args.region.clone())
@@ -156,7 +171,9 @@ fn make(args: &LocalArgs) -> Result<Local, Failure> {
         builder = builder.seed(seed);
     }
     let local = match &args.dir {
-        Some(dir) => builder.open(dir).map_err(|error| Failure::run(format!("--dir: {}", chain(&error))))?,
+        Some(dir) => builder
+            .open(dir)
+            .map_err(|error| Failure::run(format!("--dir: {}", chain(&error))))?,
         None => builder.build(),
     };
     for StreamSpec { name, shards } in &args.streams {
@@ -189,7 +206,10 @@ fn certificate(args: &LocalArgs) -> Result<Option<Certificate>, Failure> {
 fn tell(args: &LocalArgs, handle: &Handle) -> io::Result<()> {
     let endpoint = handle.endpoint();
     if io::stderr().is_terminal() {
-        let bundle = args.tls_cert_out.as_ref().map(|path| format!(" AWS_CA_BUNDLE={}", path.display()));
+        let bundle = args
+            .tls_cert_out
+            .as_ref()
+            .map(|path| format!(" AWS_CA_BUNDLE={}", path.display()));
         eprintln!(
             "In another terminal, for any AWS SDK, the AWS CLI and this program:\n  \
              export AWS_ENDPOINT_URL={endpoint} AWS_REGION={}{}\n  \
@@ -197,7 +217,11 @@ fn tell(args: &LocalArgs, handle: &Handle) -> io::Result<()> {
              Ctrl-C ends it; its streams {}.",
             args.region,
             bundle.unwrap_or_default(),
-            if args.dir.is_some() { "stay in the directory" } else { "go with it" },
+            if args.dir.is_some() {
+                "stay in the directory"
+            } else {
+                "go with it"
+            },
         );
     }
     if !handle.local_addr().ip().is_loopback() {

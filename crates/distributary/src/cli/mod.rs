@@ -47,12 +47,19 @@ const CLOSING: Duration = Duration::from_secs(2);
 
 /// Runs the command; its exit code.
 pub(crate) fn main(cli: Cli) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return Failure::from_error(&error).report(),
     };
     // `run` closes its state file; threads of the others that still read standard input must not keep an ended program alive.
-    let patience = if matches!(cli.command, Command::Run(_)) { CLOSING } else { Duration::ZERO };
+    let patience = if matches!(cli.command, Command::Run(_)) {
+        CLOSING
+    } else {
+        Duration::ZERO
+    };
     let done = runtime.block_on(async {
         match cli.command {
             Command::Run(args) => run::run(*args).await,

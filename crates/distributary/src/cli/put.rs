@@ -71,10 +71,15 @@ impl PutArgs {
                 "--explicit-hash-key {number}: expected a whole number from 0 to 2^128 - 1"
             )));
         }
-        let form = Form { keys, explicit_hash_key: self.explicit_hash_key.clone(), base64: self.base64 };
+        let form = Form {
+            keys,
+            explicit_hash_key: self.explicit_hash_key.clone(),
+            base64: self.base64,
+        };
         if let Keys::Fixed(_) = form.keys {
             // A wrong key is one whatever the data.
-            form.record(b"").map_err(|error| Failure::usage(format!("--key: {error}")))?;
+            form.record(b"")
+                .map_err(|error| Failure::usage(format!("--key: {error}")))?;
         }
         Ok(form)
     }
@@ -84,9 +89,21 @@ impl PutArgs {
 struct Target(Given);
 
 impl PutRecords for Target {
-    async fn put(&self, entries: Vec<PutRecordsRequestEntry>) -> Result<Vec<PutRecordsResultEntry>, Trouble> {
-        let request = PutRecordsRequest { records: Some(entries), ..Default::default() };
-        Ok(self.0.client.on(&self.0.stream, request).await?.answer.records)
+    async fn put(
+        &self,
+        entries: Vec<PutRecordsRequestEntry>,
+    ) -> Result<Vec<PutRecordsResultEntry>, Trouble> {
+        let request = PutRecordsRequest {
+            records: Some(entries),
+            ..Default::default()
+        };
+        Ok(self
+            .0
+            .client
+            .on(&self.0.stream, request)
+            .await?
+            .answer
+            .records)
     }
 }
 
@@ -101,12 +118,15 @@ pub(crate) async fn run(args: PutArgs) -> Result<ExitCode, Failure> {
         from_input(&mut sender, form).await
     } else {
         let records = args.data.into_iter().zip(1u64..).map(|(data, number)| {
-            form.record(&data.into_vec())
-                .map_err(|error| Failure::usage(format!("record {number} of the command line: {error}")))
+            form.record(&data.into_vec()).map_err(|error| {
+                Failure::usage(format!("record {number} of the command line: {error}"))
+            })
         });
         // All of them are looked at before any is sent.
         let records = records.collect::<Result<Vec<_>, _>>()?;
-        from_arguments(&mut sender, records).await.map_err(Stop::Send)
+        from_arguments(&mut sender, records)
+            .await
+            .map_err(Stop::Send)
     };
     let said = summary(&args.stream, &sender.tally);
     match done {
@@ -114,9 +134,11 @@ pub(crate) async fn run(args: PutArgs) -> Result<ExitCode, Failure> {
             eprintln!("{said}");
             Ok(ExitCode::SUCCESS)
         }
-        Err(stop) if sender.tally.records == 0 => {
-            Err(Failure::run(format!("nothing was put into {}: {}", args.stream, chain(&stop))))
-        }
+        Err(stop) if sender.tally.records == 0 => Err(Failure::run(format!(
+            "nothing was put into {}: {}",
+            args.stream,
+            chain(&stop)
+        ))),
         Err(stop) => Err(Failure::run(format!("{said}, then: {}", chain(&stop)))),
     }
 }
@@ -137,8 +159,11 @@ enum Stop {
 }
 
 fn summary(stream: &str, tally: &Tally) -> String {
-    let mut text =
-        format!("put {} ({}) into {stream}", show::records(tally.records), show::bytes(tally.bytes));
+    let mut text = format!(
+        "put {} ({}) into {stream}",
+        show::records(tally.records),
+        show::bytes(tally.bytes)
+    );
     if tally.repeated > 0 {
         text.push_str(&format!(
             ", {} of them again to keep the order of their keys",
@@ -199,7 +224,9 @@ async fn from_input<P: PutRecords>(sender: &mut Sender<'_, P>, form: Form) -> Re
         };
         loop {
             match item {
-                Some(Ok((entry, permit))) if send::fits(&entry, request.entries.len(), request.bytes) => {
+                Some(Ok((entry, permit)))
+                    if send::fits(&entry, request.entries.len(), request.bytes) =>
+                {
                     request.push(entry);
                     permits.push(permit);
                 }
@@ -235,9 +262,9 @@ fn read_ahead(form: Form) -> mpsc::Receiver<Result<Ahead, Stop>> {
         for number in 1.. {
             let record = match input::line(&mut from) {
                 Ok(None) => return,
-                Ok(Some(line)) => {
-                    line.and_then(|line| form.record(&line)).map_err(|source| Stop::Record { number, source })
-                }
+                Ok(Some(line)) => line
+                    .and_then(|line| form.record(&line))
+                    .map_err(|source| Stop::Record { number, source }),
                 Err(error) => Err(Stop::Input(error)),
             };
             let last = record.is_err();
@@ -245,7 +272,9 @@ fn read_ahead(form: Form) -> mpsc::Receiver<Result<Ahead, Stop>> {
                 // At most 10 MiB, so it fits in a u32 and in the budget.
                 let kib = u32::try_from(send::size(&entry) / 1024 + 1).unwrap_or(u32::MAX);
                 let permit = runtime.block_on(Arc::clone(&budget).acquire_many_owned(kib));
-                permit.map(|permit| (entry, permit)).map_err(|e| Stop::Input(std::io::Error::other(e)))
+                permit
+                    .map(|permit| (entry, permit))
+                    .map_err(|e| Stop::Input(std::io::Error::other(e)))
             });
             if send.blocking_send(item).is_err() || last {
                 return;

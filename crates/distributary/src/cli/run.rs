@@ -22,7 +22,14 @@ Credentials, region and endpoint come from where every AWS tool takes them (AWS_
 setting, as a flag, a variable (DISTRIBUTARY_FROM for --from) and a key of the file: docs/CONFIG.md.")]
 pub(crate) struct RunArgs {
     /// Configuration file (TOML); flags and variables go before it. Its outputs may be edited while it runs
-    #[arg(short, long, display_order = 0, env = "DISTRIBUTARY_CONFIG", hide_env = true, value_name = "FILE")]
+    #[arg(
+        short,
+        long,
+        display_order = 0,
+        env = "DISTRIBUTARY_CONFIG",
+        hide_env = true,
+        value_name = "FILE"
+    )]
     config: Option<PathBuf>,
     /// Stream to copy to: a name or an ARN, with a name of its own if two are called the same. Once for each output, or
     /// several after one --to
@@ -36,8 +43,17 @@ pub(crate) struct RunArgs {
 
 /// Runs it.
 pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
-    let RunArgs { config: path, to, settings, connect } = args;
-    let flags = Flags { settings, connect, to };
+    let RunArgs {
+        config: path,
+        to,
+        settings,
+        connect,
+    } = args;
+    let flags = Flags {
+        settings,
+        connect,
+        to,
+    };
     let wrong = |problem: config::Problem| Failure::usage(problem.0);
     let mut edits = None;
     let mut file = None;

@@ -33,7 +33,11 @@ impl Given {
             }
         }
         let client = access.client(&stream).await?;
-        Ok(Self { name: name.to_owned(), stream, client })
+        Ok(Self {
+            name: name.to_owned(),
+            stream,
+            client,
+        })
     }
 
     /// It, to be read.

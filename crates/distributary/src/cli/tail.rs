@@ -71,8 +71,9 @@ pub(crate) async fn run(args: TailArgs) -> Result<ExitCode, Failure> {
     let access = Access::new(&args.connect)?;
     let given = Given::open(&access, &args.stream).await?;
     let source = given.source();
-    let cannot =
-        |error: &dyn std::error::Error| Failure::run(format!("cannot read {}: {error}", args.stream));
+    let cannot = |error: &dyn std::error::Error| {
+        Failure::run(format!("cannot read {}: {error}", args.stream))
+    };
     // Also tells at once if there is no such stream.
     let now = source.now().await.map_err(|trouble| cannot(&trouble))?;
     let follow = Follow {
@@ -85,7 +86,10 @@ pub(crate) async fn run(args: TailArgs) -> Result<ExitCode, Failure> {
             Start::At(at) => Position::At(at),
         },
         until: args.until_caught_up.then_some(now.latest),
-        credit: args.limit.and_then(|n| u32::try_from(n).ok()).map_or(CREDIT, |n| n.clamp(1, CREDIT)),
+        credit: args
+            .limit
+            .and_then(|n| u32::try_from(n).ok())
+            .map_or(CREDIT, |n| n.clamp(1, CREDIT)),
     };
     let interrupted = interrupted().map_err(|error| Failure::from_error(&error))?;
     let (send, receive) = mpsc::channel(AHEAD);
@@ -125,7 +129,9 @@ fn print_all(mut events: mpsc::Receiver<Event>, format: Format, limit: u64) -> i
             Ok(event) => event,
             Err(_) => {
                 out.flush()?;
-                let Some(event) = events.blocking_recv() else { break };
+                let Some(event) = events.blocking_recv() else {
+                    break;
+                };
                 event
             }
         };
@@ -140,7 +146,9 @@ fn print_all(mut events: mpsc::Receiver<Event>, format: Format, limit: u64) -> i
                 }
             }
             Event::Gap(shard) => {
-                eprintln!("{shard}: the stream's retention deleted records before they could be read");
+                eprintln!(
+                    "{shard}: the stream's retention deleted records before they could be read"
+                );
             }
         }
     }
@@ -150,7 +158,10 @@ fn print_all(mut events: mpsc::Receiver<Event>, format: Format, limit: u64) -> i
 /// Completes when nobody reads standard output any more, also while there is nothing to print.
 async fn unread() {
     // Only watched, never written to: it stays as it is for the thread that prints.
-    let watched = io::stdout().as_fd().try_clone_to_owned().and_then(pipe::Sender::from_owned_fd_unchecked);
+    let watched = io::stdout()
+        .as_fd()
+        .try_clone_to_owned()
+        .and_then(pipe::Sender::from_owned_fd_unchecked);
     // What cannot be watched (a file) is never left by its reader.
     if let Ok(out) = watched
         && out.ready(Interest::ERROR).await.is_ok()

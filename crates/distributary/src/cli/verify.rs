@@ -76,7 +76,9 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
     logging::start(LogFormat::Text, true);
     let access = Access::new(&args.connect)?;
     if let Some(same) = args.to.iter().find(|name| **name == args.from) {
-        return Err(Failure::usage(format!("{same} is given as the source and as a copy of it")));
+        return Err(Failure::usage(format!(
+            "{same} is given as the source and as a copy of it"
+        )));
     }
     let from = subject(&access, &args.from).await?;
     let mut to = Vec::with_capacity(args.to.len());
@@ -85,7 +87,10 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
     }
     let options = Options {
         clock: access.clock.clone(),
-        tolerance: Tolerance { repeats: args.allow_repeats, order: args.ignore_order },
+        tolerance: Tolerance {
+            repeats: args.allow_repeats,
+            order: args.ignore_order,
+        },
         examples: args.examples,
         dir: args.temp_dir.unwrap_or_else(std::env::temp_dir),
     };
@@ -96,12 +101,19 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
         Format::Text => print!("{}", text(&report)),
         Format::Json => println!("{}", report.json()),
     }
-    Ok(if report.same() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+    Ok(if report.same() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(DIFFERENT)
+    })
 }
 
 async fn subject(access: &Access, name: &str) -> Result<Subject, Failure> {
     let given = Given::open(access, name).await?;
-    Ok(Subject { source: given.source(), name: given.name })
+    Ok(Subject {
+        source: given.source(),
+        name: given.name,
+    })
 }
 
 /// The whole result for people.
@@ -141,7 +153,11 @@ async fn with_bar(
 async fn draw(bar: &ProgressBar, progress: &Progress, clock: &Clock) -> std::convert::Infallible {
     loop {
         let (records, bytes) = progress.read();
-        bar.set_message(format!("{} read, {}", show::records(records), show::bytes(bytes)));
+        bar.set_message(format!(
+            "{} read, {}",
+            show::records(records),
+            show::bytes(bytes)
+        ));
         bar.set_position(progress.thousandths());
         clock.sleep(DRAW).await;
     }

@@ -36,11 +36,18 @@ pub(crate) struct Problem(pub(crate) String);
 
 /// The bytes of the file at `path`.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Problem> {
-    let told =
-        |error: std::io::Error| Problem(format!("cannot read the configuration {}: {error}", path.display()));
+    let told = |error: std::io::Error| {
+        Problem(format!(
+            "cannot read the configuration {}: {error}",
+            path.display()
+        ))
+    };
     let length = fs::metadata(path).map_err(told)?.len();
     if length > FILE_MAX {
-        return Err(Problem(format!("{} is no configuration: it has {length} bytes", path.display())));
+        return Err(Problem(format!(
+            "{} is no configuration: it has {length} bytes",
+            path.display()
+        )));
     }
     fs::read(path).map_err(told)
 }
@@ -49,10 +56,15 @@ impl File {
     /// The settings in `bytes`, which `path` holds.
     pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Problem> {
         let Ok(text) = std::str::from_utf8(bytes) else {
-            return Err(Problem(format!("{} is no configuration: it is not UTF-8 text", path.display())));
+            return Err(Problem(format!(
+                "{} is no configuration: it is not UTF-8 text",
+                path.display()
+            )));
         };
         let place = Place { path, text };
-        let root = DeTable::parse(text).map_err(|e| place.problem(e.span(), e.message()))?.into_inner();
+        let root = DeTable::parse(text)
+            .map_err(|e| place.problem(e.span(), e.message()))?
+            .into_inner();
         let keys = Keys::new(&place, &root)?;
         let (mut settings, mut connect, mut entries) = (DeTable::new(), DeTable::new(), None);
         for (key, value) in root {
@@ -78,13 +90,19 @@ fn outputs(
     keys: &Keys<'_>,
     entries: Option<Spanned<DeValue<'_>>>,
 ) -> Result<Vec<(usize, OutputEntry)>, Problem> {
-    let Some(entries) = entries else { return Ok(Vec::new()) };
+    let Some(entries) = entries else {
+        return Ok(Vec::new());
+    };
     let span = entries.span();
-    let DeValue::Array(entries) = entries.into_inner() else { return Err(keys.place.no_outputs(span)) };
+    let DeValue::Array(entries) = entries.into_inner() else {
+        return Err(keys.place.no_outputs(span));
+    };
     let mut outputs = Vec::with_capacity(entries.len());
     for entry in entries {
         let span = entry.span();
-        let DeValue::Table(table) = entry.into_inner() else { return Err(keys.place.no_outputs(span)) };
+        let DeValue::Table(table) = entry.into_inner() else {
+            return Err(keys.place.no_outputs(span));
+        };
         let line = keys.place.line(span.start).0;
         let table = Spanned::new(span.clone(), table);
         let entry = OutputEntry::deserialize(toml::de::Deserializer::from(table));
@@ -104,7 +122,10 @@ impl Place<'_> {
     fn line(&self, at: usize) -> (usize, usize) {
         let before = self.text.get(..at).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |i| i + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        (
+            before.matches('\n').count() + 1,
+            before[line_start..].chars().count() + 1,
+        )
     }
 
     fn problem(&self, span: Option<Range<usize>>, what: &str) -> Problem {
@@ -135,11 +156,21 @@ struct Keys<'a> {
 impl<'a> Keys<'a> {
     /// Looks at each key; the first one that is not known is a problem.
     fn new(place: &'a Place<'a>, root: &DeTable<'_>) -> Result<Self, Problem> {
-        let mut keys = Self { place, values: Vec::new() };
-        let top = [fields_of::<Settings>(), fields_of::<ConnectArgs>(), &[OUTPUT]].concat();
+        let mut keys = Self {
+            place,
+            values: Vec::new(),
+        };
+        let top = [
+            fields_of::<Settings>(),
+            fields_of::<ConnectArgs>(),
+            &[OUTPUT],
+        ]
+        .concat();
         let of_output = fields_of::<OutputEntry>();
         keys.look("", root, &top, "[[output]]", of_output)?;
-        let Some(DeValue::Array(entries)) = root.get(OUTPUT).map(Spanned::get_ref) else { return Ok(keys) };
+        let Some(DeValue::Array(entries)) = root.get(OUTPUT).map(Spanned::get_ref) else {
+            return Ok(keys);
+        };
         for (i, entry) in entries.iter().enumerate() {
             if let DeValue::Table(table) = entry.get_ref() {
                 let prefix = format!("output {} ", i + 1);
@@ -193,14 +224,21 @@ impl<'a> Keys<'a> {
     fn problem(&self, error: &toml::de::Error, of_table: Option<Range<usize>>) -> Problem {
         let span = error.span();
         let key = span.as_ref().and_then(|span| {
-            self.values.iter().find(|(_, value)| value.start <= span.start && span.end <= value.end)
+            self.values
+                .iter()
+                .find(|(_, value)| value.start <= span.start && span.end <= value.end)
         });
         let message = error.message();
         let what = match key {
-            Some((key, _)) if !message.starts_with("missing field") => format!("key {key}: {message}"),
-            Some(_) | None => message.replace("missing field", "missing key").replace('`', "\""),
+            Some((key, _)) if !message.starts_with("missing field") => {
+                format!("key {key}: {message}")
+            }
+            Some(_) | None => message
+                .replace("missing field", "missing key")
+                .replace('`', "\""),
         };
-        self.place.problem(span.filter(|s| !s.is_empty()).or(of_table), &what)
+        self.place
+            .problem(span.filter(|s| !s.is_empty()).or(of_table), &what)
     }
 }
 

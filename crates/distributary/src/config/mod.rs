@@ -78,9 +78,17 @@ impl Config {
         let file = file.unwrap_or_default();
         let state = flags.settings.state.clone();
         // Relative to the file that says so, wherever the program is started.
-        let beside = |path: &PathBuf| file.path.parent().map_or_else(|| path.clone(), |dir| dir.join(path));
+        let beside = |path: &PathBuf| {
+            file.path
+                .parent()
+                .map_or_else(|| path.clone(), |dir| dir.join(path))
+        };
         let state = state.or_else(|| file.settings.state.as_ref().map(beside));
-        let Flags { settings, connect, to } = flags;
+        let Flags {
+            settings,
+            connect,
+            to,
+        } = flags;
         let set = settings.or(file.settings);
         let connect = ConnectArgs {
             region: connect.region.or(file.connect.region),
@@ -99,14 +107,21 @@ impl Config {
                 .map(|(line, entry)| (format!("{}:{line}", file.path.display()), entry))
                 .collect()
         } else {
-            to.into_iter().map(|to| ("--to".to_owned(), OutputEntry::of_flag(to))).collect()
+            to.into_iter()
+                .map(|to| ("--to".to_owned(), OutputEntry::of_flag(to)))
+                .collect()
         };
         let outputs = outputs(&set, &connect, &from, given)?;
-        let name = set.name.clone().map_or_else(|| from.name().to_owned(), |name| name.0);
+        let name = set
+            .name
+            .clone()
+            .map_or_else(|| from.name().to_owned(), |name| name.0);
         let state = match (state, connect.local) {
             (Some(path), _) => Some(path),
             (None, true) => None,
-            (None, false) => Some(default_state(&name, |name| std::env::var_os(name).map(PathBuf::from))),
+            (None, false) => Some(default_state(&name, |name| {
+                std::env::var_os(name).map(PathBuf::from)
+            })),
         };
         Ok(Self {
             name,
@@ -132,19 +147,49 @@ impl Config {
             ("state", self.state != new.state),
             ("region", self.connect.region != new.connect.region),
             ("profile", self.connect.profile != new.connect.profile),
-            ("endpoint-url", self.connect.endpoint_url != new.connect.endpoint_url),
+            (
+                "endpoint-url",
+                self.connect.endpoint_url != new.connect.endpoint_url,
+            ),
             ("log-format", self.log_format != new.log_format),
             ("metrics", self.metrics != new.metrics),
-            ("metrics-per-shard", self.metrics_per_shard != new.metrics_per_shard),
-            ("until-caught-up", self.until_caught_up != new.until_caught_up),
-            ("memory", self.engine.memory_budget != new.engine.memory_budget),
-            ("checkpoint-interval", self.engine.checkpoint_interval != new.engine.checkpoint_interval),
-            ("read-interval", self.engine.min_read_interval != new.engine.min_read_interval),
-            ("idle-interval", self.engine.idle_poll != new.engine.idle_poll),
-            ("give-up-after", self.engine.lasting_patience != new.engine.lasting_patience),
-            ("write-timeout", self.engine.request_deadline != new.engine.request_deadline),
+            (
+                "metrics-per-shard",
+                self.metrics_per_shard != new.metrics_per_shard,
+            ),
+            (
+                "until-caught-up",
+                self.until_caught_up != new.until_caught_up,
+            ),
+            (
+                "memory",
+                self.engine.memory_budget != new.engine.memory_budget,
+            ),
+            (
+                "checkpoint-interval",
+                self.engine.checkpoint_interval != new.engine.checkpoint_interval,
+            ),
+            (
+                "read-interval",
+                self.engine.min_read_interval != new.engine.min_read_interval,
+            ),
+            (
+                "idle-interval",
+                self.engine.idle_poll != new.engine.idle_poll,
+            ),
+            (
+                "give-up-after",
+                self.engine.lasting_patience != new.engine.lasting_patience,
+            ),
+            (
+                "write-timeout",
+                self.engine.request_deadline != new.engine.request_deadline,
+            ),
         ];
-        differs.into_iter().find(|(_, differs)| *differs).map(|(key, _)| key)
+        differs
+            .into_iter()
+            .find(|(_, differs)| *differs)
+            .map(|(key, _)| key)
     }
 }
 
@@ -170,11 +215,15 @@ fn engine_settings(set: &Settings) -> Result<engine::Settings, Problem> {
     let default = engine::Settings::default();
     let memory_budget = set.memory.map_or(default.memory_budget, |m| m.0);
     if memory_budget < MEMORY_MIN {
-        return Err(Problem(format!("memory = {memory_budget} bytes is too little: give at least 64MiB")));
+        return Err(Problem(format!(
+            "memory = {memory_budget} bytes is too little: give at least 64MiB"
+        )));
     }
     Ok(engine::Settings {
         memory_budget,
-        checkpoint_interval: set.checkpoint_interval.map_or(default.checkpoint_interval, |t| t.0),
+        checkpoint_interval: set
+            .checkpoint_interval
+            .map_or(default.checkpoint_interval, |t| t.0),
         min_read_interval: set.read_interval.map_or(default.min_read_interval, |t| t.0),
         idle_poll: set.idle_interval.map_or(default.idle_poll, |t| t.0),
         lasting_patience: set.give_up_after.map_or(default.lasting_patience, |t| t.0),
@@ -200,8 +249,8 @@ fn outputs(
     let mut outputs: Vec<OutputConfig> = Vec::with_capacity(given.len());
     let mut places: BTreeMap<String, String> = BTreeMap::new();
     for (place, entry) in given {
-        let output =
-            output(set, connect, entry).map_err(|Problem(what)| Problem(format!("{place}: {what}")))?;
+        let output = output(set, connect, entry)
+            .map_err(|Problem(what)| Problem(format!("{place}: {what}")))?;
         let here = target(&output.stream, &output.connect);
         if here == source {
             return Err(Problem(format!(
@@ -209,7 +258,10 @@ fn outputs(
                 output.stream
             )));
         }
-        if let Some(same) = outputs.iter().find(|o| target(&o.stream, &o.connect) == here) {
+        if let Some(same) = outputs
+            .iter()
+            .find(|o| target(&o.stream, &o.connect) == here)
+        {
             let first = places.get(&same.id).map_or("", String::as_str);
             return Err(Problem(format!(
                 "{place}: the output {} is given twice (first at {first}); every record would be written to it twice",
@@ -228,11 +280,21 @@ fn outputs(
     Ok(outputs)
 }
 
-fn output(set: &Settings, connect: &ConnectArgs, entry: OutputEntry) -> Result<OutputConfig, Problem> {
+fn output(
+    set: &Settings,
+    connect: &ConnectArgs,
+    entry: OutputEntry,
+) -> Result<OutputConfig, Problem> {
     if entry.external_id.is_some() && entry.role_arn.is_none() {
-        return Err(Problem("external-id is only of use with role-arn; give both or none".into()));
+        return Err(Problem(
+            "external-id is only of use with role-arn; give both or none".into(),
+        ));
     }
-    if let Some(role) = entry.role_arn.as_ref().filter(|r| !(r.starts_with("arn:") && r.contains(":role/"))) {
+    if let Some(role) = entry
+        .role_arn
+        .as_ref()
+        .filter(|r| !(r.starts_with("arn:") && r.contains(":role/")))
+    {
         return Err(Problem(format!(
             "role-arn {role:?} is no role: expected one such as arn:aws:iam::123456789012:role/writer"
         )));
@@ -240,9 +302,13 @@ fn output(set: &Settings, connect: &ConnectArgs, entry: OutputEntry) -> Result<O
     if let (Some(region), Some(own)) = (&entry.region, entry.stream.region())
         && region != own
     {
-        return Err(Problem(format!("region {region} is not that of {}; leave it out", entry.stream)));
+        return Err(Problem(format!(
+            "region {region} is not that of {}; leave it out",
+            entry.stream
+        )));
     }
-    let foreign = entry.endpoint_url.is_some() || entry.profile.is_some() || entry.role_arn.is_some();
+    let foreign =
+        entry.endpoint_url.is_some() || entry.profile.is_some() || entry.role_arn.is_some();
     if connect.local && foreign {
         return Err(Problem(
             "endpoint-url, profile and role-arn are of no use with --local; leave them out".into(),
@@ -250,7 +316,9 @@ fn output(set: &Settings, connect: &ConnectArgs, entry: OutputEntry) -> Result<O
     }
     let common = options(connect, &entry.stream);
     Ok(OutputConfig {
-        id: entry.name.map_or_else(|| entry.stream.name().to_owned(), |name| name.0),
+        id: entry
+            .name
+            .map_or_else(|| entry.stream.name().to_owned(), |name| name.0),
         connect: ConnectOptions {
             region: entry.region.or(common.region),
             profile: entry.profile.or(common.profile),
@@ -260,9 +328,18 @@ fn output(set: &Settings, connect: &ConnectArgs, entry: OutputEntry) -> Result<O
             no_credentials: common.no_credentials,
         },
         stream: entry.stream,
-        order: entry.order.or(set.order).map_or_else(Order::default, Order::from),
-        route: entry.route.or(set.route).map_or_else(Route::default, Route::from),
-        start: entry.start.or(set.start).map_or_else(Start::default, |s| s.0),
+        order: entry
+            .order
+            .or(set.order)
+            .map_or_else(Order::default, Order::from),
+        route: entry
+            .route
+            .or(set.route)
+            .map_or_else(Route::default, Route::from),
+        start: entry
+            .start
+            .or(set.start)
+            .map_or_else(Start::default, |s| s.0),
         paused: entry.paused,
     })
 }
@@ -270,7 +347,10 @@ fn output(set: &Settings, connect: &ConnectArgs, entry: OutputEntry) -> Result<O
 /// The connection to `stream` if it has nothing of its own.
 fn options(connect: &ConnectArgs, stream: &StreamRef) -> ConnectOptions {
     ConnectOptions {
-        region: stream.region().map(str::to_owned).or_else(|| connect.region.clone()),
+        region: stream
+            .region()
+            .map(str::to_owned)
+            .or_else(|| connect.region.clone()),
         profile: connect.profile.clone(),
         endpoint_url: connect.endpoint_url.clone(),
         role_arn: None,
@@ -288,8 +368,15 @@ fn target(stream: &StreamRef, connect: &ConnectOptions) -> (StreamRef, ConnectOp
 /// `$XDG_STATE_HOME/distributary/NAME.db`, else `~/.local/state/distributary/NAME.db`, else `NAME.db` where it is started.
 fn default_state(name: &str, env: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
     let absolute = |path: PathBuf| path.is_absolute().then_some(path);
-    let home = || env("HOME").and_then(absolute).map(|home| home.join(".local/state"));
-    let dir = env("XDG_STATE_HOME").and_then(absolute).or_else(home).map(|dir| dir.join("distributary"));
+    let home = || {
+        env("HOME")
+            .and_then(absolute)
+            .map(|home| home.join(".local/state"))
+    };
+    let dir = env("XDG_STATE_HOME")
+        .and_then(absolute)
+        .or_else(home)
+        .map(|dir| dir.join("distributary"));
     let file = format!("{name}.db");
     dir.map_or_else(|| Path::new(&file).to_owned(), |dir| dir.join(&file))
 }

@@ -57,25 +57,61 @@ stays in the state file.) To stop writing to one and keep its place, set `paused
 
 /// Keys of `[[output]]` with their defaults and help, in the order of the reference. A test holds them to [`OutputEntry`].
 const OUTPUT_KEYS: &[(&str, &str, &str)] = &[
-    ("stream", "", "Stream to write to: a name, or an ARN, which also says the region"),
+    (
+        "stream",
+        "",
+        "Stream to write to: a name, or an ARN, which also says the region",
+    ),
     (
         "name",
         "the stream's name",
         "The output's name in the progress, the logs and the metrics. Needed where two outputs' streams have the same name (in two regions or accounts). An output that is given another name begins anew",
     ),
-    ("region", "that of the ARN, else the fan-out's `region`", "AWS region of the stream"),
-    ("profile", "the fan-out's `profile`", "AWS profile that is written with"),
-    ("endpoint-url", "the fan-out's `endpoint-url`", "Kinesis endpoint of the stream"),
-    ("role-arn", "", "Role to assume for writing; the session is renewed by itself"),
-    ("external-id", "", "External id that the role's owner asks for"),
-    ("order", "the fan-out's `order`", "`strict`, `resend` or `unordered`: docs/SEMANTICS.md, line 3"),
+    (
+        "region",
+        "that of the ARN, else the fan-out's `region`",
+        "AWS region of the stream",
+    ),
+    (
+        "profile",
+        "the fan-out's `profile`",
+        "AWS profile that is written with",
+    ),
+    (
+        "endpoint-url",
+        "the fan-out's `endpoint-url`",
+        "Kinesis endpoint of the stream",
+    ),
+    (
+        "role-arn",
+        "",
+        "Role to assume for writing; the session is renewed by itself",
+    ),
+    (
+        "external-id",
+        "",
+        "External id that the role's owner asks for",
+    ),
+    (
+        "order",
+        "the fan-out's `order`",
+        "`strict`, `resend` or `unordered`: docs/SEMANTICS.md, line 3",
+    ),
     (
         "route",
         "the fan-out's `route`",
         "`partition-key`, or `source-shard`: records go to the place in the hash space that their source shard has, so that shard-mates stay shard-mates",
     ),
-    ("start", "the fan-out's `start`", "Where it begins as long as it has no progress"),
-    ("paused", "`false`", "`true`: nothing is written to it, and its place is kept"),
+    (
+        "start",
+        "the fan-out's `start`",
+        "Where it begins as long as it has no progress",
+    ),
+    (
+        "paused",
+        "`false`",
+        "`true`: nothing is written to it, and its place is kept",
+    ),
 ];
 
 fn reference() -> String {
@@ -87,10 +123,22 @@ fn reference() -> String {
         "## Settings\n\n| flag | key | environment variable | meaning |\n| --- | --- | --- | --- |\n",
     );
     for arg in run.get_arguments() {
-        let Some(long) = arg.get_long().filter(|long| *long != "help") else { continue };
-        let key = if keys.contains(&long) { format!("`{long}`") } else { String::new() };
-        let env = arg.get_env().map_or_else(String::new, |env| format!("`{}`", env.to_string_lossy()));
-        let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
+        let Some(long) = arg.get_long().filter(|long| *long != "help") else {
+            continue;
+        };
+        let key = if keys.contains(&long) {
+            format!("`{long}`")
+        } else {
+            String::new()
+        };
+        let env = arg
+            .get_env()
+            .map_or_else(String::new, |env| format!("`{}`", env.to_string_lossy()));
+        let help = arg
+            .get_long_help()
+            .or(arg.get_help())
+            .map(ToString::to_string)
+            .unwrap_or_default();
         let help = match help.split_once(" [default: ") {
             Some((help, default)) => {
                 format!("{help}. Default: {}", default.trim_end_matches(']'))
@@ -100,7 +148,9 @@ fn reference() -> String {
         let help = help.replace('|', "\\|").replace('\n', " ");
         writeln!(text, "| `--{long}` | {key} | {env} | {help} |").expect("a String takes all");
     }
-    text.push_str("\n## Keys of `[[output]]`\n\n| key | default | meaning |\n| --- | --- | --- |\n");
+    text.push_str(
+        "\n## Keys of `[[output]]`\n\n| key | default | meaning |\n| --- | --- | --- |\n",
+    );
     for (key, default, help) in OUTPUT_KEYS {
         writeln!(text, "| `{key}` | {default} | {help} |").expect("a String takes all");
     }
@@ -117,15 +167,21 @@ fn flags_and_keys_have_the_same_names() {
     let cli = Cli::command();
     let run = cli.find_subcommand("run").expect("there is a command run");
     let only_flags = ["config", "to", "local", "help"];
-    let flags: Vec<&str> =
-        run.get_arguments().filter_map(clap::Arg::get_long).filter(|f| !only_flags.contains(f)).collect();
+    let flags: Vec<&str> = run
+        .get_arguments()
+        .filter_map(clap::Arg::get_long)
+        .filter(|f| !only_flags.contains(f))
+        .collect();
     let mut keys = [fields_of::<Settings>(), fields_of::<ConnectArgs>()].concat();
     keys.sort_unstable();
     let mut sorted = flags.clone();
     sorted.sort_unstable();
     assert_eq!(sorted, keys);
     for flag in flags {
-        let arg = run.get_arguments().find(|a| a.get_long() == Some(flag)).expect("just listed");
+        let arg = run
+            .get_arguments()
+            .find(|a| a.get_long() == Some(flag))
+            .expect("just listed");
         let env = format!("DISTRIBUTARY_{}", flag.to_uppercase().replace('-', "_"));
         assert_eq!(arg.get_env().and_then(|e| e.to_str()), Some(env.as_str()));
     }

@@ -15,7 +15,13 @@ use crate::logging::LogFormat;
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Settings {
     /// Stream to copy: a name or an ARN
-    #[arg(long, display_order = 0, env = "DISTRIBUTARY_FROM", hide_env = true, value_name = "STREAM")]
+    #[arg(
+        long,
+        display_order = 0,
+        env = "DISTRIBUTARY_FROM",
+        hide_env = true,
+        value_name = "STREAM"
+    )]
     #[serde(deserialize_with = "values::text")]
     pub(super) from: Option<StreamRef>,
 
@@ -26,7 +32,13 @@ pub(crate) struct Settings {
 
     /// Where an output begins that has no progress yet: trim-horizon (the oldest record), latest (what comes from now
     /// on) or a time such as 2026-01-31T00:00:00Z [default: trim-horizon]
-    #[arg(long, env = "DISTRIBUTARY_START", hide_env = true, value_name = "WHERE", help_heading = "Outputs")]
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_START",
+        hide_env = true,
+        value_name = "WHERE",
+        help_heading = "Outputs"
+    )]
     #[serde(deserialize_with = "values::text")]
     pub(super) start: Option<StartAt>,
 
@@ -71,7 +83,12 @@ pub(crate) struct Settings {
 
     /// With until-caught-up: how long an output may fail for what somebody has to mend (access denied, no such stream,
     /// refused credentials) before it is given up; the others are finished first, then the exit code is 1 [default: 1m]
-    #[arg(long, env = "DISTRIBUTARY_GIVE_UP_AFTER", hide_env = true, value_name = "TIME")]
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_GIVE_UP_AFTER",
+        hide_env = true,
+        value_name = "TIME"
+    )]
     #[serde(deserialize_with = "values::text")]
     pub(super) give_up_after: Option<Span>,
 
@@ -103,7 +120,13 @@ pub(crate) struct Settings {
     pub(super) metrics_per_shard: Option<bool>,
 
     /// Memory for records that are read and not yet written, such as 1GiB; at least 64MiB [default: 256MiB]
-    #[arg(long, env = "DISTRIBUTARY_MEMORY", hide_env = true, value_name = "SIZE", help_heading = "Tuning")]
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_MEMORY",
+        hide_env = true,
+        value_name = "SIZE",
+        help_heading = "Tuning"
+    )]
     #[serde(deserialize_with = "values::text")]
     pub(super) memory: Option<Size>,
 

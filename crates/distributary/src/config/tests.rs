@@ -47,27 +47,44 @@ fn a_whole_file() {
         "#,
     )
     .unwrap();
-    assert_eq!((config.name.as_str(), config.from.name()), ("orders", "input"));
+    assert_eq!(
+        (config.name.as_str(), config.from.name()),
+        ("orders", "input")
+    );
     assert_eq!(config.state, Some(PathBuf::from("/etc/d/orders.db")));
     assert_eq!(config.engine.memory_budget, 1 << 30);
-    assert_eq!(config.engine.checkpoint_interval, Duration::from_millis(500));
+    assert_eq!(
+        config.engine.checkpoint_interval,
+        Duration::from_millis(500)
+    );
     assert_eq!(config.metrics, Some("127.0.0.1:9464".parse().unwrap()));
-    let [one, two] = &config.outputs[..] else { panic!("{config:?}") };
+    let [one, two] = &config.outputs[..] else {
+        panic!("{config:?}")
+    };
     assert_eq!(
         (one.id.as_str(), one.order, one.start, one.paused),
         ("output1", Order::Strict, Start::Latest, false)
     );
-    assert_eq!((two.id.as_str(), two.order, two.route), ("output2", Order::Unordered, Route::SourceShard));
+    assert_eq!(
+        (two.id.as_str(), two.order, two.route),
+        ("output2", Order::Unordered, Route::SourceShard)
+    );
     assert!(two.paused && matches!(two.start, Start::At(_)));
     assert_eq!(two.connect.region.as_deref(), Some("eu-west-1"));
-    assert_eq!(two.connect.role_arn.as_deref(), Some("arn:aws:iam::123456789012:role/writer"));
+    assert_eq!(
+        two.connect.role_arn.as_deref(),
+        Some("arn:aws:iam::123456789012:role/writer")
+    );
 }
 
 #[test]
 fn mistakes_name_place_key_expectation_and_the_nearest_key() {
     let at = "/etc/d/orders.toml";
     for (text, expected) in [
-        ("form = \"a\"", "1:1: key \"form\" is not known; did you mean \"from\"?"),
+        (
+            "form = \"a\"",
+            "1:1: key \"form\" is not known; did you mean \"from\"?",
+        ),
         (
             "from = \"a\"\n\nuntil_caught_up = true",
             "3:1: key \"until_caught_up\" is not known; did you mean \"until-caught-up\"?",
@@ -80,7 +97,10 @@ fn mistakes_name_place_key_expectation_and_the_nearest_key() {
             "from = \"a\"\nto = [\"b\"]",
             "2:1: key \"to\" is not known; an output is written [[output]] on a line",
         ),
-        ("from = \"a\"\nrole-arn = \"x\"", "2:1: key \"role-arn\" is not known; it belongs in [[output]]"),
+        (
+            "from = \"a\"\nrole-arn = \"x\"",
+            "2:1: key \"role-arn\" is not known; it belongs in [[output]]",
+        ),
         (
             "from = \"a\"\n[[output]]\nstream = \"b\"\nmemory = \"1GiB\"",
             "4:1: output 1 key \"memory\" is not known; it belongs in the top",
@@ -89,14 +109,26 @@ fn mistakes_name_place_key_expectation_and_the_nearest_key() {
             "from = \"a\"\n[[output]]\nstream = \"b\"\n[[output]]\nsteam = \"b\"",
             "5:1: output 2 key \"steam\" is not known; did you mean \"stream\"?",
         ),
-        ("from = \"a\"\n[[output]]\nname = \"b\"", "2:1: missing key \"stream\""),
-        ("from = \"a b\"", "1:8: key from: \"a b\" names no stream: expected a name"),
+        (
+            "from = \"a\"\n[[output]]\nname = \"b\"",
+            "2:1: missing key \"stream\"",
+        ),
+        (
+            "from = \"a b\"",
+            "1:8: key from: \"a b\" names no stream: expected a name",
+        ),
         (
             "from = \"a\"\nstart = \"noon\"",
             "2:9: key start: \"noon\" is no start: expected trim-horizon, latest, or a time",
         ),
-        ("from = \"a\"\nmemory = 17", "2:10: key memory: invalid type: integer `17`, expected a string"),
-        ("from = \"a\"\nmetrics = \"9464\"", "2:11: key metrics: \"9464\" is no address: expected IP:PORT"),
+        (
+            "from = \"a\"\nmemory = 17",
+            "2:10: key memory: invalid type: integer `17`, expected a string",
+        ),
+        (
+            "from = \"a\"\nmetrics = \"9464\"",
+            "2:11: key metrics: \"9464\" is no address: expected IP:PORT",
+        ),
         (
             "from = \"a\"\norder = \"srtict\"",
             "2:9: key order: \"srtict\" is none of strict, resend, unordered; did you mean \"strict\"?",
@@ -109,10 +141,16 @@ fn mistakes_name_place_key_expectation_and_the_nearest_key() {
             "from = \"a\"\n[[output]]\nstream = \"b\"\npaused = 1",
             "4:10: key output 1 paused: invalid type: integer `1`, expected a boolean",
         ),
-        ("from = \"a\"\noutput = \"b\"", "2:10: key output: expected a table for each output"),
+        (
+            "from = \"a\"\noutput = \"b\"",
+            "2:10: key output: expected a table for each output",
+        ),
         ("from = \"a", "1:10: "),
         ("from = \"a\"\nfrom = \"b\"", "2:1: duplicate key"),
-        ("from = \"a\"\n[[output]]\nstream = \"a\"", "2: the output a is the source itself"),
+        (
+            "from = \"a\"\n[[output]]\nstream = \"a\"",
+            "2: the output a is the source itself",
+        ),
         (
             "from = \"a\"\n[[output]]\nstream = \"b\"\n[[output]]\nstream = \"b\"",
             "4: the output b is given twice (first at /etc/d/orders.toml:2)",
@@ -145,7 +183,10 @@ fn streams_of_the_same_name_need_names() {
         "{}",
         problem(text)
     );
-    assert_eq!(config(&format!("{text}name = \"london\"")).unwrap().outputs[1].id, "london");
+    assert_eq!(
+        config(&format!("{text}name = \"london\"")).unwrap().outputs[1].id,
+        "london"
+    );
 }
 
 #[test]
@@ -156,7 +197,10 @@ fn flags_go_before_the_file_and_the_file_before_defaults() {
             memory: Some("128MiB".parse().unwrap()),
             ..Settings::default()
         },
-        connect: ConnectArgs { region: Some("eu-central-1".into()), ..ConnectArgs::default() },
+        connect: ConnectArgs {
+            region: Some("eu-central-1".into()),
+            ..ConnectArgs::default()
+        },
         to: vec!["c".parse().unwrap(), "d=e".parse().unwrap()],
     };
     let file = file(
@@ -167,7 +211,14 @@ fn flags_go_before_the_file_and_the_file_before_defaults() {
     assert_eq!(config.engine.memory_budget, 128 << 20);
     assert_eq!(config.connect.region.as_deref(), Some("eu-central-1"));
     assert_eq!(config.connect.profile.as_deref(), Some("p"));
-    assert_eq!(config.outputs.iter().map(|o| o.id.as_str()).collect::<Vec<_>>(), ["c", "d"]);
+    assert_eq!(
+        config
+            .outputs
+            .iter()
+            .map(|o| o.id.as_str())
+            .collect::<Vec<_>>(),
+        ["c", "d"]
+    );
     assert_eq!(
         (config.name.as_str(), config.create, config.drain_timeout),
         ("a", false, Duration::from_secs(30))
@@ -177,20 +228,36 @@ fn flags_go_before_the_file_and_the_file_before_defaults() {
 #[test]
 fn the_state_file_stands_where_state_belongs() {
     let env = |vars: &'static [(&str, &str)]| {
-        move |name: &str| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| PathBuf::from(v))
+        move |name: &str| {
+            vars.iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| PathBuf::from(v))
+        }
     };
     let both = env(&[("XDG_STATE_HOME", "/s"), ("HOME", "/home/u")]);
-    assert_eq!(default_state("orders", both), Path::new("/s/distributary/orders.db"));
+    assert_eq!(
+        default_state("orders", both),
+        Path::new("/s/distributary/orders.db")
+    );
     let relative = env(&[("XDG_STATE_HOME", "s"), ("HOME", "/home/u")]);
-    assert_eq!(default_state("orders", relative), Path::new("/home/u/.local/state/distributary/orders.db"));
+    assert_eq!(
+        default_state("orders", relative),
+        Path::new("/home/u/.local/state/distributary/orders.db")
+    );
     assert_eq!(default_state("orders", env(&[])), Path::new("orders.db"));
 }
 
 #[test]
 fn an_embedded_kinesis_needs_no_state_file() {
     let flags = Flags {
-        settings: Settings { from: Some("a".parse().unwrap()), ..Settings::default() },
-        connect: ConnectArgs { local: true, ..ConnectArgs::default() },
+        settings: Settings {
+            from: Some("a".parse().unwrap()),
+            ..Settings::default()
+        },
+        connect: ConnectArgs {
+            local: true,
+            ..ConnectArgs::default()
+        },
         to: vec!["b".parse().unwrap()],
     };
     assert_eq!(Config::resolve(flags, None).unwrap().state, None);

@@ -21,7 +21,10 @@ pub(crate) struct Expected(pub(crate) String);
 pub(super) fn text<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
     d: D,
 ) -> Result<Option<T>, D::Error> {
-    String::deserialize(d)?.parse().map(Some).map_err(de::Error::custom)
+    String::deserialize(d)?
+        .parse()
+        .map(Some)
+        .map_err(de::Error::custom)
 }
 
 /// A stream, for serde.
@@ -40,9 +43,12 @@ pub(super) fn choice<'de, D: Deserializer<'de>, T: ValueEnum>(d: D) -> Result<Op
         .filter_map(|v| Some(v.to_possible_value()?.get_name().to_owned()))
         .collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let hint =
-        nearest(&text, words.iter().copied()).map_or_else(String::new, |w| format!("; did you mean {w:?}?"));
-    Err(de::Error::custom(format!("{text:?} is none of {}{hint}", words.join(", "))))
+    let hint = nearest(&text, words.iter().copied())
+        .map_or_else(String::new, |w| format!("; did you mean {w:?}?"));
+    Err(de::Error::custom(format!(
+        "{text:?} is none of {}{hint}",
+        words.join(", ")
+    )))
 }
 
 /// The known word that `text` was probably meant to be.
@@ -88,8 +94,11 @@ impl FromStr for StartAt {
     fn from_str(text: &str) -> Result<Self, Expected> {
         let at = |time: &str| {
             let at =
-                time::OffsetDateTime::parse(time, &time::format_description::well_known::Rfc3339).ok()?;
-            Some(Millis(i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000_000)).ok()?))
+                time::OffsetDateTime::parse(time, &time::format_description::well_known::Rfc3339)
+                    .ok()?;
+            Some(Millis(
+                i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000_000)).ok()?,
+            ))
         };
         match text {
             "trim-horizon" => Ok(Self(Start::TrimHorizon)),
@@ -116,12 +125,12 @@ impl FromStr for Span {
     fn from_str(text: &str) -> Result<Self, Expected> {
         match humantime::parse_duration(text) {
             Ok(d) if !d.is_zero() && d <= SPAN_MAX => Ok(Self(d)),
-            Ok(_) => {
-                Err(Expected(format!("{text:?} is out of range: expected more than 0s and at most 24h")))
-            }
-            Err(_) => {
-                Err(Expected(format!("{text:?} is no length of time: expected one such as 200ms, 30s or 5m")))
-            }
+            Ok(_) => Err(Expected(format!(
+                "{text:?} is out of range: expected more than 0s and at most 24h"
+            ))),
+            Err(_) => Err(Expected(format!(
+                "{text:?} is no length of time: expected one such as 200ms, 30s or 5m"
+            ))),
         }
     }
 }
@@ -147,8 +156,11 @@ impl FromStr for Size {
             _ => None,
         };
         let size = unit.and_then(|unit: usize| number.parse::<usize>().ok()?.checked_mul(unit));
-        size.map(Self)
-            .ok_or_else(|| Expected(format!("{text:?} is no size: expected one such as 256MiB or 1GB")))
+        size.map(Self).ok_or_else(|| {
+            Expected(format!(
+                "{text:?} is no size: expected one such as 256MiB or 1GB"
+            ))
+        })
     }
 }
 
@@ -160,9 +172,15 @@ impl FromStr for Address {
     type Err = Expected;
 
     fn from_str(text: &str) -> Result<Self, Expected> {
-        let expected =
-            || Expected(format!("{text:?} is no address: expected IP:PORT, such as 127.0.0.1:9464"));
-        text.replace("localhost:", "127.0.0.1:").parse().map(Self).map_err(|_| expected())
+        let expected = || {
+            Expected(format!(
+                "{text:?} is no address: expected IP:PORT, such as 127.0.0.1:9464"
+            ))
+        };
+        text.replace("localhost:", "127.0.0.1:")
+            .parse()
+            .map(Self)
+            .map_err(|_| expected())
     }
 }
 
@@ -221,7 +239,10 @@ impl FromStr for To {
             Some((name, stream)) => (Some(name.parse()?), stream),
             None => (None, text),
         };
-        Ok(Self { name, stream: stream.parse().map_err(|e| Expected(format!("{e}")))? })
+        Ok(Self {
+            name,
+            stream: stream.parse().map_err(|e| Expected(format!("{e}")))?,
+        })
     }
 }
 
@@ -234,9 +255,24 @@ mod tests {
         let at = |text: &str| text.parse::<StartAt>().map(|s| s.0);
         assert_eq!(at("latest"), Ok(Start::Latest));
         assert_eq!(at("trim-horizon"), Ok(Start::TrimHorizon));
-        assert_eq!(at("2026-01-31T00:00:00.123+01:00"), Ok(Start::At(Millis(1_769_814_000_123))));
-        for bad in ["", "LATEST", "yesterday", "2026-01-31", "2026-02-30T00:00:00Z"] {
-            assert!(at(bad).unwrap_err().0.contains("expected trim-horizon, latest"), "{bad}");
+        assert_eq!(
+            at("2026-01-31T00:00:00.123+01:00"),
+            Ok(Start::At(Millis(1_769_814_000_123)))
+        );
+        for bad in [
+            "",
+            "LATEST",
+            "yesterday",
+            "2026-01-31",
+            "2026-02-30T00:00:00Z",
+        ] {
+            assert!(
+                at(bad)
+                    .unwrap_err()
+                    .0
+                    .contains("expected trim-horizon, latest"),
+                "{bad}"
+            );
         }
     }
 
@@ -247,11 +283,17 @@ mod tests {
             ["256MiB", "1 GB", "17", "2kB"].map(size),
             [Some(256 << 20), Some(1_000_000_000), Some(17), Some(2000)]
         );
-        assert_eq!(["", "MiB", "1.5GB", "-1", "99999999999GiB", "1mib"].map(size), [None; 6]);
+        assert_eq!(
+            ["", "MiB", "1.5GB", "-1", "99999999999GiB", "1mib"].map(size),
+            [None; 6]
+        );
         let span = |text: &str| text.parse::<Span>().ok().map(|s| s.0);
         assert_eq!(
             ["200ms", "1m 30s"].map(span),
-            [Some(Duration::from_millis(200)), Some(Duration::from_secs(90))]
+            [
+                Some(Duration::from_millis(200)),
+                Some(Duration::from_secs(90))
+            ]
         );
         assert_eq!(["", "0s", "5", "-1s", "2 days"].map(span), [None; 5]);
     }
@@ -259,8 +301,13 @@ mod tests {
     #[test]
     fn names_and_outputs() {
         assert!("../x".parse::<Name>().is_err());
-        let to: To = "eu=arn:aws:kinesis:eu-west-1:123456789012:stream/orders".parse().unwrap();
-        assert_eq!((to.name, to.stream.name()), (Some(Name("eu".to_owned())), "orders"));
+        let to: To = "eu=arn:aws:kinesis:eu-west-1:123456789012:stream/orders"
+            .parse()
+            .unwrap();
+        assert_eq!(
+            (to.name, to.stream.name()),
+            (Some(Name("eu".to_owned())), "orders")
+        );
         assert!("a=b=c".parse::<To>().is_err());
     }
 

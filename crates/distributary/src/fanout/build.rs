@@ -52,8 +52,15 @@ pub(crate) async fn build(config: &Config, access: Access) -> Result<Built, Fail
         }
     }
     let source = KinesisSource::new(client.clone(), config.from.clone());
-    let described = source.check().await.map_err(|t| cannot(&format!("cannot read {}", config.from), &t))?;
-    let streams = Streams { access: Arc::clone(&access), source: described, source_client: client };
+    let described = source
+        .check()
+        .await
+        .map_err(|t| cannot(&format!("cannot read {}", config.from), &t))?;
+    let streams = Streams {
+        access: Arc::clone(&access),
+        source: described,
+        source_client: client,
+    };
     let outputs = streams.outputs(&config.outputs, config.create).await?;
     let (state, store) = open_state(config).await?;
     let mut settings = config.engine.clone();
@@ -69,7 +76,11 @@ pub(crate) async fn build(config: &Config, access: Access) -> Result<Built, Fail
         clock: access.clock.clone(),
         settings,
     };
-    Ok(Built { fan_out, streams, state })
+    Ok(Built {
+        fan_out,
+        streams,
+        state,
+    })
 }
 
 fn cannot(what: &str, trouble: &Trouble) -> Failure {
@@ -80,8 +91,15 @@ fn cannot(what: &str, trouble: &Trouble) -> Failure {
 /// the service and the region in them.
 fn is_aws(client: &Client) -> bool {
     let endpoint = client.endpoint().parse::<http::Uri>();
-    let host = endpoint.as_ref().ok().and_then(http::Uri::host).unwrap_or_default();
-    host.matches('.').count() >= 3 && host.split('.').any(|part| matches!(part, "kinesis" | "kinesis-fips"))
+    let host = endpoint
+        .as_ref()
+        .ok()
+        .and_then(http::Uri::host)
+        .unwrap_or_default();
+    host.matches('.').count() >= 3
+        && host
+            .split('.')
+            .any(|part| matches!(part, "kinesis" | "kinesis-fips"))
 }
 
 /// An embedded Kinesis of this process is empty: what is named is made.
@@ -102,11 +120,16 @@ fn make_local(local: &distributary_local::Local, config: &Config) -> Result<(), 
 /// Other programs on this machine may write to the embedded Kinesis of a fan-out, and read from it.
 async fn serve_local(local: &distributary_local::Local, config: &Config) -> Result<(), Failure> {
     let usual = ServerOptions::default();
-    let any = ServerOptions { listen: ([127, 0, 0, 1], 0).into(), ..ServerOptions::default() };
+    let any = ServerOptions {
+        listen: ([127, 0, 0, 1], 0).into(),
+        ..ServerOptions::default()
+    };
     let handle = match server::serve(local.clone(), usual).await {
         Ok(handle) => handle,
         // Taken, by another one probably.
-        Err(_) => server::serve(local.clone(), any).await.map_err(|e| Failure::from_error(&e))?,
+        Err(_) => server::serve(local.clone(), any)
+            .await
+            .map_err(|e| Failure::from_error(&e))?,
     };
     let endpoint = handle.endpoint();
     tracing::info!(
@@ -140,10 +163,14 @@ impl Streams {
             {
                 let (access, like) = (Arc::clone(&self.access), self.source.clone());
                 asked.spawn(async move {
-                    find(&access, config, create.then_some(like)).await.map(|found| (i, found))
+                    find(&access, config, create.then_some(like))
+                        .await
+                        .map(|found| (i, found))
                 });
             }
-            let Some(answer) = asked.join_next().await else { break };
+            let Some(answer) = asked.join_next().await else {
+                break;
+            };
             let (i, one) = answer.map_err(|e| Failure::from_error(&e))??;
             found.insert(i, one);
         }
@@ -181,10 +208,22 @@ async fn find(
     config: OutputConfig,
     create_like: Option<StreamDescription>,
 ) -> Result<Found, Failure> {
-    let OutputConfig { id, stream, connect, order, route, start, paused } = config;
+    let OutputConfig {
+        id,
+        stream,
+        connect,
+        order,
+        route,
+        start,
+        paused,
+    } = config;
     let client = access.client_with(&stream, &connect).await?;
     let told = |trouble: Trouble| {
-        let hint = if trouble.kind == TroubleKind::Missing { "; or let it be made: --create" } else { "" };
+        let hint = if trouble.kind == TroubleKind::Missing {
+            "; or let it be made: --create"
+        } else {
+            ""
+        };
         Failure::run(format!("cannot write to {stream}: {trouble}{hint}"))
     };
     if let Some(like) = &create_like {
@@ -192,8 +231,18 @@ async fn find(
     }
     let output = KinesisOutput::new(client.clone(), stream.clone(), OutputOptions { route });
     let description = output.check().await.map_err(told)?;
-    let spec = OutputSpec { id: OutputId::new(&id), output: Arc::new(output), order, start, paused };
-    Ok(Found { spec, client, description })
+    let spec = OutputSpec {
+        id: OutputId::new(&id),
+        output: Arc::new(output),
+        order,
+        start,
+        paused,
+    };
+    Ok(Found {
+        spec,
+        client,
+        description,
+    })
 }
 
 /// Opens the state file; makes its directory if it is the default one. Without one, a file that is gone at the end.
@@ -208,7 +257,10 @@ async fn open_state(config: &Config) -> Result<(Option<TempDir>, SqliteStore), F
         };
         if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
             std::fs::create_dir_all(dir).map_err(|e| {
-                Failure::run(format!("cannot make the directory {} of the state file: {e}", dir.display()))
+                Failure::run(format!(
+                    "cannot make the directory {} of the state file: {e}",
+                    dir.display()
+                ))
             })?;
         }
         Ok((None, open(&path, &name)?))

@@ -37,7 +37,11 @@ enum Step {
 impl Edits {
     /// Follows the file at `path`, whose content is in use.
     pub(crate) fn new(path: PathBuf, flags: Flags, content: Vec<u8>) -> Self {
-        Self { path, flags, seen: Some(content) }
+        Self {
+            path,
+            flags,
+            seen: Some(content),
+        }
     }
 
     /// Follows the file as long as it is polled. `config` is what is in use.
@@ -57,7 +61,9 @@ impl Edits {
                 Err(Problem(why)) => {
                     // An editor that replaces a file may have it away for a moment.
                     if asked {
-                        tracing::error!("the configuration was not taken over; nothing has changed: {why}");
+                        tracing::error!(
+                            "the configuration was not taken over; nothing has changed: {why}"
+                        );
                     }
                     continue;
                 }
@@ -70,7 +76,16 @@ impl Edits {
             }
             candidate = None;
             self.seen = Some(content.clone());
-            match take_over(&self.path, &content, &self.flags, &mut config, engine, streams).await {
+            match take_over(
+                &self.path,
+                &content,
+                &self.flags,
+                &mut config,
+                engine,
+                streams,
+            )
+            .await
+            {
                 Ok(0) => tracing::info!("the configuration was read again; nothing is different"),
                 Ok(steps) => tracing::info!(changes = steps, "the configuration was taken over"),
                 Err(why) => tracing::error!("the configuration was not taken over: {why}"),
@@ -81,7 +96,9 @@ impl Edits {
 
 async fn read(path: PathBuf) -> Result<Vec<u8>, Problem> {
     let failed = |e: tokio::task::JoinError| Problem(e.to_string());
-    tokio::task::spawn_blocking(move || config::read(&path)).await.map_err(failed)?
+    tokio::task::spawn_blocking(move || config::read(&path))
+        .await
+        .map_err(failed)?
 }
 
 /// Makes the running fan-out what the file says; how many changes that took. `config` is kept to what is in use, also when a
@@ -95,18 +112,26 @@ async fn take_over(
     streams: &Streams,
 ) -> Result<usize, String> {
     let unchanged = |why: String| format!("{why}; nothing has changed");
-    let new = File::parse(path, content).and_then(|file| Config::resolve(flags.clone(), Some(file)));
+    let new =
+        File::parse(path, content).and_then(|file| Config::resolve(flags.clone(), Some(file)));
     let new = new.map_err(|Problem(why)| unchanged(why))?;
     if let Some(key) = config.fixed_difference(&new) {
-        return Err(unchanged(format!("{key} cannot be changed while it runs; stop it and start it again")));
+        return Err(unchanged(format!(
+            "{key} cannot be changed while it runs; stop it and start it again"
+        )));
     }
     let steps = steps(&config.outputs, &new.outputs);
     // All outputs together, so that two that are one stream are found out; those that stay as they are may be out of order.
-    let touched =
-        |o: &&OutputConfig| steps.iter().any(|s| matches!(s, Step::Update(n) | Step::Add(n) if n.id == o.id));
+    let touched = |o: &&OutputConfig| {
+        steps
+            .iter()
+            .any(|s| matches!(s, Step::Update(n) | Step::Add(n) if n.id == o.id))
+    };
     let asked: Vec<OutputConfig> = new.outputs.iter().filter(touched).cloned().collect();
-    let mut specs =
-        streams.outputs(&asked, new.create).await.map_err(|f| unchanged(f.message().to_owned()))?;
+    let mut specs = streams
+        .outputs(&asked, new.create)
+        .await
+        .map_err(|f| unchanged(f.message().to_owned()))?;
     for step in &steps {
         let change = change(step, &mut specs)?;
         engine
@@ -123,7 +148,8 @@ async fn take_over(
 fn change(step: &Step, specs: &mut Vec<OutputSpec>) -> Result<Change, String> {
     let mut spec = |id: &str| {
         let at = specs.iter().position(|s| s.id.as_str() == id);
-        at.map(|at| specs.swap_remove(at)).ok_or_else(|| format!("the output {id} was not asked"))
+        at.map(|at| specs.swap_remove(at))
+            .ok_or_else(|| format!("the output {id} was not asked"))
     };
     Ok(match step {
         Step::Remove(id) => Change::Remove(OutputId::new(id)),
@@ -169,11 +195,20 @@ fn note(step: &Step, outputs: &mut Vec<OutputConfig>) {
 /// What makes `old` into `new`. Removals come first, so that an output may take a stream that another one gives up.
 fn steps(old: &[OutputConfig], new: &[OutputConfig]) -> Vec<Step> {
     let find = |list: &[OutputConfig], id: &str| list.iter().find(|o| o.id == id).cloned();
-    let removed = old.iter().filter(|o| find(new, &o.id).is_none()).map(|o| Step::Remove(o.id.clone()));
+    let removed = old
+        .iter()
+        .filter(|o| find(new, &o.id).is_none())
+        .map(|o| Step::Remove(o.id.clone()));
     let kept = new.iter().filter_map(|n| match find(old, &n.id) {
         None => Some(Step::Add(n.clone())),
         // `start` says nothing to an output that has begun.
-        Some(o) if OutputConfig { paused: n.paused, start: n.start, ..o.clone() } != *n => {
+        Some(o)
+            if OutputConfig {
+                paused: n.paused,
+                start: n.start,
+                ..o.clone()
+            } != *n =>
+        {
             Some(Step::Update(n.clone()))
         }
         Some(o) if o.paused && !n.paused => Some(Step::Resume(n.id.clone())),
@@ -205,14 +240,28 @@ mod tests {
 
     #[test]
     fn only_what_differs_is_changed() {
-        let strict = OutputConfig { order: Order::Strict, ..output("b") };
-        let paused = OutputConfig { paused: true, ..output("c") };
-        let later = OutputConfig { start: Start::Latest, ..output("a") };
+        let strict = OutputConfig {
+            order: Order::Strict,
+            ..output("b")
+        };
+        let paused = OutputConfig {
+            paused: true,
+            ..output("c")
+        };
+        let later = OutputConfig {
+            start: Start::Latest,
+            ..output("a")
+        };
         let old = [output("a"), output("b"), output("c"), output("d")];
         let new = [output("e"), later, strict.clone(), paused.clone()];
         assert_eq!(
             steps(&old, &new),
-            [Step::Remove("d".into()), Step::Add(output("e")), Step::Update(strict), Step::Pause("c".into())]
+            [
+                Step::Remove("d".into()),
+                Step::Add(output("e")),
+                Step::Update(strict),
+                Step::Pause("c".into())
+            ]
         );
         assert_eq!(steps(&[paused], &[output("c")]), [Step::Resume("c".into())]);
         assert_eq!(steps(&old, &old), []);

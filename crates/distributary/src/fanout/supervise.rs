@@ -35,17 +35,30 @@ pub(crate) async fn supervise(
 ) -> Result<ExitCode, Failure> {
     let told = |error| Failure::run(format!("cannot listen for signals: {error}"));
     let mut signals = Signals::listen().map_err(told)?;
-    let hangups = if edits.is_some() { Some(Hangups::listen().map_err(told)?) } else { None };
+    let hangups = if edits.is_some() {
+        Some(Hangups::listen().map_err(told)?)
+    } else {
+        None
+    };
     let clock = access.clock.clone();
     let (snapshots, watched) = watch::channel(None);
     if let Some(address) = config.metrics {
-        let web =
-            Web { snapshots: watched.clone(), clock: clock.clone(), per_shard: config.metrics_per_shard };
+        let web = Web {
+            snapshots: watched.clone(),
+            clock: clock.clone(),
+            per_shard: config.metrics_per_shard,
+        };
         web::serve(address, web).await?;
     }
     let started = async {
-        let Built { fan_out, streams, state } = build(&config, access).await?;
-        let engine = Engine::start(fan_out).await.map_err(|e| Failure::from_error(&e))?;
+        let Built {
+            fan_out,
+            streams,
+            state,
+        } = build(&config, access).await?;
+        let engine = Engine::start(fan_out)
+            .await
+            .map_err(|e| Failure::from_error(&e))?;
         Ok::<_, Failure>((engine, streams, state))
     };
     let (engine, streams, _state) = tokio::select! {
@@ -82,29 +95,42 @@ pub(crate) async fn supervise(
     match why {
         Why::Broken(error) => Err(Failure::from_error(&error)),
         Why::CaughtUp(Err(error)) => Err(Failure::from_error(&error)),
-        Why::CaughtUp(Ok(())) => last.map(|_| ExitCode::SUCCESS).map_err(|e| Failure::from_error(&e)),
-        Why::Asked(stop) => last.map(|_| code_of(stop, until_caught_up)).map_err(|e| Failure::from_error(&e)),
+        Why::CaughtUp(Ok(())) => last
+            .map(|_| ExitCode::SUCCESS)
+            .map_err(|e| Failure::from_error(&e)),
+        Why::Asked(stop) => last
+            .map(|_| code_of(stop, until_caught_up))
+            .map_err(|e| Failure::from_error(&e)),
     }
 }
 
 /// A daemon that is told to stop has done its job; what was to catch up and did not, has not.
 fn code_of(stop: Stop, until_caught_up: bool) -> ExitCode {
-    if until_caught_up { ExitCode::from(stop.code()) } else { ExitCode::SUCCESS }
+    if until_caught_up {
+        ExitCode::from(stop.code())
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 fn announce(config: &Config, engine: &Engine) {
     /// Outputs that are named in the line.
     const NAMED: usize = 5;
-    let mut outputs: Vec<&str> = config.outputs.iter().map(|o| o.id.as_str()).take(NAMED).collect();
+    let mut outputs: Vec<&str> = config
+        .outputs
+        .iter()
+        .map(|o| o.id.as_str())
+        .take(NAMED)
+        .collect();
     let more = config.outputs.len() - outputs.len();
     let more = format!("{more} more");
     if config.outputs.len() > NAMED {
         outputs.push(&more);
     }
-    let state = config
-        .state
-        .as_ref()
-        .map_or_else(|| "not kept: it is gone at the end".to_owned(), |path| path.display().to_string());
+    let state = config.state.as_ref().map_or_else(
+        || "not kept: it is gone at the end".to_owned(),
+        |path| path.display().to_string(),
+    );
     tracing::info!(
         name = %config.name, from = %engine.status().source.arn, to = %outputs.join(", "), progress = %state, "copying"
     );

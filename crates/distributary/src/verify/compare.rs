@@ -89,7 +89,11 @@ pub(crate) fn compare(
     limits: &Limits,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<Comparison> {
-    let mut found = Comparison { source: source.0.len(), copy: copy.0.len(), ..Comparison::default() };
+    let mut found = Comparison {
+        source: source.0.len(),
+        copy: copy.0.len(),
+        ..Comparison::default()
+    };
     let mut join = Join {
         limits,
         in_source: Sorter::new(limits.memory / 2, &limits.dir),
@@ -110,9 +114,14 @@ pub(crate) fn compare(
         }
     }
     let (in_source, in_copy) = (join.in_source.finish()?, join.in_copy.finish()?);
-    let disorder = order::judge((&in_source, source.1), (&in_copy, copy.1), limits.examples, &mut |n| {
-        progress(done + n);
-    })?;
+    let disorder = order::judge(
+        (&in_source, source.1),
+        (&in_copy, copy.1),
+        limits.examples,
+        &mut |n| {
+            progress(done + n);
+        },
+    )?;
     found.out_of_order = disorder;
     progress(2 * done);
     Ok(found)
@@ -138,16 +147,27 @@ struct Group {
 
 impl<'a> Pair<'a> {
     fn new(source: &'a Sorted<RecordRow>, copy: &'a Sorted<RecordRow>) -> io::Result<Self> {
-        Ok(Self { source: source.iter()?, copy: copy.iter()? })
+        Ok(Self {
+            source: source.iter()?,
+            copy: copy.iter()?,
+        })
     }
 
     fn next_print(&self) -> Option<u128> {
-        let (a, b) = (self.source.peek().map(|r| r.print), self.copy.peek().map(|r| r.print));
+        let (a, b) = (
+            self.source.peek().map(|r| r.print),
+            self.copy.peek().map(|r| r.print),
+        );
         a.into_iter().chain(b).min()
     }
 
     fn count(&mut self, print: u128) -> io::Result<Group> {
-        let mut group = Group { print, in_source: 0, in_copy: 0, last: None };
+        let mut group = Group {
+            print,
+            in_source: 0,
+            in_copy: 0,
+            last: None,
+        };
         while let Some(row) = self.source.take_if(|r| r.print == print)? {
             group.in_source += 1;
             group.last = Some(row.place);
@@ -167,7 +187,12 @@ struct Join<'a> {
 }
 
 impl Join<'_> {
-    fn group(&mut self, group: &Group, rows: &mut Pair<'_>, found: &mut Comparison) -> io::Result<()> {
+    fn group(
+        &mut self,
+        group: &Group,
+        rows: &mut Pair<'_>,
+        found: &mut Comparison,
+    ) -> io::Result<()> {
         let examples = self.limits.examples;
         let complete = group.in_source > 0 && group.in_copy >= group.in_source;
         let mut i = 0;

@@ -10,17 +10,28 @@ use super::*;
 type Stream<'a> = [(&'a str, &'a [&'a str], &'a [(&'a str, u8)])];
 
 fn rows(stream: &Stream<'_>) -> (Sorted<RecordRow>, Lineage, tempfile::TempDir) {
-    let shards: Vec<_> = stream.iter().map(|(id, parents, _)| shard(id, parents)).collect();
+    let shards: Vec<_> = stream
+        .iter()
+        .map(|(id, parents, _)| shard(id, parents))
+        .collect();
     let lineage = Lineage::new(&shards).unwrap();
     let hasher = Prints::new([1, 2, 3, 4]);
     let dir = tempfile::tempdir().unwrap();
     let mut sorter = Sorter::new(200, dir.path());
     for (id, _, records) in stream {
-        let rank = lineage.shards().iter().position(|s| s.as_str() == *id).unwrap();
+        let rank = lineage
+            .shards()
+            .iter()
+            .position(|s| s.as_str() == *id)
+            .unwrap();
         for (i, (key, value)) in records.iter().enumerate() {
             let print = hasher.record(Some(key), &[*value]);
             sorter
-                .push(RecordRow { print, place: Place::new(rank, i as u64), key: hasher.key(Some(key)) })
+                .push(RecordRow {
+                    print,
+                    place: Place::new(rank, i as u64),
+                    key: hasher.key(Some(key)),
+                })
                 .unwrap();
         }
     }
@@ -30,14 +41,27 @@ fn rows(stream: &Stream<'_>) -> (Sorted<RecordRow>, Lineage, tempfile::TempDir) 
 fn compared(source: &Stream<'_>, copy: &Stream<'_>) -> Comparison {
     let (source, source_shards, dir) = rows(source);
     let (copy, copy_shards, _dir) = rows(copy);
-    let limits = Limits { memory: 300, dir: dir.path().to_owned(), examples: 3 };
+    let limits = Limits {
+        memory: 300,
+        dir: dir.path().to_owned(),
+        examples: 3,
+    };
     let mut last = 0;
-    let found = compare((&source, &source_shards), (&copy, &copy_shards), &limits, &mut |n| {
-        assert!(n >= last);
-        last = n;
-    })
+    let found = compare(
+        (&source, &source_shards),
+        (&copy, &copy_shards),
+        &limits,
+        &mut |n| {
+            assert!(n >= last);
+            last = n;
+        },
+    )
     .unwrap();
-    assert_eq!(last, 2 * (source.len() + copy.len()), "progress ends where it should");
+    assert_eq!(
+        last,
+        2 * (source.len() + copy.len()),
+        "progress ends where it should"
+    );
     found
 }
 
@@ -49,7 +73,10 @@ fn counts(c: &Comparison) -> [u64; 4] {
 /// One key in one shard on both sides.
 fn line(source: &str, copy: &str) -> [u64; 4] {
     let records = |text: &str| text.bytes().map(|b| ("k", b)).collect::<Vec<_>>();
-    counts(&compared(&[("s", &[], &records(source))], &[("o", &[], &records(copy))]))
+    counts(&compared(
+        &[("s", &[], &records(source))],
+        &[("o", &[], &records(copy))],
+    ))
 }
 
 #[test]
@@ -110,49 +137,103 @@ fn records_without_a_key_have_no_order() {
 
 #[test]
 fn children_come_after_their_parents() {
-    let source: &Stream<'_> = &[("z", &[], &[("k", 1), ("k", 2)]), ("a", &["z"], &[("k", 3), ("k", 2)])];
-    assert_eq!(counts(&compared(source, &[("o", &[], &[("k", 1), ("k", 2), ("k", 3), ("k", 2)])])), [0; 4]);
+    let source: &Stream<'_> = &[
+        ("z", &[], &[("k", 1), ("k", 2)]),
+        ("a", &["z"], &[("k", 3), ("k", 2)]),
+    ];
     assert_eq!(
-        counts(&compared(source, &[("o", &[], &[("k", 3), ("k", 2), ("k", 1), ("k", 2)])])),
+        counts(&compared(
+            source,
+            &[("o", &[], &[("k", 1), ("k", 2), ("k", 3), ("k", 2)])]
+        )),
+        [0; 4]
+    );
+    assert_eq!(
+        counts(&compared(
+            source,
+            &[("o", &[], &[("k", 3), ("k", 2), ("k", 1), ("k", 2)])]
+        )),
         [0, 0, 0, 2]
     );
     // The copy was resharded too.
-    let copy: &Stream<'_> = &[("y", &[], &[("k", 1)]), ("b", &["y"], &[("k", 2), ("k", 3), ("k", 2)])];
+    let copy: &Stream<'_> = &[
+        ("y", &[], &[("k", 1)]),
+        ("b", &["y"], &[("k", 2), ("k", 3), ("k", 2)]),
+    ];
     assert_eq!(counts(&compared(source, copy)), [0; 4]);
     assert_eq!(counts(&compared(copy, source)), [0; 4]);
-    let wrong: &Stream<'_> = &[("y", &["b"], &[("k", 1)]), ("b", &[], &[("k", 2), ("k", 3), ("k", 2)])];
+    let wrong: &Stream<'_> = &[
+        ("y", &["b"], &[("k", 1)]),
+        ("b", &[], &[("k", 2), ("k", 3), ("k", 2)]),
+    ];
     assert_ne!(counts(&compared(source, wrong))[3], 0);
 }
 
 #[test]
 fn a_key_in_shards_side_by_side_is_judged_within_each() {
     // By explicit hash keys, k lies in both shards; between them there is no order.
-    let source: &Stream<'_> = &[("a", &[], &[("k", 1), ("k", 2)]), ("b", &[], &[("k", 3), ("k", 4)])];
+    let source: &Stream<'_> = &[
+        ("a", &[], &[("k", 1), ("k", 2)]),
+        ("b", &[], &[("k", 3), ("k", 4)]),
+    ];
     for copy in [[3, 1, 4, 2], [1, 2, 3, 4], [3, 4, 1, 2]] {
         let copy = copy.map(|v| ("k", v));
-        assert_eq!(counts(&compared(source, &[("o", &[], &copy)])), [0; 4], "{copy:?}");
+        assert_eq!(
+            counts(&compared(source, &[("o", &[], &copy)])),
+            [0; 4],
+            "{copy:?}"
+        );
     }
     assert_eq!(
-        counts(&compared(source, &[("o", &[], &[("k", 3), ("k", 2), ("k", 1), ("k", 4)])])),
+        counts(&compared(
+            source,
+            &[("o", &[], &[("k", 3), ("k", 2), ("k", 1), ("k", 4)])]
+        )),
         [0, 0, 0, 1]
     );
     // Side by side in the copy only: nothing between its shards, everything within them.
     let one: &Stream<'_> = &[("a", &[], &[("k", 1), ("k", 2), ("k", 3)])];
-    assert_eq!(counts(&compared(one, &[("o", &[], &[("k", 2), ("k", 3)]), ("p", &[], &[("k", 1)])])), [0; 4]);
     assert_eq!(
-        counts(&compared(one, &[("o", &[], &[("k", 3), ("k", 2)]), ("p", &[], &[("k", 1)])])),
+        counts(&compared(
+            one,
+            &[("o", &[], &[("k", 2), ("k", 3)]), ("p", &[], &[("k", 1)])]
+        )),
+        [0; 4]
+    );
+    assert_eq!(
+        counts(&compared(
+            one,
+            &[("o", &[], &[("k", 3), ("k", 2)]), ("p", &[], &[("k", 1)])]
+        )),
         [0, 0, 0, 1]
     );
 }
 
 #[test]
 fn the_first_of_each_difference_is_kept() {
-    let source: &Stream<'_> =
-        &[("a", &[], &[("k", 1), ("k", 2), ("l", 9), ("k", 3), ("k", 4)]), ("b", &[], &[("m", 1), ("m", 2)])];
-    let copy: &Stream<'_> = &[("o", &[], &[("x", 1), ("l", 9), ("l", 9), ("x", 2), ("m", 2), ("m", 1)])];
+    let source: &Stream<'_> = &[
+        (
+            "a",
+            &[],
+            &[("k", 1), ("k", 2), ("l", 9), ("k", 3), ("k", 4)],
+        ),
+        ("b", &[], &[("m", 1), ("m", 2)]),
+    ];
+    let copy: &Stream<'_> = &[(
+        "o",
+        &[],
+        &[("x", 1), ("l", 9), ("l", 9), ("x", 2), ("m", 2), ("m", 1)],
+    )];
     let found = compared(source, copy);
     assert_eq!(counts(&found), [4, 2, 1, 1]);
-    let places = |kind| found.of(kind).first.iter().map(|p| (p.shard(), p.ordinal())).collect::<Vec<_>>();
+    let places = |kind| {
+        found
+            .of(kind)
+            .first
+            .iter()
+            .map(|p| (p.shard(), p.ordinal()))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(places(Kind::Missing), [(0, 0), (0, 1), (0, 3)]);
     assert_eq!(places(Kind::Extra), [(0, 0), (0, 3)]);
     assert_eq!(places(Kind::Repeated), [(0, 2)]);
@@ -166,7 +247,10 @@ fn in_order(source: &[u8], copy: &[u8]) -> bool {
             // Each value's last occurrence in the copy must stand for its last in the source. `taken` runs backwards.
             return (0..whole.len()).all(|i| {
                 whole[i + 1..].contains(&whole[i])
-                    || taken.iter().find(|t| whole[**t] == whole[i]).is_some_and(|t| *t == i)
+                    || taken
+                        .iter()
+                        .find(|t| whole[**t] == whole[i])
+                        .is_some_and(|t| *t == i)
             });
         };
         (0..copy.len()).filter(|i| copy[*i] == *value).any(|i| {

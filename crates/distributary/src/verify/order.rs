@@ -30,7 +30,10 @@ pub(super) fn judge(
             found: Found::new(examples),
         };
         line.advance()?;
-        let mut side_by_side = SideBySide { first: BTreeMap::new(), found: Found::new(examples) };
+        let mut side_by_side = SideBySide {
+            first: BTreeMap::new(),
+            found: Found::new(examples),
+        };
         let mut copy_ordered = true;
         let mut shard = None;
         while let Some(row) = copy.take_if(|row| row.key == key)? {
@@ -43,7 +46,11 @@ pub(super) fn judge(
         }
         line.finish()?;
         done += line.taken;
-        let judged = if line.ordered && copy_ordered { line.found } else { side_by_side.found };
+        let judged = if line.ordered && copy_ordered {
+            line.found
+        } else {
+            side_by_side.found
+        };
         judged.add_to(&mut found, examples);
         if done - said >= PROGRESS_EVERY {
             progress(done);
@@ -63,7 +70,11 @@ struct Found {
 
 impl Found {
     fn new(examples: usize) -> Self {
-        Self { count: 0, places: VecDeque::new(), examples }
+        Self {
+            count: 0,
+            places: VecDeque::new(),
+            examples,
+        }
     }
 
     fn add(&mut self, place: Option<Place>) {
@@ -154,8 +165,13 @@ struct SideBySide {
 
 impl SideBySide {
     fn take(&mut self, row: &OutputRow) {
-        let Some(place) = row.stands_for.filter(|_| row.unique) else { return };
-        let first = self.first.entry((place.shard(), row.place.0.shard())).or_insert(place);
+        let Some(place) = row.stands_for.filter(|_| row.unique) else {
+            return;
+        };
+        let first = self
+            .first
+            .entry((place.shard(), row.place.0.shard()))
+            .or_insert(place);
         if *first < place {
             self.found.add(Some(row.place.0));
         }

@@ -58,7 +58,9 @@ pub(crate) enum ReadError {
         source: TooManyShards,
     },
     /// No room for what does not fit in memory.
-    #[error("cannot write temporary files; free some space, or name another directory with --temp-dir")]
+    #[error(
+        "cannot write temporary files; free some space, or name another directory with --temp-dir"
+    )]
     Files(#[from] io::Error),
     /// A part of the program broke.
     #[error("a task broke; this is a bug, please report it")]
@@ -88,7 +90,10 @@ impl Meter {
 
     /// Part done, in thousandths: by the arrival times of what was read; a stream does not say how much it holds.
     pub(crate) fn thousandths(&self) -> u64 {
-        self.done.load(Ordering::Relaxed).checked_div(self.shards.load(Ordering::Relaxed)).unwrap_or(0)
+        self.done
+            .load(Ordering::Relaxed)
+            .checked_div(self.shards.load(Ordering::Relaxed))
+            .unwrap_or(0)
     }
 }
 
@@ -148,11 +153,21 @@ pub(crate) async fn read(
     reading: &Reading,
     meter: &Arc<Meter>,
 ) -> Result<Held, ReadError> {
-    let trouble = |source| ReadError::Source { stream: stream.to_owned(), shard: None, source };
-    let shards = retried(&reading.clock, || source.shards()).await.map_err(trouble)?;
-    let lineage =
-        Lineage::new(&shards).map_err(|source| ReadError::Shards { stream: stream.to_owned(), source })?;
-    meter.shards.store(lineage.shards().len() as u64, Ordering::Relaxed);
+    let trouble = |source| ReadError::Source {
+        stream: stream.to_owned(),
+        shard: None,
+        source,
+    };
+    let shards = retried(&reading.clock, || source.shards())
+        .await
+        .map_err(trouble)?;
+    let lineage = Lineage::new(&shards).map_err(|source| ReadError::Shards {
+        stream: stream.to_owned(),
+        source,
+    })?;
+    meter
+        .shards
+        .store(lineage.shards().len() as u64, Ordering::Relaxed);
 
     let (send, mut receive) = mpsc::channel::<Piece>(ANSWERS);
     let (memory, dir) = (reading.memory, reading.dir.clone());
@@ -197,7 +212,11 @@ pub(crate) async fn read(
     let rows = sorted.await.map_err(|_| ReadError::Broken)??;
     match failed {
         Some(error) => Err(error),
-        None => Ok(Held { rows, lineage, marks }),
+        None => Ok(Held {
+            rows,
+            lineage,
+            marks,
+        }),
     }
 }
 
@@ -225,7 +244,9 @@ impl ShardTask {
                 Fetched::Batch(batch) if !batch.is_empty() => {
                     let first = batch.record(0);
                     oldest.get_or_insert(first.arrival);
-                    marks.first.get_or_insert_with(|| Sequence::new(first.sequence));
+                    marks
+                        .first
+                        .get_or_insert_with(|| Sequence::new(first.sequence));
                     marks.add(ordinal, before);
                     before = batch.after(batch.len() - 1);
                     let rows = self.rows(&batch, ordinal);
@@ -243,12 +264,20 @@ impl ShardTask {
                     true
                 }
                 Fetched::Closed { .. } => break,
-                Fetched::Gap => return Err(ReadError::Gap { stream: self.stream, shard: self.id }),
+                Fetched::Gap => {
+                    return Err(ReadError::Gap {
+                        stream: self.stream,
+                        shard: self.id,
+                    });
+                }
             };
             if read.complete_until >= self.reading.until {
                 break;
             }
-            self.say(&mut said, part_done(oldest, read.complete_until, self.reading.until));
+            self.say(
+                &mut said,
+                part_done(oldest, read.complete_until, self.reading.until),
+            );
             if idle {
                 self.reading.clock.sleep(IDLE).await;
             }
@@ -258,7 +287,9 @@ impl ShardTask {
     }
 
     fn say(&self, said: &mut u64, thousandths: u64) {
-        self.meter.done.fetch_add(thousandths.saturating_sub(*said), Ordering::Relaxed);
+        self.meter
+            .done
+            .fetch_add(thousandths.saturating_sub(*said), Ordering::Relaxed);
         *said = thousandths.max(*said);
     }
 
@@ -267,7 +298,9 @@ impl ShardTask {
         let mut failures = 0;
         loop {
             let answers = Arc::clone(&self.reading.answers);
-            let Ok(permit) = answers.acquire_owned().await else { return Err(ReadError::Broken) };
+            let Ok(permit) = answers.acquire_owned().await else {
+                return Err(ReadError::Broken);
+            };
             match self.reader.next(Credit { records: CREDIT }).await {
                 Ok(read) => return Ok((read, permit)),
                 Err(trouble) => match wait(&self.reading.clock, &trouble, failures) {
@@ -277,7 +310,11 @@ impl ShardTask {
                     }
                     None => {
                         let (stream, shard) = (self.stream.clone(), Some(self.id.clone()));
-                        return Err(ReadError::Source { stream, shard, source: trouble });
+                        return Err(ReadError::Source {
+                            stream,
+                            shard,
+                            source: trouble,
+                        });
                     }
                 },
             }
@@ -302,7 +339,9 @@ impl ShardTask {
                 key: prints.key(record.key),
             });
         }
-        self.meter.records.fetch_add(rows.len() as u64, Ordering::Relaxed);
+        self.meter
+            .records
+            .fetch_add(rows.len() as u64, Ordering::Relaxed);
         self.meter.bytes.fetch_add(bytes, Ordering::Relaxed);
         rows
     }
@@ -324,8 +363,15 @@ fn data<'a>(record: &Record<'a>, decoded: &'a mut Vec<u8>) -> &'a [u8] {
 
 fn part_done(oldest: Option<Millis>, at: Millis, until: Millis) -> u64 {
     let Some(oldest) = oldest else { return 0 };
-    let (done, all) = (at.since(oldest).as_millis(), until.since(oldest).as_millis());
-    (done * 1000).checked_div(all).and_then(|n| u64::try_from(n).ok()).unwrap_or(0).min(1000)
+    let (done, all) = (
+        at.since(oldest).as_millis(),
+        until.since(oldest).as_millis(),
+    );
+    (done * 1000)
+        .checked_div(all)
+        .and_then(|n| u64::try_from(n).ok())
+        .unwrap_or(0)
+        .min(1000)
 }
 
 /// A record to show.
@@ -356,13 +402,17 @@ pub(crate) async fn look_up(
     let mut examples = Vec::new();
     for place in places {
         // Both were made from the same list of shards.
-        let (Some(shard), Some(marks)) =
-            (held.lineage.shards().get(place.shard()), held.marks.get(place.shard()))
-        else {
+        let (Some(shard), Some(marks)) = (
+            held.lineage.shards().get(place.shard()),
+            held.marks.get(place.shard()),
+        ) else {
             continue;
         };
         let found = find(source, shard, marks, place.ordinal(), clock).await;
-        examples.push(Example { shard: shard.clone(), found });
+        examples.push(Example {
+            shard: shard.clone(),
+            found,
+        });
     }
     examples
 }
@@ -381,26 +431,44 @@ async fn find(
     let mut failures = 0;
     while idle < SEARCH_IDLE {
         // No more than is missing: the whole batches were read once already.
-        let records = u32::try_from(ordinal - at + 1).unwrap_or(CREDIT).min(CREDIT);
+        let records = u32::try_from(ordinal - at + 1)
+            .unwrap_or(CREDIT)
+            .min(CREDIT);
         let batch = match reader.next(Credit { records }).await {
-            Ok(Read { fetched: Fetched::Batch(batch), .. }) if !batch.is_empty() => batch,
-            Ok(Read { fetched: Fetched::Batch(_) | Fetched::Idle, .. }) => {
+            Ok(Read {
+                fetched: Fetched::Batch(batch),
+                ..
+            }) if !batch.is_empty() => batch,
+            Ok(Read {
+                fetched: Fetched::Batch(_) | Fetched::Idle,
+                ..
+            }) => {
                 idle += 1;
                 clock.sleep(IDLE).await;
                 continue;
             }
-            Ok(Read { fetched: Fetched::Closed { .. } | Fetched::Gap, .. }) => return None,
+            Ok(Read {
+                fetched: Fetched::Closed { .. } | Fetched::Gap,
+                ..
+            }) => return None,
             Err(trouble) => {
                 wait(clock, &trouble, failures)?.await;
                 failures += 1;
                 continue;
             }
         };
-        if at == 0 && marks.first.as_ref().is_some_and(|first| first.as_str() != batch.record(0).sequence) {
+        if at == 0
+            && marks
+                .first
+                .as_ref()
+                .is_some_and(|first| first.as_str() != batch.record(0).sequence)
+        {
             // Retention took the oldest records: the numbers are no longer true.
             return None;
         }
-        let here = usize::try_from(ordinal - at).ok().filter(|i| *i < batch.len());
+        let here = usize::try_from(ordinal - at)
+            .ok()
+            .filter(|i| *i < batch.len());
         if let Some(i) = here {
             let record = batch.record(i);
             let mut decoded = Vec::new();

@@ -19,14 +19,19 @@ struct ScriptedReader(std::vec::IntoIter<Result<Read, Trouble>>);
 #[async_trait]
 impl ShardReader for ScriptedReader {
     async fn next(&mut self, _credit: Credit) -> Result<Read, SourceError> {
-        self.0.next().unwrap_or_else(|| Err(Trouble::new(TroubleKind::Invalid, "the script is over")))
+        self.0
+            .next()
+            .unwrap_or_else(|| Err(Trouble::new(TroubleKind::Invalid, "the script is over")))
     }
 }
 
 #[async_trait]
 impl Source for Scripted {
     async fn identity(&self) -> Result<SourceIdentity, SourceError> {
-        Ok(SourceIdentity { arn: "scripted".into(), created: None })
+        Ok(SourceIdentity {
+            arn: "scripted".into(),
+            created: None,
+        })
     }
     async fn retention(&self) -> Result<Duration, SourceError> {
         Ok(Duration::from_secs(86_400))
@@ -35,7 +40,10 @@ impl Source for Scripted {
         Ok(vec![shard("s", &[])])
     }
     async fn now(&self) -> Result<ServerTime, SourceError> {
-        Ok(ServerTime { earliest: Millis(100), latest: Millis(100) })
+        Ok(ServerTime {
+            earliest: Millis(100),
+            latest: Millis(100),
+        })
     }
     fn open(&self, _shard: &ShardId, _position: Position) -> Box<dyn ShardReader> {
         let mut script = self.0.lock().unwrap();
@@ -48,7 +56,11 @@ fn scripted(script: impl FnMut() -> Script + Send + 'static) -> Arc<dyn Source> 
 }
 
 /// An answer with records: sequence number, data and arrival of each.
-fn batch(form: DataForm, records: &[(&str, &[u8], i64)], complete_until: i64) -> Result<Read, Trouble> {
+fn batch(
+    form: DataForm,
+    records: &[(&str, &[u8], i64)],
+    complete_until: i64,
+) -> Result<Read, Trouble> {
     let mut buffer = b"k".to_vec();
     let mut put = |bytes: &[u8]| {
         buffer.extend_from_slice(bytes);
@@ -75,7 +87,11 @@ fn batch(form: DataForm, records: &[(&str, &[u8], i64)], complete_until: i64) ->
 }
 
 fn other(fetched: Fetched, complete_until: i64) -> Result<Read, Trouble> {
-    Ok(Read { fetched, behind: Duration::ZERO, complete_until: Millis(complete_until) })
+    Ok(Read {
+        fetched,
+        behind: Duration::ZERO,
+        complete_until: Millis(complete_until),
+    })
 }
 
 fn trouble(kind: TroubleKind) -> Result<Read, Trouble> {
@@ -96,8 +112,9 @@ async fn held(source: &Arc<dyn Source>) -> Result<Held, ReadError> {
 
 fn places(held: &Held) -> Vec<u64> {
     let mut rows = held.rows.iter().unwrap();
-    let mut all: Vec<u64> =
-        std::iter::from_fn(|| rows.take().unwrap()).map(|row: RecordRow| row.place.ordinal()).collect();
+    let mut all: Vec<u64> = std::iter::from_fn(|| rows.take().unwrap())
+        .map(|row: RecordRow| row.place.ordinal())
+        .collect();
     all.sort_unstable();
     all
 }
@@ -126,7 +143,10 @@ async fn reads_up_to_the_moment_and_no_further() {
         async move { look_up(source, held, clock, places.into_iter()).await }
     };
     let examples = shown(vec![0, 1]).await;
-    let found: Vec<&str> = examples.iter().map(|e| e.found.as_ref().unwrap().sequence.as_str()).collect();
+    let found: Vec<&str> = examples
+        .iter()
+        .map(|e| e.found.as_ref().unwrap().sequence.as_str())
+        .collect();
     assert_eq!(found, ["1", "2"]);
 }
 
@@ -139,23 +159,48 @@ async fn an_example_that_retention_took_is_not_mistaken() {
     });
     let held = held(&source).await.unwrap();
     let examples = look_up(&source, &held, &jumping(), [Place::new(0, 0)].into_iter()).await;
-    assert_eq!(examples, [Example { shard: ShardId::new("s"), found: None }]);
+    assert_eq!(
+        examples,
+        [Example {
+            shard: ShardId::new("s"),
+            found: None
+        }]
+    );
 }
 
 #[tokio::test]
 async fn base64_text_is_the_data_it_says() {
     let prints = |form, data: &'static [u8]| async move {
         let source = scripted(move || vec![batch(form, &[("1", data, 10)], 100)]);
-        held(&source).await.unwrap().rows.iter().unwrap().take().unwrap().unwrap().print
+        held(&source)
+            .await
+            .unwrap()
+            .rows
+            .iter()
+            .unwrap()
+            .take()
+            .unwrap()
+            .unwrap()
+            .print
     };
-    assert_eq!(prints(DataForm::Base64, b"/wA=").await, prints(DataForm::Raw, b"\xff\x00").await);
-    assert_ne!(prints(DataForm::Base64, b"/wA=").await, prints(DataForm::Raw, b"/wA=").await);
+    assert_eq!(
+        prints(DataForm::Base64, b"/wA=").await,
+        prints(DataForm::Raw, b"\xff\x00").await
+    );
+    assert_ne!(
+        prints(DataForm::Base64, b"/wA=").await,
+        prints(DataForm::Raw, b"/wA=").await
+    );
 }
 
 #[tokio::test]
 async fn what_cannot_be_read_is_an_error() {
-    let source =
-        scripted(|| vec![batch(DataForm::Raw, &[("1", b"a", 10)], 10), trouble(TroubleKind::Denied)]);
+    let source = scripted(|| {
+        vec![
+            batch(DataForm::Raw, &[("1", b"a", 10)], 10),
+            trouble(TroubleKind::Denied),
+        ]
+    });
     assert!(matches!(held(&source).await, Err(ReadError::Source { .. })));
     let source = scripted(|| (0..100).map(|_| trouble(TroubleKind::Throttled)).collect());
     assert!(matches!(held(&source).await, Err(ReadError::Source { .. })));
@@ -166,8 +211,13 @@ async fn what_cannot_be_read_is_an_error() {
 #[tokio::test]
 async fn a_shard_that_is_closed_is_read_to_its_end() {
     let source = scripted(|| {
-        let closed = Fetched::Closed { children: Vec::new() };
-        vec![batch(DataForm::Raw, &[("1", b"a", 10)], 10), other(closed, 10)]
+        let closed = Fetched::Closed {
+            children: Vec::new(),
+        };
+        vec![
+            batch(DataForm::Raw, &[("1", b"a", 10)], 10),
+            other(closed, 10),
+        ]
     });
     assert_eq!(places(&held(&source).await.unwrap()), [0]);
 }

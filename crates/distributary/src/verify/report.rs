@@ -71,25 +71,35 @@ impl Tolerance {
 
     /// True if nothing was found that counts.
     pub(crate) fn same(self, found: &Comparison) -> bool {
-        KINDS.iter().all(|kind| found.of(*kind).count == 0 || self.allows(*kind))
+        KINDS
+            .iter()
+            .all(|kind| found.of(*kind).count == 0 || self.allows(*kind))
     }
 }
 
 impl Report {
     /// True if every copy is the same as the source.
     pub(crate) fn same(&self) -> bool {
-        self.copies.iter().all(|copy| self.tolerance.same(&copy.comparison))
+        self.copies
+            .iter()
+            .all(|copy| self.tolerance.same(&copy.comparison))
     }
 
     /// The names of the copies that differ.
     pub(crate) fn different(&self) -> impl Iterator<Item = &str> {
         let differs = |copy: &&Copy| !self.tolerance.same(&copy.comparison);
-        self.copies.iter().filter(differs).map(|copy| copy.name.as_str())
+        self.copies
+            .iter()
+            .filter(differs)
+            .map(|copy| copy.name.as_str())
     }
 
     /// Records that copies have more often than the source, in all.
     pub(crate) fn repeats(&self) -> u64 {
-        self.copies.iter().map(|copy| copy.comparison.of(Kind::Repeated).count).sum()
+        self.copies
+            .iter()
+            .map(|copy| copy.comparison.of(Kind::Repeated).count)
+            .sum()
     }
 
     /// Records of the source.
@@ -101,15 +111,28 @@ impl Report {
     pub(crate) fn text(&self) -> String {
         let mut text = self.table();
         for copy in &self.copies {
-            for (kind, examples) in copy.examples.iter().filter(|(_, examples)| !examples.is_empty()) {
+            for (kind, examples) in copy
+                .examples
+                .iter()
+                .filter(|(_, examples)| !examples.is_empty())
+            {
                 let count = copy.comparison.of(*kind).count;
-                let whose = if kind.is_of_source() { "of the source" } else { "of the copy" };
+                let whose = if kind.is_of_source() {
+                    "of the source"
+                } else {
+                    "of the copy"
+                };
                 let shown = match u64::try_from(examples.len()) {
                     Ok(n) if n < count => format!("the first {n} of {}", show::count(count)),
                     _ => show::records(count),
                 };
                 // Writing to a string does not fail.
-                let _ = writeln!(text, "\n{}: {} ({shown} {whose})", label(&copy.name), kind.name());
+                let _ = writeln!(
+                    text,
+                    "\n{}: {} ({shown} {whose})",
+                    label(&copy.name),
+                    kind.name()
+                );
                 for example in examples {
                     text.push_str(&example_text(example));
                 }
@@ -123,17 +146,31 @@ impl Report {
         let mut rows = vec![["", "records"].map(str::to_owned).to_vec()];
         rows[0].extend(KINDS.iter().map(|kind| kind.name().to_owned()));
         rows[0].push(String::new());
-        rows.push(vec![label(&self.source), show::count(self.source_records())]);
+        rows.push(vec![
+            label(&self.source),
+            show::count(self.source_records()),
+        ]);
         for copy in &self.copies {
             let found = &copy.comparison;
             let mut row = vec![label(&copy.name), show::count(found.copy)];
             row.extend(KINDS.iter().map(|kind| show::count(found.of(*kind).count)));
-            row.push(if self.tolerance.same(found) { "same" } else { "DIFFERENT" }.to_owned());
+            row.push(
+                if self.tolerance.same(found) {
+                    "same"
+                } else {
+                    "DIFFERENT"
+                }
+                .to_owned(),
+            );
             rows.push(row);
         }
         let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width =
-            |i: usize| rows.iter().filter_map(|row| row.get(i)).map(|cell| cell.chars().count()).max();
+        let width = |i: usize| {
+            rows.iter()
+                .filter_map(|row| row.get(i))
+                .map(|cell| cell.chars().count())
+                .max()
+        };
         let widths: Vec<usize> = (0..columns).map(|i| width(i).unwrap_or(0)).collect();
         let mut text = String::new();
         for row in rows {
@@ -153,8 +190,11 @@ impl Report {
 
     /// The same as one JSON object.
     pub(crate) fn json(&self) -> serde_json::Value {
-        let copies: Vec<JsonCopy<'_>> =
-            self.copies.iter().map(|copy| JsonCopy::new(copy, self.tolerance)).collect();
+        let copies: Vec<JsonCopy<'_>> = self
+            .copies
+            .iter()
+            .map(|copy| JsonCopy::new(copy, self.tolerance))
+            .collect();
         serde_json::json!({
             "same": self.same(),
             "at": show::time(self.at),
@@ -175,11 +215,19 @@ fn label(name: &str) -> String {
 
 fn example_text(example: &Example) -> String {
     let Some(found) = &example.found else {
-        return format!("  {}, a record that retention has deleted meanwhile\n", example.shard);
+        return format!(
+            "  {}, a record that retention has deleted meanwhile\n",
+            example.shard
+        );
     };
-    let key =
-        found.key.as_ref().map_or("no key".to_owned(), |key| format!("key {}", show::escape(key.as_bytes())));
-    let more = if found.excerpt.len() < found.len { "…" } else { "" };
+    let key = found.key.as_ref().map_or("no key".to_owned(), |key| {
+        format!("key {}", show::escape(key.as_bytes()))
+    });
+    let more = if found.excerpt.len() < found.len {
+        "…"
+    } else {
+        ""
+    };
     format!(
         "  {} {}\n    {key}, {}{}{}{more}\n",
         example.shard,

@@ -79,8 +79,9 @@ const SEQUENCE: (usize, &str) = (56, "49");
 /// one.
 fn own(key: Option<&str>) -> &str {
     let (digits, start) = SEQUENCE;
-    let is_sequence =
-        |key: &&str| key.len() == digits && key.starts_with(start) && key.bytes().all(|b| b.is_ascii_digit());
+    let is_sequence = |key: &&str| {
+        key.len() == digits && key.starts_with(start) && key.bytes().all(|b| b.is_ascii_digit())
+    };
     key.filter(|key| !is_sequence(key)).unwrap_or_default()
 }
 
@@ -123,7 +124,10 @@ struct Fields<'a>(&'a [u8]);
 impl Fields<'_> {
     fn take<const N: usize>(&mut self) -> [u8; N] {
         // Rows are read in the size that they are written in.
-        let (head, rest) = self.0.split_first_chunk::<N>().map_or(([0; N], self.0), |(h, r)| (*h, r));
+        let (head, rest) = self
+            .0
+            .split_first_chunk::<N>()
+            .map_or(([0; N], self.0), |(h, r)| (*h, r));
         self.0 = rest;
         head
     }
@@ -182,8 +186,11 @@ impl Row for OutputRow {
 
     fn read(bytes: &[u8]) -> Self {
         let mut f = Fields(bytes);
-        let (key, place, print) =
-            (u64::from_le_bytes(f.take()), u64::from_le_bytes(f.take()), u128::from_le_bytes(f.take()));
+        let (key, place, print) = (
+            u64::from_le_bytes(f.take()),
+            u64::from_le_bytes(f.take()),
+            u128::from_le_bytes(f.take()),
+        );
         let stands_for = Place(u64::from_le_bytes(f.take()));
         let [flags] = f.take();
         Self {
@@ -235,7 +242,10 @@ mod tests {
         assert_ne!(h.record(Some("a"), b""), h.record(Some("b"), b""));
         assert_eq!(h.record(None, b"x"), h.record(Some(""), b"x"));
         assert_eq!(h.record(Some("k"), b"x"), h.record(Some("k"), b"x"));
-        assert_ne!(h.record(Some("k"), b"x"), Prints::new([1, 3, 3, 4]).record(Some("k"), b"x"));
+        assert_ne!(
+            h.record(Some("k"), b"x"),
+            Prints::new([1, 3, 3, 4]).record(Some("k"), b"x")
+        );
         assert_eq!((h.key(None), h.key(Some(""))), (0, 0));
         assert_ne!(h.key(Some("a")), h.key(Some("b")));
         let sequence = "49680509534829670955022332031249783423837553986631630866";

@@ -59,14 +59,19 @@ impl Progress {
 
     /// Records and bytes read so far.
     pub(crate) fn read(&self) -> (u64, u64) {
-        self.meters.iter().fold((0, 0), |sum, m| (sum.0 + m.records(), sum.1 + m.bytes()))
+        self.meters
+            .iter()
+            .fold((0, 0), |sum, m| (sum.0 + m.records(), sum.1 + m.bytes()))
     }
 
     /// Part done, in thousandths: reading is counted as three quarters of it.
     pub(crate) fn thousandths(&self) -> u64 {
         let all: u64 = self.meters.iter().map(|m| m.thousandths()).sum();
         let read = all / (self.meters.len() as u64).max(1);
-        let (done, of) = (self.compared.load(Ordering::Relaxed), self.to_compare.load(Ordering::Relaxed));
+        let (done, of) = (
+            self.compared.load(Ordering::Relaxed),
+            self.to_compare.load(Ordering::Relaxed),
+        );
         let compared = (done * 1000).checked_div(of).unwrap_or(0);
         (read * 3 + compared) / 4
     }
@@ -84,16 +89,26 @@ pub(crate) async fn verify(
     let clock = &options.clock;
     let reading = Reading {
         clock: clock.clone(),
-        prints: Prints::new([clock.random(), clock.random(), clock.random(), clock.random()]),
+        prints: Prints::new([
+            clock.random(),
+            clock.random(),
+            clock.random(),
+            clock.random(),
+        ]),
         until,
         answers: Arc::new(Semaphore::new(ANSWERS)),
         memory: (ROWS / subjects.len()).max(ROWS_MIN),
         dir: options.dir.clone(),
     };
-    let mut held = read_all(&subjects, &reading, &progress.meters).await?.into_iter();
+    let mut held = read_all(&subjects, &reading, &progress.meters)
+        .await?
+        .into_iter();
     let source = held.next().ok_or(ReadError::Broken)?;
     let copies: Vec<Arc<Held>> = held.collect();
-    let rows: u64 = copies.iter().map(|copy| 2 * (source.rows.len() + copy.rows.len())).sum();
+    let rows: u64 = copies
+        .iter()
+        .map(|copy| 2 * (source.rows.len() + copy.rows.len()))
+        .sum();
     progress.to_compare.store(rows, Ordering::Relaxed);
     let mut report = Report {
         source: from.name.clone(),
@@ -106,11 +121,18 @@ pub(crate) async fn verify(
         let mut examples = Vec::new();
         for kind in KINDS {
             let places = comparison.of(kind).first.iter().copied();
-            let (stream, held) =
-                if kind.is_of_source() { (&from.source, &source) } else { (&subject.source, &copy) };
+            let (stream, held) = if kind.is_of_source() {
+                (&from.source, &source)
+            } else {
+                (&subject.source, &copy)
+            };
             examples.push((kind, read::look_up(stream, held, clock, places).await));
         }
-        report.copies.push(Copy { name: subject.name.clone(), comparison, examples });
+        report.copies.push(Copy {
+            name: subject.name.clone(),
+            comparison,
+            examples,
+        });
     }
     Ok(report)
 }
@@ -120,11 +142,15 @@ pub(crate) async fn verify(
 async fn moment(subjects: &[&Subject]) -> Result<Millis, ReadError> {
     let mut until = Millis(i64::MAX);
     for subject in subjects {
-        let now = subject.source.now().await.map_err(|source| ReadError::Source {
-            stream: subject.name.clone(),
-            shard: None,
-            source,
-        })?;
+        let now = subject
+            .source
+            .now()
+            .await
+            .map_err(|source| ReadError::Source {
+                stream: subject.name.clone(),
+                shard: None,
+                source,
+            })?;
         until = until.min(now.latest);
     }
     Ok(until)
@@ -159,12 +185,24 @@ async fn compare_one(
     progress: &Arc<Progress>,
 ) -> Result<Comparison, ReadError> {
     let (source, copy, progress) = (Arc::clone(source), Arc::clone(copy), Arc::clone(progress));
-    let limits = Limits { memory: ROWS, dir: options.dir.clone(), examples: options.examples };
+    let limits = Limits {
+        memory: ROWS,
+        dir: options.dir.clone(),
+        examples: options.examples,
+    };
     let work = move || {
         let before = progress.compared.load(Ordering::Relaxed);
-        compare((&source.rows, &source.lineage), (&copy.rows, &copy.lineage), &limits, &mut |done| {
-            progress.compared.store(before + done, Ordering::Relaxed);
-        })
+        compare(
+            (&source.rows, &source.lineage),
+            (&copy.rows, &copy.lineage),
+            &limits,
+            &mut |done| {
+                progress.compared.store(before + done, Ordering::Relaxed);
+            },
+        )
     };
-    tokio::task::spawn_blocking(work).await.map_err(|_| ReadError::Broken)?.map_err(ReadError::Files)
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| ReadError::Broken)?
+        .map_err(ReadError::Files)
 }

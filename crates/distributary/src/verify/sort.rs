@@ -53,7 +53,14 @@ impl<R: Row> Sorter<R> {
     /// A sorter that holds at most `memory` bytes of rows (at least one row) and keeps the rest in files in `dir`.
     pub(crate) fn new(memory: usize, dir: &Path) -> Self {
         let capacity = (memory / size_of::<R>()).max(1);
-        Self { buffer: Vec::new(), capacity, dir: dir.to_owned(), file: None, levels: Vec::new(), rows: 0 }
+        Self {
+            buffer: Vec::new(),
+            capacity,
+            dir: dir.to_owned(),
+            file: None,
+            levels: Vec::new(),
+            rows: 0,
+        }
     }
 
     /// Takes one row.
@@ -71,7 +78,11 @@ impl<R: Row> Sorter<R> {
         self.buffer.sort_unstable();
         self.buffer.shrink_to_fit();
         let runs = self.levels.into_iter().flatten().collect();
-        Ok(Sorted { held: self.buffer, runs, rows: self.rows })
+        Ok(Sorted {
+            held: self.buffer,
+            runs,
+            rows: self.rows,
+        })
     }
 
     fn spill(&mut self) -> io::Result<()> {
@@ -109,7 +120,14 @@ impl<R: Row> Sorter<R> {
         }
         let end = out.finish()?;
         drop(merged);
-        self.add(level + 1, Run { file, start: 0, end })
+        self.add(
+            level + 1,
+            Run {
+                file,
+                start: 0,
+                end,
+            },
+        )
     }
 }
 
@@ -157,7 +175,11 @@ impl<R: Row> Tape<'_, R> {
 
     /// Takes the next row if it is one that `wanted` names.
     pub(crate) fn take_if(&mut self, wanted: impl FnOnce(&R) -> bool) -> io::Result<Option<R>> {
-        if self.head.as_ref().is_some_and(wanted) { self.take() } else { Ok(None) }
+        if self.head.as_ref().is_some_and(wanted) {
+            self.take()
+        } else {
+            Ok(None)
+        }
     }
 }
 
@@ -169,7 +191,11 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn new(file: &'a File, at: u64) -> Self {
-        Self { file, at, buffer: Vec::with_capacity(WRITE_BUFFER) }
+        Self {
+            file,
+            at,
+            buffer: Vec::with_capacity(WRITE_BUFFER),
+        }
     }
 
     fn push<R: Row>(&mut self, row: R) -> io::Result<()> {
@@ -210,7 +236,9 @@ impl RunReader {
             let piece = (READ_BUFFER / R::BYTES).max(1) * R::BYTES;
             let piece = usize::try_from(left).map_or(piece, |left| left.min(piece));
             self.buffer.resize(piece, 0);
-            self.run.file.read_exact_at(&mut self.buffer, self.run.start)?;
+            self.run
+                .file
+                .read_exact_at(&mut self.buffer, self.run.start)?;
             self.run.start += piece as u64;
             self.at = 0;
         }
@@ -230,8 +258,19 @@ struct Merge<'a, R> {
 
 impl<'a, R: Row> Merge<'a, R> {
     fn new(runs: &[Run], held: &'a [R]) -> io::Result<Self> {
-        let runs = runs.iter().map(|run| RunReader { run: run.clone(), buffer: Vec::new(), at: 0 }).collect();
-        let mut merge = Self { runs, held: held.iter(), heads: BinaryHeap::new() };
+        let runs = runs
+            .iter()
+            .map(|run| RunReader {
+                run: run.clone(),
+                buffer: Vec::new(),
+                at: 0,
+            })
+            .collect();
+        let mut merge = Self {
+            runs,
+            held: held.iter(),
+            heads: BinaryHeap::new(),
+        };
         for i in 0..=merge.runs.len() {
             merge.refill(i)?;
         }
@@ -281,7 +320,11 @@ mod tests {
         }
         let sorted = sorter.finish().unwrap();
         assert_eq!(sorted.len(), rows.len() as u64);
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left in the directory");
+        assert_eq!(
+            std::fs::read_dir(dir.path()).unwrap().count(),
+            0,
+            "nothing is left in the directory"
+        );
         let mut tape = sorted.iter().unwrap();
         let mut all = Vec::new();
         while let Some(row) = tape.take().unwrap() {
@@ -302,7 +345,9 @@ mod tests {
     #[test]
     fn many_runs_are_merged_in_levels() {
         // One row a run: three levels.
-        let rows: Vec<u32> = (0..5000u32).map(|i| i.wrapping_mul(2_654_435_761)).collect();
+        let rows: Vec<u32> = (0..5000u32)
+            .map(|i| i.wrapping_mul(2_654_435_761))
+            .collect();
         let (got, runs) = sorted(&rows, 1);
         let mut expected = rows;
         expected.sort_unstable();

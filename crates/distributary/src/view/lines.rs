@@ -12,9 +12,15 @@ pub(super) async fn show(mut snapshots: Snapshots, clock: Clock) {
     let mut last: Option<(Instant, Arc<Status>)> = None;
     loop {
         clock.sleep(LOG).await;
-        let Some(status) = snapshots.borrow_and_update().clone() else { continue };
+        let Some(status) = snapshots.borrow_and_update().clone() else {
+            continue;
+        };
         let now = clock.now();
-        say(&status, last.as_ref().map(|(at, before)| (now.since(*at).as_secs_f64(), &**before)));
+        say(
+            &status,
+            last.as_ref()
+                .map(|(at, before)| (now.since(*at).as_secs_f64(), &**before)),
+        );
         last = Some((now, status));
     }
 }
@@ -44,22 +50,28 @@ fn say(status: &Status, before: Option<(f64, &Status)>) {
         memory = status.memory.used,
         "source"
     );
-    let earlier: BTreeMap<&str, u64> =
-        before.iter().flat_map(|(_, b)| &b.outputs).map(|o| (o.id.as_str(), o.counts.durable)).collect();
+    let earlier: BTreeMap<&str, u64> = before
+        .iter()
+        .flat_map(|(_, b)| &b.outputs)
+        .map(|o| (o.id.as_str(), o.counts.durable))
+        .collect();
     let mut unsaid = 0;
     for output in &status.outputs {
         let stopped = match &output.state {
             OutputState::Stopped { reason, .. } => Some(reason.as_str()),
             OutputState::Running | OutputState::Paused => None,
         };
-        let trouble =
-            stopped.is_some() || output.advice.is_some() || output.lanes.iter().any(|lane| lane.backing_off);
+        let trouble = stopped.is_some()
+            || output.advice.is_some()
+            || output.lanes.iter().any(|lane| lane.backing_off);
         if status.outputs.len() > EACH && !trouble {
             unsaid += 1;
             continue;
         }
         let per_second = before.and_then(|(seconds, _)| {
-            earlier.get(output.id.as_str()).map(|earlier| rate(output.counts.durable, *earlier, seconds))
+            earlier
+                .get(output.id.as_str())
+                .map(|earlier| rate(output.counts.durable, *earlier, seconds))
         });
         tracing::info!(
             output = %output.id,
@@ -89,5 +101,9 @@ fn rate(now: u64, before: u64, seconds: f64) -> f64 {
     // A rate for people: precision does not matter.
     #[allow(clippy::cast_precision_loss)]
     let more = now.saturating_sub(before) as f64;
-    if seconds > 0.0 { (more / seconds * 10.0).round() / 10.0 } else { 0.0 }
+    if seconds > 0.0 {
+        (more / seconds * 10.0).round() / 10.0
+    } else {
+        0.0
+    }
 }

@@ -27,7 +27,12 @@ pub(super) async fn show(mut snapshots: Snapshots, clock: Clock) {
         let status = snapshots.borrow_and_update().clone();
         if let Some(status) = status {
             let (width, height) = screen::size().unwrap_or((WIDTH, usize::MAX));
-            screen::draw(render(&status, &rates.update(&status, clock.now()), width, height));
+            screen::draw(render(
+                &status,
+                &rates.update(&status, clock.now()),
+                width,
+                height,
+            ));
         }
         clock.sleep(DRAW).await;
     }
@@ -35,7 +40,15 @@ pub(super) async fn show(mut snapshots: Snapshots, clock: Clock) {
 
 pub(super) fn end(last: &Status) {
     let (width, _) = screen::size().unwrap_or((WIDTH, usize::MAX));
-    screen::draw(render(last, &Speeds { ended: true, ..Speeds::default() }, width, usize::MAX));
+    screen::draw(render(
+        last,
+        &Speeds {
+            ended: true,
+            ..Speeds::default()
+        },
+        width,
+        usize::MAX,
+    ));
     screen::keep();
 }
 
@@ -63,7 +76,13 @@ impl Rates {
         self.outputs.retain(|id, _| ids.contains(&id.as_str()));
         let outputs = status.outputs.iter().map(|o| {
             let id = o.id.to_string();
-            (id.clone(), self.outputs.entry(id).or_default().update(now, o.counts.durable))
+            (
+                id.clone(),
+                self.outputs
+                    .entry(id)
+                    .or_default()
+                    .update(now, o.counts.durable),
+            )
         });
         Speeds {
             outputs: outputs.collect(),
@@ -77,8 +96,16 @@ impl Rates {
 fn render(status: &Status, speeds: &Speeds, width: usize, height: usize) -> Vec<String> {
     // The last column stays free: a terminal that has just become narrower by one wraps nothing.
     let width = width.saturating_sub(1).max(1);
-    let longest = status.outputs.iter().map(|o| o.id.as_str().len()).max().unwrap_or(0);
-    let name = longest.max("output".len()).min(width.saturating_sub(NUMBERS)).max(NAME_MIN);
+    let longest = status
+        .outputs
+        .iter()
+        .map(|o| o.id.as_str().len())
+        .max()
+        .unwrap_or(0);
+    let name = longest
+        .max("output".len())
+        .min(width.saturating_sub(NUMBERS))
+        .max(NAME_MIN);
     let mut lines = vec![String::new(), source_line(status, speeds), String::new()];
     lines.push(row(name, "output", "delivered", "rate", "behind", "errors"));
     let notes = status.outputs.iter().filter_map(note).count();
@@ -87,9 +114,18 @@ fn render(status: &Status, speeds: &Speeds, width: usize, height: usize) -> Vec<
     let mut shown: Vec<&OutputStatus> = status.outputs.iter().collect();
     if !fits {
         // Those that need looking at come first, then those that are furthest behind.
-        shown.sort_by_key(|o| (note(o).is_none(), std::cmp::Reverse(o.behind.map_or(0, far))));
+        shown.sort_by_key(|o| {
+            (
+                note(o).is_none(),
+                std::cmp::Reverse(o.behind.map_or(0, far)),
+            )
+        });
     }
-    let mut left = if fits { usize::MAX } else { room.saturating_sub(1) };
+    let mut left = if fits {
+        usize::MAX
+    } else {
+        room.saturating_sub(1)
+    };
     let mut drawn = 0;
     for output in shown {
         let note = note(output);
@@ -104,7 +140,9 @@ fn render(status: &Status, speeds: &Speeds, width: usize, height: usize) -> Vec<
     }
     let hidden = status.outputs.len() - drawn;
     if hidden > 0 {
-        lines.push(format!("… and {hidden} more outputs; /metrics has them all (--metrics)"));
+        lines.push(format!(
+            "… and {hidden} more outputs; /metrics has them all (--metrics)"
+        ));
     }
     lines.iter().map(|line| cut(line, width)).collect()
 }
@@ -117,7 +155,10 @@ fn source_line(status: &Status, speeds: &Speeds) -> String {
         line.push_str(&format!(" ({}, {})", per_second(read), show_bytes(bytes)));
     }
     if !speeds.ended {
-        line.push_str(&format!(" from {} of {} shards", source.shards_reading, source.shards));
+        line.push_str(&format!(
+            " from {} of {} shards",
+            source.shards_reading, source.shards
+        ));
     }
     if let Some(behind) = source.behind.filter(|_| !speeds.ended) {
         line.push_str(&format!(", behind {}", duration(behind)));
@@ -135,27 +176,45 @@ fn source_line(status: &Status, speeds: &Speeds) -> String {
 fn output_line(output: &OutputStatus, speeds: &Speeds, name: usize) -> String {
     let errors: u64 = output.counts.errors.values().sum();
     let rate = match &output.state {
-        OutputState::Running => {
-            speeds.outputs.get(output.id.as_str()).copied().flatten().map_or_else(String::new, per_second)
-        }
+        OutputState::Running => speeds
+            .outputs
+            .get(output.id.as_str())
+            .copied()
+            .flatten()
+            .map_or_else(String::new, per_second),
         OutputState::Paused => "paused".to_owned(),
         OutputState::Stopped { .. } => "STOPPED".to_owned(),
     };
     // At the end nobody looks at the source any more.
-    let behind =
-        if speeds.ended { String::new() } else { output.behind.map_or_else(|| "?".to_owned(), duration) };
-    row(name, output.id.as_str(), &show::count(output.counts.durable), &rate, &behind, &show::count(errors))
+    let behind = if speeds.ended {
+        String::new()
+    } else {
+        output.behind.map_or_else(|| "?".to_owned(), duration)
+    };
+    row(
+        name,
+        output.id.as_str(),
+        &show::count(output.counts.durable),
+        &rate,
+        &behind,
+        &show::count(errors),
+    )
 }
 
 /// How far behind, in steps that double: rows must not change places all the time.
 fn far(behind: Duration) -> u32 {
-    (behind.as_secs() / 8).checked_ilog2().map_or(0, |steps| steps + 1)
+    (behind.as_secs() / 8)
+        .checked_ilog2()
+        .map_or(0, |steps| steps + 1)
 }
 
 /// Why an output needs looking at.
 fn note(output: &OutputStatus) -> Option<String> {
     if let OutputState::Stopped { shard, reason } = &output.state {
-        return Some(format!("stopped at shard {}: {reason}", show::shard_number(shard)));
+        return Some(format!(
+            "stopped at shard {}: {reason}",
+            show::shard_number(shard)
+        ));
     }
     let waits = output.lanes.iter().any(|lane| lane.backing_off);
     let error = output.last_error.as_ref().filter(|_| waits);
@@ -168,7 +227,14 @@ fn note(output: &OutputStatus) -> Option<String> {
     }
 }
 
-fn row(name: usize, output: &str, delivered: &str, rate: &str, behind: &str, errors: &str) -> String {
+fn row(
+    name: usize,
+    output: &str,
+    delivered: &str,
+    rate: &str,
+    behind: &str,
+    errors: &str,
+) -> String {
     let output = cut(output, name);
     format!("{output:<name$}{delivered:>13}{rate:>13}{behind:>10}{errors:>8}")
 }
@@ -179,7 +245,11 @@ fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.chars().map(clean).collect();
     }
-    text.chars().take(width.saturating_sub(1)).map(clean).chain(['…']).collect()
+    text.chars()
+        .take(width.saturating_sub(1))
+        .map(clean)
+        .chain(['…'])
+        .collect()
 }
 
 fn per_second(rate: f64) -> String {
@@ -225,7 +295,10 @@ mod tests {
         OutputStatus {
             id: OutputId::new(id),
             state,
-            counts: Counts { durable, ..Counts::default() },
+            counts: Counts {
+                durable,
+                ..Counts::default()
+            },
             behind: Some(Duration::from_millis(1234)),
             horizon: None,
             in_window: 1,
@@ -269,24 +342,56 @@ mod tests {
         ]);
         let mut rates = Rates::default();
         rates.update(&status, Instant(Duration::ZERO));
-        let lines = render(&status, &rates.update(&status, Instant(Duration::from_secs(1))), 80, 24);
-        assert!(lines.iter().all(|line| line.chars().count() <= 79), "{lines:#?}");
+        let lines = render(
+            &status,
+            &rates.update(&status, Instant(Duration::from_secs(1))),
+            80,
+            24,
+        );
+        assert!(
+            lines.iter().all(|line| line.chars().count() <= 79),
+            "{lines:#?}"
+        );
         assert!(!lines.concat().contains('\u{1b}'));
-        assert_eq!(lines[1], "input: read 1,234,567 records (0/s, 0 bytes/s) from 4 of 4 shards");
-        assert_eq!(lines[4], format!("{:<35}    1,234,567          0/s     1.2 s       0", "output1"));
-        assert!(lines[5].contains("paused") && lines[6].contains("STOPPED"), "{lines:#?}");
-        assert!(lines[7].starts_with("  ↳ stopped at shard 3: the stream was deleted"), "{lines:#?}");
+        assert_eq!(
+            lines[1],
+            "input: read 1,234,567 records (0/s, 0 bytes/s) from 4 of 4 shards"
+        );
+        assert_eq!(
+            lines[4],
+            format!(
+                "{:<35}    1,234,567          0/s     1.2 s       0",
+                "output1"
+            )
+        );
+        assert!(
+            lines[5].contains("paused") && lines[6].contains("STOPPED"),
+            "{lines:#?}"
+        );
+        assert!(
+            lines[7].starts_with("  ↳ stopped at shard 3: the stream was deleted"),
+            "{lines:#?}"
+        );
     }
 
     #[test]
     fn many_outputs_fit_the_height_and_those_in_trouble_come_first() {
-        let mut outputs: Vec<_> =
-            (0..50).map(|i| output(&format!("o{i}"), OutputState::Running, i)).collect();
+        let mut outputs: Vec<_> = (0..50)
+            .map(|i| output(&format!("o{i}"), OutputState::Running, i))
+            .collect();
         outputs[49].advice = Some("give it 4 shards".to_owned());
         let lines = render(&status(outputs), &Speeds::default(), 80, 24);
         assert!(lines.len() <= 24 - ROWS_LEFT, "{}", lines.len());
-        assert!(lines[4].starts_with("o49") && lines[5].contains("give it 4 shards"), "{lines:#?}");
-        assert!(lines.last().is_some_and(|l| l.starts_with("… and 35 more outputs")), "{lines:#?}");
+        assert!(
+            lines[4].starts_with("o49") && lines[5].contains("give it 4 shards"),
+            "{lines:#?}"
+        );
+        assert!(
+            lines
+                .last()
+                .is_some_and(|l| l.starts_with("… and 35 more outputs")),
+            "{lines:#?}"
+        );
     }
 
     #[test]
@@ -294,6 +399,11 @@ mod tests {
         let shown = [0, 40, 50, 1234, 59_999, 200_000, 7_500_000, 360_000_000]
             .map(Duration::from_millis)
             .map(duration);
-        assert_eq!(shown, ["0 s", "0 s", "0.1 s", "1.2 s", "59 s", "3m 20s", "2h 5m", "4d 4h"]);
+        assert_eq!(
+            shown,
+            [
+                "0 s", "0 s", "0.1 s", "1.2 s", "59 s", "3m 20s", "2h 5m", "4d 4h"
+            ]
+        );
     }
 }

@@ -26,7 +26,10 @@ impl Rate {
         self.samples.push_back((now, value));
         // One sample from before the window stays, so that the window is covered.
         while self.samples.len() > SAMPLES
-            || self.samples.get(1).is_some_and(|(at, _)| now.since(*at) >= WINDOW)
+            || self
+                .samples
+                .get(1)
+                .is_some_and(|(at, _)| now.since(*at) >= WINDOW)
         {
             self.samples.pop_front();
         }

@@ -31,8 +31,15 @@ struct Moved {
 
 impl Health {
     pub(super) fn new(clock: Clock, snapshots: Snapshots) -> Self {
-        let moved = Mutex::new(Moved { at: clock.now(), ..Moved::default() });
-        Self { clock, snapshots, moved }
+        let moved = Mutex::new(Moved {
+            at: clock.now(),
+            ..Moved::default()
+        });
+        Self {
+            clock,
+            snapshots,
+            moved,
+        }
     }
 
     pub(super) async fn watch(self: std::sync::Arc<Self>) {
@@ -43,14 +50,21 @@ impl Health {
     }
 
     fn look(&self) {
-        let Some(status) = self.snapshots.borrow().clone() else { return };
-        self.moved.lock().unwrap_or_else(PoisonError::into_inner).update(&status, self.clock.now());
+        let Some(status) = self.snapshots.borrow().clone() else {
+            return;
+        };
+        self.moved
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .update(&status, self.clock.now());
     }
 
     /// Ready, or why not.
     pub(super) fn ready(&self) -> Result<(), String> {
         self.look();
-        let Some(status) = self.snapshots.borrow().clone() else { return Err("starting".to_owned()) };
+        let Some(status) = self.snapshots.borrow().clone() else {
+            return Err("starting".to_owned());
+        };
         let moved = *self.moved.lock().unwrap_or_else(PoisonError::into_inner);
         judge(&status, moved, self.clock.now())
     }
@@ -61,18 +75,34 @@ impl Moved {
         let reads = successful_reads(status);
         let durable = status.outputs.iter().map(|o| o.counts.durable).sum();
         if (reads, durable) != (self.reads, self.durable) {
-            *self = Self { reads, durable, at: now };
+            *self = Self {
+                reads,
+                durable,
+                at: now,
+            };
         }
     }
 }
 
 fn successful_reads(status: &Status) -> u64 {
-    status.source.reads.saturating_sub(status.source.failed + status.source.throttled)
+    status
+        .source
+        .reads
+        .saturating_sub(status.source.failed + status.source.throttled)
 }
 
 fn judge(status: &Status, moved: Moved, now: Instant) -> Result<(), String> {
-    let running = status.outputs.iter().filter(|o| o.state == OutputState::Running).count();
-    if running == 0 && status.outputs.iter().any(|o| o.state != OutputState::Paused) {
+    let running = status
+        .outputs
+        .iter()
+        .filter(|o| o.state == OutputState::Running)
+        .count();
+    if running == 0
+        && status
+            .outputs
+            .iter()
+            .any(|o| o.state != OutputState::Paused)
+    {
         return Err("no output is running".to_owned());
     }
     if status.commits.failing >= COMMITS {
@@ -87,7 +117,10 @@ fn judge(status: &Status, moved: Moved, now: Instant) -> Result<(), String> {
     }
     let still = now.since(moved.at);
     if still >= STALLED {
-        return Err(format!("stalled: nothing was read or delivered for {} s", still.as_secs()));
+        return Err(format!(
+            "stalled: nothing was read or delivered for {} s",
+            still.as_secs()
+        ));
     }
     Ok(())
 }

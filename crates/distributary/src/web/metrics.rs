@@ -49,16 +49,30 @@ const METRICS: &[Metric] = &[
         "Records read from the source, those read again by outputs that catch up included",
         |s| n(s.source.records),
     ),
-    fan_out("distributary_source_bytes", Kind::Counter, "Bytes of the source's answers", |s| {
-        n(s.source.bytes)
-    }),
-    fan_out("distributary_source_reads", Kind::Counter, "GetRecords calls", |s| n(s.source.reads)),
-    fan_out("distributary_source_throttled", Kind::Counter, "GetRecords calls refused for their rate", |s| {
-        n(s.source.throttled)
-    }),
-    fan_out("distributary_source_failed", Kind::Counter, "GetRecords calls that failed otherwise", |s| {
-        n(s.source.failed)
-    }),
+    fan_out(
+        "distributary_source_bytes",
+        Kind::Counter,
+        "Bytes of the source's answers",
+        |s| n(s.source.bytes),
+    ),
+    fan_out(
+        "distributary_source_reads",
+        Kind::Counter,
+        "GetRecords calls",
+        |s| n(s.source.reads),
+    ),
+    fan_out(
+        "distributary_source_throttled",
+        Kind::Counter,
+        "GetRecords calls refused for their rate",
+        |s| n(s.source.throttled),
+    ),
+    fan_out(
+        "distributary_source_failed",
+        Kind::Counter,
+        "GetRecords calls that failed otherwise",
+        |s| n(s.source.failed),
+    ),
     fan_out(
         "distributary_source_gaps",
         Kind::Counter,
@@ -83,12 +97,18 @@ const METRICS: &[Metric] = &[
         "Shards of the source that still hold records or take them",
         |s| size(s.source.shards),
     ),
-    fan_out("distributary_source_shards_open", Kind::Gauge, "Shards of the source that take records", |s| {
-        size(s.source.shards_open)
-    }),
-    fan_out("distributary_source_shards_reading", Kind::Gauge, "Shards that are being read", |s| {
-        size(s.source.shards_reading)
-    }),
+    fan_out(
+        "distributary_source_shards_open",
+        Kind::Gauge,
+        "Shards of the source that take records",
+        |s| size(s.source.shards_open),
+    ),
+    fan_out(
+        "distributary_source_shards_reading",
+        Kind::Gauge,
+        "Shards that are being read",
+        |s| size(s.source.shards_reading),
+    ),
     output(
         "distributary_records_read",
         Kind::Counter,
@@ -107,9 +127,12 @@ const METRICS: &[Metric] = &[
         "Bytes of data and partition keys of delivered records",
         |o| n(o.counts.bytes),
     ),
-    output("distributary_records_filtered", Kind::Counter, "Records that a filter took out", |o| {
-        n(o.counts.filtered)
-    }),
+    output(
+        "distributary_records_filtered",
+        Kind::Counter,
+        "Records that a filter took out",
+        |o| n(o.counts.filtered),
+    ),
     output(
         "distributary_records_dead_lettered",
         Kind::Counter,
@@ -128,10 +151,18 @@ const METRICS: &[Metric] = &[
         "Records sent again though they had been, or may have been, written",
         |o| n(o.counts.repeats),
     ),
-    output("distributary_requests", Kind::Counter, "Requests to the output", |o| n(o.counts.requests)),
-    output("distributary_retries", Kind::Counter, "Requests that were sent because others failed", |o| {
-        n(o.counts.retries)
-    }),
+    output(
+        "distributary_requests",
+        Kind::Counter,
+        "Requests to the output",
+        |o| n(o.counts.requests),
+    ),
+    output(
+        "distributary_retries",
+        Kind::Counter,
+        "Requests that were sent because others failed",
+        |o| n(o.counts.retries),
+    ),
     output(
         "distributary_order_limited_requests",
         Kind::Counter,
@@ -204,24 +235,42 @@ const METRICS: &[Metric] = &[
         "Memory reserved for records that are read and not yet written",
         |s| size(s.memory.used),
     ),
-    fan_out("distributary_memory_peak_bytes", Kind::Gauge, "The most memory that was ever reserved", |s| {
-        size(s.memory.peak)
-    }),
-    fan_out("distributary_memory_budget_bytes", Kind::Gauge, "Memory that may be reserved", |s| {
-        size(s.memory.budget)
-    }),
-    fan_out("distributary_checkpoints", Kind::Counter, "Transactions that wrote the progress down", |s| {
-        n(s.commits.transactions)
-    }),
-    fan_out("distributary_checkpoint_seconds", Kind::Gauge, "How long the last of them took", |s| {
-        seconds(Some(s.commits.took))
-    }),
-    fan_out("distributary_checkpoint_age_seconds", Kind::Gauge, "Time since the last of them", |s| {
-        seconds(s.commits.last.map(|at| s.at.since(at)))
-    }),
-    fan_out("distributary_checkpoint_failures", Kind::Gauge, "Transactions that failed in a row, now", |s| {
-        n(u64::from(s.commits.failing))
-    }),
+    fan_out(
+        "distributary_memory_peak_bytes",
+        Kind::Gauge,
+        "The most memory that was ever reserved",
+        |s| size(s.memory.peak),
+    ),
+    fan_out(
+        "distributary_memory_budget_bytes",
+        Kind::Gauge,
+        "Memory that may be reserved",
+        |s| size(s.memory.budget),
+    ),
+    fan_out(
+        "distributary_checkpoints",
+        Kind::Counter,
+        "Transactions that wrote the progress down",
+        |s| n(s.commits.transactions),
+    ),
+    fan_out(
+        "distributary_checkpoint_seconds",
+        Kind::Gauge,
+        "How long the last of them took",
+        |s| seconds(Some(s.commits.took)),
+    ),
+    fan_out(
+        "distributary_checkpoint_age_seconds",
+        Kind::Gauge,
+        "Time since the last of them",
+        |s| seconds(s.commits.last.map(|at| s.at.since(at))),
+    ),
+    fan_out(
+        "distributary_checkpoint_failures",
+        Kind::Gauge,
+        "Transactions that failed in a row, now",
+        |s| n(u64::from(s.commits.failing)),
+    ),
     lane(
         "distributary_shard_records_delivered",
         Kind::Counter,
@@ -234,9 +283,12 @@ const METRICS: &[Metric] = &[
         "Records of the shard that are handed to the output and not delivered",
         |l| n(l.counts.in_flight),
     ),
-    lane("distributary_shard_records_repeated", Kind::Counter, "Records of the shard sent again", |l| {
-        n(l.counts.repeats)
-    }),
+    lane(
+        "distributary_shard_records_repeated",
+        Kind::Counter,
+        "Records of the shard sent again",
+        |l| n(l.counts.repeats),
+    ),
     lane(
         "distributary_shard_behind_seconds",
         Kind::Gauge,
@@ -257,7 +309,12 @@ const fn fan_out(
     help: &'static str,
     value: fn(&Status) -> Option<f64>,
 ) -> Metric {
-    Metric { name, kind, help, of: Of::FanOut(value) }
+    Metric {
+        name,
+        kind,
+        help,
+        of: Of::FanOut(value),
+    }
 }
 
 const fn output(
@@ -266,7 +323,12 @@ const fn output(
     help: &'static str,
     value: fn(&OutputStatus) -> Option<f64>,
 ) -> Metric {
-    Metric { name, kind, help, of: Of::Output(value) }
+    Metric {
+        name,
+        kind,
+        help,
+        of: Of::Output(value),
+    }
 }
 
 const fn lane(
@@ -275,7 +337,12 @@ const fn lane(
     help: &'static str,
     value: fn(&LaneStatus) -> Option<f64>,
 ) -> Metric {
-    Metric { name, kind, help, of: Of::Lane(value) }
+    Metric {
+        name,
+        kind,
+        help,
+        of: Of::Lane(value),
+    }
 }
 
 // Prometheus counts in floating point: exact up to 2^53.
@@ -314,11 +381,17 @@ struct Page {
 
 impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let about =
-            [("version", env!("CARGO_PKG_VERSION")), ("name", self.status.as_ref().map_or("", |s| &s.name))];
+        let about = [
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("name", self.status.as_ref().map_or("", |s| &s.name)),
+        ];
         let kind = MetricType::Info;
-        encoder.encode_descriptor("distributary", "The program", None, kind)?.encode_info(&about)?;
-        let shown = METRICS.iter().filter(|m| self.per_shard || !matches!(m.of, Of::Lane(_)));
+        encoder
+            .encode_descriptor("distributary", "The program", None, kind)?
+            .encode_info(&about)?;
+        let shown = METRICS
+            .iter()
+            .filter(|m| self.per_shard || !matches!(m.of, Of::Lane(_)));
         for metric in shown {
             let kind = match metric.kind {
                 Kind::Counter => MetricType::Counter,
@@ -339,18 +412,24 @@ impl Metric {
             Of::FanOut(value) => value(status).map_or(Ok(()), |v| self.value(&mut encoder, v)),
             Of::Output(value) => status.outputs.iter().try_for_each(|o| {
                 let labels = [("output", o.id.as_str())];
-                value(o).map_or(Ok(()), |v| self.value(&mut encoder.encode_family(&labels)?, v))
+                value(o).map_or(Ok(()), |v| {
+                    self.value(&mut encoder.encode_family(&labels)?, v)
+                })
             }),
             Of::Errors => status.outputs.iter().try_for_each(|o| {
                 errors(&o.counts).try_for_each(|(kind, count)| {
                     let labels = [("output", o.id.as_str()), ("kind", kind)];
-                    count.map_or(Ok(()), |v| self.value(&mut encoder.encode_family(&labels)?, v))
+                    count.map_or(Ok(()), |v| {
+                        self.value(&mut encoder.encode_family(&labels)?, v)
+                    })
                 })
             }),
             Of::Lane(value) => status.outputs.iter().try_for_each(|o| {
                 o.lanes.iter().try_for_each(|l| {
                     let labels = [("output", o.id.as_str()), ("shard", l.shard.as_str())];
-                    value(l).map_or(Ok(()), |v| self.value(&mut encoder.encode_family(&labels)?, v))
+                    value(l).map_or(Ok(()), |v| {
+                        self.value(&mut encoder.encode_family(&labels)?, v)
+                    })
                 })
             }),
         }
@@ -376,7 +455,9 @@ fn errors(counts: &Counts) -> impl Iterator<Item = (&'static str, Option<f64>)> 
         (T::Invalid, "invalid"),
         (T::Unintelligible, "unintelligible"),
     ];
-    kinds.into_iter().map(|(kind, name)| (name, n(counts.errors.get(&kind).copied().unwrap_or(0))))
+    kinds
+        .into_iter()
+        .map(|(kind, name)| (name, n(counts.errors.get(&kind).copied().unwrap_or(0))))
 }
 
 #[cfg(test)]
@@ -412,7 +493,12 @@ delivered for a minute, when no output is running, or when the progress cannot b
                 Of::Errors => "`output`, `kind`",
                 Of::Lane(_) => "`output`, `shard`; with `--metrics-per-shard`",
             };
-            writeln!(text, "| `{}{suffix}` | {kind} | {labels} | {} |", metric.name, metric.help).unwrap();
+            writeln!(
+                text,
+                "| `{}{suffix}` | {kind} | {labels} | {} |",
+                metric.name, metric.help
+            )
+            .unwrap();
         }
         text.push_str("\n`distributary_info{name, version}` is always 1.\n");
         docs::hold("docs/METRICS.md", &text);
@@ -425,7 +511,11 @@ delivered for a minute, when no output is running, or when the progress cannot b
         names.dedup();
         assert_eq!(names.len(), METRICS.len());
         for m in METRICS {
-            assert!(!m.name.ends_with("_total") && !m.help.ends_with('.'), "{}", m.name);
+            assert!(
+                !m.name.ends_with("_total") && !m.help.ends_with('.'),
+                "{}",
+                m.name
+            );
         }
     }
 
@@ -433,7 +523,8 @@ delivered for a minute, when no output is running, or when the progress cannot b
     fn a_page_before_the_start_is_whole() {
         let page = text(None, false).unwrap();
         assert!(
-            page.ends_with("# EOF\n") && page.contains("# TYPE distributary_records_delivered counter"),
+            page.ends_with("# EOF\n")
+                && page.contains("# TYPE distributary_records_delivered counter"),
             "{page}"
         );
     }

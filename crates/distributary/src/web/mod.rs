@@ -42,12 +42,17 @@ pub(crate) struct Web {
 /// Listens on `address`, and serves as long as the runtime lives.
 pub(crate) async fn serve(address: SocketAddr, web: Web) -> Result<(), Failure> {
     let cannot = |error| {
-        Failure::run(format!("cannot listen on {address} for --metrics: {error}; give another address"))
+        Failure::run(format!(
+            "cannot listen on {address} for --metrics: {error}; give another address"
+        ))
     };
     let listener = TcpListener::bind(address).await.map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
     tracing::info!(url = %format!("http://{address}/metrics"), "serving metrics");
-    let health = Arc::new(health::Health::new(web.clock.clone(), web.snapshots.clone()));
+    let health = Arc::new(health::Health::new(
+        web.clock.clone(),
+        web.snapshots.clone(),
+    ));
     tokio::spawn(Arc::clone(&health).watch());
     tokio::spawn(accept(listener, web, health));
     Ok(())
@@ -80,17 +85,29 @@ async fn accept(listener: TcpListener, web: Web, health: Arc<health::Health>) {
     }
 }
 
-fn answer(request: &Request<Incoming>, web: &Web, health: &health::Health) -> Response<Full<Bytes>> {
+fn answer(
+    request: &Request<Incoming>,
+    web: &Web,
+    health: &health::Health,
+) -> Response<Full<Bytes>> {
     const TEXT: &str = "text/plain; charset=utf-8";
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET is answered here\n".to_owned());
+        return page(
+            StatusCode::METHOD_NOT_ALLOWED,
+            TEXT,
+            "only GET is answered here\n".to_owned(),
+        );
     }
     match request.uri().path() {
         "/metrics" => {
             let status = web.snapshots.borrow().clone();
             match metrics::text(status, web.per_shard) {
                 Ok(text) => page(StatusCode::OK, metrics::CONTENT_TYPE, text),
-                Err(error) => page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
+                Err(error) => page(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    TEXT,
+                    format!("{error}\n"),
+                ),
             }
         }
         "/healthz" => page(StatusCode::OK, TEXT, "ok\n".to_owned()),
@@ -98,14 +115,25 @@ fn answer(request: &Request<Incoming>, web: &Web, health: &health::Health) -> Re
             Ok(()) => page(StatusCode::OK, TEXT, "ready\n".to_owned()),
             Err(why) => page(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
         },
-        "/" => page(StatusCode::OK, TEXT, "/metrics\n/healthz\n/readyz\n".to_owned()),
-        _ => page(StatusCode::NOT_FOUND, TEXT, "there is /metrics, /healthz and /readyz\n".to_owned()),
+        "/" => page(
+            StatusCode::OK,
+            TEXT,
+            "/metrics\n/healthz\n/readyz\n".to_owned(),
+        ),
+        _ => page(
+            StatusCode::NOT_FOUND,
+            TEXT,
+            "there is /metrics, /healthz and /readyz\n".to_owned(),
+        ),
     }
 }
 
 fn page(status: StatusCode, content_type: &'static str, text: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static(content_type),
+    );
     response
 }

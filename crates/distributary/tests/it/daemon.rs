@@ -17,8 +17,16 @@ pub(crate) struct Daemon {
 impl Daemon {
     pub(crate) fn start(mut command: Command, log: &Path) -> Self {
         let stderr = fs::File::create(log).unwrap();
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
-        Self { child, log: log.to_owned() }
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            log: log.to_owned(),
+        }
     }
 
     pub(crate) fn log(&self) -> String {
@@ -33,20 +41,30 @@ impl Daemon {
             if log.contains(text) {
                 return Some(Ok(log));
             }
-            self.child.try_wait().unwrap().map(|status| Err(format!("{status}: {}", self.log())))
+            self.child
+                .try_wait()
+                .unwrap()
+                .map(|status| Err(format!("{status}: {}", self.log())))
         });
         said.unwrap()
     }
 
     pub(crate) fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").arg(format!("-{signal}")).arg(self.child.id().to_string()).status();
+        let sent = Command::new("kill")
+            .arg(format!("-{signal}"))
+            .arg(self.child.id().to_string())
+            .status();
         assert!(sent.unwrap().success());
     }
 
     #[track_caller]
     pub(crate) fn end(mut self) -> Done {
         let status = until("the program's end", || self.child.try_wait().unwrap());
-        Done { code: status.code(), out: Vec::new(), err: self.log() }
+        Done {
+            code: status.code(),
+            out: Vec::new(),
+            err: self.log(),
+        }
     }
 
     pub(crate) fn kill(mut self) {
@@ -82,7 +100,15 @@ impl Dir {
     /// `run` with a state of its own.
     pub(crate) fn run(&self, served: &Served, args: &[&str]) -> Command {
         let state = self.text("state.db");
-        let mut all = vec!["run", "--state", &state, "--idle-interval", "50ms", "--read-interval", "20ms"];
+        let mut all = vec![
+            "run",
+            "--state",
+            &state,
+            "--idle-interval",
+            "50ms",
+            "--read-interval",
+            "20ms",
+        ];
         all.extend(args);
         served.command(&all)
     }
@@ -91,11 +117,18 @@ impl Dir {
 /// GET; status and body.
 pub(crate) fn get(address: &str, path: &str) -> (u16, String) {
     let mut socket = TcpStream::connect(address).unwrap();
-    write!(socket, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    write!(
+        socket,
+        "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    )
+    .unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    (
+        head.split(' ').nth(1).unwrap().parse().unwrap(),
+        body.to_owned(),
+    )
 }
 
 /// The address in a log's first URL.
@@ -107,6 +140,8 @@ pub(crate) fn address(log: &str) -> String {
 /// The value of a metric, named with its labels; 0 if it is not there.
 pub(crate) fn metric(address: &str, name: &str) -> f64 {
     let (_, page) = get(address, "/metrics");
-    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let line = page
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.map_or(0.0, |value| value.parse().unwrap())
 }

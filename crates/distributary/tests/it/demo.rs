@@ -21,15 +21,25 @@ fn it_shows_the_main_job_and_leaves_nothing_behind() {
     }
     assert!(done.err.contains("output2 is throttled"), "{}", done.err);
     assert!(
-        text.lines().chain(done.err.lines()).all(|line| line.chars().count() <= 80 || line.contains(" run "))
+        text.lines()
+            .chain(done.err.lines())
+            .all(|line| line.chars().count() <= 80 || line.contains(" run "))
     );
-    assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0, "nothing is left behind");
+    assert_eq!(
+        std::fs::read_dir(&path).unwrap().count(),
+        0,
+        "nothing is left behind"
+    );
 }
 
 #[test]
 fn one_output_is_enough() {
     let done = finish(program(&["demo", "--for", "500ms", "--outputs", "1"]), b"").expect(0);
-    assert!(done.text().contains("the output has exactly that"), "{}", done.text());
+    assert!(
+        done.text().contains("the output has exactly that"),
+        "{}",
+        done.text()
+    );
 }
 
 #[test]

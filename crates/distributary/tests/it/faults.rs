@@ -34,14 +34,22 @@ impl Stage {
     fn new(settings: &str) -> Self {
         let served = Served::new(&[("input", 3), ("strict", 1), ("resend", 2), ("unordered", 3)]);
         let (proxy, dir) = (Proxy::new(&served), Dir::new());
-        let outputs = OUTPUTS.map(|o| format!("\n[[output]]\nstream = \"{o}\"\norder = \"{o}\"\n")).concat();
+        let outputs = OUTPUTS
+            .map(|o| format!("\n[[output]]\nstream = \"{o}\"\norder = \"{o}\"\n"))
+            .concat();
         std::fs::write(dir.path("d.toml"), format!("{FILE}{settings}\n{outputs}")).unwrap();
-        Self { served, proxy, dir, put: 0 }
+        Self {
+            served,
+            proxy,
+            dir,
+            put: 0,
+        }
     }
 
     fn command(&self, args: &[&str]) -> std::process::Command {
         let file = self.dir.text("d.toml");
-        self.proxy.before(self.served.command(&[&["run", "-c", &file], args].concat()))
+        self.proxy
+            .before(self.served.command(&[&["run", "-c", &file], args].concat()))
     }
 
     /// A daemon, and the address of its metrics.
@@ -56,9 +64,21 @@ impl Stage {
     /// Puts `n` records more: one in three is of the hot key.
     fn put(&mut self, n: u32) {
         let records: Vec<(String, String)> = (self.put..self.put + n)
-            .map(|i| (if i % 3 == 0 { "hot".to_owned() } else { format!("key-{}", i % 50) }, i.to_string()))
+            .map(|i| {
+                (
+                    if i % 3 == 0 {
+                        "hot".to_owned()
+                    } else {
+                        format!("key-{}", i % 50)
+                    },
+                    i.to_string(),
+                )
+            })
             .collect();
-        let records: Vec<(&str, &str)> = records.iter().map(|(k, d)| (k.as_str(), d.as_str())).collect();
+        let records: Vec<(&str, &str)> = records
+            .iter()
+            .map(|(k, d)| (k.as_str(), d.as_str()))
+            .collect();
         self.served.put("input", &records);
         self.put += n;
     }
@@ -91,9 +111,25 @@ impl Stage {
     /// than once.
     #[track_caller]
     fn verify(&self) -> [usize; 3] {
-        let args = ["verify", "--from", "input", "--to", "strict", "resend", "--allow-repeats"];
+        let args = [
+            "verify",
+            "--from",
+            "input",
+            "--to",
+            "strict",
+            "resend",
+            "--allow-repeats",
+        ];
         self.served.run(&args).expect(0);
-        let args = ["verify", "--from", "input", "--to", "unordered", "--allow-repeats", "--ignore-order"];
+        let args = [
+            "verify",
+            "--from",
+            "input",
+            "--to",
+            "unordered",
+            "--allow-repeats",
+            "--ignore-order",
+        ];
         self.served.run(&args).expect(0);
         let source = self.log("input");
         OUTPUTS.map(|output| {
@@ -115,16 +151,26 @@ fn ordered(order: &str, key: &str, source: &[u32], output: &[u32]) {
     let mut sorted = places.clone();
     sorted.sort_unstable();
     sorted.dedup();
-    assert_eq!(sorted.len(), source.len(), "{order}: records of {key} are missing");
+    assert_eq!(
+        sorted.len(),
+        source.len(),
+        "{order}: records of {key} are missing"
+    );
     match order {
         // Each stands behind the one before it, or is that one again.
         "strict" => {
             let at = places.windows(2).find(|w| w[1] != w[0] && w[1] != w[0] + 1);
-            assert_eq!(at, None, "strict: {key} goes from one place to another: {places:?}");
+            assert_eq!(
+                at, None,
+                "strict: {key} goes from one place to another: {places:?}"
+            );
         }
         "resend" => {
             let last = |i: &usize| places.iter().rposition(|p| p == i);
-            assert!(sorted.iter().map(last).is_sorted(), "resend: last occurrences of {key}: {places:?}");
+            assert!(
+                sorted.iter().map(last).is_sorted(),
+                "resend: last occurrences of {key}: {places:?}"
+            );
         }
         _ => {}
     }
@@ -153,7 +199,10 @@ const FAULTS: [(Fault, Seen); 14] = [
     (Fault::Page(503), Seen::Unknown),
     (Fault::Error(500, "InternalFailure"), Seen::Unknown),
     (Fault::Error(503, "ServiceUnavailable"), Seen::Unknown),
-    (Fault::Error(400, "ThrottlingException"), Seen::Rejected("throttled")),
+    (
+        Fault::Error(400, "ThrottlingException"),
+        Seen::Rejected("throttled"),
+    ),
     // Once; other credentials may do, and here the same ones do.
     (Fault::Error(400, "ExpiredTokenException"), Seen::Not),
     (Fault::HangBefore, Seen::Unknown),
@@ -190,7 +239,12 @@ fn a_daemon_bears_every_fault_in_turn() {
         let mut stage = Stage::new("write-timeout = \"500ms\"");
         let (mut daemon, address) = stage.daemon();
         let sum = |name: &str, labels: &str| -> f64 {
-            let of = |o: &str| metric(&address, &format!("distributary_{name}{{output=\"{o}\"{labels}}}"));
+            let of = |o: &str| {
+                metric(
+                    &address,
+                    &format!("distributary_{name}{{output=\"{o}\"{labels}}}"),
+                )
+            };
             OUTPUTS.map(of).iter().sum()
         };
         for (fault, seen) in faults.iter().copied() {
@@ -202,7 +256,12 @@ fn a_daemon_bears_every_fault_in_turn() {
                 let failed = metric(&address, "distributary_source_failed_total")
                     + metric(&address, "distributary_source_throttled_total");
                 let errors = sum("errors_total", &format!(",kind=\"{kind}\""));
-                (errors, sum("retries_total", ""), sum("records_repeated_total", ""), failed)
+                (
+                    errors,
+                    sum("retries_total", ""),
+                    sum("records_repeated_total", ""),
+                    failed,
+                )
             };
             let before = numbers();
             stage.proxy.plan(move |call| match call.operation {
@@ -214,7 +273,8 @@ fn a_daemon_bears_every_fault_in_turn() {
                 stage.put(10);
                 stage.wait(&mut daemon);
                 let reads = stage.proxy.done("GetRecords", fault);
-                (stage.proxy.done("PutRecords", fault) >= 3 && (reads >= 3 || hangs(fault))).then_some(())
+                (stage.proxy.done("PutRecords", fault) >= 3 && (reads >= 3 || hangs(fault)))
+                    .then_some(())
             });
             stage.proxy.heal();
             stage.wait(&mut daemon);
@@ -233,7 +293,10 @@ fn a_daemon_bears_every_fault_in_turn() {
         daemon.signal("TERM");
         daemon.end().expect(0);
         let repeats: usize = stage.verify().iter().sum();
-        assert!(repeats as f64 <= counted, "{repeats} repeats, {counted} counted");
+        assert!(
+            repeats as f64 <= counted,
+            "{repeats} repeats, {counted} counted"
+        );
     });
 }
 
@@ -248,7 +311,11 @@ fn a_run_until_caught_up_bears_every_fault_in_turn() {
             stage.proxy.plan(move |call| {
                 calls += 1;
                 let meant = call.operation == "PutRecords" || !(hangs(fault) || expires(fault));
-                if calls % every(fault) == 1 && meant { fault } else { Fault::Pass }
+                if calls % every(fault) == 1 && meant {
+                    fault
+                } else {
+                    Fault::Pass
+                }
             });
             let done = finish(stage.command(&["--until-caught-up"]), b"").expect(0);
             assert!(!done.err.contains("does not speak CBOR"), "{}", done.err);
@@ -259,10 +326,17 @@ fn a_run_until_caught_up_bears_every_fault_in_turn() {
 
 /// A tenth of the entries fail: a twentieth for their rate, a twentieth for nothing.
 fn fail_entries(served: &Served) {
-    for (output, action) in OUTPUTS.iter().flat_map(|o| [(o, "throttle_entries"), (o, "fail_entries")]) {
+    for (output, action) in OUTPUTS
+        .iter()
+        .flat_map(|o| [(o, "throttle_entries"), (o, "fail_entries")])
+    {
         let select = json!({"operations": ["PutRecords"], "stream": output});
         let rule = json!({"select": select, "action": {action: {"probability": 0.05}}});
-        served.local.faults().add(serde_json::from_value(rule).unwrap()).unwrap();
+        served
+            .local
+            .faults()
+            .add(serde_json::from_value(rule).unwrap())
+            .unwrap();
     }
 }
 
@@ -272,38 +346,60 @@ fn all_faults_at_once_and_order_holds_by_mode() {
     fail_entries(&stage.served);
     let (mut daemon, address) = stage.daemon();
     let mut dice = Dice(42);
-    let faults: Vec<Fault> = FAULTS.iter().map(|(fault, _)| *fault).filter(|fault| !hangs(*fault)).collect();
+    let faults: Vec<Fault> = FAULTS
+        .iter()
+        .map(|(fault, _)| *fault)
+        .filter(|fault| !hangs(*fault))
+        .collect();
     let mut decks = BTreeMap::<String, Vec<Fault>>::new();
-    stage.proxy.plan(move |call| match (call.operation, dice.roll(4)) {
-        // Once, and never forwarded: nothing may be written late.
-        ("PutRecords", _) if call.nth == 5 => Fault::HangBefore,
-        ("PutRecords" | "GetRecords", 0) => {
-            // Each as often as any other.
-            let deck = decks.entry(call.operation.to_owned()).or_default();
-            if deck.is_empty() {
-                deck.clone_from(&faults);
+    stage
+        .proxy
+        .plan(move |call| match (call.operation, dice.roll(4)) {
+            // Once, and never forwarded: nothing may be written late.
+            ("PutRecords", _) if call.nth == 5 => Fault::HangBefore,
+            ("PutRecords" | "GetRecords", 0) => {
+                // Each as often as any other.
+                let deck = decks.entry(call.operation.to_owned()).or_default();
+                if deck.is_empty() {
+                    deck.clone_from(&faults);
+                }
+                deck.swap_remove(dice.roll(deck.len() as u64) as usize)
             }
-            deck.swap_remove(dice.roll(deck.len() as u64) as usize)
-        }
-        _ => Fault::Pass,
-    });
-    let all = FAULTS.iter().map(|(fault, _)| *fault).filter(|fault| *fault != Fault::HangAfter);
+            _ => Fault::Pass,
+        });
+    let all = FAULTS
+        .iter()
+        .map(|(fault, _)| *fault)
+        .filter(|fault| *fault != Fault::HangAfter);
     until("every fault was met", || {
         stage.put(40);
         stage.wait(&mut daemon);
-        all.clone().all(|fault| stage.proxy.done("PutRecords", fault) > 0).then_some(())
+        all.clone()
+            .all(|fault| stage.proxy.done("PutRecords", fault) > 0)
+            .then_some(())
     });
     stage.proxy.heal();
     stage.served.local.faults().clear();
     stage.put(30);
     stage.wait(&mut daemon);
-    let counted =
-        OUTPUTS.map(|o| metric(&address, &format!("distributary_records_repeated_total{{output=\"{o}\"}}")));
+    let counted = OUTPUTS.map(|o| {
+        metric(
+            &address,
+            &format!("distributary_records_repeated_total{{output=\"{o}\"}}"),
+        )
+    });
     daemon.signal("TERM");
     daemon.end().expect(0);
     let repeats = stage.verify();
-    let bounded = repeats.iter().zip(counted).all(|(repeats, counted)| *repeats as f64 <= counted);
-    assert!(bounded, "{repeats:?} repeats, {counted:?} counted; {:?}", stage.proxy.counts("PutRecords"));
+    let bounded = repeats
+        .iter()
+        .zip(counted)
+        .all(|(repeats, counted)| *repeats as f64 <= counted);
+    assert!(
+        bounded,
+        "{repeats:?} repeats, {counted:?} counted; {:?}",
+        stage.proxy.counts("PutRecords")
+    );
 }
 
 /// The same with 20,000 records, in a release build: `tests/interop/test_faults.py`.
@@ -319,7 +415,10 @@ fn order_holds_by_mode_where_a_tenth_of_the_entries_fails_and_answers_are_lost()
     });
     finish(stage.command(&["--until-caught-up"]), b"").expect(0);
     let repeats = stage.verify();
-    assert!(repeats[..2].iter().all(|repeats| *repeats > 0), "{repeats:?}");
+    assert!(
+        repeats[..2].iter().all(|repeats| *repeats > 0),
+        "{repeats:?}"
+    );
 }
 
 #[test]
@@ -332,21 +431,35 @@ fn a_server_that_is_away_for_a_while_is_waited_for() {
     stage.put(100);
     let failed = || metric(&address, "distributary_source_failed_total");
     let before = failed();
-    until("some reads in vain", || (failed() >= before + 6.0).then_some(()));
+    until("some reads in vain", || {
+        (failed() >= before + 6.0).then_some(())
+    });
     daemon.says("a read failed, and is tried again: ");
     stage.proxy.accept();
     stage.wait(&mut daemon);
     // The other way round: what is read cannot be written.
-    stage.proxy.plan(|call| if call.operation == "PutRecords" { Fault::ResetBefore } else { Fault::Pass });
+    stage.proxy.plan(|call| {
+        if call.operation == "PutRecords" {
+            Fault::ResetBefore
+        } else {
+            Fault::Pass
+        }
+    });
     stage.put(100);
-    until("some writes in vain", || (stage.proxy.done("PutRecords", Fault::ResetBefore) >= 12).then_some(()));
+    until("some writes in vain", || {
+        (stage.proxy.done("PutRecords", Fault::ResetBefore) >= 12).then_some(())
+    });
     stage.proxy.heal();
     stage.wait(&mut daemon);
     daemon.signal("TERM");
     let done = daemon.end().expect(0);
     stage.verify();
     // An outage is a line each for reading and for each output, not one for each shard and try.
-    let lines = done.err.lines().filter(|line| line.contains(" WARN ")).count();
+    let lines = done
+        .err
+        .lines()
+        .filter(|line| line.contains(" WARN "))
+        .count();
     assert!((4..=8).contains(&lines), "{}", done.err);
 }
 
@@ -361,7 +474,11 @@ fn an_output_that_is_denied_is_given_up_once_the_others_are_done() {
             return denied;
         }
         // Slower than the patience.
-        if call.operation == "PutRecords" { Fault::Delay(20 * MS) } else { Fault::Pass }
+        if call.operation == "PutRecords" {
+            Fault::Delay(20 * MS)
+        } else {
+            Fault::Pass
+        }
     });
     let done = finish(stage.command(&["--until-caught-up"]), b"").expect(1);
     let last = done.err.lines().last().unwrap();
@@ -378,7 +495,9 @@ fn an_output_that_is_denied_is_given_up_once_the_others_are_done() {
     // A daemon goes on trying. What the others did is written down: they repeat nothing.
     let (mut daemon, _) = stage.daemon();
     let before = stage.proxy.done("PutRecords", denied);
-    until("a try of each shard", || (stage.proxy.done("PutRecords", denied) >= before + 3).then_some(()));
+    until("a try of each shard", || {
+        (stage.proxy.done("PutRecords", denied) >= before + 3).then_some(())
+    });
     daemon.says("a write failed, and is tried again: PutRecords on stream resend");
     assert_eq!(there(&stage), [300, 0, 300]);
     stage.proxy.heal();
@@ -393,12 +512,23 @@ fn a_source_that_may_not_be_read_is_given_up() {
     let mut stage = Stage::new("give-up-after = \"500ms\"");
     stage.put(10);
     let denied = Fault::Error(400, "AccessDeniedException");
-    stage.proxy.plan(move |call| if call.operation == "GetRecords" { denied } else { Fault::Pass });
+    stage.proxy.plan(move |call| {
+        if call.operation == "GetRecords" {
+            denied
+        } else {
+            Fault::Pass
+        }
+    });
     let done = finish(stage.command(&["--until-caught-up"]), b"").expect(1);
     let last = done.err.lines().last().unwrap();
     assert!(
-        last.starts_with("distributary: the source: reading a shard failed: GetRecords on stream input"),
+        last.starts_with(
+            "distributary: the source: reading a shard failed: GetRecords on stream input"
+        ),
         "{last}"
     );
-    assert!(last.contains("allow the action kinesis:GetRecords on stream input"), "{last}");
+    assert!(
+        last.contains("allow the action kinesis:GetRecords on stream input"),
+        "{last}"
+    );
 }

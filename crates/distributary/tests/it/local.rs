@@ -26,7 +26,10 @@ fn call(url: &str, args: &[&str]) -> Done {
 fn it_serves_the_streams_that_were_named() {
     for signal in ["TERM", "INT"] {
         let (running, url) = serve(&["--stream", "input:2", "--stream", "output1"]);
-        assert!(url.starts_with("http://127.0.0.1:") && !url.ends_with(":0"), "{url}");
+        assert!(
+            url.starts_with("http://127.0.0.1:") && !url.ends_with(":0"),
+            "{url}"
+        );
         call(&url, &["put", "input", "--key", "k", "x"]).expect(0);
         let done = call(&url, &["tail", "input", "--limit", "1", "--format", "raw"]).expect(0);
         assert_eq!(done.text(), "x\n");
@@ -35,7 +38,11 @@ fn it_serves_the_streams_that_were_named() {
         running.signal(signal);
         let done = running.wait().expect(0);
         assert!(done.err.contains("\"PutRecords input -\""), "{}", done.err);
-        assert!(done.err.contains("ResourceNotFoundException"), "{}", done.err);
+        assert!(
+            done.err.contains("ResourceNotFoundException"),
+            "{}",
+            done.err
+        );
     }
 }
 
@@ -44,10 +51,20 @@ fn tls_with_a_certificate_that_clients_can_trust() {
     let (_dir, path) = scratch();
     let pem = path.join("ca.pem");
     let pem = pem.to_str().unwrap();
-    let (running, url) = serve(&["--stream", "s:1", "--tls", "--tls-cert-out", pem, "--request-log", "off"]);
+    let (running, url) = serve(&[
+        "--stream",
+        "s:1",
+        "--tls",
+        "--tls-cert-out",
+        pem,
+        "--request-log",
+        "off",
+    ]);
     assert!(url.starts_with("https://127.0.0.1:"), "{url}");
     let mut command = program(&["put", "s", "x"]);
-    command.env("AWS_ENDPOINT_URL", &url).env("AWS_CA_BUNDLE", pem);
+    command
+        .env("AWS_ENDPOINT_URL", &url)
+        .env("AWS_CA_BUNDLE", pem);
     finish(command, b"").expect(0);
     running.signal("TERM");
     let done = running.wait().expect(0);
@@ -63,8 +80,16 @@ fn a_directory_keeps_streams_through_a_kill() {
     let args = ["--stream", "s:1", "--dir", dir];
     let (running, url) = serve(&args);
     call(&url, &["put", "s", "--key", "k", "kept"]).expect(0);
-    let done = finish(program(&["local", "--listen", "127.0.0.1:0", "--dir", dir]), b"").expect(1);
-    assert!(done.err.contains("in use by another process"), "{}", done.err);
+    let done = finish(
+        program(&["local", "--listen", "127.0.0.1:0", "--dir", dir]),
+        b"",
+    )
+    .expect(1);
+    assert!(
+        done.err.contains("in use by another process"),
+        "{}",
+        done.err
+    );
     running.signal("KILL");
     running.wait();
     let (running, url) = serve(&args);
@@ -76,7 +101,14 @@ fn a_directory_keeps_streams_through_a_kill() {
 
 #[test]
 fn retention_by_bytes() {
-    let (running, url) = serve(&["--stream", "s:1", "--retention-bytes", "3000000", "--request-log", "off"]);
+    let (running, url) = serve(&[
+        "--stream",
+        "s:1",
+        "--retention-bytes",
+        "3000000",
+        "--request-log",
+        "off",
+    ]);
     let line = "x".repeat(1000);
     let input: String = (0..10_000).map(|_| format!("{line}\n")).collect();
     let mut command = program(&["put", "s", "--key", "k"]);
@@ -86,7 +118,13 @@ fn retention_by_bytes() {
     let kept = done.lines().len();
     assert!((1000..6000).contains(&kept), "{kept}");
     running.signal("TERM");
-    assert!(running.wait().expect(0).err.contains("to stay within --retention-bytes"));
+    assert!(
+        running
+            .wait()
+            .expect(0)
+            .err
+            .contains("to stay within --retention-bytes")
+    );
 }
 
 #[test]
@@ -99,8 +137,16 @@ fn limits_are_enforced_on_request() {
     let done = finish(command, input.as_bytes()).expect(0);
     assert!(done.err.contains("put 1,300 records"), "{}", done.err);
     running.signal("TERM");
-    let puts = running.wait().expect(0).err.matches("\"PutRecords s").count();
-    assert!(puts > 3, "three requests would do if nothing were throttled: {puts}");
+    let puts = running
+        .wait()
+        .expect(0)
+        .err
+        .matches("\"PutRecords s")
+        .count();
+    assert!(
+        puts > 3,
+        "three requests would do if nothing were throttled: {puts}"
+    );
 }
 
 #[test]
@@ -108,13 +154,40 @@ fn what_is_wrong_is_said() {
     for (args, code, says) in [
         (&["local", "--stream", "s:0"][..], 2, "orders:4"),
         (&["local", "--stream", "a b:1"], 2, "orders:4"),
-        (&["local", "--listen", "127.0.0.1:0", "--stream", "s:1", "--stream", "s:2"], 2, "given twice"),
-        (&["local", "--listen", "127.0.0.1:0", "--account", "x"], 2, "12 digits"),
-        (&["local", "--listen", "127.0.0.1:0", "--dir", "/proc/no"], 1, "/proc/no"),
+        (
+            &[
+                "local",
+                "--listen",
+                "127.0.0.1:0",
+                "--stream",
+                "s:1",
+                "--stream",
+                "s:2",
+            ],
+            2,
+            "given twice",
+        ),
+        (
+            &["local", "--listen", "127.0.0.1:0", "--account", "x"],
+            2,
+            "12 digits",
+        ),
+        (
+            &["local", "--listen", "127.0.0.1:0", "--dir", "/proc/no"],
+            1,
+            "/proc/no",
+        ),
         (&["local", "--tls-cert-out", "x"], 2, "--tls"),
         (&["local", "--listen", "localhost"], 2, "--listen"),
         (
-            &["local", "--listen", "127.0.0.1:0", "--tls", "--tls-cert-out", "/no/such/dir/x"],
+            &[
+                "local",
+                "--listen",
+                "127.0.0.1:0",
+                "--tls",
+                "--tls-cert-out",
+                "/no/such/dir/x",
+            ],
             1,
             "/no/such/dir",
         ),

@@ -105,20 +105,30 @@ struct Shared {
 impl Proxy {
     /// In front of `served`; passes everything on as long as there is no plan.
     pub(crate) fn new(served: &Served) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let shared = Arc::new(Shared {
             server: served.address(),
             plan: Mutex::new(Box::new(|_| Fault::Pass)),
             calls: Mutex::default(),
             done: Mutex::default(),
         });
-        let listener = runtime.block_on(async { bound(([127, 0, 0, 1], 0).into()).listen(BACKLOG).unwrap() });
+        let listener =
+            runtime.block_on(async { bound(([127, 0, 0, 1], 0).into()).listen(BACKLOG).unwrap() });
         let address = listener.local_addr().unwrap();
         let (open, opened) = watch::channel(true);
         let (listens, listening) = watch::channel(true);
         runtime.spawn(listen(Arc::clone(&shared), listener, opened, listens));
-        Self { shared, address, open, listening, runtime }
+        Self {
+            shared,
+            address,
+            open,
+            listening,
+            runtime,
+        }
     }
 
     /// The command with this proxy as its endpoint.
@@ -150,19 +160,26 @@ impl Proxy {
     fn switch(&self, on: bool) {
         self.open.send_replace(on);
         let mut listening = self.listening.clone();
-        self.runtime.block_on(listening.wait_for(|is| *is == on)).unwrap();
+        self.runtime
+            .block_on(listening.wait_for(|is| *is == on))
+            .unwrap();
     }
 
     /// How often this was done to requests of this operation.
     pub(crate) fn done(&self, operation: &str, fault: Fault) -> u64 {
         let done = self.shared.done.lock().unwrap();
-        done.get(&(operation.to_owned(), fault.name())).copied().unwrap_or_default()
+        done.get(&(operation.to_owned(), fault.name()))
+            .copied()
+            .unwrap_or_default()
     }
 
     /// All that was done to requests of this operation, and how often.
     pub(crate) fn counts(&self, operation: &str) -> BTreeMap<&'static str, u64> {
         let done = self.shared.done.lock().unwrap();
-        done.iter().filter(|((of, _), _)| of == operation).map(|((_, fault), n)| (*fault, *n)).collect()
+        done.iter()
+            .filter(|((of, _), _)| of == operation)
+            .map(|((_, fault), n)| (*fault, *n))
+            .collect()
     }
 }
 
@@ -235,8 +252,13 @@ impl Message {
             }
         };
         let mut body = head.split_off(end);
-        let message = Self { head, body: Vec::new() };
-        let length = message.header("content-length").map_or(0, |v| v.parse().unwrap());
+        let message = Self {
+            head,
+            body: Vec::new(),
+        };
+        let length = message
+            .header("content-length")
+            .map_or(0, |v| v.parse().unwrap());
         while body.len() < length {
             if from.read_buf(&mut body).await.ok()? == 0 {
                 return None;
@@ -250,7 +272,9 @@ impl Message {
     fn header(&self, name: &str) -> Option<&str> {
         let head = std::str::from_utf8(&self.head).unwrap();
         let mut headers = head.lines().filter_map(|line| line.split_once(':'));
-        headers.find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+        headers
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
     }
 
     async fn write(&self, to: &mut TcpStream) -> io::Result<()> {
@@ -264,10 +288,20 @@ async fn converse(shared: Arc<Shared>, mut client: TcpStream) {
     client.set_nodelay(true).unwrap();
     let mut server = None;
     while let Some(request) = Message::read(&mut client).await {
-        let operation = request.header("x-amz-target").and_then(|t| t.split_once('.')).map_or("", |t| t.1);
+        let operation = request
+            .header("x-amz-target")
+            .and_then(|t| t.split_once('.'))
+            .map_or("", |t| t.1);
         let fault = shared.decide(operation, &request.body);
-        let on = shared.carry_out(fault, &mut client, &mut server, &request).await;
-        *shared.done.lock().unwrap().entry((operation.to_owned(), fault.name())).or_default() += 1;
+        let on = shared
+            .carry_out(fault, &mut client, &mut server, &request)
+            .await;
+        *shared
+            .done
+            .lock()
+            .unwrap()
+            .entry((operation.to_owned(), fault.name()))
+            .or_default() += 1;
         if !on {
             return;
         }
@@ -282,7 +316,11 @@ impl Shared {
             *calls += 1;
             *calls - 1
         };
-        (self.plan.lock().unwrap())(&Call { operation, nth, body })
+        (self.plan.lock().unwrap())(&Call {
+            operation,
+            nth,
+            body,
+        })
     }
 
     /// `false` if the connection is over.
@@ -336,7 +374,9 @@ impl Shared {
             return reset(client);
         }
         // The server itself may be told to break connections: then so does this.
-        let Some(answer) = Message::read(&mut upstream).await else { return reset(client) };
+        let Some(answer) = Message::read(&mut upstream).await else {
+            return reset(client);
+        };
         *server = Some(upstream);
         match fault {
             Fault::ResetAfter => reset(client),
@@ -346,7 +386,10 @@ impl Shared {
             }
             Fault::Cut => {
                 let half = answer.body.len() / 2;
-                let cut = Message { head: answer.head, body: answer.body[..half].to_vec() };
+                let cut = Message {
+                    head: answer.head,
+                    body: answer.body[..half].to_vec(),
+                };
                 // A client that has gone away is as well.
                 let _ = cut.write(client).await;
                 false
@@ -367,10 +410,18 @@ fn reset(client: &TcpStream) -> bool {
 async fn gone(client: &TcpStream) {
     let mut byte = [0];
     let sent = matches!(client.peek(&mut byte).await, Ok(1..));
-    assert!(!sent, "a client sent its next request before it had an answer");
+    assert!(
+        !sent,
+        "a client sent its next request before it had an answer"
+    );
 }
 
-async fn drip(client: &mut TcpStream, answer: &Message, bytes: usize, every: Duration) -> io::Result<()> {
+async fn drip(
+    client: &mut TcpStream,
+    answer: &Message,
+    bytes: usize,
+    every: Duration,
+) -> io::Result<()> {
     client.write_all(&answer.head).await?;
     for piece in answer.body.chunks(bytes) {
         pause(every).await;

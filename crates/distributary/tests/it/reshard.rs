@@ -18,9 +18,13 @@ const KEYS: u32 = 30;
 
 /// Numbered records of a few keys.
 fn put(served: &Served, numbers: std::ops::Range<u32>) {
-    let records: Vec<(String, String)> =
-        numbers.map(|i| (format!("key-{}", i % KEYS), i.to_string())).collect();
-    let records: Vec<(&str, &str)> = records.iter().map(|(k, d)| (k.as_str(), d.as_str())).collect();
+    let records: Vec<(String, String)> = numbers
+        .map(|i| (format!("key-{}", i % KEYS), i.to_string()))
+        .collect();
+    let records: Vec<(&str, &str)> = records
+        .iter()
+        .map(|(k, d)| (k.as_str(), d.as_str()))
+        .collect();
     served.put("input", &records);
 }
 
@@ -29,7 +33,9 @@ fn log(served: &Served, stream: &str) -> BTreeMap<String, Vec<u32>> {
     let mut log = BTreeMap::<String, Vec<u32>>::new();
     for record in served.read(stream).iter().flatten() {
         let (key, data) = pair(record);
-        log.entry(key.to_owned()).or_default().push(std::str::from_utf8(data).unwrap().parse().unwrap());
+        log.entry(key.to_owned())
+            .or_default()
+            .push(std::str::from_utf8(data).unwrap().parse().unwrap());
     }
     log
 }
@@ -44,7 +50,15 @@ fn held(served: &Served, stream: &str) -> usize {
 /// Every record of `0..n` is in each output, and each key goes back only to begin again from there in order.
 #[track_caller]
 fn complete_and_in_order(served: &Served, n: u32) {
-    let args = ["verify", "--from", "input", "--to", "output1", "output2", "--allow-repeats"];
+    let args = [
+        "verify",
+        "--from",
+        "input",
+        "--to",
+        "output1",
+        "output2",
+        "--allow-repeats",
+    ];
     served.run(&args).expect(0);
     for output in OUTPUTS {
         assert_eq!(held(served, output), n as usize, "{output}");
@@ -56,19 +70,37 @@ fn complete_and_in_order(served: &Served, n: u32) {
 fn in_order(output: &str, log: BTreeMap<String, Vec<u32>>) {
     for (key, numbers) in log {
         let skips = numbers.windows(2).find(|w| w[1] > w[0] + KEYS);
-        assert_eq!((numbers[0] < KEYS, skips), (true, None), "{output}, {key}: {numbers:?}");
+        assert_eq!(
+            (numbers[0] < KEYS, skips),
+            (true, None),
+            "{output}, {key}: {numbers:?}"
+        );
     }
 }
 
 /// The shards of a stream that take records, in the order of their hash ranges.
 fn open(served: &Served, stream: &str) -> Vec<(usize, Shard)> {
-    let start =
-        |shard: &Shard| -> u128 { shard.hash_key_range.as_ref().unwrap().starting_hash_key.parse().unwrap() };
-    let closed = |shard: &Shard| {
-        shard.sequence_number_range.as_ref().is_some_and(|range| range.ending_sequence_number.is_some())
+    let start = |shard: &Shard| -> u128 {
+        shard
+            .hash_key_range
+            .as_ref()
+            .unwrap()
+            .starting_hash_key
+            .parse()
+            .unwrap()
     };
-    let mut open: Vec<_> =
-        served.shards(stream).into_iter().enumerate().filter(|(_, shard)| !closed(shard)).collect();
+    let closed = |shard: &Shard| {
+        shard
+            .sequence_number_range
+            .as_ref()
+            .is_some_and(|range| range.ending_sequence_number.is_some())
+    };
+    let mut open: Vec<_> = served
+        .shards(stream)
+        .into_iter()
+        .enumerate()
+        .filter(|(_, shard)| !closed(shard))
+        .collect();
     open.sort_by_key(|(_, shard)| start(shard));
     open
 }
@@ -98,8 +130,19 @@ fn produce(served: &Served, count: &AtomicU32, stop: &AtomicBool) {
 
 #[test]
 fn order_holds_through_generations_of_shards_and_kills() {
-    let (served, dir) = (Served::new(&[("input", 2), ("output1", 1), ("output2", 3)]), Dir::new());
-    let args = ["--from", "input", "--to", "output1", "output2", "--checkpoint-interval", "100ms"];
+    let (served, dir) = (
+        Served::new(&[("input", 2), ("output1", 1), ("output2", 3)]),
+        Dir::new(),
+    );
+    let args = [
+        "--from",
+        "input",
+        "--to",
+        "output1",
+        "output2",
+        "--checkpoint-interval",
+        "100ms",
+    ];
     let (count, stop) = (AtomicU32::new(0), AtomicBool::new(false));
     let mut dice = Dice(3);
     std::thread::scope(|scope| {
@@ -136,8 +179,16 @@ fn order_holds_through_generations_of_shards_and_kills() {
         }
     });
     let n = count.load(Ordering::Relaxed);
-    assert!(served.shards("input").len() > 15, "{} shards", served.shards("input").len());
-    finish(dir.run(&served, &[&args[..], &["--until-caught-up"]].concat()), b"").expect(0);
+    assert!(
+        served.shards("input").len() > 15,
+        "{} shards",
+        served.shards("input").len()
+    );
+    finish(
+        dir.run(&served, &[&args[..], &["--until-caught-up"]].concat()),
+        b"",
+    )
+    .expect(0);
     complete_and_in_order(&served, n);
 }
 
@@ -174,7 +225,10 @@ impl Env for Ahead {
 #[test]
 fn order_holds_though_retention_deletes_parents() {
     let hours = Arc::new(AtomicU64::new(0));
-    let env = Ahead { real: RealEnv::seeded(1), hours: Arc::clone(&hours) };
+    let env = Ahead {
+        real: RealEnv::seeded(1),
+        hours: Arc::clone(&hours),
+    };
     let local = Local::builder().env(Arc::new(env)).seed(1).build();
     let served = Served::over(local, &[("input", 2), ("output1", 1), ("output2", 3)]);
     for output in OUTPUTS {

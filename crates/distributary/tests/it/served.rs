@@ -10,8 +10,8 @@ use distributary_kinesis::client::Client;
 use distributary_local::Local;
 use distributary_local::server::{self, Handle, ServerOptions};
 use distributary_wire::types::{
-    Blob, GetRecordsRequest, GetShardIteratorRequest, PutRecordsRequest, PutRecordsRequestEntry, Record,
-    RecordDistributionStrategy, Shard, ShardIteratorType, StreamMode, StreamModeDetails,
+    Blob, GetRecordsRequest, GetShardIteratorRequest, PutRecordsRequest, PutRecordsRequestEntry,
+    Record, RecordDistributionStrategy, Shard, ShardIteratorType, StreamMode, StreamModeDetails,
 };
 
 /// How long a program may take that a test waits for.
@@ -37,13 +37,29 @@ impl Served {
         for (name, shards) in streams {
             local.create_stream(name, *shards).unwrap();
         }
-        let client = Client::builder(Arc::new(local.transport())).build().unwrap();
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let options = ServerOptions { listen: ([127, 0, 0, 1], 0).into(), ..ServerOptions::default() };
-        let handle = runtime.block_on(server::serve(local.clone(), options)).unwrap();
+        let client = Client::builder(Arc::new(local.transport()))
+            .build()
+            .unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let options = ServerOptions {
+            listen: ([127, 0, 0, 1], 0).into(),
+            ..ServerOptions::default()
+        };
+        let handle = runtime
+            .block_on(server::serve(local.clone(), options))
+            .unwrap();
         let endpoint = handle.endpoint();
-        Self { local, client, runtime, handle: Some(handle), endpoint }
+        Self {
+            local,
+            client,
+            runtime,
+            handle: Some(handle),
+            endpoint,
+        }
     }
 
     /// Where it listens.
@@ -81,9 +97,15 @@ impl Served {
     /// Puts entries.
     pub(crate) fn put_entries(&self, stream: &str, entries: &[PutRecordsRequestEntry]) {
         for entries in entries.chunks(500) {
-            let request = PutRecordsRequest { records: Some(entries.to_vec()), ..Default::default() };
-            let answer =
-                self.runtime.block_on(self.client.on(&stream.parse().unwrap(), request)).unwrap().answer;
+            let request = PutRecordsRequest {
+                records: Some(entries.to_vec()),
+                ..Default::default()
+            };
+            let answer = self
+                .runtime
+                .block_on(self.client.on(&stream.parse().unwrap(), request))
+                .unwrap()
+                .answer;
             assert_eq!(answer.failed_record_count.unwrap_or(0), 0);
         }
     }
@@ -92,7 +114,9 @@ impl Served {
     pub(crate) fn create_auto(&self, stream: &str) {
         let request = distributary_wire::types::CreateStreamRequest {
             stream_name: Some(stream.to_owned()),
-            stream_mode_details: Some(StreamModeDetails { stream_mode: Some(StreamMode::OnDemand) }),
+            stream_mode_details: Some(StreamModeDetails {
+                stream_mode: Some(StreamMode::OnDemand),
+            }),
             record_distribution_strategy: Some(RecordDistributionStrategy::Auto),
             ..Default::default()
         };
@@ -103,8 +127,10 @@ impl Served {
     pub(crate) fn split(&self, stream: &str, shard: usize) {
         let shard = self.shards(stream).swap_remove(shard);
         let range = shard.hash_key_range.unwrap();
-        let (start, end): (u128, u128) =
-            (range.starting_hash_key.parse().unwrap(), range.ending_hash_key.parse().unwrap());
+        let (start, end): (u128, u128) = (
+            range.starting_hash_key.parse().unwrap(),
+            range.ending_hash_key.parse().unwrap(),
+        );
         let request = distributary_wire::types::SplitShardRequest {
             stream_name: Some(stream.to_owned()),
             shard_to_split: Some(shard.shard_id),
@@ -138,12 +164,18 @@ impl Served {
     /// Deletes a stream.
     pub(crate) fn delete(&self, stream: &str) {
         let request = distributary_wire::types::DeleteStreamRequest::default();
-        self.runtime.block_on(self.client.on(&stream.parse().unwrap(), request)).unwrap();
+        self.runtime
+            .block_on(self.client.on(&stream.parse().unwrap(), request))
+            .unwrap();
     }
 
     /// Lets a stream take records of up to so many KiB.
     pub(crate) fn raise_record_size(&self, stream: &str, kib: i32) {
-        let summary = self.runtime.block_on(self.client.describe(&stream.parse().unwrap())).unwrap().answer;
+        let summary = self
+            .runtime
+            .block_on(self.client.describe(&stream.parse().unwrap()))
+            .unwrap()
+            .answer;
         let request = distributary_wire::types::UpdateMaxRecordSizeRequest {
             stream_arn: Some(summary.arn),
             max_record_size_in_kib: Some(kib),
@@ -154,12 +186,18 @@ impl Served {
 
     /// The shards of a stream.
     pub(crate) fn shards(&self, stream: &str) -> Vec<Shard> {
-        self.runtime.block_on(self.client.list_shards(&stream.parse().unwrap())).unwrap().answer
+        self.runtime
+            .block_on(self.client.list_shards(&stream.parse().unwrap()))
+            .unwrap()
+            .answer
     }
 
     /// The records of each shard of a stream, by calls of the protocol.
     pub(crate) fn read(&self, stream: &str) -> Vec<Vec<Record>> {
-        self.shards(stream).into_iter().map(|shard| self.read_shard(stream, &shard.shard_id)).collect()
+        self.shards(stream)
+            .into_iter()
+            .map(|shard| self.read_shard(stream, &shard.shard_id))
+            .collect()
     }
 
     fn read_shard(&self, stream: &str, shard: &str) -> Vec<Record> {
@@ -168,12 +206,23 @@ impl Served {
             shard_iterator_type: Some(ShardIteratorType::TrimHorizon),
             ..Default::default()
         };
-        let answer = self.runtime.block_on(self.client.on(&stream.parse().unwrap(), request)).unwrap().answer;
+        let answer = self
+            .runtime
+            .block_on(self.client.on(&stream.parse().unwrap(), request))
+            .unwrap()
+            .answer;
         let mut iterator = answer.shard_iterator;
         let mut all = Vec::new();
         while let Some(at) = iterator.take() {
-            let request = GetRecordsRequest { shard_iterator: Some(at), ..Default::default() };
-            let answer = self.runtime.block_on(self.client.call(&request)).unwrap().answer;
+            let request = GetRecordsRequest {
+                shard_iterator: Some(at),
+                ..Default::default()
+            };
+            let answer = self
+                .runtime
+                .block_on(self.client.call(&request))
+                .unwrap()
+                .answer;
             if answer.records.is_empty() {
                 break;
             }
@@ -251,7 +300,11 @@ impl Done {
 impl From<Output> for Done {
     fn from(output: Output) -> Self {
         let err = String::from_utf8_lossy(&output.stderr).into_owned();
-        Self { code: output.status.code(), out: output.stdout, err }
+        Self {
+            code: output.status.code(),
+            out: output.stdout,
+            err,
+        }
     }
 }
 
@@ -275,14 +328,21 @@ pub(crate) struct Running {
 impl Running {
     /// Starts it with pipes to all three.
     pub(crate) fn start(mut command: Command) -> Self {
-        let child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         Self { child }
     }
 
     /// Sends it a signal, such as `INT`.
     pub(crate) fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").arg(format!("-{signal}")).arg(self.child.id().to_string()).status();
+        let sent = Command::new("kill")
+            .arg(format!("-{signal}"))
+            .arg(self.child.id().to_string())
+            .status();
         assert!(sent.unwrap().success());
     }
 
@@ -302,7 +362,11 @@ impl Running {
         let err = read(self.child.stderr.take().map(|e| Box::new(e) as _));
         let status = until("the program's end", || self.child.try_wait().unwrap());
         let (out, err) = (out.join().unwrap(), err.join().unwrap());
-        Done { code: status.code(), out, err: String::from_utf8_lossy(&err).into_owned() }
+        Done {
+            code: status.code(),
+            out,
+            err: String::from_utf8_lossy(&err).into_owned(),
+        }
     }
 }
 

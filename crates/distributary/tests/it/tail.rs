@@ -13,10 +13,20 @@ fn lines_of(served: &Served, args: &[&str]) -> Vec<String> {
 #[test]
 fn text_is_for_people() {
     let served = Served::new(&[("s", 1)]);
-    served.put("s", &[("user-1", &b"{\"log\": \"Record 0\"}"[..]), ("k", b"\x1b[31m\xff\n")]);
+    served.put(
+        "s",
+        &[
+            ("user-1", &b"{\"log\": \"Record 0\"}"[..]),
+            ("k", b"\x1b[31m\xff\n"),
+        ],
+    );
     let lines = lines_of(&served, &["--limit", "2"]);
     assert_eq!(lines.len(), 2);
-    assert!(lines[0].ends_with("Z 0 user-1 {\"log\": \"Record 0\"}"), "{}", lines[0]);
+    assert!(
+        lines[0].ends_with("Z 0 user-1 {\"log\": \"Record 0\"}"),
+        "{}",
+        lines[0]
+    );
     assert!(lines[0].starts_with("20"), "{}", lines[0]);
     assert!(lines[1].ends_with(" 0 k \\x1b[31m\\xff\\n"), "{}", lines[1]);
 }
@@ -26,24 +36,36 @@ fn json_says_all_and_raw_is_the_data() {
     let served = Served::new(&[("s", 1)]);
     served.put("s", &[("k", &b"text"[..]), ("k", b"\xff\x00"), ("k", b"")]);
     let lines = lines_of(&served, &["--format", "json", "--limit", "3"]);
-    let values: Vec<serde_json::Value> = lines.iter().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let values: Vec<serde_json::Value> = lines
+        .iter()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
     assert_eq!(values[0]["data"], "text");
     assert_eq!(values[1]["data_base64"], "/wA=");
     assert_eq!(values[2]["data"], "");
     let read = served.read("s");
     for (value, record) in values.iter().zip(&read[0]) {
         assert_eq!(value["sequence"], record.sequence_number.as_str());
-        assert_eq!((&value["shard"], &value["key"]), (&"shardId-000000000000".into(), &"k".into()));
+        assert_eq!(
+            (&value["shard"], &value["key"]),
+            (&"shardId-000000000000".into(), &"k".into())
+        );
     }
-    let done = served.run(&["tail", "s", "--limit", "3", "--format", "raw"]).expect(0);
+    let done = served
+        .run(&["tail", "s", "--limit", "3", "--format", "raw"])
+        .expect(0);
     assert_eq!(done.out, b"text\n\xff\x00\n\n");
 }
 
 #[test]
 fn limit_ends_it() {
     let served = Served::new(&[("s", 2)]);
-    let records: Vec<(String, String)> = (0..50).map(|i| (format!("k{i}"), i.to_string())).collect();
-    let records: Vec<(&str, &str)> = records.iter().map(|(k, d)| (k.as_str(), d.as_str())).collect();
+    let records: Vec<(String, String)> =
+        (0..50).map(|i| (format!("k{i}"), i.to_string())).collect();
+    let records: Vec<(&str, &str)> = records
+        .iter()
+        .map(|(k, d)| (k.as_str(), d.as_str()))
+        .collect();
     served.put("s", &records);
     for limit in ["0", "1", "7"] {
         let done = served.run(&["tail", "s", "--limit", limit]).expect(0);
@@ -55,10 +77,15 @@ fn limit_ends_it() {
 fn all_shards_are_read_children_after_their_parents() {
     let served = Served::new(&[("s", 1)]);
     let numbers = |from: u32, to: u32| -> Vec<(String, String)> {
-        (from..to).map(|i| (format!("k{}", i % 5), i.to_string())).collect()
+        (from..to)
+            .map(|i| (format!("k{}", i % 5), i.to_string()))
+            .collect()
     };
     let put = |records: &[(String, String)]| {
-        let records: Vec<(&str, &str)> = records.iter().map(|(k, d)| (k.as_str(), d.as_str())).collect();
+        let records: Vec<(&str, &str)> = records
+            .iter()
+            .map(|(k, d)| (k.as_str(), d.as_str()))
+            .collect();
         served.put("s", &records);
     };
     put(&numbers(0, 40));
@@ -105,16 +132,24 @@ fn it_follows_through_a_reshard_until_it_is_interrupted() {
 fn latest_is_what_comes_from_now_on() {
     let served = Served::new(&[("s", 2)]);
     served.put("s", &[("a", "old"), ("b", "old")]);
-    let old = served.read("s").concat()[0].approximate_arrival_timestamp.unwrap().0;
+    let old = served.read("s").concat()[0]
+        .approximate_arrival_timestamp
+        .unwrap()
+        .0;
     // "Now" is a whole second of the server's clock, rounded down: what is old must be older than that.
     until("the next second", || {
         served.put("s", &[("clock", "tick")]);
-        let now = served.read("s").concat().iter().map(|r| r.approximate_arrival_timestamp.unwrap().0).max();
+        let now = served
+            .read("s")
+            .concat()
+            .iter()
+            .map(|r| r.approximate_arrival_timestamp.unwrap().0)
+            .max();
         (now.unwrap() / 1000 > old / 1000).then_some(())
     });
-    let mut running = Running::start(
-        served.command(&["tail", "s", "--start", "latest", "--format", "raw", "--limit", "60"]),
-    );
+    let mut running = Running::start(served.command(&[
+        "tail", "s", "--start", "latest", "--format", "raw", "--limit", "60",
+    ]));
     // Put until it has all that it wants: when exactly it begins cannot be seen from here.
     let code = until("its end", || {
         served.put("s", &[("a", "new"), ("b", "new")]);
@@ -122,9 +157,18 @@ fn latest_is_what_comes_from_now_on() {
     });
     assert_eq!(code.code(), Some(0));
     let mut out = String::new();
-    running.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    running
+        .child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut out)
+        .unwrap();
     assert_eq!(out.lines().count(), 60);
-    assert!(out.lines().all(|line| line == "new" || line == "tick"), "{out}");
+    assert!(
+        out.lines().all(|line| line == "new" || line == "tick"),
+        "{out}"
+    );
     assert!(out.contains("new"));
 }
 
@@ -132,19 +176,39 @@ fn latest_is_what_comes_from_now_on() {
 fn a_time_to_start_at() {
     let served = Served::new(&[("s", 1)]);
     served.put("s", &[("a", "first")]);
-    let first = served.read("s")[0][0].approximate_arrival_timestamp.unwrap().0;
+    let first = served.read("s")[0][0]
+        .approximate_arrival_timestamp
+        .unwrap()
+        .0;
     until("the next millisecond", || {
         served.put("s", &[("a", "second")]);
         (served.read("s")[0].last()?.approximate_arrival_timestamp?.0 > first).then_some(())
     });
     let at = |ms: i64| {
-        let at = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).unwrap();
-        at.format(&time::format_description::well_known::Rfc3339).unwrap()
+        let at =
+            time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).unwrap();
+        at.format(&time::format_description::well_known::Rfc3339)
+            .unwrap()
     };
-    let all = lines_of(&served, &["--format", "raw", "--limit", "1", "--start", &at(first)]);
+    let all = lines_of(
+        &served,
+        &["--format", "raw", "--limit", "1", "--start", &at(first)],
+    );
     assert_eq!(all[0], "first");
-    let later = lines_of(&served, &["--format", "raw", "--until-caught-up", "--start", &at(first + 1)]);
-    assert!(!later.is_empty() && later.iter().all(|line| line == "second"), "{later:?}");
+    let later = lines_of(
+        &served,
+        &[
+            "--format",
+            "raw",
+            "--until-caught-up",
+            "--start",
+            &at(first + 1),
+        ],
+    );
+    assert!(
+        !later.is_empty() && later.iter().all(|line| line == "second"),
+        "{later:?}"
+    );
 }
 
 /// `| head`: also while nothing more comes that could be written.

@@ -53,7 +53,11 @@ impl Learned {
 impl Client {
     /// The encoding that requests are sent in now.
     pub fn format(&self) -> Format {
-        if self.0.learned.format.load(Ordering::Relaxed) == JSON { Format::Json } else { Format::Cbor }
+        if self.0.learned.format.load(Ordering::Relaxed) == JSON {
+            Format::Json
+        } else {
+            Format::Cbor
+        }
     }
 
     /// True if no answer has said yet whether the server speaks the encoding.
@@ -81,7 +85,9 @@ impl Client {
     ) -> Result<Answered<T>, CallError> {
         let ask = async |format| {
             let body = RequestBody::whole(codec::encode(format, request));
-            let raw = self.exchange(R::OPERATION, format, &body, None, deadline).await?;
+            let raw = self
+                .exchange(R::OPERATION, format, &body, None, deadline)
+                .await?;
             let date = raw.date;
             let answer = parse(raw).map_err(CallError::Undecodable)?;
             Ok(Answered { answer, date })
@@ -91,7 +97,8 @@ impl Client {
         match &first {
             // Or another call has learned it while this one was under way: reading again costs nothing but the call.
             Err(error)
-                if format == Format::Cbor && (self.format() == Format::Json || self.may_lack_cbor(error)) =>
+                if format == Format::Cbor
+                    && (self.format() == Format::Json || self.may_lack_cbor(error)) =>
             {
                 let second = ask(Format::Json).await;
                 // A server that was away for a moment fails just so, and JSON would be kept to for ever.
@@ -123,7 +130,12 @@ impl Client {
     /// Takes note that something was answered in CBOR, or understood.
     pub(super) fn cbor_works(&self) {
         // Only from "untried": what was learned stays.
-        let _ = self.0.learned.format.compare_exchange(UNTRIED, CBOR, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.0.learned.format.compare_exchange(
+            UNTRIED,
+            CBOR,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
     }
 
     /// True if this failure is how servers fail that do not speak CBOR.
@@ -138,7 +150,9 @@ impl Client {
             }
             CallError::Foreign(_) | CallError::Transport(TransportError::Broken { .. }) => untried,
             CallError::Undecodable(_) => true,
-            CallError::Transport(TransportError::Connect { .. } | TransportError::Timeout { .. })
+            CallError::Transport(
+                TransportError::Connect { .. } | TransportError::Timeout { .. },
+            )
             | CallError::Credentials(_)
             | CallError::Sign(_) => false,
         }
@@ -156,7 +170,9 @@ impl Client {
 
     /// If `error` says that the server wants a name instead of an ARN, sends names from now on; `true` if so.
     pub(crate) fn learn_by_name(&self, error: &CallError) -> bool {
-        let CallError::Api(error) = error else { return false };
+        let CallError::Api(error) = error else {
+            return false;
+        };
         if !wants_name(error) {
             return false;
         }
@@ -172,14 +188,25 @@ impl Client {
     /// If `error` says that a `PutRecords` request of `size` bytes is too large, sends smaller ones from now on; `true` if
     /// so.
     pub(crate) fn learn_put_limit(&self, error: &CallError, size: usize) -> bool {
-        let (CallError::Api(e) | CallError::Foreign(e)) = error else { return false };
+        let (CallError::Api(e) | CallError::Foreign(e)) = error else {
+            return false;
+        };
         if !is_too_large(e) || size <= PUT_BYTES_MIN {
             return false;
         }
-        let smaller =
-            if size > limits::PUT_RECORDS_BYTES_OLD { limits::PUT_RECORDS_BYTES_OLD } else { size / 2 };
+        let smaller = if size > limits::PUT_RECORDS_BYTES_OLD {
+            limits::PUT_RECORDS_BYTES_OLD
+        } else {
+            size / 2
+        };
         let smaller = smaller.max(PUT_BYTES_MIN);
-        if self.0.learned.put_bytes.fetch_min(smaller, Ordering::Relaxed) > smaller {
+        if self
+            .0
+            .learned
+            .put_bytes
+            .fetch_min(smaller, Ordering::Relaxed)
+            > smaller
+        {
             tracing::info!(
                 endpoint = %self.0.endpoint, bytes = smaller,
                 "this server takes smaller PutRecords requests than AWS: sending no more than that in one"
@@ -216,8 +243,10 @@ fn asks_nothing(code: &ErrorCode) -> bool {
 /// True if a request with an ARN is refused for want of a name: "Value null at 'streamName'", "Either NextToken or
 /// StreamName should be provided".
 fn wants_name(error: &ApiError) -> bool {
-    matches!(error.code, ErrorCode::Validation | ErrorCode::InvalidArgument | ErrorCode::Serialization)
-        && error.message.to_ascii_lowercase().contains("streamname")
+    matches!(
+        error.code,
+        ErrorCode::Validation | ErrorCode::InvalidArgument | ErrorCode::Serialization
+    ) && error.message.to_ascii_lowercase().contains("streamname")
 }
 
 /// True if a request is refused for its size: 413, or "Records size exceeds 5 MB limit".

@@ -145,7 +145,12 @@ impl CallError {
     }
 
     fn message(&self, at: Where<'_>) -> String {
-        let Where { operation, stream, region, endpoint } = at;
+        let Where {
+            operation,
+            stream,
+            region,
+            endpoint,
+        } = at;
         let stream = stream.map_or_else(|| "the account".to_owned(), |s| format!("stream {s}"));
         match self {
             Self::Credentials(e @ (CredentialsError::None | CredentialsError::Profile { .. })) => {
@@ -162,7 +167,10 @@ impl CallError {
                 )
             }
             Self::Transport(e @ TransportError::Broken { .. }) => {
-                format!("{operation} on {stream} at {endpoint}: {e} ({})", deepest(e))
+                format!(
+                    "{operation} on {stream} at {endpoint}: {e} ({})",
+                    deepest(e)
+                )
             }
             Self::Transport(e @ TransportError::Timeout { .. }) => {
                 format!("{operation} on {stream} at {endpoint}: {e}")

@@ -16,7 +16,9 @@ use distributary_wire::codec::{self, CodecError, Format};
 use distributary_wire::error::{ApiError, ErrorCode};
 use distributary_wire::op::Operation;
 use distributary_wire::sigv4::{Credentials, Signer, Unsigned};
-use distributary_wire::transport::{RequestBody, Response, ResponseBody, Transport, TransportError};
+use distributary_wire::transport::{
+    RequestBody, Response, ResponseBody, Transport, TransportError,
+};
 use distributary_wire::types::Request;
 use http::header::{CONTENT_TYPE, DATE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Uri};
@@ -134,12 +136,16 @@ impl ClientBuilder {
     /// # Errors
     /// [`BadEndpoint`].
     pub fn build(self) -> Result<Client, BadEndpoint> {
-        let endpoint =
-            self.endpoint.unwrap_or_else(|| crate::endpoint::of_region(&self.region, false, false));
+        let endpoint = self
+            .endpoint
+            .unwrap_or_else(|| crate::endpoint::of_region(&self.region, false, false));
         let uri = endpoint.parse::<Uri>().ok().filter(|uri| {
-            matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|h| !h.is_empty())
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri.host().is_some_and(|h| !h.is_empty())
         });
-        let Some(uri) = uri else { return Err(BadEndpoint { endpoint }) };
+        let Some(uri) = uri else {
+            return Err(BadEndpoint { endpoint });
+        };
         Ok(Client(Arc::new(Inner {
             transport: self.transport,
             credentials: self.credentials,
@@ -147,7 +153,10 @@ impl ClientBuilder {
             region: self.region,
             endpoint: uri,
             signer: Signer::new(),
-            user_agent: HeaderValue::from_static(concat!("distributary/", env!("CARGO_PKG_VERSION"))),
+            user_agent: HeaderValue::from_static(concat!(
+                "distributary/",
+                env!("CARGO_PKG_VERSION")
+            )),
             skew_ms: AtomicI64::new(0),
             learned: Learned::new(self.format),
             shares: self.shares,
@@ -220,7 +229,10 @@ impl Client {
         loop {
             match self.call_once(request, CALL_DEADLINE).await {
                 Ok(answered) => return Ok(answered),
-                Err(error) => self.wait_or_give_up(&mut attempt, error, R::OPERATION, None).await?,
+                Err(error) => {
+                    self.wait_or_give_up(&mut attempt, error, R::OPERATION, None)
+                        .await?
+                }
             }
         }
     }
@@ -231,7 +243,10 @@ impl Client {
         request: &R,
         deadline: Duration,
     ) -> Result<Answered<R::Answer>, CallError> {
-        self.read_call(request, deadline, |raw| codec::decode_answer(raw.format, &raw.body)).await
+        self.read_call(request, deadline, |raw| {
+            codec::decode_answer(raw.format, &raw.body)
+        })
+        .await
     }
 
     /// Waits before the next attempt, or gives the failure back if there should be none.
@@ -262,10 +277,19 @@ impl Client {
     }
 
     /// `error` as the engine takes it.
-    pub(crate) fn trouble(&self, error: CallError, operation: Operation, stream: Option<&str>) -> Trouble {
+    pub(crate) fn trouble(
+        &self,
+        error: CallError,
+        operation: Operation,
+        stream: Option<&str>,
+    ) -> Trouble {
         let endpoint = self.0.endpoint.to_string();
-        let at =
-            Where { operation, stream, region: &self.0.region, endpoint: endpoint.trim_end_matches('/') };
+        let at = Where {
+            operation,
+            stream,
+            region: &self.0.region,
+            endpoint: endpoint.trim_end_matches('/'),
+        };
         error.into_trouble(at)
     }
 
@@ -281,7 +305,9 @@ impl Client {
     ) -> Result<RawAnswer, CallError> {
         let inner = &*self.0;
         let until = inner.clock.now().plus(deadline);
-        let mut credentials = self.within(until, deadline, inner.credentials.get()).await?;
+        let mut credentials = self
+            .within(until, deadline, inner.credentials.get())
+            .await?;
         let (mut renewed, mut set) = (false, false);
         for _ in 0..SIGNINGS {
             let unsigned = Unsigned {
@@ -291,15 +317,27 @@ impl Client {
                 region: &inner.region,
                 now_ms: inner.clock.wall().0 + inner.skew_ms.load(Ordering::Relaxed),
             };
-            let signed = inner.signer.request(&unsigned, &credentials, body.clone(), shared_hash);
+            let signed = inner
+                .signer
+                .request(&unsigned, &credentials, body.clone(), shared_hash);
             let mut request = signed.map_err(CallError::Sign)?;
-            request.headers_mut().insert(USER_AGENT, inner.user_agent.clone());
+            request
+                .headers_mut()
+                .insert(USER_AGENT, inner.user_agent.clone());
             let left = until.since(inner.clock.now());
-            let response = inner.transport.call(request, left).await.map_err(CallError::Transport)?;
+            let response = inner
+                .transport
+                .call(request, left)
+                .await
+                .map_err(CallError::Transport)?;
             let in_cbor = is_cbor(&response);
             let read = read(response);
             // An answer in CBOR shows that it is spoken there, unless it says that nothing was understood.
-            if in_cbor && !read.as_ref().is_err_and(|(error, _)| self.may_lack_cbor(error)) {
+            if in_cbor
+                && !read
+                    .as_ref()
+                    .is_err_and(|(error, _)| self.may_lack_cbor(error))
+            {
                 self.cbor_works();
             }
             let (error, date) = match read {
@@ -309,14 +347,19 @@ impl Client {
             match error.code().map_or(Signature::Fine, signature) {
                 Signature::Stale if !renewed => {
                     renewed = true;
-                    credentials = self.within(until, deadline, inner.credentials.renew(&credentials)).await?;
+                    credentials = self
+                        .within(until, deadline, inner.credentials.renew(&credentials))
+                        .await?;
                 }
                 Signature::WrongTime if !set && self.set_clock(unsigned.now_ms, date) => set = true,
                 Signature::Stale | Signature::WrongTime | Signature::Fine => return Err(error),
             }
         }
         // Two things can be mended, each once; the loop has one round more.
-        let error = ApiError::new(ErrorCode::ExpiredToken, "the credentials are refused again and again");
+        let error = ApiError::new(
+            ErrorCode::ExpiredToken,
+            "the credentials are refused again and again",
+        );
         Err(CallError::Api(error))
     }
 
@@ -329,13 +372,17 @@ impl Client {
     ) -> Result<Credentials, CallError> {
         let left = until.since(self.0.clock.now());
         let got = self.0.clock.timeout(left, credentials).await;
-        let timeout = || CredentialsError::Failed(Arc::new(TransportError::Timeout { after: deadline }));
-        got.unwrap_or_else(|| Err(timeout())).map_err(CallError::Credentials)
+        let timeout =
+            || CredentialsError::Failed(Arc::new(TransportError::Timeout { after: deadline }));
+        got.unwrap_or_else(|| Err(timeout()))
+            .map_err(CallError::Credentials)
     }
 
     /// Learns the server's time from its refusal; `true` if it differs enough to have been the reason.
     fn set_clock(&self, signed_ms: i64, date: Option<Millis>) -> bool {
-        let Some(Millis(server)) = date else { return false };
+        let Some(Millis(server)) = date else {
+            return false;
+        };
         let off = Duration::from_millis(server.abs_diff(signed_ms));
         if off < SKEW_MIN {
             return false;
@@ -376,8 +423,13 @@ fn signature(code: &ErrorCode) -> Signature {
 
 /// True if whoever answered speaks CBOR, in success or failure.
 fn is_cbor(response: &Response) -> bool {
-    let ResponseBody::Full(body) = response.body() else { return false };
-    let content_type = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let ResponseBody::Full(body) = response.body() else {
+        return false;
+    };
+    let content_type = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok());
     content_type.and_then(Format::from_content_type) == Some(Format::Cbor)
         && codec::sniff(content_type, body) == Format::Cbor
 }
@@ -388,17 +440,36 @@ fn read(response: Response) -> Result<RawAnswer, (CallError, Option<Millis>)> {
     let date = date_of(&parts.headers);
     let ResponseBody::Full(body) = body else {
         let reason = "an event stream where none was asked for".to_owned();
-        return Err((CallError::Undecodable(CodecError::Inconsistent { reason }), date));
+        return Err((
+            CallError::Undecodable(CodecError::Inconsistent { reason }),
+            date,
+        ));
     };
-    let content_type = parts.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let content_type = parts
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok());
     let status = parts.status.as_u16();
     if status == 200 {
-        return Ok(RawAnswer { format: codec::sniff(content_type, &body), body, date });
+        return Ok(RawAnswer {
+            format: codec::sniff(content_type, &body),
+            body,
+            date,
+        });
     }
     let ours = content_type.is_some_and(|t| Format::from_content_type(t).is_some())
-        || ["x-amzn-requestid", "x-amzn-errortype"].iter().any(|name| parts.headers.contains_key(*name));
+        || ["x-amzn-requestid", "x-amzn-errortype"]
+            .iter()
+            .any(|name| parts.headers.contains_key(*name));
     let error = ApiError::decode(status, &parts.headers, &body);
-    Err((if ours { CallError::Api(error) } else { CallError::Foreign(error) }, date))
+    Err((
+        if ours {
+            CallError::Api(error)
+        } else {
+            CallError::Foreign(error)
+        },
+        date,
+    ))
 }
 
 fn date_of(headers: &HeaderMap) -> Option<Millis> {

@@ -11,7 +11,8 @@ use distributary_wire::op::Operation;
 use distributary_wire::types::{
     CreateStreamRequest, DeleteStreamRequest, DescribeStreamRequest, DescribeStreamSummaryRequest,
     GetShardIteratorRequest, ListShardsRequest, PutRecordRequest, PutRecordsRequest,
-    RecordDistributionStrategy, Request, Shard, StreamMode, StreamModeDetails, StreamStatus, Timestamp,
+    RecordDistributionStrategy, Request, Shard, StreamMode, StreamModeDetails, StreamStatus,
+    Timestamp,
 };
 
 use super::{Answered, CALL_DEADLINE, CallError, Client};
@@ -73,17 +74,26 @@ pub struct StreamDescription {
 /// A summary, or what a whole description says of it.
 impl StreamDescription {
     fn of_summary(s: distributary_wire::types::StreamDescriptionSummary) -> Self {
-        let kib = s.max_record_size_in_kib.filter(|kib| limits::MAX_RECORD_SIZE_KIB.contains(kib));
-        let record_bytes = kib.and_then(|kib| usize::try_from(kib).ok()).map(|kib| kib * 1024);
+        let kib = s
+            .max_record_size_in_kib
+            .filter(|kib| limits::MAX_RECORD_SIZE_KIB.contains(kib));
+        let record_bytes = kib
+            .and_then(|kib| usize::try_from(kib).ok())
+            .map(|kib| kib * 1024);
         Self {
             mode: mode(s.stream_mode_details),
             retention: retention(s.retention_period_hours),
             created: created(s.stream_creation_timestamp),
             open_shards: u32::try_from(s.open_shard_count).unwrap_or(0),
             record_bytes: record_bytes.unwrap_or(limits::RECORD_BYTES_DEFAULT),
-            places_by_itself: s.record_distribution_strategy == Some(RecordDistributionStrategy::Auto),
+            places_by_itself: s.record_distribution_strategy
+                == Some(RecordDistributionStrategy::Auto),
             status: s.stream_status,
-            arn: if s.stream_arn.is_empty() { s.stream_name.clone() } else { s.stream_arn },
+            arn: if s.stream_arn.is_empty() {
+                s.stream_name.clone()
+            } else {
+                s.stream_arn
+            },
             name: s.stream_name,
         }
     }
@@ -97,14 +107,20 @@ impl StreamDescription {
             record_bytes: limits::RECORD_BYTES_DEFAULT,
             places_by_itself: false,
             status: d.stream_status,
-            arn: if d.stream_arn.is_empty() { d.stream_name.clone() } else { d.stream_arn },
+            arn: if d.stream_arn.is_empty() {
+                d.stream_name.clone()
+            } else {
+                d.stream_arn
+            },
             name: d.stream_name,
         }
     }
 }
 
 fn mode(details: Option<StreamModeDetails>) -> StreamMode {
-    details.and_then(|d| d.stream_mode).unwrap_or(StreamMode::Provisioned)
+    details
+        .and_then(|d| d.stream_mode)
+        .unwrap_or(StreamMode::Provisioned)
 }
 
 /// When a stream was created. One server writes whole seconds where CBOR has milliseconds; since 1973 every time in
@@ -118,14 +134,20 @@ fn created(at: Timestamp) -> Option<Millis> {
 }
 
 fn retention(hours: i32) -> Duration {
-    let hours =
-        if limits::RETENTION_HOURS.contains(&hours) { hours } else { limits::RETENTION_HOURS_DEFAULT };
+    let hours = if limits::RETENTION_HOURS.contains(&hours) {
+        hours
+    } else {
+        limits::RETENTION_HOURS_DEFAULT
+    };
     Duration::from_secs(u64::from(hours.unsigned_abs()) * 3600)
 }
 
 /// True if a shard takes no more records.
 pub(crate) fn is_closed(shard: &Shard) -> bool {
-    shard.sequence_number_range.as_ref().is_some_and(|r| r.ending_sequence_number.is_some())
+    shard
+        .sequence_number_range
+        .as_ref()
+        .is_some_and(|r| r.ending_sequence_number.is_some())
 }
 
 /// True if the server does not know the operation at all.
@@ -165,7 +187,10 @@ impl Client {
             match self.once_on(stream, &mut request, CALL_DEADLINE).await {
                 Ok(answered) => return Ok(Ok(answered)),
                 Err(error) if unknown_operation(&error) => return Ok(Err(error)),
-                Err(error) => self.wait_or_give_up(&mut attempt, error, R::OPERATION, Some(&text)).await?,
+                Err(error) => {
+                    self.wait_or_give_up(&mut attempt, error, R::OPERATION, Some(&text))
+                        .await?
+                }
             }
         }
     }
@@ -177,7 +202,10 @@ impl Client {
         request: &mut R,
         deadline: Duration,
     ) -> Result<Answered<R::Answer>, CallError> {
-        let by_arn = stream.arn().filter(|_| !self.by_name()).map(ToString::to_string);
+        let by_arn = stream
+            .arn()
+            .filter(|_| !self.by_name())
+            .map(ToString::to_string);
         if let Some(arn) = by_arn {
             request.name_stream(None, Some(arn));
             match self.call_once(request, deadline).await {
@@ -193,26 +221,42 @@ impl Client {
     ///
     /// # Errors
     /// [`Trouble`]; of kind `Missing` if there is no such stream.
-    pub async fn describe(&self, stream: &StreamRef) -> Result<Answered<StreamDescription>, Trouble> {
+    pub async fn describe(
+        &self,
+        stream: &StreamRef,
+    ) -> Result<Answered<StreamDescription>, Trouble> {
         let request = DescribeStreamSummaryRequest::default();
         if let Ok(Answered { answer, date }) = self.retry_on(stream, request).await? {
             let summary = answer.stream_description_summary;
             if summary.stream_name.is_empty() {
                 return Err(self.blank(Operation::DescribeStreamSummary, stream));
             }
-            return Ok(Answered { answer: StreamDescription::of_summary(summary), date });
+            return Ok(Answered {
+                answer: StreamDescription::of_summary(summary),
+                date,
+            });
         }
         let (described, shards, date) = self.describe_whole(stream).await?;
         let open = shards.iter().filter(|shard| !is_closed(shard)).count();
         let open = u32::try_from(open).unwrap_or(u32::MAX);
-        Ok(Answered { answer: StreamDescription::of_description(described, open), date })
+        Ok(Answered {
+            answer: StreamDescription::of_description(described, open),
+            date,
+        })
     }
 
     /// Every page of `DescribeStream`.
     async fn describe_whole(
         &self,
         stream: &StreamRef,
-    ) -> Result<(distributary_wire::types::StreamDescription, Vec<Shard>, Option<Millis>), Trouble> {
+    ) -> Result<
+        (
+            distributary_wire::types::StreamDescription,
+            Vec<Shard>,
+            Option<Millis>,
+        ),
+        Trouble,
+    > {
         let mut shards: Vec<Shard> = Vec::new();
         let mut request = DescribeStreamRequest::default();
         for _ in 0..PAGES_MAX {
@@ -227,7 +271,10 @@ impl Client {
                 return Ok((described, shards, date));
             }
             let last = shards.last().map(|shard| shard.shard_id.clone());
-            request = DescribeStreamRequest { exclusive_start_shard_id: last, ..Default::default() };
+            request = DescribeStreamRequest {
+                exclusive_start_shard_id: last,
+                ..Default::default()
+            };
         }
         Err(endless("DescribeStream", stream))
     }
@@ -246,11 +293,20 @@ impl Client {
                     Ok(page) => page,
                     Err(_) => {
                         let (_, shards, date) = self.describe_whole(stream).await?;
-                        return Ok(Answered { answer: shards, date });
+                        return Ok(Answered {
+                            answer: shards,
+                            date,
+                        });
                     }
                 },
                 // A token names the stream; AWS refuses both together.
-                token => self.call(&ListShardsRequest { next_token: token, ..Default::default() }).await?,
+                token => {
+                    self.call(&ListShardsRequest {
+                        next_token: token,
+                        ..Default::default()
+                    })
+                    .await?
+                }
             };
             // Every stream has shards, and each page of them says which: without, it is no answer to this.
             let Some(page_of) = page.answer.shards else {
@@ -259,7 +315,10 @@ impl Client {
             shards.extend(page_of);
             token = page.answer.next_token.filter(|token| !token.is_empty());
             if token.is_none() {
-                return Ok(Answered { answer: shards, date: page.date });
+                return Ok(Answered {
+                    answer: shards,
+                    date: page.date,
+                });
             }
         }
         Err(endless("ListShards", stream))
@@ -279,8 +338,9 @@ impl Client {
             stream_name: Some(stream.name().to_owned()),
             shard_count: provisioned.then(|| i32::try_from(shards.max(1)).unwrap_or(i32::MAX)),
             // Left out for the default, which older servers know no name for.
-            stream_mode_details: (!provisioned)
-                .then_some(StreamModeDetails { stream_mode: Some(StreamMode::OnDemand) }),
+            stream_mode_details: (!provisioned).then_some(StreamModeDetails {
+                stream_mode: Some(StreamMode::OnDemand),
+            }),
             ..Default::default()
         };
         let (mut attempt, text) = (0, stream.to_string());
@@ -289,8 +349,13 @@ impl Client {
                 Ok(_) => return Ok(()),
                 Err(error) if error.code() == Some(&ErrorCode::ResourceInUse) => return Ok(()),
                 Err(error) => {
-                    self.wait_or_give_up(&mut attempt, error, CreateStreamRequest::OPERATION, Some(&text))
-                        .await?;
+                    self.wait_or_give_up(
+                        &mut attempt,
+                        error,
+                        CreateStreamRequest::OPERATION,
+                        Some(&text),
+                    )
+                    .await?;
                 }
             }
         }

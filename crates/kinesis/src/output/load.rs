@@ -90,11 +90,22 @@ pub struct Advice {
 
 impl std::fmt::Display for Advice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { shards, needed, refused_percent, hottest, on_demand } = self;
+        let Self {
+            shards,
+            needed,
+            refused_percent,
+            hottest,
+            on_demand,
+        } = self;
         if *refused_percent > 0 {
-            write!(f, "throttled: {refused_percent} % of its records in the last minute; ")?;
+            write!(
+                f,
+                "throttled: {refused_percent} % of its records in the last minute; "
+            )?;
         } else {
-            f.write_str("written at the pace that its shards allow, which is less than the source brings; ")?;
+            f.write_str(
+                "written at the pace that its shards allow, which is less than the source brings; ",
+            )?;
         }
         let s = if *shards == 1 { "" } else { "s" };
         write!(f, "it has {shards} shard{s}")?;
@@ -124,7 +135,8 @@ impl Load {
 
     /// True if a shard map should be asked for; says so once in a while only.
     pub(super) fn wants_map(&mut self, now: Instant) -> bool {
-        let wants = self.is_scarce(now) && self.asked.is_none_or(|at| now.since(at) >= MAP_GOOD_FOR);
+        let wants =
+            self.is_scarce(now) && self.asked.is_none_or(|at| now.since(at) >= MAP_GOOD_FOR);
         if wants {
             self.asked = Some(now);
         }
@@ -138,14 +150,24 @@ impl Load {
     pub(super) fn learn_map(&mut self, now: Instant, shards: &[Shard]) {
         let open = shards.iter().filter(|shard| !is_closed(shard));
         let range = |shard: &Shard| HashRange::from_wire(shard.hash_key_range.as_ref()?);
-        let mut open: Vec<_> = open.filter_map(|s| Some((range(s)?, s.shard_id.clone()))).collect();
+        let mut open: Vec<_> = open
+            .filter_map(|s| Some((range(s)?, s.shard_id.clone())))
+            .collect();
         open.sort();
         if open == self.shards {
             return;
         }
         // Half a shard is a new one: nothing is known of what it has taken so far.
-        let pace = |shard| self.shards.iter().position(|old| old == shard).map(|i| self.paces[i]);
-        self.paces = open.iter().map(|shard| pace(shard).unwrap_or_else(|| Pace::new(now))).collect();
+        let pace = |shard| {
+            self.shards
+                .iter()
+                .position(|old| old == shard)
+                .map(|i| self.paces[i])
+        };
+        self.paces = open
+            .iter()
+            .map(|shard| pace(shard).unwrap_or_else(|| Pace::new(now)))
+            .collect();
         self.shards = open;
         // Indices of the old map mean nothing in the new one.
         for second in &mut self.seconds {
@@ -160,7 +182,9 @@ impl Load {
     }
 
     fn shard_of(&self, hash_key: u128) -> usize {
-        let after = self.shards.partition_point(|(range, _)| range.start <= hash_key);
+        let after = self
+            .shards
+            .partition_point(|(range, _)| range.start <= hash_key);
         after.checked_sub(1).unwrap_or(usize::MAX)
     }
 
@@ -170,7 +194,10 @@ impl Load {
             self.seconds.pop_front();
         }
         if self.seconds.back().is_none_or(|s| s.at < at) {
-            self.seconds.push_back(Second { at, ..Second::default() });
+            self.seconds.push_back(Second {
+                at,
+                ..Second::default()
+            });
         }
         let last = self.seconds.len() - 1;
         &mut self.seconds[last]
@@ -179,7 +206,12 @@ impl Load {
     /// What of `wanted`, records in the order in which they are to be sent, the shards have room for. It counts as sent.
     pub(super) fn room(&mut self, now: Instant, wanted: &[Wanted]) -> Room {
         let mut by_shard: BTreeMap<usize, (Vec<usize>, Vec<u64>)> = BTreeMap::new();
-        for Wanted { index, hash_key, bytes } in wanted {
+        for Wanted {
+            index,
+            hash_key,
+            bytes,
+        } in wanted
+        {
             let shard = hash_key.map_or(usize::MAX, |key| self.shard_of(key));
             if shard < self.paces.len() {
                 let (indices, sizes) = by_shard.entry(shard).or_default();
@@ -207,7 +239,9 @@ impl Load {
         held.sort_unstable();
         let mut wait = Duration::ZERO;
         if held.len() == wanted.len() {
-            let waits = short.iter().map(|shard| (self.paces[*shard].wait(now, &by_shard[shard].1), *shard));
+            let waits = short
+                .iter()
+                .map(|shard| (self.paces[*shard].wait(now, &by_shard[shard].1), *shard));
             if let Some((least, shard)) = waits.min() {
                 self.paces[shard].promise(now, least);
                 wait = least;
@@ -253,15 +287,19 @@ impl Load {
         if self.shards.is_empty() {
             return None;
         }
-        by_shard.values().map(|(n, bytes)| time_for(*n, *bytes)).max().map(|wait| wait.min(WAIT_MAX))
+        by_shard
+            .values()
+            .map(|(n, bytes)| time_for(*n, *bytes))
+            .max()
+            .map(|wait| wait.min(WAIT_MAX))
     }
 
     /// What to tell the user, if anything, where the source brings `demand`.
     pub(super) fn advice(&self, now: Instant, demand: Option<Demand>) -> Option<Advice> {
         let shards = u32::try_from(self.shards.len()).ok().filter(|n| *n > 0)?;
         let recent = Recent::of(&self.seconds, now);
-        let refusing =
-            recent.all_refused > 0 && recent.all_refused as f64 >= recent.records as f64 * NOTEWORTHY;
+        let refusing = recent.all_refused > 0
+            && recent.all_refused as f64 >= recent.records as f64 * NOTEWORTHY;
         let short = recent.all_short > 0 && recent.all_short as f64 >= recent.asked as f64 * OFTEN;
         if !refusing && !short {
             return None;
@@ -278,7 +316,11 @@ impl Load {
             // It takes what the source brings; what it has missed so far takes its time.
             return None;
         }
-        let most = if demand.is_some() { u32::MAX } else { shards * 2 };
+        let most = if demand.is_some() {
+            u32::MAX
+        } else {
+            shards * 2
+        };
         Some(Advice {
             shards,
             needed: enough.clamp(shards + 1, most),
@@ -326,7 +368,10 @@ impl Recent {
 
     /// Shards that what was offered takes.
     fn offered_shard_seconds(&self) -> f64 {
-        let offered = Amount { records: self.records as f64, bytes: self.bytes as f64 };
+        let offered = Amount {
+            records: self.records as f64,
+            bytes: self.bytes as f64,
+        };
         offered.shard_seconds() / self.seconds.max(1) as f64
     }
 
@@ -341,7 +386,10 @@ impl Recent {
     /// The one shard that had no room most of the times.
     fn hottest(&self) -> Option<usize> {
         let one = |by_shard: &BTreeMap<usize, u64>, all: u64| {
-            by_shard.iter().find(|(_, n)| **n * 2 > all).map(|(shard, _)| *shard)
+            by_shard
+                .iter()
+                .find(|(_, n)| **n * 2 > all)
+                .map(|(shard, _)| *shard)
         };
         one(&self.short, self.all_short).or_else(|| one(&self.refused, self.all_refused))
     }
@@ -349,7 +397,10 @@ impl Recent {
 
 /// How long one shard needs to take so much.
 fn time_for(records: u64, bytes: u64) -> Duration {
-    let amount = Amount { records: records as f64, bytes: bytes as f64 };
+    let amount = Amount {
+        records: records as f64,
+        bytes: bytes as f64,
+    };
     Duration::from_secs_f64(amount.shard_seconds().min(1e9))
 }
 
@@ -402,7 +453,10 @@ mod tests {
             assert_eq!(load.note(at(second), at(second), 5000, 5 << 20, &[]), None);
             assert_eq!(load.advice(at(second), None), None);
         }
-        assert!(load.seconds.len() <= WINDOW as usize, "the past is forgotten");
+        assert!(
+            load.seconds.len() <= WINDOW as usize,
+            "the past is forgotten"
+        );
         assert!(!load.wants_map(at(100)));
     }
 
@@ -413,29 +467,59 @@ mod tests {
             // 3 MiB/s offered, a third of it refused, on both shards alike.
             let mut both = refused(150, 0, 1024);
             both.extend(refused(150, u128::MAX, 1024));
-            let wait = load.note(at(second), at(second), 900, 3 << 20, &both).unwrap();
-            assert_eq!(wait, Duration::from_millis(150), "150 records, or 150 KiB, at one shard's rate");
+            let wait = load
+                .note(at(second), at(second), 900, 3 << 20, &both)
+                .unwrap();
+            assert_eq!(
+                wait,
+                Duration::from_millis(150),
+                "150 records, or 150 KiB, at one shard's rate"
+            );
         }
         let advice = load.advice(at(9), None).unwrap();
         assert_eq!(
             advice,
-            Advice { shards: 2, needed: 3, refused_percent: 34, hottest: None, on_demand: false }
+            Advice {
+                shards: 2,
+                needed: 3,
+                refused_percent: 34,
+                hottest: None,
+                on_demand: false
+            }
         );
         let text = "throttled: 34 % of its records in the last minute; it has 2 shards and would need about 3 \
                     (UpdateShardCount)";
         assert_eq!(advice.to_string(), text);
         load.learn_mode(&StreamMode::OnDemand);
-        assert!(load.advice(at(9), None).unwrap().to_string().contains("grows by itself"));
-        assert_eq!(load.advice(at(200), None), None, "a minute later that is the past");
+        assert!(
+            load.advice(at(9), None)
+                .unwrap()
+                .to_string()
+                .contains("grows by itself")
+        );
+        assert_eq!(
+            load.advice(at(200), None),
+            None,
+            "a minute later that is the past"
+        );
     }
 
     #[test]
     fn one_hot_shard() {
         let mut load = load(4);
-        load.note(at(0), at(0), 1500, 1 << 20, &refused(400, u128::MAX / 2 + 5, 100));
+        load.note(
+            at(0),
+            at(0),
+            1500,
+            1 << 20,
+            &refused(400, u128::MAX / 2 + 5, 100),
+        );
         let advice = load.advice(at(0), None).unwrap();
         assert_eq!((advice.needed, advice.hottest.as_deref()), (5, Some("s2")));
-        assert!(advice.to_string().contains("s2 gets more than it can take"), "{advice}");
+        assert!(
+            advice.to_string().contains("s2 gets more than it can take"),
+            "{advice}"
+        );
     }
 
     #[test]
@@ -449,15 +533,29 @@ mod tests {
     fn the_map_is_asked_for_when_it_is_needed() {
         let mut load = Load::default();
         assert!(!load.wants_map(at(0)));
-        assert_eq!(load.note(at(0), at(0), 10, 1000, &refused(5, 0, 100)), None, "no shards are known");
+        assert_eq!(
+            load.note(at(0), at(0), 10, 1000, &refused(5, 0, 100)),
+            None,
+            "no shards are known"
+        );
         assert!(load.wants_map(at(0)) && !load.wants_map(at(14)) && load.wants_map(at(16)));
         load.note(at(59), at(59), 10, 1000, &refused(5, 0, 100));
         assert!(load.wants_map(at(61)));
-        assert_eq!(load.advice(at(61), None), None, "without a map there is no number to tell");
+        assert_eq!(
+            load.advice(at(61), None),
+            None,
+            "without a map there is no number to tell"
+        );
     }
 
     fn wanted(n: usize, hash_key: u128, bytes: u64) -> Vec<Wanted> {
-        (0..n).map(|index| Wanted { index, hash_key: Some(hash_key), bytes }).collect()
+        (0..n)
+            .map(|index| Wanted {
+                index,
+                hash_key: Some(hash_key),
+                bytes,
+            })
+            .collect()
     }
 
     #[test]
@@ -471,11 +569,25 @@ mod tests {
         let mut mixed = wanted(4, 0, 10);
         mixed[1].hash_key = Some(u128::MAX);
         mixed[3].hash_key = None;
-        assert_eq!(load.room(at(101), &mixed), Room::Less { held: vec![0, 2], wait: Duration::ZERO });
-        let Room::Less { held, wait } = load.room(at(101), &wanted(2, 0, 10)) else { panic!("no room") };
-        assert_eq!((held, wait.as_millis()), (vec![0, 1], 2), "two records at 1,000 a second");
+        assert_eq!(
+            load.room(at(101), &mixed),
+            Room::Less {
+                held: vec![0, 2],
+                wait: Duration::ZERO
+            }
+        );
+        let Room::Less { held, wait } = load.room(at(101), &wanted(2, 0, 10)) else {
+            panic!("no room")
+        };
+        assert_eq!(
+            (held, wait.as_millis()),
+            (vec![0, 1], 2),
+            "two records at 1,000 a second"
+        );
         // The next one waits behind those.
-        let Room::Less { wait, .. } = load.room(at(101), &wanted(250, 0, 10)) else { panic!("no room") };
+        let Room::Less { wait, .. } = load.room(at(101), &wanted(250, 0, 10)) else {
+            panic!("no room")
+        };
         assert_eq!(wait.as_millis(), 252);
         assert!(!load.is_scarce(at(162)), "a minute later that is the past");
     }
@@ -507,12 +619,36 @@ mod tests {
             load.room(at(second), &wanted(2000, u128::MAX, 10));
             load.note(at(second), at(second), 1000, 1000, &[]);
         }
-        let advice = load.advice(at(99), Some(Demand { records: 4500.0, bytes: 1e6 })).unwrap();
-        assert_eq!((advice.needed, advice.refused_percent, advice.hottest.as_deref()), (5, 0, None));
+        let advice = load
+            .advice(
+                at(99),
+                Some(Demand {
+                    records: 4500.0,
+                    bytes: 1e6,
+                }),
+            )
+            .unwrap();
+        assert_eq!(
+            (
+                advice.needed,
+                advice.refused_percent,
+                advice.hottest.as_deref()
+            ),
+            (5, 0, None)
+        );
         let text = "written at the pace that its shards allow, which is less than the source brings; it has 2 shards and \
                     would need about 5 (UpdateShardCount)";
         assert_eq!(advice.to_string(), text);
         // Two are enough for what comes; it only catches up.
-        assert_eq!(load.advice(at(99), Some(Demand { records: 1500.0, bytes: 1e6 })), None);
+        assert_eq!(
+            load.advice(
+                at(99),
+                Some(Demand {
+                    records: 1500.0,
+                    bytes: 1e6
+                })
+            ),
+            None
+        );
     }
 }

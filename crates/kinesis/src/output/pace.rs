@@ -32,7 +32,10 @@ impl Amount {
     };
 
     fn times(self, factor: f64) -> Self {
-        Self { records: self.records * factor, bytes: self.bytes * factor }
+        Self {
+            records: self.records * factor,
+            bytes: self.bytes * factor,
+        }
     }
 
     /// How long one shard needs to take it, in seconds.
@@ -58,8 +61,17 @@ pub(super) struct Pace {
 impl Pace {
     /// A shard that has just refused something.
     pub(super) fn new(now: Instant) -> Self {
-        let level = Amount { records: 0.0, bytes: 0.0 };
-        Self { level, at: now, share: 1.0, cut_at: now, promised: now }
+        let level = Amount {
+            records: 0.0,
+            bytes: 0.0,
+        };
+        Self {
+            level,
+            at: now,
+            share: 1.0,
+            cut_at: now,
+            promised: now,
+        }
     }
 
     /// A second's worth; also the most that is saved up.
@@ -83,7 +95,10 @@ impl Pace {
     /// shard can save up.
     fn goal(&self, sizes: &[u64]) -> Amount {
         let (slice, most) = (self.second().times(SLICE), self.second());
-        let mut goal = Amount { records: 0.0, bytes: 0.0 };
+        let mut goal = Amount {
+            records: 0.0,
+            bytes: 0.0,
+        };
         for size in sizes {
             goal.records += 1.0;
             goal.bytes += *size as f64;
@@ -91,7 +106,10 @@ impl Pace {
                 break;
             }
         }
-        Amount { records: goal.records.min(most.records), bytes: goal.bytes.min(most.bytes) }
+        Amount {
+            records: goal.records.min(most.records),
+            bytes: goal.bytes.min(most.bytes),
+        }
     }
 
     /// How many of the first records of these `sizes` may be sent now. They count as sent.
@@ -183,7 +201,10 @@ mod tests {
             let mut pace = Pace::new(at(0));
             let sent = play(&mut pace, lanes, &[1024; 500], 20, 60_000);
             let all: u64 = sent.iter().sum();
-            assert!((57_000..=60_000).contains(&all), "{lanes} lanes: {all} records in a minute, 60,000 fit");
+            assert!(
+                (57_000..=60_000).contains(&all),
+                "{lanes} lanes: {all} records in a minute, 60,000 fit"
+            );
             let (least, most) = (sent.iter().min().unwrap(), sent.iter().max().unwrap());
             assert!(*least * 2 > *most, "{lanes} lanes: {sent:?}");
         }
@@ -203,7 +224,11 @@ mod tests {
         let sizes = [5 << 20, 5 << 20];
         assert_eq!(pace.admit(at(900), &sizes), 0);
         assert_eq!(pace.admit(at(1000), &sizes), 1);
-        assert_eq!(pace.admit(at(5000), &sizes[1..]), 0, "four seconds are owed");
+        assert_eq!(
+            pace.admit(at(5000), &sizes[1..]),
+            0,
+            "four seconds are owed"
+        );
         assert!(pace.wait(at(5000), &sizes[1..]) > Duration::from_millis(900));
         assert_eq!(pace.admit(at(6000), &sizes[1..]), 1);
     }

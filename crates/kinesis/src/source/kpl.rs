@@ -15,7 +15,9 @@ pub fn is_aggregate(data: Data<'_>) -> bool {
         && match data {
             Data::Raw(bytes) => bytes.starts_with(&MAGIC),
             // Four bytes are five base64 characters and two bits of the sixth: 84maw, then 'g' to 'v' (the bits 10....).
-            Data::Base64(text) => text.starts_with(b"84maw") && matches!(text.get(5), Some(b'g'..=b'v')),
+            Data::Base64(text) => {
+                text.starts_with(b"84maw") && matches!(text.get(5), Some(b'g'..=b'v'))
+            }
         }
 }
 

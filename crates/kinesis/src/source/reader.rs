@@ -13,7 +13,9 @@ use distributary_core::source::{Credit, Fetched, Read, ShardReader, SourceError}
 use distributary_wire::error::ErrorCode;
 use distributary_wire::hot::{self, GetRecordsAnswer};
 use distributary_wire::op::Operation;
-use distributary_wire::types::{GetRecordsRequest, GetShardIteratorRequest, ShardIteratorType, Timestamp};
+use distributary_wire::types::{
+    GetRecordsRequest, GetShardIteratorRequest, ShardIteratorType, Timestamp,
+};
 
 use super::{Shared, is_aggregate, or_wall};
 use crate::client::{Answered, CallError};
@@ -93,8 +95,10 @@ impl Reader {
     }
 
     async fn take_iterator(&self) -> Result<String, Stop> {
-        let mut request =
-            GetShardIteratorRequest { shard_id: Some(self.shard.as_str().to_owned()), ..Default::default() };
+        let mut request = GetShardIteratorRequest {
+            shard_id: Some(self.shard.as_str().to_owned()),
+            ..Default::default()
+        };
         request.shard_iterator_type = Some(match &self.position {
             Position::TrimHorizon => ShardIteratorType::TrimHorizon,
             Position::At(at) => {
@@ -109,11 +113,20 @@ impl Reader {
             Position::Closed => ShardIteratorType::Latest,
         });
         let client = &self.shared.client;
-        match client.once_on(&self.shared.stream, &mut request, DEADLINE).await {
-            Ok(Answered { answer, .. }) => answer.shard_iterator.filter(|i| !i.is_empty()).ok_or_else(|| {
-                let text = format!("GetShardIterator on shard {} brought no iterator", self.shard);
-                Stop::Failed(Trouble::new(TroubleKind::Unintelligible, text))
-            }),
+        match client
+            .once_on(&self.shared.stream, &mut request, DEADLINE)
+            .await
+        {
+            Ok(Answered { answer, .. }) => answer
+                .shard_iterator
+                .filter(|i| !i.is_empty())
+                .ok_or_else(|| {
+                    let text = format!(
+                        "GetShardIterator on shard {} brought no iterator",
+                        self.shard
+                    );
+                    Stop::Failed(Trouble::new(TroubleKind::Unintelligible, text))
+                }),
             // What AWS says to a sequence number that it does not have any more.
             Err(error)
                 if matches!(self.position, Position::After(_))
@@ -122,7 +135,9 @@ impl Reader {
                 tracing::info!(shard = %self.shard, position = ?self.position, error = ?error, "the position is refused");
                 Err(Stop::Gone)
             }
-            Err(error) => Err(Stop::Failed(self.failed(error, Operation::GetShardIterator))),
+            Err(error) => Err(Stop::Failed(
+                self.failed(error, Operation::GetShardIterator),
+            )),
         }
     }
 
@@ -144,17 +159,31 @@ impl Reader {
             let request = GetRecordsRequest {
                 shard_iterator: Some(iterator),
                 limit: i32::try_from(limit).ok(),
-                stream_arn: shared.stream.arn().filter(|_| !client.by_name()).map(ToString::to_string),
+                stream_arn: shared
+                    .stream
+                    .arn()
+                    .filter(|_| !client.by_name())
+                    .map(ToString::to_string),
                 ..Default::default()
             };
             let closed = shared.is_closed(&self.shard);
             let sent = client.clock().now();
             let read = client
-                .read_call(&request, DEADLINE, |raw| GetRecordsAnswer::parse(raw.format, raw.body))
+                .read_call(&request, DEADLINE, |raw| {
+                    GetRecordsAnswer::parse(raw.format, raw.body)
+                })
                 .await;
             let took = client.clock().now().since(sent);
             match read {
-                Ok(Answered { answer, date }) => return Ok(Page { answer, date, took, limit, closed }),
+                Ok(Answered { answer, date }) => {
+                    return Ok(Page {
+                        answer,
+                        date,
+                        took,
+                        limit,
+                        closed,
+                    });
+                }
                 // It is good for five minutes; or another server has taken over, which knows nothing of it.
                 Err(error)
                     if !fresh
@@ -177,11 +206,22 @@ impl Reader {
 
     /// What a page says. Nothing here waits, so a page is taken whole or not at all.
     fn take(&mut self, page: Page) -> Result<Read, SourceError> {
-        let Page { answer, date, took, limit, closed } = page;
-        let children: Vec<ShardId> =
-            answer.child_shards.iter().map(|child| ShardId::new(&child.shard_id)).collect();
-        let behind =
-            answer.millis_behind_latest.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+        let Page {
+            answer,
+            date,
+            took,
+            limit,
+            closed,
+        } = page;
+        let children: Vec<ShardId> = answer
+            .child_shards
+            .iter()
+            .map(|child| ShardId::new(&child.shard_id))
+            .collect();
+        let behind = answer
+            .millis_behind_latest
+            .and_then(|ms| u64::try_from(ms).ok())
+            .map(Duration::from_millis);
         let next = answer.next_shard_iterator.clone();
         // The shard was read at some time after the request went out.
         let read_at = or_wall(date, &self.shared.client).minus(took);
@@ -196,11 +236,16 @@ impl Reader {
         if behind.is_none() || records >= limit as usize {
             complete_until = complete_until.min(last_arrival);
         }
-        if !self.shared.said_aggregates() && answer.records.iter().any(|r| is_aggregate(answer.data(r))) {
+        if !self.shared.said_aggregates()
+            && answer.records.iter().any(|r| is_aggregate(answer.data(r)))
+        {
             self.shared.say_aggregates();
         }
         let batch = batch_of(answer).map_err(|e| {
-            let text = format!("GetRecords on shard {} brought what is no record: {e}", self.shard);
+            let text = format!(
+                "GetRecords on shard {} brought what is no record: {e}",
+                self.shard
+            );
             Trouble::new(TroubleKind::Unintelligible, text).caused_by(e)
         })?;
         let batch = batch.with_hash_range(self.shared.hash_range(&self.shard));
@@ -208,12 +253,19 @@ impl Reader {
         self.empty_at_end = 0;
         self.horizon = Horizon::default();
         if next.is_none() {
-            self.ended = Some(Ended { children, complete_until });
+            self.ended = Some(Ended {
+                children,
+                complete_until,
+            });
         }
         let behind = behind.unwrap_or_else(|| read_at.since(last_arrival));
         // An iterator passes over what retention deletes before it is used, without a word; a position is refused then.
         self.iterator = next.filter(|_| !self.shared.is_near_horizon(behind));
-        Ok(Read { fetched: Fetched::Batch(batch), behind, complete_until })
+        Ok(Read {
+            fetched: Fetched::Batch(batch),
+            behind,
+            complete_until,
+        })
     }
 
     fn take_empty(
@@ -225,15 +277,35 @@ impl Reader {
         closed: bool,
     ) -> Read {
         if next.is_none() {
-            return Read { fetched: Fetched::Closed { children }, behind: Duration::ZERO, complete_until };
+            return Read {
+                fetched: Fetched::Closed { children },
+                behind: Duration::ZERO,
+                complete_until,
+            };
         }
         self.iterator = next;
-        self.empty_at_end = if closed && behind.is_zero() { self.empty_at_end + 1 } else { 0 };
+        self.empty_at_end = if closed && behind.is_zero() {
+            self.empty_at_end + 1
+        } else {
+            0
+        };
         if self.empty_at_end >= EMPTY_AT_END {
-            let children = self.shared.known(&self.shard).map(|known| known.children).unwrap_or_default();
-            return Read { fetched: Fetched::Closed { children }, behind: Duration::ZERO, complete_until };
+            let children = self
+                .shared
+                .known(&self.shard)
+                .map(|known| known.children)
+                .unwrap_or_default();
+            return Read {
+                fetched: Fetched::Closed { children },
+                behind: Duration::ZERO,
+                complete_until,
+            };
         }
-        Read { fetched: Fetched::Idle, behind, complete_until }
+        Read {
+            fetched: Fetched::Idle,
+            behind,
+            complete_until,
+        }
     }
 
     /// True if the reader has stood at the age of the retention for so long that what it waits for must be deleted. AWS
@@ -268,16 +340,26 @@ impl Reader {
         self.iterator = None;
         self.horizon = Horizon::default();
         let now = or_wall(None, &self.shared.client);
-        Read { fetched: Fetched::Gap, behind, complete_until: now.minus(behind) }
+        Read {
+            fetched: Fetched::Gap,
+            behind,
+            complete_until: now.minus(behind),
+        }
     }
 }
 
 #[async_trait]
 impl ShardReader for Reader {
     async fn next(&mut self, credit: Credit) -> Result<Read, SourceError> {
-        if let Some(Ended { children, complete_until }) = &self.ended {
+        if let Some(Ended {
+            children,
+            complete_until,
+        }) = &self.ended
+        {
             return Ok(Read {
-                fetched: Fetched::Closed { children: children.clone() },
+                fetched: Fetched::Closed {
+                    children: children.clone(),
+                },
                 behind: Duration::ZERO,
                 complete_until: *complete_until,
             });
@@ -301,7 +383,10 @@ fn batch_of(answer: GetRecordsAnswer) -> Result<Batch, distributary_core::batch:
         hot::DataForm::Raw => DataForm::Raw,
         hot::DataForm::Base64 => DataForm::Base64,
     };
-    let span = |s: hot::Span| Span { start: s.start, len: s.end.saturating_sub(s.start) };
+    let span = |s: hot::Span| Span {
+        start: s.start,
+        len: s.end.saturating_sub(s.start),
+    };
     let records = answer
         .records
         .iter()

@@ -18,7 +18,10 @@ pub(super) struct TwoParts {
 
 impl TwoParts {
     pub(super) fn new(body: RequestBody) -> Self {
-        Self { first: body.shared, second: body.tail }
+        Self {
+            first: body.shared,
+            second: body.tail,
+        }
     }
 }
 
@@ -66,10 +69,13 @@ pub(super) async fn collect(mut incoming: Incoming) -> Result<Bytes, TransportEr
         None => UNSAID_LENGTH,
     };
     let mut body = BytesMut::with_capacity(size);
-    while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await {
+    while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await
+    {
         let frame = frame.map_err(|e| broken(Box::new(e)))?;
         // Trailers say nothing here.
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         if body.len() + data.len() > ANSWER_BODY_BYTES {
             return Err(broken(Box::new(TooLarge)));
         }
@@ -80,7 +86,10 @@ pub(super) async fn collect(mut incoming: Incoming) -> Result<Bytes, TransportEr
 
 /// The chunks of a body as they come; the connection is held until it ends.
 pub(super) fn stream(incoming: Incoming, connection: SendRequest<TwoParts>) -> ByteStream {
-    Box::pin(Chunks { incoming, _connection: connection })
+    Box::pin(Chunks {
+        incoming,
+        _connection: connection,
+    })
 }
 
 struct Chunks {
@@ -97,7 +106,9 @@ impl futures_core::Stream for Chunks {
             match frame {
                 None => return Poll::Ready(None),
                 Some(Err(e)) => {
-                    return Poll::Ready(Some(Err(TransportError::Broken { source: Box::new(e) })));
+                    return Poll::Ready(Some(Err(TransportError::Broken {
+                        source: Box::new(e),
+                    })));
                 }
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {

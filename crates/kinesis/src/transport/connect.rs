@@ -51,7 +51,11 @@ enum NoConnection {
     #[error("the proxy {0} is not an http:// proxy, the only kind that is supported")]
     ProxyScheme(String),
     #[error("the proxy {proxy} makes no tunnel to {to}: {source}")]
-    Tunnel { proxy: String, to: String, source: Failed },
+    Tunnel {
+        proxy: String,
+        to: String,
+        source: Failed,
+    },
 }
 
 /// A connection to a server, or to a proxy.
@@ -71,7 +75,9 @@ pub(super) fn address<B>(request: &mut http::Request<B>, forward: Option<&Forwar
     match forward {
         Some(Forward { auth }) => {
             if let Some(auth) = auth {
-                request.headers_mut().insert(PROXY_AUTHORIZATION, auth.clone());
+                request
+                    .headers_mut()
+                    .insert(PROXY_AUTHORIZATION, auth.clone());
             }
         }
         None => {
@@ -91,9 +97,14 @@ pub(super) struct Connector {
 impl Connector {
     /// As the environment says.
     pub(super) fn from_env(timeout: Duration) -> Result<Self, TlsError> {
-        let bundle = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let bundle = std::env::var_os("AWS_CA_BUNDLE")
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from);
         let connector = Self::new(timeout, bundle.as_deref(), None)?;
-        Ok(Self { proxies: Matcher::from_env(), ..connector })
+        Ok(Self {
+            proxies: Matcher::from_env(),
+            ..connector
+        })
     }
 
     /// With the certificates of `bundle` (else the system's), through `proxy` (else none).
@@ -108,7 +119,10 @@ impl Connector {
         tcp.set_connect_timeout(Some(timeout));
         // Finds out about peers that are gone without a word.
         tcp.set_keepalive(Some(Duration::from_secs(30)));
-        let proxies = proxy.map_or_else(|| Matcher::builder().build(), |p| Matcher::builder().all(p).build());
+        let proxies = proxy.map_or_else(
+            || Matcher::builder().build(),
+            |p| Matcher::builder().all(p).build(),
+        );
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -116,17 +130,33 @@ impl Connector {
             .with_root_certificates(roots(bundle)?)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { tcp, tls: TlsConnector::from(Arc::new(config)), proxies })
+        Ok(Self {
+            tcp,
+            tls: TlsConnector::from(Arc::new(config)),
+            proxies,
+        })
     }
 
-    pub(super) async fn connect(&self, tls: bool, host: &str, port: u16) -> Result<Connected, Failed> {
+    pub(super) async fn connect(
+        &self,
+        tls: bool,
+        host: &str,
+        port: u16,
+    ) -> Result<Connected, Failed> {
         let scheme = if tls { "https" } else { "http" };
         let uri: Uri = format!("{scheme}://{host}:{port}/").parse()?;
         // What a machine tells about itself is asked of the machine, never through a proxy.
-        let proxy = if is_link_local(host) { None } else { self.proxies.intercept(&uri) };
+        let proxy = if is_link_local(host) {
+            None
+        } else {
+            self.proxies.intercept(&uri)
+        };
         let Some(proxy) = proxy else {
             let tcp = call(self.tcp.clone(), uri).await?.into_inner();
-            return Ok(Connected { io: self.secure(tls, host, tcp).await?, forward: None });
+            return Ok(Connected {
+                io: self.secure(tls, host, tcp).await?,
+                forward: None,
+            });
         };
         let (to, auth) = (proxy.uri().clone(), proxy.basic_auth().cloned());
         if to.scheme_str() != Some("http") {
@@ -134,18 +164,26 @@ impl Connector {
         }
         if !tls {
             let tcp = call(self.tcp.clone(), to).await?.into_inner();
-            return Ok(Connected { io: Stream::Plain(TokioIo::new(tcp)), forward: Some(Forward { auth }) });
+            return Ok(Connected {
+                io: Stream::Plain(TokioIo::new(tcp)),
+                forward: Some(Forward { auth }),
+            });
         }
         let mut tunnel = Tunnel::new(to.clone(), self.tcp.clone());
         if let Some(auth) = auth {
             tunnel = tunnel.with_auth(auth);
         }
-        let made = call(tunnel, uri).await.map_err(|source| NoConnection::Tunnel {
-            proxy: to.to_string(),
-            to: format!("{host}:{port}"),
-            source,
-        })?;
-        Ok(Connected { io: self.secure(true, host, made.into_inner()).await?, forward: None })
+        let made = call(tunnel, uri)
+            .await
+            .map_err(|source| NoConnection::Tunnel {
+                proxy: to.to_string(),
+                to: format!("{host}:{port}"),
+                source,
+            })?;
+        Ok(Connected {
+            io: self.secure(true, host, made.into_inner()).await?,
+            forward: None,
+        })
     }
 
     async fn secure(&self, tls: bool, host: &str, tcp: TcpStream) -> Result<Stream, Failed> {
@@ -155,7 +193,9 @@ impl Connector {
         // An IPv6 address stands in brackets in a URL, and without in a certificate.
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(bare.to_owned())?;
-        Ok(Stream::Tls(Box::new(TokioIo::new(self.tls.connect(name, tcp).await?))))
+        Ok(Stream::Tls(Box::new(TokioIo::new(
+            self.tls.connect(name, tcp).await?,
+        ))))
     }
 }
 
@@ -164,7 +204,9 @@ async fn call<S: Service<Uri>>(mut service: S, uri: Uri) -> Result<S::Response, 
 where
     S::Error: Into<Failed>,
 {
-    std::future::poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
+    std::future::poll_fn(|cx| service.poll_ready(cx))
+        .await
+        .map_err(Into::into)?;
     service.call(uri).await.map_err(Into::into)
 }
 
@@ -176,12 +218,19 @@ fn is_link_local(host: &str) -> bool {
 fn roots(bundle: Option<&Path>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = bundle {
-        let failed = |source| TlsError::Bundle { path: path.to_owned(), source };
-        let certificates: Vec<CertificateDer<'_>> =
-            CertificateDer::pem_file_iter(path).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
+        let failed = |source| TlsError::Bundle {
+            path: path.to_owned(),
+            source,
+        };
+        let certificates: Vec<CertificateDer<'_>> = CertificateDer::pem_file_iter(path)
+            .map_err(failed)?
+            .collect::<Result<_, _>>()
+            .map_err(failed)?;
         roots.add_parsable_certificates(certificates);
         if roots.is_empty() {
-            return Err(TlsError::Empty { path: path.to_owned() });
+            return Err(TlsError::Empty {
+                path: path.to_owned(),
+            });
         }
         return Ok(roots);
     }
@@ -213,7 +262,11 @@ impl hyper::rt::Read for Stream {
 }
 
 impl hyper::rt::Write for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(io) => Pin::new(io).poll_write(cx, buf),
             Self::Tls(io) => Pin::new(io).poll_write(cx, buf),
@@ -260,6 +313,8 @@ mod tests {
     #[test]
     fn metadata_services_are_asked_directly() {
         assert!(is_link_local("169.254.169.254") && is_link_local("[fd00:ec2::254]"));
-        assert!(!is_link_local("169.255.1.1") && !is_link_local("kinesis.eu-central-1.amazonaws.com"));
+        assert!(
+            !is_link_local("169.255.1.1") && !is_link_local("kinesis.eu-central-1.amazonaws.com")
+        );
     }
 }

@@ -74,7 +74,10 @@ impl fmt::Debug for HttpTransport {
 
 /// True if records are written.
 fn is_write(request: &Request) -> bool {
-    let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
+    let target = request
+        .headers()
+        .get("x-amz-target")
+        .and_then(|target| target.to_str().ok());
     match target.and_then(Operation::from_target) {
         Some(operation) => matches!(operation, Operation::PutRecords | Operation::PutRecord),
         None => false,
@@ -97,7 +100,11 @@ impl Origin {
             _ => return None,
         };
         let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        Some(Self { tls, host: uri.host()?.to_owned(), port })
+        Some(Self {
+            tls,
+            host: uri.host()?.to_owned(),
+            port,
+        })
     }
 }
 
@@ -137,7 +144,11 @@ impl HttpTransport {
     /// # Errors
     /// [`TlsError`] if the file of `AWS_CA_BUNDLE` can't be read or has no certificate.
     pub fn new(clock: Clock, settings: TransportSettings) -> Result<Self, TlsError> {
-        Ok(Self::with_connector(Connector::from_env(settings.connect)?, clock, settings))
+        Ok(Self::with_connector(
+            Connector::from_env(settings.connect)?,
+            clock,
+            settings,
+        ))
     }
 
     /// As [`new`](Self::new), trusting only the certificates of the PEM file `ca_bundle`, and through `proxy` alone (none:
@@ -156,8 +167,18 @@ impl HttpTransport {
     }
 
     fn with_connector(connector: Connector, clock: Clock, settings: TransportSettings) -> Self {
-        let (writes, others) = (Semaphore::new(settings.writes), Semaphore::new(settings.others));
-        Self { connector, clock, settings, writes, others, idle: Mutex::default() }
+        let (writes, others) = (
+            Semaphore::new(settings.writes),
+            Semaphore::new(settings.others),
+        );
+        Self {
+            connector,
+            clock,
+            settings,
+            writes,
+            others,
+            idle: Mutex::default(),
+        }
     }
 
     /// A kept connection to `origin` that still works, as far as can be seen.
@@ -181,18 +202,28 @@ impl HttpTransport {
         if list.len() >= self.settings.idle {
             list.remove(0);
         }
-        list.push(Idle { connection, since: self.clock.now() });
+        list.push(Idle {
+            connection,
+            since: self.clock.now(),
+        });
     }
 
     async fn connect(&self, origin: &Origin) -> Result<Connection, TransportError> {
-        let refused = |source| TransportError::Connect { endpoint: origin.to_string(), source };
-        let connecting = self.connector.connect(origin.tls, &origin.host, origin.port);
+        let refused = |source| TransportError::Connect {
+            endpoint: origin.to_string(),
+            source,
+        };
+        let connecting = self
+            .connector
+            .connect(origin.tls, &origin.host, origin.port);
         let after = self.settings.connect;
         let Connected { io, forward } = match self.clock.timeout(after, connecting).await {
             Some(connected) => connected.map_err(refused)?,
             None => return Err(refused(Box::new(NotSent::Timeout { after }))),
         };
-        let (sender, driver) = http1::handshake(io).await.map_err(|e| refused(Box::new(e)))?;
+        let (sender, driver) = http1::handshake(io)
+            .await
+            .map_err(|e| refused(Box::new(e)))?;
         // Ends when the connection is closed, by either side, or its sender is dropped.
         tokio::spawn(async move {
             if let Err(error) = driver.await {
@@ -235,7 +266,10 @@ impl HttpTransport {
                     }
                     Some(_) => {
                         let source = failed.into_error().into();
-                        return Err(TransportError::Connect { endpoint: origin.to_string(), source });
+                        return Err(TransportError::Connect {
+                            endpoint: origin.to_string(),
+                            source,
+                        });
                     }
                     None => return Err(broken(failed.into_error().into())),
                 },
@@ -243,32 +277,48 @@ impl HttpTransport {
         }
     }
 
-    async fn exchange(&self, mut request: Request, sent: &mut bool) -> Result<Response, TransportError> {
-        let not_sent =
-            |endpoint: String, why: NotSent| TransportError::Connect { endpoint, source: Box::new(why) };
+    async fn exchange(
+        &self,
+        mut request: Request,
+        sent: &mut bool,
+    ) -> Result<Response, TransportError> {
+        let not_sent = |endpoint: String, why: NotSent| TransportError::Connect {
+            endpoint,
+            source: Box::new(why),
+        };
         let Some(origin) = Origin::of(request.uri()) else {
             let uri = request.uri().to_string();
             return Err(not_sent(uri.clone(), NotSent::Scheme { uri }));
         };
         if !request.headers().contains_key(HOST)
-            && let Some(host) = request.uri().authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok())
+            && let Some(host) = request
+                .uri()
+                .authority()
+                .and_then(|a| HeaderValue::from_str(a.as_str()).ok())
         {
             request.headers_mut().insert(HOST, host);
         }
-        let slots = if is_write(&request) { &self.writes } else { &self.others };
+        let slots = if is_write(&request) {
+            &self.writes
+        } else {
+            &self.others
+        };
         let Ok(_slot) = slots.acquire().await else {
             return Err(not_sent(origin.to_string(), NotSent::Closed));
         };
         let (connection, response) = self.send(&origin, request, sent).await?;
         let (parts, incoming) = response.into_parts();
-        let streams = parts
-            .headers
-            .get(CONTENT_TYPE)
-            .is_some_and(|t| t.as_bytes().starts_with(b"application/vnd.amazon.eventstream"));
+        let streams = parts.headers.get(CONTENT_TYPE).is_some_and(|t| {
+            t.as_bytes()
+                .starts_with(b"application/vnd.amazon.eventstream")
+        });
         if streams && parts.status == 200 {
             // The connection lives as long as its stream and is not used again.
             let stream = body::stream(incoming, connection.sender);
-            return Ok(http::Response::from_parts(parts, ResponseBody::Stream(stream)));
+            return Ok(http::Response::from_parts(
+                parts,
+                ResponseBody::Stream(stream),
+            ));
         }
         let body = body::collect(incoming).await?;
         self.keep(origin, connection);
@@ -279,9 +329,17 @@ impl HttpTransport {
 #[async_trait]
 impl Transport for HttpTransport {
     async fn call(&self, request: Request, deadline: Duration) -> Result<Response, TransportError> {
-        let endpoint = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+        let endpoint = request
+            .uri()
+            .authority()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         let mut sent = false;
-        match self.clock.timeout(deadline, self.exchange(request, &mut sent)).await {
+        match self
+            .clock
+            .timeout(deadline, self.exchange(request, &mut sent))
+            .await
+        {
             Some(result) => result,
             None if sent => Err(TransportError::Timeout { after: deadline }),
             None => {

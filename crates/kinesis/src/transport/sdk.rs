@@ -35,11 +35,18 @@ impl SdkHttpClient {
 }
 
 impl HttpClient for SdkHttpClient {
-    fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         // Connecting has no limit of its own here, so both together make one.
         let connect = settings.connect_timeout().unwrap_or_default();
         let deadline = connect + settings.read_timeout().unwrap_or(DEADLINE);
-        SharedHttpConnector::new(Lent { transport: Arc::clone(&self.0), deadline })
+        SharedHttpConnector::new(Lent {
+            transport: Arc::clone(&self.0),
+            deadline,
+        })
     }
 }
 
@@ -66,16 +73,25 @@ async fn call(
     request: HttpRequest,
     deadline: Duration,
 ) -> Result<HttpResponse, ConnectorError> {
-    let request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
+    let request = request
+        .try_into_http1x()
+        .map_err(|e| ConnectorError::user(e.into()))?;
     let (parts, body) = request.into_parts();
     let Some(body) = body.bytes() else {
-        return Err(ConnectorError::user("a request body that is a stream".into()));
+        return Err(ConnectorError::user(
+            "a request body that is a stream".into(),
+        ));
     };
     let body = RequestBody::whole(Bytes::copy_from_slice(body));
-    let response = transport.call(http::Request::from_parts(parts, body), deadline).await;
+    let response = transport
+        .call(http::Request::from_parts(parts, body), deadline)
+        .await;
     let (parts, body) = response.map_err(connector_error)?.into_parts();
     let ResponseBody::Full(body) = body else {
-        return Err(ConnectorError::other("an answer that is an event stream".into(), None));
+        return Err(ConnectorError::other(
+            "an answer that is an event stream".into(),
+            None,
+        ));
     };
     let response = http::Response::from_parts(parts, SdkBody::from(body));
     HttpResponse::try_from(response).map_err(|e| ConnectorError::other(e.into(), None))

@@ -40,18 +40,28 @@ pub(crate) fn summary(status: StreamStatus) -> DescribeStreamSummaryResponse {
         stream_creation_timestamp: Timestamp(1_700_000_000_000),
         ..Default::default()
     };
-    DescribeStreamSummaryResponse { stream_description_summary }
+    DescribeStreamSummaryResponse {
+        stream_description_summary,
+    }
 }
 
 fn operations(script: &Script) -> Vec<(Operation, Format)> {
-    script.calls().iter().map(|call| (call.operation, call.format)).collect()
+    script
+        .calls()
+        .iter()
+        .map(|call| (call.operation, call.format))
+        .collect()
 }
 
 const CBOR: (Operation, Format) = (Operation::ListStreams, Format::Cbor);
 const JSON: (Operation, Format) = (Operation::ListStreams, Format::Json);
 
 async fn list(client: &Client) -> Result<(), TroubleKind> {
-    client.call(&ListStreamsRequest::default()).await.map(drop).map_err(|t| t.kind)
+    client
+        .call(&ListStreamsRequest::default())
+        .await
+        .map(drop)
+        .map_err(|t| t.kind)
 }
 
 #[tokio::test]
@@ -72,7 +82,11 @@ async fn cbor_stays_where_it_works() {
 async fn json_where_cbor_is_answered_with_a_page() {
     let script = Script::default();
     let client = script.client();
-    script.html(500).ok(ListStreamsResponse::default()).html(500).ok(ListStreamsResponse::default());
+    script
+        .html(500)
+        .ok(ListStreamsResponse::default())
+        .html(500)
+        .ok(ListStreamsResponse::default());
     list(&client).await.unwrap();
     list(&client).await.unwrap();
     assert_eq!(operations(&script), [CBOR, JSON, CBOR, JSON]);
@@ -84,7 +98,10 @@ async fn json_where_cbor_breaks_the_connection() {
     let client = script.client();
     script.broken().err(ErrorCode::AccessDenied, "no").broken();
     assert_eq!(list(&client).await, Err(TroubleKind::Denied));
-    assert_eq!((operations(&script), client.format()), (vec![CBOR, JSON, CBOR], Format::Json));
+    assert_eq!(
+        (operations(&script), client.format()),
+        (vec![CBOR, JSON, CBOR], Format::Json)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,9 +114,14 @@ async fn cbor_stays_where_the_first_connection_breaks_by_chance() {
         } else {
             script.broken();
         }
-        script.ok(ListStreamsResponse::default()).err(ErrorCode::AccessDenied, "no");
+        script
+            .ok(ListStreamsResponse::default())
+            .err(ErrorCode::AccessDenied, "no");
         list(&client).await.unwrap();
-        assert_eq!((operations(&script), client.format()), (vec![CBOR, JSON, CBOR], Format::Cbor));
+        assert_eq!(
+            (operations(&script), client.format()),
+            (vec![CBOR, JSON, CBOR], Format::Cbor)
+        );
         script.broken();
         script.ok(ListStreamsResponse::default());
         list(&client).await.unwrap();
@@ -114,13 +136,24 @@ async fn json_although_something_in_front_said_no_before() {
     // What looks at signatures only answers in its own form: that says nothing about the server behind it.
     let in_json = |code| {
         let error = ApiError::new(code, "no");
-        move |_: &Call| reply(400, Some("application/x-amz-json-1.1"), error.encode(Format::Json))
+        move |_: &Call| {
+            reply(
+                400,
+                Some("application/x-amz-json-1.1"),
+                error.encode(Format::Json),
+            )
+        }
     };
     script.then(in_json(ErrorCode::AccessDenied));
     assert_eq!(list(&client).await, Err(TroubleKind::Denied));
-    script.then(in_json(ErrorCode::UnknownOperation)).ok(ListStreamsResponse::default());
+    script
+        .then(in_json(ErrorCode::UnknownOperation))
+        .ok(ListStreamsResponse::default());
     list(&client).await.unwrap();
-    assert_eq!((operations(&script), client.format()), (vec![CBOR, CBOR, JSON], Format::Json));
+    assert_eq!(
+        (operations(&script), client.format()),
+        (vec![CBOR, CBOR, JSON], Format::Json)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,7 +177,10 @@ async fn cbor_stays_where_json_fails_as_well() {
         script.html(503);
     }
     assert_eq!(list(&client).await, Err(TroubleKind::Unavailable));
-    assert_eq!(operations(&script), [CBOR, JSON, CBOR, JSON, CBOR, JSON, CBOR, JSON]);
+    assert_eq!(
+        operations(&script),
+        [CBOR, JSON, CBOR, JSON, CBOR, JSON, CBOR, JSON]
+    );
     script.ok(ListStreamsResponse::default());
     list(&client).await.unwrap();
     assert_eq!(operations(&script), [CBOR]);
@@ -157,11 +193,23 @@ async fn json_where_one_request_is_not_understood_in_cbor() {
     script.ok(ListStreamsResponse::default());
     list(&client).await.unwrap();
     // Answered in JSON to a request in CBOR.
-    let error = ApiError::new(ErrorCode::Serialization, "error decoding epoch-form datetime");
-    script.then(move |_| reply(400, Some("application/x-amz-json-1.1"), error.encode(Format::Json)));
+    let error = ApiError::new(
+        ErrorCode::Serialization,
+        "error decoding epoch-form datetime",
+    );
+    script.then(move |_| {
+        reply(
+            400,
+            Some("application/x-amz-json-1.1"),
+            error.encode(Format::Json),
+        )
+    });
     script.ok(ListStreamsResponse::default());
     list(&client).await.unwrap();
-    assert_eq!((operations(&script), client.format()), (vec![CBOR, CBOR, JSON], Format::Json));
+    assert_eq!(
+        (operations(&script), client.format()),
+        (vec![CBOR, CBOR, JSON], Format::Json)
+    );
     // And JSON is not given up for anything.
     script.err(ErrorCode::Serialization, "no");
     assert_eq!(list(&client).await, Err(TroubleKind::Invalid));
@@ -172,7 +220,13 @@ async fn json_where_one_request_is_not_understood_in_cbor() {
 async fn json_where_answers_in_cbor_are_cut() {
     let script = Script::default();
     let client = script.client();
-    script.then(|call| reply(200, Some(call.format.content_type()), Bytes::from_static(b"\xbf\x6bStreamN")));
+    script.then(|call| {
+        reply(
+            200,
+            Some(call.format.content_type()),
+            Bytes::from_static(b"\xbf\x6bStreamN"),
+        )
+    });
     script.ok(ListStreamsResponse::default());
     list(&client).await.unwrap();
     assert_eq!(operations(&script), [CBOR, JSON]);
@@ -187,7 +241,11 @@ struct Pairs {
 #[async_trait]
 impl Transport for Pairs {
     async fn call(&self, request: Request, deadline: Duration) -> Result<Response, TransportError> {
-        if request.headers().get("content-type").is_some_and(|t| t == Format::Cbor.content_type()) {
+        if request
+            .headers()
+            .get("content-type")
+            .is_some_and(|t| t == Format::Cbor.content_type())
+        {
             self.both.wait().await;
         }
         Transport::call(&self.script, request, deadline).await
@@ -197,11 +255,21 @@ impl Transport for Pairs {
 #[tokio::test]
 async fn json_for_a_call_that_was_under_way_when_another_learned_it() {
     let script = Script::default();
-    let transport = Arc::new(Pairs { script: script.clone(), both: tokio::sync::Barrier::new(2) });
-    let client = Client::builder(transport).endpoint("http://server:4567").build().unwrap();
+    let transport = Arc::new(Pairs {
+        script: script.clone(),
+        both: tokio::sync::Barrier::new(2),
+    });
+    let client = Client::builder(transport)
+        .endpoint("http://server:4567")
+        .build()
+        .unwrap();
     for _ in 0..2 {
         script.then(|call| {
-            reply(200, Some(call.format.content_type()), Bytes::from_static(b"\xbf\x6bStreamN"))
+            reply(
+                200,
+                Some(call.format.content_type()),
+                Bytes::from_static(b"\xbf\x6bStreamN"),
+            )
         });
         script.ok(ListStreamsResponse::default());
     }
@@ -214,7 +282,9 @@ async fn json_for_a_call_that_was_under_way_when_another_learned_it() {
 #[tokio::test]
 async fn a_format_that_was_chosen_is_kept() {
     let script = Script::default();
-    let builder = Client::builder(Arc::new(script.clone())).endpoint("http://s").format(Format::Cbor);
+    let builder = Client::builder(Arc::new(script.clone()))
+        .endpoint("http://s")
+        .format(Format::Cbor);
     let client = builder.build().unwrap();
     script.err(ErrorCode::Serialization, "no");
     assert_eq!(list(&client).await, Err(TroubleKind::Invalid));
@@ -228,11 +298,17 @@ async fn a_server_without_arns_is_asked_by_name() {
             ErrorCode::Validation,
             "1 validation error detected: Value null at 'streamName' failed to satisfy …",
         ),
-        (ErrorCode::InvalidArgument, "Either NextToken or StreamName should be provided."),
+        (
+            ErrorCode::InvalidArgument,
+            "Either NextToken or StreamName should be provided.",
+        ),
     ] {
         let script = Script::default();
         let client = script.client();
-        script.err(code, message).ok(summary(StreamStatus::Active)).ok(summary(StreamStatus::Active));
+        script
+            .err(code, message)
+            .ok(summary(StreamStatus::Active))
+            .ok(summary(StreamStatus::Active));
         client.describe(&by_arn()).await.unwrap();
         client.describe(&by_arn()).await.unwrap();
         let names: Vec<_> = script
@@ -252,8 +328,15 @@ async fn a_server_without_arns_is_asked_by_name() {
 async fn passing_failures_are_tried_again_and_others_told() {
     let script = Script::default();
     let client = script.client();
-    script.err(ErrorCode::LimitExceeded, "Rate exceeded").err(ErrorCode::InternalFailure, "");
-    script.then(|_| Err(TransportError::Connect { endpoint: "s".into(), source: "refused".into() }));
+    script
+        .err(ErrorCode::LimitExceeded, "Rate exceeded")
+        .err(ErrorCode::InternalFailure, "");
+    script.then(|_| {
+        Err(TransportError::Connect {
+            endpoint: "s".into(),
+            source: "refused".into(),
+        })
+    });
     script.ok(ListStreamsResponse::default());
     let before = client.clock().now();
     list(&client).await.unwrap();
@@ -297,20 +380,33 @@ impl CredentialsSource for Rotating {
 
 fn rotating(script: &Script) -> Client {
     let builder = Client::builder(Arc::new(script.clone())).endpoint("http://s");
-    builder.credentials(Arc::new(Rotating::default())).build().unwrap()
+    builder
+        .credentials(Arc::new(Rotating::default()))
+        .build()
+        .unwrap()
 }
 
 #[tokio::test]
 async fn expired_credentials_are_renewed_at_once_and_once() {
     let script = Script::default();
     let client = rotating(&script);
-    script.err(ErrorCode::ExpiredToken, "expired").ok(ListStreamsResponse::default());
+    script
+        .err(ErrorCode::ExpiredToken, "expired")
+        .ok(ListStreamsResponse::default());
     list(&client).await.unwrap();
-    let keys: Vec<bool> =
-        script.calls().iter().map(|c| c.header("authorization").contains("Credential=key-1/")).collect();
+    let keys: Vec<bool> = script
+        .calls()
+        .iter()
+        .map(|c| c.header("authorization").contains("Credential=key-1/"))
+        .collect();
     assert_eq!(keys, [false, true]);
-    script.err(ErrorCode::ExpiredToken, "expired").err(ErrorCode::ExpiredToken, "expired");
-    let trouble = client.call(&ListStreamsRequest::default()).await.unwrap_err();
+    script
+        .err(ErrorCode::ExpiredToken, "expired")
+        .err(ErrorCode::ExpiredToken, "expired");
+    let trouble = client
+        .call(&ListStreamsRequest::default())
+        .await
+        .unwrap_err();
     assert_eq!(trouble.kind, TroubleKind::Unauthenticated);
     assert!(trouble.message.contains("aws sso login"), "{trouble}");
     assert_eq!(script.calls().len(), 2);
@@ -334,28 +430,50 @@ impl CredentialsSource for Nobody {
 async fn without_credentials_nothing_is_sent() {
     let script = Script::default();
     let builder = Client::builder(Arc::new(script.clone())).credentials(Arc::new(Nobody));
-    let trouble = builder.build().unwrap().describe(&by_name()).await.unwrap_err();
+    let trouble = builder
+        .build()
+        .unwrap()
+        .describe(&by_name())
+        .await
+        .unwrap_err();
     assert_eq!(trouble.kind, TroubleKind::Unauthenticated);
-    assert!(trouble.message.contains("no AWS credentials were found; set AWS_ACCESS_KEY_ID"), "{trouble}");
+    assert!(
+        trouble
+            .message
+            .contains("no AWS credentials were found; set AWS_ACCESS_KEY_ID"),
+        "{trouble}"
+    );
     assert!(script.calls().is_empty());
 }
 
 #[tokio::test]
 async fn a_wrong_clock_is_corrected_by_the_servers() {
-    for code in [ErrorCode::RequestTimeTooSkewed, ErrorCode::InvalidSignature, ErrorCode::RequestExpired] {
+    for code in [
+        ErrorCode::RequestTimeTooSkewed,
+        ErrorCode::InvalidSignature,
+        ErrorCode::RequestExpired,
+    ] {
         let script = Script::default();
         let client = script.client();
-        script.err(code, "Signature expired").ok(ListStreamsResponse::default());
+        script
+            .err(code, "Signature expired")
+            .ok(ListStreamsResponse::default());
         script.ok(ListStreamsResponse::default());
         list(&client).await.unwrap();
         list(&client).await.unwrap();
-        let dates: Vec<String> =
-            script.calls().iter().map(|call| call.header("x-amz-date")[..11].to_owned()).collect();
+        let dates: Vec<String> = script
+            .calls()
+            .iter()
+            .map(|call| call.header("x-amz-date")[..11].to_owned())
+            .collect();
         // This machine's clock is not in that hour; the server's is, and stays learned.
         assert_ne!(dates[0], "20260102T03");
         assert_eq!(dates[1..], ["20260102T03", "20260102T03"]);
         // A second refusal at the right time is one for good.
-        script.err(ErrorCode::InvalidSignature, "The request signature we calculated does not match");
+        script.err(
+            ErrorCode::InvalidSignature,
+            "The request signature we calculated does not match",
+        );
         assert_eq!(list(&client).await, Err(TroubleKind::Unauthenticated));
         script.call();
     }
@@ -365,7 +483,10 @@ async fn a_wrong_clock_is_corrected_by_the_servers() {
 async fn troubles_say_what_to_do() {
     let script = Script::default();
     let client = script.client();
-    script.err(ErrorCode::ResourceNotFound, "Stream orders under account 1 not found.");
+    script.err(
+        ErrorCode::ResourceNotFound,
+        "Stream orders under account 1 not found.",
+    );
     let trouble = client.describe(&by_name()).await.unwrap_err();
     assert_eq!(trouble.kind, TroubleKind::Missing);
     assert_eq!(
@@ -376,16 +497,24 @@ async fn troubles_say_what_to_do() {
     script.err(ErrorCode::AccessDenied, "User: u is not authorized");
     let trouble = client.describe(&by_name()).await.unwrap_err();
     assert!(
-        trouble.message.contains("allow the action kinesis:DescribeStreamSummary on stream orders"),
+        trouble
+            .message
+            .contains("allow the action kinesis:DescribeStreamSummary on stream orders"),
         "{trouble}"
     );
-    assert!(std::error::Error::source(&trouble).is_some(), "the source is chained");
+    assert!(
+        std::error::Error::source(&trouble).is_some(),
+        "the source is chained"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_server_is_named() {
     let script = Script::default();
-    let refused = || TransportError::Connect { endpoint: "server:4567".into(), source: "refused".into() };
+    let refused = || TransportError::Connect {
+        endpoint: "server:4567".into(),
+        source: "refused".into(),
+    };
     for _ in 0..4 {
         script.then(move |_| Err(refused()));
     }
@@ -398,22 +527,43 @@ async fn no_server_is_named() {
 
 #[test]
 fn whatever_is_answered_with_4xx_has_had_no_effect() {
-    for code in ErrorCode::KNOWN.iter().cloned().chain([ErrorCode::Other("Newer".into())]) {
+    for code in ErrorCode::KNOWN
+        .iter()
+        .cloned()
+        .chain([ErrorCode::Other("Newer".into())])
+    {
         let error = ApiError::new(code.clone(), "");
         let (status, kind) = (error.status, kind_of(&code, error.status));
-        assert_eq!(CallError::Api(error.clone()).is_without_effect(), status < 500, "{code}");
+        assert_eq!(
+            CallError::Api(error.clone()).is_without_effect(),
+            status < 500,
+            "{code}"
+        );
         assert_eq!(CallError::Api(error).kind(), kind, "{code}");
         if status >= 500 {
             assert_eq!(kind, TroubleKind::Unavailable, "{code}");
         }
     }
-    assert_eq!(kind_of(&ErrorCode::Other("Newer".into()), 500), TroubleKind::Unavailable);
-    assert_eq!(kind_of(&ErrorCode::Other("Newer".into()), 400), TroubleKind::Unintelligible);
-    let broken = TransportError::Broken { source: "cut".into() };
+    assert_eq!(
+        kind_of(&ErrorCode::Other("Newer".into()), 500),
+        TroubleKind::Unavailable
+    );
+    assert_eq!(
+        kind_of(&ErrorCode::Other("Newer".into()), 400),
+        TroubleKind::Unintelligible
+    );
+    let broken = TransportError::Broken {
+        source: "cut".into(),
+    };
     assert!(!CallError::Transport(broken).is_without_effect());
-    let timeout = TransportError::Timeout { after: Duration::from_secs(1) };
+    let timeout = TransportError::Timeout {
+        after: Duration::from_secs(1),
+    };
     assert!(!CallError::Transport(timeout).is_without_effect());
-    let refused = TransportError::Connect { endpoint: "e".into(), source: "refused".into() };
+    let refused = TransportError::Connect {
+        endpoint: "e".into(),
+        source: "refused".into(),
+    };
     assert!(CallError::Transport(refused).is_without_effect());
 }
 
@@ -425,29 +575,53 @@ async fn a_missing_stream_is_made_like_another_and_waited_for() {
     let like = client.describe(&by_name()).await.unwrap().answer;
     script.calls();
     let copy: StreamRef = "copy".parse().unwrap();
-    script.err(ErrorCode::ResourceNotFound, "no").ok(CreateStreamResponse::default());
-    script.ok(summary(StreamStatus::Creating)).ok(summary(StreamStatus::Active));
+    script
+        .err(ErrorCode::ResourceNotFound, "no")
+        .ok(CreateStreamResponse::default());
+    script
+        .ok(summary(StreamStatus::Creating))
+        .ok(summary(StreamStatus::Active));
     let (described, made) = create::ensure(&client, &copy, &like).await.unwrap();
     assert!(made && described.open_shards == 3);
     let calls = script.calls();
     let request: CreateStreamRequest = calls[1].read();
-    assert_eq!((request.stream_name.as_deref(), request.shard_count), (Some("copy"), Some(3)));
+    assert_eq!(
+        (request.stream_name.as_deref(), request.shard_count),
+        (Some("copy"), Some(3))
+    );
     assert_eq!(request.stream_mode_details, None);
 
     // On demand; and an attempt whose answer was lost had made it.
-    let like = distributary_kinesis::client::StreamDescription { mode: StreamMode::OnDemand, ..like };
-    script.err(ErrorCode::ResourceNotFound, "no").broken().err(ErrorCode::ResourceInUse, "exists");
+    let like = distributary_kinesis::client::StreamDescription {
+        mode: StreamMode::OnDemand,
+        ..like
+    };
+    script
+        .err(ErrorCode::ResourceNotFound, "no")
+        .broken()
+        .err(ErrorCode::ResourceInUse, "exists");
     script.ok(summary(StreamStatus::Active));
     assert!(create::ensure(&client, &copy, &like).await.unwrap().1);
     let calls = script.calls();
     let request: CreateStreamRequest = calls[1].read();
     assert_eq!(request.shard_count, None);
-    assert_eq!(request.stream_mode_details.unwrap().stream_mode, Some(StreamMode::OnDemand));
+    assert_eq!(
+        request.stream_mode_details.unwrap().stream_mode,
+        Some(StreamMode::OnDemand)
+    );
 
-    script.ok(summary(StreamStatus::Active)).ok(summary(StreamStatus::Updating));
-    assert!(!create::ensure(&client, &copy, &like).await.unwrap().1, "one that is there stays");
+    script
+        .ok(summary(StreamStatus::Active))
+        .ok(summary(StreamStatus::Updating));
+    assert!(
+        !create::ensure(&client, &copy, &like).await.unwrap().1,
+        "one that is there stays"
+    );
     script.ok(summary(StreamStatus::Deleting));
-    assert_eq!(create::wait_active(&client, &copy).await.unwrap_err().kind, TroubleKind::Missing);
+    assert_eq!(
+        create::wait_active(&client, &copy).await.unwrap_err().kind,
+        TroubleKind::Missing
+    );
 }
 
 #[tokio::test]
@@ -474,9 +648,14 @@ async fn servers_without_the_newer_calls() {
     let old = || ErrorCode::UnknownOperation;
     // UnknownOperation is also what a server without CBOR may say: JSON is tried and says the same.
     script.err(old(), "").err(old(), "");
-    script.ok(page(vec![shard("a", Some("9"))], true)).ok(page(vec![shard("b", None)], false));
+    script
+        .ok(page(vec![shard("a", Some("9"))], true))
+        .ok(page(vec![shard("b", None)], false));
     let described = client.describe(&by_name()).await.unwrap();
-    assert_eq!((described.answer.open_shards, described.answer.arn.as_str()), (1, "orders"));
+    assert_eq!(
+        (described.answer.open_shards, described.answer.arn.as_str()),
+        (1, "orders")
+    );
     assert_eq!(described.date.unwrap().0, DATE_MS);
     let calls = script.calls();
     let second: DescribeStreamRequest = calls[3].read();
@@ -485,7 +664,13 @@ async fn servers_without_the_newer_calls() {
     script.err(ErrorCode::Other("InvalidAction".into()), "");
     script.ok(page(vec![shard("a", Some("9")), shard("b", None)], false));
     let shards = client.list_shards(&by_name()).await.unwrap().answer;
-    assert_eq!(shards.iter().map(|s| s.shard_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(
+        shards
+            .iter()
+            .map(|s| s.shard_id.as_str())
+            .collect::<Vec<_>>(),
+        ["a", "b"]
+    );
     assert_eq!(script.calls().len(), 2);
 }
 
@@ -494,16 +679,25 @@ async fn every_page_of_shards_is_read() {
     let script = Script::default();
     let client = script.client();
     let page = |id: &str, token: Option<&str>| ListShardsResponse {
-        shards: Some(vec![Shard { shard_id: id.into(), ..Default::default() }]),
+        shards: Some(vec![Shard {
+            shard_id: id.into(),
+            ..Default::default()
+        }]),
         next_token: token.map(str::to_owned),
     };
-    script.ok(page("a", Some("t1"))).ok(page("b", Some("t2"))).ok(page("c", None));
+    script
+        .ok(page("a", Some("t1")))
+        .ok(page("b", Some("t2")))
+        .ok(page("c", None));
     let shards = client.list_shards(&by_arn()).await.unwrap().answer;
     assert_eq!(shards.len(), 3);
     let requests: Vec<ListShardsRequest> = script.calls().iter().map(|call| call.read()).collect();
     assert_eq!(requests[0].stream_arn.as_deref(), Some(ARN));
     // A token names its stream.
-    assert_eq!((requests[2].next_token.as_deref(), &requests[2].stream_arn), (Some("t2"), &None));
+    assert_eq!(
+        (requests[2].next_token.as_deref(), &requests[2].stream_arn),
+        (Some("t2"), &None)
+    );
 }
 
 /// Stands in for AWS's own sources of credentials.
@@ -511,7 +705,9 @@ async fn every_page_of_shards_is_read() {
 struct Source(Mutex<Vec<aws_credential_types::Credentials>>);
 
 impl aws_credential_types::provider::ProvideCredentials for Source {
-    fn provide_credentials<'a>(&'a self) -> aws_credential_types::provider::future::ProvideCredentials<'a>
+    fn provide_credentials<'a>(
+        &'a self,
+    ) -> aws_credential_types::provider::future::ProvideCredentials<'a>
     where
         Self: 'a,
     {
@@ -528,13 +724,20 @@ async fn provided_credentials_are_kept_and_renewed() {
 
     let wall = Clock::real().wall().0;
     let until = |s: i64| {
-        let at = std::time::UNIX_EPOCH + Duration::from_millis(u64::try_from(wall + s * 1000).unwrap());
+        let at =
+            std::time::UNIX_EPOCH + Duration::from_millis(u64::try_from(wall + s * 1000).unwrap());
         Some(at)
     };
     let make = |id: &str, at| aws_credential_types::Credentials::new(id, "s", None, at, "test");
     // Taken from the end.
-    let list = vec![make("d", None), make("c", until(60)), make("b", until(3600)), make("a", until(60))];
-    let source = aws_credential_types::provider::SharedCredentialsProvider::new(Source(Mutex::new(list)));
+    let list = vec![
+        make("d", None),
+        make("c", until(60)),
+        make("b", until(3600)),
+        make("a", until(60)),
+    ];
+    let source =
+        aws_credential_types::provider::SharedCredentialsProvider::new(Source(Mutex::new(list)));
     let provided = Provided::new(source, None, Clock::real());
     let first = provided.get().await.unwrap();
     assert_eq!(first.access_key_id, "a");
@@ -551,5 +754,8 @@ async fn provided_credentials_are_kept_and_renewed() {
     let c = provided.renew(&b).await.unwrap();
     assert_eq!(provided.renew(&c).await.unwrap().access_key_id, "d");
     let d = provided.get().await.unwrap();
-    assert!(matches!(provided.renew(&d).await, Err(CredentialsError::None)));
+    assert!(matches!(
+        provided.renew(&d).await,
+        Err(CredentialsError::None)
+    ));
 }

@@ -29,8 +29,11 @@ const ASSUMED: &str = "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc
 #[async_trait]
 impl Transport for Aws {
     async fn call(&self, request: Request, _: Duration) -> Result<Response, TransportError> {
-        let header =
-            request.headers().get("authorization").map_or("", |v| v.to_str().unwrap_or_default()).to_owned();
+        let header = request
+            .headers()
+            .get("authorization")
+            .map_or("", |v| v.to_str().unwrap_or_default())
+            .to_owned();
         let body = String::from_utf8_lossy(&request.body().to_bytes()).into_owned();
         let uri = request.uri().clone();
         let sts = uri.host().is_some_and(|host| host.starts_with("sts."));
@@ -41,14 +44,19 @@ impl Transport for Aws {
             let answer = encode_answer(Format::Cbor, &summary(StreamStatus::Active));
             (Format::Cbor.content_type(), answer)
         };
-        Ok(::http::Response::builder().header("content-type", kind).body(ResponseBody::Full(body)).unwrap())
+        Ok(::http::Response::builder()
+            .header("content-type", kind)
+            .body(ResponseBody::Full(body))
+            .unwrap())
     }
 }
 
 /// Connects as its variables say, and prints where it was led and as whom.
 #[tokio::test]
 async fn child() {
-    let Ok(stream) = std::env::var("CHILD_STREAM") else { return };
+    let Ok(stream) = std::env::var("CHILD_STREAM") else {
+        return;
+    };
     let option = |name: &str| std::env::var(name).ok();
     let options = ConnectOptions {
         region: option("CHILD_REGION"),
@@ -69,8 +77,21 @@ async fn child() {
         println!("TROUBLE {trouble}");
     }
     for (uri, authorization, body) in aws.0.lock().unwrap().iter() {
-        let scope = authorization.split("Credential=").nth(1).unwrap_or("").split(',').next().unwrap_or("");
-        println!("CALL {uri} {scope} {}", if uri.host().unwrap().starts_with("sts.") { body } else { "" });
+        let scope = authorization
+            .split("Credential=")
+            .nth(1)
+            .unwrap_or("")
+            .split(',')
+            .next()
+            .unwrap_or("");
+        println!(
+            "CALL {uri} {scope} {}",
+            if uri.host().unwrap().starts_with("sts.") {
+                body
+            } else {
+                ""
+            }
+        );
     }
     // The same again is the same client.
     let again = connector.connect(&stream, &options).await.unwrap();
@@ -87,18 +108,35 @@ fn run(env: &[(&str, &str)]) -> Vec<String> {
         aws_secret_access_key = s\n[services here]\nkinesis =\n  endpoint_url = http://127.0.0.1:9999\n";
     std::fs::write(&config, text).unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "config::child", "--nocapture"]).env_clear();
-    command.env("HOME", home.path()).env("AWS_CONFIG_FILE", &config).env("AWS_EC2_METADATA_DISABLED", "true");
+    command
+        .args(["--exact", "config::child", "--nocapture"])
+        .env_clear();
+    command
+        .env("HOME", home.path())
+        .env("AWS_CONFIG_FILE", &config)
+        .env("AWS_EC2_METADATA_DISABLED", "true");
     command.env("AWS_SHARED_CREDENTIALS_FILE", home.path().join("none"));
-    command.env("CHILD_STREAM", "orders").envs(env.iter().copied());
+    command
+        .env("CHILD_STREAM", "orders")
+        .envs(env.iter().copied());
     let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let text = String::from_utf8(output.stdout).unwrap();
     let ours = ["CALL", "ERROR", "TROUBLE", "SAME"];
-    text.lines().filter(|l| ours.iter().any(|o| l.starts_with(o))).map(|l| l.trim_end().to_owned()).collect()
+    text.lines()
+        .filter(|l| ours.iter().any(|o| l.starts_with(o)))
+        .map(|l| l.trim_end().to_owned())
+        .collect()
 }
 
-const KEY: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "OF-ENV"), ("AWS_SECRET_ACCESS_KEY", "s")];
+const KEY: [(&str, &str); 2] = [
+    ("AWS_ACCESS_KEY_ID", "OF-ENV"),
+    ("AWS_SECRET_ACCESS_KEY", "s"),
+];
 
 fn with_key<'a>(more: &[(&'a str, &'a str)]) -> Vec<String> {
     run(&[&KEY[..], more].concat())
@@ -123,12 +161,19 @@ fn endpoints_and_regions() {
             "cn-north-1",
         ),
         (
-            &[("AWS_REGION", "us-east-1"), ("CHILD_REGION", "us-east-2"), ("AWS_USE_FIPS_ENDPOINT", "true")],
+            &[
+                ("AWS_REGION", "us-east-1"),
+                ("CHILD_REGION", "us-east-2"),
+                ("AWS_USE_FIPS_ENDPOINT", "true"),
+            ],
             "https://kinesis-fips.us-east-2.amazonaws.com/",
             "us-east-2",
         ),
         (
-            &[("AWS_REGION", "us-east-1"), ("AWS_USE_DUALSTACK_ENDPOINT", "true")],
+            &[
+                ("AWS_REGION", "us-east-1"),
+                ("AWS_USE_DUALSTACK_ENDPOINT", "true"),
+            ],
             "https://kinesis.us-east-1.api.aws/",
             "us-east-1",
         ),
@@ -139,9 +184,16 @@ fn endpoints_and_regions() {
             "eu-north-1",
         ),
         // A local server needs no region.
-        (&[("AWS_ENDPOINT_URL", "http://127.0.0.1:1")], "http://127.0.0.1:1/", "us-east-1"),
         (
-            &[("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_ENDPOINT_URL_KINESIS", "http://127.0.0.1:2")],
+            &[("AWS_ENDPOINT_URL", "http://127.0.0.1:1")],
+            "http://127.0.0.1:1/",
+            "us-east-1",
+        ),
+        (
+            &[
+                ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
+                ("AWS_ENDPOINT_URL_KINESIS", "http://127.0.0.1:2"),
+            ],
             "http://127.0.0.1:2/",
             "us-east-1",
         ),
@@ -155,7 +207,11 @@ fn endpoints_and_regions() {
         ),
     ] {
         let scope = format!("OF-ENV/{}/{region}/kinesis/aws4_request", day());
-        assert_eq!(with_key(env), [format!("CALL {uri} {scope}"), "SAME true".into()], "{env:?}");
+        assert_eq!(
+            with_key(env),
+            [format!("CALL {uri} {scope}"), "SAME true".into()],
+            "{env:?}"
+        );
     }
     let ignored = [
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
@@ -169,26 +225,53 @@ fn endpoints_and_regions() {
 fn profiles() {
     let scope = format!("OF-PROFILE/{}/eu-west-3/kinesis/aws4_request", day());
     let lines = run(&[("CHILD_PROFILE", "local")]);
-    assert_eq!(lines, [format!("CALL http://127.0.0.1:4567/ {scope}"), "SAME true".into()]);
+    assert_eq!(
+        lines,
+        [
+            format!("CALL http://127.0.0.1:4567/ {scope}"),
+            "SAME true".into()
+        ]
+    );
     let lines = with_key(&[("CHILD_PROFILE", "local")]);
     assert!(
         lines[0].contains(" OF-PROFILE/"),
         "one that was named goes before keys in the environment: {lines:?}"
     );
     let lines = run(&[("AWS_PROFILE", "service")]);
-    assert_eq!(lines, [format!("CALL http://127.0.0.1:9999/ {scope}"), "SAME true".into()]);
+    assert_eq!(
+        lines,
+        [
+            format!("CALL http://127.0.0.1:9999/ {scope}"),
+            "SAME true".into()
+        ]
+    );
 }
 
 #[test]
 fn roles_are_assumed_over_our_transport() {
     let role = "arn:aws:iam::123456789012:role/writer";
-    let lines =
-        with_key(&[("AWS_REGION", "eu-west-1"), ("CHILD_ROLE", role), ("CHILD_EXTERNAL_ID", "their-id")]);
-    assert!(lines[0].starts_with("CALL https://sts.eu-west-1.amazonaws.com/ OF-ENV/"), "{lines:?}");
-    assert!(lines[0].contains("RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Fwriter"), "{lines:?}");
-    assert!(lines[0].contains("ExternalId=their-id") && lines[0].contains("RoleSessionName=distributary"));
+    let lines = with_key(&[
+        ("AWS_REGION", "eu-west-1"),
+        ("CHILD_ROLE", role),
+        ("CHILD_EXTERNAL_ID", "their-id"),
+    ]);
+    assert!(
+        lines[0].starts_with("CALL https://sts.eu-west-1.amazonaws.com/ OF-ENV/"),
+        "{lines:?}"
+    );
+    assert!(
+        lines[0].contains("RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Fwriter"),
+        "{lines:?}"
+    );
+    assert!(
+        lines[0].contains("ExternalId=their-id")
+            && lines[0].contains("RoleSessionName=distributary")
+    );
     let scope = format!("ASSUMED/{}/eu-west-1/kinesis/aws4_request", day());
-    assert_eq!(lines[1], format!("CALL https://kinesis.eu-west-1.amazonaws.com/ {scope}"));
+    assert_eq!(
+        lines[1],
+        format!("CALL https://kinesis.eu-west-1.amazonaws.com/ {scope}")
+    );
 }
 
 #[test]
@@ -201,7 +284,10 @@ fn what_is_missing_is_said() {
         "{lines:?}"
     );
     let lines = with_key(&[("CHILD_ENDPOINT", "localhost:4567")]);
-    assert!(lines[0].contains("is no endpoint: expected http://host[:port]"), "{lines:?}");
+    assert!(
+        lines[0].contains("is no endpoint: expected http://host[:port]"),
+        "{lines:?}"
+    );
     let lines = with_key(&[("CHILD_PROFILE", "nowhere"), ("AWS_REGION", "eu-central-1")]);
     assert!(
         lines[0].contains("the AWS profile \"nowhere\" does not exist or has no credentials"),
@@ -218,5 +304,11 @@ fn a_local_server_is_asked_with_nothing_of_aws() {
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
     ]);
     let scope = format!("local/{}/us-east-1/kinesis/aws4_request", day());
-    assert_eq!(lines, [format!("CALL http://127.0.0.1:4567/ {scope}"), "SAME true".into()]);
+    assert_eq!(
+        lines,
+        [
+            format!("CALL http://127.0.0.1:4567/ {scope}"),
+            "SAME true".into()
+        ]
+    );
 }

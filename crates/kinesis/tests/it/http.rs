@@ -16,7 +16,9 @@ use distributary_kinesis::output::{KinesisOutput, OutputOptions};
 use distributary_kinesis::share::Shares;
 use distributary_kinesis::transport::{HttpTransport, TransportSettings};
 use distributary_wire::codec::Format;
-use distributary_wire::transport::{Request, RequestBody, Response, ResponseBody, Transport, TransportError};
+use distributary_wire::transport::{
+    Request, RequestBody, Response, ResponseBody, Transport, TransportError,
+};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -138,7 +140,9 @@ async fn read_request(io: &mut impl Io) -> Option<Seen> {
     let length = head
         .lines()
         .find_map(|line| {
-            line.to_ascii_lowercase().strip_prefix("content-length:").map(|n| n.trim().to_owned())
+            line.to_ascii_lowercase()
+                .strip_prefix("content-length:")
+                .map(|n| n.trim().to_owned())
         })
         .map_or(0, |n| n.parse().unwrap());
     let mut body = vec![0; length];
@@ -147,7 +151,9 @@ async fn read_request(io: &mut impl Io) -> Option<Seen> {
 }
 
 fn request(uri: &str, body: RequestBody) -> Request {
-    HttpRequest::post(uri.parse::<Uri>().unwrap()).body(body).unwrap()
+    HttpRequest::post(uri.parse::<Uri>().unwrap())
+        .body(body)
+        .unwrap()
 }
 
 fn ping(uri: &str) -> Request {
@@ -180,7 +186,13 @@ fn tls() -> (TlsAcceptor, tempfile::NamedTempFile) {
 fn transport(ca: Option<&std::path::Path>, proxy: Option<&str>) -> HttpTransport {
     let settings = TransportSettings::default();
     let (_, any) = tls();
-    HttpTransport::with_ca_bundle(Clock::real(), settings, ca.unwrap_or_else(|| any.path()), proxy).unwrap()
+    HttpTransport::with_ca_bundle(
+        Clock::real(),
+        settings,
+        ca.unwrap_or_else(|| any.path()),
+        proxy,
+    )
+    .unwrap()
 }
 
 #[tokio::test]
@@ -190,15 +202,24 @@ async fn large_bodies_over_tls_and_one_connection() {
     let transport = transport(Some(ca.path()), None);
     let shared: Bytes = (0..3_000_000u32).map(|i| ((i * 31) >> 3) as u8).collect();
     for _ in 0..3 {
-        let body = RequestBody { shared: shared.clone(), tail: Bytes::from_static(b"tail") };
+        let body = RequestBody {
+            shared: shared.clone(),
+            tail: Bytes::from_static(b"tail"),
+        };
         let expected = body.to_bytes();
-        let answer = transport.call(request(&server.url("https"), body), DEADLINE).await.unwrap();
+        let answer = transport
+            .call(request(&server.url("https"), body), DEADLINE)
+            .await
+            .unwrap();
         assert_eq!(full(answer), expected);
     }
     assert_eq!(server.connections(), 1);
     let head = &server.seen()[0].head;
     assert!(head.starts_with("POST / HTTP/1.1\r\n"), "{head}");
-    assert!(head.contains(&format!("host: localhost:{}\r\n", server.address.port())), "{head}");
+    assert!(
+        head.contains(&format!("host: localhost:{}\r\n", server.address.port())),
+        "{head}"
+    );
     assert!(head.contains("content-length: 3000004\r\n"), "{head}");
 }
 
@@ -206,7 +227,10 @@ async fn large_bodies_over_tls_and_one_connection() {
 async fn a_certificate_that_nobody_trusts() {
     let (acceptor, _) = tls();
     let server = Server::start(Some(acceptor), |_, _| Act::Reply(ok(b""))).await;
-    let error = transport(None, None).call(ping(&server.url("https")), DEADLINE).await.unwrap_err();
+    let error = transport(None, None)
+        .call(ping(&server.url("https")), DEADLINE)
+        .await
+        .unwrap_err();
     assert!(matches!(error, TransportError::Connect { .. }), "{error:?}");
     assert!(server.seen().is_empty());
 }
@@ -214,21 +238,41 @@ async fn a_certificate_that_nobody_trusts() {
 #[tokio::test]
 async fn a_bundle_without_certificates() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let make = |path| HttpTransport::with_ca_bundle(Clock::real(), TransportSettings::default(), path, None);
+    let make = |path| {
+        HttpTransport::with_ca_bundle(Clock::real(), TransportSettings::default(), path, None)
+    };
     let error = make(file.path()).unwrap_err();
-    assert!(error.to_string().contains("has no certificate; correct AWS_CA_BUNDLE"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("has no certificate; correct AWS_CA_BUNDLE"),
+        "{error}"
+    );
     let error = make(std::path::Path::new("/nowhere")).unwrap_err();
-    assert!(error.to_string().contains("/nowhere cannot be read"), "{error}");
+    assert!(
+        error.to_string().contains("/nowhere cannot be read"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn nobody_there() {
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let transport = transport(None, None);
-    let error = transport.call(ping(&format!("http://{free}/")), DEADLINE).await.unwrap_err();
+    let error = transport
+        .call(ping(&format!("http://{free}/")), DEADLINE)
+        .await
+        .unwrap_err();
     assert!(error.not_sent(), "{error:?}");
     assert_eq!(error.to_string(), format!("cannot connect to {free}"));
-    let error = transport.call(ping("ftp://localhost/"), DEADLINE).await.unwrap_err();
+    let error = transport
+        .call(ping("ftp://localhost/"), DEADLINE)
+        .await
+        .unwrap_err();
     assert!(error.not_sent(), "{error:?}");
 }
 
@@ -238,8 +282,14 @@ async fn a_kept_connection_that_was_closed_is_replaced() {
     let server = Server::start(None, |_, _| Act::Last(ok(b"pong"))).await;
     let transport = transport(None, None);
     for n in 1..=5 {
-        let answer = transport.call(ping(&server.url("http")), DEADLINE).await.unwrap();
-        assert_eq!((full(answer), server.connections()), (Bytes::from_static(b"pong"), n));
+        let answer = transport
+            .call(ping(&server.url("http")), DEADLINE)
+            .await
+            .unwrap();
+        assert_eq!(
+            (full(answer), server.connections()),
+            (Bytes::from_static(b"pong"), n)
+        );
         // A request in the very moment of closing may break; the news of it is on its way when the server is done, and
         // this task sleeps until the runtime has looked for news, twice.
         while server.closed.load(Ordering::SeqCst) < n {
@@ -253,11 +303,18 @@ async fn a_kept_connection_that_was_closed_is_replaced() {
 #[tokio::test]
 async fn idle_connections_are_not_kept_for_ever() {
     let server = Server::start(None, |_, _| Act::Reply(ok(b""))).await;
-    let settings = TransportSettings { idle_for: Duration::ZERO, ..TransportSettings::default() };
+    let settings = TransportSettings {
+        idle_for: Duration::ZERO,
+        ..TransportSettings::default()
+    };
     let (_, ca) = tls();
-    let transport = HttpTransport::with_ca_bundle(Clock::real(), settings, ca.path(), None).unwrap();
+    let transport =
+        HttpTransport::with_ca_bundle(Clock::real(), settings, ca.path(), None).unwrap();
     for _ in 0..3 {
-        transport.call(ping(&server.url("http")), DEADLINE).await.unwrap();
+        transport
+            .call(ping(&server.url("http")), DEADLINE)
+            .await
+            .unwrap();
     }
     assert_eq!(server.connections(), 3);
 }
@@ -273,8 +330,14 @@ async fn no_answer_and_half_an_answer_are_broken() {
         b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\nlarger than anything",
     ] {
         let server = Server::start(None, move |_, _| Act::Last(answer.to_vec())).await;
-        let error = transport(None, None).call(ping(&server.url("http")), DEADLINE).await.unwrap_err();
-        assert!(matches!(error, TransportError::Broken { .. }), "{answer:?}: {error:?}");
+        let error = transport(None, None)
+            .call(ping(&server.url("http")), DEADLINE)
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, TransportError::Broken { .. }),
+            "{answer:?}: {error:?}"
+        );
         // It may have been acted on, so it was sent once.
         assert_eq!(server.seen().len(), 1);
     }
@@ -292,7 +355,12 @@ async fn answers_without_a_length() {
     })
     .await;
     let transport = transport(None, None);
-    let chunked = transport.call(ping(&format!("{}chunked-please", server.url("http"))), DEADLINE).await;
+    let chunked = transport
+        .call(
+            ping(&format!("{}chunked-please", server.url("http"))),
+            DEADLINE,
+        )
+        .await;
     assert_eq!(full(chunked.unwrap()), "first-second");
     let rest = transport.call(ping(&server.url("http")), DEADLINE).await;
     assert_eq!(full(rest.unwrap()), "to the end");
@@ -300,15 +368,33 @@ async fn answers_without_a_length() {
 
 #[tokio::test]
 async fn a_deadline_that_passes() {
-    let server =
-        Server::start(None, |before, _| if before == 0 { Act::Stall } else { Act::Reply(ok(b"pong")) }).await;
+    let server = Server::start(None, |before, _| {
+        if before == 0 {
+            Act::Stall
+        } else {
+            Act::Reply(ok(b"pong"))
+        }
+    })
+    .await;
     let transport = transport(None, None);
     let after = Duration::from_millis(100);
-    let error = transport.call(ping(&server.url("http")), after).await.unwrap_err();
-    assert!(matches!(error, TransportError::Timeout { after: a } if a == after), "{error:?}");
+    let error = transport
+        .call(ping(&server.url("http")), after)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, TransportError::Timeout { after: a } if a == after),
+        "{error:?}"
+    );
     // An answer that comes too late must not be taken for the next one's.
-    let answer = transport.call(ping(&server.url("http")), DEADLINE).await.unwrap();
-    assert_eq!((full(answer), server.connections()), (Bytes::from_static(b"pong"), 2));
+    let answer = transport
+        .call(ping(&server.url("http")), DEADLINE)
+        .await
+        .unwrap();
+    assert_eq!(
+        (full(answer), server.connections()),
+        (Bytes::from_static(b"pong"), 2)
+    );
 }
 
 #[tokio::test]
@@ -316,7 +402,10 @@ async fn a_deadline_that_passes_before_anything_is_sent() {
     // Accepts, and never answers the handshake.
     let server = Server::start(None, |_, _| Act::Stall).await;
     let transport = transport(None, None);
-    let error = transport.call(ping(&server.url("https")), Duration::from_millis(100)).await.unwrap_err();
+    let error = transport
+        .call(ping(&server.url("https")), Duration::from_millis(100))
+        .await
+        .unwrap_err();
     assert!(error.not_sent(), "{error:?}");
 }
 
@@ -326,8 +415,13 @@ async fn event_streams_come_in_chunks() {
         b"HTTP/1.1 200 OK\r\ncontent-type: application/vnd.amazon.eventstream\r\ntransfer-encoding: chunked\
         \r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n";
     let server = Server::start(None, move |_, _| Act::Reply(answer.to_vec())).await;
-    let response = transport(None, None).call(ping(&server.url("http")), DEADLINE).await.unwrap();
-    let ResponseBody::Stream(mut stream) = response.into_body() else { panic!("not a stream") };
+    let response = transport(None, None)
+        .call(ping(&server.url("http")), DEADLINE)
+        .await
+        .unwrap();
+    let ResponseBody::Stream(mut stream) = response.into_body() else {
+        panic!("not a stream")
+    };
     let mut all = Vec::new();
     while let Some(chunk) = std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)).await {
         all.extend_from_slice(&chunk.unwrap());
@@ -340,11 +434,20 @@ async fn plain_requests_through_a_proxy_name_their_server() {
     let proxy = Server::start(None, |_, _| Act::Reply(ok(b"forwarded"))).await;
     let url = format!("http://user:secret@{}", proxy.address);
     let transport = transport(None, Some(&url));
-    let answer = transport.call(ping("http://kinesis.example:4567/"), DEADLINE).await.unwrap();
+    let answer = transport
+        .call(ping("http://kinesis.example:4567/"), DEADLINE)
+        .await
+        .unwrap();
     assert_eq!(full(answer), "forwarded");
     let head = &proxy.seen()[0].head;
-    assert!(head.starts_with("POST http://kinesis.example:4567/ HTTP/1.1\r\n"), "{head}");
-    assert!(head.contains("proxy-authorization: Basic dXNlcjpzZWNyZXQ=\r\n"), "{head}");
+    assert!(
+        head.starts_with("POST http://kinesis.example:4567/ HTTP/1.1\r\n"),
+        "{head}"
+    );
+    assert!(
+        head.contains("proxy-authorization: Basic dXNlcjpzZWNyZXQ=\r\n"),
+        "{head}"
+    );
 }
 
 #[tokio::test]
@@ -360,18 +463,33 @@ async fn tls_goes_through_a_tunnel_of_the_proxy() {
         let (mut client, _) = listener.accept().await.unwrap();
         let seen = read_request(&mut client).await.unwrap();
         *heard.lock().unwrap() = seen.head;
-        client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.unwrap();
+        client
+            .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            .await
+            .unwrap();
         let mut upstream = TcpStream::connect(target).await.unwrap();
         let _ = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
     });
-    let transport = transport(Some(ca.path()), Some(&format!("http://user:secret@{proxy}")));
+    let transport = transport(
+        Some(ca.path()),
+        Some(&format!("http://user:secret@{proxy}")),
+    );
     for _ in 0..2 {
-        let answer = transport.call(ping(&server.url("https")), DEADLINE).await.unwrap();
+        let answer = transport
+            .call(ping(&server.url("https")), DEADLINE)
+            .await
+            .unwrap();
         assert_eq!(full(answer), "secret");
     }
     let head = asked.lock().unwrap().clone();
-    assert!(head.starts_with(&format!("CONNECT localhost:{} HTTP/1.1\r\n", target.port())), "{head}");
-    assert!(head.to_lowercase().contains("proxy-authorization: basic"), "{head}");
+    assert!(
+        head.starts_with(&format!("CONNECT localhost:{} HTTP/1.1\r\n", target.port())),
+        "{head}"
+    );
+    assert!(
+        head.to_lowercase().contains("proxy-authorization: basic"),
+        "{head}"
+    );
     assert!(server.seen()[0].head.starts_with("POST / HTTP/1.1\r\n"));
 }
 
@@ -381,31 +499,45 @@ async fn tls_goes_through_a_tunnel_of_the_proxy() {
 async fn outputs_without_an_answer_leave_the_others_their_connections() {
     const SLOTS: usize = 20;
     const STALLED: usize = 4;
-    const DURABLE: &str =
-        r#"{"FailedRecordCount":0,"Records":[{"SequenceNumber":"1","ShardId":"shardId-000000000000"}]}"#;
-    let server =
-        Server::start(None, |_, seen| match String::from_utf8_lossy(&seen.body).contains("stalled") {
+    const DURABLE: &str = r#"{"FailedRecordCount":0,"Records":[{"SequenceNumber":"1","ShardId":"shardId-000000000000"}]}"#;
+    let server = Server::start(None, |_, seen| {
+        match String::from_utf8_lossy(&seen.body).contains("stalled") {
             true => Act::Stall,
             false => Act::Reply(ok(DURABLE.as_bytes())),
-        })
-        .await;
+        }
+    })
+    .await;
     let (_, ca) = tls();
-    let settings = TransportSettings { writes: SLOTS, ..Default::default() };
-    let transport = HttpTransport::with_ca_bundle(Clock::real(), settings, ca.path(), None).unwrap();
-    let client = Client::builder(Arc::new(transport)).format(Format::Json).shares(Shares::new(SLOTS));
+    let settings = TransportSettings {
+        writes: SLOTS,
+        ..Default::default()
+    };
+    let transport =
+        HttpTransport::with_ca_bundle(Clock::real(), settings, ca.path(), None).unwrap();
+    let client = Client::builder(Arc::new(transport))
+        .format(Format::Json)
+        .shares(Shares::new(SLOTS));
     let client = client.endpoint(server.url("http")).build().unwrap();
     let output = |stream: String| {
-        Arc::new(KinesisOutput::new(client.clone(), stream.parse().unwrap(), OutputOptions::default()))
+        Arc::new(KinesisOutput::new(
+            client.clone(),
+            stream.parse().unwrap(),
+            OutputOptions::default(),
+        ))
     };
     let batch = Arc::new(batch(DataForm::Raw, &[rec("key", b"data")]));
     let healthy = output("healthy".to_owned());
-    let stalled: Vec<_> = (0..STALLED).map(|i| output(format!("stalled-{i}"))).collect();
+    let stalled: Vec<_> = (0..STALLED)
+        .map(|i| output(format!("stalled-{i}")))
+        .collect();
     let mut waiting = tokio::task::JoinSet::new();
     for output in &stalled {
         for _ in 0..SLOTS {
             let (output, batch) = (Arc::clone(output), Arc::clone(&batch));
             waiting.spawn(async move {
-                output.write(&output.encode(&batch, Picks::Run(0..1)), 10 * DEADLINE).await
+                output
+                    .write(&output.encode(&batch, Picks::Run(0..1)), 10 * DEADLINE)
+                    .await
             });
         }
     }

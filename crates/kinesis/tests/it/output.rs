@@ -32,7 +32,10 @@ pub(crate) struct Rec {
 }
 
 pub(crate) fn rec(key: &str, data: &[u8]) -> Rec {
-    Rec { key: Some(key.to_owned()), data: data.to_vec() }
+    Rec {
+        key: Some(key.to_owned()),
+        data: data.to_vec(),
+    }
 }
 
 fn base64(data: &[u8]) -> Vec<u8> {
@@ -45,7 +48,10 @@ pub(crate) fn batch(form: DataForm, records: &[Rec]) -> Batch {
     let mut put = |bytes: &[u8]| {
         let start = u32::try_from(buffer.len()).unwrap();
         buffer.extend_from_slice(bytes);
-        Span { start, len: u32::try_from(bytes.len()).unwrap() }
+        Span {
+            start,
+            len: u32::try_from(bytes.len()).unwrap(),
+        }
     };
     let index = records
         .iter()
@@ -100,7 +106,11 @@ fn failed(code: &str) -> PutRecordsResultEntry {
 
 fn answer(records: Vec<PutRecordsResultEntry>) -> PutRecordsResponse {
     let count = records.iter().filter(|r| r.error_code.is_some()).count();
-    PutRecordsResponse { failed_record_count: i32::try_from(count).ok(), records, ..Default::default() }
+    PutRecordsResponse {
+        failed_record_count: i32::try_from(count).ok(),
+        records,
+        ..Default::default()
+    }
 }
 
 pub(crate) async fn write(output: &KinesisOutput, batch: &Batch) -> Outcome {
@@ -109,13 +119,21 @@ pub(crate) async fn write(output: &KinesisOutput, batch: &Batch) -> Outcome {
 }
 
 fn three() -> Batch {
-    batch(DataForm::Raw, &[rec("a", b"1"), rec("b", b"2"), rec("a", b"3")])
+    batch(
+        DataForm::Raw,
+        &[rec("a", b"1"), rec("b", b"2"), rec("a", b"3")],
+    )
 }
 
 fn entries(call: &Call) -> Vec<(Option<String>, Option<String>, Vec<u8>)> {
     let request: PutRecordsRequest = call.read();
-    let entry =
-        |e: PutRecordsRequestEntry| (e.partition_key, e.explicit_hash_key, e.data.unwrap().0.to_vec());
+    let entry = |e: PutRecordsRequestEntry| {
+        (
+            e.partition_key,
+            e.explicit_hash_key,
+            e.data.unwrap().0.to_vec(),
+        )
+    };
     request.records.unwrap().into_iter().map(entry).collect()
 }
 
@@ -126,9 +144,15 @@ async fn all_durable() {
     script.ok(answer(vec![durable(), durable(), durable()]));
     assert!(matches!(write(&output, &three()).await, Outcome::Durable));
     let call = script.call();
-    assert_eq!((call.operation, call.format), (Operation::PutRecords, Format::Cbor));
+    assert_eq!(
+        (call.operation, call.format),
+        (Operation::PutRecords, Format::Cbor)
+    );
     let request: PutRecordsRequest = call.read();
-    assert_eq!((request.stream_name.as_deref(), request.stream_arn), (Some("orders"), None));
+    assert_eq!(
+        (request.stream_name.as_deref(), request.stream_arn),
+        (Some("orders"), None)
+    );
     let some = |s: &str| Some(s.to_owned());
     assert_eq!(
         entries(&call),
@@ -144,13 +168,22 @@ async fn all_durable() {
 async fn each_record_has_its_own_verdict() {
     let script = Script::default();
     let output = plain(&script).await;
-    let codes =
-        ["ProvisionedThroughputExceededException", "InternalFailure", "NewCode", "InvalidArgumentException"];
+    let codes = [
+        "ProvisionedThroughputExceededException",
+        "InternalFailure",
+        "NewCode",
+        "InvalidArgumentException",
+    ];
     let mut records = vec![durable()];
     records.extend(codes.map(failed));
-    script.ok(answer(records)).ok(ListShardsResponse { shards: Some(Vec::new()), next_token: None });
+    script.ok(answer(records)).ok(ListShardsResponse {
+        shards: Some(Vec::new()),
+        next_token: None,
+    });
     let batch = batch(DataForm::Raw, &vec![rec("k", b"x"); 5]);
-    let Outcome::PerRecord(verdicts) = write(&output, &batch).await else { panic!("not per record") };
+    let Outcome::PerRecord(verdicts) = write(&output, &batch).await else {
+        panic!("not per record")
+    };
     let kinds: Vec<_> = verdicts
         .iter()
         .map(|v| match v {
@@ -161,7 +194,13 @@ async fn each_record_has_its_own_verdict() {
         .collect();
     assert_eq!(
         kinds,
-        ["durable", "Throttled", "Unavailable", "Unintelligible", "InvalidArgumentException: busy"]
+        [
+            "durable",
+            "Throttled",
+            "Unavailable",
+            "Unintelligible",
+            "InvalidArgumentException: busy"
+        ]
     );
 }
 
@@ -188,15 +227,36 @@ async fn what_nobody_knows_is_unknown() {
         matches!(write(&output, &three()).await, Outcome::Unknown(t) if t.kind == TroubleKind::Unavailable)
     );
     script.err(ErrorCode::ServiceUnavailable, "");
-    assert!(matches!(write(&output, &three()).await, Outcome::Unknown(_)));
+    assert!(matches!(
+        write(&output, &three()).await,
+        Outcome::Unknown(_)
+    ));
     script.html(502);
-    assert!(matches!(write(&output, &three()).await, Outcome::Unknown(_)));
+    assert!(matches!(
+        write(&output, &three()).await,
+        Outcome::Unknown(_)
+    ));
     script.broken();
-    assert!(matches!(write(&output, &three()).await, Outcome::Unknown(_)));
+    assert!(matches!(
+        write(&output, &three()).await,
+        Outcome::Unknown(_)
+    ));
     script.then(|_| Err(TransportError::Timeout { after: DEADLINE }));
-    assert!(matches!(write(&output, &three()).await, Outcome::Unknown(_)));
-    script.then(|call| reply(200, Some(call.format.content_type()), Bytes::from_static(b"{\"Records\":[{")));
-    assert!(matches!(write(&output, &three()).await, Outcome::Unknown(_)));
+    assert!(matches!(
+        write(&output, &three()).await,
+        Outcome::Unknown(_)
+    ));
+    script.then(|call| {
+        reply(
+            200,
+            Some(call.format.content_type()),
+            Bytes::from_static(b"{\"Records\":[{"),
+        )
+    });
+    assert!(matches!(
+        write(&output, &three()).await,
+        Outcome::Unknown(_)
+    ));
     assert_eq!(script.calls().len(), 7);
 }
 
@@ -205,7 +265,10 @@ async fn what_was_refused_is_rejected() {
     let script = Script::default();
     let output = plain(&script).await;
     for (code, kind) in [
-        (ErrorCode::ProvisionedThroughputExceeded, TroubleKind::Throttled),
+        (
+            ErrorCode::ProvisionedThroughputExceeded,
+            TroubleKind::Throttled,
+        ),
         (ErrorCode::ResourceNotFound, TroubleKind::Missing),
         (ErrorCode::AccessDenied, TroubleKind::Denied),
         (ErrorCode::Validation, TroubleKind::Invalid),
@@ -213,7 +276,12 @@ async fn what_was_refused_is_rejected() {
         script.err(code, "no");
         assert!(matches!(write(&output, &three()).await, Outcome::Rejected(t) if t.kind == kind));
     }
-    script.then(|_| Err(TransportError::Connect { endpoint: "s".into(), source: "refused".into() }));
+    script.then(|_| {
+        Err(TransportError::Connect {
+            endpoint: "s".into(),
+            source: "refused".into(),
+        })
+    });
     assert!(
         matches!(write(&output, &three()).await, Outcome::Rejected(t) if t.kind == TroubleKind::Unavailable)
     );
@@ -224,34 +292,65 @@ async fn what_was_refused_is_rejected() {
 #[tokio::test]
 async fn smaller_requests_are_learned_from_the_answer() {
     for refusal in [
-        ApiError::new(ErrorCode::InvalidArgument, "Records size exceeds 5 MB limit"),
-        ApiError::new(ErrorCode::Validation, "Records total payload size exceeds 5 MB limit"),
-        ApiError { status: 413, ..ApiError::new(ErrorCode::RequestTooLarge, "") },
+        ApiError::new(
+            ErrorCode::InvalidArgument,
+            "Records size exceeds 5 MB limit",
+        ),
+        ApiError::new(
+            ErrorCode::Validation,
+            "Records total payload size exceeds 5 MB limit",
+        ),
+        ApiError {
+            status: 413,
+            ..ApiError::new(ErrorCode::RequestTooLarge, "")
+        },
     ] {
         let script = Script::default();
         let output = plain(&script).await;
-        assert_eq!((output.limits().entries, output.limits().bytes), (500, 10 << 20));
+        assert_eq!(
+            (output.limits().entries, output.limits().bytes),
+            (500, 10 << 20)
+        );
         let before = output.encoding();
         let large = batch(DataForm::Raw, &vec![rec("k", &[7; 1_000_000]); 6]);
         let chunk = output.encode(&large, Picks::Run(0..6));
         let status = refusal.status;
         let empty = status == 413;
         script.then(move |call| {
-            let body = if empty { Bytes::new() } else { refusal.encode(call.format) };
+            let body = if empty {
+                Bytes::new()
+            } else {
+                refusal.encode(call.format)
+            };
             reply(status, (!empty).then(|| call.format.content_type()), body)
         });
-        let Outcome::Rejected(trouble) = output.write(&chunk, DEADLINE).await else { panic!("not rejected") };
-        assert_eq!((trouble.kind, trouble.retry_after), (TroubleKind::Unavailable, Some(Duration::ZERO)));
+        let Outcome::Rejected(trouble) = output.write(&chunk, DEADLINE).await else {
+            panic!("not rejected")
+        };
+        assert_eq!(
+            (trouble.kind, trouble.retry_after),
+            (TroubleKind::Unavailable, Some(Duration::ZERO))
+        );
         assert_eq!(output.limits().bytes, 5 << 20);
-        assert_ne!(output.encoding(), before, "lanes that still cut larger ones don't share");
+        assert_ne!(
+            output.encoding(),
+            before,
+            "lanes that still cut larger ones don't share"
+        );
         // What was cut before is not even sent.
         script.calls();
-        assert!(matches!(output.write(&chunk, DEADLINE).await, Outcome::Rejected(_)));
+        assert!(matches!(
+            output.write(&chunk, DEADLINE).await,
+            Outcome::Rejected(_)
+        ));
         assert!(script.calls().is_empty());
         // A server that takes even less.
         let chunk = output.encode(&large, Picks::Run(0..4));
         script.html(413);
-        assert!(matches!(output.write(&chunk, DEADLINE).await, Outcome::Rejected(_)));
+        assert!(matches!(
+            output.write(&chunk, DEADLINE).await,
+            Outcome::Rejected(_)
+        ));
         assert_eq!(output.limits().bytes, 2_000_002);
         script.call();
     }
@@ -265,11 +364,21 @@ async fn chunks_in_cbor_are_made_again_where_json_is_wanted() {
     let chunk = output.encode(&batch, Picks::Run(0..3));
     // Cut at 16 KiB, as one server does: the put was done, and nobody knows.
     script.then(|call| {
-        reply(200, Some(call.format.content_type()), Bytes::from_static(b"\xbf\x67Records\x9f"))
+        reply(
+            200,
+            Some(call.format.content_type()),
+            Bytes::from_static(b"\xbf\x67Records\x9f"),
+        )
     });
-    assert!(matches!(output.write(&chunk, DEADLINE).await, Outcome::Unknown(_)));
+    assert!(matches!(
+        output.write(&chunk, DEADLINE).await,
+        Outcome::Unknown(_)
+    ));
     script.call();
-    assert!(matches!(output.write(&chunk, DEADLINE).await, Outcome::Rejected(_)));
+    assert!(matches!(
+        output.write(&chunk, DEADLINE).await,
+        Outcome::Rejected(_)
+    ));
     assert!(script.calls().is_empty());
     script.ok(answer(vec![durable(), durable(), durable()]));
     assert!(matches!(write(&output, &batch).await, Outcome::Durable));
@@ -282,7 +391,10 @@ async fn the_first_call_to_a_server_is_a_harmless_one() {
     let output = KinesisOutput::new(script.client(), by_name(), OutputOptions::default());
     let chunk = output.encode(&three(), Picks::Run(0..3));
     script.html(500).ok(summary(StreamStatus::Active)).html(500);
-    assert!(matches!(output.write(&chunk, DEADLINE).await, Outcome::Rejected(_)));
+    assert!(matches!(
+        output.write(&chunk, DEADLINE).await,
+        Outcome::Rejected(_)
+    ));
     let calls: Vec<_> = script.calls().iter().map(|c| c.operation).collect();
     assert_eq!(calls, [Operation::DescribeStreamSummary; 3]);
 }
@@ -294,7 +406,10 @@ async fn by_name_where_no_arns_are_known() {
     script.ok(summary(StreamStatus::Active));
     output.check().await.unwrap();
     script.calls();
-    script.err(ErrorCode::Validation, "Value null at 'streamName' failed to satisfy constraint");
+    script.err(
+        ErrorCode::Validation,
+        "Value null at 'streamName' failed to satisfy constraint",
+    );
     script.ok(answer(vec![durable(), durable(), durable()]));
     assert!(matches!(write(&output, &three()).await, Outcome::Durable));
     let calls = script.calls();
@@ -323,8 +438,14 @@ async fn what_no_request_can_hold_is_refused_and_the_rest_written() {
         rec("k", &vec![1; mib + 1]),
     ];
     let batch = batch(DataForm::Base64, &records);
-    script.ok(answer(vec![durable(), failed("InternalFailure"), durable()]));
-    let Outcome::PerRecord(verdicts) = write(&output, &batch).await else { panic!("not per record") };
+    script.ok(answer(vec![
+        durable(),
+        failed("InternalFailure"),
+        durable(),
+    ]));
+    let Outcome::PerRecord(verdicts) = write(&output, &batch).await else {
+        panic!("not per record")
+    };
     let kinds: Vec<_> = verdicts
         .iter()
         .map(|v| match v {
@@ -338,7 +459,9 @@ async fn what_no_request_can_hold_is_refused_and_the_rest_written() {
     // With nothing left, nothing is sent.
     let chunk = output.encode(&batch, Picks::Some(vec![0, 5]));
     let outcome = output.write(&chunk, DEADLINE).await;
-    assert!(matches!(outcome, Outcome::PerRecord(v) if v.len() == 2 && matches!(v[1], Verdict::Refused(_))));
+    assert!(
+        matches!(outcome, Outcome::PerRecord(v) if v.len() == 2 && matches!(v[1], Verdict::Refused(_)))
+    );
     assert!(script.calls().is_empty());
 }
 
@@ -355,8 +478,13 @@ async fn data_that_are_no_base64_are_refused_where_they_are_decoded() {
     };
     let batch = Batch::new(buffer, DataForm::Base64, vec![index(2), index(6)]).unwrap();
     script.ok(answer(vec![durable()]));
-    let Outcome::PerRecord(verdicts) = write(&output, &batch).await else { panic!("not per record") };
-    assert!(matches!(&verdicts[..], [Verdict::Refused(_), Verdict::Durable]), "{verdicts:?}");
+    let Outcome::PerRecord(verdicts) = write(&output, &batch).await else {
+        panic!("not per record")
+    };
+    assert!(
+        matches!(&verdicts[..], [Verdict::Refused(_), Verdict::Durable]),
+        "{verdicts:?}"
+    );
     assert_eq!(entries(&script.call())[0].2, b"x");
 }
 
@@ -372,7 +500,11 @@ async fn a_stream_may_allow_larger_records() {
     assert_ne!(output.encoding(), before);
     script.calls();
     script.ok(answer(vec![durable()]));
-    let outcome = write(&output, &batch(DataForm::Raw, &[rec("k", &vec![1; (10 << 20) - 1])])).await;
+    let outcome = write(
+        &output,
+        &batch(DataForm::Raw, &[rec("k", &vec![1; (10 << 20) - 1])]),
+    )
+    .await;
     assert!(matches!(outcome, Outcome::Durable));
     script.call();
 }
@@ -381,42 +513,72 @@ async fn a_stream_may_allow_larger_records() {
 async fn records_without_a_key() {
     let script = Script::default();
     let output = plain(&script).await;
-    let keyless = batch(DataForm::Raw, &[Rec { key: None, data: b"x".to_vec() }]);
+    let keyless = batch(
+        DataForm::Raw,
+        &[Rec {
+            key: None,
+            data: b"x".to_vec(),
+        }],
+    );
     script.ok(answer(vec![durable()]));
     write(&output, &keyless).await;
-    assert_eq!(entries(&script.call())[0].0.as_deref(), Some("1000"), "its sequence number stands in");
+    assert_eq!(
+        entries(&script.call())[0].0.as_deref(),
+        Some("1000"),
+        "its sequence number stands in"
+    );
 
     let mut described = summary(StreamStatus::Active);
-    described.stream_description_summary.record_distribution_strategy =
-        Some(RecordDistributionStrategy::Auto);
+    described
+        .stream_description_summary
+        .record_distribution_strategy = Some(RecordDistributionStrategy::Auto);
     script.ok(described).ok(answer(vec![durable()]));
     output.check().await.unwrap();
     write(&output, &keyless).await;
-    assert_eq!(entries(&script.calls()[1])[0].0, None, "a stream that places records by itself needs none");
+    assert_eq!(
+        entries(&script.calls()[1])[0].0,
+        None,
+        "a stream that places records by itself needs none"
+    );
 }
 
 #[tokio::test]
 async fn shard_mates_stay_together_by_route() {
     let script = Script::default();
-    let options = OutputOptions { route: Route::SourceShard };
+    let options = OutputOptions {
+        route: Route::SourceShard,
+    };
     let output = output(&script, Format::Cbor, options).await;
     assert_ne!(output.encoding(), plain(&script).await.encoding());
-    let range = HashRange { start: u128::MAX / 2 + 1, end: u128::MAX };
+    let range = HashRange {
+        start: u128::MAX / 2 + 1,
+        end: u128::MAX,
+    };
     script.ok(answer(vec![durable(), durable(), durable()]));
     write(&output, &three().with_hash_range(Some(range))).await;
     for entry in entries(&script.call()) {
-        assert_eq!(entry.1.as_deref(), Some("170141183460469231731687303715884105728"));
+        assert_eq!(
+            entry.1.as_deref(),
+            Some("170141183460469231731687303715884105728")
+        );
     }
     script.ok(answer(vec![durable(), durable(), durable()]));
     write(&output, &three()).await;
-    assert_eq!(entries(&script.call())[0].1, None, "a source that says no ranges");
+    assert_eq!(
+        entries(&script.call())[0].1,
+        None,
+        "a source that says no ranges"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_throttled_shard_is_written_at_its_pace_and_more_shards_advised() {
     let script = Script::default();
     let clock = TestClock::new(1).clock();
-    let client = Client::builder(Arc::new(script.clone())).clock(clock.clone()).build().unwrap();
+    let client = Client::builder(Arc::new(script.clone()))
+        .clock(clock.clone())
+        .build()
+        .unwrap();
     let output = KinesisOutput::new(client, by_name(), OutputOptions::default());
     script.ok(summary(StreamStatus::Active));
     output.check().await.unwrap();
@@ -438,28 +600,61 @@ async fn a_throttled_shard_is_written_at_its_pace_and_more_shards_advised() {
     let middle = u128::MAX / 2;
     let shards = vec![shard("s0", 0, middle), shard("s1", middle + 1, u128::MAX)];
     let picks = Picks::Run(0..10);
-    assert_eq!(output.room(&batch, &picks), Room::All, "nothing was refused yet");
+    assert_eq!(
+        output.room(&batch, &picks),
+        Room::All,
+        "nothing was refused yet"
+    );
     // The shards are looked for when something is refused.
-    script.ok(throttled()).ok(ListShardsResponse { shards: Some(shards), next_token: None });
-    assert!(matches!(write(&output, &batch).await, Outcome::PerRecord(_)));
+    script.ok(throttled()).ok(ListShardsResponse {
+        shards: Some(shards),
+        next_token: None,
+    });
+    assert!(matches!(
+        write(&output, &batch).await,
+        Outcome::PerRecord(_)
+    ));
     let operations: Vec<_> = script.calls().iter().map(|call| call.operation).collect();
     assert_eq!(operations, [Operation::PutRecords, Operation::ListShards]);
     // From now on records are counted before they are sent: a quarter of a second's worth, at least.
-    let Room::Less { held, wait } = output.room(&batch, &picks) else { panic!("its shard has no room") };
-    assert_eq!((held, wait.as_millis()), ((0..10).collect(), 286), "three of 100,001 bytes at 1 MiB/s");
+    let Room::Less { held, wait } = output.room(&batch, &picks) else {
+        panic!("its shard has no room")
+    };
+    assert_eq!(
+        (held, wait.as_millis()),
+        ((0..10).collect(), 286),
+        "three of 100,001 bytes at 1 MiB/s"
+    );
     clock.sleep(wait + Duration::from_millis(1)).await;
-    assert_eq!(output.room(&batch, &picks), Room::Less { held: (3..10).collect(), wait: Duration::ZERO });
+    assert_eq!(
+        output.room(&batch, &picks),
+        Room::Less {
+            held: (3..10).collect(),
+            wait: Duration::ZERO
+        }
+    );
     script.ok(throttled());
-    let Outcome::PerRecord(verdicts) = write(&output, &batch).await else { panic!("not per record") };
-    let Verdict::Retry(trouble) = &verdicts[9] else { panic!("{verdicts:?}") };
+    let Outcome::PerRecord(verdicts) = write(&output, &batch).await else {
+        panic!("not per record")
+    };
+    let Verdict::Retry(trouble) = &verdicts[9] else {
+        panic!("{verdicts:?}")
+    };
     // 5 x 100,001 bytes at 1 MiB/s, all of one key.
     assert_eq!(trouble.retry_after.unwrap().as_millis(), 476);
     let advice = output.shard_advice(None).unwrap();
     assert_eq!((advice.shards, advice.refused_percent), (2, 50));
     assert!(output.advice(None).unwrap().contains("it has 2 shards"));
-    assert_eq!(script.call().operation, Operation::PutRecords, "the map is not asked for with every write");
+    assert_eq!(
+        script.call().operation,
+        Operation::PutRecords,
+        "the map is not asked for with every write"
+    );
     // What the source brings says how many shards it would need.
-    let demand = Some(Demand { records: 6500.0, bytes: 1e6 });
+    let demand = Some(Demand {
+        records: 6500.0,
+        bytes: 1e6,
+    });
     assert_eq!(output.shard_advice(demand).unwrap().needed, 7);
     // A minute without any refusal, and nothing is counted any more.
     clock.sleep(Duration::from_secs(61)).await;

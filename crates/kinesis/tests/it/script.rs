@@ -37,7 +37,9 @@ impl Call {
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |v| v.to_str().expect("text"))
+        self.headers
+            .get(name)
+            .map_or("", |v| v.to_str().expect("text"))
     }
 }
 
@@ -52,7 +54,10 @@ struct State {
 
 impl Script {
     pub(crate) fn client(&self) -> Client {
-        Client::builder(Arc::new(self.clone())).endpoint("http://server:4567").build().expect("an endpoint")
+        Client::builder(Arc::new(self.clone()))
+            .endpoint("http://server:4567")
+            .build()
+            .expect("an endpoint")
     }
 
     /// The next answer.
@@ -70,23 +75,41 @@ impl Script {
     pub(crate) fn err(&self, code: ErrorCode, message: &str) -> &Self {
         let error = ApiError::new(code, message);
         self.then(move |call| {
-            reply(error.status, Some(call.format.content_type()), error.encode(call.format))
+            reply(
+                error.status,
+                Some(call.format.content_type()),
+                error.encode(call.format),
+            )
         })
     }
 
     /// The next answer: something that no Kinesis says.
     pub(crate) fn html(&self, status: u16) -> &Self {
-        self.then(move |_| reply(status, Some("text/html"), Bytes::from_static(b"<h1>Oops</h1>")))
+        self.then(move |_| {
+            reply(
+                status,
+                Some("text/html"),
+                Bytes::from_static(b"<h1>Oops</h1>"),
+            )
+        })
     }
 
     pub(crate) fn broken(&self) -> &Self {
-        self.then(|_| Err(TransportError::Broken { source: "reset by peer".into() }))
+        self.then(|_| {
+            Err(TransportError::Broken {
+                source: "reset by peer".into(),
+            })
+        })
     }
 
     /// Takes the calls made so far; all steps must have been used.
     pub(crate) fn calls(&self) -> Vec<Call> {
         let mut state = self.0.lock().unwrap();
-        assert!(state.steps.is_empty(), "{} steps were not used", state.steps.len());
+        assert!(
+            state.steps.is_empty(),
+            "{} steps were not used",
+            state.steps.len()
+        );
         std::mem::take(&mut state.calls)
     }
 
@@ -99,11 +122,17 @@ impl Script {
 }
 
 pub(crate) fn ok<T: Serialize>(format: Format, answer: &T) -> Reply {
-    reply(200, Some(format.content_type()), codec::encode_answer(format, answer))
+    reply(
+        200,
+        Some(format.content_type()),
+        codec::encode_answer(format, answer),
+    )
 }
 
 pub(crate) fn reply(status: u16, content_type: Option<&str>, body: Bytes) -> Reply {
-    let mut response = ::http::Response::builder().status(status).header("date", DATE);
+    let mut response = ::http::Response::builder()
+        .status(status)
+        .header("date", DATE);
     if let Some(content_type) = content_type {
         response = response.header("content-type", content_type);
     }
@@ -123,7 +152,10 @@ impl Transport for Script {
         };
         let mut state = self.0.lock().unwrap();
         state.calls.push(call.clone());
-        let step = state.steps.pop_front().unwrap_or_else(|| panic!("no answer for {call:?}"));
+        let step = state
+            .steps
+            .pop_front()
+            .unwrap_or_else(|| panic!("no answer for {call:?}"));
         drop(state);
         step(&call)
     }

@@ -25,7 +25,10 @@ fn shard(id: &str, parents: [Option<&str>; 2], closed: bool) -> Shard {
         shard_id: id.into(),
         parent_shard_id: parents[0].map(str::to_owned),
         adjacent_parent_shard_id: parents[1].map(str::to_owned),
-        hash_key_range: Some(HashKeyRange { starting_hash_key: "5".into(), ending_hash_key: "9".into() }),
+        hash_key_range: Some(HashKeyRange {
+            starting_hash_key: "5".into(),
+            ending_hash_key: "9".into(),
+        }),
         sequence_number_range: Some(SequenceNumberRange {
             starting_sequence_number: "1".into(),
             ending_sequence_number: closed.then(|| "99".to_owned()),
@@ -34,7 +37,9 @@ fn shard(id: &str, parents: [Option<&str>; 2], closed: bool) -> Shard {
 }
 
 fn iterator(name: &str) -> GetShardIteratorResponse {
-    GetShardIteratorResponse { shard_iterator: Some(name.into()) }
+    GetShardIteratorResponse {
+        shard_iterator: Some(name.into()),
+    }
 }
 
 fn page(sequences: &[&str], next: Option<&str>, behind: i64) -> GetRecordsResponse {
@@ -82,7 +87,10 @@ async fn the_stream_as_it_is() {
     let identity = source.identity().await.unwrap();
     assert!(identity.arn.ends_with(":stream/orders"));
     assert_eq!(identity.created, Some(Millis(1_700_000_000_000)));
-    assert_eq!(source.retention().await.unwrap(), Duration::from_secs(24 * 3600));
+    assert_eq!(
+        source.retention().await.unwrap(),
+        Duration::from_secs(24 * 3600)
+    );
     let now = source.now().await.unwrap();
     assert_eq!((now.earliest.0, now.latest.0), (DATE_MS, DATE_MS + 1000));
     let shards = vec![
@@ -90,7 +98,10 @@ async fn the_stream_as_it_is() {
         shard("b", [None, None], true),
         shard("c", [Some("a"), Some("b")], false),
     ];
-    script.ok(ListShardsResponse { shards: Some(shards), next_token: None });
+    script.ok(ListShardsResponse {
+        shards: Some(shards),
+        next_token: None,
+    });
     let shards = source.shards().await.unwrap();
     assert_eq!(shards[2].parents, [ShardId::new("a"), ShardId::new("b")]);
     assert!(shards[0].closed && !shards[2].closed && shards[0].parents.is_empty());
@@ -102,12 +113,18 @@ async fn the_stream_as_it_is() {
 async fn positions_become_iterators() {
     for (position, kind) in [
         (Position::TrimHorizon, ShardIteratorType::TrimHorizon),
-        (Position::At(Millis(1_700_000_000_123)), ShardIteratorType::AtTimestamp),
+        (
+            Position::At(Millis(1_700_000_000_123)),
+            ShardIteratorType::AtTimestamp,
+        ),
         (after("007"), ShardIteratorType::AfterSequenceNumber),
     ] {
         let script = Script::default();
         let mut reader = open(&script, position.clone());
-        script.ok(iterator("i1")).ok(page(&["7", "8"], Some("i2"), 500)).ok(page(&[], Some("i3"), 0));
+        script
+            .ok(iterator("i1"))
+            .ok(page(&["7", "8"], Some("i2"), 500))
+            .ok(page(&[], Some("i3"), 0));
         let read = next(&mut reader).await;
         assert_eq!(sequences(&read), ["7", "8"]);
         assert_eq!(read.behind, Duration::from_millis(500));
@@ -116,15 +133,26 @@ async fn positions_become_iterators() {
         assert!(matches!(read.fetched, Fetched::Idle) && read.behind.is_zero());
         let calls = script.calls();
         let request: GetShardIteratorRequest = calls[0].read();
-        assert_eq!((request.shard_id.as_deref(), request.shard_iterator_type), (Some("s1"), Some(kind)));
+        assert_eq!(
+            (request.shard_id.as_deref(), request.shard_iterator_type),
+            (Some("s1"), Some(kind))
+        );
         match position {
             Position::At(at) => assert_eq!(request.timestamp, Some(Timestamp(at.0))),
             // Sent back as it was received, leading zeros and all.
-            Position::After(s) => assert_eq!(request.starting_sequence_number.as_deref(), Some(s.as_str())),
-            Position::TrimHorizon | Position::Closed => assert_eq!(request.starting_sequence_number, None),
+            Position::After(s) => assert_eq!(
+                request.starting_sequence_number.as_deref(),
+                Some(s.as_str())
+            ),
+            Position::TrimHorizon | Position::Closed => {
+                assert_eq!(request.starting_sequence_number, None)
+            }
         }
         let requests: Vec<GetRecordsRequest> = calls[1..].iter().map(|call| call.read()).collect();
-        assert_eq!((requests[0].shard_iterator.as_deref(), requests[0].limit), (Some("i1"), Some(100)));
+        assert_eq!(
+            (requests[0].shard_iterator.as_deref(), requests[0].limit),
+            (Some("i1"), Some(100))
+        );
         assert_eq!(requests[1].shard_iterator.as_deref(), Some("i2"));
     }
 }
@@ -133,7 +161,9 @@ async fn positions_become_iterators() {
 async fn records_are_places_in_the_answer() {
     for format in Format::ALL {
         let script = Script::default();
-        let client = Client::builder(std::sync::Arc::new(script.clone())).endpoint("http://s").format(format);
+        let client = Client::builder(std::sync::Arc::new(script.clone()))
+            .endpoint("http://s")
+            .format(format);
         let source = KinesisSource::new(client.build().unwrap(), by_name());
         script.ok(ListShardsResponse {
             shards: Some(vec![shard("s1", [None, None], false)]),
@@ -143,10 +173,19 @@ async fn records_are_places_in_the_answer() {
         let mut reader = source.open(&ShardId::new("s1"), Position::TrimHorizon);
         script.ok(iterator("i1")).ok(page(&["12"], Some("i2"), 0));
         let read = next(&mut reader).await;
-        let Fetched::Batch(batch) = &read.fetched else { panic!("{read:?}") };
+        let Fetched::Batch(batch) = &read.fetched else {
+            panic!("{read:?}")
+        };
         let record = batch.record(0);
-        let data: &[u8] = if format == Format::Json { b"MTI=" } else { b"12" };
-        assert_eq!((record.key, record.data, record.data_len()), (Some("k"), data, 2));
+        let data: &[u8] = if format == Format::Json {
+            b"MTI="
+        } else {
+            b"12"
+        };
+        assert_eq!(
+            (record.key, record.data, record.data_len()),
+            (Some("k"), data, 2)
+        );
         assert_eq!(record.arrival.0, DATE_MS - 60_000);
         assert_eq!(batch.hash_range().unwrap().end, 9);
         script.calls();
@@ -160,14 +199,23 @@ async fn expired_iterators_are_taken_again_from_the_last_record() {
     script.ok(iterator("i1")).ok(page(&["7"], Some("i2"), 0));
     next(&mut reader).await;
     script.calls();
-    script.err(ErrorCode::ExpiredIterator, "expired").ok(iterator("i3")).ok(page(&["8"], Some("i4"), 0));
+    script
+        .err(ErrorCode::ExpiredIterator, "expired")
+        .ok(iterator("i3"))
+        .ok(page(&["8"], Some("i4"), 0));
     assert_eq!(sequences(&next(&mut reader).await), ["8"]);
     let calls = script.calls();
     let request: GetShardIteratorRequest = calls[1].read();
     assert_eq!(request.starting_sequence_number.as_deref(), Some("7"));
     // A fresh one that is said to be expired is trouble, not a loop; the next read takes another.
-    script.err(ErrorCode::ExpiredIterator, "").ok(iterator("i5")).err(ErrorCode::ExpiredIterator, "");
-    assert_eq!(reader.next(CREDIT).await.unwrap_err().kind, TroubleKind::Unavailable);
+    script
+        .err(ErrorCode::ExpiredIterator, "")
+        .ok(iterator("i5"))
+        .err(ErrorCode::ExpiredIterator, "");
+    assert_eq!(
+        reader.next(CREDIT).await.unwrap_err().kind,
+        TroubleKind::Unavailable
+    );
     script.ok(iterator("i6")).ok(page(&["9"], Some("i7"), 0));
     assert_eq!(sequences(&next(&mut reader).await), ["9"]);
     assert_eq!(script.calls().len(), 5);
@@ -177,17 +225,27 @@ async fn expired_iterators_are_taken_again_from_the_last_record() {
 async fn one_call_a_read_and_nothing_lost_by_a_failure() {
     let script = Script::default();
     let mut reader = open(&script, Position::TrimHorizon);
-    script.ok(iterator("i1")).err(ErrorCode::ProvisionedThroughputExceeded, "Rate exceeded");
+    script
+        .ok(iterator("i1"))
+        .err(ErrorCode::ProvisionedThroughputExceeded, "Rate exceeded");
     let trouble = reader.next(CREDIT).await.unwrap_err();
     assert_eq!(trouble.kind, TroubleKind::Throttled);
     assert!(trouble.message.contains("orders (shard s1)"), "{trouble}");
     assert_eq!(script.calls().len(), 2);
     // An empty page on the way is a step like any other.
-    script.ok(page(&[], Some("i2"), 3_600_000)).ok(page(&["7"], Some("i3"), 0));
+    script
+        .ok(page(&[], Some("i2"), 3_600_000))
+        .ok(page(&["7"], Some("i3"), 0));
     assert!(matches!(next(&mut reader).await.fetched, Fetched::Idle));
     assert_eq!(sequences(&next(&mut reader).await), ["7"]);
     let requests: Vec<GetRecordsRequest> = script.calls().iter().map(|call| call.read()).collect();
-    assert_eq!(requests.iter().filter_map(|r| r.shard_iterator.as_deref()).collect::<Vec<_>>(), ["i1", "i2"]);
+    assert_eq!(
+        requests
+            .iter()
+            .filter_map(|r| r.shard_iterator.as_deref())
+            .collect::<Vec<_>>(),
+        ["i1", "i2"]
+    );
 }
 
 #[tokio::test]
@@ -195,17 +253,24 @@ async fn a_closed_shard_ends_after_its_last_records() {
     let script = Script::default();
     let mut reader = open(&script, Position::TrimHorizon);
     let mut last = page(&["7"], None, 0);
-    last.child_shards = Some(vec![ChildShard { shard_id: "c1".into(), ..Default::default() }]);
+    last.child_shards = Some(vec![ChildShard {
+        shard_id: "c1".into(),
+        ..Default::default()
+    }]);
     script.ok(iterator("i1")).ok(last);
     assert_eq!(sequences(&next(&mut reader).await), ["7"]);
     let read = next(&mut reader).await;
-    assert!(matches!(&read.fetched, Fetched::Closed { children } if *children == [ShardId::new("c1")]));
+    assert!(
+        matches!(&read.fetched, Fetched::Closed { children } if *children == [ShardId::new("c1")])
+    );
     assert_eq!(script.calls().len(), 2);
 
     // Empty at once, on a server that says no children.
     let mut reader = open(&script, after("7"));
     script.ok(iterator("i1")).ok(page(&[], None, 0));
-    assert!(matches!(next(&mut reader).await.fetched, Fetched::Closed { children } if children.is_empty()));
+    assert!(
+        matches!(next(&mut reader).await.fetched, Fetched::Closed { children } if children.is_empty())
+    );
     script.calls();
 }
 
@@ -213,8 +278,14 @@ async fn a_closed_shard_ends_after_its_last_records() {
 async fn a_closed_shard_ends_on_servers_that_never_end_its_iterators() {
     let script = Script::default();
     let source = KinesisSource::new(script.client(), by_name());
-    let shards = vec![shard("s1", [None, None], true), shard("s2", [Some("s1"), None], false)];
-    script.ok(ListShardsResponse { shards: Some(shards), next_token: None });
+    let shards = vec![
+        shard("s1", [None, None], true),
+        shard("s2", [Some("s1"), None], false),
+    ];
+    script.ok(ListShardsResponse {
+        shards: Some(shards),
+        next_token: None,
+    });
     source.shards().await.unwrap();
     let mut reader = source.open(&ShardId::new("s1"), Position::TrimHorizon);
     script.ok(iterator("i1")).ok(page(&["7"], Some("i2"), 0));
@@ -228,7 +299,9 @@ async fn a_closed_shard_ends_on_servers_that_never_end_its_iterators() {
         assert!(matches!(next(&mut reader).await.fetched, Fetched::Idle));
     }
     let read = next(&mut reader).await;
-    assert!(matches!(&read.fetched, Fetched::Closed { children } if *children == [ShardId::new("s2")]));
+    assert!(
+        matches!(&read.fetched, Fetched::Closed { children } if *children == [ShardId::new("s2")])
+    );
     // An open shard is never taken for one.
     let mut reader = source.open(&ShardId::new("s2"), Position::TrimHorizon);
     script.ok(iterator("i1"));
@@ -254,11 +327,20 @@ async fn a_refused_position_is_a_gap() {
     script.ok(iterator("i1")).ok(page(&["9"], Some("i2"), 0));
     assert_eq!(sequences(&next(&mut reader).await), ["9"]);
     let request: GetShardIteratorRequest = script.calls()[0].read();
-    assert_eq!(request.shard_iterator_type, Some(ShardIteratorType::TrimHorizon));
+    assert_eq!(
+        request.shard_iterator_type,
+        Some(ShardIteratorType::TrimHorizon)
+    );
     // A moment is never too old, so its refusal is trouble.
     let mut reader = open(&script, Position::At(Millis(5)));
-    script.err(ErrorCode::InvalidArgument, "cannot be greater than the current time");
-    assert_eq!(reader.next(CREDIT).await.unwrap_err().kind, TroubleKind::Invalid);
+    script.err(
+        ErrorCode::InvalidArgument,
+        "cannot be greater than the current time",
+    );
+    assert_eq!(
+        reader.next(CREDIT).await.unwrap_err().kind,
+        TroubleKind::Invalid
+    );
     script.calls();
 }
 
@@ -270,17 +352,27 @@ async fn near_the_horizon_every_read_asks_for_its_position() {
     source.retention().await.unwrap();
     let mut reader = source.open(&ShardId::new("s1"), after("7"));
     let day = 24 * 3600 * 1000;
-    script.ok(iterator("i1")).ok(page(&["8"], Some("i2"), day - 60_000));
+    script
+        .ok(iterator("i1"))
+        .ok(page(&["8"], Some("i2"), day - 60_000));
     assert_eq!(sequences(&next(&mut reader).await), ["8"]);
     // With the iterator of that page, what was deleted meanwhile would be passed over without a word.
-    script.err(ErrorCode::InvalidArgument, "StartingSequenceNumber 8 used in GetShardIterator … is invalid");
+    script.err(
+        ErrorCode::InvalidArgument,
+        "StartingSequenceNumber 8 used in GetShardIterator … is invalid",
+    );
     assert!(matches!(next(&mut reader).await.fetched, Fetched::Gap));
     // Far from it one page leads to the next.
-    script.ok(iterator("i3")).ok(page(&["20"], Some("i4"), 5000)).ok(page(&["21"], Some("i5"), 0));
+    script
+        .ok(iterator("i3"))
+        .ok(page(&["20"], Some("i4"), 5000))
+        .ok(page(&["21"], Some("i5"), 0));
     assert_eq!(sequences(&next(&mut reader).await), ["20"]);
     assert_eq!(sequences(&next(&mut reader).await), ["21"]);
     let calls = script.calls();
-    let iterators = calls.iter().filter(|call| call.operation == Operation::GetShardIterator);
+    let iterators = calls
+        .iter()
+        .filter(|call| call.operation == Operation::GetShardIterator);
     assert_eq!(iterators.count(), 3);
 }
 
@@ -297,12 +389,18 @@ async fn empty_pages_for_ever_at_the_retention_are_a_gap() {
             script.ok(summary(StreamStatus::Active));
         }
         let read = next(&mut reader).await;
-        assert_eq!(matches!(read.fetched, Fetched::Gap), i == 9, "page {i}: {read:?}");
+        assert_eq!(
+            matches!(read.fetched, Fetched::Gap),
+            i == 9,
+            "page {i}: {read:?}"
+        );
     }
     script.ok(iterator("i")).ok(page(&["9"], Some("i"), 0));
     assert_eq!(sequences(&next(&mut reader).await), ["9"]);
     let calls = script.calls();
-    let iterators = calls.iter().filter(|call| call.operation == Operation::GetShardIterator);
+    let iterators = calls
+        .iter()
+        .filter(|call| call.operation == Operation::GetShardIterator);
     assert_eq!(iterators.count(), 2);
 
     // A reader that makes its way through an old, empty stretch gets there.
@@ -343,7 +441,9 @@ async fn what_a_server_leaves_out_is_not_assumed() {
     });
     let read = next(&mut reader).await;
     let wall = distributary_core::clock::Clock::real().wall();
-    assert!(read.complete_until < wall && wall.since(read.complete_until) < Duration::from_secs(60));
+    assert!(
+        read.complete_until < wall && wall.since(read.complete_until) < Duration::from_secs(60)
+    );
     script.calls();
 }
 
@@ -351,7 +451,9 @@ async fn what_a_server_leaves_out_is_not_assumed() {
 async fn what_is_no_record_is_trouble() {
     let script = Script::default();
     let mut reader = open(&script, Position::TrimHorizon);
-    script.ok(iterator("i1")).ok(page(&["no number"], Some("i2"), 0));
+    script
+        .ok(iterator("i1"))
+        .ok(page(&["no number"], Some("i2"), 0));
     let trouble = reader.next(CREDIT).await.unwrap_err();
     assert_eq!(trouble.kind, TroubleKind::Unintelligible);
     // It stays where it was.

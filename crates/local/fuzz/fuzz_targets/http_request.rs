@@ -41,29 +41,47 @@ const SHARD_LIMIT: u32 = 50;
 const FRAMES: usize = 4;
 
 fn one(local: &Local, input: &[u8]) {
-    let at = input.windows(2).position(|w| w == b"\n\n").unwrap_or(input.len());
+    let at = input
+        .windows(2)
+        .position(|w| w == b"\n\n")
+        .unwrap_or(input.len());
     let (head, body) = (&input[..at], input.get(at + 2..).unwrap_or_default());
     let mut request = http::Request::post("http://l/");
     for line in head.split(|b| *b == b'\n') {
-        let Some(colon) = line.iter().position(|b| *b == b':') else { continue };
+        let Some(colon) = line.iter().position(|b| *b == b':') else {
+            continue;
+        };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+        {
             request = request.header(name, value);
         }
     }
-    let request = request.body(RequestBody::whole(Bytes::copy_from_slice(body))).unwrap();
-    let text = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok().map(str::to_owned));
+    let request = request
+        .body(RequestBody::whole(Bytes::copy_from_slice(body)))
+        .unwrap();
+    let text = |name: &str| {
+        request
+            .headers()
+            .get(name)
+            .and_then(|v| v.to_str().ok().map(str::to_owned))
+    };
     let (kind, target) = (text("content-type"), text("x-amz-target"));
     let transport = local.transport();
     let mut call = pin!(transport.call(request, Duration::from_secs(1)));
     let mut cx = Context::from_waker(Waker::noop());
-    let Poll::Ready(answer) = call.as_mut().poll(&mut cx) else { panic!("no answer at once") };
+    let Poll::Ready(answer) = call.as_mut().poll(&mut cx) else {
+        panic!("no answer at once")
+    };
     let (head, body) = answer.expect("nothing misbehaves here").into_parts();
     let status = head.status.as_u16();
     match body {
         ResponseBody::Stream(mut frames) => {
             for _ in 0..FRAMES {
-                let Poll::Ready(Some(frame)) = frames.as_mut().poll_next(&mut cx) else { break };
+                let Poll::Ready(Some(frame)) = frames.as_mut().poll_next(&mut cx) else {
+                    break;
+                };
                 frame.expect("a frame");
             }
         }
@@ -84,8 +102,15 @@ fn one(local: &Local, input: &[u8]) {
 }
 
 fuzz_target!(|input: &[u8]| {
-    let settings = distributary_local::Settings { shard_limit: SHARD_LIMIT, ..Default::default() };
-    let local = Local::builder().settings(settings).env(Arc::new(Still)).seed(1).build();
+    let settings = distributary_local::Settings {
+        shard_limit: SHARD_LIMIT,
+        ..Default::default()
+    };
+    let local = Local::builder()
+        .settings(settings)
+        .env(Arc::new(Still))
+        .seed(1)
+        .build();
     local.create_stream("s", 2).unwrap();
     for request in input.split(|b| *b == 0).take(16) {
         one(&local, request);

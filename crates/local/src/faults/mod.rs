@@ -193,7 +193,12 @@ impl Faults {
         }
         rules.next_id += 1;
         let id = rules.next_id;
-        rules.rules.push(RuleStatus { id, rule, selected: 0, applied: 0 });
+        rules.rules.push(RuleStatus {
+            id,
+            rule,
+            selected: 0,
+            applied: 0,
+        });
         self.inner.any.store(true, Ordering::Release);
         Ok(id)
     }
@@ -203,7 +208,9 @@ impl Faults {
         let mut rules = lock(&self.inner.rules);
         let before = rules.rules.len();
         rules.rules.retain(|r| r.id != id);
-        self.inner.any.store(!rules.rules.is_empty(), Ordering::Release);
+        self.inner
+            .any
+            .store(!rules.rules.is_empty(), Ordering::Release);
         rules.rules.len() < before
     }
 
@@ -230,7 +237,9 @@ impl Faults {
     pub fn release(&self, gate: &str) -> usize {
         let woken = {
             let mut rules = lock(&self.inner.rules);
-            let Some(gate) = rules.gates.get_mut(gate) else { return 0 };
+            let Some(gate) = rules.gates.get_mut(gate) else {
+                return 0;
+            };
             gate.released += 1;
             std::mem::take(&mut gate.waiting)
         };
@@ -243,7 +252,10 @@ impl Faults {
 
     /// How many calls wait at a gate.
     pub fn held(&self, gate: &str) -> usize {
-        lock(&self.inner.rules).gates.get(gate).map_or(0, |g| g.waiting.len())
+        lock(&self.inner.rules)
+            .gates
+            .get(gate)
+            .map_or(0, |g| g.waiting.len())
     }
 
     /// Makes every shard iterator that has been given out so far an expired one.
@@ -280,7 +292,8 @@ impl Faults {
 
     fn subscriptions(&self, select: &Select) -> Vec<Arc<crate::push::Control>> {
         let all = lock(&self.inner.subscriptions);
-        let is = |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|w| w == value);
+        let is =
+            |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|w| w == value);
         all.values()
             .filter(|(s, _)| {
                 is(&select.stream, &s.stream)
@@ -322,7 +335,9 @@ impl Faults {
                 let spent = rule.times.is_some_and(|times| status.applied >= times);
                 (!spent && self.chance(rule.probability)).then_some(&rule.action)
             } else {
-                usize::try_from(status.selected - 1).ok().and_then(|at| rule.script.get(at))
+                usize::try_from(status.selected - 1)
+                    .ok()
+                    .and_then(|at| rule.script.get(at))
             };
             if let Some(action) = action.filter(|a| **a != Action::Pass) {
                 effects.add(action, &rule.select);
@@ -346,12 +361,20 @@ impl Faults {
         shard: &str,
     ) -> Option<EntryFault> {
         effects.entries.iter().find_map(|failed| {
-            let Entries { probability, places, key: wanted } = &failed.entries;
+            let Entries {
+                probability,
+                places,
+                key: wanted,
+            } = &failed.entries;
             let meant = failed.shard.as_deref().is_none_or(|s| s == shard)
                 && places.as_ref().is_none_or(|p| p.contains(&place))
                 && wanted.as_deref().is_none_or(|w| Some(w) == key)
                 && self.chance(probability.unwrap_or(1.0));
-            meant.then_some(if failed.throttle { EntryFault::Throttled } else { EntryFault::Failed })
+            meant.then_some(if failed.throttle {
+                EntryFault::Throttled
+            } else {
+                EntryFault::Failed
+            })
         })
     }
 
@@ -359,12 +382,19 @@ impl Faults {
     pub(crate) fn wait_at(&self, gate: &str, waiter: u64) -> AtGate {
         let mut rules = lock(&self.inner.rules);
         let released = rules.gates.entry(gate.to_owned()).or_default().released;
-        AtGate { faults: self.clone(), gate: gate.to_owned(), waiter, released }
+        AtGate {
+            faults: self.clone(),
+            gate: gate.to_owned(),
+            waiter,
+            released,
+        }
     }
 }
 
 fn selects(select: &Select, subject: &Subject<'_>) -> bool {
-    let is = |wanted: &Option<String>, value: Option<&str>| wanted.is_none() || wanted.as_deref() == value;
+    let is = |wanted: &Option<String>, value: Option<&str>| {
+        wanted.is_none() || wanted.as_deref() == value
+    };
     let shard = match (&select.shard, subject.shard) {
         (None, _) => true,
         (Some(wanted), Shards::One(id)) => wanted == id,
@@ -384,12 +414,20 @@ impl Effects {
     fn add(&mut self, action: &Action, select: &Select) {
         let shard = || select.shard.clone();
         let wait = |after: bool, wait: Wait, effects: &mut Self| {
-            if after { effects.after.push(wait) } else { effects.before.push(wait) }
+            if after {
+                effects.after.push(wait)
+            } else {
+                effects.before.push(wait)
+            }
         };
         match action {
             Action::Pass => {}
             Action::ThrottleEntries(entries) => {
-                self.entries.push(FailedEntries { entries: entries.clone(), shard: shard(), throttle: true });
+                self.entries.push(FailedEntries {
+                    entries: entries.clone(),
+                    shard: shard(),
+                    throttle: true,
+                });
             }
             Action::FailEntries(entries) => {
                 self.entries.push(FailedEntries {
@@ -398,7 +436,11 @@ impl Effects {
                     throttle: false,
                 });
             }
-            Action::Error { code, message, status } => {
+            Action::Error {
+                code,
+                message,
+                status,
+            } => {
                 self.error = Some(rule::error_of(code, message, *status));
             }
             Action::ExpireToken => self.error = Some(errors::expired_token()),
@@ -439,7 +481,9 @@ impl Future for AtGate {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut rules = lock(&self.faults.inner.rules);
-        let Some(gate) = rules.gates.get_mut(&self.gate) else { return Poll::Ready(()) };
+        let Some(gate) = rules.gates.get_mut(&self.gate) else {
+            return Poll::Ready(());
+        };
         if gate.released > self.released {
             return Poll::Ready(());
         }
@@ -461,13 +505,21 @@ mod tests {
     use super::*;
 
     fn subject(operation: Operation, stream: &'static str) -> Subject<'static> {
-        Subject { operation, stream: Some(stream), region: "r", shard: Shards::None, consumer: None }
+        Subject {
+            operation,
+            stream: Some(stream),
+            region: "r",
+            shard: Shards::None,
+            consumer: None,
+        }
     }
 
     #[test]
     fn rules_select_and_count() {
         let faults = Faults::new(1);
-        let rule = Rule::always(Operation::PutRecords, Action::ExpireToken).stream("a").times(2);
+        let rule = Rule::always(Operation::PutRecords, Action::ExpireToken)
+            .stream("a")
+            .times(2);
         let id = faults.add(rule).unwrap();
         let failed = |s: &Subject<'_>| faults.decide(s).error.is_some();
         assert!(!failed(&subject(Operation::PutRecords, "b")));
@@ -483,8 +535,14 @@ mod tests {
     #[test]
     fn a_script_is_gone_through_once() {
         let faults = Faults::new(1);
-        let script = vec![Action::Pass, Action::DropConnection, Action::LoseReply { hang: true }];
-        faults.add(Rule::script(Operation::PutRecord, script)).unwrap();
+        let script = vec![
+            Action::Pass,
+            Action::DropConnection,
+            Action::LoseReply { hang: true },
+        ];
+        faults
+            .add(Rule::script(Operation::PutRecord, script))
+            .unwrap();
         let seen: Vec<_> = (0..4)
             .map(|_| {
                 let effects = faults.decide(&subject(Operation::PutRecord, "a"));
@@ -492,15 +550,27 @@ mod tests {
             })
             .collect();
         let whole = (false, Delivery::Whole);
-        assert_eq!(seen, [whole, (true, Delivery::Whole), (false, Delivery::Silent), whole]);
+        assert_eq!(
+            seen,
+            [
+                whole,
+                (true, Delivery::Whole),
+                (false, Delivery::Silent),
+                whole
+            ]
+        );
     }
 
     #[test]
     fn chance_is_seeded() {
         let run = |seed| {
             let faults = Faults::new(seed);
-            faults.add(Rule::always(Operation::PutRecord, Action::DropConnection).probability(0.3)).unwrap();
-            (0..200).map(|_| faults.decide(&subject(Operation::PutRecord, "a")).dropped).collect::<Vec<_>>()
+            faults
+                .add(Rule::always(Operation::PutRecord, Action::DropConnection).probability(0.3))
+                .unwrap();
+            (0..200)
+                .map(|_| faults.decide(&subject(Operation::PutRecord, "a")).dropped)
+                .collect::<Vec<_>>()
         };
         assert_eq!(run(7), run(7));
         assert_ne!(run(7), run(8));
@@ -511,12 +581,28 @@ mod tests {
     #[test]
     fn entries_are_chosen_by_place_key_and_shard() {
         let faults = Faults::new(1);
-        let places = Entries { places: Some(vec![1]), ..Entries::default() };
-        let key = Entries { key: Some("k".into()), ..Entries::default() };
-        faults.add(Rule::always(Operation::PutRecords, Action::ThrottleEntries(places)).shard("s1")).unwrap();
-        faults.add(Rule::always(Operation::PutRecords, Action::FailEntries(key))).unwrap();
+        let places = Entries {
+            places: Some(vec![1]),
+            ..Entries::default()
+        };
+        let key = Entries {
+            key: Some("k".into()),
+            ..Entries::default()
+        };
+        faults
+            .add(Rule::always(Operation::PutRecords, Action::ThrottleEntries(places)).shard("s1"))
+            .unwrap();
+        faults
+            .add(Rule::always(
+                Operation::PutRecords,
+                Action::FailEntries(key),
+            ))
+            .unwrap();
         let touches = |s: &str| s == "s1";
-        let put = Subject { shard: Shards::Of(&touches), ..subject(Operation::PutRecords, "a") };
+        let put = Subject {
+            shard: Shards::Of(&touches),
+            ..subject(Operation::PutRecords, "a")
+        };
         let effects = faults.decide(&put);
         let entry = |place, key, shard| faults.entry(&effects, place, Some(key), shard);
         assert_eq!(entry(1, "x", "s1"), Some(EntryFault::Throttled));
@@ -530,7 +616,10 @@ mod tests {
         let text = r#"{"select":{"operations":["PutRecords"],"stream":"out"},"probability":0.5,
             "action":{"throttle_entries":{"probability":0.25}}}"#;
         let rule: Rule = serde_json::from_str(text).unwrap();
-        assert_eq!(rule.select.operations, [OperationName(Operation::PutRecords)]);
+        assert_eq!(
+            rule.select.operations,
+            [OperationName(Operation::PutRecords)]
+        );
         let back: Rule = serde_json::from_str(&serde_json::to_string(&rule).unwrap()).unwrap();
         assert_eq!(back, rule);
         let script: Rule = serde_json::from_str(
@@ -538,11 +627,20 @@ mod tests {
         )
         .unwrap();
         assert_eq!(script.script.len(), 4);
-        for bad in
-            [r#"{"select":{"operations":["PutRecord5"]}}"#, r#"{"action":"explode"}"#, r#"{"actoin":"pass"}"#]
-        {
+        for bad in [
+            r#"{"select":{"operations":["PutRecord5"]}}"#,
+            r#"{"action":"explode"}"#,
+            r#"{"actoin":"pass"}"#,
+        ] {
             assert!(serde_json::from_str::<Rule>(bad).is_err(), "{bad}");
         }
-        assert!(Faults::new(1).add(Rule { probability: 2.0, ..rule }).is_err());
+        assert!(
+            Faults::new(1)
+                .add(Rule {
+                    probability: 2.0,
+                    ..rule
+                })
+                .is_err()
+        );
     }
 }

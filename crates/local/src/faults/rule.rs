@@ -36,7 +36,9 @@ impl TryFrom<String> for OperationName {
     type Error = String;
 
     fn try_from(name: String) -> Result<Self, String> {
-        Operation::from_name(&name).map(Self).ok_or_else(|| format!("{name:?} is no operation of Kinesis"))
+        Operation::from_name(&name)
+            .map(Self)
+            .ok_or_else(|| format!("{name:?} is no operation of Kinesis"))
     }
 }
 
@@ -206,13 +208,25 @@ const SCRIPT_MAX: usize = 10_000;
 impl Rule {
     /// One action for every call of an operation.
     pub fn always(operation: Operation, action: Action) -> Self {
-        let select = Select { operations: vec![OperationName(operation)], ..Select::default() };
-        Self { select, probability: 1.0, times: None, action, script: Vec::new() }
+        let select = Select {
+            operations: vec![OperationName(operation)],
+            ..Select::default()
+        };
+        Self {
+            select,
+            probability: 1.0,
+            times: None,
+            action,
+            script: Vec::new(),
+        }
     }
 
     /// One action after the other for the next calls of an operation.
     pub fn script(operation: Operation, script: impl Into<Vec<Action>>) -> Self {
-        Self { script: script.into(), ..Self::always(operation, Action::Pass) }
+        Self {
+            script: script.into(),
+            ..Self::always(operation, Action::Pass)
+        }
     }
 
     /// Only for this stream.
@@ -247,16 +261,25 @@ impl Rule {
             if (0.0..=1.0).contains(&value) {
                 Ok(())
             } else {
-                Err(RuleError::Probability { what, value: value_text })
+                Err(RuleError::Probability {
+                    what,
+                    value: value_text,
+                })
             }
         };
         probability("probability", self.probability)?;
         if self.script.len() > SCRIPT_MAX {
-            return Err(RuleError::Script { length: self.script.len(), limit: SCRIPT_MAX });
+            return Err(RuleError::Script {
+                length: self.script.len(),
+                limit: SCRIPT_MAX,
+            });
         }
         for action in self.script.iter().chain([&self.action]) {
             if let Action::ThrottleEntries(entries) | Action::FailEntries(entries) = action {
-                probability("the probability of entries", entries.probability.unwrap_or(1.0))?;
+                probability(
+                    "the probability of entries",
+                    entries.probability.unwrap_or(1.0),
+                )?;
             }
         }
         Ok(())

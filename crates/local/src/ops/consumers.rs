@@ -11,8 +11,8 @@ use super::{Call, page_size};
 use crate::check::{Checks, Pattern};
 use crate::consumer::{Consumer, Subscribed};
 use crate::errors::{
-    Answer, consumer_not_found, dry_run, in_use, invalid_argument, invalid_next_token, limit_exceeded,
-    shard_does_not_exist,
+    Answer, consumer_not_found, dry_run, in_use, invalid_argument, invalid_next_token,
+    limit_exceeded, shard_does_not_exist,
 };
 use crate::faults::{Effects, SubscriptionFault, Watched};
 use crate::ops::records::{Start, start_offset};
@@ -35,18 +35,30 @@ pub(crate) fn register(
     checks.required("streamARN", arn);
     checks.stream_arn(arn.map(String::as_str));
     checks.required("consumerName", name);
-    checks.text("consumerName", name.map(String::as_str), 1, 128, Pattern::Name);
+    checks.text(
+        "consumerName",
+        name.map(String::as_str),
+        1,
+        128,
+        Pattern::Name,
+    );
     checks.done()?;
     let tags = request.tags.clone().unwrap_or_default();
     check_tags(&tags)?;
     let stream = call.stream(None, arn.map(String::as_str))?;
     let name = name.cloned().unwrap_or_default();
-    let advantage = call.inner.account(&stream.namespace, |account| account.is_committed());
-    let limit = call.inner.settings.consumers_per_stream.unwrap_or(if advantage {
-        limits::CONSUMERS_PER_STREAM_ADVANTAGE
-    } else {
-        limits::CONSUMERS_PER_STREAM
-    });
+    let advantage = call
+        .inner
+        .account(&stream.namespace, |account| account.is_committed());
+    let limit = call
+        .inner
+        .settings
+        .consumers_per_stream
+        .unwrap_or(if advantage {
+            limits::CONSUMERS_PER_STREAM_ADVANTAGE
+        } else {
+            limits::CONSUMERS_PER_STREAM
+        });
     stream.write(call.now_ms, |state| {
         let account = &stream.namespace.account;
         if !state.serves() {
@@ -107,8 +119,9 @@ fn find(
     checks.text("consumerARN", arn, 1, 2048, Pattern::ConsumerArn);
     checks.done()?;
     if let Some(text) = arn {
-        let arn: ConsumerArn =
-            text.parse().map_err(|_| invalid_argument(format!("ConsumerARN {text} is not valid.")))?;
+        let arn: ConsumerArn = text
+            .parse()
+            .map_err(|_| invalid_argument(format!("ConsumerARN {text} is not valid.")))?;
         let agrees = name.is_none_or(|name| name == arn.name)
             && stream_arn.is_none_or(|stream| stream == arn.stream.to_string());
         if !agrees {
@@ -142,7 +155,10 @@ pub(crate) fn describe(
         request.consumer_arn.as_deref(),
     )?;
     let state = stream.read(call.now_ms);
-    let found = state.consumers.get(&name).filter(|c| is_meant(c, arn.as_ref()));
+    let found = state
+        .consumers
+        .get(&name)
+        .filter(|c| is_meant(c, arn.as_ref()));
     let found = found.ok_or_else(|| consumer_not_found(&name, &stream.namespace.account))?;
     let shown = found.describe(call.now_ms);
     Ok(DescribeStreamConsumerResponse {
@@ -167,13 +183,20 @@ pub(crate) fn deregister(
         request.consumer_arn.as_deref(),
     )?;
     stream.write(call.now_ms, |state| {
-        let found = state.consumers.get_mut(&name).filter(|c| is_meant(c, arn.as_ref()));
+        let found = state
+            .consumers
+            .get_mut(&name)
+            .filter(|c| is_meant(c, arn.as_ref()));
         let found = found.ok_or_else(|| consumer_not_found(&name, &stream.namespace.account))?;
         let delay_ms = millis(call.inner.settings.delays.consumer);
-        found.gone_ms.get_or_insert(call.now_ms.saturating_add(delay_ms));
+        found
+            .gone_ms
+            .get_or_insert(call.now_ms.saturating_add(delay_ms));
         let gone = consumer_not_found(&name, &stream.namespace.account);
         for subscribed in found.subscriptions.values() {
-            subscribed.control.fault(SubscriptionFault::End(Some(gone.clone())));
+            subscribed
+                .control
+                .fault(SubscriptionFault::End(Some(gone.clone())));
         }
         Ok(DeregisterStreamConsumerResponse::default())
     })
@@ -187,14 +210,23 @@ pub(crate) fn list(
     let mut checks = Checks::default();
     checks.required("streamARN", arn.as_ref());
     checks.stream_arn(arn);
-    checks.text("nextToken", request.next_token.as_deref(), 1, 1_048_576, Pattern::Any);
+    checks.text(
+        "nextToken",
+        request.next_token.as_deref(),
+        1,
+        1_048_576,
+        Pattern::Any,
+    );
     checks.number("maxResults", request.max_results, 1, PAGE_MAX as i32);
     checks.done()?;
     let stream = call.stream(None, arn)?;
     if let Some(created) = request.stream_creation_timestamp
         && created.0 / 1000 != (stream.created_ms / 1000).cast_signed()
     {
-        return Err(crate::errors::stream_not_found(&stream.name, &stream.namespace.account));
+        return Err(crate::errors::stream_not_found(
+            &stream.name,
+            &stream.namespace.account,
+        ));
     }
     let after = match &request.next_token {
         None => None,
@@ -208,7 +240,10 @@ pub(crate) fn list(
     };
     let state = stream.read(call.now_ms);
     let size = page_size(request.max_results, PAGE, PAGE_MAX);
-    let mut rest = state.consumers.values().filter(|c| after.as_ref().is_none_or(|a| c.arn.name > *a));
+    let mut rest = state
+        .consumers
+        .values()
+        .filter(|c| after.as_ref().is_none_or(|a| c.arn.name > *a));
     let page: Vec<_> = rest.by_ref().take(size).collect();
     let last = page.last().filter(|_| rest.next().is_some());
     let next_token = last.map(|last| {
@@ -224,7 +259,13 @@ pub(crate) fn list(
 fn check_subscribe(request: &SubscribeToShardRequest) -> Answer<()> {
     let mut checks = Checks::default();
     checks.required("consumerARN", request.consumer_arn.as_ref());
-    checks.text("consumerARN", request.consumer_arn.as_deref(), 1, 2048, Pattern::ConsumerArn);
+    checks.text(
+        "consumerARN",
+        request.consumer_arn.as_deref(),
+        1,
+        2048,
+        Pattern::ConsumerArn,
+    );
     checks.required("shardId", request.shard_id.as_ref());
     checks.shard_id("shardId", request.shard_id.as_deref());
     checks.required("startingPosition", request.starting_position.as_ref());
@@ -233,7 +274,13 @@ fn check_subscribe(request: &SubscribeToShardRequest) -> Answer<()> {
         let kind = position.kind.as_ref().map(|k| k.as_str());
         checks.known("startingPosition.type", kind, ShardIteratorType::KNOWN);
         let number = position.sequence_number.as_deref();
-        checks.text("startingPosition.sequenceNumber", number, 0, 129, Pattern::SequenceNumber);
+        checks.text(
+            "startingPosition.sequenceNumber",
+            number,
+            0,
+            129,
+            Pattern::SequenceNumber,
+        );
     }
     checks.done()
 }
@@ -246,8 +293,9 @@ pub(crate) fn subscribe(
 ) -> Answer<Subscription> {
     check_subscribe(request)?;
     let text = request.consumer_arn.as_deref().unwrap_or_default();
-    let arn: ConsumerArn =
-        text.parse().map_err(|_| invalid_argument(format!("ConsumerARN {text} is not valid.")))?;
+    let arn: ConsumerArn = text
+        .parse()
+        .map_err(|_| invalid_argument(format!("ConsumerARN {text} is not valid.")))?;
     let stream = call.stream_of_consumer(&arn)?;
     let shard_id = request.shard_id.clone().unwrap_or_default();
     let position = request.starting_position.clone().unwrap_or_default();
@@ -294,8 +342,17 @@ pub(crate) fn subscribe(
         consumer: arn.name,
     };
     let planned = effects.subscription.clone();
-    let subscription =
-        Subscription::new(call.inner, stream, shard, Arc::clone(&control), call.format, offset, planned);
-    call.inner.faults.watch(subscription.waiter, watched, control);
+    let subscription = Subscription::new(
+        call.inner,
+        stream,
+        shard,
+        Arc::clone(&control),
+        call.format,
+        offset,
+        planned,
+    );
+    call.inner
+        .faults
+        .watch(subscription.waiter, watched, control);
     Ok(subscription)
 }

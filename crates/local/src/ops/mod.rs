@@ -60,7 +60,10 @@ impl<'a> Names<'a> {
 
 /// The namespace that an ARN says.
 pub(crate) fn namespace_of(arn: &StreamArn) -> Namespace {
-    Namespace { account: arn.account.clone(), region: arn.region.clone() }
+    Namespace {
+        account: arn.account.clone(),
+        region: arn.region.clone(),
+    }
 }
 
 impl Call<'_> {
@@ -72,8 +75,9 @@ impl Call<'_> {
         if !self.inner.settings.enforce_limits {
             return Ok(());
         }
-        let admitted =
-            self.inner.account(namespace, |account| account.rates.admit(self.operation, stream, self.now));
+        let admitted = self.inner.account(namespace, |account| {
+            account.rates.admit(self.operation, stream, self.now)
+        });
         if admitted {
             return Ok(());
         }
@@ -95,30 +99,39 @@ impl Call<'_> {
     }
 
     /// As [`stream`](Self::stream), without counting the call.
-    pub(crate) fn stream_unadmitted(&self, name: Option<&str>, arn: Option<&str>) -> Answer<Arc<Stream>> {
+    pub(crate) fn stream_unadmitted(
+        &self,
+        name: Option<&str>,
+        arn: Option<&str>,
+    ) -> Answer<Arc<Stream>> {
         self.find(name, arn)
     }
 
     fn find(&self, name: Option<&str>, arn: Option<&str>) -> Answer<Arc<Stream>> {
         let Some(text) = arn else {
-            let name =
-                name.ok_or_else(|| invalid_argument("Either StreamName or StreamARN must be specified."))?;
+            let name = name.ok_or_else(|| {
+                invalid_argument("Either StreamName or StreamARN must be specified.")
+            })?;
             return self.inner.stream(&self.namespace, name, self.now_ms);
         };
-        let arn: StreamArn =
-            text.parse().map_err(|_| invalid_argument(format!("StreamARN {text} is not valid.")))?;
+        let arn: StreamArn = text
+            .parse()
+            .map_err(|_| invalid_argument(format!("StreamARN {text} is not valid.")))?;
         if name.is_some_and(|name| name != arn.name) {
             let name = name.unwrap_or_default();
             return Err(invalid_argument(format!(
                 "StreamName {name} and StreamARN {text} do not name the same stream."
             )));
         }
-        self.inner.stream(&namespace_of(&arn), &arn.name, self.now_ms)
+        self.inner
+            .stream(&namespace_of(&arn), &arn.name, self.now_ms)
     }
 
     /// As [`stream`](Self::stream), of a consumer's ARN.
     pub(crate) fn stream_of_consumer(&self, arn: &ConsumerArn) -> Answer<Arc<Stream>> {
-        let stream = self.inner.stream(&namespace_of(&arn.stream), &arn.stream.name, self.now_ms)?;
+        let stream =
+            self.inner
+                .stream(&namespace_of(&arn.stream), &arn.stream.name, self.now_ms)?;
         self.admit(&stream.namespace, &stream.name)?;
         Ok(stream)
     }
@@ -152,5 +165,8 @@ impl Call<'_> {
 
 /// The largest number of items on a page: what was asked for, or `default`, but not over `max`.
 pub(crate) fn page_size(asked: Option<i32>, default: usize, max: usize) -> usize {
-    asked.and_then(|n| usize::try_from(n).ok()).unwrap_or(default).min(max)
+    asked
+        .and_then(|n| usize::try_from(n).ok())
+        .unwrap_or(default)
+        .min(max)
 }

@@ -15,8 +15,8 @@ use super::shards::future_time;
 use crate::answer::{ENCRYPTED, Encoded, millis_behind};
 use crate::check::{Checks, Pattern};
 use crate::errors::{
-    Answer, dry_run, internal_failure, invalid_argument, not_found, rate_exceeded, rate_exceeded_message,
-    shard_not_found, stream_not_found,
+    Answer, dry_run, internal_failure, invalid_argument, not_found, rate_exceeded,
+    rate_exceeded_message, shard_not_found, stream_not_found,
 };
 use crate::faults::{Effects, EntryFault};
 use crate::local::{Reason, lock};
@@ -68,7 +68,11 @@ fn explicit_hash(text: &str) -> Answer<u128> {
 /// # Errors
 /// `ResourceNotFoundException` unless the stream takes and gives records.
 fn serving(state: &State, stream: &Stream) -> Answer<()> {
-    if state.serves() { Ok(()) } else { Err(stream_not_found(&stream.name, &stream.namespace.account)) }
+    if state.serves() {
+        Ok(())
+    } else {
+        Err(stream_not_found(&stream.name, &stream.namespace.account))
+    }
 }
 
 /// True if a record must have a partition key.
@@ -115,7 +119,14 @@ impl<'a, 'b> Writer<'a, 'b> {
             None => (stream.turn.fetch_add(1, Ordering::Relaxed) % open) as u32,
         };
         let shards = puts.iter().map(place).collect();
-        Self { call, stream, state, puts, shards, fates: vec![Fate::Open; puts.len()] }
+        Self {
+            call,
+            stream,
+            state,
+            puts,
+            shards,
+            fates: vec![Fate::Open; puts.len()],
+        }
     }
 
     fn shard(&self, place: usize) -> Option<&'a Arc<Shard>> {
@@ -129,13 +140,24 @@ impl<'a, 'b> Writer<'a, 'b> {
             return;
         }
         for (place, put) in self.puts.iter().enumerate() {
-            let Some(shard) = self.shard(place) else { continue };
-            let fate = match self.call.inner.faults.entry(effects, place, put.key, &shard.id) {
+            let Some(shard) = self.shard(place) else {
+                continue;
+            };
+            let fate = match self
+                .call
+                .inner
+                .faults
+                .entry(effects, place, put.key, &shard.id)
+            {
                 Some(EntryFault::Throttled) => Fate::Throttled,
                 Some(EntryFault::Failed) => Fate::Failed,
                 None if enforced => {
                     let size = put.data.len() + put.key.map_or(0, str::len);
-                    if lock(&shard.rates).write(self.call.now, size) { Fate::Open } else { Fate::Throttled }
+                    if lock(&shard.rates).write(self.call.now, size) {
+                        Fate::Open
+                    } else {
+                        Fate::Throttled
+                    }
                 }
                 None => Fate::Open,
             };
@@ -147,7 +169,11 @@ impl<'a, 'b> Writer<'a, 'b> {
 
     /// Writes what has not failed; gives its bytes of data and keys.
     fn write(&mut self) -> usize {
-        let flags = if self.state.key_id.is_some() { ENCRYPTED } else { 0 };
+        let flags = if self.state.key_id.is_some() {
+            ENCRYPTED
+        } else {
+            0
+        };
         let mut order: Vec<u32> = (0..self.puts.len() as u32).collect();
         order.sort_by_key(|i| self.shards.get(*i as usize).copied().unwrap_or(u32::MAX));
         let (fates, shards) = (&mut self.fates, &self.shards);
@@ -155,26 +181,44 @@ impl<'a, 'b> Writer<'a, 'b> {
         let shard_of = |i: &u32| shards.get(*i as usize).copied().unwrap_or(u32::MAX);
         let mut written = 0;
         for group in order.chunk_by(|a, b| shard_of(a) == shard_of(b)) {
-            let Some(shard) = group.first().and_then(|i| self.state.open.get(shard_of(i) as usize)) else {
+            let Some(shard) = group
+                .first()
+                .and_then(|i| self.state.open.get(shard_of(i) as usize))
+            else {
                 continue;
             };
-            let records = group.iter().filter_map(|i| self.puts.get(*i as usize)).map(|put| NewRecord {
-                key: put.key,
-                data: put.data,
-                flags,
-            });
+            let records = group
+                .iter()
+                .filter_map(|i| self.puts.get(*i as usize))
+                .map(|put| NewRecord {
+                    key: put.key,
+                    data: put.data,
+                    flags,
+                });
             let uid = self.stream.uid;
-            let mut keep = self
-                .stream
-                .store()
-                .map(|store| move |piece| store.push(Stored::Piece { uid, shard: Arc::clone(shard), piece }));
-            let keep = keep.as_mut().map(|keep| keep as &mut dyn FnMut(StoredPiece));
+            let mut keep = self.stream.store().map(|store| {
+                move |piece| {
+                    store.push(Stored::Piece {
+                        uid,
+                        shard: Arc::clone(shard),
+                        piece,
+                    })
+                }
+            });
+            let keep = keep
+                .as_mut()
+                .map(|keep| keep as &mut dyn FnMut(StoredPiece));
             // Closing a shard needs the stream's lock, which is held shared here.
-            let Ok(appended) = shard.log.append(self.call.now_ms, records, keep) else { continue };
+            let Ok(appended) = shard.log.append(self.call.now_ms, records, keep) else {
+                continue;
+            };
             written += appended.bytes;
             for (offset, i) in (appended.first..).zip(group) {
                 if let Some(fate) = fates.get_mut(*i as usize) {
-                    *fate = Fate::Written { offset, arrival_ms: appended.arrival_ms };
+                    *fate = Fate::Written {
+                        offset,
+                        arrival_ms: appended.arrival_ms,
+                    };
                 }
             }
         }
@@ -189,7 +233,9 @@ fn checked<'a>(parsed: &'a PutRecordsParsed, state: &State) -> Answer<Vec<Put<'a
     let mut total = 0;
     for (i, entry) in records.iter().enumerate() {
         let key = entry.key.map(|span| span.text(&parsed.buffer));
-        let explicit = entry.explicit_hash_key.map(|span| span.text(&parsed.buffer));
+        let explicit = entry
+            .explicit_hash_key
+            .map(|span| span.text(&parsed.buffer));
         let data = entry.data.map(|span| span.of(&parsed.buffer));
         let key_wrong = match key {
             // Bytes bound the characters, so most keys need no counting.
@@ -207,14 +253,31 @@ fn checked<'a>(parsed: &'a PutRecordsParsed, state: &State) -> Answer<Vec<Put<'a
             if needs_key(state) {
                 checks.required(&member("partitionKey"), key.as_ref());
             }
-            checks.text(&member("partitionKey"), key, 1, limits::PARTITION_KEY_CHARS, Pattern::Any);
-            checks.text(&member("explicitHashKey"), explicit, 0, 39, Pattern::HashKey);
+            checks.text(
+                &member("partitionKey"),
+                key,
+                1,
+                limits::PARTITION_KEY_CHARS,
+                Pattern::Any,
+            );
+            checks.text(
+                &member("explicitHashKey"),
+                explicit,
+                0,
+                39,
+                Pattern::HashKey,
+            );
             checks.done()?;
         }
         let data = data.unwrap_or_default();
         let key_len = key.map_or(0, str::len);
         total += data.len() + key_len;
-        check_size(state, &format!("records.{}.member.data", i + 1), data.len(), key_len)?;
+        check_size(
+            state,
+            &format!("records.{}.member.data", i + 1),
+            data.len(),
+            key_len,
+        )?;
         let hash = match explicit {
             Some(text) => Some(explicit_hash(text)?),
             None => key.map(hashkey::of_partition_key),
@@ -223,7 +286,9 @@ fn checked<'a>(parsed: &'a PutRecordsParsed, state: &State) -> Answer<Vec<Put<'a
     }
     if total > limits::PUT_RECORDS_BYTES {
         let limit = limits::PUT_RECORDS_BYTES >> 20;
-        return Err(invalid_argument(format!("Records size exceeds {limit} MB limit")));
+        return Err(invalid_argument(format!(
+            "Records size exceeds {limit} MB limit"
+        )));
     }
     Ok(puts)
 }
@@ -243,15 +308,22 @@ fn check_put_records(parsed: &PutRecordsParsed) -> Answer<()> {
 
 /// True if a record of the request goes to that shard, as far as can be known before it is written.
 pub(crate) fn put_records_touches(call: &Call<'_>, parsed: &PutRecordsParsed, shard: &str) -> bool {
-    let Ok(stream) = call.stream_unadmitted(parsed.stream_name.as_deref(), parsed.stream_arn.as_deref())
+    let Ok(stream) =
+        call.stream_unadmitted(parsed.stream_name.as_deref(), parsed.stream_arn.as_deref())
     else {
         return false;
     };
     let state = stream.read(call.now_ms);
     let records = parsed.records.as_deref().unwrap_or_default();
     records.iter().any(|entry| {
-        let explicit = entry.explicit_hash_key.and_then(|span| hashkey::parse(span.text(&parsed.buffer)));
-        let keyed = || entry.key.map(|span| hashkey::of_partition_key(span.text(&parsed.buffer)));
+        let explicit = entry
+            .explicit_hash_key
+            .and_then(|span| hashkey::parse(span.text(&parsed.buffer)));
+        let keyed = || {
+            entry
+                .key
+                .map(|span| hashkey::of_partition_key(span.text(&parsed.buffer)))
+        };
         goes_to(&state, explicit.or_else(keyed), shard)
     })
 }
@@ -259,12 +331,19 @@ pub(crate) fn put_records_touches(call: &Call<'_>, parsed: &PutRecordsParsed, sh
 /// True if a record with that hash key goes to the shard; the service may place one without anywhere.
 fn goes_to(state: &State, hash: Option<u128>, shard: &str) -> bool {
     match hash {
-        Some(hash) if needs_key(state) => state.open.get(state.route(hash)).is_some_and(|s| s.id == shard),
+        Some(hash) if needs_key(state) => state
+            .open
+            .get(state.route(hash))
+            .is_some_and(|s| s.id == shard),
         Some(_) | None => true,
     }
 }
 
-pub(crate) fn put_records(call: &Call<'_>, parsed: &PutRecordsParsed, effects: &Effects) -> Answer<Bytes> {
+pub(crate) fn put_records(
+    call: &Call<'_>,
+    parsed: &PutRecordsParsed,
+    effects: &Effects,
+) -> Answer<Bytes> {
     check_put_records(parsed)?;
     let stream = call.stream(parsed.stream_name.as_deref(), parsed.stream_arn.as_deref())?;
     let state = stream.read(call.now_ms);
@@ -288,7 +367,12 @@ impl Writer<'_, '_> {
     fn answer(&self) -> Bytes {
         let mut digits = vec![0; self.fates.len() * DIGITS];
         let mut throttled: Vec<String> = Vec::new();
-        for (i, (fate, out)) in self.fates.iter().zip(digits.as_chunks_mut::<DIGITS>().0).enumerate() {
+        for (i, (fate, out)) in self
+            .fates
+            .iter()
+            .zip(digits.as_chunks_mut::<DIGITS>().0)
+            .enumerate()
+        {
             match fate {
                 Fate::Written { offset, arrival_ms } => {
                     if let Some(shard) = self.shard(i) {
@@ -296,32 +380,39 @@ impl Writer<'_, '_> {
                     }
                 }
                 Fate::Throttled if throttled.is_empty() => {
-                    throttled =
-                        self.state.open.iter().map(|s| rate_exceeded_message(&s.id, self.stream)).collect();
+                    throttled = self
+                        .state
+                        .open
+                        .iter()
+                        .map(|s| rate_exceeded_message(&s.id, self.stream))
+                        .collect();
                 }
                 Fate::Throttled | Fate::Failed | Fate::Open => {}
             }
         }
         let throttled = &throttled;
-        let results =
-            self.fates.iter().zip(digits.as_chunks::<DIGITS>().0).enumerate().map(|(i, (fate, digits))| {
-                match fate {
-                    Fate::Written { .. } => PutResult::Durable {
-                        sequence_number: as_text(digits),
-                        shard_id: self.shard(i).map_or("", |s| s.id.as_str()),
-                    },
-                    Fate::Throttled => PutResult::Failed {
-                        code: THROTTLED,
-                        message: self
-                            .shards
-                            .get(i)
-                            .and_then(|at| throttled.get(*at as usize))
-                            .map_or("", String::as_str),
-                    },
-                    Fate::Failed | Fate::Open => {
-                        PutResult::Failed { code: "InternalFailure", message: INTERNAL_FAILURE }
-                    }
-                }
+        let results = self
+            .fates
+            .iter()
+            .zip(digits.as_chunks::<DIGITS>().0)
+            .enumerate()
+            .map(|(i, (fate, digits))| match fate {
+                Fate::Written { .. } => PutResult::Durable {
+                    sequence_number: as_text(digits),
+                    shard_id: self.shard(i).map_or("", |s| s.id.as_str()),
+                },
+                Fate::Throttled => PutResult::Failed {
+                    code: THROTTLED,
+                    message: self
+                        .shards
+                        .get(i)
+                        .and_then(|at| throttled.get(*at as usize))
+                        .map_or("", String::as_str),
+                },
+                Fate::Failed | Fate::Open => PutResult::Failed {
+                    code: "InternalFailure",
+                    message: INTERNAL_FAILURE,
+                },
             });
         let encryption = self.state.key_id.as_ref().map(|_| "KMS");
         hot::encode_put_records_answer(self.call.format, results, encryption)
@@ -334,22 +425,50 @@ fn check_put_record(request: &PutRecordRequest) -> Answer<()> {
     checks.stream_arn(request.stream_arn.as_deref());
     checks.required("data", request.data.as_ref());
     let key = request.partition_key.as_deref();
-    checks.text("partitionKey", key, 1, limits::PARTITION_KEY_CHARS, Pattern::Any);
-    checks.text("explicitHashKey", request.explicit_hash_key.as_deref(), 0, 39, Pattern::HashKey);
+    checks.text(
+        "partitionKey",
+        key,
+        1,
+        limits::PARTITION_KEY_CHARS,
+        Pattern::Any,
+    );
+    checks.text(
+        "explicitHashKey",
+        request.explicit_hash_key.as_deref(),
+        0,
+        39,
+        Pattern::HashKey,
+    );
     let ordering = request.sequence_number_for_ordering.as_deref();
-    checks.text("sequenceNumberForOrdering", ordering, 0, 129, Pattern::SequenceNumber);
+    checks.text(
+        "sequenceNumberForOrdering",
+        ordering,
+        0,
+        129,
+        Pattern::SequenceNumber,
+    );
     checks.done()
 }
 
 /// As [`put_records_touches`].
 pub(crate) fn put_record_touches(call: &Call<'_>, request: &PutRecordRequest, shard: &str) -> bool {
-    let Ok(stream) = call.stream_unadmitted(request.stream_name.as_deref(), request.stream_arn.as_deref())
-    else {
+    let Ok(stream) = call.stream_unadmitted(
+        request.stream_name.as_deref(),
+        request.stream_arn.as_deref(),
+    ) else {
         return false;
     };
     let state = stream.read(call.now_ms);
-    let explicit = request.explicit_hash_key.as_deref().and_then(hashkey::parse);
-    let hash = explicit.or_else(|| request.partition_key.as_deref().map(hashkey::of_partition_key));
+    let explicit = request
+        .explicit_hash_key
+        .as_deref()
+        .and_then(hashkey::parse);
+    let hash = explicit.or_else(|| {
+        request
+            .partition_key
+            .as_deref()
+            .map(hashkey::of_partition_key)
+    });
     goes_to(&state, hash, shard)
 }
 
@@ -359,7 +478,10 @@ pub(crate) fn put_record(
     effects: &Effects,
 ) -> Answer<PutRecordResponse> {
     check_put_record(request)?;
-    let stream = call.stream(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
+    let stream = call.stream(
+        request.stream_name.as_deref(),
+        request.stream_arn.as_deref(),
+    )?;
     let state = stream.read(call.now_ms);
     serving(&state, &stream)?;
     let key = request.partition_key.as_deref();
@@ -450,7 +572,9 @@ pub(crate) fn start_offset(
                 start.sequence,
             )
         }
-        ShardIteratorType::Other(kind) => Err(invalid_argument(format!("{kind} is no type of iterator."))),
+        ShardIteratorType::Other(kind) => {
+            Err(invalid_argument(format!("{kind} is no type of iterator.")))
+        }
     }
 }
 
@@ -461,7 +585,11 @@ fn sequence_offset(
     after: bool,
     text: Option<&str>,
 ) -> Answer<u64> {
-    let kind = if after { "AFTER_SEQUENCE_NUMBER" } else { "AT_SEQUENCE_NUMBER" };
+    let kind = if after {
+        "AFTER_SEQUENCE_NUMBER"
+    } else {
+        "AT_SEQUENCE_NUMBER"
+    };
     let operation = call.operation;
     let text = text.ok_or_else(|| {
         invalid_argument(format!(
@@ -485,12 +613,22 @@ fn sequence_offset(
         // The shard's StartingSequenceNumber, which belongs to no record: everything comes after it.
         return Ok(if after { 0 } else { bounds.head });
     }
-    let offset = if after { sequence.after_offset() } else { sequence.at_offset() };
+    let offset = if after {
+        sequence.after_offset()
+    } else {
+        sequence.at_offset()
+    };
     if offset > bounds.tail {
-        return if bounds.closed_ms.is_some() { Ok(bounds.tail) } else { Err(refused("no record has it")) };
+        return if bounds.closed_ms.is_some() {
+            Ok(bounds.tail)
+        } else {
+            Err(refused("no record has it"))
+        };
     }
     if offset < bounds.head && call.inner.settings.trimmed_position == TrimmedPosition::Refuse {
-        return Err(refused("its record is older than the stream's retention period"));
+        return Err(refused(
+            "its record is older than the stream's retention period",
+        ));
     }
     Ok(offset)
 }
@@ -499,7 +637,10 @@ pub(crate) fn get_iterator(
     call: &Call<'_>,
     request: &GetShardIteratorRequest,
 ) -> Answer<GetShardIteratorResponse> {
-    let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
+    let (name, arn) = (
+        request.stream_name.as_deref(),
+        request.stream_arn.as_deref(),
+    );
     let kind = request.shard_iterator_type.as_ref();
     let mut checks = Checks::default();
     checks.stream_name(name);
@@ -507,27 +648,49 @@ pub(crate) fn get_iterator(
     checks.required("shardId", request.shard_id.as_ref());
     checks.shard_id("shardId", request.shard_id.as_deref());
     checks.required("shardIteratorType", kind);
-    checks.known("shardIteratorType", kind.map(|k| k.as_str()), ShardIteratorType::KNOWN);
+    checks.known(
+        "shardIteratorType",
+        kind.map(|k| k.as_str()),
+        ShardIteratorType::KNOWN,
+    );
     let number = request.starting_sequence_number.as_deref();
-    checks.text("startingSequenceNumber", number, 0, 129, Pattern::SequenceNumber);
+    checks.text(
+        "startingSequenceNumber",
+        number,
+        0,
+        129,
+        Pattern::SequenceNumber,
+    );
     checks.done()?;
     let stream = call.stream(name, arn)?;
     let state = stream.read(call.now_ms);
     serving(&state, &stream)?;
     let id = request.shard_id.as_deref().unwrap_or_default();
-    let shard = state.shard(id).ok_or_else(|| shard_not_found(id, &stream))?;
+    let shard = state
+        .shard(id)
+        .ok_or_else(|| shard_not_found(id, &stream))?;
     if call.inner.settings.enforce_limits && !lock(&shard.rates).iterator(call.now) {
         return Err(rate_exceeded(id, &stream));
     }
-    let start =
-        Start { kind: kind.cloned().unwrap_or_default(), sequence: number, timestamp: request.timestamp };
+    let start = Start {
+        kind: kind.cloned().unwrap_or_default(),
+        sequence: number,
+        timestamp: request.timestamp,
+    };
     let offset = start_offset(call, &stream, &state, shard, &start)?;
     if request.dry_run.unwrap_or_default() {
         return Err(dry_run());
     }
-    let position = Position { uid: stream.uid, shard: shard.index, offset, empty: 0 };
+    let position = Position {
+        uid: stream.uid,
+        shard: shard.index,
+        offset,
+        empty: 0,
+    };
     let iterator = position.seal(call.now_ms, call.inner.faults.iterator_epoch());
-    Ok(GetShardIteratorResponse { shard_iterator: Some(iterator) })
+    Ok(GetShardIteratorResponse {
+        shard_iterator: Some(iterator),
+    })
 }
 
 /// `Tue Nov 24 02:13:33 UTC 2026`.
@@ -535,8 +698,11 @@ fn java_date(ms: u64) -> String {
     let format = time::macros::format_description!(
         "[weekday repr:short] [month repr:short] [day] [hour]:[minute]:[second] UTC [year]"
     );
-    let at = i64::try_from(ms / 1000).ok().and_then(|s| time::OffsetDateTime::from_unix_timestamp(s).ok());
-    at.and_then(|at| at.format(format).ok()).unwrap_or_else(|| ms.to_string())
+    let at = i64::try_from(ms / 1000)
+        .ok()
+        .and_then(|s| time::OffsetDateTime::from_unix_timestamp(s).ok());
+    at.and_then(|at| at.format(format).ok())
+        .unwrap_or_else(|| ms.to_string())
 }
 
 fn expired_iterator(call: &Call<'_>, created_ms: u64) -> ApiError {
@@ -560,11 +726,26 @@ pub(crate) fn get_records_subject(
     Some((stream, crate::stream::shard_id(position.shard)))
 }
 
-pub(crate) fn get_records(call: &Call<'_>, request: &GetRecordsRequest, effects: &Effects) -> Answer<Bytes> {
+pub(crate) fn get_records(
+    call: &Call<'_>,
+    request: &GetRecordsRequest,
+    effects: &Effects,
+) -> Answer<Bytes> {
     let mut checks = Checks::default();
     checks.required("shardIterator", request.shard_iterator.as_ref());
-    checks.text("shardIterator", request.shard_iterator.as_deref(), 1, 512, Pattern::Any);
-    checks.number("limit", request.limit, 1, limits::GET_RECORDS_ENTRIES as i32);
+    checks.text(
+        "shardIterator",
+        request.shard_iterator.as_deref(),
+        1,
+        512,
+        Pattern::Any,
+    );
+    checks.number(
+        "limit",
+        request.limit,
+        1,
+        limits::GET_RECORDS_ENTRIES as i32,
+    );
     checks.stream_arn(request.stream_arn.as_deref());
     checks.done()?;
     let (position, opened) = Position::open(request.shard_iterator.as_deref().unwrap_or_default())?;
@@ -575,14 +756,24 @@ pub(crate) fn get_records(call: &Call<'_>, request: &GetRecordsRequest, effects:
         return Err(expired_iterator(call, opened.created_ms));
     }
     let stream = call.inner.stream_by_uid(position.uid, call.now_ms);
-    let stream = stream.ok_or_else(|| not_found("The stream of this shard iterator does not exist."))?;
-    if request.stream_arn.as_ref().is_some_and(|arn| *arn != stream.arn.to_string()) {
-        return Err(invalid_argument("ShardIterator and StreamARN do not belong to the same stream."));
+    let stream =
+        stream.ok_or_else(|| not_found("The stream of this shard iterator does not exist."))?;
+    if request
+        .stream_arn
+        .as_ref()
+        .is_some_and(|arn| *arn != stream.arn.to_string())
+    {
+        return Err(invalid_argument(
+            "ShardIterator and StreamARN do not belong to the same stream.",
+        ));
     }
     let state = stream.read(call.now_ms);
     serving(&state, &stream)?;
     let id = crate::stream::shard_id(position.shard);
-    let shard = state.shards.get(&position.shard).ok_or_else(|| shard_not_found(&id, &stream))?;
+    let shard = state
+        .shards
+        .get(&position.shard)
+        .ok_or_else(|| shard_not_found(&id, &stream))?;
     if request.dry_run.unwrap_or_default() {
         return Err(dry_run());
     }
@@ -591,12 +782,19 @@ pub(crate) fn get_records(call: &Call<'_>, request: &GetRecordsRequest, effects:
         return Err(rate_exceeded(&id, &stream));
     }
     let trimmed = shard.trim(call.now_ms, state.retention_hours);
-    call.inner.note_dropped(&stream, shard, trimmed, Reason::Age);
+    call.inner
+        .note_dropped(&stream, shard, trimmed, Reason::Age);
     if let Some(answer) = empty_page(call, &state, shard, position, effects) {
         return Ok(answer);
     }
-    let limit = super::page_size(request.limit, limits::GET_RECORDS_ENTRIES, limits::GET_RECORDS_ENTRIES);
-    let page = shard.log.read(position.offset, limit, call.inner.settings.answer_bytes);
+    let limit = super::page_size(
+        request.limit,
+        limits::GET_RECORDS_ENTRIES,
+        limits::GET_RECORDS_ENTRIES,
+    );
+    let page = shard
+        .log
+        .read(position.offset, limit, call.inner.settings.answer_bytes);
     if enforced {
         lock(&shard.rates).has_read(call.now, page.bytes);
     }
@@ -617,8 +815,13 @@ fn empty_page(
 ) -> Option<Bytes> {
     let bounds = shard.log.bounds();
     let next = match call.inner.settings.trimmed_position {
-        TrimmedPosition::EmptyPages(pages) if position.offset < bounds.head && position.empty < pages => {
-            Position { empty: position.empty + 1, ..position }
+        TrimmedPosition::EmptyPages(pages)
+            if position.offset < bounds.head && position.empty < pages =>
+        {
+            Position {
+                empty: position.empty + 1,
+                ..position
+            }
         }
         TrimmedPosition::EmptyPages(_) | TrimmedPosition::Refuse if effects.empty_page => position,
         TrimmedPosition::EmptyPages(_) | TrimmedPosition::Refuse => return None,
@@ -633,12 +836,28 @@ fn empty_page(
     Some(Encoded::none().answer(call.format, Some(&iterator), behind.cast_signed(), &[]))
 }
 
-fn page_answer(call: &Call<'_>, state: &State, shard: &Shard, position: Position, page: &Page) -> Bytes {
+fn page_answer(
+    call: &Call<'_>,
+    state: &State,
+    shard: &Shard,
+    position: Position,
+    page: &Page,
+) -> Bytes {
     let ended = page.bounds.ended && page.next >= page.bounds.tail;
     let (iterator, children) = if ended {
         (None, state.children_of(shard.index))
     } else {
-        (Some(next_iterator(call, Position { offset: page.next, empty: 0, ..position })), Vec::new())
+        (
+            Some(next_iterator(
+                call,
+                Position {
+                    offset: page.next,
+                    empty: 0,
+                    ..position
+                },
+            )),
+            Vec::new(),
+        )
     };
     let behind = millis_behind(page, call.now_ms);
     Encoded::new(page, shard.numbers).answer(call.format, iterator.as_deref(), behind, &children)

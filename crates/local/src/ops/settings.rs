@@ -35,7 +35,10 @@ pub(crate) fn increase_retention(
     call: &Call<'_>,
     request: &IncreaseStreamRetentionPeriodRequest,
 ) -> Answer<IncreaseStreamRetentionPeriodResponse> {
-    let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
+    let (name, arn) = (
+        request.stream_name.as_deref(),
+        request.stream_arn.as_deref(),
+    );
     retention(call, name, arn, request.retention_period_hours, true)?;
     Ok(IncreaseStreamRetentionPeriodResponse::default())
 }
@@ -44,7 +47,10 @@ pub(crate) fn decrease_retention(
     call: &Call<'_>,
     request: &DecreaseStreamRetentionPeriodRequest,
 ) -> Answer<DecreaseStreamRetentionPeriodResponse> {
-    let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
+    let (name, arn) = (
+        request.stream_name.as_deref(),
+        request.stream_arn.as_deref(),
+    );
     retention(call, name, arn, request.retention_period_hours, false)?;
     Ok(DecreaseStreamRetentionPeriodResponse::default())
 }
@@ -62,10 +68,14 @@ fn retention(
     let hours = hours.unwrap_or_default();
     let (least, most) = limits::RETENTION_HOURS.into_inner();
     if hours < least {
-        return Err(invalid_argument(format!("Minimum allowed retention period is {least} hours.")));
+        return Err(invalid_argument(format!(
+            "Minimum allowed retention period is {least} hours."
+        )));
     }
     if hours > most {
-        return Err(invalid_argument(format!("Maximum allowed retention period is {most} hours.")));
+        return Err(invalid_argument(format!(
+            "Maximum allowed retention period is {most} hours."
+        )));
     }
     let stream = call.stream(name, arn)?;
     call.change(&stream, |state| {
@@ -90,9 +100,17 @@ pub(crate) fn max_record_size(
     request: &UpdateMaxRecordSizeRequest,
 ) -> Answer<UpdateMaxRecordSizeResponse> {
     let mut checks = by_arn(request.stream_arn.as_ref());
-    checks.required("maxRecordSizeInKiB", request.max_record_size_in_kib.as_ref());
+    checks.required(
+        "maxRecordSizeInKiB",
+        request.max_record_size_in_kib.as_ref(),
+    );
     let (least, most) = limits::MAX_RECORD_SIZE_KIB.into_inner();
-    checks.number("maxRecordSizeInKiB", request.max_record_size_in_kib, least, most);
+    checks.number(
+        "maxRecordSizeInKiB",
+        request.max_record_size_in_kib,
+        least,
+        most,
+    );
     checks.done()?;
     let stream = call.stream(None, request.stream_arn.as_deref())?;
     call.change(&stream, |state| {
@@ -102,12 +120,27 @@ pub(crate) fn max_record_size(
     })
 }
 
-pub(crate) fn mode(call: &Call<'_>, request: &UpdateStreamModeRequest) -> Answer<UpdateStreamModeResponse> {
-    let wanted = request.stream_mode_details.as_ref().and_then(|d| d.stream_mode.clone());
+pub(crate) fn mode(
+    call: &Call<'_>,
+    request: &UpdateStreamModeRequest,
+) -> Answer<UpdateStreamModeResponse> {
+    let wanted = request
+        .stream_mode_details
+        .as_ref()
+        .and_then(|d| d.stream_mode.clone());
     let mut checks = by_arn(request.stream_arn.as_ref());
     checks.required("streamModeDetails.streamMode", wanted.as_ref());
-    checks.known("streamModeDetails.streamMode", wanted.as_ref().map(|m| m.as_str()), StreamMode::KNOWN);
-    checks.number("warmThroughputMiBps", request.warm_throughput_mibps, 0, WARM_MIBPS_MAX);
+    checks.known(
+        "streamModeDetails.streamMode",
+        wanted.as_ref().map(|m| m.as_str()),
+        StreamMode::KNOWN,
+    );
+    checks.number(
+        "warmThroughputMiBps",
+        request.warm_throughput_mibps,
+        0,
+        WARM_MIBPS_MAX,
+    );
     checks.done()?;
     let stream = call.stream(None, request.stream_arn.as_deref())?;
     let wanted = wanted.unwrap_or_default();
@@ -147,7 +180,11 @@ pub(crate) fn distribution(
     let mut checks = by_arn(request.stream_arn.as_ref());
     checks.required("recordDistributionStrategy", wanted.as_ref());
     let known = RecordDistributionStrategy::KNOWN;
-    checks.known("recordDistributionStrategy", wanted.as_ref().map(|d| d.as_str()), known);
+    checks.known(
+        "recordDistributionStrategy",
+        wanted.as_ref().map(|d| d.as_str()),
+        known,
+    );
     checks.done()?;
     let stream = call.stream(None, request.stream_arn.as_deref())?;
     let wanted = wanted.unwrap_or_default();
@@ -166,13 +203,26 @@ pub(crate) fn warm_throughput(
     call: &Call<'_>,
     request: &UpdateStreamWarmThroughputRequest,
 ) -> Answer<UpdateStreamWarmThroughputResponse> {
-    let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
+    let (name, arn) = (
+        request.stream_name.as_deref(),
+        request.stream_arn.as_deref(),
+    );
     let mut checks = names(name, arn);
-    checks.required("warmThroughputMiBps", request.warm_throughput_mibps.as_ref());
-    checks.number("warmThroughputMiBps", request.warm_throughput_mibps, 0, WARM_MIBPS_MAX);
+    checks.required(
+        "warmThroughputMiBps",
+        request.warm_throughput_mibps.as_ref(),
+    );
+    checks.number(
+        "warmThroughputMiBps",
+        request.warm_throughput_mibps,
+        0,
+        WARM_MIBPS_MAX,
+    );
     checks.done()?;
     let stream = call.stream(name, arn)?;
-    let committed = call.inner.account(&stream.namespace, |account| account.is_committed());
+    let committed = call
+        .inner
+        .account(&stream.namespace, |account| account.is_committed());
     let target = request.warm_throughput_mibps.unwrap_or_default();
     let before = call.change(&stream, |state| {
         if state.mode != StreamMode::OnDemand {
@@ -203,14 +253,26 @@ pub(crate) fn start_encryption(
     call: &Call<'_>,
     request: &StartStreamEncryptionRequest,
 ) -> Answer<StartStreamEncryptionResponse> {
-    let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
-    check_encryption(name, arn, request.encryption_type.as_ref(), request.key_id.as_ref())?;
+    let (name, arn) = (
+        request.stream_name.as_deref(),
+        request.stream_arn.as_deref(),
+    );
+    check_encryption(
+        name,
+        arn,
+        request.encryption_type.as_ref(),
+        request.key_id.as_ref(),
+    )?;
     if request.encryption_type == Some(EncryptionType::None) {
         return Err(invalid_argument("EncryptionType must be KMS."));
     }
     let stream = call.stream(name, arn)?;
     call.change(&stream, |state| {
-        state.begin(Change::Encrypt(request.key_id.clone()), call.now_ms, call.update_ms());
+        state.begin(
+            Change::Encrypt(request.key_id.clone()),
+            call.now_ms,
+            call.update_ms(),
+        );
         Ok(StartStreamEncryptionResponse::default())
     })
 }
@@ -219,8 +281,16 @@ pub(crate) fn stop_encryption(
     call: &Call<'_>,
     request: &StopStreamEncryptionRequest,
 ) -> Answer<StopStreamEncryptionResponse> {
-    let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
-    check_encryption(name, arn, request.encryption_type.as_ref(), request.key_id.as_ref())?;
+    let (name, arn) = (
+        request.stream_name.as_deref(),
+        request.stream_arn.as_deref(),
+    );
+    check_encryption(
+        name,
+        arn,
+        request.encryption_type.as_ref(),
+        request.key_id.as_ref(),
+    )?;
     let stream = call.stream(name, arn)?;
     call.change(&stream, |state| {
         if state.key_id.is_none() {
@@ -242,7 +312,11 @@ fn check_encryption(
 ) -> Answer<()> {
     let mut checks = names(name, arn);
     checks.required("encryptionType", kind);
-    checks.known("encryptionType", kind.map(|k| k.as_str()), EncryptionType::KNOWN);
+    checks.known(
+        "encryptionType",
+        kind.map(|k| k.as_str()),
+        EncryptionType::KNOWN,
+    );
     checks.required("keyId", key);
     checks.text("keyId", key.map(String::as_str), 1, 2048, Pattern::Any);
     checks.done()
@@ -250,7 +324,10 @@ fn check_encryption(
 
 /// Every single metric.
 fn all_metrics() -> impl Iterator<Item = MetricsName> {
-    MetricsName::KNOWN.iter().map(|name| MetricsName::from(*name)).filter(|m| *m != MetricsName::All)
+    MetricsName::KNOWN
+        .iter()
+        .map(|name| MetricsName::from(*name))
+        .filter(|m| *m != MetricsName::All)
 }
 
 /// The metrics before, after, and the stream's name and ARN.
@@ -266,7 +343,11 @@ fn monitoring(
     checks.required("shardLevelMetrics", metrics);
     checks.count("shardLevelMetrics", "[]", metrics.map(Vec::len), 1, 7);
     for metric in metrics.into_iter().flatten() {
-        checks.known("shardLevelMetrics", Some(metric.as_str()), MetricsName::KNOWN);
+        checks.known(
+            "shardLevelMetrics",
+            Some(metric.as_str()),
+            MetricsName::KNOWN,
+        );
     }
     checks.done()?;
     let stream = call.stream(name, arn)?;
@@ -287,11 +368,18 @@ pub(crate) fn enable_monitoring(
     call: &Call<'_>,
     request: &EnableEnhancedMonitoringRequest,
 ) -> Answer<EnableEnhancedMonitoringResponse> {
-    let stream = (request.stream_name.as_deref(), request.stream_arn.as_deref());
-    let (before, after, name, arn) =
-        monitoring(call, stream, request.shard_level_metrics.as_ref(), |state, metric| {
+    let stream = (
+        request.stream_name.as_deref(),
+        request.stream_arn.as_deref(),
+    );
+    let (before, after, name, arn) = monitoring(
+        call,
+        stream,
+        request.shard_level_metrics.as_ref(),
+        |state, metric| {
             state.metrics.insert(metric);
-        })?;
+        },
+    )?;
     Ok(EnableEnhancedMonitoringResponse {
         stream_name: Some(name),
         current_shard_level_metrics: Some(before),
@@ -304,11 +392,18 @@ pub(crate) fn disable_monitoring(
     call: &Call<'_>,
     request: &DisableEnhancedMonitoringRequest,
 ) -> Answer<DisableEnhancedMonitoringResponse> {
-    let stream = (request.stream_name.as_deref(), request.stream_arn.as_deref());
-    let (before, after, name, arn) =
-        monitoring(call, stream, request.shard_level_metrics.as_ref(), |state, metric| {
+    let stream = (
+        request.stream_name.as_deref(),
+        request.stream_arn.as_deref(),
+    );
+    let (before, after, name, arn) = monitoring(
+        call,
+        stream,
+        request.shard_level_metrics.as_ref(),
+        |state, metric| {
             state.metrics.remove(&metric);
-        })?;
+        },
+    )?;
     Ok(DisableEnhancedMonitoringResponse {
         stream_name: Some(name),
         current_shard_level_metrics: Some(before),
@@ -347,7 +442,9 @@ pub(crate) fn describe_account(
     _request: &DescribeAccountSettingsRequest,
 ) -> Answer<DescribeAccountSettingsResponse> {
     call.admit(&call.namespace, "")?;
-    let commitment = call.inner.account(&call.namespace, |account| account.commitment.clone());
+    let commitment = call
+        .inner
+        .account(&call.namespace, |account| account.commitment.clone());
     Ok(DescribeAccountSettingsResponse {
         minimum_throughput_billing_commitment: Some(commitment.unwrap_or_else(no_commitment)),
     })
@@ -359,7 +456,10 @@ pub(crate) fn update_account(
 ) -> Answer<UpdateAccountSettingsResponse> {
     use MinimumThroughputBillingCommitmentInputStatus as Wanted;
     use MinimumThroughputBillingCommitmentOutputStatus as Status;
-    let wanted = request.minimum_throughput_billing_commitment.as_ref().map(|c| c.status.clone());
+    let wanted = request
+        .minimum_throughput_billing_commitment
+        .as_ref()
+        .map(|c| c.status.clone());
     let mut checks = Checks::default();
     checks.required("minimumThroughputBillingCommitment", wanted.as_ref());
     let member = "minimumThroughputBillingCommitment.status";
@@ -395,7 +495,12 @@ pub(crate) fn update_account(
         Ok(commitment)
     })?;
     if let Some(store) = &call.inner.store {
-        store.push(crate::store::Change::commitment(&call.namespace, &commitment));
+        store.push(crate::store::Change::commitment(
+            &call.namespace,
+            &commitment,
+        ));
     }
-    Ok(UpdateAccountSettingsResponse { minimum_throughput_billing_commitment: Some(commitment) })
+    Ok(UpdateAccountSettingsResponse {
+        minimum_throughput_billing_commitment: Some(commitment),
+    })
 }

@@ -9,7 +9,8 @@ use super::streams::Usage;
 use super::{Call, page_size};
 use crate::check::{self, Checks, Pattern};
 use crate::errors::{
-    Answer, in_use, invalid_argument, invalid_next_token, limit_exceeded, shard_not_found, validation,
+    Answer, in_use, invalid_argument, invalid_next_token, limit_exceeded, shard_not_found,
+    validation,
 };
 use crate::reshard::Change;
 use crate::settings::millis;
@@ -34,11 +35,18 @@ enum Filter {
 
 impl Filter {
     /// Reads a filter; with where to start if it is `AFTER_SHARD_ID`.
-    fn read(call: &Call<'_>, filter: &ShardFilter, state: &State, stream: &Stream) -> Answer<(Self, u32)> {
+    fn read(
+        call: &Call<'_>,
+        filter: &ShardFilter,
+        state: &State,
+        stream: &Stream,
+    ) -> Answer<(Self, u32)> {
         let kind = filter.kind.clone().unwrap_or_default();
         let time = || {
             let at = filter.timestamp.ok_or_else(|| {
-                invalid_argument(format!("Timestamp must be specified for a shard filter of type {kind}."))
+                invalid_argument(format!(
+                    "Timestamp must be specified for a shard filter of type {kind}."
+                ))
             })?;
             let at_ms = u64::try_from(at.0).unwrap_or(0);
             if at_ms > call.now_ms {
@@ -46,12 +54,16 @@ impl Filter {
             }
             Ok(at_ms)
         };
-        let horizon_ms =
-            call.now_ms.saturating_sub(retention_ms(state.retention_hours)).max(stream.created_ms);
+        let horizon_ms = call
+            .now_ms
+            .saturating_sub(retention_ms(state.retention_hours))
+            .max(stream.created_ms);
         match kind {
             ShardFilterType::AfterShardId => {
                 let id = filter.shard_id.as_deref().ok_or_else(|| {
-                    invalid_argument("ShardId must be specified for a shard filter of type AFTER_SHARD_ID.")
+                    invalid_argument(
+                        "ShardId must be specified for a shard filter of type AFTER_SHARD_ID.",
+                    )
                 })?;
                 let index = shard_index(id).ok_or_else(|| shard_not_found(id, stream))?;
                 Ok((Self::All, index.saturating_add(1)))
@@ -61,9 +73,9 @@ impl Filter {
             ShardFilterType::FromTrimHorizon => Ok((Self::All, 0)),
             ShardFilterType::AtTimestamp => Ok((Self::At(time()?.max(horizon_ms)), 0)),
             ShardFilterType::FromTimestamp => Ok((Self::From(time()?), 0)),
-            ShardFilterType::Other(_) => {
-                Err(invalid_argument("The type of the shard filter must be specified."))
-            }
+            ShardFilterType::Other(_) => Err(invalid_argument(
+                "The type of the shard filter must be specified.",
+            )),
         }
     }
 
@@ -114,8 +126,17 @@ fn check_list(request: &ListShardsRequest) -> Answer<()> {
     let mut checks = Checks::default();
     checks.stream_name(request.stream_name.as_deref());
     checks.stream_arn(request.stream_arn.as_deref());
-    checks.text("nextToken", request.next_token.as_deref(), 1, 1_048_576, Pattern::Any);
-    checks.shard_id("exclusiveStartShardId", request.exclusive_start_shard_id.as_deref());
+    checks.text(
+        "nextToken",
+        request.next_token.as_deref(),
+        1,
+        1_048_576,
+        Pattern::Any,
+    );
+    checks.shard_id(
+        "exclusiveStartShardId",
+        request.exclusive_start_shard_id.as_deref(),
+    );
     checks.number("maxResults", request.max_results, 1, 10_000);
     if let Some(filter) = filter {
         checks.required("shardFilter.type", filter.kind.as_ref());
@@ -128,37 +149,60 @@ fn check_list(request: &ListShardsRequest) -> Answer<()> {
     if request.next_token.is_some() {
         let with = [
             (named, "StreamName"),
-            (request.exclusive_start_shard_id.is_some(), "ExclusiveStartShardId"),
-            (request.stream_creation_timestamp.is_some(), "StreamCreationTimestamp"),
+            (
+                request.exclusive_start_shard_id.is_some(),
+                "ExclusiveStartShardId",
+            ),
+            (
+                request.stream_creation_timestamp.is_some(),
+                "StreamCreationTimestamp",
+            ),
         ];
         if let Some((_, what)) = with.iter().find(|(given, _)| *given) {
-            return Err(invalid_argument(format!("NextToken and {what} cannot be provided together.")));
+            return Err(invalid_argument(format!(
+                "NextToken and {what} cannot be provided together."
+            )));
         }
     } else if !named && request.stream_arn.is_none() {
-        return Err(invalid_argument("Either NextToken, StreamName or StreamARN should be provided."));
+        return Err(invalid_argument(
+            "Either NextToken, StreamName or StreamARN should be provided.",
+        ));
     }
     Ok(())
 }
 
 pub(crate) fn list(call: &Call<'_>, request: &ListShardsRequest) -> Answer<ListShardsResponse> {
     check_list(request)?;
-    let size = page_size(request.max_results, limits::LIST_SHARDS_MAX, limits::LIST_SHARDS_MAX);
+    let size = page_size(
+        request.max_results,
+        limits::LIST_SHARDS_MAX,
+        limits::LIST_SHARDS_MAX,
+    );
     let resumed = match &request.next_token {
         Some(text) => Some(open_page(call, text)?),
         None => None,
     };
     let stream = match resumed {
         Some((uid, _, _)) => {
-            let stream = call.inner.stream_by_uid(uid, call.now_ms).ok_or_else(invalid_next_token)?;
+            let stream = call
+                .inner
+                .stream_by_uid(uid, call.now_ms)
+                .ok_or_else(invalid_next_token)?;
             call.admit(&stream.namespace, &stream.name)?;
             stream
         }
-        None => call.stream(request.stream_name.as_deref(), request.stream_arn.as_deref())?,
+        None => call.stream(
+            request.stream_name.as_deref(),
+            request.stream_arn.as_deref(),
+        )?,
     };
     if let Some(created) = request.stream_creation_timestamp
         && created.0 / 1000 != (stream.created_ms / 1000).cast_signed()
     {
-        return Err(crate::errors::stream_not_found(&stream.name, &stream.namespace.account));
+        return Err(crate::errors::stream_not_found(
+            &stream.name,
+            &stream.namespace.account,
+        ));
     }
     let state = stream.read(call.now_ms);
     if !state.serves() {
@@ -173,17 +217,37 @@ pub(crate) fn list(call: &Call<'_>, request: &ListShardsRequest) -> Answer<ListS
         (None, None) => (Filter::All, 0),
     };
     let start = match request.exclusive_start_shard_id.as_deref() {
-        Some(id) => start.max(shard_index(id).ok_or_else(|| shard_not_found(id, &stream))?.saturating_add(1)),
+        Some(id) => start.max(
+            shard_index(id)
+                .ok_or_else(|| shard_not_found(id, &stream))?
+                .saturating_add(1),
+        ),
         None => start,
     };
-    let mut rest = state.shards.range(start..).map(|(_, s)| s).filter(|s| filter.shows(s));
+    let mut rest = state
+        .shards
+        .range(start..)
+        .map(|(_, s)| s)
+        .filter(|s| filter.shows(s));
     let page: Vec<_> = rest.by_ref().take(size).collect();
     let last = page.last().filter(|_| rest.next().is_some());
     let next_token = last.map(|last| {
-        let rest = [&filter.to_bytes()[..], &last.index.saturating_add(1).to_be_bytes()].concat();
-        token::seal(Kind::Shards, call.now_ms, 0, &token::page_payload(stream.uid, &rest))
+        let rest = [
+            &filter.to_bytes()[..],
+            &last.index.saturating_add(1).to_be_bytes(),
+        ]
+        .concat();
+        token::seal(
+            Kind::Shards,
+            call.now_ms,
+            0,
+            &token::page_payload(stream.uid, &rest),
+        )
     });
-    Ok(ListShardsResponse { shards: Some(page.iter().map(|s| s.describe()).collect()), next_token })
+    Ok(ListShardsResponse {
+        shards: Some(page.iter().map(|s| s.describe()).collect()),
+        next_token,
+    })
 }
 
 /// The stream, the filter and where to go on.
@@ -194,7 +258,11 @@ fn open_page(call: &Call<'_>, text: &str) -> Answer<(u64, Filter, u32)> {
     let read = || {
         let (filter, start) = rest.split_first_chunk::<9>()?;
         let start = start.first_chunk::<4>()?;
-        Some((uid, Filter::from_bytes(*filter)?, u32::from_be_bytes(*start)))
+        Some((
+            uid,
+            Filter::from_bytes(*filter)?,
+            u32::from_be_bytes(*start),
+        ))
     };
     read().ok_or_else(invalid_next_token)
 }
@@ -222,7 +290,10 @@ fn provisioned(state: &State, call: &Call<'_>) -> Answer<()> {
 }
 
 pub(crate) fn split(call: &Call<'_>, request: &SplitShardRequest) -> Answer<SplitShardResponse> {
-    let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
+    let (name, arn) = (
+        request.stream_name.as_deref(),
+        request.stream_arn.as_deref(),
+    );
     let mut checks = Checks::default();
     checks.stream_name(name);
     checks.stream_arn(arn);
@@ -257,18 +328,30 @@ pub(crate) fn split(call: &Call<'_>, request: &SplitShardRequest) -> Answer<Spli
 }
 
 pub(crate) fn merge(call: &Call<'_>, request: &MergeShardsRequest) -> Answer<MergeShardsResponse> {
-    let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
+    let (name, arn) = (
+        request.stream_name.as_deref(),
+        request.stream_arn.as_deref(),
+    );
     let mut checks = Checks::default();
     checks.stream_name(name);
     checks.stream_arn(arn);
     checks.required("shardToMerge", request.shard_to_merge.as_ref());
     checks.shard_id("shardToMerge", request.shard_to_merge.as_deref());
-    checks.required("adjacentShardToMerge", request.adjacent_shard_to_merge.as_ref());
-    checks.shard_id("adjacentShardToMerge", request.adjacent_shard_to_merge.as_deref());
+    checks.required(
+        "adjacentShardToMerge",
+        request.adjacent_shard_to_merge.as_ref(),
+    );
+    checks.shard_id(
+        "adjacentShardToMerge",
+        request.adjacent_shard_to_merge.as_deref(),
+    );
     checks.done()?;
     let stream = call.stream(name, arn)?;
     let one = request.shard_to_merge.as_deref().unwrap_or_default();
-    let other = request.adjacent_shard_to_merge.as_deref().unwrap_or_default();
+    let other = request
+        .adjacent_shard_to_merge
+        .as_deref()
+        .unwrap_or_default();
     call.change(&stream, |state| {
         provisioned(state, call)?;
         let change = {
@@ -293,17 +376,27 @@ pub(crate) fn update_count(
     call: &Call<'_>,
     request: &UpdateShardCountRequest,
 ) -> Answer<UpdateShardCountResponse> {
-    let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
+    let (name, arn) = (
+        request.stream_name.as_deref(),
+        request.stream_arn.as_deref(),
+    );
     let mut checks = Checks::default();
     checks.stream_name(name);
     checks.stream_arn(arn);
     checks.required("targetShardCount", request.target_shard_count.as_ref());
     checks.number("targetShardCount", request.target_shard_count, 1, i32::MAX);
     checks.required("scalingType", request.scaling_type.as_ref());
-    checks.known("scalingType", request.scaling_type.as_ref().map(|s| s.as_str()), ScalingType::KNOWN);
+    checks.known(
+        "scalingType",
+        request.scaling_type.as_ref().map(|s| s.as_str()),
+        ScalingType::KNOWN,
+    );
     checks.done()?;
     let stream = call.stream(name, arn)?;
-    let target = request.target_shard_count.unwrap_or_default().unsigned_abs();
+    let target = request
+        .target_shard_count
+        .unwrap_or_default()
+        .unsigned_abs();
     let usage = Usage::of(call);
     let current = call.change(&stream, |state| {
         provisioned(state, call)?;

@@ -7,7 +7,8 @@ use distributary_wire::types::*;
 use super::{Call, page_size};
 use crate::check::Checks;
 use crate::errors::{
-    Answer, in_use, invalid_argument, invalid_next_token, limit_exceeded, shard_not_found, validation,
+    Answer, in_use, invalid_argument, invalid_next_token, limit_exceeded, shard_not_found,
+    validation,
 };
 use crate::ops::tags::check_tags;
 use crate::settings::millis;
@@ -19,20 +20,43 @@ const ON_DEMAND_SHARDS: u32 = 4;
 /// Shards that `DescribeStream` shows at most, and names that `ListStreams` gives at most.
 const PAGE_MAX: usize = 10_000;
 
-pub(crate) fn create(call: &Call<'_>, request: &CreateStreamRequest) -> Answer<CreateStreamResponse> {
+pub(crate) fn create(
+    call: &Call<'_>,
+    request: &CreateStreamRequest,
+) -> Answer<CreateStreamResponse> {
     let details = request.stream_mode_details.as_ref();
-    let mode = details.and_then(|d| d.stream_mode.clone()).unwrap_or(StreamMode::Provisioned);
+    let mode = details
+        .and_then(|d| d.stream_mode.clone())
+        .unwrap_or(StreamMode::Provisioned);
     let mut checks = Checks::default();
     checks.required("streamName", request.stream_name.as_ref());
     checks.stream_name(request.stream_name.as_deref());
     checks.number("shardCount", request.shard_count, 1, i32::MAX);
-    checks.known("streamModeDetails.streamMode", Some(mode.as_str()), StreamMode::KNOWN);
+    checks.known(
+        "streamModeDetails.streamMode",
+        Some(mode.as_str()),
+        StreamMode::KNOWN,
+    );
     let (kib_min, kib_max) = limits::MAX_RECORD_SIZE_KIB.into_inner();
-    checks.number("maxRecordSizeInKiB", request.max_record_size_in_kib, kib_min, kib_max);
-    checks.number("warmThroughputMiBps", request.warm_throughput_mibps, 0, i32::MAX);
+    checks.number(
+        "maxRecordSizeInKiB",
+        request.max_record_size_in_kib,
+        kib_min,
+        kib_max,
+    );
+    checks.number(
+        "warmThroughputMiBps",
+        request.warm_throughput_mibps,
+        0,
+        i32::MAX,
+    );
     let distribution = request.record_distribution_strategy.clone();
     let known = RecordDistributionStrategy::KNOWN;
-    checks.known("recordDistributionStrategy", distribution.as_ref().map(|d| d.as_str()), known);
+    checks.known(
+        "recordDistributionStrategy",
+        distribution.as_ref().map(|d| d.as_str()),
+        known,
+    );
     checks.done()?;
     let name = request.stream_name.as_deref().unwrap_or_default();
     let tags = request.tags.clone().unwrap_or_default();
@@ -46,24 +70,33 @@ pub(crate) fn create(call: &Call<'_>, request: &CreateStreamRequest) -> Answer<C
     let shards = match (on_demand, request.shard_count) {
         (true, None) => ON_DEMAND_SHARDS,
         (true, Some(_)) => {
-            return Err(validation("ShardCount must not be specified for a stream in on-demand mode."));
+            return Err(validation(
+                "ShardCount must not be specified for a stream in on-demand mode.",
+            ));
         }
         (false, count) => count.map_or(1, i32::unsigned_abs),
     };
     call.admit(&call.namespace, "")?;
     check_room(call, name, on_demand, shards)?;
-    let until_ms = call.now_ms.saturating_add(millis(call.inner.settings.delays.create));
+    let until_ms = call
+        .now_ms
+        .saturating_add(millis(call.inner.settings.delays.create));
     let mut state = State::new(shards, Phase::Creating { until_ms }, mode, call.now_ms);
     state.tags = tags;
     state.warm_mibps = request.warm_throughput_mibps;
     state.max_record_kib = request.max_record_size_in_kib.unwrap_or(kib_min);
     state.distribution = distribution.unwrap_or(RecordDistributionStrategy::UserPartitionKey);
-    let made = call.inner.add_stream(&call.namespace, name, call.now_ms, state);
-    made.map(|_| CreateStreamResponse::default()).map_err(|_| exists(name, &call.namespace.account))
+    let made = call
+        .inner
+        .add_stream(&call.namespace, name, call.now_ms, state);
+    made.map(|_| CreateStreamResponse::default())
+        .map_err(|_| exists(name, &call.namespace.account))
 }
 
 fn exists(name: &str, account: &str) -> ApiError {
-    in_use(format!("Stream {name} under account {account} already exists."))
+    in_use(format!(
+        "Stream {name} under account {account} already exists."
+    ))
 }
 
 /// # Errors
@@ -103,7 +136,11 @@ pub(crate) struct Usage {
 
 impl Usage {
     pub(crate) fn of(call: &Call<'_>) -> Self {
-        let mut usage = Self { provisioned_shards: 0, on_demand: 0, creating: 0 };
+        let mut usage = Self {
+            provisioned_shards: 0,
+            on_demand: 0,
+            creating: 0,
+        };
         for stream in call.inner.streams_of(&call.namespace, call.now_ms) {
             let state = stream.read(call.now_ms);
             if state.mode == StreamMode::OnDemand {
@@ -136,14 +173,22 @@ impl Usage {
     }
 }
 
-pub(crate) fn delete(call: &Call<'_>, request: &DeleteStreamRequest) -> Answer<DeleteStreamResponse> {
-    let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
+pub(crate) fn delete(
+    call: &Call<'_>,
+    request: &DeleteStreamRequest,
+) -> Answer<DeleteStreamResponse> {
+    let (name, arn) = (
+        request.stream_name.as_deref(),
+        request.stream_arn.as_deref(),
+    );
     let mut checks = Checks::default();
     checks.stream_name(name);
     checks.stream_arn(arn);
     checks.done()?;
     let stream = call.stream(name, arn)?;
-    let until_ms = call.now_ms.saturating_add(millis(call.inner.settings.delays.delete));
+    let until_ms = call
+        .now_ms
+        .saturating_add(millis(call.inner.settings.delays.delete));
     stream.write(call.now_ms, |state| {
         if !request.enforce_consumer_deletion.unwrap_or_default() && !state.consumers.is_empty() {
             let (name, account) = (&stream.name, &stream.namespace.account);
@@ -160,20 +205,34 @@ pub(crate) fn delete(call: &Call<'_>, request: &DeleteStreamRequest) -> Answer<D
 }
 
 fn enhanced_monitoring(state: &State) -> Vec<EnhancedMetrics> {
-    vec![EnhancedMetrics { shard_level_metrics: Some(state.metrics.iter().cloned().collect()) }]
+    vec![EnhancedMetrics {
+        shard_level_metrics: Some(state.metrics.iter().cloned().collect()),
+    }]
 }
 
 fn encryption(state: &State) -> (Option<EncryptionType>, Option<String>) {
-    let kind = if state.key_id.is_some() { EncryptionType::Kms } else { EncryptionType::None };
+    let kind = if state.key_id.is_some() {
+        EncryptionType::Kms
+    } else {
+        EncryptionType::None
+    };
     (Some(kind), state.key_id.clone())
 }
 
 fn mode_details(state: &State) -> Option<StreamModeDetails> {
-    Some(StreamModeDetails { stream_mode: Some(state.mode.clone()) })
+    Some(StreamModeDetails {
+        stream_mode: Some(state.mode.clone()),
+    })
 }
 
-pub(crate) fn describe(call: &Call<'_>, request: &DescribeStreamRequest) -> Answer<DescribeStreamResponse> {
-    let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
+pub(crate) fn describe(
+    call: &Call<'_>,
+    request: &DescribeStreamRequest,
+) -> Answer<DescribeStreamResponse> {
+    let (name, arn) = (
+        request.stream_name.as_deref(),
+        request.stream_arn.as_deref(),
+    );
     let after = request.exclusive_start_shard_id.as_deref();
     let mut checks = Checks::default();
     checks.stream_name(name);
@@ -185,11 +244,17 @@ pub(crate) fn describe(call: &Call<'_>, request: &DescribeStreamRequest) -> Answ
     let state = stream.read(call.now_ms);
     let from = match after {
         None => 0,
-        Some(id) => shard_index(id).ok_or_else(|| shard_not_found(id, &stream))?.saturating_add(1),
+        Some(id) => shard_index(id)
+            .ok_or_else(|| shard_not_found(id, &stream))?
+            .saturating_add(1),
     };
     let creating = matches!(state.phase, Phase::Creating { .. });
     let size = page_size(request.limit, limits::DESCRIBE_STREAM_SHARDS, PAGE_MAX);
-    let mut shards = state.shards.range(from..).map(|(_, s)| s).filter(|_| !creating);
+    let mut shards = state
+        .shards
+        .range(from..)
+        .map(|(_, s)| s)
+        .filter(|_| !creating);
     let page: Vec<Shard> = shards.by_ref().take(size).map(|s| s.describe()).collect();
     let (encryption_type, key_id) = encryption(&state);
     Ok(DescribeStreamResponse {
@@ -213,7 +278,10 @@ pub(crate) fn describe_summary(
     call: &Call<'_>,
     request: &DescribeStreamSummaryRequest,
 ) -> Answer<DescribeStreamSummaryResponse> {
-    let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
+    let (name, arn) = (
+        request.stream_name.as_deref(),
+        request.stream_arn.as_deref(),
+    );
     let mut checks = Checks::default();
     checks.stream_name(name);
     checks.stream_arn(arn);
@@ -238,9 +306,10 @@ pub(crate) fn describe_summary(
             key_id,
             open_shard_count: if creating { 0 } else { state.open.len() as i32 },
             consumer_count: Some(state.consumers.len() as i32),
-            warm_throughput: state
-                .warm_mibps
-                .map(|mibps| WarmThroughputObject { target_mibps: Some(mibps), current_mibps: Some(mibps) }),
+            warm_throughput: state.warm_mibps.map(|mibps| WarmThroughputObject {
+                target_mibps: Some(mibps),
+                current_mibps: Some(mibps),
+            }),
             max_record_size_in_kib: Some(state.max_record_kib),
             channel_count: None,
             record_distribution_strategy: on_demand.then(|| state.distribution.clone()),
@@ -252,7 +321,13 @@ pub(crate) fn list(call: &Call<'_>, request: &ListStreamsRequest) -> Answer<List
     let after = request.exclusive_start_stream_name.as_deref();
     let mut checks = Checks::default();
     checks.number("limit", request.limit, 1, PAGE_MAX as i32);
-    checks.text("exclusiveStartStreamName", after, 1, 128, crate::check::Pattern::Name);
+    checks.text(
+        "exclusiveStartStreamName",
+        after,
+        1,
+        128,
+        crate::check::Pattern::Name,
+    );
     checks.done()?;
     call.admit(&call.namespace, "")?;
     let after = match (&request.next_token, after) {
@@ -270,7 +345,9 @@ pub(crate) fn list(call: &Call<'_>, request: &ListStreamsRequest) -> Answer<List
     };
     let size = page_size(request.limit, limits::LIST_STREAMS, PAGE_MAX);
     let streams = call.inner.streams_of(&call.namespace, call.now_ms);
-    let mut rest = streams.iter().filter(|s| after.as_ref().is_none_or(|after| s.name > *after));
+    let mut rest = streams
+        .iter()
+        .filter(|s| after.as_ref().is_none_or(|after| s.name > *after));
     let page: Vec<_> = rest.by_ref().take(size).collect();
     let more = rest.next().is_some();
     let last = page.last().filter(|_| more);

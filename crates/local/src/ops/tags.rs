@@ -26,7 +26,10 @@ pub(crate) fn check_tags(tags: &BTreeMap<String, String>) -> Answer<()> {
     }
     checks.done()?;
     let allowed = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@%".contains(c);
-    match tags.iter().find(|(k, v)| !k.chars().all(allowed) || !v.chars().all(allowed)) {
+    match tags
+        .iter()
+        .find(|(k, v)| !k.chars().all(allowed) || !v.chars().all(allowed))
+    {
         Some(_) => Err(invalid_argument(
             "Some tags contain invalid characters. Valid characters: Unicode letters, \
             digits, white space, _ . / = + - % @.",
@@ -36,7 +39,11 @@ pub(crate) fn check_tags(tags: &BTreeMap<String, String>) -> Answer<()> {
 }
 
 /// Adds tags, if there is room for them.
-fn add(have: &mut BTreeMap<String, String>, more: &BTreeMap<String, String>, resource: &str) -> Answer<()> {
+fn add(
+    have: &mut BTreeMap<String, String>,
+    more: &BTreeMap<String, String>,
+    resource: &str,
+) -> Answer<()> {
     let total = have.len() + more.keys().filter(|key| !have.contains_key(*key)).count();
     if total > limits::TAGS {
         return Err(limit_exceeded(format!(
@@ -49,7 +56,12 @@ fn add(have: &mut BTreeMap<String, String>, more: &BTreeMap<String, String>, res
 }
 
 fn listed(tags: &BTreeMap<String, String>) -> Vec<Tag> {
-    tags.iter().map(|(key, value)| Tag { key: key.clone(), value: Some(value.clone()) }).collect()
+    tags.iter()
+        .map(|(key, value)| Tag {
+            key: key.clone(),
+            value: Some(value.clone()),
+        })
+        .collect()
 }
 
 fn shown(keys: &[String]) -> String {
@@ -60,18 +72,29 @@ pub(crate) fn add_to_stream(
     call: &Call<'_>,
     request: &AddTagsToStreamRequest,
 ) -> Answer<AddTagsToStreamResponse> {
-    let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
+    let (name, arn) = (
+        request.stream_name.as_deref(),
+        request.stream_arn.as_deref(),
+    );
     let mut checks = Checks::default();
     checks.stream_name(name);
     checks.stream_arn(arn);
     checks.required("tags", request.tags.as_ref());
-    checks.count("tags", "{}", request.tags.as_ref().map(BTreeMap::len), 1, REQUEST_TAGS);
+    checks.count(
+        "tags",
+        "{}",
+        request.tags.as_ref().map(BTreeMap::len),
+        1,
+        REQUEST_TAGS,
+    );
     checks.done()?;
     let none = BTreeMap::new();
     let tags = request.tags.as_ref().unwrap_or(&none);
     check_tags(tags)?;
     let stream = call.stream(name, arn)?;
-    stream.write(call.now_ms, |state| add(&mut state.tags, tags, &format!("stream {}", stream.name)))?;
+    stream.write(call.now_ms, |state| {
+        add(&mut state.tags, tags, &format!("stream {}", stream.name))
+    })?;
     Ok(AddTagsToStreamResponse::default())
 }
 
@@ -79,7 +102,10 @@ pub(crate) fn remove_from_stream(
     call: &Call<'_>,
     request: &RemoveTagsFromStreamRequest,
 ) -> Answer<RemoveTagsFromStreamResponse> {
-    let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
+    let (name, arn) = (
+        request.stream_name.as_deref(),
+        request.stream_arn.as_deref(),
+    );
     let mut checks = Checks::default();
     checks.stream_name(name);
     checks.stream_arn(arn);
@@ -107,7 +133,10 @@ pub(crate) fn list_of_stream(
     call: &Call<'_>,
     request: &ListTagsForStreamRequest,
 ) -> Answer<ListTagsForStreamResponse> {
-    let (name, arn) = (request.stream_name.as_deref(), request.stream_arn.as_deref());
+    let (name, arn) = (
+        request.stream_name.as_deref(),
+        request.stream_arn.as_deref(),
+    );
     let after = request.exclusive_start_tag_key.as_deref();
     let mut checks = Checks::default();
     checks.stream_name(name);
@@ -122,7 +151,10 @@ pub(crate) fn list_of_stream(
     rest.retain(|tag| after.is_none_or(|after| tag.key.as_str() > after));
     let more = rest.len() > size;
     rest.truncate(size);
-    Ok(ListTagsForStreamResponse { tags: rest, has_more_tags: more })
+    Ok(ListTagsForStreamResponse {
+        tags: rest,
+        has_more_tags: more,
+    })
 }
 
 /// What can have tags and a policy.
@@ -140,24 +172,44 @@ fn resource<R>(
 ) -> Answer<R> {
     let mut checks = Checks::default();
     checks.required("resourceARN", arn);
-    checks.text("resourceARN", arn.map(String::as_str), 1, 2048, Pattern::ResourceArn);
+    checks.text(
+        "resourceARN",
+        arn.map(String::as_str),
+        1,
+        2048,
+        Pattern::ResourceArn,
+    );
     more(&mut checks);
     checks.done()?;
     let arn = arn.map(String::as_str).unwrap_or_default();
     let Ok(consumer) = arn.parse::<ConsumerArn>() else {
         let stream = call.stream(None, Some(arn))?;
-        return stream
-            .write(call.now_ms, |state| use_it(Tagged { tags: &mut state.tags, policy: &mut state.policy }));
+        return stream.write(call.now_ms, |state| {
+            use_it(Tagged {
+                tags: &mut state.tags,
+                policy: &mut state.policy,
+            })
+        });
     };
     let stream = call.stream_of_consumer(&consumer)?;
     stream.write(call.now_ms, |state: &mut State| {
-        let found = state.consumers.get_mut(&consumer.name).filter(|c| c.arn == consumer);
-        let found = found.ok_or_else(|| consumer_not_found(&consumer.name, &consumer.stream.account))?;
-        use_it(Tagged { tags: &mut found.tags, policy: &mut found.policy })
+        let found = state
+            .consumers
+            .get_mut(&consumer.name)
+            .filter(|c| c.arn == consumer);
+        let found =
+            found.ok_or_else(|| consumer_not_found(&consumer.name, &consumer.stream.account))?;
+        use_it(Tagged {
+            tags: &mut found.tags,
+            policy: &mut found.policy,
+        })
     })
 }
 
-pub(crate) fn tag_resource(call: &Call<'_>, request: &TagResourceRequest) -> Answer<TagResourceResponse> {
+pub(crate) fn tag_resource(
+    call: &Call<'_>,
+    request: &TagResourceRequest,
+) -> Answer<TagResourceResponse> {
     let arn = request.resource_arn.as_ref();
     let tags = request.tags.as_ref();
     let more = |checks: &mut Checks| {
@@ -168,7 +220,11 @@ pub(crate) fn tag_resource(call: &Call<'_>, request: &TagResourceRequest) -> Ans
         let none = BTreeMap::new();
         let tags = tags.unwrap_or(&none);
         check_tags(tags)?;
-        add(tagged.tags, tags, arn.map(String::as_str).unwrap_or_default())?;
+        add(
+            tagged.tags,
+            tags,
+            arn.map(String::as_str).unwrap_or_default(),
+        )?;
         Ok(TagResourceResponse::default())
     })
 }
@@ -199,7 +255,11 @@ pub(crate) fn list_of_resource(
         call,
         request.resource_arn.as_ref(),
         |_| (),
-        |tagged| Ok(ListTagsForResourceResponse { tags: Some(listed(tagged.tags)) }),
+        |tagged| {
+            Ok(ListTagsForResourceResponse {
+                tags: Some(listed(tagged.tags)),
+            })
+        },
     )
 }
 
@@ -230,7 +290,9 @@ pub(crate) fn get_policy(
         arn,
         |_| (),
         |tagged| match tagged.policy {
-            Some(policy) => Ok(GetResourcePolicyResponse { policy: policy.clone() }),
+            Some(policy) => Ok(GetResourcePolicyResponse {
+                policy: policy.clone(),
+            }),
             None => Err(no_policy(arn)),
         },
     )
@@ -253,5 +315,8 @@ pub(crate) fn delete_policy(
 }
 
 fn no_policy(arn: Option<&String>) -> distributary_wire::error::ApiError {
-    not_found(format!("No resource policy found for {}.", arn.map(String::as_str).unwrap_or_default()))
+    not_found(format!(
+        "No resource policy found for {}.",
+        arn.map(String::as_str).unwrap_or_default()
+    ))
 }

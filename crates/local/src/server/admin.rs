@@ -35,19 +35,30 @@ fn wrong(status: StatusCode, message: impl Into<String>) -> Told {
     (status, json!({ "error": message.into() }))
 }
 
-pub(super) fn answer(server: &Server, head: &Parts, body: &Bytes, peer: SocketAddr) -> Response<Body> {
+pub(super) fn answer(
+    server: &Server,
+    head: &Parts,
+    body: &Bytes,
+    peer: SocketAddr,
+) -> Response<Body> {
     // A page in a browser on this machine could call it too; browsers say so.
-    let allowed =
-        server.admin && peer.ip().to_canonical().is_loopback() && !head.headers.contains_key(ORIGIN);
+    let allowed = server.admin
+        && peer.ip().to_canonical().is_loopback()
+        && !head.headers.contains_key(ORIGIN);
     let (status, value) = if allowed {
         route(server, head, body)
     } else {
-        wrong(StatusCode::FORBIDDEN, "only for programs on this machine, and only if it is turned on")
+        wrong(
+            StatusCode::FORBIDDEN,
+            "only for programs on this machine, and only if it is turned on",
+        )
     };
     let text = format!("{value}\n");
     let mut response = Response::new(Body::whole(ResponseBody::Full(text.into())));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
@@ -82,7 +93,10 @@ fn route(server: &Server, head: &Parts, body: &Bytes) -> Told {
             ok(json!({}))
         }
         (&Method::POST, ["subscriptions", what]) => subscriptions(server, what, body),
-        _ => wrong(StatusCode::NOT_FOUND, format!("{} {path} is nothing; see docs/LOCAL.md", head.method)),
+        _ => wrong(
+            StatusCode::NOT_FOUND,
+            format!("{} {path} is nothing; see docs/LOCAL.md", head.method),
+        ),
     }
 }
 
@@ -98,7 +112,12 @@ fn subscriptions(server: &Server, what: &str, body: &Bytes) -> Told {
         "break" => faults.break_subscriptions(&select),
         "mute" => faults.mute_subscriptions(&select, true),
         "unmute" => faults.mute_subscriptions(&select, false),
-        _ => return wrong(StatusCode::NOT_FOUND, format!("{what} is none of end, break, mute and unmute")),
+        _ => {
+            return wrong(
+                StatusCode::NOT_FOUND,
+                format!("{what} is none of end, break, mute and unmute"),
+            );
+        }
     };
     (StatusCode::OK, json!({ "subscriptions": count }))
 }

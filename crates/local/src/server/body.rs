@@ -33,9 +33,15 @@ impl Body {
         match body {
             ResponseBody::Full(bytes) => {
                 let kept = bytes.slice(..bytes.len().min(after));
-                Self::Cut { rest: Some(kept), announced: bytes.len() as u64 }
+                Self::Cut {
+                    rest: Some(kept),
+                    announced: bytes.len() as u64,
+                }
             }
-            ResponseBody::Stream(inner) => Self::Stream(Box::pin(CutStream { inner, left: Some(after) })),
+            ResponseBody::Stream(inner) => Self::Stream(Box::pin(CutStream {
+                inner,
+                left: Some(after),
+            })),
         }
     }
 
@@ -62,11 +68,14 @@ impl http_body::Body for Body {
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Cut { rest, .. } => match rest.take_if(|bytes| !bytes.is_empty()) {
                 Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
-                None => Poll::Ready(Some(Err(TransportError::Broken { source: "cut on command".into() }))),
+                None => Poll::Ready(Some(Err(TransportError::Broken {
+                    source: "cut on command".into(),
+                }))),
             },
-            Self::Stream(stream) => {
-                stream.as_mut().poll_next(cx).map(|item| item.map(|c| c.map(Frame::data)))
-            }
+            Self::Stream(stream) => stream
+                .as_mut()
+                .poll_next(cx)
+                .map(|item| item.map(|c| c.map(Frame::data))),
         }
     }
 

@@ -105,10 +105,13 @@ impl FromStr for StreamSpec {
         let (name, shards) = text.split_once(':').unwrap_or((text, "1"));
         let shards = shards.parse().ok().filter(|n| *n > 0);
         match shards {
-            Some(shards) if distributary_wire::arn::is_name(name) => {
-                Ok(Self { name: name.to_owned(), shards })
-            }
-            Some(_) | None => Err(StreamSpecError { text: text.to_owned() }),
+            Some(shards) if distributary_wire::arn::is_name(name) => Ok(Self {
+                name: name.to_owned(),
+                shards,
+            }),
+            Some(_) | None => Err(StreamSpecError {
+                text: text.to_owned(),
+            }),
         }
     }
 }
@@ -153,7 +156,12 @@ struct Server {
 /// # Errors
 /// [`ServeError`].
 pub async fn serve(local: Local, options: ServerOptions) -> Result<Handle, ServeError> {
-    let ServerOptions { listen, tls, request_log, admin } = options;
+    let ServerOptions {
+        listen,
+        tls,
+        request_log,
+        admin,
+    } = options;
     let failed = |source| ServeError::Listen { listen, source };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     let addr = listener.local_addr().map_err(failed)?;
@@ -162,10 +170,19 @@ pub async fn serve(local: Local, options: ServerOptions) -> Result<Handle, Serve
         None => None,
     };
     let (stop, stopped) = watch::channel(false);
-    let server = Arc::new(Server { local, log: request_log, admin });
+    let server = Arc::new(Server {
+        local,
+        log: request_log,
+        admin,
+    });
     let secure = acceptor.is_some();
     let accepting = tokio::spawn(accept(server, listener, acceptor, stopped));
-    Ok(Handle { addr, secure, stop, accepting })
+    Ok(Handle {
+        addr,
+        secure,
+        stop,
+        accepting,
+    })
 }
 
 /// Completes when the server is to stop; never if its handle is dropped.
@@ -202,7 +219,10 @@ async fn accept(
         }
     }
     drop(listener);
-    server.local.faults().end_subscriptions(&crate::faults::Select::default(), None);
+    server
+        .local
+        .faults()
+        .end_subscriptions(&crate::faults::Select::default(), None);
     let timeout = server.local.inner.env.sleep(GRACE);
     let all = async { while connections.join_next().await.is_some() {} };
     tokio::select! {
@@ -230,8 +250,12 @@ async fn connect(
     }
 }
 
-async fn converse<S>(server: Arc<Server>, socket: S, peer: SocketAddr, mut stopped: watch::Receiver<bool>)
-where
+async fn converse<S>(
+    server: Arc<Server>,
+    socket: S,
+    peer: SocketAddr,
+    mut stopped: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request| {
@@ -266,7 +290,11 @@ where
 struct Dropped;
 
 impl Server {
-    async fn answer(&self, request: Request<HyperBody>, peer: SocketAddr) -> Result<Response<Body>, Dropped> {
+    async fn answer(
+        &self,
+        request: Request<HyperBody>,
+        peer: SocketAddr,
+    ) -> Result<Response<Body>, Dropped> {
         let started = self.local.inner.env.monotonic();
         let (head, body) = request.into_parts();
         let body = match read_body(&head, body).await {
@@ -285,7 +313,11 @@ impl Server {
                 body,
             };
             let served = dispatch::serve(&self.local.inner, incoming).await;
-            let delivery = if served.dropped { Delivery::Broken } else { served.delivery };
+            let delivery = if served.dropped {
+                Delivery::Broken
+            } else {
+                served.delivery
+            };
             (self.deliver(served.response, delivery).await?, served.note)
         };
         self.log.line(
@@ -328,14 +360,18 @@ enum Unread {
 async fn read_body(head: &http::request::Parts, mut body: HyperBody) -> Result<Bytes, Unread> {
     let limit = limits::REQUEST_BODY_BYTES as u64;
     let declared = head.headers.get(http::header::CONTENT_LENGTH);
-    let declared: Option<u64> = declared.and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    let declared: Option<u64> = declared
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.parse().ok());
     if declared.is_some_and(|length| length > limit) {
         return Err(Unread::TooLarge);
     }
     let mut all = BytesMut::with_capacity(declared.unwrap_or(0).min(BODY_AHEAD) as usize);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Unread::Broken)?;
-        let Some(chunk) = frame.data_ref() else { continue };
+        let Some(chunk) = frame.data_ref() else {
+            continue;
+        };
         if (all.len() + chunk.len()) as u64 > limit {
             return Err(Unread::TooLarge);
         }

@@ -25,13 +25,19 @@ impl RequestLog {
 
     /// To a file, to standard error, or to anything else that takes text; one `write` a line.
     pub fn to(sink: impl Write + Send + 'static) -> Self {
-        Self { sink: Some(Arc::new(Mutex::new(sink))) }
+        Self {
+            sink: Some(Arc::new(Mutex::new(sink))),
+        }
     }
 }
 
 impl std::fmt::Debug for RequestLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.sink.is_some() { "RequestLog(on)" } else { "RequestLog(off)" })
+        f.write_str(if self.sink.is_some() {
+            "RequestLog(on)"
+        } else {
+            "RequestLog(off)"
+        })
     }
 }
 
@@ -49,9 +55,20 @@ impl RequestLog {
     /// Writes `peer - - [date] "POST / HTTP/1.1" status bytes "operation stream error" "agent" seconds`.
     pub(crate) fn line(&self, inner: &Inner, entry: &Entry<'_>) {
         let Some(sink) = &self.sink else { return };
-        let Entry { peer, head, status, bytes, note, started } = entry;
+        let Entry {
+            peer,
+            head,
+            status,
+            bytes,
+            note,
+            started,
+        } = entry;
         let took = inner.env.monotonic().saturating_sub(*started).as_secs_f64();
-        let agent = head.headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("-");
+        let agent = head
+            .headers
+            .get(http::header::USER_AGENT)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or("-");
         let bytes = bytes.map_or_else(|| "-".to_owned(), |n| n.to_string());
         let line = format!(
             "{} - - [{}] \"{} {} {:?}\" {} {bytes} \"{} {} {}\" \"{}\" {took:.6}\n",
@@ -74,14 +91,19 @@ impl RequestLog {
 
 /// Without what would end a field or a line.
 fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || c == '"' { '?' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() || c == '"' { '?' } else { c })
+        .collect()
 }
 
 /// `24/Nov/2026:02:13:33 +0000`.
 fn date(now_ms: u64) -> String {
-    let format =
-        time::macros::format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
-    let at =
-        i64::try_from(now_ms / 1000).ok().and_then(|s| time::OffsetDateTime::from_unix_timestamp(s).ok());
-    at.and_then(|at| at.format(format).ok()).unwrap_or_else(|| now_ms.to_string())
+    let format = time::macros::format_description!(
+        "[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000"
+    );
+    let at = i64::try_from(now_ms / 1000)
+        .ok()
+        .and_then(|s| time::OffsetDateTime::from_unix_timestamp(s).ok());
+    at.and_then(|at| at.format(format).ok())
+        .unwrap_or_else(|| now_ms.to_string())
 }

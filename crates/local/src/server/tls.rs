@@ -4,15 +4,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 
 /// Names that the certificate is good for.
-const NAMES: [&str; 5] = ["localhost", "127.0.0.1", "::1", "host.docker.internal", "*.localhost"];
+const NAMES: [&str; 5] = [
+    "localhost",
+    "127.0.0.1",
+    "::1",
+    "host.docker.internal",
+    "*.localhost",
+];
 
 /// A server's certificate and its key, signed by an authority that is made with it and signs nothing else.
 #[derive(Debug)]
@@ -54,22 +60,40 @@ impl Certificate {
     /// # Errors
     /// [`TlsError::Make`].
     pub fn generate(more: &[String]) -> Result<Self, TlsError> {
-        let names: Vec<String> = NAMES.iter().map(|n| (*n).to_owned()).chain(more.iter().cloned()).collect();
-        let failed = |source| TlsError::Make { names: names.clone(), source };
+        let names: Vec<String> = NAMES
+            .iter()
+            .map(|n| (*n).to_owned())
+            .chain(more.iter().cloned())
+            .collect();
+        let failed = |source| TlsError::Make {
+            names: names.clone(),
+            source,
+        };
         // Two certificates: OpenSSL trusts only what may sign, and rustls takes nothing that may sign as a server's own.
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "Distributary's local authority");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Distributary's local authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign];
-        let authority =
-            CertifiedIssuer::self_signed(params, KeyPair::generate().map_err(failed)?).map_err(failed)?;
+        params.key_usages = vec![
+            KeyUsagePurpose::DigitalSignature,
+            KeyUsagePurpose::KeyCertSign,
+        ];
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().map_err(failed)?)
+            .map_err(failed)?;
         let key = KeyPair::generate().map_err(failed)?;
         let mut params = CertificateParams::new(names.clone()).map_err(failed)?;
-        params.distinguished_name.push(DnType::CommonName, "distributary local");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "distributary local");
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let certificate = params.signed_by(&key, &authority).map_err(failed)?;
-        Ok(Self { pem: authority.pem(), der: certificate.der().clone(), key })
+        Ok(Self {
+            pem: authority.pem(),
+            der: certificate.der().clone(),
+            key,
+        })
     }
 
     /// The authority's certificate as PEM, for clients to trust (`AWS_CA_BUNDLE`).
@@ -82,8 +106,10 @@ impl Certificate {
     /// # Errors
     /// [`TlsError::Write`].
     pub fn write_pem(&self, path: &Path) -> Result<(), TlsError> {
-        std::fs::write(path, &self.pem)
-            .map_err(|source| TlsError::Write { path: path.display().to_string(), source })
+        std::fs::write(path, &self.pem).map_err(|source| TlsError::Write {
+            path: path.display().to_string(),
+            source,
+        })
     }
 
     pub(crate) fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {

@@ -102,7 +102,9 @@ pub(crate) fn read_piece(key: PieceKey, value: &[u8]) -> Option<StoredPiece> {
         })
         .collect();
     let ordered = entries.is_sorted_by_key(|e| e.start)
-        && entries.last().is_none_or(|e| e.start as usize <= bytes.len());
+        && entries
+            .last()
+            .is_none_or(|e| e.start as usize <= bytes.len());
     (*version == PIECE_VERSION && ordered && count > 0).then(|| StoredPiece {
         first: key.2,
         arrival_ms: u64::from_be_bytes(*arrival),
@@ -210,7 +212,11 @@ pub(crate) fn write_json(version: u8, key: &[u8], value: &impl Serialize) -> Vec
 }
 
 /// Reads what [`write_json`] wrote.
-pub(crate) fn read_json<T: for<'de> Deserialize<'de>>(version: u8, key: &[u8], value: &[u8]) -> Option<T> {
+pub(crate) fn read_json<T: for<'de> Deserialize<'de>>(
+    version: u8,
+    key: &[u8],
+    value: &[u8],
+) -> Option<T> {
     let (found, json) = verified(key, value)?.split_first()?;
     if *found != version {
         return None;
@@ -243,9 +249,18 @@ pub(crate) fn read_stream(uid: u64, value: &[u8]) -> Option<ReadStream> {
     state.scalings_ms = record.scalings_ms;
     let mut shards = Vec::new();
     for shard in record.shards {
-        let range = HashRange { start: hashkey::parse(&shard.start)?, end: hashkey::parse(&shard.end)? };
+        let range = HashRange {
+            start: hashkey::parse(&shard.start)?,
+            end: hashkey::parse(&shard.end)?,
+        };
         let parents = (shard.parent, shard.adjacent_parent);
-        let made = Arc::new(Shard::new(shard.index, range, parents, shard.created_ms, shard.created_s));
+        let made = Arc::new(Shard::new(
+            shard.index,
+            range,
+            parents,
+            shard.created_ms,
+            shard.created_s,
+        ));
         shards.push((made, shard.closed_ms));
     }
     for consumer in record.consumers {
@@ -263,8 +278,17 @@ pub(crate) fn read_stream(uid: u64, value: &[u8]) -> Option<ReadStream> {
             },
         );
     }
-    let namespace = Namespace { account: record.account, region: record.region };
-    Some(ReadStream { namespace, name: record.name, created_ms: record.created_ms, state, shards })
+    let namespace = Namespace {
+        account: record.account,
+        region: record.region,
+    };
+    Some(ReadStream {
+        namespace,
+        name: record.name,
+        created_ms: record.created_ms,
+        state,
+        shards,
+    })
 }
 
 #[cfg(test)]
@@ -273,16 +297,41 @@ mod tests {
 
     #[test]
     fn a_piece_comes_back_and_damage_is_seen() {
-        let entries = [Entry { start: 100, key: 2, flags: 0 }, Entry { start: 105, key: u16::MAX, flags: 1 }];
+        let entries = [
+            Entry {
+                start: 100,
+                key: 2,
+                flags: 0,
+            },
+            Entry {
+                start: 105,
+                key: u16::MAX,
+                flags: 1,
+            },
+        ];
         let bytes = b"kkabcxyz";
         let key = (7, 3, 1 << 40);
         let mut out = vec![0; piece_len(&entries, bytes)];
         write_piece(key, 1_700_000_000_123, &entries, 100, bytes, &mut out);
         let read = read_piece(key, &out).unwrap();
-        assert_eq!((read.first, read.arrival_ms, &read.bytes[..]), (1 << 40, 1_700_000_000_123, &bytes[..]));
+        assert_eq!(
+            (read.first, read.arrival_ms, &read.bytes[..]),
+            (1 << 40, 1_700_000_000_123, &bytes[..])
+        );
         assert_eq!(
             read.entries,
-            [Entry { start: 0, key: 2, flags: 0 }, Entry { start: 5, key: u16::MAX, flags: 1 }]
+            [
+                Entry {
+                    start: 0,
+                    key: 2,
+                    flags: 0
+                },
+                Entry {
+                    start: 5,
+                    key: u16::MAX,
+                    flags: 1
+                }
+            ]
         );
         for at in 0..out.len() {
             let mut damaged = out.clone();
@@ -296,17 +345,38 @@ mod tests {
 
     #[test]
     fn a_stream_comes_back() {
-        let namespace = Namespace { account: "000000000000".into(), region: "r".into() };
+        let namespace = Namespace {
+            account: "000000000000".into(),
+            region: "r".into(),
+        };
         let mut state = State::new(3, Phase::Active, StreamMode::OnDemand, 5000);
         state.tags.insert("k".into(), "v".into());
-        let change = crate::reshard::Change::Split { shard: 1, at: u128::MAX / 2 };
-        state.phase = Phase::Updating { until_ms: u64::MAX, change };
-        let stream =
-            Stream::new(9, namespace, "s", 5000, State::new(0, Phase::Active, StreamMode::OnDemand, 0), None);
+        let change = crate::reshard::Change::Split {
+            shard: 1,
+            at: u128::MAX / 2,
+        };
+        state.phase = Phase::Updating {
+            until_ms: u64::MAX,
+            change,
+        };
+        let stream = Stream::new(
+            9,
+            namespace,
+            "s",
+            5000,
+            State::new(0, Phase::Active, StreamMode::OnDemand, 0),
+            None,
+        );
         let stored = write_stream(&stream, &state);
         let read = read_stream(9, &stored).unwrap();
-        assert_eq!((read.name.as_str(), read.shards.len(), read.state.next_shard), ("s", 3, 3));
-        assert_eq!((&read.state.phase, &read.state.tags), (&state.phase, &state.tags));
+        assert_eq!(
+            (read.name.as_str(), read.shards.len(), read.state.next_shard),
+            ("s", 3, 3)
+        );
+        assert_eq!(
+            (&read.state.phase, &read.state.tags),
+            (&state.phase, &state.tags)
+        );
         assert_eq!(read.shards[2].0.range.end, u128::MAX);
         assert!(read_stream(8, &stored).is_none());
     }

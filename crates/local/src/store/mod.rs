@@ -18,8 +18,8 @@ use std::thread::JoinHandle;
 use distributary_wire::types::MinimumThroughputBillingCommitmentOutput as Commitment;
 use redb::backends::FileBackend;
 use redb::{
-    BackendError, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition,
-    WriteTransaction,
+    BackendError, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend,
+    TableDefinition, WriteTransaction,
 };
 use tokio::sync::watch;
 
@@ -113,7 +113,11 @@ impl StorageBackend for Unsynced {
     fn try_lock_range(&self, start: LockBound, end: LockBound) -> Result<bool, BackendError> {
         self.0.try_lock_range(start, end)
     }
-    fn try_lock_shared_range(&self, start: LockBound, end: LockBound) -> Result<bool, BackendError> {
+    fn try_lock_shared_range(
+        &self,
+        start: LockBound,
+        end: LockBound,
+    ) -> Result<bool, BackendError> {
         self.0.try_lock_shared_range(start, end)
     }
     fn lock_range(&self, start: LockBound, end: LockBound) -> Result<(), BackendError> {
@@ -157,7 +161,10 @@ impl Change {
     /// The number that the next stream gets.
     pub(crate) fn next_uid(next: u64) -> Self {
         let value = format::write_json(META_VERSION, NEXT_UID.as_bytes(), &next);
-        Self::Meta { key: NEXT_UID.to_owned(), value }
+        Self::Meta {
+            key: NEXT_UID.to_owned(),
+            value,
+        }
     }
 
     /// The commitment of an account in a region.
@@ -213,17 +220,28 @@ struct Opener<'a> {
 
 impl Opener<'_> {
     fn directory(&self, source: io::Error) -> StoreError {
-        StoreError::Directory { dir: self.dir.to_owned(), source }
+        StoreError::Directory {
+            dir: self.dir.to_owned(),
+            source,
+        }
     }
 
     fn damaged(&self, what: impl Into<String>) -> StoreError {
-        StoreError::Damaged { dir: self.dir.to_owned(), what: what.into(), source: None }
+        StoreError::Damaged {
+            dir: self.dir.to_owned(),
+            what: what.into(),
+            source: None,
+        }
     }
 
     fn by_redb(&self, error: impl Into<redb::Error>) -> StoreError {
         match error.into() {
-            redb::Error::DatabaseAlreadyOpen => StoreError::InUse { dir: self.dir.to_owned() },
-            redb::Error::Io(source) if source.kind() != io::ErrorKind::InvalidData => self.directory(source),
+            redb::Error::DatabaseAlreadyOpen => StoreError::InUse {
+                dir: self.dir.to_owned(),
+            },
+            redb::Error::Io(source) if source.kind() != io::ErrorKind::InvalidData => {
+                self.directory(source)
+            }
             other => StoreError::Damaged {
                 dir: self.dir.to_owned(),
                 what: FILE.to_owned(),
@@ -250,7 +268,10 @@ impl Opener<'_> {
                 }
             }
             Ok(found) => {
-                return Err(StoreError::Version { dir: self.dir.to_owned(), found: found.trim().to_owned() });
+                return Err(StoreError::Version {
+                    dir: self.dir.to_owned(),
+                    found: found.trim().to_owned(),
+                });
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -267,7 +288,9 @@ impl Opener<'_> {
         let file = self.file()?;
         let backend = FileBackend::new(file).map_err(|e| self.by_redb(e))?;
         let mut builder = redb::Builder::new();
-        builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
+        builder
+            .set_cache_size(CACHE_BYTES)
+            .set_check_integrity_on_open(true);
         // The check finds damage before anything is built on it; where the library panics instead, that is damage, too.
         let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             builder.create_with_backend(Unsynced(backend))
@@ -289,7 +312,10 @@ impl Opener<'_> {
         write.commit().map_err(|e| self.by_redb(e))?;
         let read = database.begin_read().map_err(|e| self.by_redb(e))?;
         let meta = read.open_table(META).map_err(|e| self.by_redb(e))?;
-        let mut loaded = Contents { next_uid: 1, ..Contents::default() };
+        let mut loaded = Contents {
+            next_uid: 1,
+            ..Contents::default()
+        };
         for row in meta.iter().map_err(|e| self.by_redb(e))? {
             let (key, value) = row.map_err(|e| self.by_redb(e))?;
             self.load_meta(key.value(), value.value(), &mut loaded)?;
@@ -300,7 +326,10 @@ impl Opener<'_> {
             let (uid, value) = row.map_err(|e| self.by_redb(e))?;
             let uid = uid.value();
             let stream = format::read_stream(uid, value.value());
-            streams.push((uid, stream.ok_or_else(|| self.damaged(format!("stream {uid}")))?));
+            streams.push((
+                uid,
+                stream.ok_or_else(|| self.damaged(format!("stream {uid}")))?,
+            ));
         }
         let table = read.open_table(PIECES).map_err(|e| self.by_redb(e))?;
         for row in table.iter().map_err(|e| self.by_redb(e))? {
@@ -320,10 +349,17 @@ impl Opener<'_> {
     fn load_meta(&self, key: &str, value: &[u8], loaded: &mut Contents) -> Result<(), StoreError> {
         let damaged = || self.damaged(format!("the entry {key:?}"));
         if key == NEXT_UID {
-            loaded.next_uid = format::read_json(META_VERSION, key.as_bytes(), value).ok_or_else(damaged)?;
-        } else if let Some((account, region)) = key.strip_prefix(COMMITMENT).and_then(|k| k.split_once(' ')) {
-            let of = Namespace { account: account.to_owned(), region: region.to_owned() };
-            let commitment = format::read_json(META_VERSION, key.as_bytes(), value).ok_or_else(damaged)?;
+            loaded.next_uid =
+                format::read_json(META_VERSION, key.as_bytes(), value).ok_or_else(damaged)?;
+        } else if let Some((account, region)) =
+            key.strip_prefix(COMMITMENT).and_then(|k| k.split_once(' '))
+        {
+            let of = Namespace {
+                account: account.to_owned(),
+                region: region.to_owned(),
+            };
+            let commitment =
+                format::read_json(META_VERSION, key.as_bytes(), value).ok_or_else(damaged)?;
             loaded.commitments.push((of, commitment));
         } else {
             return Err(damaged());
@@ -331,15 +367,25 @@ impl Opener<'_> {
         Ok(())
     }
 
-    fn restore(&self, streams: &[(u64, ReadStream)], key: PieceKey, value: &[u8]) -> Result<(), StoreError> {
+    fn restore(
+        &self,
+        streams: &[(u64, ReadStream)],
+        key: PieceKey,
+        value: &[u8],
+    ) -> Result<(), StoreError> {
         let (uid, shard, first) = key;
         let place = format!("stream {uid}, shard {shard}, record {first}");
-        let stream = streams.binary_search_by_key(&uid, |(uid, _)| *uid).ok().and_then(|at| streams.get(at));
+        let stream = streams
+            .binary_search_by_key(&uid, |(uid, _)| *uid)
+            .ok()
+            .and_then(|at| streams.get(at));
         let shard = stream.and_then(|(_, s)| s.shards.iter().find(|(s, _)| s.index == shard));
         let (shard, _) = shard.ok_or_else(|| self.damaged(format!("{place}: no such shard")))?;
         let piece = format::read_piece(key, value).ok_or_else(|| self.damaged(place.clone()))?;
         shard.log.restore(piece).map_err(|expected| {
-            self.damaged(format!("{place}: the records before it, from {expected}, are missing"))
+            self.damaged(format!(
+                "{place}: the records before it, from {expected}, are missing"
+            ))
         })
     }
 }
@@ -349,16 +395,29 @@ impl Store {
     pub(crate) fn open(dir: &Path) -> Result<(Self, Contents), StoreError> {
         let opener = Opener { dir };
         let database = opener.database()?;
-        let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| opener.load(&database)));
+        let loaded =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| opener.load(&database)));
         let contents = loaded.map_err(|panic| opener.panicked(&*panic))??;
         let (progress, _) = watch::channel(Progress::default());
-        let shared = Arc::new(Shared { queue: Mutex::default(), more: Condvar::new(), progress });
-        let writer = Arc::clone(&shared);
-        let spawned = std::thread::Builder::new().name("store".to_owned()).spawn(move || {
-            write_all(&database, &writer);
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            more: Condvar::new(),
+            progress,
         });
+        let writer = Arc::clone(&shared);
+        let spawned = std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || {
+                write_all(&database, &writer);
+            });
         let thread = spawned.map_err(|e| opener.directory(e))?;
-        Ok((Self { shared, thread: Mutex::new(Some(thread)) }, contents))
+        Ok((
+            Self {
+                shared,
+                thread: Mutex::new(Some(thread)),
+            },
+            contents,
+        ))
     }
 
     /// Puts a change in line.
@@ -376,7 +435,10 @@ impl Store {
     pub(crate) async fn settled(&self) -> Result<(), Lost> {
         let ticket = lock(&self.shared.queue).ticket;
         let mut progress = self.shared.progress.subscribe();
-        let reached = progress.wait_for(|p| p.failed || p.ticket >= ticket).await.map_err(|_| Lost)?;
+        let reached = progress
+            .wait_for(|p| p.failed || p.ticket >= ticket)
+            .await
+            .map_err(|_| Lost)?;
         if reached.failed { Err(Lost) } else { Ok(()) }
     }
 }
@@ -401,7 +463,10 @@ fn write_all(database: &Database, shared: &Shared) {
                 if queue.closing {
                     return;
                 }
-                queue = shared.more.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                queue = shared
+                    .more
+                    .wait(queue)
+                    .unwrap_or_else(PoisonError::into_inner);
             }
             (std::mem::take(&mut queue.changes), queue.ticket)
         };
@@ -438,7 +503,14 @@ fn apply(write: &WriteTransaction, changes: &[Change]) -> Result<(), redb::Error
                     let length = format::piece_len(part.entries, part.bytes);
                     let mut room = pieces.insert_reserve(key, length)?;
                     let base = part.entries.first().map_or(0, |e| e.start);
-                    format::write_piece(key, piece.arrival_ms, part.entries, base, part.bytes, room.as_mut());
+                    format::write_piece(
+                        key,
+                        piece.arrival_ms,
+                        part.entries,
+                        base,
+                        part.bytes,
+                        room.as_mut(),
+                    );
                 }
             }
             Change::Stream { uid, value } => {
@@ -483,10 +555,16 @@ fn parts(piece: &StoredPiece) -> Vec<Part<'_>> {
     let mut out = Vec::new();
     let mut from = 0;
     while from < piece.entries.len() {
-        let start_of = |at: usize| piece.entries.get(at).map_or(piece.bytes.len(), |e| e.start as usize);
+        let start_of = |at: usize| {
+            piece
+                .entries
+                .get(at)
+                .map_or(piece.bytes.len(), |e| e.start as usize)
+        };
         let start = start_of(from);
         let mut to = from + 1;
-        while to < piece.entries.len() && start_of(to + 1) - start + (to - from) * 8 <= PIECE_BYTES {
+        while to < piece.entries.len() && start_of(to + 1) - start + (to - from) * 8 <= PIECE_BYTES
+        {
             to += 1;
         }
         out.push(Part {

@@ -13,7 +13,9 @@ use distributary_wire::codec::{self, Format};
 use distributary_wire::error::ApiError;
 use distributary_wire::eventstream::{Decoder, SubscribeEvent};
 use distributary_wire::hot::GetRecordsAnswer;
-use distributary_wire::transport::{ByteStream, RequestBody, ResponseBody, Transport, TransportError};
+use distributary_wire::transport::{
+    ByteStream, RequestBody, ResponseBody, Transport, TransportError,
+};
 use distributary_wire::types::{self, *};
 
 /// A clock in the hands of a test.
@@ -62,7 +64,9 @@ impl Future for Nap {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.clock.state.lock().unwrap();
         let now = state.now;
-        let Some((at, waker)) = state.sleepers.get_mut(&self.id) else { return Poll::Ready(()) };
+        let Some((at, waker)) = state.sleepers.get_mut(&self.id) else {
+            return Poll::Ready(());
+        };
         if *at <= now {
             return Poll::Ready(());
         }
@@ -94,7 +98,10 @@ impl Env for TestEnv {
         let (id, at) = (state.next, state.now + duration);
         state.next += 1;
         state.sleepers.insert(id, (at, None));
-        Box::pin(Nap { clock: Arc::clone(&self.0), id })
+        Box::pin(Nap {
+            clock: Arc::clone(&self.0),
+            id,
+        })
     }
 
     fn random(&self) -> u64 {
@@ -107,7 +114,9 @@ impl Env for TestEnv {
 /// An embedded Kinesis with a clock of its own.
 pub(crate) fn local(set: impl FnOnce(Builder) -> Builder) -> (Local, Arc<Clock>) {
     let clock = Clock::new();
-    let builder = Local::builder().env(Arc::new(TestEnv(Arc::clone(&clock)))).seed(1);
+    let builder = Local::builder()
+        .env(Arc::new(TestEnv(Arc::clone(&clock))))
+        .seed(1);
     (set(builder).build(), clock)
 }
 
@@ -147,14 +156,25 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(local: &Local) -> Self {
-        Self { transport: Arc::new(local.transport()), format: Format::Cbor, region: "us-east-1" }
+        Self {
+            transport: Arc::new(local.transport()),
+            format: Format::Cbor,
+            region: "us-east-1",
+        }
     }
 
     pub(crate) fn json(self) -> Self {
-        Self { format: Format::Json, ..self }
+        Self {
+            format: Format::Json,
+            ..self
+        }
     }
 
-    pub(crate) fn request(&self, target: &str, body: Bytes) -> distributary_wire::transport::Request {
+    pub(crate) fn request(
+        &self,
+        target: &str,
+        body: Bytes,
+    ) -> distributary_wire::transport::Request {
         let scope = format!("AKID/20260101/{}/kinesis/aws4_request", self.region);
         http::Request::post("http://localhost/")
             .header("content-type", self.format.content_type())
@@ -170,26 +190,45 @@ impl Client {
 
     async fn raw<R: types::Request>(&self, request: &R) -> Result<(bool, ResponseBody), Failure> {
         let request = self.request(R::OPERATION.target(), codec::encode(self.format, request));
-        let response =
-            self.transport.call(request, Duration::from_secs(30)).await.map_err(Failure::Transport)?;
+        let response = self
+            .transport
+            .call(request, Duration::from_secs(30))
+            .await
+            .map_err(Failure::Transport)?;
         let (head, body) = response.into_parts();
         if head.status.is_success() {
             return Ok((true, body));
         }
-        let ResponseBody::Full(body) = body else { panic!("an error with a stream") };
-        Err(Failure::Api(ApiError::decode(head.status.as_u16(), &head.headers, &body)))
+        let ResponseBody::Full(body) = body else {
+            panic!("an error with a stream")
+        };
+        Err(Failure::Api(ApiError::decode(
+            head.status.as_u16(),
+            &head.headers,
+            &body,
+        )))
     }
 
     pub(crate) async fn call<R: types::Request>(&self, request: R) -> Result<R::Answer, Failure> {
         let (_, body) = self.raw(&request).await?;
-        let ResponseBody::Full(body) = body else { panic!("a stream where a body is due") };
+        let ResponseBody::Full(body) = body else {
+            panic!("a stream where a body is due")
+        };
         Ok(codec::decode_answer(self.format, &body).unwrap())
     }
 
-    pub(crate) async fn subscribe(&self, request: SubscribeToShardRequest) -> Result<Events, Failure> {
+    pub(crate) async fn subscribe(
+        &self,
+        request: SubscribeToShardRequest,
+    ) -> Result<Events, Failure> {
         let (_, body) = self.raw(&request).await?;
-        let ResponseBody::Stream(stream) = body else { panic!("a body where a stream is due") };
-        let mut events = Events { stream, decoder: Decoder::new() };
+        let ResponseBody::Stream(stream) = body else {
+            panic!("a body where a stream is due")
+        };
+        let mut events = Events {
+            stream,
+            decoder: Decoder::new(),
+        };
         match events.next().await {
             Some(Ok(SubscribeEvent::InitialResponse)) => Ok(events),
             other => panic!("{other:?} where the initial response is due"),
@@ -206,7 +245,12 @@ impl Client {
         self.call(request).await.unwrap()
     }
 
-    pub(crate) async fn iterator(&self, stream: &str, shard: &str, kind: ShardIteratorType) -> String {
+    pub(crate) async fn iterator(
+        &self,
+        stream: &str,
+        shard: &str,
+        kind: ShardIteratorType,
+    ) -> String {
         let request = GetShardIteratorRequest {
             stream_name: Some(stream.into()),
             shard_id: Some(shard.into()),
@@ -217,24 +261,38 @@ impl Client {
     }
 
     pub(crate) async fn get(&self, iterator: &str) -> Result<GetRecordsResponse, Failure> {
-        self.call(GetRecordsRequest { shard_iterator: Some(iterator.into()), ..Default::default() }).await
+        self.call(GetRecordsRequest {
+            shard_iterator: Some(iterator.into()),
+            ..Default::default()
+        })
+        .await
     }
 
     /// Everything in a shard, as text.
     pub(crate) async fn all(&self, stream: &str, shard: &str) -> Vec<String> {
-        let mut iterator = Some(self.iterator(stream, shard, ShardIteratorType::TrimHorizon).await);
+        let mut iterator = Some(
+            self.iterator(stream, shard, ShardIteratorType::TrimHorizon)
+                .await,
+        );
         let mut out = Vec::new();
         while let Some(at) = iterator {
             let page = self.get(&at).await.unwrap();
             let done = page.records.is_empty();
-            out.extend(page.records.iter().map(|r| String::from_utf8_lossy(&r.data.0).into_owned()));
+            out.extend(
+                page.records
+                    .iter()
+                    .map(|r| String::from_utf8_lossy(&r.data.0).into_owned()),
+            );
             iterator = page.next_shard_iterator.filter(|_| !done);
         }
         out
     }
 
     pub(crate) async fn shards(&self, stream: &str) -> Vec<Shard> {
-        let request = ListShardsRequest { stream_name: Some(stream.into()), ..Default::default() };
+        let request = ListShardsRequest {
+            stream_name: Some(stream.into()),
+            ..Default::default()
+        };
         self.call(request).await.unwrap().shards.unwrap()
     }
 
@@ -308,6 +366,9 @@ impl Events {
 
 /// The data of the records of an event, as text.
 pub(crate) fn texts(answer: &GetRecordsAnswer) -> Vec<String> {
-    let data = answer.records.iter().map(|r| answer.data(r).decode().unwrap());
+    let data = answer
+        .records
+        .iter()
+        .map(|r| answer.data(r).decode().unwrap());
     data.map(|d| String::from_utf8(d).unwrap()).collect()
 }

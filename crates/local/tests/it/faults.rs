@@ -30,14 +30,38 @@ fn put(keys: &[&str]) -> PutRecordsRequest {
 #[tokio::test]
 async fn entries_fail_and_are_not_written() {
     let (local, _, client) = one(1);
-    let places = Entries { places: Some(vec![1]), ..Entries::default() };
-    let key = Entries { key: Some("c".into()), ..Entries::default() };
-    local.faults().add(Rule::always(PutRecords, Action::ThrottleEntries(places)).times(1)).unwrap();
-    local.faults().add(Rule::always(PutRecords, Action::FailEntries(key)).times(1)).unwrap();
+    let places = Entries {
+        places: Some(vec![1]),
+        ..Entries::default()
+    };
+    let key = Entries {
+        key: Some("c".into()),
+        ..Entries::default()
+    };
+    local
+        .faults()
+        .add(Rule::always(PutRecords, Action::ThrottleEntries(places)).times(1))
+        .unwrap();
+    local
+        .faults()
+        .add(Rule::always(PutRecords, Action::FailEntries(key)).times(1))
+        .unwrap();
     let answer = client.put("s", &["a", "b", "c", "d"]).await;
     assert_eq!(answer.failed_record_count, Some(2));
-    let codes: Vec<_> = answer.records.iter().map(|r| r.error_code.as_deref()).collect();
-    assert_eq!(codes, [None, Some("ProvisionedThroughputExceededException"), Some("InternalFailure"), None]);
+    let codes: Vec<_> = answer
+        .records
+        .iter()
+        .map(|r| r.error_code.as_deref())
+        .collect();
+    assert_eq!(
+        codes,
+        [
+            None,
+            Some("ProvisionedThroughputExceededException"),
+            Some("InternalFailure"),
+            None
+        ]
+    );
     assert_eq!(client.all("s", &shard_id(0)).await, ["a", "d"]);
     assert_eq!(client.put("s", &["b"]).await.failed_record_count, Some(0));
 }
@@ -64,10 +88,17 @@ async fn a_single_put_fails_as_a_whole() {
 async fn rules_are_for_a_shard_of_a_stream() {
     let (local, _, client) = one(2);
     let rule = Rule::always(PutRecords, Action::FailEntries(Entries::default()));
-    local.faults().add(rule.stream("s").shard(shard_id(1))).unwrap();
+    local
+        .faults()
+        .add(rule.stream("s").shard(shard_id(1)))
+        .unwrap();
     // MD5("abc") is in the upper half, MD5("x") too; MD5("b") begins with 0x92, MD5("a") with 0x0c.
     let answer = client.put("s", &["a", "abc"]).await;
-    let failed: Vec<_> = answer.records.iter().map(|r| r.error_code.is_some()).collect();
+    let failed: Vec<_> = answer
+        .records
+        .iter()
+        .map(|r| r.error_code.is_some())
+        .collect();
     assert_eq!(failed, [false, true]);
     client.put("s", &["a"]).await;
     let status = &local.faults().list()[0];
@@ -77,7 +108,11 @@ async fn rules_are_for_a_shard_of_a_stream() {
 #[tokio::test]
 async fn whole_requests_fail_by_script() {
     let (local, _, client) = one(1);
-    let error = |code: &str, status| Action::Error { code: code.into(), message: "m".into(), status };
+    let error = |code: &str, status| Action::Error {
+        code: code.into(),
+        message: "m".into(),
+        status,
+    };
     let script = vec![
         error("InternalFailure", None),
         error("ServiceUnavailable", None),
@@ -86,7 +121,10 @@ async fn whole_requests_fail_by_script() {
         Action::DropConnection,
         Action::Pass,
     ];
-    local.faults().add(Rule::script(PutRecords, script)).unwrap();
+    local
+        .faults()
+        .add(Rule::script(PutRecords, script))
+        .unwrap();
     let mut seen = Vec::new();
     for _ in 0..6 {
         seen.push(match client.call(put(&["a"])).await {
@@ -114,7 +152,10 @@ async fn lost_and_cut_answers_were_carried_out() {
         Action::CutAnswer { after_bytes: 3 },
         Action::LoseReply { hang: true },
     ];
-    local.faults().add(Rule::script(PutRecords, script)).unwrap();
+    local
+        .faults()
+        .add(Rule::script(PutRecords, script))
+        .unwrap();
     for key in ["a", "b"] {
         assert_eq!(client.call(put(&[key])).await.unwrap_err().code(), "Broken");
     }
@@ -134,9 +175,21 @@ async fn lost_and_cut_answers_were_carried_out() {
 #[tokio::test]
 async fn calls_are_held_until_released_and_delayed_by_the_clock() {
     let (local, clock, client) = one(1);
-    let hold = |after| Action::Hold { gate: "g".into(), after };
-    let delay = Action::Delay { ms: 2000, after: false };
-    local.faults().add(Rule::script(PutRecords, vec![hold(false), hold(true), delay])).unwrap();
+    let hold = |after| Action::Hold {
+        gate: "g".into(),
+        after,
+    };
+    let delay = Action::Delay {
+        ms: 2000,
+        after: false,
+    };
+    local
+        .faults()
+        .add(Rule::script(
+            PutRecords,
+            vec![hold(false), hold(true), delay],
+        ))
+        .unwrap();
     for (name, written) in [("before", 0), ("after", 2)] {
         let call = tokio::spawn({
             let client = client.clone();
@@ -160,8 +213,14 @@ async fn calls_are_held_until_released_and_delayed_by_the_clock() {
     clock.advance(Duration::from_millis(1));
     late.await.unwrap();
     // What its caller has given up before it was carried out never is.
-    local.faults().add(Rule::always(PutRecords, hold(false))).unwrap();
-    let request = client.request(PutRecords.target(), codec::encode(client.format, &put(&["never"])));
+    local
+        .faults()
+        .add(Rule::always(PutRecords, hold(false)))
+        .unwrap();
+    let request = client.request(
+        PutRecords.target(),
+        codec::encode(client.format, &put(&["never"])),
+    );
     let call = tokio::spawn({
         let transport = Arc::clone(&client.transport);
         async move { transport.call(request, Duration::from_secs(1)).await }
@@ -170,7 +229,10 @@ async fn calls_are_held_until_released_and_delayed_by_the_clock() {
         tokio::task::yield_now().await;
     }
     clock.advance(Duration::from_secs(1));
-    assert!(matches!(call.await.unwrap(), Err(TransportError::Timeout { .. })));
+    assert!(matches!(
+        call.await.unwrap(),
+        Err(TransportError::Timeout { .. })
+    ));
     assert_eq!(local.faults().release("g"), 0);
     assert_eq!(client.all("s", &shard_id(0)).await.len(), 3);
 }
@@ -178,7 +240,10 @@ async fn calls_are_held_until_released_and_delayed_by_the_clock() {
 #[tokio::test]
 async fn a_late_call_is_carried_out_after_its_caller_gave_up() {
     let (local, clock, client) = one(1);
-    local.faults().add(Rule::always(PutRecords, Action::Late { ms: 60_000 }).times(1)).unwrap();
+    local
+        .faults()
+        .add(Rule::always(PutRecords, Action::Late { ms: 60_000 }).times(1))
+        .unwrap();
     let call = tokio::spawn({
         let client = client.clone();
         async move { client.call(put(&["late"])).await }
@@ -198,12 +263,26 @@ async fn a_late_call_is_carried_out_after_its_caller_gave_up() {
 async fn reads_misbehave_too() {
     let (local, _, client) = one(1);
     client.put("s", &["a"]).await;
-    local.faults().add(Rule::script(GetRecords, vec![Action::EmptyPage, Action::ExpireIterator])).unwrap();
-    let iterator = client.iterator("s", &shard_id(0), ShardIteratorType::TrimHorizon).await;
+    local
+        .faults()
+        .add(Rule::script(
+            GetRecords,
+            vec![Action::EmptyPage, Action::ExpireIterator],
+        ))
+        .unwrap();
+    let iterator = client
+        .iterator("s", &shard_id(0), ShardIteratorType::TrimHorizon)
+        .await;
     let page = client.get(&iterator).await.unwrap();
-    assert_eq!((page.records.len(), page.millis_behind_latest), (0, Some(1)));
+    assert_eq!(
+        (page.records.len(), page.millis_behind_latest),
+        (0, Some(1))
+    );
     let next = page.next_shard_iterator.unwrap();
-    assert_eq!(client.get(&next).await.unwrap_err().code(), "ExpiredIteratorException");
+    assert_eq!(
+        client.get(&next).await.unwrap_err().code(),
+        "ExpiredIteratorException"
+    );
     assert_eq!(client.get(&next).await.unwrap().records.len(), 1);
 }
 
@@ -214,10 +293,22 @@ async fn the_same_seed_fails_the_same_entries() {
         let (local, _) = local(|b| b.seed(seed));
         local.create_stream("s", 1).unwrap();
         let client = Client::new(&local);
-        let some = Entries { probability: Some(0.5), ..Entries::default() };
-        local.faults().add(Rule::always(PutRecords, Action::ThrottleEntries(some))).unwrap();
+        let some = Entries {
+            probability: Some(0.5),
+            ..Entries::default()
+        };
+        local
+            .faults()
+            .add(Rule::always(PutRecords, Action::ThrottleEntries(some)))
+            .unwrap();
         let answer = client.put("s", &["k"; 100]).await;
-        runs.push(answer.records.iter().map(|r| r.error_code.is_some()).collect::<Vec<_>>());
+        runs.push(
+            answer
+                .records
+                .iter()
+                .map(|r| r.error_code.is_some())
+                .collect::<Vec<_>>(),
+        );
     }
     assert_eq!(runs[0], runs[1]);
     assert_ne!(runs[0], runs[2]);

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use distributary_wire::eventstream;
-use distributary_wire::transport::{Request, RequestBody, Response, ResponseBody, Transport, TransportError};
+use distributary_wire::transport::{
+    Request, RequestBody, Response, ResponseBody, Transport, TransportError,
+};
 use http_body_util::{BodyExt, BodyStream, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -28,7 +30,9 @@ pub(crate) struct Http {
 }
 
 fn broken(error: impl std::error::Error + Send + Sync + 'static) -> TransportError {
-    TransportError::Broken { source: Box::new(error) }
+    TransportError::Broken {
+        source: Box::new(error),
+    }
 }
 
 impl Http {
@@ -40,17 +44,23 @@ impl Http {
         let io = TokioIo::new(socket);
         let response = if self.http2 {
             let (mut sender, connection) =
-                hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.map_err(broken)?;
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+                    .await
+                    .map_err(broken)?;
             tokio::spawn(connection);
             sender.send_request(request).await.map_err(broken)?
         } else {
-            let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(broken)?;
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(io)
+                .await
+                .map_err(broken)?;
             tokio::spawn(connection);
             sender.send_request(request).await.map_err(broken)?
         };
         let (head, body) = response.into_parts();
-        let is_stream =
-            head.headers.get("content-type").is_some_and(|value| value == eventstream::CONTENT_TYPE);
+        let is_stream = head
+            .headers
+            .get("content-type")
+            .is_some_and(|value| value == eventstream::CONTENT_TYPE);
         let body = if is_stream {
             ResponseBody::Stream(Box::pin(Chunks(BodyStream::new(body))))
         } else {
@@ -66,8 +76,14 @@ impl futures_core::Stream for Chunks {
     type Item = Result<Bytes, TransportError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Poll::Ready(item) = Pin::new(&mut self.0).poll_next(cx) else { return Poll::Pending };
-        Poll::Ready(item.map(|frame| frame.map(|f| f.into_data().unwrap_or_default()).map_err(broken)))
+        let Poll::Ready(item) = Pin::new(&mut self.0).poll_next(cx) else {
+            return Poll::Pending;
+        };
+        Poll::Ready(item.map(|frame| {
+            frame
+                .map(|f| f.into_data().unwrap_or_default())
+                .map_err(broken)
+        }))
     }
 }
 
@@ -76,18 +92,29 @@ impl Transport for Http {
     async fn call(&self, request: Request, deadline: Duration) -> Result<Response, TransportError> {
         let work = async {
             let socket = TcpStream::connect(self.addr).await.map_err(broken)?;
-            let Some(pem) = &self.pem else { return self.send(socket, request).await };
+            let Some(pem) = &self.pem else {
+                return self.send(socket, request).await;
+            };
             let mut roots = RootCertStore::empty();
-            roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+            roots
+                .add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap())
+                .unwrap();
             let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
             let mut config = ClientConfig::builder_with_provider(provider)
                 .with_safe_default_protocol_versions()
                 .unwrap()
                 .with_root_certificates(roots)
                 .with_no_client_auth();
-            config.alpn_protocols = vec![if self.http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
+            config.alpn_protocols = vec![if self.http2 {
+                b"h2".to_vec()
+            } else {
+                b"http/1.1".to_vec()
+            }];
             let name = ServerName::try_from("localhost").unwrap();
-            let secured = TlsConnector::from(Arc::new(config)).connect(name, socket).await.map_err(broken)?;
+            let secured = TlsConnector::from(Arc::new(config))
+                .connect(name, socket)
+                .await
+                .map_err(broken)?;
             self.send(secured, request).await
         };
         // The deadline of a real client; the tests never come near it.

@@ -13,7 +13,11 @@ use crate::client::{Client, Events, Failure, arn, local, shard_id, texts};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn from(consumer: &str, kind: ShardIteratorType, sequence: Option<String>) -> SubscribeToShardRequest {
+fn from(
+    consumer: &str,
+    kind: ShardIteratorType,
+    sequence: Option<String>,
+) -> SubscribeToShardRequest {
     SubscribeToShardRequest {
         consumer_arn: Some(consumer.into()),
         shard_id: Some(shard_id(0)),
@@ -27,7 +31,9 @@ fn from(consumer: &str, kind: ShardIteratorType, sequence: Option<String>) -> Su
 }
 
 async fn subscribe(client: &Client, consumer: &str) -> Result<Events, Failure> {
-    client.subscribe(from(consumer, ShardIteratorType::TrimHorizon, None)).await
+    client
+        .subscribe(from(consumer, ShardIteratorType::TrimHorizon, None))
+        .await
 }
 
 async fn one_shard(local: &Local) -> (Client, String) {
@@ -56,7 +62,10 @@ async fn records_are_pushed_when_they_come_and_silence_is_broken_every_five_seco
         clock.advance(SECOND);
         let beat = events.event().await;
         assert!(beat.records.is_empty());
-        assert_eq!(beat.continuation_sequence_number, second.continuation_sequence_number);
+        assert_eq!(
+            beat.continuation_sequence_number,
+            second.continuation_sequence_number
+        );
         assert!(events.is_silent().await);
         // Where it says, one goes on.
         drop(events);
@@ -78,7 +87,11 @@ async fn an_idle_subscription_says_where_to_go_on_before_the_first_record() {
     let beat = events.event().await;
     client.put("s", &["a"]).await;
     clock.advance(5 * SECOND);
-    let request = from(&consumer, ShardIteratorType::AfterSequenceNumber, beat.continuation_sequence_number);
+    let request = from(
+        &consumer,
+        ShardIteratorType::AfterSequenceNumber,
+        beat.continuation_sequence_number,
+    );
     let mut again = client.subscribe(request).await.unwrap();
     assert_eq!(texts(&again.event().await), ["a"]);
 }
@@ -140,14 +153,23 @@ async fn a_closed_shard_is_pushed_to_its_end_with_its_children() {
     let last = events.event().await;
     assert_eq!(texts(&last), ["a"]);
     assert_eq!(last.continuation_sequence_number, None);
-    let children: Vec<_> = last.child_shards.iter().map(|c| c.shard_id.clone()).collect();
+    let children: Vec<_> = last
+        .child_shards
+        .iter()
+        .map(|c| c.shard_id.clone())
+        .collect();
     assert_eq!(children, [shard_id(1), shard_id(2)]);
     assert!(events.next().await.is_none());
 }
 
 #[tokio::test]
 async fn a_split_that_takes_its_time_reaches_a_waiting_subscriber() {
-    let (local, clock) = local(|b| b.delays(Delays { update: SECOND, ..Delays::NONE }));
+    let (local, clock) = local(|b| {
+        b.delays(Delays {
+            update: SECOND,
+            ..Delays::NONE
+        })
+    });
     let (client, consumer) = one_shard(&local).await;
     let mut events = subscribe(&client, &consumer).await.unwrap();
     events.event().await;
@@ -162,33 +184,56 @@ async fn a_split_that_takes_its_time_reaches_a_waiting_subscriber() {
     assert!(events.is_silent().await);
     clock.advance(SECOND);
     let last = events.event().await;
-    assert_eq!((last.child_shards.len(), last.continuation_sequence_number), (2, None));
+    assert_eq!(
+        (last.child_shards.len(), last.continuation_sequence_number),
+        (2, None)
+    );
 }
 
 #[tokio::test]
 async fn consumers_have_states_limits_and_pages() {
-    let (local, clock) = local(|b| b.delays(Delays { consumer: SECOND, ..Delays::NONE }));
+    let (local, clock) = local(|b| {
+        b.delays(Delays {
+            consumer: SECOND,
+            ..Delays::NONE
+        })
+    });
     let (client, consumer) = one_shard(&local).await;
     let register = |name: String| RegisterStreamConsumerRequest {
         stream_arn: Some(arn("s")),
         consumer_name: Some(name),
         ..Default::default()
     };
-    assert_eq!(subscribe(&client, &consumer).await.err().unwrap().code(), "ResourceInUseException");
-    assert_eq!(client.call(register("c".into())).await.unwrap_err().code(), "ResourceInUseException");
+    assert_eq!(
+        subscribe(&client, &consumer).await.err().unwrap().code(),
+        "ResourceInUseException"
+    );
+    assert_eq!(
+        client.call(register("c".into())).await.unwrap_err().code(),
+        "ResourceInUseException"
+    );
     for i in 1..5 {
         client.call(register(format!("c{i:02}"))).await.unwrap();
     }
     // Five at a time.
-    assert_eq!(client.call(register("x".into())).await.unwrap_err().code(), "LimitExceededException");
+    assert_eq!(
+        client.call(register("x".into())).await.unwrap_err().code(),
+        "LimitExceededException"
+    );
     for i in 5..20 {
         clock.advance(SECOND);
         client.call(register(format!("c{i:02}"))).await.unwrap();
     }
     clock.advance(SECOND);
-    assert_eq!(client.call(register("x".into())).await.unwrap_err().code(), "LimitExceededException");
-    let mut request =
-        ListStreamConsumersRequest { stream_arn: Some(arn("s")), max_results: Some(9), ..Default::default() };
+    assert_eq!(
+        client.call(register("x".into())).await.unwrap_err().code(),
+        "LimitExceededException"
+    );
+    let mut request = ListStreamConsumersRequest {
+        stream_arn: Some(arn("s")),
+        max_results: Some(9),
+        ..Default::default()
+    };
     let mut names = Vec::new();
     loop {
         let page = client.call(request.clone()).await.unwrap();
@@ -201,8 +246,10 @@ async fn consumers_have_states_limits_and_pages() {
     assert_eq!((names.len(), names.is_sorted()), (20, true));
     let mut events = subscribe(&client, &consumer).await.unwrap();
     events.event().await;
-    let deregister =
-        DeregisterStreamConsumerRequest { consumer_arn: Some(consumer.clone()), ..Default::default() };
+    let deregister = DeregisterStreamConsumerRequest {
+        consumer_arn: Some(consumer.clone()),
+        ..Default::default()
+    };
     client.call(deregister).await.unwrap();
     match events.next().await {
         Some(Ok(SubscribeEvent::Exception(error))) => {
@@ -210,22 +257,39 @@ async fn consumers_have_states_limits_and_pages() {
         }
         other => panic!("{other:?}"),
     }
-    let describe =
-        || DescribeStreamConsumerRequest { consumer_arn: Some(consumer.clone()), ..Default::default() };
+    let describe = || DescribeStreamConsumerRequest {
+        consumer_arn: Some(consumer.clone()),
+        ..Default::default()
+    };
     let shown = client.call(describe()).await.unwrap().consumer_description;
     assert_eq!(shown.consumer_status, ConsumerStatus::Deleting);
     clock.advance(SECOND);
-    assert_eq!(client.call(describe()).await.unwrap_err().code(), "ResourceNotFoundException");
+    assert_eq!(
+        client.call(describe()).await.unwrap_err().code(),
+        "ResourceNotFoundException"
+    );
     let by_name = DescribeStreamConsumerRequest {
         stream_arn: Some(arn("s")),
         consumer_name: Some("c01".into()),
         ..Default::default()
     };
     let shown = client.call(by_name).await.unwrap().consumer_description;
-    assert_eq!((shown.consumer_status, shown.stream_arn), (ConsumerStatus::Active, arn("s")));
-    let delete = DeleteStreamRequest { stream_name: Some("s".into()), ..Default::default() };
-    assert_eq!(client.call(delete.clone()).await.unwrap_err().code(), "ResourceInUseException");
-    let enforced = DeleteStreamRequest { enforce_consumer_deletion: Some(true), ..delete };
+    assert_eq!(
+        (shown.consumer_status, shown.stream_arn),
+        (ConsumerStatus::Active, arn("s"))
+    );
+    let delete = DeleteStreamRequest {
+        stream_name: Some("s".into()),
+        ..Default::default()
+    };
+    assert_eq!(
+        client.call(delete.clone()).await.unwrap_err().code(),
+        "ResourceInUseException"
+    );
+    let enforced = DeleteStreamRequest {
+        enforce_consumer_deletion: Some(true),
+        ..delete
+    };
     client.call(enforced).await.unwrap();
 }
 
@@ -270,7 +334,10 @@ async fn a_consumer_gets_two_mebibytes_a_second_where_limits_are_enforced() {
     while records < 6 {
         match events.now().await {
             Poll::Ready(Some(Ok(SubscribeEvent::Event { format, payload }))) => {
-                records += GetRecordsAnswer::parse(format, payload).unwrap().records.len();
+                records += GetRecordsAnswer::parse(format, payload)
+                    .unwrap()
+                    .records
+                    .len();
             }
             Poll::Ready(other) => panic!("{other:?}"),
             Poll::Pending => {
@@ -290,7 +357,11 @@ async fn subscriptions_misbehave_on_command() {
     let (local, clock) = local(|b| b);
     let (client, consumer) = one_shard(&local).await;
     let faults = local.faults();
-    let all = Select { stream: Some("s".into()), shard: Some(shard_id(0)), ..Select::default() };
+    let all = Select {
+        stream: Some("s".into()),
+        shard: Some(shard_id(0)),
+        ..Select::default()
+    };
     let open = async || {
         clock.advance(5 * SECOND);
         let mut events = subscribe(&client, &consumer).await.unwrap();
@@ -303,7 +374,10 @@ async fn subscriptions_misbehave_on_command() {
     drop(ended);
     let mut cut = open().await;
     assert_eq!(faults.break_subscriptions(&all), 1);
-    assert!(matches!(cut.next().await, Some(Err(TransportError::Broken { .. }))));
+    assert!(matches!(
+        cut.next().await,
+        Some(Err(TransportError::Broken { .. }))
+    ));
     drop(cut);
     let mut muted = open().await;
     assert_eq!(faults.mute_subscriptions(&all, true), 1);
@@ -313,11 +387,25 @@ async fn subscriptions_misbehave_on_command() {
     faults.mute_subscriptions(&all, false);
     assert_eq!(texts(&muted.event().await), ["a"]);
     drop(muted);
-    let nobody = Select { consumer: Some("x".into()), ..Select::default() };
+    let nobody = Select {
+        consumer: Some("x".into()),
+        ..Select::default()
+    };
     assert_eq!(faults.end_subscriptions(&nobody, None), 0);
     let code = Some("InternalFailureException".to_owned());
-    faults.add(Rule::always(SubscribeToShard, Action::EndSubscription { after_events: 1, code })).unwrap();
+    faults
+        .add(Rule::always(
+            SubscribeToShard,
+            Action::EndSubscription {
+                after_events: 1,
+                code,
+            },
+        ))
+        .unwrap();
     let mut planned = open().await;
-    assert!(matches!(planned.next().await, Some(Ok(SubscribeEvent::Exception(_)))));
+    assert!(matches!(
+        planned.next().await,
+        Some(Ok(SubscribeEvent::Exception(_)))
+    ));
     assert!(planned.next().await.is_none());
 }

@@ -15,7 +15,10 @@ async fn what_is_put_is_got_in_order_in_both_formats() {
     let json = cbor.clone().json();
     let put = cbor.put("s", &["a", "b"]).await;
     assert_eq!(put.failed_record_count, Some(0));
-    assert_eq!(put.records[0].shard_id.as_deref(), Some("shardId-000000000000"));
+    assert_eq!(
+        put.records[0].shard_id.as_deref(),
+        Some("shardId-000000000000")
+    );
     json.put("s", &["c"]).await;
     let one = PutRecordRequest {
         stream_arn: Some(arn("s")),
@@ -28,9 +31,15 @@ async fn what_is_put_is_got_in_order_in_both_formats() {
     for client in [&cbor, &json] {
         assert_eq!(client.all("s", &shard_id(0)).await, ["a", "b", "c", "d"]);
     }
-    let iterator = json.iterator("s", &shard_id(0), ShardIteratorType::TrimHorizon).await;
+    let iterator = json
+        .iterator("s", &shard_id(0), ShardIteratorType::TrimHorizon)
+        .await;
     let page = json.get(&iterator).await.unwrap();
-    let numbers: Vec<_> = page.records.iter().map(|r| r.sequence_number.clone()).collect();
+    let numbers: Vec<_> = page
+        .records
+        .iter()
+        .map(|r| r.sequence_number.clone())
+        .collect();
     assert!(numbers.is_sorted() && numbers[3] == one.sequence_number);
     assert_eq!(page.records[0].partition_key.as_deref(), Some("a"));
     assert_eq!(page.millis_behind_latest, Some(0));
@@ -43,7 +52,12 @@ async fn iterators_start_where_they_say() {
     let client = Client::new(&local);
     let mut numbers = Vec::new();
     for key in ["a", "b", "c"] {
-        numbers.push(client.put("s", &[key]).await.records[0].sequence_number.clone().unwrap());
+        numbers.push(
+            client.put("s", &[key]).await.records[0]
+                .sequence_number
+                .clone()
+                .unwrap(),
+        );
         clock.advance(Duration::from_secs(10));
     }
     let first = async |kind: ShardIteratorType, number: Option<&String>, ms: Option<i64>| {
@@ -60,27 +74,54 @@ async fn iterators_start_where_they_say() {
             Err(failure) => return failure.code().to_owned(),
         };
         let page = client.get(&iterator).await.unwrap();
-        page.records.first().map_or(String::new(), |r| String::from_utf8(r.data.0.to_vec()).unwrap())
+        page.records.first().map_or(String::new(), |r| {
+            String::from_utf8(r.data.0.to_vec()).unwrap()
+        })
     };
     use ShardIteratorType::*;
     assert_eq!(first(AtSequenceNumber, Some(&numbers[1]), None).await, "b");
-    assert_eq!(first(AfterSequenceNumber, Some(&numbers[1]), None).await, "c");
-    assert_eq!(first(AfterSequenceNumber, Some(&numbers[2]), None).await, "");
+    assert_eq!(
+        first(AfterSequenceNumber, Some(&numbers[1]), None).await,
+        "c"
+    );
+    assert_eq!(
+        first(AfterSequenceNumber, Some(&numbers[2]), None).await,
+        ""
+    );
     assert_eq!(first(AtTimestamp, None, Some(10_000)).await, "b");
     assert_eq!(first(AtTimestamp, None, Some(10_001)).await, "c");
     assert_eq!(first(AtTimestamp, None, Some(0)).await, "a");
     assert_eq!(first(AtTimestamp, None, Some(29_000)).await, "");
-    assert_eq!(first(AtTimestamp, None, Some(31_000)).await, "InvalidArgumentException");
+    assert_eq!(
+        first(AtTimestamp, None, Some(31_000)).await,
+        "InvalidArgumentException"
+    );
     assert_eq!(first(Latest, None, None).await, "");
     let shards = client.shards("s").await;
-    let start = &shards[0].sequence_number_range.as_ref().unwrap().starting_sequence_number;
+    let start = &shards[0]
+        .sequence_number_range
+        .as_ref()
+        .unwrap()
+        .starting_sequence_number;
     assert_eq!(first(AtSequenceNumber, Some(start), None).await, "a");
     for bad in ["0", "12345", &start[..55]] {
-        assert_eq!(first(AtSequenceNumber, Some(&bad.to_owned()), None).await, "InvalidArgumentException");
+        assert_eq!(
+            first(AtSequenceNumber, Some(&bad.to_owned()), None).await,
+            "InvalidArgumentException"
+        );
     }
-    assert_eq!(first(AtSequenceNumber, Some(&"x".to_owned()), None).await, "ValidationException");
-    assert_eq!(first(AtSequenceNumber, None, None).await, "InvalidArgumentException");
-    assert_eq!(first(Other("NEXT".into()), None, None).await, "ValidationException");
+    assert_eq!(
+        first(AtSequenceNumber, Some(&"x".to_owned()), None).await,
+        "ValidationException"
+    );
+    assert_eq!(
+        first(AtSequenceNumber, None, None).await,
+        "InvalidArgumentException"
+    );
+    assert_eq!(
+        first(Other("NEXT".into()), None, None).await,
+        "ValidationException"
+    );
 }
 
 #[tokio::test]
@@ -88,17 +129,33 @@ async fn iterators_expire_and_garbage_is_refused() {
     let (local, clock) = local(|b| b);
     local.create_stream("s", 1).unwrap();
     let client = Client::new(&local);
-    let iterator = client.iterator("s", &shard_id(0), ShardIteratorType::TrimHorizon).await;
+    let iterator = client
+        .iterator("s", &shard_id(0), ShardIteratorType::TrimHorizon)
+        .await;
     clock.advance(Duration::from_secs(300));
     client.get(&iterator).await.unwrap();
     clock.advance(Duration::from_millis(1));
     let expired = client.get(&iterator).await.unwrap_err();
     assert_eq!(expired.code(), "ExpiredIteratorException");
-    assert!(expired.message().contains("tolerated delay of 300000 milliseconds"), "{}", expired.message());
-    assert_eq!(client.get("AAAA").await.unwrap_err().code(), "InvalidArgumentException");
-    let fresh = client.iterator("s", &shard_id(0), ShardIteratorType::TrimHorizon).await;
+    assert!(
+        expired
+            .message()
+            .contains("tolerated delay of 300000 milliseconds"),
+        "{}",
+        expired.message()
+    );
+    assert_eq!(
+        client.get("AAAA").await.unwrap_err().code(),
+        "InvalidArgumentException"
+    );
+    let fresh = client
+        .iterator("s", &shard_id(0), ShardIteratorType::TrimHorizon)
+        .await;
     local.faults().expire_iterators();
-    assert_eq!(client.get(&fresh).await.unwrap_err().code(), "ExpiredIteratorException");
+    assert_eq!(
+        client.get(&fresh).await.unwrap_err().code(),
+        "ExpiredIteratorException"
+    );
 }
 
 #[tokio::test]
@@ -109,15 +166,33 @@ async fn millis_behind_latest_is_true() {
     client.put("s", &["a"]).await;
     clock.advance(Duration::from_secs(7));
     client.put("s", &["b"]).await;
-    let iterator = client.iterator("s", &shard_id(0), ShardIteratorType::TrimHorizon).await;
-    let request = GetRecordsRequest { shard_iterator: Some(iterator), limit: Some(1), ..Default::default() };
+    let iterator = client
+        .iterator("s", &shard_id(0), ShardIteratorType::TrimHorizon)
+        .await;
+    let request = GetRecordsRequest {
+        shard_iterator: Some(iterator),
+        limit: Some(1),
+        ..Default::default()
+    };
     let page = client.call(request).await.unwrap();
     assert_eq!(page.millis_behind_latest, Some(7000));
-    let page = client.get(&page.next_shard_iterator.unwrap()).await.unwrap();
-    assert_eq!((page.records.len(), page.millis_behind_latest), (1, Some(0)));
+    let page = client
+        .get(&page.next_shard_iterator.unwrap())
+        .await
+        .unwrap();
+    assert_eq!(
+        (page.records.len(), page.millis_behind_latest),
+        (1, Some(0))
+    );
     clock.advance(Duration::from_secs(7));
-    let page = client.get(&page.next_shard_iterator.unwrap()).await.unwrap();
-    assert_eq!((page.records.len(), page.millis_behind_latest), (0, Some(0)));
+    let page = client
+        .get(&page.next_shard_iterator.unwrap())
+        .await
+        .unwrap();
+    assert_eq!(
+        (page.records.len(), page.millis_behind_latest),
+        (0, Some(0))
+    );
 }
 
 #[tokio::test]
@@ -127,24 +202,35 @@ async fn an_answer_has_ten_thousand_records_or_ten_mebibytes() {
     let client = Client::new(&local);
     let put = async |data: &[u8], count: usize| {
         let records = (0..count).map(|_| entry("k", data)).collect();
-        let request =
-            PutRecordsRequest { stream_name: Some("s".into()), records: Some(records), ..Default::default() };
+        let request = PutRecordsRequest {
+            stream_name: Some("s".into()),
+            records: Some(records),
+            ..Default::default()
+        };
         client.call(request).await.unwrap();
     };
     for _ in 0..21 {
         put(b"x", 500).await;
     }
-    let iterator = client.iterator("s", &shard_id(0), ShardIteratorType::TrimHorizon).await;
+    let iterator = client
+        .iterator("s", &shard_id(0), ShardIteratorType::TrimHorizon)
+        .await;
     let page = client.get(&iterator).await.unwrap();
     assert_eq!(page.records.len(), 10_000);
     let large = vec![0; 1024 * 1024 - 1];
     for _ in 0..3 {
         put(&large, 4).await;
     }
-    let page = client.get(&page.next_shard_iterator.unwrap()).await.unwrap();
+    let page = client
+        .get(&page.next_shard_iterator.unwrap())
+        .await
+        .unwrap();
     // 500 small ones, and as many of a mebibyte as are not over ten.
     assert_eq!(page.records.len(), 509);
-    let page = client.get(&page.next_shard_iterator.unwrap()).await.unwrap();
+    let page = client
+        .get(&page.next_shard_iterator.unwrap())
+        .await
+        .unwrap();
     assert_eq!(page.records.len(), 3);
 }
 
@@ -154,9 +240,16 @@ async fn records_have_limits() {
     local.create_stream("s", 1).unwrap();
     let client = Client::new(&local);
     let put = async |records: Vec<PutRecordsRequestEntry>| {
-        let request =
-            PutRecordsRequest { stream_name: Some("s".into()), records: Some(records), ..Default::default() };
-        client.call(request).await.map(|a| a.records.len()).map_err(|f| f.code().to_owned())
+        let request = PutRecordsRequest {
+            stream_name: Some("s".into()),
+            records: Some(records),
+            ..Default::default()
+        };
+        client
+            .call(request)
+            .await
+            .map(|a| a.records.len())
+            .map_err(|f| f.code().to_owned())
     };
     let mib = 1024 * 1024;
     let validation = || Err("ValidationException".to_owned());
@@ -171,17 +264,39 @@ async fn records_have_limits() {
     assert_eq!(put(vec![entry(&"é".repeat(256), b"")]).await, Ok(1));
     assert_eq!(put(vec![entry(&"é".repeat(257), b"")]).await, validation());
     assert_eq!(
-        put(vec![PutRecordsRequestEntry { partition_key: None, ..entry("k", b"") }]).await,
+        put(vec![PutRecordsRequestEntry {
+            partition_key: None,
+            ..entry("k", b"")
+        }])
+        .await,
         validation()
     );
-    assert_eq!(put(vec![PutRecordsRequestEntry { data: None, ..entry("k", b"") }]).await, validation());
-    let explicit =
-        |key: &str| PutRecordsRequestEntry { explicit_hash_key: Some(key.into()), ..entry("k", b"") };
-    assert_eq!(put(vec![explicit("340282366920938463463374607431768211455")]).await, Ok(1));
-    assert_eq!(put(vec![explicit("340282366920938463463374607431768211456")]).await, argument());
+    assert_eq!(
+        put(vec![PutRecordsRequestEntry {
+            data: None,
+            ..entry("k", b"")
+        }])
+        .await,
+        validation()
+    );
+    let explicit = |key: &str| PutRecordsRequestEntry {
+        explicit_hash_key: Some(key.into()),
+        ..entry("k", b"")
+    };
+    assert_eq!(
+        put(vec![explicit("340282366920938463463374607431768211455")]).await,
+        Ok(1)
+    );
+    assert_eq!(
+        put(vec![explicit("340282366920938463463374607431768211456")]).await,
+        argument()
+    );
     assert_eq!(put(vec![explicit("-1")]).await, validation());
     // Ten and a half mebibytes in all.
-    assert_eq!(put(vec![entry("k", &vec![0; mib / 2]); 21]).await, argument());
+    assert_eq!(
+        put(vec![entry("k", &vec![0; mib / 2]); 21]).await,
+        argument()
+    );
     let raise = UpdateMaxRecordSizeRequest {
         stream_arn: Some(arn("s")),
         max_record_size_in_kib: Some(10_240),
@@ -198,7 +313,9 @@ async fn age_drops_records_and_old_checkpoints_get_the_answer_that_was_chosen() 
         let (local, clock) = local(|b| b.trimmed_position(choice));
         local.create_stream("s", 1).unwrap();
         let client = Client::new(&local);
-        let old = client.put("s", &["a", "b"]).await.records[0].sequence_number.clone();
+        let old = client.put("s", &["a", "b"]).await.records[0]
+            .sequence_number
+            .clone();
         clock.advance(12 * hour);
         client.put("s", &["c"]).await;
         clock.advance(12 * hour + Duration::from_millis(1));
@@ -219,7 +336,10 @@ async fn age_drops_records_and_old_checkpoints_get_the_answer_that_was_chosen() 
         let mut iterator = answer.unwrap().shard_iterator.unwrap();
         for _ in 0..pages {
             let page = client.get(&iterator).await.unwrap();
-            assert_eq!((page.records.len(), page.millis_behind_latest), (0, Some(24 * 3_600_000)));
+            assert_eq!(
+                (page.records.len(), page.millis_behind_latest),
+                (0, Some(24 * 3_600_000))
+            );
             iterator = page.next_shard_iterator.unwrap();
         }
         assert_eq!(client.get(&iterator).await.unwrap().records.len(), 1);
@@ -258,16 +378,27 @@ async fn limits_are_enforced_on_request() {
     let client = Client::new(&local);
     let mut failed = 0;
     for _ in 0..3 {
-        failed += client.put("s", &["k"; 500]).await.failed_record_count.unwrap();
+        failed += client
+            .put("s", &["k"; 500])
+            .await
+            .failed_record_count
+            .unwrap();
     }
     assert_eq!(failed, 500);
     let answer = client.put("s", &["k"]).await;
-    assert_eq!(answer.records[0].error_code.as_deref(), Some("ProvisionedThroughputExceededException"));
+    assert_eq!(
+        answer.records[0].error_code.as_deref(),
+        Some("ProvisionedThroughputExceededException")
+    );
     assert_eq!(
         answer.records[0].error_message.as_deref(),
-        Some("Rate exceeded for shard shardId-000000000000 in stream s under account 000000000000.")
+        Some(
+            "Rate exceeded for shard shardId-000000000000 in stream s under account 000000000000."
+        )
     );
-    let iterator = client.iterator("s", &shard_id(0), ShardIteratorType::TrimHorizon).await;
+    let iterator = client
+        .iterator("s", &shard_id(0), ShardIteratorType::TrimHorizon)
+        .await;
     for _ in 0..5 {
         client.get(&iterator).await.unwrap();
     }
@@ -275,12 +406,18 @@ async fn limits_are_enforced_on_request() {
     assert_eq!(refused.code(), "ProvisionedThroughputExceededException");
     clock.advance(Duration::from_secs(1));
     client.get(&iterator).await.unwrap();
-    assert_eq!(client.put("s", &["k"; 500]).await.failed_record_count, Some(0));
+    assert_eq!(
+        client.put("s", &["k"; 500]).await.failed_record_count,
+        Some(0)
+    );
     let list = || ListStreamsRequest::default();
     for _ in 0..5 {
         client.call(list()).await.unwrap();
     }
-    assert_eq!(client.call(list()).await.unwrap_err().code(), "LimitExceededException");
+    assert_eq!(
+        client.call(list()).await.unwrap_err().code(),
+        "LimitExceededException"
+    );
 }
 
 #[tokio::test]
@@ -294,6 +431,9 @@ async fn a_dry_run_changes_nothing() {
         dry_run: Some(true),
         ..Default::default()
     };
-    assert_eq!(client.call(request).await.unwrap_err().code(), "DryRunOperationException");
+    assert_eq!(
+        client.call(request).await.unwrap_err().code(),
+        "DryRunOperationException"
+    );
     assert!(client.all("s", &shard_id(0)).await.is_empty());
 }

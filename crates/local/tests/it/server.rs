@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use distributary_local::faults::{Action, Rule};
-use distributary_local::server::{Certificate, Handle, RequestLog, ServerOptions, StreamSpec, serve};
+use distributary_local::server::{
+    Certificate, Handle, RequestLog, ServerOptions, StreamSpec, serve,
+};
 use distributary_local::{Local, RealEnv};
 use distributary_wire::codec::Format;
 use distributary_wire::op::Operation;
@@ -36,7 +38,10 @@ impl Write for Lines {
 }
 
 fn real() -> Local {
-    let local = Local::builder().env(Arc::new(RealEnv::seeded(1))).seed(1).build();
+    let local = Local::builder()
+        .env(Arc::new(RealEnv::seeded(1)))
+        .seed(1)
+        .build();
     local.create_stream("s", 1).unwrap();
     local
 }
@@ -53,16 +58,35 @@ async fn start(local: &Local, log: &Lines) -> (Handle, Client) {
 }
 
 fn over(handle: &Handle, http2: bool, pem: Option<String>) -> Client {
-    let transport = Http { addr: handle.local_addr(), http2, pem };
-    Client { transport: Arc::new(transport), format: Format::Cbor, region: "us-east-1" }
+    let transport = Http {
+        addr: handle.local_addr(),
+        http2,
+        pem,
+    };
+    Client {
+        transport: Arc::new(transport),
+        format: Format::Cbor,
+        region: "us-east-1",
+    }
 }
 
 async fn raw(client: &Client, request: http::request::Builder, body: &str) -> (u16, String) {
-    let request = request.body(RequestBody::whole(Bytes::copy_from_slice(body.as_bytes()))).unwrap();
-    let response: Response = client.transport.call(request, Duration::from_secs(10)).await.unwrap();
+    let request = request
+        .body(RequestBody::whole(Bytes::copy_from_slice(body.as_bytes())))
+        .unwrap();
+    let response: Response = client
+        .transport
+        .call(request, Duration::from_secs(10))
+        .await
+        .unwrap();
     let (head, body) = response.into_parts();
-    let ResponseBody::Full(body) = body else { panic!("a stream") };
-    (head.status.as_u16(), String::from_utf8(body.to_vec()).unwrap())
+    let ResponseBody::Full(body) = body else {
+        panic!("a stream")
+    };
+    (
+        head.status.as_u16(),
+        String::from_utf8(body.to_vec()).unwrap(),
+    )
 }
 
 #[tokio::test]
@@ -83,7 +107,10 @@ async fn it_speaks_both_http_versions_both_formats_with_and_without_tls() {
     for (handle, pem) in [(&plain, None), (&secure, Some(pem))] {
         for http2 in [false, true] {
             for format in Format::ALL {
-                let client = Client { format, ..over(handle, http2, pem.clone()) };
+                let client = Client {
+                    format,
+                    ..over(handle, http2, pem.clone())
+                };
                 let key = format!("{http2}{format:?}{}", pem.is_some());
                 client.put("s", &[&key]).await;
                 due.push(key);
@@ -103,7 +130,9 @@ async fn subscriptions_are_pushed_over_http_and_end_at_shutdown() {
     let mut open = Vec::new();
     for http2 in [false, true] {
         let client = over(&handle, http2, None);
-        let consumer = client.consumer(&arn("s"), if http2 { "two" } else { "one" }).await;
+        let consumer = client
+            .consumer(&arn("s"), if http2 { "two" } else { "one" })
+            .await;
         let request = SubscribeToShardRequest {
             consumer_arn: Some(consumer),
             shard_id: Some(shard_id(0)),
@@ -134,21 +163,39 @@ async fn a_body_of_ten_mebibytes_goes_through_and_a_larger_one_is_refused() {
     let local = real();
     let log = Lines::default();
     let (handle, client) = start(&local, &log).await;
-    for client in [client.clone(), client.clone().json(), over(&handle, true, None)] {
+    for client in [
+        client.clone(),
+        client.clone().json(),
+        over(&handle, true, None),
+    ] {
         let records = vec![entry("k", &vec![7; 1024 * 1024 - 1]); 10];
-        let request =
-            PutRecordsRequest { stream_name: Some("s".into()), records: Some(records), ..Default::default() };
-        assert_eq!(client.call(request).await.unwrap().failed_record_count, Some(0));
-        let iterator = client.iterator("s", &shard_id(0), ShardIteratorType::TrimHorizon).await;
+        let request = PutRecordsRequest {
+            stream_name: Some("s".into()),
+            records: Some(records),
+            ..Default::default()
+        };
+        assert_eq!(
+            client.call(request).await.unwrap().failed_record_count,
+            Some(0)
+        );
+        let iterator = client
+            .iterator("s", &shard_id(0), ShardIteratorType::TrimHorizon)
+            .await;
         assert_eq!(client.get(&iterator).await.unwrap().records.len(), 10);
     }
     let request = http::Request::post("http://l/")
         .header("content-type", "application/x-amz-json-1.1")
         .header("x-amz-target", Operation::PutRecords.target())
         .header("content-length", (40 << 20).to_string());
-    let request = request.body(RequestBody::whole(vec![b' '; 40 << 20])).unwrap();
+    let request = request
+        .body(RequestBody::whole(vec![b' '; 40 << 20]))
+        .unwrap();
     // The answer may come while the body is still being sent, so the client may see either.
-    if let Ok(response) = client.transport.call(request, Duration::from_secs(10)).await {
+    if let Ok(response) = client
+        .transport
+        .call(request, Duration::from_secs(10))
+        .await
+    {
         assert_eq!(response.status().as_u16(), 413);
     }
     handle.shutdown().await;
@@ -163,7 +210,12 @@ async fn what_is_no_call_is_answered_as_aws_does() {
     let json = || post().header("content-type", "application/x-amz-json-1.1");
     let target = |name: &str| json().header("x-amz-target", format!("Kinesis_20131202.{name}"));
     for (request, body, status, text) in [
-        (http::Request::get("http://l/"), "", 404, "<UnknownOperationException/>\n"),
+        (
+            http::Request::get("http://l/"),
+            "",
+            404,
+            "<UnknownOperationException/>\n",
+        ),
         (post(), "{}", 404, "<UnknownOperationException/>\n"),
         (
             http::Request::post("http://l/x").header("content-type", "application/x-amz-json-1.1"),
@@ -171,9 +223,24 @@ async fn what_is_no_call_is_answered_as_aws_does() {
             404,
             "<UnknownOperationException/>\n",
         ),
-        (json(), "{}", 400, "{\"__type\":\"UnknownOperationException\"}"),
-        (target("CreateQueue"), "{}", 400, "{\"__type\":\"UnknownOperationException\"}"),
-        (target("ListStreams"), "{", 400, "{\"__type\":\"SerializationException\"}"),
+        (
+            json(),
+            "{}",
+            400,
+            "{\"__type\":\"UnknownOperationException\"}",
+        ),
+        (
+            target("CreateQueue"),
+            "{}",
+            400,
+            "{\"__type\":\"UnknownOperationException\"}",
+        ),
+        (
+            target("ListStreams"),
+            "{",
+            400,
+            "{\"__type\":\"SerializationException\"}",
+        ),
         (
             target("ListStreams"),
             "{\"Limit\":\"x\"}",
@@ -206,7 +273,10 @@ async fn misbehaviour_reaches_the_wire() {
         Action::DropConnection,
         Action::Pass,
     ];
-    local.faults().add(Rule::script(Operation::PutRecords, script)).unwrap();
+    local
+        .faults()
+        .add(Rule::script(Operation::PutRecords, script))
+        .unwrap();
     for http2 in [false, true] {
         if http2 {
             let script = local.faults().list()[0].rule.clone();
@@ -220,12 +290,23 @@ async fn misbehaviour_reaches_the_wire() {
                 records: Some(vec![entry("k", i.to_string().as_bytes())]),
                 ..Default::default()
             };
-            let outcome = client.call(request).await.map(|_| "ok").map_err(|f| f.code().to_owned());
-            let due = if i < 3 { Err("Broken".to_owned()) } else { Ok("ok") };
+            let outcome = client
+                .call(request)
+                .await
+                .map(|_| "ok")
+                .map_err(|f| f.code().to_owned());
+            let due = if i < 3 {
+                Err("Broken".to_owned())
+            } else {
+                Ok("ok")
+            };
             assert_eq!(outcome, due, "{http2} {i}");
         }
     }
-    assert_eq!(client.all("s", &shard_id(0)).await, ["0", "1", "3", "0", "1", "3"]);
+    assert_eq!(
+        client.all("s", &shard_id(0)).await,
+        ["0", "1", "3", "0", "1", "3"]
+    );
     handle.shutdown().await;
 }
 
@@ -237,27 +318,52 @@ async fn the_admin_paths_add_list_and_clear_rules() {
     let post = |path: &str| http::Request::post(format!("http://l/_distributary/{path}"));
     let get = |path: &str| http::Request::get(format!("http://l/_distributary/{path}"));
     let delete = |path: &str| http::Request::delete(format!("http://l/_distributary/{path}"));
-    let rule =
-        r#"{"select":{"operations":["ListStreams"]},"action":{"error":{"code":"LimitExceededException"}}}"#;
-    assert_eq!(raw(&client, post("faults"), rule).await, (200, "{\"id\":1}\n".into()));
-    let failed = client.call(ListStreamsRequest::default()).await.unwrap_err();
+    let rule = r#"{"select":{"operations":["ListStreams"]},"action":{"error":{"code":"LimitExceededException"}}}"#;
+    assert_eq!(
+        raw(&client, post("faults"), rule).await,
+        (200, "{\"id\":1}\n".into())
+    );
+    let failed = client
+        .call(ListStreamsRequest::default())
+        .await
+        .unwrap_err();
     assert_eq!(failed.code(), "LimitExceededException");
     let (status, listed) = raw(&client, get("faults"), "").await;
-    assert!(status == 200 && listed.contains("\"applied\":1"), "{listed}");
+    assert!(
+        status == 200 && listed.contains("\"applied\":1"),
+        "{listed}"
+    );
     assert_eq!(raw(&client, delete("faults/1"), "").await.0, 200);
     assert_eq!(raw(&client, delete("faults/1"), "").await.0, 404);
     client.call(ListStreamsRequest::default()).await.unwrap();
     let (status, why) = raw(&client, post("faults"), "{\"action\":\"explode\"}").await;
-    assert!(status == 400 && why.contains("unknown variant `explode`"), "{why}");
+    assert!(
+        status == 400 && why.contains("unknown variant `explode`"),
+        "{why}"
+    );
     assert_eq!(raw(&client, get("gates/g"), "").await.1, "{\"held\":0}\n");
-    assert_eq!(raw(&client, post("gates/g"), "").await.1, "{\"released\":0}\n");
-    assert_eq!(raw(&client, post("subscriptions/end"), "").await.1, "{\"subscriptions\":0}\n");
+    assert_eq!(
+        raw(&client, post("gates/g"), "").await.1,
+        "{\"released\":0}\n"
+    );
+    assert_eq!(
+        raw(&client, post("subscriptions/end"), "").await.1,
+        "{\"subscriptions\":0}\n"
+    );
     assert_eq!(raw(&client, post("iterators/expire"), "").await.0, 200);
     assert_eq!(raw(&client, delete("faults"), "").await.0, 200);
-    assert_eq!(raw(&client, get("health"), "").await, (200, "{\"status\":\"ok\"}\n".into()));
+    assert_eq!(
+        raw(&client, get("health"), "").await,
+        (200, "{\"status\":\"ok\"}\n".into())
+    );
     assert_eq!(raw(&client, get("nothing"), "").await.0, 404);
     // A page in a browser may not.
-    assert_eq!(raw(&client, get("health").header("origin", "http://evil"), "").await.0, 403);
+    assert_eq!(
+        raw(&client, get("health").header("origin", "http://evil"), "")
+            .await
+            .0,
+        403
+    );
     handle.shutdown().await;
 }
 
@@ -267,7 +373,10 @@ async fn each_request_has_its_line() {
     let log = Lines::default();
     let (handle, client) = start(&local, &log).await;
     client.put("s", &["a"]).await;
-    let request = DescribeStreamRequest { stream_name: Some("no\"ne".into()), ..Default::default() };
+    let request = DescribeStreamRequest {
+        stream_name: Some("no\"ne".into()),
+        ..Default::default()
+    };
     client.call(request).await.unwrap_err();
     handle.shutdown().await;
     let text = log.text();
@@ -279,7 +388,8 @@ async fn each_request_has_its_line() {
         "{text}"
     );
     assert!(
-        lines[1].contains("400 ") && lines[1].contains("\"DescribeStream no?ne ValidationException\""),
+        lines[1].contains("400 ")
+            && lines[1].contains("\"DescribeStream no?ne ValidationException\""),
         "{text}"
     );
 }

@@ -43,7 +43,9 @@ impl Records {
         assert!(*self.last < *number, "{number} after {}", self.last);
         number.clone_into(&mut self.last);
         self.count += 1;
-        self.sum = self.sum.wrapping_add(hash(number, std::str::from_utf8(text).unwrap()));
+        self.sum = self
+            .sum
+            .wrapping_add(hash(number, std::str::from_utf8(text).unwrap()));
     }
 }
 
@@ -75,8 +77,11 @@ impl Soak {
                 records: Some(texts.iter().map(|t| entry(t, t.as_bytes())).collect()),
                 ..Default::default()
             };
-            let client =
-                if writer.is_multiple_of(2) { self.over.clone() } else { Client::new(&self.local).json() };
+            let client = if writer.is_multiple_of(2) {
+                self.over.clone()
+            } else {
+                Client::new(&self.local).json()
+            };
             let answer = client.call(request).await.unwrap();
             assert_eq!(answer.failed_record_count, Some(0));
             self.acknowledge(answer, &texts);
@@ -90,7 +95,9 @@ impl Soak {
         for (record, text) in answer.records.into_iter().zip(texts) {
             let shard = acknowledged.entry(record.shard_id.unwrap()).or_default();
             shard.count += 1;
-            shard.sum = shard.sum.wrapping_add(hash(&record.sequence_number.unwrap(), text));
+            shard.sum = shard
+                .sum
+                .wrapping_add(hash(&record.sequence_number.unwrap(), text));
         }
     }
 
@@ -106,10 +113,19 @@ impl Soak {
                 .shards("s")
                 .await
                 .into_iter()
-                .filter(|s| s.sequence_number_range.as_ref().unwrap().ending_sequence_number.is_none())
+                .filter(|s| {
+                    s.sequence_number_range
+                        .as_ref()
+                        .unwrap()
+                        .ending_sequence_number
+                        .is_none()
+                })
                 .map(|s| {
                     let range = s.hash_key_range.as_ref().unwrap();
-                    (distributary_wire::hashkey::HashRange::from_wire(range).unwrap(), s.shard_id)
+                    (
+                        distributary_wire::hashkey::HashRange::from_wire(range).unwrap(),
+                        s.shard_id,
+                    )
                 })
                 .collect();
             open.sort_unstable();
@@ -118,7 +134,9 @@ impl Soak {
                 let request = SplitShardRequest {
                     stream_name: Some("s".into()),
                     shard_to_split: Some(id.clone()),
-                    new_starting_hash_key: Some((range.start + (range.end - range.start) / 2).to_string()),
+                    new_starting_hash_key: Some(
+                        (range.start + (range.end - range.start) / 2).to_string(),
+                    ),
                     ..Default::default()
                 };
                 client.call(request).await.unwrap();
@@ -136,17 +154,25 @@ impl Soak {
 
     /// Reads a shard by polling, from its beginning to its end; gives its children.
     async fn poll(&self, client: &Client, shard: &str, seen: &mut Records) -> Vec<String> {
-        let mut at = client.iterator("s", shard, ShardIteratorType::TrimHorizon).await;
+        let mut at = client
+            .iterator("s", shard, ShardIteratorType::TrimHorizon)
+            .await;
         loop {
             let page = client.get(&at).await.unwrap();
-            self.seen.fetch_add(page.records.len() as u64, Ordering::Relaxed);
+            self.seen
+                .fetch_add(page.records.len() as u64, Ordering::Relaxed);
             let none = page.records.is_empty();
             for record in page.records {
                 seen.see(&record.sequence_number, &record.data.0);
             }
             match page.next_shard_iterator {
                 None => {
-                    return page.child_shards.unwrap_or_default().into_iter().map(|c| c.shard_id).collect();
+                    return page
+                        .child_shards
+                        .unwrap_or_default()
+                        .into_iter()
+                        .map(|c| c.shard_id)
+                        .collect();
                 }
                 Some(next) => at = next,
             }
@@ -187,7 +213,8 @@ impl Soak {
                 panic!("{event:?} on {shard}");
             };
             let event = GetRecordsAnswer::parse(format, payload).unwrap();
-            self.seen.fetch_add(event.records.len() as u64, Ordering::Relaxed);
+            self.seen
+                .fetch_add(event.records.len() as u64, Ordering::Relaxed);
             for record in &event.records {
                 let data = event.data(record).decode().unwrap();
                 seen.see(record.sequence.text(&event.body), &data);
@@ -220,26 +247,45 @@ impl Soak {
             1 => Client::new(&self.local),
             _ => Client::new(&self.local).json(),
         };
-        let name = format!("{}{reader}", if consumer.is_some() { "subscriber " } else { "poller " });
+        let name = format!(
+            "{}{reader}",
+            if consumer.is_some() {
+                "subscriber "
+            } else {
+                "poller "
+            }
+        );
         let mut running = tokio::task::JoinSet::new();
         let mut started = BTreeSet::new();
         let mut due: Vec<String> = (0..4).map(crate::client::shard_id).collect();
         loop {
-            for shard in due.drain(..).filter(|s| started.insert(s.clone())).collect::<Vec<_>>() {
-                let (soak, client, consumer) = (Arc::clone(&self), client.clone(), consumer.clone());
+            for shard in due
+                .drain(..)
+                .filter(|s| started.insert(s.clone()))
+                .collect::<Vec<_>>()
+            {
+                let (soak, client, consumer) =
+                    (Arc::clone(&self), client.clone(), consumer.clone());
                 running.spawn(async move {
                     let mut seen = Records::default();
                     let children = match &consumer {
                         None => soak.poll(&client, &shard, &mut seen).await,
-                        Some(consumer) => soak.subscribe(&client, consumer, &shard, &mut seen).await,
+                        Some(consumer) => {
+                            soak.subscribe(&client, consumer, &shard, &mut seen).await
+                        }
                     };
                     (shard, seen, children)
                 });
             }
-            let Some(done) = running.join_next().await else { break };
+            let Some(done) = running.join_next().await else {
+                break;
+            };
             let (shard, seen, children) = done.unwrap();
             due = children;
-            self.read.lock().unwrap().insert((name.clone(), shard), seen);
+            self.read
+                .lock()
+                .unwrap()
+                .insert((name.clone(), shard), seen);
         }
     }
 
@@ -250,8 +296,15 @@ impl Soak {
         assert_eq!(readers.len(), 2 * READERS);
         for reader in readers {
             for (shard, due) in acknowledged.iter() {
-                let seen = read.get(&(reader.clone(), shard.clone())).cloned().unwrap_or_default();
-                assert_eq!((seen.count, seen.sum), (due.count, due.sum), "{reader}, {shard}");
+                let seen = read
+                    .get(&(reader.clone(), shard.clone()))
+                    .cloned()
+                    .unwrap_or_default();
+                assert_eq!(
+                    (seen.count, seen.sum),
+                    (due.count, due.sum),
+                    "{reader}, {shard}"
+                );
             }
             let of_mine = read.iter().filter(|((r, _), _)| *r == reader);
             let total: u64 = of_mine.map(|(_, seen)| seen.count).sum();
@@ -266,12 +319,25 @@ async fn nobody_misses_a_record() {
         .ok()
         .map_or(3, |text| text.parse().expect("a number of seconds"));
     let env = Arc::new(RealEnv::new());
-    let local = Local::builder().env(Arc::clone(&env) as Arc<dyn Env>).build();
+    let local = Local::builder()
+        .env(Arc::clone(&env) as Arc<dyn Env>)
+        .build();
     local.create_stream("s", 4).unwrap();
-    let options = ServerOptions { listen: ([127, 0, 0, 1], 0).into(), ..ServerOptions::default() };
+    let options = ServerOptions {
+        listen: ([127, 0, 0, 1], 0).into(),
+        ..ServerOptions::default()
+    };
     let handle = serve(local.clone(), options).await.unwrap();
-    let http = Http { addr: handle.local_addr(), http2: false, pem: None };
-    let over = Client { transport: Arc::new(http), format: Format::Cbor, region: "us-east-1" };
+    let http = Http {
+        addr: handle.local_addr(),
+        http2: false,
+        pem: None,
+    };
+    let over = Client {
+        transport: Arc::new(http),
+        format: Format::Cbor,
+        region: "us-east-1",
+    };
     let soak = Arc::new(Soak {
         local,
         env,
@@ -286,7 +352,9 @@ async fn nobody_misses_a_record() {
     let mut readers = tokio::task::JoinSet::new();
     for reader in 0..READERS {
         readers.spawn(Arc::clone(&soak).read(reader, None));
-        let consumer = Client::new(&soak.local).consumer(&arn("s"), &format!("c{reader}")).await;
+        let consumer = Client::new(&soak.local)
+            .consumer(&arn("s"), &format!("c{reader}"))
+            .await;
         readers.spawn(Arc::clone(&soak).read(reader, Some(consumer)));
     }
     let mut writers = tokio::task::JoinSet::new();
@@ -320,8 +388,14 @@ async fn nobody_misses_a_record() {
         ),
     }
     soak.compare();
-    let (records, shards) = (soak.written.load(Ordering::Relaxed), soak.acknowledged.lock().unwrap().len());
-    println!("{records} records in {shards} shards, each seen by {} readers", 2 * READERS);
+    let (records, shards) = (
+        soak.written.load(Ordering::Relaxed),
+        soak.acknowledged.lock().unwrap().len(),
+    );
+    println!(
+        "{records} records in {shards} shards, each seen by {} readers",
+        2 * READERS
+    );
     assert!(records > 1000 && shards > 4);
     handle.shutdown().await;
 }

@@ -11,8 +11,15 @@ use distributary_wire::types::*;
 use crate::client::{Client, Clock, TestEnv, arn, entry, shard_id};
 
 fn open(dir: &Path, clock: &Arc<Clock>) -> Result<Local, StoreError> {
-    let delays = Delays { update: Duration::from_secs(1), ..Delays::NONE };
-    Local::builder().env(Arc::new(TestEnv(Arc::clone(clock)))).seed(1).delays(delays).open(dir)
+    let delays = Delays {
+        update: Duration::from_secs(1),
+        ..Delays::NONE
+    };
+    Local::builder()
+        .env(Arc::new(TestEnv(Arc::clone(clock))))
+        .seed(1)
+        .delays(delays)
+        .open(dir)
 }
 
 async fn fill(client: &Client, clock: &Clock) {
@@ -27,8 +34,11 @@ async fn fill(client: &Client, clock: &Clock) {
     for i in 0..40 {
         let data = vec![i; 1000];
         let records = (0..20).map(|k| entry(&format!("{i}-{k}"), &data)).collect();
-        let request =
-            PutRecordsRequest { stream_name: Some("s".into()), records: Some(records), ..Default::default() };
+        let request = PutRecordsRequest {
+            stream_name: Some("s".into()),
+            records: Some(records),
+            ..Default::default()
+        };
         client.call(request).await.unwrap();
         clock.advance(Duration::from_millis(3));
     }
@@ -47,11 +57,17 @@ async fn fill(client: &Client, clock: &Clock) {
 async fn seen(client: &Client) -> Vec<(Shard, Vec<Record>)> {
     let mut out = Vec::new();
     for shard in client.shards("s").await {
-        let mut at = Some(client.iterator("s", &shard.shard_id, ShardIteratorType::TrimHorizon).await);
+        let mut at = Some(
+            client
+                .iterator("s", &shard.shard_id, ShardIteratorType::TrimHorizon)
+                .await,
+        );
         let mut records = Vec::new();
         while let Some(iterator) = at {
             let page = client.get(&iterator).await.unwrap();
-            at = page.next_shard_iterator.filter(|_| !page.records.is_empty());
+            at = page
+                .next_shard_iterator
+                .filter(|_| !page.records.is_empty());
             records.extend(page.records);
         }
         out.push((shard, records));
@@ -67,10 +83,15 @@ async fn everything_survives_a_restart() {
     let client = Client::new(&local);
     fill(&client, &clock).await;
     let before = seen(&client).await;
-    let iterator = client.iterator("s", &shard_id(1), ShardIteratorType::Latest).await;
+    let iterator = client
+        .iterator("s", &shard_id(1), ShardIteratorType::Latest)
+        .await;
     assert_eq!(before.iter().map(|(_, r)| r.len()).sum::<usize>(), 804);
     // Only one process at a time.
-    assert!(matches!(open(dir.path(), &clock), Err(StoreError::InUse { .. })));
+    assert!(matches!(
+        open(dir.path(), &clock),
+        Err(StoreError::InUse { .. })
+    ));
     drop((client, local));
     clock.advance(Duration::from_secs(10));
     for _ in 0..2 {
@@ -79,16 +100,35 @@ async fn everything_survives_a_restart() {
     }
     let local = open(dir.path(), &clock).unwrap();
     let client = Client::new(&local);
-    let consumers = ListStreamConsumersRequest { stream_arn: Some(arn("s")), ..Default::default() };
-    assert_eq!(client.call(consumers).await.unwrap().consumers.unwrap().len(), 1);
-    let tags = ListTagsForStreamRequest { stream_name: Some("s".into()), ..Default::default() };
+    let consumers = ListStreamConsumersRequest {
+        stream_arn: Some(arn("s")),
+        ..Default::default()
+    };
+    assert_eq!(
+        client
+            .call(consumers)
+            .await
+            .unwrap()
+            .consumers
+            .unwrap()
+            .len(),
+        1
+    );
+    let tags = ListTagsForStreamRequest {
+        stream_name: Some("s".into()),
+        ..Default::default()
+    };
     assert_eq!(client.call(tags).await.unwrap().tags[0].key, "k");
     // Numbers go on, and iterators are still good.
     let put = client.put("s", &["a"; 20]).await;
     let shard = put.records[0].shard_id.as_ref().unwrap();
     let (_, there) = before.iter().find(|(s, _)| s.shard_id == *shard).unwrap();
     let last = there.last().unwrap().sequence_number.clone();
-    assert!(put.records.iter().all(|r| r.sequence_number.as_ref().unwrap() > &last));
+    assert!(
+        put.records
+            .iter()
+            .all(|r| r.sequence_number.as_ref().unwrap() > &last)
+    );
     client.get(&iterator).await.unwrap();
 }
 
@@ -101,7 +141,10 @@ async fn deleted_and_expired_things_stay_away() {
     fill(&client, &clock).await;
     local.create_stream("gone", 1).unwrap();
     client.put("gone", &["x"]).await;
-    let delete = DeleteStreamRequest { stream_name: Some("gone".into()), ..Default::default() };
+    let delete = DeleteStreamRequest {
+        stream_name: Some("gone".into()),
+        ..Default::default()
+    };
     client.call(delete).await.unwrap();
     clock.advance(Duration::from_secs(24 * 3600) + Duration::from_millis(1));
     client.put("s", &["new"; 3]).await;
@@ -113,7 +156,11 @@ async fn deleted_and_expired_things_stay_away() {
     let local = open(dir.path(), &clock).unwrap();
     let client = Client::new(&local);
     assert_eq!(seen(&client).await, before);
-    let names = client.call(ListStreamsRequest::default()).await.unwrap().stream_names;
+    let names = client
+        .call(ListStreamsRequest::default())
+        .await
+        .unwrap()
+        .stream_names;
     assert_eq!(names, ["s"]);
 }
 
@@ -155,9 +202,15 @@ async fn damage_is_reported_and_never_taken_for_less_data() {
         }
     }
     std::fs::remove_file(&file).unwrap();
-    assert!(matches!(open(dir.path(), &clock), Err(StoreError::Damaged { .. })));
+    assert!(matches!(
+        open(dir.path(), &clock),
+        Err(StoreError::Damaged { .. })
+    ));
     std::fs::write(dir.path().join("FORMAT"), "distributary-local 2\n").unwrap();
-    assert!(matches!(open(dir.path(), &clock), Err(StoreError::Version { .. })));
+    assert!(matches!(
+        open(dir.path(), &clock),
+        Err(StoreError::Version { .. })
+    ));
 }
 
 /// Names the directory that a process of [`a_process_that_writes_until_it_is_killed`] writes to.
@@ -167,7 +220,9 @@ const CHILD_DIR: &str = "DISTRIBUTARY_LOCAL_CHILD_DIR";
 /// acknowledged.
 #[tokio::test]
 async fn a_process_that_writes_until_it_is_killed() {
-    let Ok(dir) = std::env::var(CHILD_DIR) else { return };
+    let Ok(dir) = std::env::var(CHILD_DIR) else {
+        return;
+    };
     let local = Local::builder().open(dir).unwrap();
     let client = Client::new(&local);
     if local.create_stream("s", 1).is_err() {
@@ -188,7 +243,11 @@ async fn what_was_acknowledged_survives_a_kill() {
     let mut acknowledged: Vec<String> = Vec::new();
     for _ in 0..3 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "store::a_process_that_writes_until_it_is_killed", "--nocapture"])
+            .args([
+                "--exact",
+                "store::a_process_that_writes_until_it_is_killed",
+                "--nocapture",
+            ])
             .env(CHILD_DIR, dir.path())
             .stdout(Stdio::piped())
             .spawn()
@@ -197,7 +256,9 @@ async fn what_was_acknowledged_survives_a_kill() {
         let mut count = 0;
         for line in lines {
             let Ok(line) = line else { break };
-            let Some((_, number)) = line.split_once("acknowledged ") else { continue };
+            let Some((_, number)) = line.split_once("acknowledged ") else {
+                continue;
+            };
             // A line may be cut by the kill.
             if number.len() == 56 {
                 acknowledged.push(number.to_owned());
@@ -211,8 +272,12 @@ async fn what_was_acknowledged_survives_a_kill() {
     }
     let local = Local::builder().open(dir.path()).unwrap();
     let client = Client::new(&local);
-    let kept: std::collections::BTreeSet<String> =
-        seen(&client).await.into_iter().flat_map(|(_, r)| r).map(|r| r.sequence_number).collect();
+    let kept: std::collections::BTreeSet<String> = seen(&client)
+        .await
+        .into_iter()
+        .flat_map(|(_, r)| r)
+        .map(|r| r.sequence_number)
+        .collect();
     assert!(acknowledged.len() >= 1500);
     let missing: Vec<_> = acknowledged.iter().filter(|n| !kept.contains(*n)).collect();
     assert!(missing.is_empty(), "{missing:?}");

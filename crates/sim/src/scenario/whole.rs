@@ -40,7 +40,10 @@ pub(super) fn encoded_bound(records: usize, bytes: usize) -> usize {
 impl Scenario {
     /// The same over the whole path. Draws of its own change nothing of what the engine's simulation draws.
     pub(super) fn make_whole(mut self, rng: &mut Rng) -> Self {
-        let jumps = self.events.iter().any(|(_, action)| matches!(action, Action::Jump(_)));
+        let jumps = self
+            .events
+            .iter()
+            .any(|(_, action)| matches!(action, Action::Jump(_)));
         let whole = WholeShape {
             limits: rng.below(4) == 0,
             trimmed: *rng.pick(&[TrimmedPosition::Refuse, TrimmedPosition::EmptyPages(20)]),
@@ -51,7 +54,8 @@ impl Scenario {
         };
         if whole.limits {
             // Looking what is left costs calls, which the engine would miss.
-            self.events.retain(|(_, action)| !matches!(action, Action::Expire(_)));
+            self.events
+                .retain(|(_, action)| !matches!(action, Action::Expire(_)));
         }
         self.put_fewer();
         // Kinesis wants a key, and no more than this.
@@ -74,14 +78,19 @@ impl Scenario {
 
     /// No more than [`MOST_RECORDS`]: what costs time here is each request.
     fn put_fewer(&mut self) {
-        let counts = self.events.iter_mut().filter_map(|(_, action)| match action {
-            Action::Put { count, .. } => Some(count),
-            _ => None,
-        });
+        let counts = self
+            .events
+            .iter_mut()
+            .filter_map(|(_, action)| match action {
+                Action::Put { count, .. } => Some(count),
+                _ => None,
+            });
         let mut counts: Vec<&mut u64> = counts.collect();
         let all: u64 = counts.iter().map(|count| **count).sum();
         if all > MOST_RECORDS {
-            counts.iter_mut().for_each(|count| **count = (**count * MOST_RECORDS / all).max(1));
+            counts
+                .iter_mut()
+                .for_each(|count| **count = (**count * MOST_RECORDS / all).max(1));
         }
     }
 }

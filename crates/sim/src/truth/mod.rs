@@ -207,8 +207,13 @@ impl Truth {
     pub fn violate(&mut self, line: &'static str, what: impl Into<String>) {
         if self.violation.is_none() {
             let what = what.into();
-            self.trace.line(self.now, |l| _ = write!(l, "VIOLATION of {line}: {what}"));
-            self.violation = Some(Violation { line, what, at: self.now });
+            self.trace
+                .line(self.now, |l| _ = write!(l, "VIOLATION of {line}: {what}"));
+            self.violation = Some(Violation {
+                line,
+                what,
+                at: self.now,
+            });
         }
     }
 
@@ -231,7 +236,14 @@ impl Truth {
 
     /// A record was written to the source.
     pub fn put(&mut self, put: &Put<'_>) {
-        let Put { shard, sequence, arrival, key, digest, size } = *put;
+        let Put {
+            shard,
+            sequence,
+            arrival,
+            key,
+            digest,
+            size,
+        } = *put;
         let shard = self.shard(shard);
         let index = self.shards[shard].records.len();
         let key = key.map(|key| {
@@ -240,7 +252,16 @@ impl Truth {
         });
         self.shards[shard].records.push(self.records.len());
         let sequence = sequence.clone();
-        self.records.push(Record { shard, index, sequence, key, digest, size, arrival, trimmed: false });
+        self.records.push(Record {
+            shard,
+            index,
+            sequence,
+            key,
+            digest,
+            size,
+            arrival,
+            trimmed: false,
+        });
         self.trace.note(digest);
     }
 
@@ -251,10 +272,12 @@ impl Truth {
             self.records[*n].trimmed = true;
             let record = &self.records[*n];
             for output in self.outputs.values_mut() {
-                let Some(lane) = output.lanes.get(&record.shard) else { continue };
+                let Some(lane) = output.lanes.get(&record.shard) else {
+                    continue;
+                };
                 let began = matches!(lane.row, Some(Position::After(_)));
-                let wanted =
-                    lane.judged <= record.index && lane.from.is_none_or(|from| record.arrival >= from);
+                let wanted = lane.judged <= record.index
+                    && lane.from.is_none_or(|from| record.arrival >= from);
                 if began && wanted {
                     output.owed.push(*n);
                 }
@@ -325,7 +348,8 @@ impl Truth {
     pub fn end_life(&mut self) {
         self.running = false;
         self.trace.text("end of life");
-        self.trace.line(self.now, |l| l.push_str("the engine is gone"));
+        self.trace
+            .line(self.now, |l| l.push_str("the engine is gone"));
     }
 
     /// The time, before anything else is told.
@@ -347,9 +371,14 @@ impl Truth {
     /// A record that the output does not have yet and wants, picked by `pick`.
     pub fn open_record(&self, service: &str, pick: impl FnOnce(usize) -> usize) -> Option<u128> {
         let output = self.outputs.get(service)?;
-        let open: Vec<usize> =
-            (0..self.records.len()).filter(|n| self.wanted(output, *n) && !output.has(*n)).collect();
-        let n = if open.is_empty() { return None } else { open[pick(open.len()) % open.len()] };
+        let open: Vec<usize> = (0..self.records.len())
+            .filter(|n| self.wanted(output, *n) && !output.has(*n))
+            .collect();
+        let n = if open.is_empty() {
+            return None;
+        } else {
+            open[pick(open.len()) % open.len()]
+        };
         Some(self.first + n as u128)
     }
 
@@ -372,8 +401,13 @@ impl Truth {
         let stands = |shard: usize| {
             let mut line = vec![shard];
             while let Some(shard) = line.pop() {
-                let acked_at = output.lanes.get(&shard).map_or(Duration::ZERO, |lane| lane.acked_at);
-                let ShardTruth { read_at, parents, .. } = &self.shards[shard];
+                let acked_at = output
+                    .lanes
+                    .get(&shard)
+                    .map_or(Duration::ZERO, |lane| lane.acked_at);
+                let ShardTruth {
+                    read_at, parents, ..
+                } = &self.shards[shard];
                 if acked_at.max(*read_at) >= since {
                     return false;
                 }
@@ -383,16 +417,25 @@ impl Truth {
         };
         (0..self.records.len()).find(|n| {
             let record = &self.records[*n];
-            record.arrival < before && stands(record.shard) && self.wanted(output, *n) && !output.has(*n)
+            record.arrival < before
+                && stands(record.shard)
+                && self.wanted(output, *n)
+                && !output.has(*n)
         })
     }
 
     /// So many records of a shard were read, those behind `from`.
     fn read(&mut self, shard: &ShardId, from: &Position, n: usize) {
-        let Some(shard) = self.shard_ids.get(shard) else { return };
+        let Some(shard) = self.shard_ids.get(shard) else {
+            return;
+        };
         let shard = &mut self.shards[*shard];
         let mut start = durable_by(&self.records, &shard.records, Some(from));
-        while shard.records.get(start).is_some_and(|n| self.records[*n].trimmed) {
+        while shard
+            .records
+            .get(start)
+            .is_some_and(|n| self.records[*n].trimmed)
+        {
             start += 1;
         }
         if start + n > shard.read {
@@ -403,38 +446,72 @@ impl Truth {
     /// Something happened at a seam.
     pub fn on(&mut self, event: &Event<'_>) {
         match event {
-            Event::Read { shard, from, credit, answer } => {
+            Event::Read {
+                shard,
+                from,
+                credit,
+                answer,
+            } => {
                 self.trace.text(shard.as_str());
                 self.trace.text(&format!("{answer:?}"));
                 if *answer != ReadAnswer::Idle {
                     let line = |l: &mut String| {
-                        _ = write!(l, "read {shard} from {from:?}, at most {credit}: {answer:?}");
+                        _ = write!(
+                            l,
+                            "read {shard} from {from:?}, at most {credit}: {answer:?}"
+                        );
                     };
                     self.trace.line(self.now, line);
                 }
                 match (answer, self.shard_ids.get(shard)) {
                     (ReadAnswer::Records(n), _) => self.read(shard, from, *n),
                     (ReadAnswer::Closed, Some(shard)) => self.shards[*shard].read_at = self.now,
-                    (ReadAnswer::Idle | ReadAnswer::Gap | ReadAnswer::Failed | ReadAnswer::Closed, _) => {}
+                    (
+                        ReadAnswer::Idle
+                        | ReadAnswer::Gap
+                        | ReadAnswer::Failed
+                        | ReadAnswer::Closed,
+                        _,
+                    ) => {}
                 }
             }
-            Event::Arrived { service, request, entries, limits } => {
+            Event::Arrived {
+                service,
+                request,
+                entries,
+                limits,
+            } => {
                 self.trace.text(service);
                 self.trace.note(*request);
                 self.arrived(service, *request, entries, *limits);
             }
-            Event::Applied { service, request, places, late } => {
-                self.trace
-                    .note(places.iter().flatten().fold(*request, |h, p| h.wrapping_mul(31) ^ *p as u64));
+            Event::Applied {
+                service,
+                request,
+                places,
+                late,
+            } => {
+                self.trace.note(
+                    places
+                        .iter()
+                        .flatten()
+                        .fold(*request, |h, p| h.wrapping_mul(31) ^ *p as u64),
+                );
                 self.applied(service, *request, places, *late);
             }
-            Event::Answered { service, request, outcome } => {
+            Event::Answered {
+                service,
+                request,
+                outcome,
+            } => {
                 self.trace.text(service);
                 self.trace.note(*request);
                 self.answered(service, *request, outcome);
             }
             Event::Abandoned { service, request } => {
-                self.trace.line(self.now, |l| _ = write!(l, "{service}: request {request} is abandoned"));
+                self.trace.line(self.now, |l| {
+                    _ = write!(l, "{service}: request {request} is abandoned")
+                });
                 self.settle(service, *request, |output, records| {
                     records.iter().for_each(|n| output.set(*n, Sent::Failed));
                 });
@@ -444,7 +521,8 @@ impl Truth {
             Event::Fault(name) => {
                 *self.faults.entry(name).or_default() += 1;
                 self.trace.text(name);
-                self.trace.line(self.now, |l| _ = write!(l, "fault: {name}"));
+                self.trace
+                    .line(self.now, |l| _ = write!(l, "fault: {name}"));
             }
         }
     }
@@ -460,7 +538,11 @@ impl Sent {
 impl OutputTruth {
     /// True if no order had to be kept when the record was acknowledged.
     fn loose(&self, n: usize) -> bool {
-        self.acked.get(n).copied().flatten().is_some_and(|(_, loose)| loose)
+        self.acked
+            .get(n)
+            .copied()
+            .flatten()
+            .is_some_and(|(_, loose)| loose)
     }
 
     fn sent(&self, n: usize) -> Sent {

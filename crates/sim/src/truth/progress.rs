@@ -18,21 +18,40 @@ impl Truth {
             self.trace.text(lane.shard.as_str());
             self.trace.text(&format!("{position:?}"));
             self.trace.line(self.now, |l| {
-                _ = write!(l, "checkpoint {} at {}: {position:?}", lane.shard, lane.output);
+                _ = write!(
+                    l,
+                    "checkpoint {} at {}: {position:?}",
+                    lane.shard, lane.output
+                );
             });
             if let Err((line, what)) = self.checkpoint(lane, position) {
                 self.violate(
                     line,
-                    format!("checkpoint of {} at {}, {position:?}: {what}", lane.shard, lane.output),
+                    format!(
+                        "checkpoint of {} at {}, {position:?}: {what}",
+                        lane.shard, lane.output
+                    ),
                 );
             }
         }
     }
 
-    fn checkpoint(&mut self, lane: &LaneId, position: &Position) -> Result<(), (&'static str, String)> {
+    fn checkpoint(
+        &mut self,
+        lane: &LaneId,
+        position: &Position,
+    ) -> Result<(), (&'static str, String)> {
         let shard = self.shard(&lane.shard);
-        let Self { outputs, shards, records, .. } = self;
-        let Some(output) = outputs.values_mut().find(|o| o.id == lane.output && !o.removed) else {
+        let Self {
+            outputs,
+            shards,
+            records,
+            ..
+        } = self;
+        let Some(output) = outputs
+            .values_mut()
+            .find(|o| o.id == lane.output && !o.removed)
+        else {
             return Err((line::LIVE, "there is no such output".to_owned()));
         };
         let all = &shards[shard].records;
@@ -61,12 +80,20 @@ impl Truth {
             }
             let place = output.last.get(*n).copied().flatten();
             let Some(place) = place else {
-                return Err((line::DURABLE, format!("record {n} was acknowledged and is not there")));
+                return Err((
+                    line::DURABLE,
+                    format!("record {n} was acknowledged and is not there"),
+                ));
             };
-            if let Some(other) = record.key.and_then(|key| in_order(&mut output.places, key, *n, place))
+            if let Some(other) = record
+                .key
+                .and_then(|key| in_order(&mut output.places, key, *n, place))
                 && !output.loose(*n)
             {
-                return Err((line::ORDER, format!("record {other} stands behind record {n} of its key")));
+                return Err((
+                    line::ORDER,
+                    format!("record {other} stands behind record {n} of its key"),
+                ));
             }
         }
         Ok(())
@@ -75,9 +102,14 @@ impl Truth {
     pub(super) fn forgotten(&mut self, lanes: &[LaneId]) {
         for lane in lanes {
             self.trace.text(lane.output.as_str());
-            self.trace.line(self.now, |l| _ = write!(l, "forgotten: {} at {}", lane.shard, lane.output));
+            self.trace.line(self.now, |l| {
+                _ = write!(l, "forgotten: {} at {}", lane.shard, lane.output)
+            });
             let shard = self.shard(&lane.shard);
-            let here = self.outputs.values_mut().find(|o| o.id == lane.output && !o.removed);
+            let here = self
+                .outputs
+                .values_mut()
+                .find(|o| o.id == lane.output && !o.removed);
             if let Some(known) = here.and_then(|o| o.lanes.get_mut(&shard)) {
                 // Where it began still counts: its records are judged by that.
                 (known.row, known.forgotten) = (None, true);
@@ -96,7 +128,9 @@ impl Truth {
     }
 
     fn judge_output(&self, service: &str) -> Result<(), (&'static str, String)> {
-        let Some(output) = self.outputs.get(service).filter(|o| !o.removed) else { return Ok(()) };
+        let Some(output) = self.outputs.get(service).filter(|o| !o.removed) else {
+            return Ok(());
+        };
         self.judge_loss(output)?;
         let mut keys: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
         for (n, record) in self.records.iter().enumerate() {
@@ -107,10 +141,15 @@ impl Truth {
             let Some(place) = place.filter(|_| output.has(n)) else {
                 return Err((line::COMPLETE, format!("record {n} is not there")));
             };
-            if let Some(other) = record.key.and_then(|key| in_order(&mut keys, key, n, place))
+            if let Some(other) = record
+                .key
+                .and_then(|key| in_order(&mut keys, key, n, place))
                 && !output.loose(n)
             {
-                return Err((line::ORDER, format!("record {other} stands behind record {n} of its key")));
+                return Err((
+                    line::ORDER,
+                    format!("record {other} stands behind record {n} of its key"),
+                ));
             }
         }
         Ok(())
@@ -120,8 +159,10 @@ impl Truth {
     fn judge_loss(&self, output: &OutputTruth) -> Result<(), (&'static str, String)> {
         for n in output.owed.iter().filter(|n| !output.has(**n)) {
             let shard = self.records[*n].shard;
-            let reported =
-                self.gaps.iter().any(|(id, o)| *o == output.id && self.shard_ids.get(id) == Some(&shard));
+            let reported = self
+                .gaps
+                .iter()
+                .any(|(id, o)| *o == output.id && self.shard_ids.get(id) == Some(&shard));
             if !reported {
                 return Err((
                     line::SILENT,
@@ -136,7 +177,11 @@ impl Truth {
     pub fn counted(&self, service: &str) -> Option<Counted> {
         let output = self.outputs.get(service).filter(|o| !o.removed)?;
         let acked = output.sent.iter().filter(|s| s.counts()).count() as u64;
-        Some(Counted { acked, resent: output.resent, rewritten: output.rewritten })
+        Some(Counted {
+            acked,
+            resent: output.resent,
+            rewritten: output.rewritten,
+        })
     }
 
     /// The first record that was acknowledged, with all before it, longer than `age` ago, and lies beyond the
@@ -145,11 +190,14 @@ impl Truth {
         for (service, output) in self.outputs.iter().filter(|(_, o)| !o.removed) {
             // A shard that is gone needs no checkpoint.
             for (shard, lane) in output.lanes.iter().filter(|(_, l)| !l.forgotten) {
-                let (passed, rest) = self.shards[*shard].records.split_at(lane.judged.max(lane.floor));
+                let (passed, rest) = self.shards[*shard]
+                    .records
+                    .split_at(lane.judged.max(lane.floor));
                 let when = |n: &usize| output.acked.get(*n).copied().flatten().map(|(at, _)| at);
                 let last = passed.iter().filter_map(when).max().unwrap_or_default();
                 // What was acknowledged before a record before it may be passed only when it is read again.
-                let acked = |n: &&usize| when(n).filter(|at| *at >= last && output.sent(**n).counts());
+                let acked =
+                    |n: &&usize| when(n).filter(|at| *at >= last && output.sent(**n).counts());
                 let next = rest.first().and_then(|n| Some((n, acked(&n)?)));
                 if let Some((n, at)) = next
                     && self.now.saturating_sub(at) > age
@@ -173,7 +221,12 @@ pub(super) fn durable_by(records: &[Record], all: &[usize], position: Option<&Po
 }
 
 /// The place of a key's record must be behind those of all before it; the one before that is not, otherwise.
-fn in_order(places: &mut BTreeMap<u32, (usize, usize)>, key: u32, n: usize, place: usize) -> Option<usize> {
+fn in_order(
+    places: &mut BTreeMap<u32, (usize, usize)>,
+    key: u32,
+    n: usize,
+    place: usize,
+) -> Option<usize> {
     match places.get(&key) {
         Some((other, at)) if *at > place => Some(*other),
         _ => {

@@ -11,14 +11,25 @@ use distributary_core::testing::Entry;
 use super::{OutputTruth, Record, Request, Sent, Truth, line};
 
 impl Truth {
-    pub(super) fn arrived(&mut self, service: &str, request: u64, entries: &[Entry], limits: RequestLimits) {
+    pub(super) fn arrived(
+        &mut self,
+        service: &str,
+        request: u64,
+        entries: &[Entry],
+        limits: RequestLimits,
+    ) {
         let records: Vec<usize> = entries
             .iter()
             .map(|e| {
-                e.sequence.checked_sub(self.first).and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX)
+                e.sequence
+                    .checked_sub(self.first)
+                    .and_then(|n| usize::try_from(n).ok())
+                    .unwrap_or(usize::MAX)
             })
             .collect();
-        self.trace.line(self.now, |l| _ = write!(l, "{service}: request {request} of {records:?}"));
+        self.trace.line(self.now, |l| {
+            _ = write!(l, "{service}: request {request} of {records:?}")
+        });
         for n in &records {
             self.trace.note(*n as u64);
         }
@@ -27,15 +38,28 @@ impl Truth {
             return;
         }
         let shard = self.records[records[0]].shard;
-        let Some(output) = self.outputs.get_mut(service) else { return };
+        let Some(output) = self.outputs.get_mut(service) else {
+            return;
+        };
         for n in &records {
             output.resent += u64::from(output.sent(*n) != Sent::Not);
             output.set(*n, Sent::InFlight);
         }
-        output.lanes.entry(shard).or_default().flying.insert(request);
         output
-            .requests
-            .insert(request, Request { shard, records, order: output.order, updates: output.updates });
+            .lanes
+            .entry(shard)
+            .or_default()
+            .flying
+            .insert(request);
+        output.requests.insert(
+            request,
+            Request {
+                shard,
+                records,
+                order: output.order,
+                updates: output.updates,
+            },
+        );
     }
 
     /// What must hold when a request comes.
@@ -51,7 +75,10 @@ impl Truth {
             return Err((line::LIVE, "an unknown output".into()));
         };
         if !self.running {
-            return Err((line::CRASH, "a request by an engine that is gone".to_owned()));
+            return Err((
+                line::CRASH,
+                "a request by an engine that is gone".to_owned(),
+            ));
         }
         if output.silent || output.removed {
             return Err((line::LIVE, "it is paused, or removed".to_owned()));
@@ -65,23 +92,38 @@ impl Truth {
             ));
         }
         let shard = self.records[records[0]].shard;
-        if records.windows(2).any(|w| w[0] >= w[1]) || records.iter().any(|n| self.records[*n].shard != shard)
+        if records.windows(2).any(|w| w[0] >= w[1])
+            || records.iter().any(|n| self.records[*n].shard != shard)
         {
-            return Err((line::ORDER, "its records are not a shard's, in order".to_owned()));
+            return Err((
+                line::ORDER,
+                "its records are not a shard's, in order".to_owned(),
+            ));
         }
         if let Some(lane) = output.lanes.get(&shard) {
-            if let Some(n) = records.iter().find(|n| self.records[**n].index < lane.floor) {
+            if let Some(n) = records
+                .iter()
+                .find(|n| self.records[**n].index < lane.floor)
+            {
                 return Err((
                     line::CRASH,
                     format!("record {n} was under the checkpoint when the engine started"),
                 ));
             }
-            if let Some(n) = records.iter().find(|n| lane.from.is_some_and(|f| self.records[**n].arrival < f))
+            if let Some(n) = records
+                .iter()
+                .find(|n| lane.from.is_some_and(|f| self.records[**n].arrival < f))
             {
-                return Err((line::LIVE, format!("record {n} arrived before the output's start")));
+                return Err((
+                    line::LIVE,
+                    format!("record {n} arrived before the output's start"),
+                ));
             }
             if let Some(other) = lane.flying.iter().next() {
-                return Err((line::ORDER, format!("request {other} of the same lane is in flight")));
+                return Err((
+                    line::ORDER,
+                    format!("request {other} of the same lane is in flight"),
+                ));
             }
         }
         let again = |n: &&usize| match output.sent(**n) {
@@ -120,7 +162,10 @@ impl Truth {
                     && (key, entry.digest, entry.size) == (r.key, r.digest, r.size)
             });
             if !same {
-                return Err((line::COMPLETE, format!("record {n} is not what the source has")));
+                return Err((
+                    line::COMPLETE,
+                    format!("record {n} is not what the source has"),
+                ));
             }
         }
         if records.is_empty() {
@@ -129,7 +174,11 @@ impl Truth {
         Ok(())
     }
 
-    fn judge_strict(&self, output: &OutputTruth, records: &[usize]) -> Result<(), (&'static str, String)> {
+    fn judge_strict(
+        &self,
+        output: &OutputTruth,
+        records: &[usize],
+    ) -> Result<(), (&'static str, String)> {
         let shard = &self.shards[self.records[records[0]].shard];
         let first = self.records[records[0]].index;
         let lane = output.lanes.get(&self.records[records[0]].shard);
@@ -137,7 +186,9 @@ impl Truth {
         let mut keys: BTreeMap<u32, usize> = BTreeMap::new();
         let mut wanted: BTreeSet<u32> = BTreeSet::new();
         for n in records {
-            let Some(key) = self.records[*n].key else { continue };
+            let Some(key) = self.records[*n].key else {
+                continue;
+            };
             if let Some(other) = keys.insert(key, *n) {
                 return Err((
                     line::ORDER,
@@ -150,7 +201,11 @@ impl Truth {
         let last = records.last().map_or(first, |n| self.records[*n].index);
         for n in &shard.records[floor.min(last)..last] {
             let record = &self.records[*n];
-            let Some(later) = record.key.filter(|k| wanted.contains(k)).and_then(|k| keys.get(&k)) else {
+            let Some(later) = record
+                .key
+                .filter(|k| wanted.contains(k))
+                .and_then(|k| keys.get(&k))
+            else {
                 continue;
             };
             if n < later && self.wanted(output, *n) && !output.sent(*n).counts() {
@@ -172,16 +227,20 @@ impl Truth {
     ) -> Result<(), (&'static str, String)> {
         let mut look = self.shards[shard].parents.clone();
         while let Some(parent) = look.pop() {
-            let Some(output) = self.outputs.get(service) else { return Ok(()) };
+            let Some(output) = self.outputs.get(service) else {
+                return Ok(());
+            };
             let lane = output.lanes.get(&parent);
             if lane.is_some_and(|l| l.over || l.row == Some(Position::Closed)) {
                 continue;
             }
             let floor = lane.map_or(0, |l| l.floor);
-            let mut rest = self.shards[parent].records[floor.min(self.shards[parent].records.len())..].iter();
+            let mut rest =
+                self.shards[parent].records[floor.min(self.shards[parent].records.len())..].iter();
             if let Some(n) = rest.find(|n| self.wanted(output, **n) && !output.sent(**n).counts()) {
-                let what =
-                    format!("request {request}: a child's record comes before its parent's record {n}");
+                let what = format!(
+                    "request {request}: a child's record comes before its parent's record {n}"
+                );
                 return Err((line::RESHARDING, what));
             }
             look.extend(&self.shards[parent].parents);
@@ -192,7 +251,13 @@ impl Truth {
         Ok(())
     }
 
-    pub(super) fn applied(&mut self, service: &str, request: u64, places: &[Option<usize>], late: bool) {
+    pub(super) fn applied(
+        &mut self,
+        service: &str,
+        request: u64,
+        places: &[Option<usize>],
+        late: bool,
+    ) {
         self.trace.line(self.now, |l| {
             let n = places.iter().flatten().count();
             _ = write!(
@@ -201,8 +266,12 @@ impl Truth {
                 if late { ", late" } else { "" }
             );
         });
-        let Some(output) = self.outputs.get_mut(service).filter(|_| !late) else { return };
-        let Some(request) = output.requests.get(&request) else { return };
+        let Some(output) = self.outputs.get_mut(service).filter(|_| !late) else {
+            return;
+        };
+        let Some(request) = output.requests.get(&request) else {
+            return;
+        };
         let current = request.updates == output.updates;
         for (n, place) in request.records.clone().into_iter().zip(places) {
             if let Some(place) = place {
@@ -228,9 +297,18 @@ impl Truth {
         request: u64,
         then: impl FnOnce(&mut OutputTruth, &[usize]),
     ) {
-        let Some(output) = self.outputs.get_mut(service) else { return };
-        let Some(Request { shard, records, .. }) = output.requests.remove(&request) else { return };
-        output.lanes.entry(shard).or_default().flying.remove(&request);
+        let Some(output) = self.outputs.get_mut(service) else {
+            return;
+        };
+        let Some(Request { shard, records, .. }) = output.requests.remove(&request) else {
+            return;
+        };
+        output
+            .lanes
+            .entry(shard)
+            .or_default()
+            .flying
+            .remove(&request);
         then(output, &records);
     }
 
@@ -251,8 +329,16 @@ impl Truth {
         // In `resend`, what stands behind a failed record of its key.
         let mut failed: BTreeSet<u32> = BTreeSet::new();
         let records = &self.records;
-        let Some(output) = self.outputs.get_mut(service) else { return };
-        let Some(Request { shard, records: sent, order, updates }) = output.requests.remove(&request) else {
+        let Some(output) = self.outputs.get_mut(service) else {
+            return;
+        };
+        let Some(Request {
+            shard,
+            records: sent,
+            order,
+            updates,
+        }) = output.requests.remove(&request)
+        else {
             return;
         };
         let lane = output.lanes.entry(shard).or_default();
@@ -263,7 +349,9 @@ impl Truth {
         for (i, n) in sent.iter().enumerate() {
             let durable = match outcome {
                 Outcome::Durable => true,
-                Outcome::PerRecord(all) if all.len() == sent.len() => matches!(all[i], Verdict::Durable),
+                Outcome::PerRecord(all) if all.len() == sent.len() => {
+                    matches!(all[i], Verdict::Durable)
+                }
                 Outcome::PerRecord(_) | Outcome::Rejected(_) | Outcome::Unknown(_) => false,
             };
             let key = records[*n].key;

@@ -134,7 +134,9 @@ impl Fate {
             (faults.stuck, Self::Stuck(later)),
             (faults.garbled, Self::Garbled(Garble::draw(rng, true))),
         ];
-        all.into_iter().find(|(n, _)| rng.per_mille(*n)).map_or(Self::Well, |(_, fate)| fate)
+        all.into_iter()
+            .find(|(n, _)| rng.per_mille(*n))
+            .map_or(Self::Well, |(_, fate)| fate)
     }
 
     /// What befalls a read of the source.
@@ -147,14 +149,23 @@ impl Fate {
             4 if operation == Operation::GetRecords => expired,
             _ => Self::Garbled(Garble::draw(rng, false)),
         };
-        let empty = if operation == Operation::GetRecords { faults.short + faults.empty } else { 0 };
+        let empty = if operation == Operation::GetRecords {
+            faults.short + faults.empty
+        } else {
+            0
+        };
         let all = [
-            (faults.throttled, Self::Error(Failure::Code(Code::Throttled))),
+            (
+                faults.throttled,
+                Self::Error(Failure::Code(Code::Throttled)),
+            ),
             (faults.unavailable, failed),
             (faults.hang, Self::Held),
             (empty, Self::Empty),
         ];
-        all.into_iter().find(|(n, _)| rng.per_mille(*n)).map_or(Self::Well, |(_, fate)| fate)
+        all.into_iter()
+            .find(|(n, _)| rng.per_mille(*n))
+            .map_or(Self::Well, |(_, fate)| fate)
     }
 
     /// What befalls a call that neither reads nor writes records, if so many of a thousand fail.
@@ -166,7 +177,11 @@ impl Fate {
             _ if rng.below(3) == 0 => Self::Held,
             _ => Self::Garbled(Garble::draw(rng, false)),
         };
-        if rng.per_mille(fails) { fate } else { Self::Well }
+        if rng.per_mille(fails) {
+            fate
+        } else {
+            Self::Well
+        }
     }
 
     /// What befalls every call while a service is in that mood, if that decides it.
@@ -250,8 +265,13 @@ impl Failure {
 pub(super) fn error(format: Format, error: &ApiError) -> Response {
     let mut answer = Response::new(ResponseBody::Full(error.encode(format)));
     *answer.status_mut() = StatusCode::from_u16(error.status).unwrap_or(StatusCode::BAD_REQUEST);
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
-    answer.headers_mut().insert("x-amzn-requestid", HeaderValue::from_static("simulated"));
+    answer.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(format.content_type()),
+    );
+    answer
+        .headers_mut()
+        .insert("x-amzn-requestid", HeaderValue::from_static("simulated"));
     answer
 }
 
@@ -260,7 +280,9 @@ fn page(status: u16) -> Response {
     let body = Bytes::from_static(b"<html><body>the gateway is not well</body></html>");
     let mut answer = Response::new(ResponseBody::Full(body));
     *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    answer
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
     answer
 }
 
@@ -280,7 +302,9 @@ impl Garble {
     /// What comes in place of `answer`.
     pub(super) fn spoil(self, answer: Response, format: Format) -> Response {
         let (head, body) = answer.into_parts();
-        let ResponseBody::Full(body) = body else { return page(200) };
+        let ResponseBody::Full(body) = body else {
+            return page(200);
+        };
         let body = match self {
             Self::Page => return page(200),
             Self::Nothing => Bytes::new(),

@@ -11,13 +11,17 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use distributary_core::clock::ClockSource;
 use distributary_core::output::{Outcome, Trouble, TroubleKind};
-use distributary_core::testing::{Event, Mood, Observer, OutputFaults, ReadFaults, Rng, TestClock, counted};
+use distributary_core::testing::{
+    Event, Mood, Observer, OutputFaults, ReadFaults, Rng, TestClock, counted,
+};
 use distributary_local::Local;
 use distributary_local::faults::{Action, Entries, Rule};
 use distributary_wire::codec::Format;
 use distributary_wire::error::{ApiError, ErrorCode};
 use distributary_wire::op::Operation;
-use distributary_wire::transport::{Request, RequestBody, Response, ResponseBody, Transport, TransportError};
+use distributary_wire::transport::{
+    Request, RequestBody, Response, ResponseBody, Transport, TransportError,
+};
 use http::HeaderValue;
 use http::header::{CONTENT_TYPE, DATE};
 
@@ -165,8 +169,18 @@ impl Link {
     fn begin(&self, call: &Call) -> (Fate, Duration) {
         let (fate, way) = {
             let mut state = lock(&self.state);
-            let State { rng, reads, writes, mood, .. } = &mut *state;
-            let (low, high) = if self.settings.is_source { reads.latency } else { writes.latency };
+            let State {
+                rng,
+                reads,
+                writes,
+                mood,
+                ..
+            } = &mut *state;
+            let (low, high) = if self.settings.is_source {
+                reads.latency
+            } else {
+                writes.latency
+            };
             let way = Duration::from_millis(rng.between(low, high.max(low)));
             let drawn = match call.operation {
                 Operation::PutRecords => Fate::of_write(writes, rng),
@@ -182,13 +196,21 @@ impl Link {
             }
         };
         let skewed = fate == Fate::Well && self.is_skewed(call);
-        let fate = if skewed { Fate::Error(Failure::Code(Code::Skewed)) } else { fate };
+        let fate = if skewed {
+            Fate::Error(Failure::Code(Code::Skewed))
+        } else {
+            fate
+        };
         {
             let mut truth = self.eye.truth();
             truth.trace.text(call.operation.name());
-            truth.trace.note(u64::try_from(way.as_millis()).unwrap_or(0));
+            truth
+                .trace
+                .note(u64::try_from(way.as_millis()).unwrap_or(0));
             let now = self.clock.now().0;
-            truth.trace.line(now, |l| _ = write!(l, "{}: {} {fate:?}", self.name, call.operation));
+            truth.trace.line(now, |l| {
+                _ = write!(l, "{}: {} {fate:?}", self.name, call.operation)
+            });
         }
         if let Some(name) = fate.name() {
             self.fault(name);
@@ -198,14 +220,22 @@ impl Link {
 
     /// True if the call's signature is of another time.
     fn is_skewed(&self, call: &Call) -> bool {
-        let signed = call.request.headers.get("x-amz-date").and_then(|v| v.to_str().ok());
+        let signed = call
+            .request
+            .headers
+            .get("x-amz-date")
+            .and_then(|v| v.to_str().ok());
         let signed = signed.and_then(wire::millis_of);
         signed.is_none_or(|at| at.abs_diff(self.clock.server().0) > SKEW_MILLIS)
     }
 
     /// An answer that is an error, in a form that the server speaks.
     fn fails(&self, failure: Failure, call: &Call) -> Response {
-        failure.answer(if self.settings.no_cbor.is_some() { Format::Json } else { call.format })
+        failure.answer(if self.settings.no_cbor.is_some() {
+            Format::Json
+        } else {
+            call.format
+        })
     }
 
     /// How a server without CBOR answers it.
@@ -213,19 +243,29 @@ impl Link {
         self.fault("a server that does not speak CBOR");
         match how % 3 {
             0 => fate::error(Format::Json, &ApiError::new(ErrorCode::Serialization, "")),
-            1 => fate::error(Format::Json, &ApiError::new(ErrorCode::UnknownOperation, "")),
+            1 => fate::error(
+                Format::Json,
+                &ApiError::new(ErrorCode::UnknownOperation, ""),
+            ),
             _ => Failure::Proxy(415).answer(Format::Json),
         }
     }
 
     /// The server's answer to a call, which is carried out now.
     async fn carry_out(&self, call: &Call, rules: Vec<Rule>) -> Response {
-        if let Some(how) = self.settings.no_cbor.filter(|_| call.format == Format::Cbor) {
+        if let Some(how) = self
+            .settings
+            .no_cbor
+            .filter(|_| call.format == Format::Cbor)
+        {
             return self.refuse_cbor(how);
         }
         let faults = self.local.faults();
         // Nothing waits between here and where they are taken away: no other call meets them.
-        let rules: Vec<_> = rules.into_iter().filter_map(|rule| faults.add(rule).ok()).collect();
+        let rules: Vec<_> = rules
+            .into_iter()
+            .filter_map(|rule| faults.add(rule).ok())
+            .collect();
         let answer = self.local.transport().call(call.again(), DEADLINE).await;
         rules.into_iter().for_each(|rule| _ = faults.remove(rule));
         answer.unwrap_or_else(|_| Failure::Proxy(500).answer(call.format))
@@ -233,7 +273,12 @@ impl Link {
 
     /// What is written is written, and said.
     async fn put(&self, call: &Call, writing: &Writing, fate: Fate, late: bool) -> Response {
-        let numbers = || writing.entries.iter().map(|e| usize::try_from(e.sequence).unwrap_or(usize::MAX));
+        let numbers = || {
+            writing
+                .entries
+                .iter()
+                .map(|e| usize::try_from(e.sequence).unwrap_or(usize::MAX))
+        };
         let (rules, refused) = {
             let mut state = lock(&self.state);
             let refused: Vec<usize> = numbers()
@@ -243,34 +288,59 @@ impl Link {
                 .collect();
             let mut rules = Vec::new();
             let mut fail = |action| rules.push(Rule::always(Operation::PutRecords, action));
-            let places = |places: Vec<usize>| Entries { places: Some(places), ..Entries::default() };
+            let places = |places: Vec<usize>| Entries {
+                places: Some(places),
+                ..Entries::default()
+            };
             if !refused.is_empty() {
                 fail(Action::FailEntries(places(refused.clone())));
             }
             match fate {
                 Fate::Cut => {
                     let cut = state.rng.index(writing.entries.len());
-                    fail(Action::FailEntries(places((cut..writing.entries.len()).collect())));
+                    fail(Action::FailEntries(places(
+                        (cut..writing.entries.len()).collect(),
+                    )));
                 }
                 Fate::Partial(share) => {
-                    let some = Entries { probability: Some(f64::from(share) / 1000.0), ..Entries::default() };
+                    let some = Entries {
+                        probability: Some(f64::from(share) / 1000.0),
+                        ..Entries::default()
+                    };
                     let throttle = state.rng.below(2) == 0;
-                    fail(if throttle { Action::ThrottleEntries(some) } else { Action::FailEntries(some) });
+                    fail(if throttle {
+                        Action::ThrottleEntries(some)
+                    } else {
+                        Action::FailEntries(some)
+                    });
                 }
                 _ => {}
             }
             (rules, refused)
         };
         let answer = self.carry_out(call, rules).await;
-        let Some(results) = wire::results(&answer, call.format) else { return answer };
-        let throttled = results.iter().any(|r| matches!(r, Err(code) if code.contains("Throughput")));
+        let Some(results) = wire::results(&answer, call.format) else {
+            return answer;
+        };
+        let throttled = results
+            .iter()
+            .any(|r| matches!(r, Err(code) if code.contains("Throughput")));
         if throttled && !matches!(fate, Fate::Partial(_)) {
             self.fault("entries over a shard's rate");
         }
         let places = self.note(&results, numbers());
         let (service, request) = (self.name.as_str(), writing.request);
-        self.eye.on(&Event::Applied { service, request, places: &places, late });
-        if refused.is_empty() { answer } else { wire::refuse(answer, call.format, &refused) }
+        self.eye.on(&Event::Applied {
+            service,
+            request,
+            places: &places,
+            late,
+        });
+        if refused.is_empty() {
+            answer
+        } else {
+            wire::refuse(answer, call.format, &refused)
+        }
     }
 
     /// Takes note of what was written; gives the place of each.
@@ -283,7 +353,11 @@ impl Link {
         let State { places, stands, .. } = &mut *state;
         let mut note = |(result, record): (&Result<Written, String>, usize)| {
             let at = result.as_ref().ok()?.clone();
-            stands.push(Stands { at, record, place: *places });
+            stands.push(Stands {
+                at,
+                record,
+                place: *places,
+            });
             *places += 1;
             Some(*places - 1)
         };
@@ -293,7 +367,9 @@ impl Link {
     /// What goes over the wire must be what the engine asked for.
     fn judge(&self, call: &Call, writing: &Writing) {
         let records = lock(&self.records);
-        if let Err(what) = wire::judge_request(call.format, &call.body, &self.stream, writing, &records) {
+        if let Err(what) =
+            wire::judge_request(call.format, &call.body, &self.stream, writing, &records)
+        {
             drop(records);
             let what = format!("{}, request {}: {what}", self.name, writing.request);
             self.eye.truth().violate(line::COMPLETE, what);
@@ -336,7 +412,12 @@ impl Call {
         let text = |name: &str| request.headers.get(name).and_then(|v| v.to_str().ok());
         let operation = Operation::from_target(text("x-amz-target")?)?;
         let format = Format::from_content_type(text(CONTENT_TYPE.as_str())?)?;
-        Some(Self { operation, format, body: body.to_bytes(), request })
+        Some(Self {
+            operation,
+            format,
+            body: body.to_bytes(),
+            request,
+        })
     }
 
     /// The request, once more.
@@ -353,19 +434,32 @@ impl Transport for Way {
     async fn call(&self, request: Request, deadline: Duration) -> Result<Response, TransportError> {
         let link = &self.0;
         let Some(call) = Call::read(request) else {
-            link.eye.truth().violate(line::COMPLETE, format!("{}: a call that is none", link.name));
+            link.eye.truth().violate(
+                line::COMPLETE,
+                format!("{}: a call that is none", link.name),
+            );
             return Err(broken());
         };
-        let writing =
-            if call.operation == Operation::PutRecords { WRITING.try_with(Arc::clone).ok() } else { None };
+        let writing = if call.operation == Operation::PutRecords {
+            WRITING.try_with(Arc::clone).ok()
+        } else {
+            None
+        };
         if let Some(writing) = &writing {
             *lock(&writing.said) = None;
             link.judge(&call, writing);
         }
         let (fate, way) = link.begin(&call);
         let (done, given_up) = (false, Arc::default());
-        let mut flight =
-            Flight { link: Arc::clone(link), call: Arc::new(call), writing, fate, way, done, given_up };
+        let mut flight = Flight {
+            link: Arc::clone(link),
+            call: Arc::new(call),
+            writing,
+            fate,
+            way,
+            done,
+            given_up,
+        };
         tokio::select! {
             // An answer that is there at the deadline is one.
             biased;
@@ -388,7 +482,9 @@ struct Flight {
 }
 
 fn broken() -> TransportError {
-    TransportError::Broken { source: "the connection broke".into() }
+    TransportError::Broken {
+        source: "the connection broke".into(),
+    }
 }
 
 impl Flight {
@@ -399,7 +495,10 @@ impl Flight {
                 self.done = true;
                 self.was_not_sent();
                 let source = "nothing listens there".into();
-                return Err(TransportError::Connect { endpoint: self.link.name.clone(), source });
+                return Err(TransportError::Connect {
+                    endpoint: self.link.name.clone(),
+                    source,
+                });
             }
             Fate::Lost => {
                 self.done = true;
@@ -431,7 +530,14 @@ impl Flight {
             | Fate::Empty => {}
         }
         self.done = true;
-        let answer = carry_out(&self.link, &self.call, self.writing.as_deref(), self.fate, false).await;
+        let answer = carry_out(
+            &self.link,
+            &self.call,
+            self.writing.as_deref(),
+            self.fate,
+            false,
+        )
+        .await;
         if self.fate == Fate::Hangs {
             return std::future::pending().await;
         }
@@ -459,7 +565,9 @@ impl Flight {
             let outcome = match wire::results(&answer, self.call.format) {
                 Some(results) => Some(wire::outcome(&results)),
                 // What is answered with 4xx was refused. A server that failed may have done its work before.
-                None => (400..500).contains(&answer.status().as_u16()).then(|| rejected(&answer)),
+                None => (400..500)
+                    .contains(&answer.status().as_u16())
+                    .then(|| rejected(&answer)),
             };
             *lock(&writing.said) = outcome;
         }
@@ -476,10 +584,14 @@ impl Flight {
 
     /// Nobody waits any more; what is on its way may arrive all the same.
     fn carry_out_late(&self, later: Duration) {
-        let Some(writing) = self.writing.clone() else { return };
+        let Some(writing) = self.writing.clone() else {
+            return;
+        };
         let (link, call, fate) = (Arc::clone(&self.link), Arc::clone(&self.call), self.fate);
         // At the end of a run there is nothing left that could carry it out.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
         runtime.spawn(async move {
             link.clock.sleep(later).await;
             carry_out(&link, &call, Some(&writing), fate, true).await;
@@ -488,7 +600,10 @@ impl Flight {
 }
 
 fn rejected(answer: &Response) -> Outcome {
-    Outcome::Rejected(Trouble::new(TroubleKind::Unavailable, answer.status().as_str()))
+    Outcome::Rejected(Trouble::new(
+        TroubleKind::Unavailable,
+        answer.status().as_str(),
+    ))
 }
 
 impl Drop for Flight {
@@ -512,11 +627,18 @@ impl Drop for Flight {
 }
 
 /// Carries a call out, with what befalls it at the server.
-async fn carry_out(link: &Link, call: &Call, writing: Option<&Writing>, fate: Fate, late: bool) -> Response {
+async fn carry_out(
+    link: &Link,
+    call: &Call,
+    writing: Option<&Writing>,
+    fate: Fate,
+    late: bool,
+) -> Response {
     match writing {
         Some(writing) => link.put(call, writing, fate, late).await,
         None if fate == Fate::Empty => {
-            let rule = Rule::always(Operation::GetRecords, Action::EmptyPage).stream(link.stream.as_str());
+            let rule =
+                Rule::always(Operation::GetRecords, Action::EmptyPage).stream(link.stream.as_str());
             link.carry_out(call, vec![rule]).await
         }
         None => link.carry_out(call, Vec::new()).await,

@@ -29,9 +29,10 @@ use distributary_local::{Delays, Local, Settings};
 use distributary_wire::codec::Format;
 use distributary_wire::hashkey::HashRange;
 use distributary_wire::types::{
-    CreateStreamRequest, DeleteStreamRequest, DescribeStreamSummaryRequest, GetShardIteratorRequest,
-    ListShardsRequest, MergeShardsRequest, PutRecordsRequest, PutRecordsRequestEntry, ScalingType, Shard,
-    ShardIteratorType, SplitShardRequest, UpdateShardCountRequest,
+    CreateStreamRequest, DeleteStreamRequest, DescribeStreamSummaryRequest,
+    GetShardIteratorRequest, ListShardsRequest, MergeShardsRequest, PutRecordsRequest,
+    PutRecordsRequestEntry, ScalingType, Shard, ShardIteratorType, SplitShardRequest,
+    UpdateShardCountRequest,
 };
 
 use crate::parts::{Live, Parts};
@@ -95,23 +96,52 @@ impl Ways {
             3 => (Some(Format::Json), None),
             _ => (None, Some(rng.below(3))),
         };
-        let route = if rng.below(4) == 0 { Route::SourceShard } else { Route::PartitionKey };
-        (Self { format, by_arn: rng.below(2) == 0, route }, no_cbor)
+        let route = if rng.below(4) == 0 {
+            Route::SourceShard
+        } else {
+            Route::PartitionKey
+        };
+        (
+            Self {
+                format,
+                by_arn: rng.below(2) == 0,
+                route,
+            },
+            no_cbor,
+        )
     }
 }
 
 fn server(settings: Settings, clock: &TestClock, rng: &mut Rng) -> (Local, Arc<World>) {
     let world = Arc::new(World::new(clock, rng.fork("world")));
-    let settings = Settings { seed: Some(rng.bits()), ..settings };
-    (Local::builder().settings(settings).env(world.clone()).build(), world)
+    let settings = Settings {
+        seed: Some(rng.bits()),
+        ..settings
+    };
+    (
+        Local::builder()
+            .settings(settings)
+            .env(world.clone())
+            .build(),
+        world,
+    )
 }
 
 impl Whole {
     /// The source with its shards, and no service yet.
-    pub(crate) fn new(scenario: &Scenario, whole: &WholeShape, clock: &TestClock, eye: &Arc<Eye>) -> Self {
+    pub(crate) fn new(
+        scenario: &Scenario,
+        whole: &WholeShape,
+        clock: &TestClock,
+        eye: &Arc<Eye>,
+    ) -> Self {
         let rng = Rng::new(scenario.seed).fork("whole path");
         let shape = scenario.shape.clone();
-        let delays = Delays { update: whole.update, create: whole.create, ..Delays::NONE };
+        let delays = Delays {
+            update: whole.update,
+            create: whole.create,
+            ..Delays::NONE
+        };
         let settings = |limits| Settings {
             delays,
             enforce_limits: limits,
@@ -121,7 +151,12 @@ impl Whole {
         };
         let origin = server(settings(whole.limits), clock, &mut rng.fork("origin"));
         let servers = [false, true].map(|limits| {
-            server(settings(limits), clock, &mut rng.fork(if limits { "limited" } else { "free" })).0
+            server(
+                settings(limits),
+                clock,
+                &mut rng.fork(if limits { "limited" } else { "free" }),
+            )
+            .0
         });
         // Names of a few characters, and a number that is at least one: neither is refused.
         let shards = u32::try_from(shape.stream.shards).unwrap_or(1).max(1);
@@ -135,7 +170,15 @@ impl Whole {
             no_cbor,
             dated: whole.dated,
         };
-        let link = Link::new(settings, &origin.0, clock, rng.fork("source"), eye, &records, &live);
+        let link = Link::new(
+            settings,
+            &origin.0,
+            clock,
+            rng.fork("source"),
+            eye,
+            &records,
+            &live,
+        );
         link.set_reads(shape.calm);
         Self {
             seed: scenario.seed,
@@ -157,7 +200,11 @@ impl Whole {
     fn client(&self, link: &Arc<Link>, ways: Ways) -> Client {
         let client = Client::builder(Arc::new(Way(Arc::clone(link)))).clock(self.clock.clock());
         let client = client.endpoint("http://kinesis.simulated");
-        let client = if let Some(format) = ways.format { client.format(format) } else { client };
+        let client = if let Some(format) = ways.format {
+            client.format(format)
+        } else {
+            client
+        };
         client.build().expect("an endpoint")
     }
 
@@ -171,10 +218,20 @@ impl Whole {
 
     /// The source's shards, open ones in the order of their hash ranges first.
     async fn shards(&self) -> Vec<(HashRange, Shard)> {
-        let request = ListShardsRequest { stream_name: Some(SOURCE.to_owned()), ..Default::default() };
-        let listed = ask(&self.origin.0, &request).await.ok().and_then(|a| a.shards).unwrap_or_default();
+        let request = ListShardsRequest {
+            stream_name: Some(SOURCE.to_owned()),
+            ..Default::default()
+        };
+        let listed = ask(&self.origin.0, &request)
+            .await
+            .ok()
+            .and_then(|a| a.shards)
+            .unwrap_or_default();
         let range = |s: &Shard| s.hash_key_range.as_ref().and_then(HashRange::from_wire);
-        let mut shards: Vec<_> = listed.into_iter().filter_map(|s| Some((range(&s)?, s))).collect();
+        let mut shards: Vec<_> = listed
+            .into_iter()
+            .filter_map(|s| Some((range(&s)?, s)))
+            .collect();
         shards.sort_by_key(|(range, shard)| (is_closed(shard), *range));
         shards
     }
@@ -192,7 +249,11 @@ impl Whole {
         let mut records = lock(&self.records);
         for (range, shard) in &shards {
             let parents = [&shard.parent_shard_id, &shard.adjacent_parent_shard_id];
-            let parents = parents.into_iter().flatten().map(|id| ShardId::new(id)).collect();
+            let parents = parents
+                .into_iter()
+                .flatten()
+                .map(|id| ShardId::new(id))
+                .collect();
             let id = ShardId::new(&shard.shard_id);
             records.starts.insert(id.clone(), range.start.to_string());
             lineage.insert(id, parents);
@@ -218,10 +279,14 @@ impl Whole {
         };
         let arrival = self.clock.server();
         // A source that is over its limits has not got them: the producer goes without.
-        let Ok(answer) = ask(&self.origin.0, &request).await else { return };
+        let Ok(answer) = ask(&self.origin.0, &request).await else {
+            return;
+        };
         let known = |shard: &ShardId| lock(&self.records).starts.contains_key(shard);
         for (entry, (key, data)) in answer.records.into_iter().zip(some) {
-            let (Some(sequence), Some(shard)) = (entry.sequence_number, entry.shard_id) else { continue };
+            let (Some(sequence), Some(shard)) = (entry.sequence_number, entry.shard_id) else {
+                continue;
+            };
             let shard = ShardId::new(&shard);
             if !known(&shard) {
                 self.learn_shards().await;
@@ -236,7 +301,14 @@ impl Whole {
                 size,
             });
             let arrival = arrival.0;
-            lock(&self.records).add(Kept { key, digest, shard, sequence, arrival, gone: false });
+            lock(&self.records).add(Kept {
+                key,
+                digest,
+                shard,
+                sequence,
+                arrival,
+                gone: false,
+            });
         }
     }
 
@@ -246,7 +318,10 @@ impl Whole {
 }
 
 fn is_closed(shard: &Shard) -> bool {
-    shard.sequence_number_range.as_ref().is_some_and(|r| r.ending_sequence_number.is_some())
+    shard
+        .sequence_number_range
+        .as_ref()
+        .is_some_and(|r| r.ending_sequence_number.is_some())
 }
 
 #[async_trait(?Send)]
@@ -258,7 +333,10 @@ impl Parts for Whole {
 
     fn source(&self) -> Arc<dyn Source> {
         let (link, ways) = &self.source;
-        Arc::new(KinesisSource::new(self.client(link, *ways), Self::stream(link, *ways)))
+        Arc::new(KinesisSource::new(
+            self.client(link, *ways),
+            Self::stream(link, *ways),
+        ))
     }
 
     async fn put(&mut self, count: u64, seed: u64) {
@@ -320,7 +398,9 @@ impl Parts for Whole {
         let before = self.shards().await.len();
         // For a moment it is so late that this is what retention deletes.
         let ahead = RETENTION.saturating_sub(age);
-        self.origin.1.set_ahead(u64::try_from(ahead.as_millis()).unwrap_or(0));
+        self.origin
+            .1
+            .set_ahead(u64::try_from(ahead.as_millis()).unwrap_or(0));
         let left = self.shards().await;
         for (_, shard) in &left {
             // Whoever asks for the oldest record has what is older deleted.
@@ -363,14 +443,35 @@ impl Parts for Whole {
             no_cbor,
             dated: self.whole.dated,
         };
-        let link = Link::new(settings, &local, &self.clock, rng, &self.eye, &self.records, &self.live);
+        let link = Link::new(
+            settings,
+            &local,
+            &self.clock,
+            rng,
+            &self.eye,
+            &self.records,
+            &self.live,
+        );
         link.set_writes(shape.faults);
-        self.services.insert(name.to_owned(), Service { link, ways, deleted: false });
+        self.services.insert(
+            name.to_owned(),
+            Service {
+                link,
+                ways,
+                deleted: false,
+            },
+        );
     }
 
-    #[allow(clippy::expect_used, reason = "a run names only services that it added")]
+    #[allow(
+        clippy::expect_used,
+        reason = "a run names only services that it added"
+    )]
     fn output(&self, service: &str, shape: &OutputShape) -> Arc<dyn Output> {
-        let Service { link, ways, .. } = self.services.get(service).expect("a service that was added");
+        let Service { link, ways, .. } = self
+            .services
+            .get(service)
+            .expect("a service that was added");
         let route = ways.route;
         let stream = Self::stream(link, *ways);
         Arc::new(Watched {
@@ -384,11 +485,15 @@ impl Parts for Whole {
     }
 
     fn set_faults(&mut self, service: &str, faults: OutputFaults) {
-        self.services.get(service).inspect(|s| s.link.set_writes(faults));
+        self.services
+            .get(service)
+            .inspect(|s| s.link.set_writes(faults));
     }
 
     async fn set_mood(&mut self, service: &str, mood: Mood) {
-        let Some(Service { link, deleted, .. }) = self.services.get_mut(service) else { return };
+        let Some(Service { link, deleted, .. }) = self.services.get_mut(service) else {
+            return;
+        };
         link.set_mood(mood);
         let missing = mood == Mood::Rejects(TroubleKind::Missing);
         if missing == *deleted {
@@ -396,11 +501,18 @@ impl Parts for Whole {
         }
         let name = Some(link.stream.clone());
         let done = if missing {
-            let request = DeleteStreamRequest { stream_name: name, ..Default::default() };
+            let request = DeleteStreamRequest {
+                stream_name: name,
+                ..Default::default()
+            };
             ask(&link.local, &request).await.is_ok()
         } else {
             let shard_count = Some(1 + i32::try_from(self.seed % 3).unwrap_or(0));
-            let request = CreateStreamRequest { stream_name: name, shard_count, ..Default::default() };
+            let request = CreateStreamRequest {
+                stream_name: name,
+                shard_count,
+                ..Default::default()
+            };
             ask(&link.local, &request).await.is_ok()
         };
         if done {
@@ -410,12 +522,21 @@ impl Parts for Whole {
     }
 
     async fn reshard(&mut self, service: &str, shards: usize) {
-        let Some(Service { link, .. }) = self.services.get(service) else { return };
+        let Some(Service { link, .. }) = self.services.get(service) else {
+            return;
+        };
         let stream_name = Some(link.stream.clone());
-        let request = DescribeStreamSummaryRequest { stream_name: stream_name.clone(), ..Default::default() };
-        let Ok(answer) = ask(&link.local, &request).await else { return };
+        let request = DescribeStreamSummaryRequest {
+            stream_name: stream_name.clone(),
+            ..Default::default()
+        };
+        let Ok(answer) = ask(&link.local, &request).await else {
+            return;
+        };
         let open = answer.stream_description_summary.open_shard_count;
-        let target = i32::try_from(shards).unwrap_or(1).clamp((open + 1) / 2, open * 2);
+        let target = i32::try_from(shards)
+            .unwrap_or(1)
+            .clamp((open + 1) / 2, open * 2);
         let request = UpdateShardCountRequest {
             stream_name,
             target_shard_count: Some(target),
@@ -428,13 +549,19 @@ impl Parts for Whole {
 
     fn refuse(&mut self, service: &str, number: u128, refused: bool) {
         let number = usize::try_from(number).unwrap_or(usize::MAX);
-        self.services.get(service).inspect(|s| s.link.refuse(number, refused));
+        self.services
+            .get(service)
+            .inspect(|s| s.link.refuse(number, refused));
     }
 
     async fn judge_end(&mut self, services: &[String]) {
         for name in services {
-            let Some(Service { link, ways, .. }) = self.services.get(name) else { continue };
-            if let Err((line, what)) = stand::judge(link, ways.route, &self.records, &self.clock).await {
+            let Some(Service { link, ways, .. }) = self.services.get(name) else {
+                continue;
+            };
+            if let Err((line, what)) =
+                stand::judge(link, ways.route, &self.records, &self.clock).await
+            {
                 self.eye.truth().violate(line, format!("{name}: {what}"));
             }
         }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use distributary_core::batch::Batch;
 use distributary_core::output::{
-    Chunk, Demand, EncodingKey, Outcome, Output, Picks, RequestLimits, Room, Trouble, TroubleKind, Weight,
+    Chunk, Demand, EncodingKey, Outcome, Output, Picks, RequestLimits, Room, Trouble, TroubleKind,
+    Weight,
 };
 use distributary_core::record::{DataForm, Record};
 use distributary_core::testing::{Entry, Event, Observer};
@@ -61,7 +62,8 @@ impl std::fmt::Debug for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        self.live.fetch_sub(self.inner.allocation, Ordering::Relaxed);
+        self.live
+            .fetch_sub(self.inner.allocation, Ordering::Relaxed);
     }
 }
 
@@ -71,18 +73,30 @@ struct Asked<'a>(&'a Link, &'a Writing);
 impl Asked<'_> {
     fn answered(self) {
         let said = lock(&self.1.said).take();
-        let unknown = || Outcome::Unknown(Trouble::new(TroubleKind::Unavailable, "no answer came whole"));
+        let unknown = || {
+            Outcome::Unknown(Trouble::new(
+                TroubleKind::Unavailable,
+                "no answer came whole",
+            ))
+        };
         let outcome = said.unwrap_or_else(unknown);
         let (service, request) = (self.0.name.as_str(), self.1.request);
         self.1.over.store(true, Ordering::Relaxed);
-        self.0.eye.on(&Event::Answered { service, request, outcome: &outcome });
+        self.0.eye.on(&Event::Answered {
+            service,
+            request,
+            outcome: &outcome,
+        });
     }
 }
 
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
         if !self.1.over.swap(true, Ordering::Relaxed) {
-            self.0.eye.on(&Event::Abandoned { service: &self.0.name, request: self.1.request });
+            self.0.eye.on(&Event::Abandoned {
+                service: &self.0.name,
+                request: self.1.request,
+            });
         }
     }
 }
@@ -96,9 +110,9 @@ impl Watched {
         };
         let digest = match form {
             hot::DataForm::Raw => digest(record.data),
-            hot::DataForm::Base64 => {
-                hot::Data::new(form, record.data).decode().map_or(0, |data| digest(&data))
-            }
+            hot::DataForm::Base64 => hot::Data::new(form, record.data)
+                .decode()
+                .map_or(0, |data| digest(&data)),
         };
         Entry {
             sequence: number.map_or(u128::MAX, |n| n as u128),
@@ -138,13 +152,24 @@ impl Output for Watched {
         let inner = self.inner.encode(batch, picks.clone());
         let allocation = inner.allocation;
         self.live.fetch_add(allocation, Ordering::Relaxed);
-        let body = Body { inner, entries, live: Arc::clone(&self.live) };
-        Chunk { picks, payload: Box::new(body), allocation }
+        let body = Body {
+            inner,
+            entries,
+            live: Arc::clone(&self.live),
+        };
+        Chunk {
+            picks,
+            payload: Box::new(body),
+            allocation,
+        }
     }
 
     async fn write(&self, chunk: &Chunk, deadline: Duration) -> Outcome {
         let Some(body) = (*chunk.payload).as_any().downcast_ref::<Body>() else {
-            return Outcome::Rejected(Trouble::new(TroubleKind::Invalid, "this chunk is another output's"));
+            return Outcome::Rejected(Trouble::new(
+                TroubleKind::Invalid,
+                "this chunk is another output's",
+            ));
         };
         let writing = Arc::new(Writing {
             request: self.link.number(),
@@ -155,9 +180,19 @@ impl Output for Watched {
         });
         let (service, request) = (self.link.name.as_str(), writing.request);
         let limits = self.limits();
-        self.link.eye.on(&Event::Arrived { service, request, entries: &writing.entries, limits });
+        self.link.eye.on(&Event::Arrived {
+            service,
+            request,
+            entries: &writing.entries,
+            limits,
+        });
         let asked = Asked(&self.link, &writing);
-        let outcome = WRITING.scope(Arc::clone(&writing), self.inner.write(&body.inner, deadline)).await;
+        let outcome = WRITING
+            .scope(
+                Arc::clone(&writing),
+                self.inner.write(&body.inner, deadline),
+            )
+            .await;
         asked.answered();
         outcome
     }

@@ -8,9 +8,15 @@ use distributary_core::testing::hash;
 /// A number for a record's data: equal for equal data, and hardly ever for others. Taken at every step of the way, so it looks
 /// at eight bytes at a time.
 pub(super) fn digest(data: &[u8]) -> u64 {
-    let mix = |h: u64, word: u64| (h ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
+    let mix = |h: u64, word: u64| {
+        (h ^ word)
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            .rotate_left(29)
+    };
     let (words, rest) = data.as_chunks::<8>();
-    let whole = words.iter().fold(data.len() as u64, |h, word| mix(h, u64::from_le_bytes(*word)));
+    let whole = words.iter().fold(data.len() as u64, |h, word| {
+        mix(h, u64::from_le_bytes(*word))
+    });
     hash(rest) ^ mix(whole, 1)
 }
 

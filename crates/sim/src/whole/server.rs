@@ -29,7 +29,11 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(clock: &TestClock, rng: Rng) -> Self {
-        Self { clock: clock.clone(), random: Mutex::new(rng), ahead: AtomicU64::new(0) }
+        Self {
+            clock: clock.clone(),
+            random: Mutex::new(rng),
+            ahead: AtomicU64::new(0),
+        }
     }
 
     /// From now on it is so many milliseconds later than it is.
@@ -47,7 +51,10 @@ impl Env for World {
         self.clock.now().0
     }
 
-    #[allow(clippy::disallowed_methods, reason = "the run's paused clock, in the form that this seam wants")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the run's paused clock, in the form that this seam wants"
+    )]
     fn sleep(&self, duration: Duration) -> Sleep {
         Box::pin(tokio::time::sleep(duration))
     }
@@ -58,15 +65,31 @@ impl Env for World {
 }
 
 /// Carries out one call at once.
-pub(super) async fn ask<R: types::Request>(local: &Local, request: &R) -> Result<R::Answer, ApiError> {
+pub(super) async fn ask<R: types::Request>(
+    local: &Local,
+    request: &R,
+) -> Result<R::Answer, ApiError> {
     let mut call = Request::new(RequestBody::whole(codec::encode(Format::Cbor, request)));
     *call.method_mut() = Method::POST;
-    call.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(Format::Cbor.content_type()));
-    call.headers_mut().insert("x-amz-target", HeaderValue::from_static(R::OPERATION.target()));
-    let internal = |what: String| ApiError::new(distributary_wire::error::ErrorCode::InternalFailure, what);
-    let answer = local.transport().call(call, DEADLINE).await.map_err(|e| internal(e.to_string()))?;
+    call.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(Format::Cbor.content_type()),
+    );
+    call.headers_mut().insert(
+        "x-amz-target",
+        HeaderValue::from_static(R::OPERATION.target()),
+    );
+    let internal =
+        |what: String| ApiError::new(distributary_wire::error::ErrorCode::InternalFailure, what);
+    let answer = local
+        .transport()
+        .call(call, DEADLINE)
+        .await
+        .map_err(|e| internal(e.to_string()))?;
     let (head, body) = answer.into_parts();
-    let ResponseBody::Full(body) = body else { return Err(internal("an event stream".to_owned())) };
+    let ResponseBody::Full(body) = body else {
+        return Err(internal("an event stream".to_owned()));
+    };
     match head.status.as_u16() {
         200 => codec::decode_answer(Format::Cbor, &body).map_err(|e| internal(e.to_string())),
         status => Err(ApiError::decode(status, &head.headers, &body)),

@@ -36,8 +36,14 @@ pub(super) async fn judge(
     clock: &TestClock,
 ) -> Result<(), Wrong> {
     let before = link.stands();
-    let found = read(&link.local, &link.stream, clock).await.map_err(|what| (line::COMPLETE, what))?;
-    let after: BTreeMap<Written, Stands> = link.stands().into_iter().map(|s| (s.at.clone(), s)).collect();
+    let found = read(&link.local, &link.stream, clock)
+        .await
+        .map_err(|what| (line::COMPLETE, what))?;
+    let after: BTreeMap<Written, Stands> = link
+        .stands()
+        .into_iter()
+        .map(|s| (s.at.clone(), s))
+        .collect();
     let records = lock(records);
     let stands: BTreeSet<&Written> = found.shards.values().flatten().map(|(at, _)| at).collect();
     for Stands { at, record, .. } in &before {
@@ -52,22 +58,36 @@ pub(super) async fn judge(
         let mut last = None;
         for (at, read) in all {
             let Some(Stands { record, place, .. }) = after.get(at) else {
-                return Err((line::COMPLETE, format!("nobody wrote what stands at {at:?}")));
+                return Err((
+                    line::COMPLETE,
+                    format!("nobody wrote what stands at {at:?}"),
+                ));
             };
             let kept = records.all.get(*record);
             let data = read.data.0.as_ref();
-            if kept.is_none_or(|k| read.partition_key.as_deref() != Some(&k.key) || digest(data) != k.digest)
-            {
-                return Err((line::COMPLETE, format!("record {record} is another in the stream")));
+            if kept.is_none_or(|k| {
+                read.partition_key.as_deref() != Some(&k.key) || digest(data) != k.digest
+            }) {
+                return Err((
+                    line::COMPLETE,
+                    format!("record {record} is another in the stream"),
+                ));
             }
             if route == Route::PartitionKey
-                && !range
-                    .contains(hashkey::of_partition_key(read.partition_key.as_deref().unwrap_or_default()))
+                && !range.contains(hashkey::of_partition_key(
+                    read.partition_key.as_deref().unwrap_or_default(),
+                ))
             {
-                return Err((line::COMPLETE, format!("record {record} stands in the wrong shard")));
+                return Err((
+                    line::COMPLETE,
+                    format!("record {record} stands in the wrong shard"),
+                ));
             }
             if last > Some(*place) {
-                return Err((line::ORDER, format!("record {record} does not stand where it was written")));
+                return Err((
+                    line::ORDER,
+                    format!("record {record} does not stand where it was written"),
+                ));
             }
             last = Some(*place);
         }
@@ -83,10 +103,20 @@ struct Found {
 }
 
 async fn read(local: &Local, stream: &str, clock: &TestClock) -> Result<Found, String> {
-    let mut calls = Calls { local, clock, left: MOST_CALLS };
-    let request = ListShardsRequest { stream_name: Some(stream.to_owned()), ..Default::default() };
+    let mut calls = Calls {
+        local,
+        clock,
+        left: MOST_CALLS,
+    };
+    let request = ListShardsRequest {
+        stream_name: Some(stream.to_owned()),
+        ..Default::default()
+    };
     let listed = calls.call(&request).await?.shards.unwrap_or_default();
-    let mut found = Found { shards: BTreeMap::new(), ranges: Vec::new() };
+    let mut found = Found {
+        shards: BTreeMap::new(),
+        ranges: Vec::new(),
+    };
     let mut ranges = BTreeMap::new();
     for shard in listed {
         let range = shard.hash_key_range.as_ref().and_then(HashRange::from_wire);
@@ -100,12 +130,21 @@ async fn read(local: &Local, stream: &str, clock: &TestClock) -> Result<Found, S
         let mut iterator = calls.call(&request).await?.shard_iterator;
         let mut all = Vec::new();
         while let Some(shard_iterator) = iterator.take() {
-            let request = GetRecordsRequest { shard_iterator: Some(shard_iterator), ..Default::default() };
+            let request = GetRecordsRequest {
+                shard_iterator: Some(shard_iterator),
+                ..Default::default()
+            };
             let page = calls.call(&request).await?;
             let empty = page.records.is_empty();
             for record in page.records {
                 let sequence = record.sequence_number.clone();
-                all.push((Written { shard: shard.shard_id.clone(), sequence }, record));
+                all.push((
+                    Written {
+                        shard: shard.shard_id.clone(),
+                        sequence,
+                    },
+                    record,
+                ));
             }
             let at_tip = page.millis_behind_latest.unwrap_or(0) == 0;
             iterator = page.next_shard_iterator.filter(|_| !(empty && at_tip));
@@ -124,7 +163,10 @@ struct Calls<'a> {
 
 impl Calls<'_> {
     /// A call, again and again while it is refused for its rate or its stream is being made.
-    async fn call<R: distributary_wire::types::Request>(&mut self, request: &R) -> Result<R::Answer, String> {
+    async fn call<R: distributary_wire::types::Request>(
+        &mut self,
+        request: &R,
+    ) -> Result<R::Answer, String> {
         loop {
             let error = match ask(self.local, request).await {
                 Ok(answer) => return Ok(answer),

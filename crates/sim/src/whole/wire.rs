@@ -82,7 +82,10 @@ pub(super) fn judge_request(
         return Err("it is sent when all is over".to_owned());
     }
     let parsed = PutRecordsParsed::parse(format, body).map_err(|e| e.to_string())?;
-    let arn = parsed.stream_arn.as_deref().and_then(|arn| arn.rsplit('/').next());
+    let arn = parsed
+        .stream_arn
+        .as_deref()
+        .and_then(|arn| arn.rsplit('/').next());
     if parsed.stream_name.as_deref().or(arn) != Some(stream) {
         return Err("it is for another stream".to_owned());
     }
@@ -96,12 +99,19 @@ pub(super) fn judge_request(
     }
     let text = |span: Option<Span>| span.map(|span| span.text(&parsed.buffer));
     for (sent, asked) in sent.iter().zip(writing.entries.iter()) {
-        let data = sent.data.map(|span| span.of(&parsed.buffer)).unwrap_or_default();
+        let data = sent
+            .data
+            .map(|span| span.of(&parsed.buffer))
+            .unwrap_or_default();
         if text(sent.key) != asked.key.as_deref() || digest(data) != asked.digest {
             return Err(format!("record {} is another on the wire", asked.sequence));
         }
-        let kept = usize::try_from(asked.sequence).ok().and_then(|n| records.all.get(n));
-        let start = kept.and_then(|kept| records.starts.get(&kept.shard)).map(String::as_str);
+        let kept = usize::try_from(asked.sequence)
+            .ok()
+            .and_then(|n| records.all.get(n));
+        let start = kept
+            .and_then(|kept| records.starts.get(&kept.shard))
+            .map(String::as_str);
         let right = match (writing.route, text(sent.explicit_hash_key)) {
             (Route::PartitionKey, hash_key) => hash_key.is_none(),
             // A shard that retention has taken has no place any more.
@@ -121,10 +131,15 @@ pub(super) fn millis_of(text: &str) -> Option<i64> {
     let (year, month, day) = (digits(0, 4)?, digits(4, 6)?, digits(6, 8)?);
     let (hour, minute, second) = (digits(9, 11)?, digits(11, 13)?, digits(13, 15)?);
     // Days since 1970 of a civil date, counted in years that begin in March.
-    let (y, m) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
-    let days = 365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (m * 153 + 2) / 5 + day
-        - 1
-        - 719_468;
+    let (y, m) = if month <= 2 {
+        (year - 1, month + 9)
+    } else {
+        (year, month - 3)
+    };
+    let days =
+        365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (m * 153 + 2) / 5 + day
+            - 1
+            - 719_468;
     Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000)
 }
 

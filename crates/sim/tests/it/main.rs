@@ -7,8 +7,8 @@ use distributary_sim::scenario::{Level, Scenario};
 /// Seeds that once violated a line of the contract. What a seed draws may change with the scenarios: they are kept for
 /// the paths that they took then, and because they cost little.
 const FOUND: &[u64] = &[
-    13, 39, 61, 115, 200, 403, 494, 701, 744, 979, 1932, 2429, 2524, 3122, 4570, 5293, 6198, 6266, 7265,
-    8164, 8731, 8911, 20162, 32758, 38103, 38644, 47878,
+    13, 39, 61, 115, 200, 403, 494, 701, 744, 979, 1932, 2429, 2524, 3122, 4570, 5293, 6198, 6266,
+    7265, 8164, 8731, 8911, 20162, 32758, 38103, 38644, 47878,
 ];
 
 /// The same, on the whole path.
@@ -16,7 +16,10 @@ const FOUND_ON_THE_WHOLE_PATH: &[u64] = &[3, 13, 17, 44, 176, 251, 2036, 6009];
 
 fn holds(level: Level, seed: u64) {
     if let Some(violation) = play(&Scenario::draw(level, seed), false).violation {
-        panic!("{level:?}, seed {seed}: line {}: {}", violation.line, violation.what);
+        panic!(
+            "{level:?}, seed {seed}: line {}: {}",
+            violation.line, violation.what
+        );
     }
 }
 
@@ -33,7 +36,9 @@ fn the_contract_holds_on_the_whole_path() {
 #[test]
 fn what_was_found_once_stays_mended() {
     FOUND.iter().for_each(|seed| holds(Level::Engine, *seed));
-    FOUND_ON_THE_WHOLE_PATH.iter().for_each(|seed| holds(Level::WholePath, *seed));
+    FOUND_ON_THE_WHOLE_PATH
+        .iter()
+        .for_each(|seed| holds(Level::WholePath, *seed));
 }
 
 fn one_seed_is_one_run(level: Level, seeds: std::ops::Range<u64>) {
@@ -44,7 +49,10 @@ fn one_seed_is_one_run(level: Level, seeds: std::ops::Range<u64>) {
         assert_eq!(first, second, "{level:?}, seed {seed}");
     }
     let hash = |seed| play(&Scenario::draw(level, seed), false).hash;
-    assert!(hash(first) != hash(first + 1), "two seeds, one trace: the trace tells nothing");
+    assert!(
+        hash(first) != hash(first + 1),
+        "two seeds, one trace: the trace tells nothing"
+    );
 }
 
 #[test]

@@ -10,7 +10,10 @@ fuzz_target!(|input: (&[u8], &str)| {
     let mut headers = HeaderMap::new();
     headers.insert("x-amz-date", HeaderValue::from_static("20260131T000000Z"));
     let _ = claims(&headers, Some(query));
-    let _ = claims(&headers, Some(&format!("X-Amz-Algorithm=a&X-Amz-Credential={query}")));
+    let _ = claims(
+        &headers,
+        Some(&format!("X-Amz-Algorithm=a&X-Amz-Credential={query}")),
+    );
     if let Ok(value) = HeaderValue::from_bytes(header) {
         headers.insert("authorization", value);
         if let Ok(claims) = claims(&headers, None) {

@@ -6,7 +6,9 @@ use libfuzzer_sys::fuzz_target;
 
 // The bytes as they are, then with right lengths and checksums put in, so that the headers are reached.
 fuzz_target!(|input: &[u8]| {
-    let Some((cut, bytes)) = input.split_first() else { return };
+    let Some((cut, bytes)) = input.split_first() else {
+        return;
+    };
     read(bytes, usize::from(*cut) + 1);
     let headers = bytes.len() * usize::from(*cut) / 255;
     let total = (bytes.len() + 16) as u32;

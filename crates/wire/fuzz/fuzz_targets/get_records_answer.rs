@@ -21,16 +21,27 @@ fuzz_target!(|body: &[u8]| {
             continue;
         };
         // Base64 is only looked into when it is decoded.
-        let Ok(data) = hot.records.iter().map(|r| hot.data(r).decode()).collect::<Result<Vec<_>, _>>() else {
+        let Ok(data) = hot
+            .records
+            .iter()
+            .map(|r| hot.data(r).decode())
+            .collect::<Result<Vec<_>, _>>()
+        else {
             continue;
         };
         let generic = generic.expect("the generic codec reads what the hot one reads");
         assert_eq!(generic.records.len(), hot.records.len());
         for ((a, b), data) in generic.records.iter().zip(&hot.records).zip(data) {
             assert_eq!(a.sequence_number, b.sequence.text(&hot.body));
-            assert_eq!(a.partition_key.as_deref(), b.key.map(|key| key.text(&hot.body)));
+            assert_eq!(
+                a.partition_key.as_deref(),
+                b.key.map(|key| key.text(&hot.body))
+            );
             assert_eq!(a.data.0, data);
-            assert_eq!(a.approximate_arrival_timestamp.unwrap_or_default().0, b.arrival_ms);
+            assert_eq!(
+                a.approximate_arrival_timestamp.unwrap_or_default().0,
+                b.arrival_ms
+            );
             assert_eq!(hot.data(b).decoded_len(), data.len());
         }
         assert_eq!(generic.next_shard_iterator, hot.next_shard_iterator);

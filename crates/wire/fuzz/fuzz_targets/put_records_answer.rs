@@ -9,7 +9,9 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|body: &[u8]| {
     for format in Format::ALL {
-        let Ok(hot) = PutRecordsAnswer::parse(format, &Bytes::copy_from_slice(body)) else { continue };
+        let Ok(hot) = PutRecordsAnswer::parse(format, &Bytes::copy_from_slice(body)) else {
+            continue;
+        };
         let generic: PutRecordsResponse =
             codec::decode(format, body).expect("the generic codec reads it too");
         let all_durable = matches!(hot, PutRecordsAnswer::AllDurable { .. });
@@ -19,8 +21,18 @@ fuzz_target!(|body: &[u8]| {
         for (result, entry) in results.iter().zip(&generic.records) {
             let durable = matches!(result, EntryResult::Durable { .. });
             assert!(durable || !all_durable);
-            assert_eq!(durable, entry.error_code.as_deref().unwrap_or_default().is_empty());
-            assert_eq!(durable, !entry.sequence_number.as_deref().unwrap_or_default().is_empty());
+            assert_eq!(
+                durable,
+                entry.error_code.as_deref().unwrap_or_default().is_empty()
+            );
+            assert_eq!(
+                durable,
+                !entry
+                    .sequence_number
+                    .as_deref()
+                    .unwrap_or_default()
+                    .is_empty()
+            );
         }
     }
 });

@@ -8,10 +8,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 fn there_and_back<T: Serialize + DeserializeOwned + std::fmt::Debug>(format: Format, body: &[u8]) {
-    let Ok(value) = codec::decode::<T>(format, body) else { return };
+    let Ok(value) = codec::decode::<T>(format, body) else {
+        return;
+    };
     for format in Format::ALL {
-        let again: T =
-            codec::decode(format, &codec::encode(format, &value)).expect("what was written can be read");
+        let again: T = codec::decode(format, &codec::encode(format, &value))
+            .expect("what was written can be read");
         assert_eq!(format!("{again:?}"), format!("{value:?}"));
     }
 }
@@ -23,7 +25,9 @@ fn request<R: Request>(format: Format, body: &[u8]) {
 
 // The first byte chooses an operation, the rest is its body.
 fuzz_target!(|input: &[u8]| {
-    let Some((choice, body)) = input.split_first() else { return };
+    let Some((choice, body)) = input.split_first() else {
+        return;
+    };
     for format in Format::ALL {
         match choice {
             0 => request::<AddTagsToStreamRequest>(format, body),

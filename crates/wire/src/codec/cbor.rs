@@ -51,7 +51,9 @@ pub(super) struct Reader<'de> {
 
 impl<'de> Reader<'de> {
     pub(super) fn new(body: &'de [u8]) -> Self {
-        Self { decoder: Decoder::new(body) }
+        Self {
+            decoder: Decoder::new(body),
+        }
     }
 
     /// True if nothing follows what was read.
@@ -172,7 +174,9 @@ impl Items<'_, '_> {
                 Ok(true)
             }
             None if self.reader.decoder.datatype()? == Type::Break => {
-                self.reader.decoder.set_position(self.reader.decoder.position() + 1);
+                self.reader
+                    .decoder
+                    .set_position(self.reader.decoder.position() + 1);
                 Ok(false)
             }
             None => Ok(true),
@@ -183,22 +187,34 @@ impl Items<'_, '_> {
 impl<'de> SeqAccess<'de> for Items<'_, 'de> {
     type Error = ReadError;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ReadError> {
-        if self.more()? { seed.deserialize(&mut *self.reader).map(Some) } else { Ok(None) }
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, ReadError> {
+        if self.more()? {
+            seed.deserialize(&mut *self.reader).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 }
 
 impl<'de> MapAccess<'de> for Items<'_, 'de> {
     type Error = ReadError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ReadError> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, ReadError> {
         if !self.more()? {
             return Ok(None);
         }
         // Serde would take a number for the index of a member.
         match self.reader.datatype()? {
             Type::String | Type::StringIndef => seed.deserialize(&mut *self.reader).map(Some),
-            _ => Err(ReadError::Shape("a map has a key that is not text".to_owned())),
+            _ => Err(ReadError::Shape(
+                "a map has a key that is not text".to_owned(),
+            )),
         }
     }
 

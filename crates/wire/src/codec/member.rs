@@ -92,7 +92,10 @@ pub(crate) fn scalar<'de, D: Deserializer<'de>, T: Scalar>(deserializer: D) -> R
 struct ScalarVisitor<T>(PhantomData<T>);
 
 fn refused<E: Error, T: Scalar>(class: &str) -> E {
-    E::custom(format_args!("class {class} can not be converted to {}", T::NAME))
+    E::custom(format_args!(
+        "class {class} can not be converted to {}",
+        T::NAME
+    ))
 }
 
 impl<'de, T: Scalar> Visitor<'de> for ScalarVisitor<T> {
@@ -111,7 +114,10 @@ impl<'de, T: Scalar> Visitor<'de> for ScalarVisitor<T> {
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<T, E> {
-        i64::try_from(value).ok().and_then(T::from_int).ok_or_else(|| refused::<E, T>("java.math.BigDecimal"))
+        i64::try_from(value)
+            .ok()
+            .and_then(T::from_int)
+            .ok_or_else(|| refused::<E, T>("java.math.BigDecimal"))
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<T, E> {
@@ -176,7 +182,9 @@ impl Scalar for i64 {
     fn from_float(value: f64) -> Option<Self> {
         // 2^63 as f64 is exact; anything at or past it does not fit.
         let whole = value.floor();
-        (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&whole).then_some(whole as Self)
+        (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0)
+            .contains(&whole)
+            .then_some(whole as Self)
     }
 }
 

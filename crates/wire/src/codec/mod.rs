@@ -54,7 +54,9 @@ pub fn sniff(content_type: Option<&str>, body: &[u8]) -> Format {
     match body.first() {
         Some(0xa0..=0xbf) => Format::Cbor,
         Some(b'{' | b' ' | b'\t' | b'\r' | b'\n') => Format::Json,
-        _ => content_type.and_then(Format::from_content_type).unwrap_or(Format::Json),
+        _ => content_type
+            .and_then(Format::from_content_type)
+            .unwrap_or(Format::Json),
     }
 }
 
@@ -97,12 +99,17 @@ pub enum CodecError {
 impl CodecError {
     /// A body that is not well-formed.
     pub(crate) fn malformed(format: Format, reason: impl Into<String>) -> Self {
-        Self::Malformed { format, reason: reason.into() }
+        Self::Malformed {
+            format,
+            reason: reason.into(),
+        }
     }
 
     /// A body of another shape than the protocol says.
     pub(crate) fn shape(message: impl Into<String>) -> Self {
-        Self::Shape { message: message.into() }
+        Self::Shape {
+            message: message.into(),
+        }
     }
 
     /// The message of the `SerializationException` that AWS would answer to such a request; none for bodies that are
@@ -120,7 +127,9 @@ pub fn encode<T: Serialize>(format: Format, value: &T) -> Bytes {
     let mut out = Vec::with_capacity(256);
     let done = match format {
         Format::Json => serde_json::to_writer(&mut out, value).is_ok(),
-        Format::Cbor => value.serialize(&mut minicbor_serde::Serializer::new(&mut out)).is_ok(),
+        Format::Cbor => value
+            .serialize(&mut minicbor_serde::Serializer::new(&mut out))
+            .is_ok(),
     };
     // Writing to memory cannot fail, and no shape has a map with keys that are not text, the one thing that serde_json
     // refuses; should a type of another crate do so, an empty body is refused by every server.
@@ -158,7 +167,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 }
 
 /// As [`decode`], for a value that need not be an object.
-pub(crate) fn decode_value<T: DeserializeOwned>(format: Format, body: &[u8]) -> Result<T, CodecError> {
+pub(crate) fn decode_value<T: DeserializeOwned>(
+    format: Format,
+    body: &[u8],
+) -> Result<T, CodecError> {
     match format {
         Format::Json => serde_json::from_slice(body).map_err(|e| from_json_error(&e)),
         Format::Cbor => {
@@ -181,14 +193,20 @@ pub(crate) fn decode_value<T: DeserializeOwned>(format: Format, body: &[u8]) -> 
 /// # Errors
 /// As [`decode`].
 pub fn decode_answer<T: DeserializeOwned>(format: Format, body: &[u8]) -> Result<T, CodecError> {
-    if body.is_empty() { decode(Format::Json, b"{}") } else { decode(format, body) }
+    if body.is_empty() {
+        decode(Format::Json, b"{}")
+    } else {
+        decode(format, body)
+    }
 }
 
 /// Tells bad JSON from good JSON of another shape, and cuts the position off the text that AWS would say.
 fn from_json_error(e: &serde_json::Error) -> CodecError {
     let text = e.to_string();
     if e.is_data() {
-        let message = text.rfind(" at line ").map_or(text.as_str(), |at| &text[..at]);
+        let message = text
+            .rfind(" at line ")
+            .map_or(text.as_str(), |at| &text[..at]);
         CodecError::shape(message)
     } else {
         CodecError::malformed(Format::Json, text)

@@ -52,7 +52,10 @@ impl GetRecordsAnswer {
     /// `NextShardIterator` it would say that the shard has ended.
     pub fn parse(format: Format, body: Bytes) -> Result<Self, CodecError> {
         if body.len() > limits::ANSWER_BODY_BYTES {
-            return Err(CodecError::TooLarge { size: body.len(), limit: limits::ANSWER_BODY_BYTES });
+            return Err(CodecError::TooLarge {
+                size: body.len(),
+                limit: limits::ANSWER_BODY_BYTES,
+            });
         }
         let page = match format {
             Format::Json => Page::walk(&mut Json::new(&body)),
@@ -70,9 +73,12 @@ impl GetRecordsAnswer {
         let mut put = |bytes: &[u8]| {
             let start = buffer.len();
             buffer.extend_from_slice(bytes);
-            span(start, buffer.len()).map_err(|Miss| CodecError::shape("the records do not fit 32 bits"))
+            span(start, buffer.len())
+                .map_err(|Miss| CodecError::shape("the records do not fit 32 bits"))
         };
-        let list = page.records.ok_or_else(|| CodecError::shape("the answer has no Records"))?;
+        let list = page
+            .records
+            .ok_or_else(|| CodecError::shape("the answer has no Records"))?;
         let mut records = Vec::with_capacity(list.len());
         for record in &list {
             if record.sequence_number.is_empty() {
@@ -80,7 +86,11 @@ impl GetRecordsAnswer {
             }
             records.push(RecordIndex {
                 sequence: put(record.sequence_number.as_bytes())?,
-                key: record.partition_key.as_ref().map(|key| put(key.as_bytes())).transpose()?,
+                key: record
+                    .partition_key
+                    .as_ref()
+                    .map(|key| put(key.as_bytes()))
+                    .transpose()?,
                 data: put(&record.data.0)?,
                 arrival_ms: record.approximate_arrival_timestamp.unwrap_or_default().0,
             });
@@ -128,26 +138,36 @@ impl Page {
     fn walk<'b, P: Pull<'b>>(walk: &mut P) -> Hot<Self> {
         let mut page = Self::default();
         walk.object(|walk, name| match name {
-            b"Records" => {
-                once(walk, &mut page.records, |walk| walk.list(|walk| record(walk, &mut page.extra)))
-            }
-            b"NextShardIterator" => {
-                once(walk, &mut page.next_shard_iterator, |walk| walk.text(&mut page.extra))
-            }
+            b"Records" => once(walk, &mut page.records, |walk| {
+                walk.list(|walk| record(walk, &mut page.extra))
+            }),
+            b"NextShardIterator" => once(walk, &mut page.next_shard_iterator, |walk| {
+                walk.text(&mut page.extra)
+            }),
             b"ContinuationSequenceNumber" => {
-                once(walk, &mut page.continuation_sequence_number, |walk| walk.text(&mut page.extra))
+                once(walk, &mut page.continuation_sequence_number, |walk| {
+                    walk.text(&mut page.extra)
+                })
             }
             b"MillisBehindLatest" => once(walk, &mut page.millis_behind_latest, P::int),
             b"ChildShards" => once(walk, &mut page.child_shards, P::generic),
             _ => walk.skip(),
         })?;
         walk.end()?;
-        if page.records.is_none() { Err(Miss) } else { Ok(page) }
+        if page.records.is_none() {
+            Err(Miss)
+        } else {
+            Ok(page)
+        }
     }
 
     /// The answer over the body that was walked over; what was not a slice of it is appended.
     fn over(self, format: Format, body: Bytes) -> GetRecordsAnswer {
-        let body = if self.extra.is_empty() { body } else { Bytes::from([&body[..], &self.extra].concat()) };
+        let body = if self.extra.is_empty() {
+            body
+        } else {
+            Bytes::from([&body[..], &self.extra].concat())
+        };
         let text = |span: Option<Span>| span.map(|span| span.text(&body).to_owned());
         GetRecordsAnswer {
             form: match format {
@@ -165,7 +185,8 @@ impl Page {
 }
 
 fn record<'b, P: Pull<'b>>(walk: &mut P, extra: &mut Vec<u8>) -> Hot<RecordIndex> {
-    let (mut sequence, mut key, mut data, mut arrival, mut encryption) = (None, None, None, None, None);
+    let (mut sequence, mut key, mut data, mut arrival, mut encryption) =
+        (None, None, None, None, None);
     walk.object(|walk, name| match name {
         b"SequenceNumber" => once(walk, &mut sequence, |walk| walk.text(extra)),
         b"PartitionKey" => once(walk, &mut key, |walk| walk.text(extra)),

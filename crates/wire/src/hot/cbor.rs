@@ -17,7 +17,9 @@ pub(super) struct Cbor<'b> {
 
 impl<'b> Cbor<'b> {
     pub(super) fn new(body: &'b [u8]) -> Self {
-        Self { decoder: Decoder::new(body) }
+        Self {
+            decoder: Decoder::new(body),
+        }
     }
 
     /// The span of `len` bytes that end where the walk stands.
@@ -62,7 +64,11 @@ impl<'b> Pull<'b> for Cbor<'b> {
     fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Hot<T>) -> Hot<Vec<T>> {
         let mut left = self.decoder.array().map_err(|_| Miss)?;
         let announced = usize::try_from(left.unwrap_or_default()).unwrap_or(usize::MAX);
-        let rest = self.decoder.input().len().saturating_sub(self.decoder.position());
+        let rest = self
+            .decoder
+            .input()
+            .len()
+            .saturating_sub(self.decoder.position());
         let mut list = Vec::with_capacity(announced.min(rest / ITEM_BYTES_MIN));
         while self.more(&mut left)? {
             if list.len() == LIST_ITEMS {
@@ -82,7 +88,9 @@ impl<'b> Pull<'b> for Cbor<'b> {
             let texts = item(self)?;
             count += 1;
             let mut at = self.decoder.position();
-            let Some(like) = Template::new(body, start, at, texts) else { continue };
+            let Some(like) = Template::new(body, start, at, texts) else {
+                continue;
+            };
             while left != Some(0) && body.get(at..).is_some_and(|next| like.matches(next)) {
                 at += like.len();
                 count += 1;
@@ -143,11 +151,19 @@ impl<'b> Pull<'b> for Cbor<'b> {
     fn generic<T: DeserializeOwned>(&mut self) -> Hot<T> {
         let start = self.decoder.position();
         self.skip()?;
-        let value = self.decoder.input().get(start..self.decoder.position()).ok_or(Miss)?;
+        let value = self
+            .decoder
+            .input()
+            .get(start..self.decoder.position())
+            .ok_or(Miss)?;
         codec::decode_value(Format::Cbor, value).map_err(|_| Miss)
     }
 
     fn end(&mut self) -> Hot<()> {
-        if self.decoder.position() == self.decoder.input().len() { Ok(()) } else { Err(Miss) }
+        if self.decoder.position() == self.decoder.input().len() {
+            Ok(())
+        } else {
+            Err(Miss)
+        }
     }
 }

@@ -70,7 +70,11 @@ impl<'b> Json<'b> {
             if self.body[self.at] == b'"' {
                 let end = self.at;
                 self.at += 1;
-                return Ok(Raw { start, end, escaped });
+                return Ok(Raw {
+                    start,
+                    end,
+                    escaped,
+                });
             }
             escaped = true;
             self.at += 2;
@@ -81,7 +85,11 @@ impl<'b> Json<'b> {
     fn name(&mut self) -> Hot<&'b [u8]> {
         let raw = self.raw()?;
         let name = &self.body[raw.start..raw.end];
-        if raw.escaped || !is_text(name) { Err(Miss) } else { Ok(name) }
+        if raw.escaped || !is_text(name) {
+            Err(Miss)
+        } else {
+            Ok(name)
+        }
     }
 
     /// The text of a number.
@@ -95,7 +103,10 @@ impl<'b> Json<'b> {
         let text = &rest[..len];
         // What Rust's parsers take and JSON does not: a plus in front, leading zeros, a bare dot.
         let digits = text.strip_prefix(b"-").unwrap_or(text);
-        let sound = matches!(digits, [b'0'] | [b'0', b'.' | b'e' | b'E', ..] | [b'1'..=b'9', ..]);
+        let sound = matches!(
+            digits,
+            [b'0'] | [b'0', b'.' | b'e' | b'E', ..] | [b'1'..=b'9', ..]
+        );
         let dot = memchr::memchr(b'.', digits);
         if !sound || dot.is_some_and(|dot| !digits.get(dot + 1).is_some_and(u8::is_ascii_digit)) {
             return Err(Miss);
@@ -185,12 +196,20 @@ impl<'b> Pull<'b> for Json<'b> {
             return span(start, start + text.len());
         }
         let text = &self.body[raw.start..raw.end];
-        if is_text(text) { span(raw.start, raw.end) } else { Err(Miss) }
+        if is_text(text) {
+            span(raw.start, raw.end)
+        } else {
+            Err(Miss)
+        }
     }
 
     fn data(&mut self) -> Hot<Span> {
         let raw = self.raw()?;
-        if raw.escaped { Err(Miss) } else { span(raw.start, raw.end) }
+        if raw.escaped {
+            Err(Miss)
+        } else {
+            span(raw.start, raw.end)
+        }
     }
 
     fn int(&mut self) -> Hot<i64> {
@@ -226,13 +245,18 @@ impl<'b> Pull<'b> for Json<'b> {
 
     fn generic<T: DeserializeOwned>(&mut self) -> Hot<T> {
         self.peek()?;
-        let mut values = serde_json::Deserializer::from_slice(&self.body[self.at..]).into_iter::<T>();
+        let mut values =
+            serde_json::Deserializer::from_slice(&self.body[self.at..]).into_iter::<T>();
         let value = values.next().ok_or(Miss)?.map_err(|_| Miss)?;
         self.at += values.byte_offset();
         Ok(value)
     }
 
     fn end(&mut self) -> Hot<()> {
-        if self.peek().is_err() { Ok(()) } else { Err(Miss) }
+        if self.peek().is_err() {
+            Ok(())
+        } else {
+            Err(Miss)
+        }
     }
 }

@@ -57,7 +57,9 @@ impl Span {
 
     /// The bytes; empty if the span is not of this buffer.
     pub fn of(self, buffer: &[u8]) -> &[u8] {
-        buffer.get(self.start as usize..self.end as usize).unwrap_or_default()
+        buffer
+            .get(self.start as usize..self.end as usize)
+            .unwrap_or_default()
     }
 
     /// The bytes as a slice that shares `buffer`; empty if the span is not of this buffer.
@@ -107,7 +109,12 @@ impl<'a> Data<'a> {
         match self {
             Self::Raw(bytes) => bytes.len(),
             Self::Base64(text) => {
-                let pad = text.iter().rev().take(2).take_while(|b| **b == b'=').count();
+                let pad = text
+                    .iter()
+                    .rev()
+                    .take(2)
+                    .take_while(|b| **b == b'=')
+                    .count();
                 (text.len() / 4 * 3).saturating_sub(pad)
             }
         }
@@ -120,7 +127,9 @@ impl<'a> Data<'a> {
     pub fn decode(self) -> Result<Vec<u8>, NotBase64> {
         match self {
             Self::Raw(bytes) => Ok(bytes.to_vec()),
-            Self::Base64(text) => base64_simd::STANDARD.decode_to_vec(text).map_err(|_| NotBase64),
+            Self::Base64(text) => base64_simd::STANDARD
+                .decode_to_vec(text)
+                .map_err(|_| NotBase64),
         }
     }
 }

@@ -83,8 +83,9 @@ impl<'b> Template<'b> {
             (inside(first.end)?, inside(second.start)?),
             (inside(second.end)?, bytes.len()),
         ];
-        let sound =
-            fixed.iter().all(|(from, to)| from <= to) && fixed[0].1 <= fixed[1].0 && fixed[1].1 <= fixed[2].0;
+        let sound = fixed.iter().all(|(from, to)| from <= to)
+            && fixed[0].1 <= fixed[1].0
+            && fixed[1].1 <= fixed[2].0;
         sound.then_some(Self { bytes, fixed })
     }
 
@@ -96,7 +97,9 @@ impl<'b> Template<'b> {
     /// True if `next` begins with such an object. Its texts are then as long as those of the template, and of characters
     /// that stand for themselves in both formats.
     pub(super) fn matches(&self, next: &[u8]) -> bool {
-        let Some(next) = next.get(..self.bytes.len()) else { return false };
+        let Some(next) = next.get(..self.bytes.len()) else {
+            return false;
+        };
         let [head, middle, end] = self.fixed;
         let same = |(from, to): (usize, usize)| self.bytes[from..to] == next[from..to];
         same(head)
@@ -109,7 +112,9 @@ impl<'b> Template<'b> {
 
 /// True for printable ASCII without quotes and backslashes. Without an early exit, so that the compiler makes it wide.
 fn is_plain(text: &[u8]) -> bool {
-    !text.iter().fold(false, |odd, b| odd | (*b < 0x20) | (*b >= 0x7f) | (*b == b'"') | (*b == b'\\'))
+    !text.iter().fold(false, |odd, b| {
+        odd | (*b < 0x20) | (*b >= 0x7f) | (*b == b'"') | (*b == b'\\')
+    })
 }
 
 /// The next value, or none for null. A member that stands twice is a [`Miss`].
@@ -129,5 +134,8 @@ pub(super) fn once<'b, P: Pull<'b>, T>(
 
 /// A span, if it fits the 32 bits that bodies are limited to.
 pub(super) fn span(start: usize, end: usize) -> Hot<Span> {
-    Ok(Span { start: u32::try_from(start).map_err(|_| Miss)?, end: u32::try_from(end).map_err(|_| Miss)? })
+    Ok(Span {
+        start: u32::try_from(start).map_err(|_| Miss)?,
+        end: u32::try_from(end).map_err(|_| Miss)?,
+    })
 }

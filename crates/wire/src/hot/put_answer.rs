@@ -56,14 +56,21 @@ impl PutRecordsAnswer {
     /// number nor an error code, and a count that does not fit the entries.
     pub fn parse(format: Format, body: &Bytes) -> Result<Self, CodecError> {
         if body.len() > limits::ANSWER_BODY_BYTES {
-            return Err(CodecError::TooLarge { size: body.len(), limit: limits::ANSWER_BODY_BYTES });
+            return Err(CodecError::TooLarge {
+                size: body.len(),
+                limit: limits::ANSWER_BODY_BYTES,
+            });
         }
         let durable = match format {
             Format::Json => count_durable(&mut Json::new(body)),
             Format::Cbor => count_durable(&mut Cbor::new(body)),
         };
         match durable {
-            Ok(entries) => Ok(Self::AllDurable { entries, body: body.clone(), format }),
+            Ok(entries) => Ok(Self::AllDurable {
+                entries,
+                body: body.clone(),
+                format,
+            }),
             Err(Miss) => read_results(format, body).map(Self::PerEntry),
         }
     }
@@ -102,7 +109,9 @@ fn count_durable<'b, P: Pull<'b>>(walk: &mut P) -> Hot<usize> {
             once(walk, &mut failed, P::int)?;
             if failed == Some(0) { Ok(()) } else { Err(Miss) }
         }
-        b"Records" => once(walk, &mut entries, |walk| walk.count(|walk| durable_entry(walk, &mut extra))),
+        b"Records" => once(walk, &mut entries, |walk| {
+            walk.count(|walk| durable_entry(walk, &mut extra))
+        }),
         // Not used, but it must be what the protocol says.
         b"EncryptionType" => once(walk, &mut encryption, |walk| walk.text(&mut extra)),
         _ => walk.skip(),
@@ -130,7 +139,9 @@ fn durable_entry<'b, P: Pull<'b>>(walk: &mut P, extra: &mut Vec<u8>) -> Hot<[Spa
         _ => walk.skip(),
     })?;
     match (sequence, shard) {
-        (Some(sequence), Some(shard)) if !sequence.is_empty() && !shard.is_empty() => Ok([sequence, shard]),
+        (Some(sequence), Some(shard)) if !sequence.is_empty() && !shard.is_empty() => {
+            Ok([sequence, shard])
+        }
         _ => Err(Miss),
     }
 }
@@ -139,8 +150,15 @@ fn durable_entry<'b, P: Pull<'b>>(walk: &mut P, extra: &mut Vec<u8>) -> Hot<[Spa
 fn read_results(format: Format, body: &[u8]) -> Result<Vec<EntryResult>, CodecError> {
     let answer: PutRecordsResponse = codec::decode(format, body)?;
     let said = answer.failed_record_count;
-    let results = answer.records.into_iter().map(result_of).collect::<Result<Vec<_>, _>>()?;
-    let failed = results.iter().filter(|r| matches!(r, EntryResult::Failed { .. })).count();
+    let results = answer
+        .records
+        .into_iter()
+        .map(result_of)
+        .collect::<Result<Vec<_>, _>>()?;
+    let failed = results
+        .iter()
+        .filter(|r| matches!(r, EntryResult::Failed { .. }))
+        .count();
     match said {
         Some(said) if usize::try_from(said) != Ok(failed) => Err(CodecError::Inconsistent {
             reason: format!("FailedRecordCount is {said}, but {failed} entries have an error"),
@@ -151,16 +169,23 @@ fn read_results(format: Format, body: &[u8]) -> Result<Vec<EntryResult>, CodecEr
 
 fn result_of(entry: PutRecordsResultEntry) -> Result<EntryResult, CodecError> {
     let some = |text: Option<String>| text.filter(|text| !text.is_empty());
-    match (some(entry.sequence_number), some(entry.shard_id), some(entry.error_code)) {
-        (Some(sequence_number), Some(shard_id), None) => {
-            Ok(EntryResult::Durable { sequence_number, shard_id })
-        }
+    match (
+        some(entry.sequence_number),
+        some(entry.shard_id),
+        some(entry.error_code),
+    ) {
+        (Some(sequence_number), Some(shard_id), None) => Ok(EntryResult::Durable {
+            sequence_number,
+            shard_id,
+        }),
         (None, _, Some(code)) => Ok(EntryResult::Failed {
             code: ErrorCode::from(code.as_str()),
             message: entry.error_message.unwrap_or_default(),
         }),
         (sequence, _, code) => Err(CodecError::Inconsistent {
-            reason: format!("an entry has the sequence number {sequence:?} and the error code {code:?}"),
+            reason: format!(
+                "an entry has the sequence number {sequence:?} and the error code {code:?}"
+            ),
         }),
     }
 }

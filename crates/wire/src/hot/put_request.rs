@@ -46,10 +46,15 @@ impl PutRecordsParsed {
     /// [`CodecError`], with AWS's text where it is well-formed but of another shape (or its data are no base64).
     pub fn parse(format: Format, body: &Bytes) -> Result<Self, CodecError> {
         if body.len() > limits::REQUEST_BODY_BYTES {
-            return Err(CodecError::TooLarge { size: body.len(), limit: limits::REQUEST_BODY_BYTES });
+            return Err(CodecError::TooLarge {
+                size: body.len(),
+                limit: limits::REQUEST_BODY_BYTES,
+            });
         }
         let parsed = match format {
-            Format::Json => Walked::walk(&mut Json::new(body)).and_then(|walked| walked.decoded(body)),
+            Format::Json => {
+                Walked::walk(&mut Json::new(body)).and_then(|walked| walked.decoded(body))
+            }
             Format::Cbor => Walked::walk(&mut Cbor::new(body)).map(|walked| walked.over(body)),
         };
         match parsed {
@@ -78,8 +83,11 @@ impl PutRecordsParsed {
                 explicit_hash_key: put(entry.explicit_hash_key.as_ref().map(|key| key.as_bytes()))?,
             })
         };
-        let records =
-            request.records.as_ref().map(|list| list.iter().map(&mut entry).collect()).transpose()?;
+        let records = request
+            .records
+            .as_ref()
+            .map(|list| list.iter().map(&mut entry).collect())
+            .transpose()?;
         Ok(Self {
             records,
             buffer: buffer.into(),
@@ -107,7 +115,9 @@ impl Walked {
         let mut found = Self::default();
         let extra = &mut found.extra;
         walk.object(|walk, name| match name {
-            b"Records" => once(walk, &mut found.records, |walk| walk.list(|walk| entry(walk, extra))),
+            b"Records" => once(walk, &mut found.records, |walk| {
+                walk.list(|walk| entry(walk, extra))
+            }),
             b"StreamName" => once(walk, &mut found.stream_name, |walk| walk.text(extra)),
             b"StreamARN" => once(walk, &mut found.stream_arn, |walk| walk.text(extra)),
             b"StreamId" => once(walk, &mut found.stream_id, |walk| walk.text(extra)),
@@ -121,7 +131,10 @@ impl Walked {
     /// The bytes of a span of the body or of what follows it.
     fn bytes<'a>(&'a self, body: &'a [u8], span: Span) -> &'a [u8] {
         match (span.start as usize).checked_sub(body.len()) {
-            Some(start) => self.extra.get(start..start + span.len()).unwrap_or_default(),
+            Some(start) => self
+                .extra
+                .get(start..start + span.len())
+                .unwrap_or_default(),
             None => span.of(body),
         }
     }
@@ -143,10 +156,15 @@ impl Walked {
         for entry in records.iter_mut().flatten() {
             if let Some(data) = &mut entry.data {
                 let start = buffer.len();
-                base64_simd::STANDARD.decode_append(data.of(body), &mut buffer).map_err(|_| Miss)?;
+                base64_simd::STANDARD
+                    .decode_append(data.of(body), &mut buffer)
+                    .map_err(|_| Miss)?;
                 *data = span(start, buffer.len())?;
             }
-            for text in [&mut entry.key, &mut entry.explicit_hash_key].into_iter().flatten() {
+            for text in [&mut entry.key, &mut entry.explicit_hash_key]
+                .into_iter()
+                .flatten()
+            {
                 let start = buffer.len();
                 buffer.extend_from_slice(self.bytes(body, *text));
                 *text = span(start, buffer.len())?;
@@ -155,7 +173,12 @@ impl Walked {
         Ok(self.finish(body, records, buffer.into()))
     }
 
-    fn finish(self, body: &[u8], records: Option<Vec<PutEntry>>, buffer: Bytes) -> PutRecordsParsed {
+    fn finish(
+        self,
+        body: &[u8],
+        records: Option<Vec<PutEntry>>,
+        buffer: Bytes,
+    ) -> PutRecordsParsed {
         PutRecordsParsed {
             buffer,
             records,

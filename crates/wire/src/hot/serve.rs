@@ -4,8 +4,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::Data;
 use super::write::{
-    ARRAY, MAP, TIME, base64_len, cbor_bytes, cbor_int, cbor_text, head, head_len, json_data, json_int,
-    json_text, json_text_len, json_time,
+    ARRAY, MAP, TIME, base64_len, cbor_bytes, cbor_int, cbor_text, head, head_len, json_data,
+    json_int, json_text, json_text_len, json_time,
 };
 use crate::codec::{self, Format};
 use crate::types::ChildShard;
@@ -55,7 +55,10 @@ pub fn encode_get_records<'a, I>(
 where
     I: ExactSizeIterator<Item = RecordOut<'a>> + Clone,
 {
-    let next = Next { name: "NextShardIterator", value: next_shard_iterator };
+    let next = Next {
+        name: "NextShardIterator",
+        value: next_shard_iterator,
+    };
     encode_page(format, records, &next, millis_behind_latest, child_shards)
 }
 
@@ -70,17 +73,27 @@ pub fn encode_subscribe_event<'a, I>(
 where
     I: ExactSizeIterator<Item = RecordOut<'a>> + Clone,
 {
-    let next = Next { name: "ContinuationSequenceNumber", value: continuation_sequence_number };
+    let next = Next {
+        name: "ContinuationSequenceNumber",
+        value: continuation_sequence_number,
+    };
     encode_page(format, records, &next, millis_behind_latest, child_shards)
 }
 
 /// Writes a `PutRecords` answer into one allocation; `FailedRecordCount` is counted from `results`, which is gone through
 /// twice.
-pub fn encode_put_records_answer<'a, I>(format: Format, results: I, encryption_type: Option<&str>) -> Bytes
+pub fn encode_put_records_answer<'a, I>(
+    format: Format,
+    results: I,
+    encryption_type: Option<&str>,
+) -> Bytes
 where
     I: ExactSizeIterator<Item = PutResult<'a>> + Clone,
 {
-    let failed = results.clone().filter(|r| matches!(r, PutResult::Failed { .. })).count();
+    let failed = results
+        .clone()
+        .filter(|r| matches!(r, PutResult::Failed { .. }))
+        .count();
     let size: usize = results.clone().map(|result| result_len(&result)).sum();
     let mut out = BytesMut::with_capacity(size + PAGE_BYTES + encryption_type.map_or(0, str::len));
     match format {
@@ -132,10 +145,14 @@ const RESULT_BYTES: usize = 48;
 fn record_len(format: Format, record: &RecordOut<'_>) -> usize {
     let encryption = record.encryption_type.map_or(0, str::len);
     let (data, key) = match format {
-        Format::Json => (base64_len(record.data.len()), record.key.map_or(0, json_text_len)),
-        Format::Cbor => {
-            (head_len(record.data.len()) + record.data.len(), record.key.map_or(0, |k| k.len() + 3))
-        }
+        Format::Json => (
+            base64_len(record.data.len()),
+            record.key.map_or(0, json_text_len),
+        ),
+        Format::Cbor => (
+            head_len(record.data.len()) + record.data.len(),
+            record.key.map_or(0, |k| k.len() + 3),
+        ),
     };
     RECORD_BYTES + record.sequence_number.len() + encryption + data + key
 }
@@ -150,10 +167,18 @@ fn encode_page<'a, I>(
 where
     I: ExactSizeIterator<Item = RecordOut<'a>> + Clone,
 {
-    let size: usize = records.clone().map(|record| record_len(format, &record)).sum();
-    let children = if children.is_empty() { Bytes::new() } else { codec::encode(format, &children) };
-    let mut out =
-        BytesMut::with_capacity(size + children.len() + PAGE_BYTES + next.value.map_or(0, str::len));
+    let size: usize = records
+        .clone()
+        .map(|record| record_len(format, &record))
+        .sum();
+    let children = if children.is_empty() {
+        Bytes::new()
+    } else {
+        codec::encode(format, &children)
+    };
+    let mut out = BytesMut::with_capacity(
+        size + children.len() + PAGE_BYTES + next.value.map_or(0, str::len),
+    );
     match format {
         Format::Json => json_page(&mut out, records, next, millis, &children),
         Format::Cbor => cbor_page(&mut out, records, next, millis, &children),
@@ -167,7 +192,11 @@ where
 {
     out.extend_from_slice(b"{\"Records\":[");
     for (i, record) in records.enumerate() {
-        out.extend_from_slice(if i > 0 { b",{\"SequenceNumber\":" } else { b"{\"SequenceNumber\":" });
+        out.extend_from_slice(if i > 0 {
+            b",{\"SequenceNumber\":"
+        } else {
+            b"{\"SequenceNumber\":"
+        });
         json_text(out, record.sequence_number);
         out.extend_from_slice(b",\"ApproximateArrivalTimestamp\":");
         json_time(out, record.arrival_ms);
@@ -203,11 +232,16 @@ fn cbor_page<'a, I>(out: &mut BytesMut, records: I, next: &Next<'_>, millis: i64
 where
     I: ExactSizeIterator<Item = RecordOut<'a>>,
 {
-    head(out, MAP, 2 + u64::from(next.value.is_some()) + u64::from(!children.is_empty()));
+    head(
+        out,
+        MAP,
+        2 + u64::from(next.value.is_some()) + u64::from(!children.is_empty()),
+    );
     cbor_text(out, "Records");
     head(out, ARRAY, records.len() as u64);
     for record in records {
-        let optional = u64::from(record.key.is_some()) + u64::from(record.encryption_type.is_some());
+        let optional =
+            u64::from(record.key.is_some()) + u64::from(record.encryption_type.is_some());
         head(out, MAP, 3 + optional);
         cbor_text(out, "SequenceNumber");
         cbor_text(out, record.sequence_number);
@@ -241,7 +275,10 @@ where
 fn result_len(result: &PutResult<'_>) -> usize {
     RESULT_BYTES
         + match result {
-            PutResult::Durable { sequence_number, shard_id } => sequence_number.len() + shard_id.len(),
+            PutResult::Durable {
+                sequence_number,
+                shard_id,
+            } => sequence_number.len() + shard_id.len(),
             PutResult::Failed { code, message } => code.len() + message.len(),
         }
 }
@@ -249,9 +286,10 @@ fn result_len(result: &PutResult<'_>) -> usize {
 /// The two members of a result.
 fn members<'a>(result: &PutResult<'a>) -> [(&'static str, &'a str); 2] {
     match *result {
-        PutResult::Durable { sequence_number, shard_id } => {
-            [("SequenceNumber", sequence_number), ("ShardId", shard_id)]
-        }
+        PutResult::Durable {
+            sequence_number,
+            shard_id,
+        } => [("SequenceNumber", sequence_number), ("ShardId", shard_id)],
         PutResult::Failed { code, message } => [("ErrorCode", code), ("ErrorMessage", message)],
     }
 }

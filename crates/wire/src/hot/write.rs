@@ -73,12 +73,17 @@ pub(super) fn cbor_data(out: &mut BytesMut, data: Data<'_>) -> Result<(), NotBas
     match data {
         Data::Raw(bytes) => cbor_bytes(out, bytes),
         Data::Base64(text) => {
-            let len = base64_simd::STANDARD.decoded_length(text).map_err(|_| NotBase64)?;
+            let len = base64_simd::STANDARD
+                .decoded_length(text)
+                .map_err(|_| NotBase64)?;
             let start = out.len();
             head(out, BYTES, len as u64);
             let at = out.len();
             out.resize(at + len, 0);
-            if base64_simd::STANDARD.decode(text, out[at..].as_out()).is_err() {
+            if base64_simd::STANDARD
+                .decode(text, out[at..].as_out())
+                .is_err()
+            {
                 out.truncate(start);
                 return Err(NotBase64);
             }
@@ -103,7 +108,14 @@ pub(super) fn json_text(out: &mut BytesMut, text: &str) {
             b'\\' => out.extend_from_slice(b"\\\\"),
             _ => {
                 let digit = |n: u8| if n < 10 { b'0' + n } else { b'a' + n - 10 };
-                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
+                out.extend_from_slice(&[
+                    b'\\',
+                    b'u',
+                    b'0',
+                    b'0',
+                    digit(byte >> 4),
+                    digit(byte & 15),
+                ]);
             }
         }
     }

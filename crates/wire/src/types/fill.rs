@@ -32,13 +32,25 @@ pub(crate) trait Fill {
 }
 
 /// Texts that encoders get wrong.
-const TEXTS: [&str; 10] =
-    ["", "a", "shardId-000000000001", "\"", "\\", "\\\"\n\t\u{0}\u{1f}\u{7f}", "ключ", "🦀🏳️‍🌈", "/=+", "null"];
+const TEXTS: [&str; 10] = [
+    "",
+    "a",
+    "shardId-000000000001",
+    "\"",
+    "\\",
+    "\\\"\n\t\u{0}\u{1f}\u{7f}",
+    "ключ",
+    "🦀🏳️‍🌈",
+    "/=+",
+    "null",
+];
 
 impl Fill for String {
     fn fill(rng: &mut Rng) -> Self {
         let pieces = 1 + rng.below(3);
-        let mut text: Self = (0..pieces).map(|_| TEXTS[rng.below(TEXTS.len() as u64)]).collect();
+        let mut text: Self = (0..pieces)
+            .map(|_| TEXTS[rng.below(TEXTS.len() as u64)])
+            .collect();
         if rng.below(20) == 0 {
             text = text.repeat(40);
         }
@@ -75,7 +87,12 @@ impl Fill for Blob {
     fn fill(rng: &mut Rng) -> Self {
         let len = [0, 1, 2, 3, 23, 24, 255, 256, 70_000][rng.below(9)];
         let first = rng.next() as u8;
-        Self((0..len).map(|i| first.wrapping_add(i as u8)).collect::<Vec<u8>>().into())
+        Self(
+            (0..len)
+                .map(|i| first.wrapping_add(i as u8))
+                .collect::<Vec<u8>>()
+                .into(),
+        )
     }
 }
 
@@ -94,6 +111,8 @@ impl<T: Fill> Fill for Vec<T> {
 
 impl<T: Fill> Fill for BTreeMap<String, T> {
     fn fill(rng: &mut Rng) -> Self {
-        (0..rng.below(4)).map(|_| (String::fill(rng), T::fill(rng))).collect()
+        (0..rng.below(4))
+            .map(|_| (String::fill(rng), T::fill(rng)))
+            .collect()
     }
 }

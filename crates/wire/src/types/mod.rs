@@ -34,7 +34,14 @@ pub trait Request:
     /// The operation.
     const OPERATION: Operation;
     /// Its answer.
-    type Answer: Serialize + DeserializeOwned + Clone + std::fmt::Debug + Default + Send + Sync + 'static;
+    type Answer: Serialize
+        + DeserializeOwned
+        + Clone
+        + std::fmt::Debug
+        + Default
+        + Send
+        + Sync
+        + 'static;
 }
 
 /// Declares shapes: plain structs whose every member is read by `codec::member::read` and, if an `Option`, left out when

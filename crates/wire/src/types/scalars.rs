@@ -32,10 +32,16 @@ const REFUSAL_SHOWS: usize = 256;
 /// Why AWS refuses a base64 text, in its words.
 pub(crate) fn base64_refusal(text: &str) -> String {
     let reason = if !text.len().is_multiple_of(4) {
-        format!("Base64 encoded length is expected a multiple of 4 bytes but found: {}", text.len())
+        format!(
+            "Base64 encoded length is expected a multiple of 4 bytes but found: {}",
+            text.len()
+        )
     } else {
         let body = text.trim_end_matches('=');
-        match body.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '+' && *c != '/') {
+        match body
+            .chars()
+            .find(|c| !c.is_ascii_alphanumeric() && *c != '+' && *c != '/')
+        {
             Some(c) => format!("Invalid Base64 character: '{c}'"),
             // AWS's spelling.
             None => "Invalid last non-pad Base64 character dectected".to_owned(),
@@ -114,7 +120,11 @@ impl Timestamp {
     /// The time that a CBOR float means. Milliseconds are AWS's way for Kinesis and seconds RFC 8949's; before the year
     /// 5138 no time in seconds reaches 10^11, and after March 1973 every one in milliseconds does.
     pub fn from_cbor_float(value: f64) -> Option<Self> {
-        if value.abs() < 1e11 { Self::from_seconds(value) } else { Self::from_seconds(value / 1000.0) }
+        if value.abs() < 1e11 {
+            Self::from_seconds(value)
+        } else {
+            Self::from_seconds(value / 1000.0)
+        }
     }
 
     /// Seconds with the milliseconds as fraction, as JSON writes it.
@@ -144,7 +154,10 @@ impl Scalar for JsonTime {
     const NAME: &'static str = "a Timestamp";
 
     fn from_int(value: i64) -> Option<Self> {
-        value.checked_mul(1000).and_then(Timestamp::from_millis).map(Self)
+        value
+            .checked_mul(1000)
+            .and_then(Timestamp::from_millis)
+            .map(Self)
     }
 
     fn from_float(value: f64) -> Option<Self> {

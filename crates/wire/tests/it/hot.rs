@@ -22,27 +22,39 @@ struct Sample {
 }
 
 fn text() -> impl Strategy<Value = String> {
-    let odd = ["\"", "\\", "\n", "\u{0}", "\u{1f}", "\u{7f}", "ключ", "🦀", "a", "/", "}],", "\u{2028}"];
+    let odd = [
+        "\"", "\\", "\n", "\u{0}", "\u{1f}", "\u{7f}", "ключ", "🦀", "a", "/", "}],", "\u{2028}",
+    ];
     vec(proptest::sample::select(odd.to_vec()), 0..6).prop_map(|parts| parts.concat())
 }
 
 fn data() -> impl Strategy<Value = Vec<u8>> {
     let sizes = prop_oneof![9 => 0usize..60, 3 => 250usize..260, 1 => 65_530usize..66_000];
-    (sizes, any::<u8>())
-        .prop_map(|(len, first)| (0..len).map(|i| first.wrapping_add((i * 7) as u8)).collect())
+    (sizes, any::<u8>()).prop_map(|(len, first)| {
+        (0..len)
+            .map(|i| first.wrapping_add((i * 7) as u8))
+            .collect()
+    })
 }
 
 fn sample() -> impl Strategy<Value = Sample> {
     let hash = proptest::option::weighted(0.2, any::<u128>().prop_map(|n| n.to_string()));
-    (proptest::option::weighted(0.9, text()), hash, data(), 0i64..4_000_000_000_000, any::<bool>()).prop_map(
-        |(key, explicit_hash_key, data, arrival_ms, encrypted)| Sample {
-            key,
-            explicit_hash_key,
-            data,
-            arrival_ms,
-            encrypted,
-        },
+    (
+        proptest::option::weighted(0.9, text()),
+        hash,
+        data(),
+        0i64..4_000_000_000_000,
+        any::<bool>(),
     )
+        .prop_map(
+            |(key, explicit_hash_key, data, arrival_ms, encrypted)| Sample {
+                key,
+                explicit_hash_key,
+                data,
+                arrival_ms,
+                encrypted,
+            },
+        )
 }
 
 fn format() -> impl Strategy<Value = Format> {
@@ -81,7 +93,10 @@ fn child() -> ChildShard {
     ChildShard {
         shard_id: "shardId-000000000002".into(),
         parent_shards: vec!["shardId-000000000000".into(), "shardId-000000000001".into()],
-        hash_key_range: Some(HashKeyRange { starting_hash_key: "0".into(), ending_hash_key: "9".into() }),
+        hash_key_range: Some(HashKeyRange {
+            starting_hash_key: "0".into(),
+            ending_hash_key: "9".into(),
+        }),
     }
 }
 
@@ -95,7 +110,12 @@ fn meant(answer: &GetRecordsAnswer) -> Vec<(String, Option<String>, Vec<u8>, i64
             let decoded = data.decode().unwrap();
             assert_eq!(data.decoded_len(), decoded.len());
             let key = r.key.map(|key| key.text(&answer.body).to_owned());
-            (r.sequence.text(&answer.body).to_owned(), key, decoded, r.arrival_ms)
+            (
+                r.sequence.text(&answer.body).to_owned(),
+                key,
+                decoded,
+                r.arrival_ms,
+            )
         })
         .collect()
 }
@@ -384,7 +404,9 @@ fn a_documented_answer() {
 /// What says neither "written" nor "not written" is neither.
 #[test]
 fn put_answers_that_contradict_themselves() {
-    let parse = |body: &str| PutRecordsAnswer::parse(Format::Json, &Bytes::copy_from_slice(body.as_bytes()));
+    let parse = |body: &str| {
+        PutRecordsAnswer::parse(Format::Json, &Bytes::copy_from_slice(body.as_bytes()))
+    };
     for body in [
         // Counts that do not fit.
         r#"{"FailedRecordCount":1,"Records":[{"SequenceNumber":"1","ShardId":"s"}]}"#,
@@ -396,11 +418,17 @@ fn put_answers_that_contradict_themselves() {
         r#"{"FailedRecordCount":0,"Records":[{"SequenceNumber":"1","ShardId":null}]}"#,
         r#"{"FailedRecordCount":1,"Records":[{"SequenceNumber":"1","ShardId":"s","ErrorCode":"InternalFailure"}]}"#,
     ] {
-        assert!(matches!(parse(body), Err(CodecError::Inconsistent { .. })), "{body}");
+        assert!(
+            matches!(parse(body), Err(CodecError::Inconsistent { .. })),
+            "{body}"
+        );
     }
     // Null codes, as some servers send.
     let nulls = r#"{"FailedRecordCount":0,"Records":[{"SequenceNumber":"1","ShardId":"s","ErrorCode":null,"ErrorMessage":null}]}"#;
-    assert!(matches!(parse(nulls), Ok(PutRecordsAnswer::AllDurable { entries: 1, .. })));
+    assert!(matches!(
+        parse(nulls),
+        Ok(PutRecordsAnswer::AllDurable { entries: 1, .. })
+    ));
     // A body that is no answer at all.
     assert!(parse("").is_err() && parse("<html>").is_err() && parse("[]").is_err());
     assert_eq!(parse("{}").unwrap().len(), 0);
@@ -408,30 +436,51 @@ fn put_answers_that_contradict_themselves() {
 
 #[test]
 fn refusals_are_those_of_the_generic_codec() {
-    let parse =
-        |body: &[u8]| PutRecordsParsed::parse(Format::Json, &Bytes::copy_from_slice(body)).unwrap_err();
+    let parse = |body: &[u8]| {
+        PutRecordsParsed::parse(Format::Json, &Bytes::copy_from_slice(body)).unwrap_err()
+    };
     let bad = parse(br#"{"Records":[{"Data":"a","PartitionKey":"k"}]}"#);
     let said = "'a' can not be converted to a Blob: Base64 encoded length is expected a multiple of 4 bytes but found: 1";
     assert_eq!(bad.aws_message(), Some(said));
-    assert_eq!(parse(br#"{"Records":5}"#).aws_message(), Some("Expected list or null"));
+    assert_eq!(
+        parse(br#"{"Records":5}"#).aws_message(),
+        Some("Expected list or null")
+    );
     assert!(matches!(parse(b"{"), CodecError::Malformed { .. }));
     let absent =
-        PutRecordsParsed::parse(Format::Json, &Bytes::from_static(b"{\"StreamName\":\"s\"}")).unwrap();
+        PutRecordsParsed::parse(Format::Json, &Bytes::from_static(b"{\"StreamName\":\"s\"}"))
+            .unwrap();
     assert!(absent.records.is_none());
     let text = Bytes::from_static(b"{\"StreamName\":\"s\",\"StreamName\":\"t\"}");
-    assert!(PutRecordsParsed::parse(Format::Json, &text).is_err(), "a member that stands twice");
+    assert!(
+        PutRecordsParsed::parse(Format::Json, &text).is_err(),
+        "a member that stands twice"
+    );
 }
 
 #[test]
 fn bad_base64_is_found_when_it_has_to_be_converted() {
     let mut body = PutRecordsBody::new(Format::Cbor, BytesMut::new(), 1);
-    let entry = |data| Entry { key: Some("k"), explicit_hash_key: None, data: Data::Base64(data) };
+    let entry = |data| Entry {
+        key: Some("k"),
+        explicit_hash_key: None,
+        data: Data::Base64(data),
+    };
     for bad in [&b"abc"[..], b"ab=c", b"a\"==", b"====", b"\xff\xff\xff\xff"] {
-        assert_eq!(body.push(&entry(bad)), Err(NotBase64), "{}", bad.escape_ascii());
+        assert_eq!(
+            body.push(&entry(bad)),
+            Err(NotBase64),
+            "{}",
+            bad.escape_ascii()
+        );
     }
     assert!(body.is_empty());
     body.push(&entry(b"YWJj")).unwrap();
-    let whole = [body.finish().bytes, tail(Format::Cbor, StreamRef::Name("s"))].concat();
+    let whole = [
+        body.finish().bytes,
+        tail(Format::Cbor, StreamRef::Name("s")),
+    ]
+    .concat();
     let read: PutRecordsRequest = codec::decode(Format::Cbor, &whole).unwrap();
     assert_eq!(read.records.unwrap()[0].data, Some(Blob::from(&b"abc"[..])));
 }
@@ -440,21 +489,40 @@ fn bad_base64_is_found_when_it_has_to_be_converted() {
 fn announced_lengths_reserve_no_memory() {
     // An array of 2^60 records, with nothing after it.
     for (name, parse) in [
-        ("Records", &(|b| GetRecordsAnswer::parse(Format::Cbor, b).is_err()) as &dyn Fn(Bytes) -> bool),
-        ("Records", &|b| PutRecordsParsed::parse(Format::Cbor, &b).is_err()),
-        ("Records", &|b| PutRecordsAnswer::parse(Format::Cbor, &b).is_err()),
+        (
+            "Records",
+            &(|b| GetRecordsAnswer::parse(Format::Cbor, b).is_err()) as &dyn Fn(Bytes) -> bool,
+        ),
+        ("Records", &|b| {
+            PutRecordsParsed::parse(Format::Cbor, &b).is_err()
+        }),
+        ("Records", &|b| {
+            PutRecordsAnswer::parse(Format::Cbor, &b).is_err()
+        }),
     ] {
         let mut body = vec![0xa1, 0x60 + name.len() as u8];
         body.extend(name.bytes());
         body.extend([0x9b, 0x10, 0, 0, 0, 0, 0, 0, 0]);
         assert!(parse(body.into()));
     }
-    let long = format!("{{\"Records\":[{}{{}}]}}", "{},".repeat(distributary_wire::limits::LIST_ITEMS));
+    let long = format!(
+        "{{\"Records\":[{}{{}}]}}",
+        "{},".repeat(distributary_wire::limits::LIST_ITEMS)
+    );
     assert!(PutRecordsParsed::parse(Format::Json, &Bytes::from(long)).is_err());
     let large = Bytes::from(vec![b' '; distributary_wire::limits::ANSWER_BODY_BYTES + 1]);
-    assert!(matches!(GetRecordsAnswer::parse(Format::Json, large.clone()), Err(CodecError::TooLarge { .. })));
-    assert!(matches!(PutRecordsAnswer::parse(Format::Json, &large), Err(CodecError::TooLarge { .. })));
-    assert!(matches!(PutRecordsParsed::parse(Format::Json, &large), Err(CodecError::TooLarge { .. })));
+    assert!(matches!(
+        GetRecordsAnswer::parse(Format::Json, large.clone()),
+        Err(CodecError::TooLarge { .. })
+    ));
+    assert!(matches!(
+        PutRecordsAnswer::parse(Format::Json, &large),
+        Err(CodecError::TooLarge { .. })
+    ));
+    assert!(matches!(
+        PutRecordsParsed::parse(Format::Json, &large),
+        Err(CodecError::TooLarge { .. })
+    ));
 }
 
 #[test]
@@ -463,20 +531,33 @@ fn spans_of_another_buffer_are_empty() {
     assert_eq!(span.of(b"abc"), b"");
     assert_eq!(span.text(b"abc"), "");
     assert!(span.slice(&Bytes::from_static(b"abc")).is_empty());
-    assert_eq!(Span { start: 1, end: 3 }.slice(&Bytes::from_static(b"abc")), "bc");
-    assert!(Span { start: 3, end: 1 }.slice(&Bytes::from_static(b"abc")).is_empty());
+    assert_eq!(
+        Span { start: 1, end: 3 }.slice(&Bytes::from_static(b"abc")),
+        "bc"
+    );
+    assert!(
+        Span { start: 3, end: 1 }
+            .slice(&Bytes::from_static(b"abc"))
+            .is_empty()
+    );
 }
 
 /// An object without records and without an iterator would say that the shard has ended.
 #[test]
 fn a_page_without_records_is_none() {
-    for body in ["{}", r#"{"MillisBehindLatest":0}"#, r#"{"Records":null,"MillisBehindLatest":0}"#, ""] {
+    for body in [
+        "{}",
+        r#"{"MillisBehindLatest":0}"#,
+        r#"{"Records":null,"MillisBehindLatest":0}"#,
+        "",
+    ] {
         assert!(
             GetRecordsAnswer::parse(Format::Json, Bytes::from_static(body.as_bytes())).is_err(),
             "{body}"
         );
     }
     assert!(GetRecordsAnswer::parse(Format::Cbor, Bytes::from_static(b"\xa0")).is_err());
-    let end = GetRecordsAnswer::parse(Format::Json, Bytes::from_static(br#"{"Records":[]}"#)).unwrap();
+    let end =
+        GetRecordsAnswer::parse(Format::Json, Bytes::from_static(br#"{"Records":[]}"#)).unwrap();
     assert!(end.records.is_empty() && end.next_shard_iterator.is_none());
 }

@@ -3,7 +3,9 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use aws_credential_types::Credentials as AwsCredentials;
-use aws_sigv4::http_request::{PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::http_request::{
+    PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, sign,
+};
 use aws_sigv4::sign::v4::SigningParams;
 use bytes::Bytes;
 use distributary_wire::codec::Format;
@@ -50,11 +52,17 @@ fn reference(
     let signable = SignableRequest::new("POST", uri, headers, SignableBody::Bytes(&body)).unwrap();
     let (instructions, _) = sign(signable, &params).unwrap().into_parts();
     let (headers, _) = instructions.into_parts();
-    headers.into_iter().find(|h| h.name() == "authorization").unwrap().value().to_owned()
+    headers
+        .into_iter()
+        .find(|h| h.name() == "authorization")
+        .unwrap()
+        .value()
+        .to_owned()
 }
 
 fn text(pattern: &'static [char], len: std::ops::Range<usize>) -> impl Strategy<Value = String> {
-    proptest::collection::vec(proptest::sample::select(pattern), len).prop_map(|cs| cs.into_iter().collect())
+    proptest::collection::vec(proptest::sample::select(pattern), len)
+        .prop_map(|cs| cs.into_iter().collect())
 }
 
 const ALPHABET: &[char] = &['A', 'z', '0', '9', '+', '/', '=', 'q'];
@@ -135,7 +143,9 @@ fn the_request_is_whole() {
         now_ms: 1_440_938_160_000,
     };
     let body = RequestBody::whole(Bytes::from_static(b"\xa0"));
-    let request = Signer::new().request(&unsigned, &credentials, body, None).unwrap();
+    let request = Signer::new()
+        .request(&unsigned, &credentials, body, None)
+        .unwrap();
     let header = |name: &str| request.headers()[name].to_str().unwrap();
     assert_eq!(request.method(), "POST");
     assert_eq!(request.uri(), "http://127.0.0.1:4567/");
@@ -153,8 +163,11 @@ fn the_request_is_whole() {
 
 #[test]
 fn what_cannot_be_signed_says_why() {
-    let credentials =
-        Credentials { access_key_id: "A\n".into(), secret_access_key: "s".into(), session_token: None };
+    let credentials = Credentials {
+        access_key_id: "A\n".into(),
+        secret_access_key: "s".into(),
+        session_token: None,
+    };
     let sign = |endpoint: &str, now_ms| {
         let endpoint: Uri = endpoint.parse().unwrap();
         let unsigned = Unsigned {
@@ -164,9 +177,15 @@ fn what_cannot_be_signed_says_why() {
             region: "r",
             now_ms,
         };
-        Signer::new().request(&unsigned, &credentials, RequestBody::default(), None).unwrap_err().to_string()
+        Signer::new()
+            .request(&unsigned, &credentials, RequestBody::default(), None)
+            .unwrap_err()
+            .to_string()
     };
-    assert_eq!(sign("/path", 0), "the endpoint /path has no host; give it as https://host[:port]");
+    assert_eq!(
+        sign("/path", 0),
+        "the endpoint /path has no host; give it as https://host[:port]"
+    );
     assert!(sign("http://h", 0).starts_with("the access key has characters"));
     assert!(sign("http://h", i64::MAX).ends_with("check the clock"));
 }
@@ -176,10 +195,20 @@ fn claims_of_a_presigned_url() {
     let query = "Action=x&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKID%2F20260131%2Feu-west-1%2Fkinesis\
                  %2Faws4_request&X-Amz-Date=20260131T000000Z&X-Amz-SignedHeaders=host&X-Amz-Signature=00";
     let read = claims(&http::HeaderMap::new(), Some(query)).unwrap();
-    assert_eq!((read.region.as_str(), read.access_key_id.as_str()), ("eu-west-1", "AKID"));
-    let error =
-        claims(&http::HeaderMap::new(), Some("X-Amz-Algorithm=AWS4-HMAC-SHA256")).unwrap_err().to_string();
-    assert!(error.starts_with("AWS query-string parameters must include 'X-Amz-Credential'. "), "{error}");
+    assert_eq!(
+        (read.region.as_str(), read.access_key_id.as_str()),
+        ("eu-west-1", "AKID")
+    );
+    let error = claims(
+        &http::HeaderMap::new(),
+        Some("X-Amz-Algorithm=AWS4-HMAC-SHA256"),
+    )
+    .unwrap_err()
+    .to_string();
+    assert!(
+        error.starts_with("AWS query-string parameters must include 'X-Amz-Credential'. "),
+        "{error}"
+    );
 }
 
 #[test]
@@ -191,7 +220,9 @@ fn what_a_header_lacks() {
         claims(&headers, None).unwrap_err().to_string()
     };
     assert_eq!(
-        claims(&http::HeaderMap::new(), None).unwrap_err().to_string(),
+        claims(&http::HeaderMap::new(), None)
+            .unwrap_err()
+            .to_string(),
         "Missing Authentication Token"
     );
     assert_eq!(

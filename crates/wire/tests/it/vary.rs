@@ -22,14 +22,23 @@ pub(crate) struct Style {
 impl Style {
     pub(crate) fn from_bits(bits: u8) -> Self {
         let bit = |n: u8| bits >> n & 1 == 1;
-        Self { indefinite: bit(0), chunked: bit(1), wide: bit(2), unknown: bit(3), escaped: bit(4) }
+        Self {
+            indefinite: bit(0),
+            chunked: bit(1),
+            wide: bit(2),
+            unknown: bit(3),
+            escaped: bit(4),
+        }
     }
 }
 
 impl Style {
     /// The style inside a member: tags are a map of their own, in which every name means something.
     fn inside(self, name: &str, map: bool) -> Self {
-        Self { unknown: self.unknown && !(map && name == "Tags"), ..self }
+        Self {
+            unknown: self.unknown && !(map && name == "Tags"),
+            ..self
+        }
     }
 }
 
@@ -52,12 +61,25 @@ fn cbor_item(input: &mut Decoder<'_>, out: &mut Encoder<Vec<u8>>, style: Style) 
                 out.map(n + if style.unknown { 2 } else { 0 }).unwrap();
             }
             if style.unknown {
-                out.str("New").unwrap().array(2).unwrap().null().unwrap().begin_map().unwrap().end().unwrap();
+                out.str("New")
+                    .unwrap()
+                    .array(2)
+                    .unwrap()
+                    .null()
+                    .unwrap()
+                    .begin_map()
+                    .unwrap()
+                    .end()
+                    .unwrap();
             }
             for _ in 0..n {
                 let name = input.probe().str().unwrap();
                 cbor_item(input, out, style);
-                cbor_item(input, out, style.inside(name, input.datatype().unwrap() == Type::Map));
+                cbor_item(
+                    input,
+                    out,
+                    style.inside(name, input.datatype().unwrap() == Type::Map),
+                );
             }
             if style.unknown {
                 out.str("Unset").unwrap().null().unwrap();
@@ -83,8 +105,18 @@ fn cbor_item(input: &mut Decoder<'_>, out: &mut Encoder<Vec<u8>>, style: Style) 
         Type::String => {
             let text = input.str().unwrap();
             if style.chunked {
-                let cut = (0..=text.len() / 2).rev().find(|at| text.is_char_boundary(*at)).unwrap();
-                out.begin_str().unwrap().str(&text[..cut]).unwrap().str(&text[cut..]).unwrap().end().unwrap();
+                let cut = (0..=text.len() / 2)
+                    .rev()
+                    .find(|at| text.is_char_boundary(*at))
+                    .unwrap();
+                out.begin_str()
+                    .unwrap()
+                    .str(&text[..cut])
+                    .unwrap()
+                    .str(&text[cut..])
+                    .unwrap()
+                    .end()
+                    .unwrap();
             } else {
                 out.str(text).unwrap();
             }
@@ -93,7 +125,14 @@ fn cbor_item(input: &mut Decoder<'_>, out: &mut Encoder<Vec<u8>>, style: Style) 
             let bytes = input.bytes().unwrap();
             if style.chunked {
                 let (a, b) = bytes.split_at(bytes.len() / 2);
-                out.begin_bytes().unwrap().bytes(a).unwrap().bytes(b).unwrap().end().unwrap();
+                out.begin_bytes()
+                    .unwrap()
+                    .bytes(a)
+                    .unwrap()
+                    .bytes(b)
+                    .unwrap()
+                    .end()
+                    .unwrap();
             } else {
                 out.bytes(bytes).unwrap();
             }
@@ -108,7 +147,11 @@ fn cbor_item(input: &mut Decoder<'_>, out: &mut Encoder<Vec<u8>>, style: Style) 
         _ => {
             let n = input.i64().unwrap();
             if style.wide {
-                let (major, value) = if n < 0 { (0x3b, !(n as u64)) } else { (0x1b, n as u64) };
+                let (major, value) = if n < 0 {
+                    (0x3b, !(n as u64))
+                } else {
+                    (0x1b, n as u64)
+                };
                 out.writer_mut().push(major);
                 out.writer_mut().extend(value.to_be_bytes());
             } else {

@@ -94,7 +94,9 @@ impl<'a> Play<'a> {
     /// Looks at the engine, and does what is due.
     pub(super) async fn step(&mut self, engine: &Engine) -> Result<(), Failure> {
         self.watch(engine).await;
-        let Some((part, act)) = self.left.as_slice().first().copied() else { return Ok(()) };
+        let Some((part, act)) = self.left.as_slice().first().copied() else {
+            return Ok(());
+        };
         if self.elapsed() >= self.time * part / 100 {
             self.left.next();
             match act {
@@ -128,7 +130,10 @@ impl<'a> Play<'a> {
         }
         for output in &status.outputs {
             if let Some(behind) = output.behind {
-                let most = self.behind.entry(output.id.as_str().to_owned()).or_default();
+                let most = self
+                    .behind
+                    .entry(output.id.as_str().to_owned())
+                    .or_default();
                 *most = behind.max(*most);
             }
         }
@@ -139,9 +144,17 @@ impl<'a> Play<'a> {
     }
 
     async fn split(&mut self) -> Result<(), Failure> {
-        let failed = |error: &dyn std::error::Error| Failure::run(format!("cannot split a shard: {error}"));
-        let shards = self.input.source().shards().await.map_err(|error| failed(&error))?;
-        let Some((shard, range)) = shards.into_iter().find_map(splittable) else { return Ok(()) };
+        let failed =
+            |error: &dyn std::error::Error| Failure::run(format!("cannot split a shard: {error}"));
+        let shards = self
+            .input
+            .source()
+            .shards()
+            .await
+            .map_err(|error| failed(&error))?;
+        let Some((shard, range)) = shards.into_iter().find_map(splittable) else {
+            return Ok(());
+        };
         let middle = range.start + (range.end - range.start) / 2 + 1;
         let request = SplitShardRequest {
             stream_name: Some(self.input.stream.name().to_owned()),
@@ -150,7 +163,11 @@ impl<'a> Play<'a> {
             ..Default::default()
         };
         let at = self.elapsed();
-        self.input.client.call(&request).await.map_err(|error| Failure::run(chain(&error)))?;
+        self.input
+            .client
+            .call(&request)
+            .await
+            .map_err(|error| Failure::run(chain(&error)))?;
         self.say(&format!("{} of {} is split in two", shard, self.input.name));
         self.split = Some(Split { at, shard });
         Ok(())
@@ -158,7 +175,9 @@ impl<'a> Play<'a> {
 
     fn throttle(&mut self) -> Result<(), Failure> {
         // With one output only, nobody could be seen to go on.
-        let Some(output) = self.outputs.get(1) else { return Ok(()) };
+        let Some(output) = self.outputs.get(1) else {
+            return Ok(());
+        };
         let rule = Rule {
             select: Select {
                 operations: vec![OperationName(Operation::PutRecords)],
@@ -174,15 +193,26 @@ impl<'a> Play<'a> {
             },
             script: Vec::new(),
         };
-        let rule = self.local.faults().add(rule).map_err(|error| Failure::from_error(&error))?;
+        let rule = self
+            .local
+            .faults()
+            .add(rule)
+            .map_err(|error| Failure::from_error(&error))?;
         self.say(&format!("{output} is throttled: it refuses every write"));
-        self.throttled = Some(Throttled { output: output.clone(), from: self.elapsed(), to: None, rule });
+        self.throttled = Some(Throttled {
+            output: output.clone(),
+            from: self.elapsed(),
+            to: None,
+            rule,
+        });
         Ok(())
     }
 
     fn release(&mut self) {
         let now = self.elapsed();
-        let Some(throttled) = self.throttled.as_mut().filter(|t| t.to.is_none()) else { return };
+        let Some(throttled) = self.throttled.as_mut().filter(|t| t.to.is_none()) else {
+            return;
+        };
         throttled.to = Some(now);
         self.local.faults().remove(throttled.rule);
         let text = format!("{} takes writes again", throttled.output);
@@ -192,6 +222,8 @@ impl<'a> Play<'a> {
 
 /// An open shard with room for two, and its range.
 fn splittable(shard: Shard) -> Option<(ShardId, HashRange)> {
-    let range = shard.hash_range.filter(|range| !shard.closed && range.start < range.end)?;
+    let range = shard
+        .hash_range
+        .filter(|range| !shard.closed && range.start < range.end)?;
     Some((shard.id, range))
 }

@@ -31,7 +31,12 @@ pub(super) struct Producer<'a> {
 
 impl<'a> Producer<'a> {
     pub(super) fn new(to: &'a Given, clock: Clock, rate: u32, time: Duration) -> Self {
-        Self { to, clock, rate, time }
+        Self {
+            to,
+            clock,
+            rate,
+            time,
+        }
     }
 
     /// Until the time is over. What a slow machine does not manage in time is left out.
@@ -50,7 +55,10 @@ impl<'a> Producer<'a> {
                 }
             }
             if elapsed == self.time {
-                return Ok(Produced { records, took: self.took(start) });
+                return Ok(Produced {
+                    records,
+                    took: self.took(start),
+                });
             }
             self.clock.sleep(TICK).await;
         }
@@ -67,18 +75,28 @@ impl<'a> Producer<'a> {
 
     async fn put(&self, numbers: std::ops::Range<u64>) -> Result<(), Failure> {
         let entry = |number: u64| PutRecordsRequestEntry {
-            data: Some(format!("{{\"log\": \"Record {number}\"}}").into_bytes().into()),
+            data: Some(
+                format!("{{\"log\": \"Record {number}\"}}")
+                    .into_bytes()
+                    .into(),
+            ),
             partition_key: Some(format!("user-{}", number % KEYS)),
             explicit_hash_key: None,
         };
-        let request = PutRecordsRequest { records: Some(numbers.map(entry).collect()), ..Default::default() };
+        let request = PutRecordsRequest {
+            records: Some(numbers.map(entry).collect()),
+            ..Default::default()
+        };
         let answered = self.to.client.on(&self.to.stream, request).await;
-        let answer =
-            answered.map_err(|error| Failure::run(format!("the producer: {}", chain(&error))))?.answer;
+        let answer = answered
+            .map_err(|error| Failure::run(format!("the producer: {}", chain(&error))))?
+            .answer;
         match answer.failed_record_count.unwrap_or(0) {
             0 => Ok(()),
             // Nothing makes the input refuse records in this demo.
-            failed => Err(Failure::run(format!("the producer: {failed} records were not taken"))),
+            failed => Err(Failure::run(format!(
+                "the producer: {failed} records were not taken"
+            ))),
         }
     }
 }

@@ -44,17 +44,33 @@ pub(super) fn conclude(shown: &Shown<'_>) {
 
 /// What makes the program be found by its name; empty if the user called it by that.
 fn path() -> String {
-    let by_name = std::env::args_os().next().is_some_and(|called| !called.to_string_lossy().contains('/'));
-    let dir = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.display().to_string()));
-    dir.filter(|_| !by_name).map(|dir| format!("  export PATH=\"$PATH:{dir}\"\n")).unwrap_or_default()
+    let by_name = std::env::args_os()
+        .next()
+        .is_some_and(|called| !called.to_string_lossy().contains('/'));
+    let dir = std::env::current_exe()
+        .ok()
+        .and_then(|exe| Some(exe.parent()?.display().to_string()));
+    dir.filter(|_| !by_name)
+        .map(|dir| format!("  export PATH=\"$PATH:{dir}\"\n"))
+        .unwrap_or_default()
 }
 
 fn text(shown: &Shown<'_>, path: &str) -> String {
-    let Shown { produced, play, status, report, holds } = shown;
+    let Shown {
+        produced,
+        play,
+        status,
+        report,
+        holds,
+    } = shown;
     let outputs = status.outputs.len();
     let mut text = format!(
         "\nEach output compared with {INPUT}, record by record:\n\n{}\n",
-        if *holds { report.table() } else { report.text() }
+        if *holds {
+            report.table()
+        } else {
+            report.text()
+        }
     );
     if *holds {
         text.push_str(&format!(
@@ -62,15 +78,29 @@ fn text(shown: &Shown<'_>, path: &str) -> String {
              nothing missing, nothing extra, every key in order.\n\n",
             show::records(produced.records),
             produced.took.as_secs_f64(),
-            if outputs == 1 { "the output has" } else { "every output has" },
-            if report.repeats() == 0 { "exactly that" } else { "all of that" },
+            if outputs == 1 {
+                "the output has"
+            } else {
+                "every output has"
+            },
+            if report.repeats() == 0 {
+                "exactly that"
+            } else {
+                "all of that"
+            },
         ));
     } else {
-        text.push_str("The comparison does NOT hold. Please report this, with what stands above.\n\n");
+        text.push_str(
+            "The comparison does NOT hold. Please report this, with what stands above.\n\n",
+        );
     }
     text.push_str(&format!(
         "- One read served {}: {} delivered, {} read.\n",
-        if outputs == 1 { "the output".to_owned() } else { format!("all {outputs} outputs") },
+        if outputs == 1 {
+            "the output".to_owned()
+        } else {
+            format!("all {outputs} outputs")
+        },
         show::records(status.outputs.iter().map(|o| o.counts.durable).sum()),
         show::count(status.source.records),
     ));
@@ -95,10 +125,20 @@ fn text(shown: &Shown<'_>, path: &str) -> String {
 
 fn throttling(shown: &Shown<'_>) -> String {
     let play = shown.play;
-    let Some(throttled) = &play.throttled else { return String::new() };
-    let lasted = throttled.to.unwrap_or(throttled.from).saturating_sub(throttled.from);
+    let Some(throttled) = &play.throttled else {
+        return String::new();
+    };
+    let lasted = throttled
+        .to
+        .unwrap_or(throttled.from)
+        .saturating_sub(throttled.from);
     let of = |name: &str| play.behind.get(name).copied().unwrap_or_default();
-    let others = play.behind.keys().filter(|name| **name != throttled.output).map(|name| of(name)).max();
+    let others = play
+        .behind
+        .keys()
+        .filter(|name| **name != throttled.output)
+        .map(|name| of(name))
+        .max();
     let refused: u64 = shown
         .status
         .outputs
@@ -122,7 +162,11 @@ fn seconds(d: Duration) -> String {
 
 /// "never more than" this.
 fn at_most(d: Duration) -> String {
-    if d < Duration::from_millis(100) { "0.1 s".to_owned() } else { seconds(d) }
+    if d < Duration::from_millis(100) {
+        "0.1 s".to_owned()
+    } else {
+        seconds(d)
+    }
 }
 
 fn next(path: &str) -> String {

@@ -38,7 +38,9 @@ pub(super) enum BadRecord {
     KeyLength(usize),
     #[error("it is not base64, which --base64 says it is")]
     Base64,
-    #[error("it has more than {RECORD_BYTES_MAX} bytes, the most that Kinesis takes for data and key")]
+    #[error(
+        "it has more than {RECORD_BYTES_MAX} bytes, the most that Kinesis takes for data and key"
+    )]
     TooLarge,
 }
 
@@ -60,7 +62,9 @@ impl Form {
             return Err(BadRecord::KeyLength(chars));
         }
         let data = if self.base64 {
-            base64_simd::STANDARD.decode_to_vec(text.trim_ascii()).map_err(|_| BadRecord::Base64)?
+            base64_simd::STANDARD
+                .decode_to_vec(text.trim_ascii())
+                .map_err(|_| BadRecord::Base64)?
         } else {
             text.to_vec()
         };
@@ -90,7 +94,11 @@ pub(super) fn line(from: &mut impl BufRead) -> io::Result<Option<Result<Vec<u8>,
     if line.len() as u64 >= LINE_MAX {
         return Ok(Some(Err(BadRecord::TooLarge)));
     }
-    Ok(if line.is_empty() { None } else { Some(Ok(line)) })
+    Ok(if line.is_empty() {
+        None
+    } else {
+        Some(Ok(line))
+    })
 }
 
 #[cfg(test)]
@@ -100,12 +108,18 @@ mod tests {
     use super::*;
 
     fn form(keys: Keys, base64: bool) -> Form {
-        Form { keys, explicit_hash_key: None, base64 }
+        Form {
+            keys,
+            explicit_hash_key: None,
+            base64,
+        }
     }
 
     fn lines(text: &[u8]) -> Vec<Vec<u8>> {
         let mut from = io::BufReader::with_capacity(3, text);
-        std::iter::from_fn(|| line(&mut from).unwrap()).map(Result::unwrap).collect()
+        std::iter::from_fn(|| line(&mut from).unwrap())
+            .map(Result::unwrap)
+            .collect()
     }
 
     proptest! {
@@ -133,7 +147,10 @@ mod tests {
     fn keys() {
         let record = |keys, text: &[u8]| form(keys, false).record(text);
         let fixed = record(Keys::Fixed("k".into()), b"\xff\0").unwrap();
-        assert_eq!((fixed.partition_key.as_deref(), &fixed.data.unwrap().0[..]), (Some("k"), &b"\xff\0"[..]));
+        assert_eq!(
+            (fixed.partition_key.as_deref(), &fixed.data.unwrap().0[..]),
+            (Some("k"), &b"\xff\0"[..])
+        );
         let before = record(Keys::Before("::".into()), b"user:1::a::b").unwrap();
         assert_eq!(
             (before.partition_key.as_deref(), &before.data.unwrap().0[..]),
@@ -144,18 +161,36 @@ mod tests {
         assert_ne!(two[0].partition_key, two[1].partition_key);
         assert!(two[0].data.as_ref().unwrap().0.is_empty());
 
-        assert_eq!(record(Keys::Before("\t".into()), b"no tab"), Err(BadRecord::NoDelimiter("\t".into())));
-        assert_eq!(record(Keys::Before("\t".into()), b"\xff\tx"), Err(BadRecord::KeyText));
-        assert_eq!(record(Keys::Before("\t".into()), b"\tx"), Err(BadRecord::KeyLength(0)));
-        assert_eq!(record(Keys::Fixed("ü".repeat(257)), b""), Err(BadRecord::KeyLength(257)));
+        assert_eq!(
+            record(Keys::Before("\t".into()), b"no tab"),
+            Err(BadRecord::NoDelimiter("\t".into()))
+        );
+        assert_eq!(
+            record(Keys::Before("\t".into()), b"\xff\tx"),
+            Err(BadRecord::KeyText)
+        );
+        assert_eq!(
+            record(Keys::Before("\t".into()), b"\tx"),
+            Err(BadRecord::KeyLength(0))
+        );
+        assert_eq!(
+            record(Keys::Fixed("ü".repeat(257)), b""),
+            Err(BadRecord::KeyLength(257))
+        );
         assert!(record(Keys::Fixed("ü".repeat(256)), b"").is_ok());
-        assert_eq!(record(Keys::Fixed("k".into()), &vec![0; RECORD_BYTES_MAX]), Err(BadRecord::TooLarge));
+        assert_eq!(
+            record(Keys::Fixed("k".into()), &vec![0; RECORD_BYTES_MAX]),
+            Err(BadRecord::TooLarge)
+        );
     }
 
     #[test]
     fn base64() {
         let form = form(Keys::Before(",".into()), true);
-        assert_eq!(form.record(b"k,/wA=\r").unwrap().data.unwrap().0[..], b"\xff\0"[..]);
+        assert_eq!(
+            form.record(b"k,/wA=\r").unwrap().data.unwrap().0[..],
+            b"\xff\0"[..]
+        );
         assert!(form.record(b"k,").unwrap().data.unwrap().0.is_empty());
         assert_eq!(form.record(b"k,?"), Err(BadRecord::Base64));
     }

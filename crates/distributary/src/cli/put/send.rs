@@ -22,7 +22,10 @@ const SAY_AFTER: u32 = 3;
 /// What can put records: one `PutRecords` call.
 pub(super) trait PutRecords {
     /// One call; the answers in the order of `entries`, as many as there are.
-    async fn put(&self, entries: Vec<PutRecordsRequestEntry>) -> Result<Vec<PutRecordsResultEntry>, Trouble>;
+    async fn put(
+        &self,
+        entries: Vec<PutRecordsRequestEntry>,
+    ) -> Result<Vec<PutRecordsResultEntry>, Trouble>;
 }
 
 /// Why records were not acknowledged.
@@ -76,7 +79,8 @@ pub(super) struct Sender<'a, P> {
 
 /// Bytes that Kinesis counts for a record.
 pub(super) fn size(entry: &PutRecordsRequestEntry) -> usize {
-    entry.data.as_ref().map_or(0, |d| d.0.len()) + entry.partition_key.as_ref().map_or(0, String::len)
+    entry.data.as_ref().map_or(0, |d| d.0.len())
+        + entry.partition_key.as_ref().map_or(0, String::len)
 }
 
 /// True if `entry` fits beside others of which there are `count`, with `bytes` in all.
@@ -87,17 +91,32 @@ pub(super) fn fits(entry: &PutRecordsRequestEntry, count: usize, bytes: usize) -
 
 impl<'a, P: PutRecords> Sender<'a, P> {
     pub(super) fn new(to: &'a P, clock: &'a Clock) -> Self {
-        Self { to, clock, tally: Tally::default() }
+        Self {
+            to,
+            clock,
+            tally: Tally::default(),
+        }
     }
 
     /// Sends `entries`, one request's worth, until each is acknowledged.
-    pub(super) async fn send(&mut self, entries: Vec<PutRecordsRequestEntry>) -> Result<(), SendError> {
-        let mut pending: Vec<Pending> =
-            entries.into_iter().map(|entry| Pending { entry, acknowledged: false }).collect();
+    pub(super) async fn send(
+        &mut self,
+        entries: Vec<PutRecordsRequestEntry>,
+    ) -> Result<(), SendError> {
+        let mut pending: Vec<Pending> = entries
+            .into_iter()
+            .map(|entry| Pending {
+                entry,
+                acknowledged: false,
+            })
+            .collect();
         let mut failures: u32 = 0;
         let mut since = self.clock.now();
         while !pending.is_empty() {
-            let answer = self.to.put(pending.iter().map(|p| p.entry.clone()).collect()).await;
+            let answer = self
+                .to
+                .put(pending.iter().map(|p| p.entry.clone()).collect())
+                .await;
             let trouble = match answer {
                 Ok(results) => {
                     let trouble = results.iter().find_map(entry_trouble);
@@ -117,7 +136,11 @@ impl<'a, P: PutRecords> Sender<'a, P> {
     }
 
     /// Counts what was acknowledged, and leaves in `pending` what has to be sent again. True if anything new was.
-    fn acknowledge(&mut self, pending: &mut Vec<Pending>, results: &[PutRecordsResultEntry]) -> bool {
+    fn acknowledge(
+        &mut self,
+        pending: &mut Vec<Pending>,
+        results: &[PutRecordsResultEntry],
+    ) -> bool {
         let mut new = false;
         // Keys of records that failed: all that follows under one of them goes again, or it would stand before.
         let mut failed: BTreeSet<String> = BTreeSet::new();
@@ -162,9 +185,13 @@ impl<'a, P: PutRecords> Sender<'a, P> {
                 if failures == SAY_AFTER {
                     eprintln!("{trouble}; trying for {} s", PATIENCE.as_secs());
                 }
-                let wait = BACKOFF.saturating_mul(1 << failures.min(16)).min(BACKOFF_MAX);
+                let wait = BACKOFF
+                    .saturating_mul(1 << failures.min(16))
+                    .min(BACKOFF_MAX);
                 let wait = trouble.retry_after.unwrap_or(wait).min(BACKOFF_MAX);
-                self.clock.sleep(wait / 2 + self.clock.jitter(wait / 2)).await;
+                self.clock
+                    .sleep(wait / 2 + self.clock.jitter(wait / 2))
+                    .await;
                 Ok(())
             }
             TroubleKind::Unauthenticated
@@ -172,13 +199,17 @@ impl<'a, P: PutRecords> Sender<'a, P> {
             | TroubleKind::Missing
             | TroubleKind::Invalid => {
                 let first = self.tally.records + 1;
-                let last = self.tally.records + pending.iter().filter(|p| !p.acknowledged).count() as u64;
+                let last =
+                    self.tally.records + pending.iter().filter(|p| !p.acknowledged).count() as u64;
                 let records = if first == last {
                     format!("record {first}")
                 } else {
                     format!("records {first} to {last}")
                 };
-                Err(SendError::Refused { records, source: trouble })
+                Err(SendError::Refused {
+                    records,
+                    source: trouble,
+                })
             }
         }
     }
@@ -186,13 +217,20 @@ impl<'a, P: PutRecords> Sender<'a, P> {
 
 /// True if no server was found.
 fn is_unreached(trouble: &Trouble) -> bool {
-    let source = trouble.source.as_ref().and_then(|source| source.downcast_ref::<TransportError>());
+    let source = trouble
+        .source
+        .as_ref()
+        .and_then(|source| source.downcast_ref::<TransportError>());
     source.is_some_and(TransportError::not_sent)
 }
 
 /// Shard and sequence number, if the record was acknowledged.
 fn acknowledged(result: &PutRecordsResultEntry) -> Option<(&str, &str)> {
-    match (&result.error_code, &result.shard_id, &result.sequence_number) {
+    match (
+        &result.error_code,
+        &result.shard_id,
+        &result.sequence_number,
+    ) {
         (None, Some(shard), Some(sequence)) => Some((shard, sequence)),
         _ => None,
     }
@@ -203,7 +241,10 @@ fn entry_trouble(result: &PutRecordsResultEntry) -> Option<Trouble> {
     if acknowledged(result).is_some() {
         return None;
     }
-    let code = result.error_code.as_deref().unwrap_or("neither an error nor a sequence number was answered");
+    let code = result
+        .error_code
+        .as_deref()
+        .unwrap_or("neither an error nor a sequence number was answered");
     let message = match result.error_message.as_deref() {
         Some(message) => format!("{code}: {message}"),
         None => code.to_owned(),
@@ -243,7 +284,10 @@ mod tests {
                 .map(|(i, entry)| {
                     if lost >> (i % 64) & 1 == 1 {
                         let error_code = Some("ProvisionedThroughputExceededException".to_owned());
-                        return PutRecordsResultEntry { error_code, ..Default::default() };
+                        return PutRecordsResultEntry {
+                            error_code,
+                            ..Default::default()
+                        };
                     }
                     let mut taken = self.taken.borrow_mut();
                     taken.push((entry.partition_key.unwrap(), entry.data.unwrap().0[0]));
@@ -269,11 +313,19 @@ mod tests {
         keys: &[u8],
         script: Vec<Result<u64, TroubleKind>>,
     ) -> (Result<(), SendError>, Tally, Vec<(String, u8)>) {
-        let to = Scripted { script: RefCell::new(script), taken: RefCell::default() };
+        let to = Scripted {
+            script: RefCell::new(script),
+            taken: RefCell::default(),
+        };
         let clock = jumping();
         let mut sender = Sender::new(&to, &clock);
-        let entries = (0..).zip(keys).map(|(i, key)| entry(&format!("k{key}"), i)).collect();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let entries = (0..)
+            .zip(keys)
+            .map(|(i, key)| entry(&format!("k{key}"), i))
+            .collect();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         let done = runtime.block_on(sender.send(entries));
         (done, sender.tally, to.taken.into_inner())
     }
@@ -303,19 +355,32 @@ mod tests {
     fn only_what_order_needs_is_repeated() {
         // b0 fails: b2 follows it and goes again; a1 does not.
         let (_, tally, taken) = send(&[1, 0, 1], vec![Ok(0b001)]);
-        assert_eq!(taken, [("k0".into(), 1), ("k1".into(), 2), ("k1".into(), 0), ("k1".into(), 2)]);
+        assert_eq!(
+            taken,
+            [
+                ("k0".into(), 1),
+                ("k1".into(), 2),
+                ("k1".into(), 0),
+                ("k1".into(), 2)
+            ]
+        );
         assert_eq!((tally.records, tally.repeated, tally.bytes), (3, 1, 9));
     }
 
     #[test]
     fn failures_of_the_way_are_retried_and_refusals_are_not() {
-        let (done, tally, _) =
-            send(&[0, 1], vec![Err(TroubleKind::Unavailable), Err(TroubleKind::Throttled)]);
+        let (done, tally, _) = send(
+            &[0, 1],
+            vec![Err(TroubleKind::Unavailable), Err(TroubleKind::Throttled)],
+        );
         done.unwrap();
         assert_eq!(tally.records, 2);
-        for kind in
-            [TroubleKind::Invalid, TroubleKind::Denied, TroubleKind::Missing, TroubleKind::Unauthenticated]
-        {
+        for kind in [
+            TroubleKind::Invalid,
+            TroubleKind::Denied,
+            TroubleKind::Missing,
+            TroubleKind::Unauthenticated,
+        ] {
             let (done, tally, _) = send(&[0, 1], vec![Err(kind)]);
             assert!(
                 matches!(done, Err(SendError::Refused { ref records, .. }) if records == "records 1 to 2")

@@ -97,7 +97,9 @@ impl Follow {
                 };
                 tasks.spawn(task.run());
             }
-            let Some(ended) = tasks.join_next().await else { return Ok(()) };
+            let Some(ended) = tasks.join_next().await else {
+                return Ok(());
+            };
             let (shard, end) = ended.map_err(|_| FollowError::Broken)??;
             match end {
                 End::Closed => {
@@ -116,7 +118,11 @@ impl Follow {
     async fn learn(&self, states: &mut BTreeMap<ShardId, State>) -> Result<(), FollowError> {
         let shards = retried(&self.clock, || self.source.shards())
             .await
-            .map_err(|source| FollowError::Source { stream: self.stream.clone(), shard: None, source })?;
+            .map_err(|source| FollowError::Source {
+                stream: self.stream.clone(),
+                shard: None,
+                source,
+            })?;
         for Shard { id, parents, .. } in shards {
             states.entry(id).or_insert(State::Waiting(parents));
         }
@@ -136,8 +142,11 @@ fn startable(states: &mut BTreeMap<ShardId, State>) -> Vec<ShardId> {
         State::Waiting(parents) => parents.iter().all(|parent| parent == id || done(parent)),
         State::Reading | State::Closed | State::CaughtUp => false,
     };
-    let ready: Vec<ShardId> =
-        states.iter().filter(|(id, s)| ready(id, s)).map(|(id, _)| id.clone()).collect();
+    let ready: Vec<ShardId> = states
+        .iter()
+        .filter(|(id, s)| ready(id, s))
+        .map(|(id, _)| id.clone())
+        .collect();
     for id in &ready {
         states.insert(id.clone(), State::Reading);
     }
@@ -164,16 +173,29 @@ impl ShardTask {
         let mut idle = IDLE;
         while !self.send.is_closed() {
             let answers = Arc::clone(&self.answers);
-            let Ok(permit) = answers.acquire_owned().await else { return Err(FollowError::Broken) };
-            let read = match self.reader.next(Credit { records: self.follow.credit }).await {
+            let Ok(permit) = answers.acquire_owned().await else {
+                return Err(FollowError::Broken);
+            };
+            let read = match self
+                .reader
+                .next(Credit {
+                    records: self.follow.credit,
+                })
+                .await
+            {
                 Ok(read) => read,
                 Err(source) => {
                     drop(permit);
                     match wait(&self.follow.clock, &source, failures) {
                         Some(sleep) => sleep.await,
                         None => {
-                            let (stream, shard) = (self.follow.stream.clone(), Some(self.shard.clone()));
-                            return Err(FollowError::Source { stream, shard, source });
+                            let (stream, shard) =
+                                (self.follow.stream.clone(), Some(self.shard.clone()));
+                            return Err(FollowError::Source {
+                                stream,
+                                shard,
+                                source,
+                            });
                         }
                     }
                     failures += 1;
@@ -198,7 +220,11 @@ impl ShardTask {
             {
                 break;
             }
-            if self.follow.until.is_some_and(|until| read.complete_until >= until) {
+            if self
+                .follow
+                .until
+                .is_some_and(|until| read.complete_until >= until)
+            {
                 return Ok(End::CaughtUp);
             }
             if news {

@@ -33,9 +33,14 @@ pub(super) fn print(
     let data = match record.form {
         DataForm::Raw => record.data,
         DataForm::Base64 => {
-            decoded = base64_simd::STANDARD.decode_to_vec(record.data).map_err(|_| {
-                io::Error::new(io::ErrorKind::InvalidData, "the server sent data that are no base64")
-            })?;
+            decoded = base64_simd::STANDARD
+                .decode_to_vec(record.data)
+                .map_err(|_| {
+                    io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "the server sent data that are no base64",
+                    )
+                })?;
             &decoded
         }
     };
@@ -45,7 +50,9 @@ pub(super) fn print(
             "{} {} {} {}",
             show::time(record.arrival),
             show::shard_number(shard),
-            record.key.map_or("-".to_owned(), |key| show::escape(key.as_bytes())),
+            record
+                .key
+                .map_or("-".to_owned(), |key| show::escape(key.as_bytes())),
             show::escape(data),
         ),
         Format::Json => {
@@ -56,7 +63,9 @@ pub(super) fn print(
                 sequence: record.sequence,
                 key: record.key,
                 data: text,
-                data_base64: text.is_none().then(|| base64_simd::STANDARD.encode_to_string(data)),
+                data_base64: text
+                    .is_none()
+                    .then(|| base64_simd::STANDARD.encode_to_string(data)),
             };
             serde_json::to_writer(&mut *out, &line)?;
             out.write_all(b"\n")
@@ -77,18 +86,39 @@ mod tests {
     const NEW_YEAR: Millis = Millis(1_767_225_600_000);
 
     fn printed(format: Format, key: Option<&str>, data: &[u8], form: DataForm) -> String {
-        let record = Record { sequence: "4957", key, data, form, arrival: NEW_YEAR };
+        let record = Record {
+            sequence: "4957",
+            key,
+            data,
+            form,
+            arrival: NEW_YEAR,
+        };
         let mut out = Vec::new();
-        print(&mut out, format, &ShardId::new("shardId-000000000002"), &record).unwrap();
+        print(
+            &mut out,
+            format,
+            &ShardId::new("shardId-000000000002"),
+            &record,
+        )
+        .unwrap();
         String::from_utf8_lossy(&out).into_owned()
     }
 
     #[test]
     fn text() {
         let text = |key, data| printed(Format::Text, key, data, DataForm::Raw);
-        assert_eq!(text(Some("user 1"), b"{\"a\": 1}"), "2026-01-01T00:00:00.000Z 2 user 1 {\"a\": 1}\n");
-        assert_eq!(text(None, b"a\n\xff"), "2026-01-01T00:00:00.000Z 2 - a\\n\\xff\n");
-        assert_eq!(printed(Format::Text, Some("k"), b"AP8=", DataForm::Base64), text(Some("k"), b"\0\xff"));
+        assert_eq!(
+            text(Some("user 1"), b"{\"a\": 1}"),
+            "2026-01-01T00:00:00.000Z 2 user 1 {\"a\": 1}\n"
+        );
+        assert_eq!(
+            text(None, b"a\n\xff"),
+            "2026-01-01T00:00:00.000Z 2 - a\\n\\xff\n"
+        );
+        assert_eq!(
+            printed(Format::Text, Some("k"), b"AP8=", DataForm::Base64),
+            text(Some("k"), b"\0\xff")
+        );
     }
 
     #[test]
@@ -99,19 +129,30 @@ mod tests {
             json(Some("k"), b"\"x\"\n"),
             format!("{head},\"key\":\"k\",\"data\":\"\\\"x\\\"\\n\"}}\n")
         );
-        assert_eq!(json(None, b"\0\xff"), format!("{head},\"data_base64\":\"AP8=\"}}\n"));
+        assert_eq!(
+            json(None, b"\0\xff"),
+            format!("{head},\"data_base64\":\"AP8=\"}}\n")
+        );
         assert_eq!(json(None, b""), format!("{head},\"data\":\"\"}}\n"));
     }
 
     #[test]
     fn raw() {
-        assert_eq!(printed(Format::Raw, Some("k"), b"a\tb", DataForm::Raw), "a\tb\n");
+        assert_eq!(
+            printed(Format::Raw, Some("k"), b"a\tb", DataForm::Raw),
+            "a\tb\n"
+        );
     }
 
     #[test]
     fn data_that_are_no_base64_are_an_error() {
-        let record =
-            Record { sequence: "1", key: None, data: b"?", form: DataForm::Base64, arrival: NEW_YEAR };
+        let record = Record {
+            sequence: "1",
+            key: None,
+            data: b"?",
+            form: DataForm::Base64,
+            arrival: NEW_YEAR,
+        };
         assert!(print(&mut Vec::new(), Format::Raw, &ShardId::new("s"), &record).is_err());
     }
 }
