@@ -19,7 +19,8 @@ use distributary_core::record::{DataForm, Record};
 use distributary_wire::codec::{CodecError, Format};
 use distributary_wire::hashkey;
 use distributary_wire::hot::{
-    self, Data, Entry, EntryResult, PutRecordsAnswer, PutRecordsBody, PutRecordsParsed, SharedBody,
+    self, Data, Entry, EntryResult, PutRecordsAnswer, PutRecordsBuilder, PutRecordsParsed,
+    SharedBody,
 };
 use distributary_wire::limits;
 use distributary_wire::op::Operation;
@@ -265,7 +266,7 @@ impl Encoding {
             }
         }
         let mut body =
-            PutRecordsBody::new(self.format, BytesMut::with_capacity(bound), entries.len());
+            PutRecordsBuilder::new(self.format, BytesMut::with_capacity(bound), entries.len());
         for (place, record, key) in entries {
             let data = match record.form {
                 DataForm::Raw => Data::Raw(record.data),

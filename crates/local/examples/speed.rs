@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use distributary_local::Local;
 use distributary_local::server::{ServerOptions, serve};
 use distributary_wire::codec::{self, Format};
-use distributary_wire::hot::{Data, Entry, GetRecordsAnswer, PutRecordsBody, StreamRef, tail};
+use distributary_wire::hot::{Data, Entry, GetRecordsAnswer, PutRecordsBuilder, StreamRef, tail};
 use distributary_wire::types::*;
 
 const RECORD: usize = 1024;
@@ -163,7 +163,7 @@ impl Connection {
 }
 
 fn batch(format: Format, seed: usize) -> Vec<u8> {
-    let mut body = PutRecordsBody::new(format, BytesMut::new(), BATCH);
+    let mut body = PutRecordsBuilder::new(format, BytesMut::new(), BATCH);
     let data: Vec<u8> = (0..RECORD - 16).map(|i| (i * 31 + seed) as u8).collect();
     for i in 0..BATCH {
         let key = format!("{:016x}", (seed * BATCH + i) * 0x9e37_79b9);

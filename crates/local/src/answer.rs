@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use distributary_wire::codec::Format;
-use distributary_wire::hot::{self, RecordOut};
+use distributary_wire::hot::{self, OutgoingRecord};
 use distributary_wire::types::ChildShard;
 
 use crate::log::{Item, Page};
@@ -46,7 +46,7 @@ impl<'a> Encoded<'a> {
             .map(|digits| as_text(digits))
     }
 
-    fn records(&self) -> impl ExactSizeIterator<Item = RecordOut<'_>> + Clone {
+    fn records(&self) -> impl ExactSizeIterator<Item = OutgoingRecord<'_>> + Clone {
         let items = self.page.map(Page::iter);
         Records {
             items,
@@ -84,9 +84,9 @@ struct Records<'a> {
 }
 
 impl<'a> Iterator for Records<'a> {
-    type Item = RecordOut<'a>;
+    type Item = OutgoingRecord<'a>;
 
-    fn next(&mut self) -> Option<RecordOut<'a>> {
+    fn next(&mut self) -> Option<OutgoingRecord<'a>> {
         let Item {
             arrival_ms,
             key,
@@ -96,7 +96,7 @@ impl<'a> Iterator for Records<'a> {
         } = self.items.as_mut()?.next()?;
         let (sequence, rest) = self.digits.split_at_checked(DIGITS)?;
         self.digits = rest;
-        Some(RecordOut {
+        Some(OutgoingRecord {
             sequence_number: as_text(sequence),
             key,
             data,

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use distributary_wire::codec::Format;
 use distributary_wire::hot::{
-    Data, Entry, GetRecordsAnswer, PutRecordsAnswer, PutRecordsBody, PutRecordsParsed, PutResult,
-    RecordOut, StreamRef, encode_get_records, encode_put_records_answer, tail,
+    Data, Entry, GetRecordsAnswer, OutgoingRecord, OutgoingResult, PutRecordsAnswer,
+    PutRecordsBuilder, PutRecordsParsed, StreamRef, encode_get_records, encode_put_records_answer,
+    tail,
 };
 use distributary_wire::op::Operation;
-use distributary_wire::sigv4::{Credentials, Signer, Unsigned};
+use distributary_wire::sigv4::{Credentials, Signer, UnsignedRequest};
 use distributary_wire::transport::RequestBody;
 use http::Uri;
 use ring::digest;
@@ -54,7 +55,7 @@ fn get_records(format: Format, data: &[Vec<u8>]) {
     let records = data
         .iter()
         .zip(&sequences)
-        .map(|(data, sequence_number)| RecordOut {
+        .map(|(data, sequence_number)| OutgoingRecord {
             sequence_number,
             key: Some("user-0123456789abcdef"),
             data,
@@ -92,7 +93,7 @@ fn put_records(format: Format, data: &[Vec<u8>]) {
         .collect();
     let mut reused = BytesMut::new();
     let mut build = |data: &dyn Fn(usize) -> Data<'static>| {
-        let mut body = PutRecordsBody::new(format, std::mem::take(&mut reused), PUT);
+        let mut body = PutRecordsBuilder::new(format, std::mem::take(&mut reused), PUT);
         for i in 0..PUT {
             let entry = Entry {
                 key: Some("user-0123456789abcdef"),
@@ -124,7 +125,7 @@ fn put_records(format: Format, data: &[Vec<u8>]) {
         || build(&|i| Data::Base64(texts[i].as_bytes())),
     );
 
-    let mut body = PutRecordsBody::new(format, BytesMut::new(), PUT);
+    let mut body = PutRecordsBuilder::new(format, BytesMut::new(), PUT);
     for one in &data[..PUT] {
         let entry = Entry {
             key: Some("user-0123456789abcdef"),
@@ -152,12 +153,12 @@ fn put_records(format: Format, data: &[Vec<u8>]) {
 
     let durable = |i: usize| {
         if i < PUT {
-            PutResult::Durable {
+            OutgoingResult::Durable {
                 sequence_number: "49590338271490256608559692538361571095921575989136588898",
                 shard_id: "shardId-000000000001",
             }
         } else {
-            PutResult::Failed {
+            OutgoingResult::Failed {
                 code: "ProvisionedThroughputExceededException",
                 message: "Rate exceeded",
             }
@@ -188,7 +189,7 @@ fn put_records(format: Format, data: &[Vec<u8>]) {
         secret_access_key: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".into(),
         session_token: Some("t".repeat(900)),
     };
-    let unsigned = Unsigned {
+    let unsigned = UnsignedRequest {
         endpoint: &endpoint,
         operation: Operation::PutRecords,
         format,

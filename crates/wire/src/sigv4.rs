@@ -38,7 +38,7 @@ impl fmt::Debug for Credentials {
 
 /// A request to sign.
 #[derive(Clone, Copy, Debug)]
-pub struct Unsigned<'a> {
+pub struct UnsignedRequest<'a> {
     /// Scheme, host and port, and perhaps a path, which the request goes to; `/` if it has none.
     pub endpoint: &'a Uri,
     /// The operation.
@@ -113,7 +113,7 @@ impl Signer {
     /// [`SignError`].
     pub fn request(
         &self,
-        unsigned: &Unsigned<'_>,
+        unsigned: &UnsignedRequest<'_>,
         credentials: &Credentials,
         body: RequestBody,
         shared_hash: Option<&digest::Context>,
@@ -276,7 +276,7 @@ const fn signed_headers(token: Option<&str>) -> &'static str {
 }
 
 fn canonical_request(
-    unsigned: &Unsigned<'_>,
+    unsigned: &UnsignedRequest<'_>,
     path: &str,
     host: &str,
     time: &str,

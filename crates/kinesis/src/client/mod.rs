@@ -15,7 +15,7 @@ use distributary_core::output::{Trouble, TroubleKind};
 use distributary_wire::codec::{self, CodecError, Format};
 use distributary_wire::error::{ApiError, ErrorCode};
 use distributary_wire::op::Operation;
-use distributary_wire::sigv4::{Credentials, Signer, Unsigned};
+use distributary_wire::sigv4::{Credentials, Signer, UnsignedRequest};
 use distributary_wire::transport::{
     RequestBody, Response, ResponseBody, Transport, TransportError,
 };
@@ -310,7 +310,7 @@ impl Client {
             .await?;
         let (mut renewed, mut set) = (false, false);
         for _ in 0..SIGNINGS {
-            let unsigned = Unsigned {
+            let unsigned = UnsignedRequest {
                 endpoint: &inner.endpoint,
                 operation,
                 format,

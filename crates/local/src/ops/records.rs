@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use distributary_wire::error::{ApiError, ErrorCode};
 use distributary_wire::hashkey;
-use distributary_wire::hot::{self, PutRecordsParsed, PutResult};
+use distributary_wire::hot::{self, OutgoingResult, PutRecordsParsed};
 use distributary_wire::limits;
 use distributary_wire::types::*;
 
@@ -397,11 +397,11 @@ impl Writer<'_, '_> {
             .zip(digits.as_chunks::<DIGITS>().0)
             .enumerate()
             .map(|(i, (fate, digits))| match fate {
-                Fate::Written { .. } => PutResult::Durable {
+                Fate::Written { .. } => OutgoingResult::Durable {
                     sequence_number: as_text(digits),
                     shard_id: self.shard(i).map_or("", |s| s.id.as_str()),
                 },
-                Fate::Throttled => PutResult::Failed {
+                Fate::Throttled => OutgoingResult::Failed {
                     code: THROTTLED,
                     message: self
                         .shards
@@ -409,7 +409,7 @@ impl Writer<'_, '_> {
                         .and_then(|at| throttled.get(*at as usize))
                         .map_or("", String::as_str),
                 },
-                Fate::Failed | Fate::Open => PutResult::Failed {
+                Fate::Failed | Fate::Open => OutgoingResult::Failed {
                     code: "InternalFailure",
                     message: INTERNAL_FAILURE,
                 },

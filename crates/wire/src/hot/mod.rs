@@ -8,7 +8,7 @@
 //! | side | direction | use |
 //! | --- | --- | --- |
 //! | client | reads a `GetRecords` answer or a push event | [`GetRecordsAnswer::parse`] |
-//! | client | writes a `PutRecords` request | [`PutRecordsBody`], [`SharedBody`], [`tail`] |
+//! | client | writes a `PutRecords` request | [`PutRecordsBuilder`], [`SharedBody`], [`tail`] |
 //! | client | reads a `PutRecords` answer | [`PutRecordsAnswer::parse`] |
 //! | server | reads a `PutRecords` request | [`PutRecordsParsed::parse`] |
 //! | server | writes a `GetRecords` answer or a push event | [`encode_get_records`], [`encode_subscribe_event`] |
@@ -28,10 +28,11 @@ use bytes::Bytes;
 
 pub use answer::{GetRecordsAnswer, RecordIndex};
 pub use put_answer::{EntryResult, PutRecordsAnswer};
-pub use put_body::{Entry, PutRecordsBody, SharedBody, StreamRef, entry_size, tail};
-pub use put_request::{PutEntry, PutRecordsParsed};
+pub use put_body::{Entry, PutRecordsBuilder, SharedBody, StreamRef, entry_size, tail};
+pub use put_request::{EntryIndex, PutRecordsParsed};
 pub use serve::{
-    PutResult, RecordOut, encode_get_records, encode_put_records_answer, encode_subscribe_event,
+    OutgoingRecord, OutgoingResult, encode_get_records, encode_put_records_answer,
+    encode_subscribe_event,
 };
 
 /// Where something lies in a buffer: from `start` up to but without `end`. Whoever hands out a span has checked that it

@@ -50,7 +50,7 @@ pub enum StreamRef<'a> {
 }
 
 /// Builds a [`SharedBody`].
-pub struct PutRecordsBody {
+pub struct PutRecordsBuilder {
     format: Format,
     out: BytesMut,
     hash: digest::Context,
@@ -64,7 +64,7 @@ pub struct PutRecordsBody {
 /// Bytes that are hashed at a time: few enough to be in the CPU's cache still.
 const HASH_STEP: usize = 32 * 1024;
 
-impl PutRecordsBody {
+impl PutRecordsBuilder {
     /// Starts a body of exactly `entries` records in `buffer`, which is cleared first. Hand back the buffer of a finished
     /// request (`Bytes::try_into_mut`) and its memory is used again.
     pub fn new(format: Format, mut buffer: BytesMut, entries: usize) -> Self {

@@ -12,7 +12,7 @@ use crate::types::PutRecordsRequest;
 
 /// Where the parts of one record lie in [`PutRecordsParsed::buffer`]. All may be absent, for the server to refuse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PutEntry {
+pub struct EntryIndex {
     /// The data, decoded.
     pub data: Option<Span>,
     /// The partition key: text.
@@ -28,7 +28,7 @@ pub struct PutRecordsParsed {
     /// after the other, record by record: first the data, then the key, then the explicit hash key.
     pub buffer: Bytes,
     /// The records; `None` if the member is absent.
-    pub records: Option<Vec<PutEntry>>,
+    pub records: Option<Vec<EntryIndex>>,
     /// `StreamName`.
     pub stream_name: Option<String>,
     /// `StreamARN`.
@@ -77,7 +77,7 @@ impl PutRecordsParsed {
                 .transpose()
         };
         let mut entry = |entry: &crate::types::PutRecordsRequestEntry| {
-            Ok(PutEntry {
+            Ok(EntryIndex {
                 data: put(entry.data.as_ref().map(|data| &data.0[..]))?,
                 key: put(entry.partition_key.as_ref().map(|key| key.as_bytes()))?,
                 explicit_hash_key: put(entry.explicit_hash_key.as_ref().map(|key| key.as_bytes()))?,
@@ -103,7 +103,7 @@ impl PutRecordsParsed {
 #[derive(Default)]
 struct Walked {
     extra: Vec<u8>,
-    records: Option<Vec<PutEntry>>,
+    records: Option<Vec<EntryIndex>>,
     stream_name: Option<Span>,
     stream_arn: Option<Span>,
     stream_id: Option<Span>,
@@ -176,7 +176,7 @@ impl Walked {
     fn finish(
         self,
         body: &[u8],
-        records: Option<Vec<PutEntry>>,
+        records: Option<Vec<EntryIndex>>,
         buffer: Bytes,
     ) -> PutRecordsParsed {
         PutRecordsParsed {
@@ -190,8 +190,8 @@ impl Walked {
     }
 }
 
-fn entry<'b, P: Pull<'b>>(walk: &mut P, extra: &mut Vec<u8>) -> Hot<PutEntry> {
-    let mut entry = PutEntry::default();
+fn entry<'b, P: Pull<'b>>(walk: &mut P, extra: &mut Vec<u8>) -> Hot<EntryIndex> {
+    let mut entry = EntryIndex::default();
     walk.object(|walk, name| match name {
         b"Data" => once(walk, &mut entry.data, P::data),
         b"PartitionKey" => once(walk, &mut entry.key, |walk| walk.text(extra)),

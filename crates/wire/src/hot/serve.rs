@@ -12,7 +12,7 @@ use crate::types::ChildShard;
 
 /// A record to answer with.
 #[derive(Clone, Copy, Debug)]
-pub struct RecordOut<'a> {
+pub struct OutgoingRecord<'a> {
     /// Its sequence number.
     pub sequence_number: &'a str,
     /// Its partition key, if it has one.
@@ -27,7 +27,7 @@ pub struct RecordOut<'a> {
 
 /// What became of one entry of a `PutRecords` request.
 #[derive(Clone, Copy, Debug)]
-pub enum PutResult<'a> {
+pub enum OutgoingResult<'a> {
     /// Written.
     Durable {
         /// Its sequence number.
@@ -53,7 +53,7 @@ pub fn encode_get_records<'a, I>(
     child_shards: &[ChildShard],
 ) -> Bytes
 where
-    I: ExactSizeIterator<Item = RecordOut<'a>> + Clone,
+    I: ExactSizeIterator<Item = OutgoingRecord<'a>> + Clone,
 {
     let next = Next {
         name: "NextShardIterator",
@@ -71,7 +71,7 @@ pub fn encode_subscribe_event<'a, I>(
     child_shards: &[ChildShard],
 ) -> Bytes
 where
-    I: ExactSizeIterator<Item = RecordOut<'a>> + Clone,
+    I: ExactSizeIterator<Item = OutgoingRecord<'a>> + Clone,
 {
     let next = Next {
         name: "ContinuationSequenceNumber",
@@ -88,11 +88,11 @@ pub fn encode_put_records_answer<'a, I>(
     encryption_type: Option<&str>,
 ) -> Bytes
 where
-    I: ExactSizeIterator<Item = PutResult<'a>> + Clone,
+    I: ExactSizeIterator<Item = OutgoingResult<'a>> + Clone,
 {
     let failed = results
         .clone()
-        .filter(|r| matches!(r, PutResult::Failed { .. }))
+        .filter(|r| matches!(r, OutgoingResult::Failed { .. }))
         .count();
     let size: usize = results.clone().map(|result| result_len(&result)).sum();
     let mut out = BytesMut::with_capacity(size + PAGE_BYTES + encryption_type.map_or(0, str::len));
@@ -142,7 +142,7 @@ const RECORD_BYTES: usize = 136;
 /// Room for the names and brackets of one result.
 const RESULT_BYTES: usize = 48;
 
-fn record_len(format: Format, record: &RecordOut<'_>) -> usize {
+fn record_len(format: Format, record: &OutgoingRecord<'_>) -> usize {
     let encryption = record.encryption_type.map_or(0, str::len);
     let (data, key) = match format {
         Format::Json => (
@@ -165,7 +165,7 @@ fn encode_page<'a, I>(
     children: &[ChildShard],
 ) -> Bytes
 where
-    I: ExactSizeIterator<Item = RecordOut<'a>> + Clone,
+    I: ExactSizeIterator<Item = OutgoingRecord<'a>> + Clone,
 {
     let size: usize = records
         .clone()
@@ -188,7 +188,7 @@ where
 
 fn json_page<'a, I>(out: &mut BytesMut, records: I, next: &Next<'_>, millis: i64, children: &[u8])
 where
-    I: ExactSizeIterator<Item = RecordOut<'a>>,
+    I: ExactSizeIterator<Item = OutgoingRecord<'a>>,
 {
     out.extend_from_slice(b"{\"Records\":[");
     for (i, record) in records.enumerate() {
@@ -230,7 +230,7 @@ where
 
 fn cbor_page<'a, I>(out: &mut BytesMut, records: I, next: &Next<'_>, millis: i64, children: &[u8])
 where
-    I: ExactSizeIterator<Item = RecordOut<'a>>,
+    I: ExactSizeIterator<Item = OutgoingRecord<'a>>,
 {
     head(
         out,
@@ -272,29 +272,31 @@ where
 }
 
 /// Upper bound for both formats but for escapes, which no sequence number, shard or error has in practice.
-fn result_len(result: &PutResult<'_>) -> usize {
+fn result_len(result: &OutgoingResult<'_>) -> usize {
     RESULT_BYTES
         + match result {
-            PutResult::Durable {
+            OutgoingResult::Durable {
                 sequence_number,
                 shard_id,
             } => sequence_number.len() + shard_id.len(),
-            PutResult::Failed { code, message } => code.len() + message.len(),
+            OutgoingResult::Failed { code, message } => code.len() + message.len(),
         }
 }
 
 /// The two members of a result.
-fn members<'a>(result: &PutResult<'a>) -> [(&'static str, &'a str); 2] {
+fn members<'a>(result: &OutgoingResult<'a>) -> [(&'static str, &'a str); 2] {
     match *result {
-        PutResult::Durable {
+        OutgoingResult::Durable {
             sequence_number,
             shard_id,
         } => [("SequenceNumber", sequence_number), ("ShardId", shard_id)],
-        PutResult::Failed { code, message } => [("ErrorCode", code), ("ErrorMessage", message)],
+        OutgoingResult::Failed { code, message } => {
+            [("ErrorCode", code), ("ErrorMessage", message)]
+        }
     }
 }
 
-fn json_result(out: &mut BytesMut, result: &PutResult<'_>, comma: bool) {
+fn json_result(out: &mut BytesMut, result: &OutgoingResult<'_>, comma: bool) {
     let [first, second] = members(result);
     out.extend_from_slice(if comma { b",{" } else { b"{" });
     json_text(out, first.0);
@@ -307,7 +309,7 @@ fn json_result(out: &mut BytesMut, result: &PutResult<'_>, comma: bool) {
     out.extend_from_slice(b"}");
 }
 
-fn cbor_result(out: &mut BytesMut, result: &PutResult<'_>) {
+fn cbor_result(out: &mut BytesMut, result: &OutgoingResult<'_>) {
     head(out, MAP, 2);
     for (name, value) in members(result) {
         cbor_text(out, name);

@@ -141,7 +141,7 @@ fn put_request(samples: &[Sample]) -> PutRecordsRequest {
 /// The records that a parsed request means.
 fn entries(parsed: &PutRecordsParsed) -> Vec<PutRecordsRequestEntry> {
     let text = |span: Option<Span>| span.map(|span| span.text(&parsed.buffer).to_owned());
-    let entry = |e: &PutEntry| PutRecordsRequestEntry {
+    let entry = |e: &EntryIndex| PutRecordsRequestEntry {
         data: e.data.map(|span| Blob(span.slice(&parsed.buffer))),
         partition_key: text(e.key),
         explicit_hash_key: text(e.explicit_hash_key),
@@ -181,7 +181,7 @@ proptest! {
         samples in vec(sample(), 0..8), format in format(), closed: bool, behind in any::<u32>(),
     ) {
         let sequences: Vec<String> = (0..samples.len()).map(sequence).collect();
-        let out = samples.iter().zip(&sequences).map(|(s, sequence_number)| RecordOut {
+        let out = samples.iter().zip(&sequences).map(|(s, sequence_number)| OutgoingRecord {
             sequence_number,
             key: s.key.as_deref(),
             data: &s.data,
@@ -228,7 +228,7 @@ proptest! {
         samples in vec(sample(), 0..8), format in format(), base64: bool, announced in 0usize..9, named: bool,
     ) {
         let announced = if announced == 8 { samples.len() } else { announced };
-        let mut builder = PutRecordsBody::new(format, BytesMut::from(&b"left over"[..]), announced);
+        let mut builder = PutRecordsBuilder::new(format, BytesMut::from(&b"left over"[..]), announced);
         let mut size = 0;
         for s in &samples {
             let text = base64_simd::STANDARD.encode_to_string(&s.data);
@@ -279,8 +279,8 @@ proptest! {
         let failed = failures.iter().flatten().count();
         let body = if hot {
             let results = records.iter().map(|r| match (&r.sequence_number, &r.shard_id, &r.error_code) {
-                (Some(sequence_number), Some(shard_id), _) => PutResult::Durable { sequence_number, shard_id },
-                (_, _, code) => PutResult::Failed {
+                (Some(sequence_number), Some(shard_id), _) => OutgoingResult::Durable { sequence_number, shard_id },
+                (_, _, code) => OutgoingResult::Failed {
                     code: code.as_deref().unwrap(),
                     message: r.error_message.as_deref().unwrap(),
                 },
@@ -460,7 +460,7 @@ fn refusals_are_those_of_the_generic_codec() {
 
 #[test]
 fn bad_base64_is_found_when_it_has_to_be_converted() {
-    let mut body = PutRecordsBody::new(Format::Cbor, BytesMut::new(), 1);
+    let mut body = PutRecordsBuilder::new(Format::Cbor, BytesMut::new(), 1);
     let entry = |data| Entry {
         key: Some("k"),
         explicit_hash_key: None,

@@ -10,7 +10,7 @@ use aws_sigv4::sign::v4::SigningParams;
 use bytes::Bytes;
 use distributary_wire::codec::Format;
 use distributary_wire::op::Operation;
-use distributary_wire::sigv4::{Claims, Credentials, Signer, Unsigned, claims};
+use distributary_wire::sigv4::{Claims, Credentials, Signer, UnsignedRequest, claims};
 use distributary_wire::transport::RequestBody;
 use http::Uri;
 use proptest::prelude::*;
@@ -98,7 +98,7 @@ proptest! {
         // Twice with another day between: the kept key must not be used for it.
         for now_ms in [now_ms, now_ms + 86_400_000, now_ms] {
             for region in ["eu-central-1", "us-east-1"] {
-                let unsigned = Unsigned { endpoint: &endpoint, operation, format, region, now_ms };
+                let unsigned = UnsignedRequest { endpoint: &endpoint, operation, format, region, now_ms };
                 let request =
                     signer.request(&unsigned, &credentials, body.clone(), hashed.then_some(&state)).unwrap();
                 let ours = request.headers()["authorization"].to_str().unwrap();
@@ -135,7 +135,7 @@ fn the_request_is_whole() {
         secret_access_key: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".into(),
         session_token: Some("token".into()),
     };
-    let unsigned = Unsigned {
+    let unsigned = UnsignedRequest {
         endpoint: &endpoint,
         operation: Operation::ListStreams,
         format: Format::Cbor,
@@ -170,7 +170,7 @@ fn what_cannot_be_signed_says_why() {
     };
     let sign = |endpoint: &str, now_ms| {
         let endpoint: Uri = endpoint.parse().unwrap();
-        let unsigned = Unsigned {
+        let unsigned = UnsignedRequest {
             endpoint: &endpoint,
             operation: Operation::ListStreams,
             format: Format::Json,
