@@ -4,6 +4,7 @@
 //! - [`source`], [`output`], [`store`]: the seams. Everything outside comes in through one of them.
 //! - [`clock`]: time, sleeping and randomness, which come in from outside too.
 //! - [`engine`]: shard readers, lanes, retries, progress, supervision, status.
+//! - [`text`], [`sync`]: errors as text, and locking.
 //! - `testing` (a feature): fakes of the seams, and what every implementation of one must do.
 
 pub mod batch;
@@ -14,5 +15,7 @@ pub mod output;
 pub mod record;
 pub mod source;
 pub mod store;
+pub mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod text;

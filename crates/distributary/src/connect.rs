@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use distributary_core::clock::Clock;
+use distributary_core::text::chain;
 use distributary_kinesis::client::Client;
 use distributary_kinesis::config::{ConnectError, ConnectOptions, Connector};
 use distributary_kinesis::names::StreamRef;
 use distributary_local::Local;
 
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 
 /// Where the streams are.
 ///

@@ -1,10 +1,9 @@
 //! How a command ends when it does not do what it was asked: one paragraph on stderr, and an exit code.
 
 use std::error::Error;
-use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use distributary_core::output::Trouble;
+use distributary_core::text::chain;
 
 /// Why a command ended without having done what it was asked.
 #[derive(Debug)]
@@ -57,21 +56,4 @@ impl Failure {
         eprintln!("distributary: {}", self.message);
         ExitCode::from(self.code)
     }
-}
-
-/// An error's text followed by its causes', without what a text says again. A [`Trouble`] is one sentence for the user, with
-/// all that its causes say: there it ends.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let below = |error: &'_ (dyn Error + 'static)| !error.is::<Trouble>();
-    let mut cause = error.source().filter(|_| below(error));
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            // Writing to a String cannot fail.
-            let _ = write!(text, ": {more}");
-        }
-        cause = error.source().filter(|_| below(error));
-    }
-    text
 }

@@ -4,7 +4,9 @@
 //! width it was drawn at: after a resize they leave pieces of it behind.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
+
+use distributary_core::sync::lock;
 
 /// One for the process, as there is one stderr.
 static SCREEN: Mutex<Screen> = Mutex::new(Screen { block: Vec::new() });
@@ -25,7 +27,7 @@ pub(crate) fn size() -> Option<(usize, usize)> {
 
 /// Draws `lines` where the last block stood. Each must be shorter than the terminal is wide.
 pub(crate) fn draw(lines: Vec<String>) {
-    let mut screen = lock();
+    let mut screen = lock(&SCREEN);
     let mut text = screen.erase();
     screen.block = lines;
     text.push_str(&screen.text());
@@ -34,7 +36,7 @@ pub(crate) fn draw(lines: Vec<String>) {
 
 /// Takes the block away.
 pub(crate) fn clear() {
-    let mut screen = lock();
+    let mut screen = lock(&SCREEN);
     let text = screen.erase();
     screen.block.clear();
     write(&text);
@@ -42,11 +44,7 @@ pub(crate) fn clear() {
 
 /// Leaves the block where it stands; what comes next goes below it.
 pub(crate) fn keep() {
-    lock().block.clear();
-}
-
-fn lock() -> MutexGuard<'static, Screen> {
-    SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&SCREEN).block.clear();
 }
 
 /// A terminal that went away is no reason to stop working.
@@ -87,7 +85,7 @@ pub(crate) struct LogWriter;
 
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let screen = lock();
+        let screen = lock(&SCREEN);
         if screen.block.is_empty() {
             return io::stderr().write(line);
         }

@@ -1,13 +1,14 @@
 //! What requests are signed with: static, or from the AWS chain, cached and renewed before and after they expire.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_credential_types::provider::error::CredentialsError as ProviderError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use distributary_core::clock::{Clock, Millis};
+use distributary_core::sync::lock;
 use distributary_wire::sigv4::Credentials;
 
 /// Temporary credentials are renewed in the background when they are good for less than this.
@@ -117,10 +118,7 @@ impl Provided {
 
 impl Inner {
     fn kept(&self) -> Option<Kept> {
-        self.kept
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.kept).clone()
     }
 
     /// What is kept, if it is good for longer than `margin`.
@@ -159,7 +157,7 @@ impl Inner {
             credentials: credentials.clone(),
             until,
         };
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+        *lock(&self.kept) = Some(kept);
         Ok(credentials)
     }
 }

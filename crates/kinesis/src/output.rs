@@ -3,8 +3,8 @@
 mod load;
 mod pace;
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,6 +16,7 @@ use distributary_core::output::{
     Verdict, Weight,
 };
 use distributary_core::record::{DataForm, Record};
+use distributary_core::sync::lock;
 use distributary_wire::codec::{CodecError, Format};
 use distributary_wire::hashkey;
 use distributary_wire::hot::{
@@ -155,7 +156,7 @@ impl KinesisOutput {
     }
 
     fn load(&self) -> std::sync::MutexGuard<'_, Load> {
-        self.load.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.load)
     }
 
     /// The stream that it writes to.
@@ -293,7 +294,7 @@ impl Encoding {
 impl Output for KinesisOutput {
     fn encoding(&self) -> EncodingKey {
         let now = self.encoding_now();
-        let mut made = self.key.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = lock(&self.key);
         match &*made {
             Some((of, key)) if *of == now => key.clone(),
             _ => {

@@ -1,8 +1,9 @@
 //! Connections shared out among outputs: each has an equal part of them for itself, so that outputs that never answer leave
 //! the others theirs.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use distributary_core::sync::lock;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Writes that one output has under way at most, however few outputs there are.
@@ -41,7 +42,7 @@ impl Shares {
 
     fn members(&self) -> MutexGuard<'_, Vec<Arc<Member>>> {
         // Each change is one push or retain: a panic leaves nothing half done.
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.members)
     }
 
     fn divide(&self, members: &[Arc<Member>]) {
@@ -68,7 +69,7 @@ struct Size {
 impl Member {
     fn size(&self) -> MutexGuard<'_, Size> {
         // Two numbers, set together by code that cannot panic.
-        self.size.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.size)
     }
 
     fn resize(&self, slots: usize) {

@@ -5,7 +5,7 @@ mod reader;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,6 +15,7 @@ use distributary_core::clock::Millis;
 use distributary_core::source::{
     HashRange, ServerTime, Shard, ShardReader, Source, SourceError, SourceIdentity,
 };
+use distributary_core::sync::lock;
 use distributary_wire::hashkey;
 
 use crate::client::{Client, StreamDescription, is_closed};
@@ -47,27 +48,15 @@ struct Known {
 
 impl Shared {
     fn known(&self, shard: &ShardId) -> Option<Known> {
-        self.map
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(shard)
-            .cloned()
+        lock(&self.map).get(shard).cloned()
     }
 
     fn hash_range(&self, shard: &ShardId) -> Option<HashRange> {
-        self.map
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(shard)?
-            .hash_range
+        lock(&self.map).get(shard)?.hash_range
     }
 
     fn is_closed(&self, shard: &ShardId) -> bool {
-        self.map
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(shard)
-            .is_some_and(|known| known.closed)
+        lock(&self.map).get(shard).is_some_and(|known| known.closed)
     }
 
     fn learn(&self, shards: &[Shard]) {
@@ -91,7 +80,7 @@ impl Shared {
                 }
             }
         }
-        *self.map.lock().unwrap_or_else(PoisonError::into_inner) = map;
+        *lock(&self.map) = map;
     }
 
     fn set_retention(&self, described: &StreamDescription) {

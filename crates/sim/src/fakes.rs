@@ -8,12 +8,13 @@ use async_trait::async_trait;
 use distributary_core::checkpoint::Sequence;
 use distributary_core::output::Output;
 use distributary_core::source::Source;
+use distributary_core::sync::lock;
 use distributary_core::testing::{
     FakeService, FakeStream, Mood, OutputFaults, ReadFaults, Rng, TestClock, hash,
 };
 
 use crate::parts::{Live, Parts};
-use crate::run::{Eye, lock};
+use crate::run::Eye;
 use crate::scenario::{OutputShape, Scenario, Shape};
 use crate::truth::Put;
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::future::Future;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use distributary_core::clock::ClockSource;
 use distributary_core::engine::{Change, Engine, EngineError, FanOut, OutputSpec, Status};
 use distributary_core::store::OutputId;
+use distributary_core::sync::lock;
 use distributary_core::testing::{Event, FakeStore, Mood, Observer, OutputFaults, Rng, TestClock};
 use tokio::sync::Notify;
 
@@ -122,11 +123,6 @@ impl Observer for Eye {
             self.crash.notify_one();
         }
     }
-}
-
-/// The lock, also after a panic elsewhere.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One output.

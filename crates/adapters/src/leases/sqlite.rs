@@ -6,13 +6,14 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use distributary_core::batch::ShardId;
 use distributary_core::source::SourceIdentity;
 use distributary_core::store::{CheckpointStore, LaneCheckpoint, LaneId, OutputId, StoreError};
+use distributary_core::sync::lock;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use super::format;
@@ -60,9 +61,7 @@ impl SqliteStore {
 
     fn guard(&self) -> MutexGuard<'_, Connection> {
         // A panic in between leaves no transaction open: rusqlite rolls it back when it unwinds.
-        self.connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.connection)
     }
 
     fn lock_and_prepare(&self, new: bool, name: &str) -> Result<(), StoreError> {

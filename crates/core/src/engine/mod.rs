@@ -21,7 +21,7 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -31,6 +31,8 @@ use crate::clock::{Clock, Instant, Millis};
 use crate::output::{Output, Trouble, TroubleKind};
 use crate::source::{Source, SourceIdentity};
 use crate::store::{CheckpointStore, OutputId, StoreError};
+use crate::sync::lock;
+use crate::text::chain;
 
 use budget::Budget;
 use supervisor::Tasks;
@@ -211,11 +213,6 @@ struct Shared {
     ended: watch::Sender<Option<EngineError>>,
 }
 
-/// The lock, also after a panic elsewhere: what it guards is changed in steps that are whole by themselves.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Shared {
     /// A shard's share of the memory for batches.
     fn share(&self) -> usize {
@@ -245,7 +242,7 @@ impl Shared {
 
     /// Notes what makes going on impossible; the first counts. Nothing is read or sent any more.
     fn end(&self, error: EngineError) {
-        tracing::error!("the fan-out ends: {}", progress::chain(&error));
+        tracing::error!("the fan-out ends: {}", chain(&error));
         self.drain();
         self.ended.send_if_modified(|ended| {
             let first = ended.is_none();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::Instant;
 use crate::store::{LaneCheckpoint, LaneId, StoreError};
+use crate::text::chain;
 
 use super::mutation::{Mutation, on};
 use super::retry::BackoffClass;
@@ -130,16 +131,4 @@ fn changed(shared: &Shared) -> Vec<LaneCheckpoint> {
         }
     }
     changed
-}
-
-/// An error with what it came from, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

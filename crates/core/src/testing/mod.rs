@@ -19,13 +19,13 @@ pub use rng::{Rng, hash};
 pub use store::{FakeStore, StoreFaults};
 pub use stream::{FakeStream, Placed, ReadFaults, Stored, StreamSettings, counted};
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::batch::ShardId;
 use crate::checkpoint::Position;
 use crate::output::{Outcome, RequestLimits};
 use crate::store::{LaneCheckpoint, LaneId};
+use crate::sync::lock;
 
 /// Something that happened at a fake.
 #[derive(Debug)]
@@ -124,8 +124,4 @@ pub type MillisRange = (u64, u64);
 
 fn draw(rng: &mut Rng, range: MillisRange) -> Duration {
     Duration::from_millis(rng.between(range.0, range.1.max(range.0)))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

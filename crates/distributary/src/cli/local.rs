@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
+use distributary_core::text::chain;
 use distributary_local::server::{
     self, Certificate, Handle, RequestLog, ServerOptions, StreamSpec,
 };
@@ -14,7 +15,7 @@ use distributary_local::{CreateError, Delays, Local, TrimmedPosition};
 
 use crate::cli::interrupt::interrupted;
 use crate::config::Span;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::logging::{self, LogFormat};
 use crate::show;
 

@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use distributary_core::clock::Clock;
 use distributary_core::output::Trouble;
+use distributary_core::text::chain;
 use distributary_wire::hashkey;
 use distributary_wire::types::{PutRecordsRequest, PutRecordsRequestEntry, PutRecordsResultEntry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::cli::streams::Given;
 use crate::connect::{Access, ConnectArgs};
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::logging::{self, LogFormat};
 use crate::show;
 use input::{BadRecord, Form, Keys};

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use distributary_core::source::Source;
+use distributary_core::text::chain;
 use distributary_kinesis::client::Client;
 use distributary_kinesis::names::StreamRef;
 use distributary_kinesis::source::KinesisSource;
 use distributary_local::CreateError;
 
 use crate::connect::{Access, stream_ref};
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 
 /// A stream that a command was given.
 pub(crate) struct Given {

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use distributary_core::checkpoint::Position;
 use distributary_core::engine::Start;
+use distributary_core::text::chain;
 use tokio::io::Interest;
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
@@ -18,7 +19,7 @@ use crate::cli::interrupt::interrupted;
 use crate::cli::streams::Given;
 use crate::config::StartAt;
 use crate::connect::{Access, ConnectArgs};
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::logging::{self, LogFormat};
 use follow::{Event, Follow};
 

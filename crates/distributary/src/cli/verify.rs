@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use distributary_core::clock::Clock;
+use distributary_core::text::chain;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::streams::Given;
 use crate::connect::{Access, ConnectArgs};
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::logging::{self, LogFormat};
 use crate::show;
 use crate::verify::{Options, Progress, Report, Subject, Tolerance, verify};

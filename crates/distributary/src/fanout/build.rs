@@ -8,6 +8,7 @@ use distributary_adapters::leases::sqlite::SqliteStore;
 use distributary_core::engine::{FanOut, OutputSpec};
 use distributary_core::output::{Trouble, TroubleKind};
 use distributary_core::store::{OutputId, StoreError};
+use distributary_core::text::chain;
 use distributary_kinesis::client::{Client, StreamDescription};
 use distributary_kinesis::create;
 use distributary_kinesis::output::{KinesisOutput, OutputOptions};
@@ -18,7 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::config::{Config, OutputConfig};
 use crate::connect::Access;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 
 /// Outputs that are asked at a time.
 const ASKED_AT_ONCE: usize = 16;

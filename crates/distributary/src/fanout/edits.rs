@@ -6,11 +6,11 @@ use std::time::Duration;
 use distributary_core::clock::Clock;
 use distributary_core::engine::{Change, Engine, OutputSpec};
 use distributary_core::store::OutputId;
+use distributary_core::text::chain;
 
 use super::build::Streams;
 use super::signals::Hangups;
 use crate::config::{self, Config, File, Flags, OutputConfig, Problem};
-use crate::failure::chain;
 
 /// How often the file is looked at. A change counts when it is the same twice in a row: an editor may be in the middle of
 /// writing it, and half a file can look like one that has lost its outputs.

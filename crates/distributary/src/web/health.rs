@@ -1,10 +1,11 @@
 //! Whether the fan-out is working: `/readyz`.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use distributary_core::clock::{Clock, Instant};
 use distributary_core::engine::{OutputState, Status};
+use distributary_core::sync::lock;
 
 use crate::view::Snapshots;
 
@@ -53,10 +54,7 @@ impl Health {
         let Some(status) = self.snapshots.borrow().clone() else {
             return;
         };
-        self.moved
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .update(&status, self.clock.now());
+        lock(&self.moved).update(&status, self.clock.now());
     }
 
     /// Ready, or why not.
@@ -65,7 +63,7 @@ impl Health {
         let Some(status) = self.snapshots.borrow().clone() else {
             return Err("starting".to_owned());
         };
-        let moved = *self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        let moved = *lock(&self.moved);
         judge(&status, moved, self.clock.now())
     }
 }

@@ -9,11 +9,12 @@ mod sdk;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use distributary_core::clock::{Clock, Instant};
+use distributary_core::sync::lock;
 use distributary_wire::op::Operation;
 use distributary_wire::transport::{Request, Response, ResponseBody, Transport, TransportError};
 use http::header::{CONTENT_TYPE, HOST};
@@ -183,7 +184,7 @@ impl HttpTransport {
 
     /// A kept connection to `origin` that still works, as far as can be seen.
     fn kept(&self, origin: &Origin) -> Option<Connection> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = lock(&self.idle);
         let list = idle.get_mut(origin)?;
         let now = self.clock.now();
         // The oldest are at the front; the newest is the likeliest to work.
@@ -197,7 +198,7 @@ impl HttpTransport {
         if connection.sender.is_closed() {
             return;
         }
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = lock(&self.idle);
         let list = idle.entry(origin).or_default();
         if list.len() >= self.settings.idle {
             list.remove(0);

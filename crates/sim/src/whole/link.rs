@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use distributary_core::clock::ClockSource;
 use distributary_core::output::{Outcome, Trouble, TroubleKind};
+use distributary_core::sync::lock;
 use distributary_core::testing::{
     Event, Mood, Observer, OutputFaults, ReadFaults, Rng, TestClock, counted,
 };
@@ -29,7 +30,7 @@ use super::fate::{self, Code, Failure, Fate};
 use super::output::{WRITING, Writing};
 use super::records::Records;
 use super::wire::{self, Written};
-use crate::run::{Eye, lock};
+use crate::run::Eye;
 use crate::truth::line;
 
 /// No call to an embedded Kinesis takes so long: nothing in it waits.

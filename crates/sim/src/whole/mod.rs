@@ -20,6 +20,7 @@ use distributary_core::checkpoint::Sequence;
 use distributary_core::clock::Millis;
 use distributary_core::output::{Output, RequestLimits, TroubleKind};
 use distributary_core::source::Source;
+use distributary_core::sync::lock;
 use distributary_core::testing::{Mood, OutputFaults, ReadFaults, Rng, TestClock};
 use distributary_kinesis::client::Client;
 use distributary_kinesis::names::StreamRef;
@@ -36,7 +37,7 @@ use distributary_wire::types::{
 };
 
 use crate::parts::{Live, Parts};
-use crate::run::{Eye, lock};
+use crate::run::Eye;
 use crate::scenario::{OutputShape, Scenario, Shape, WholeShape};
 use crate::truth::Put;
 use link::{Link, LinkSettings, Way};

@@ -11,13 +11,13 @@ use distributary_core::output::{
     Weight,
 };
 use distributary_core::record::{DataForm, Record};
+use distributary_core::sync::lock;
 use distributary_core::testing::{Entry, Event, Observer};
 use distributary_kinesis::output::{KinesisOutput, Route};
 use distributary_wire::hot;
 
 use super::link::Link;
 use super::records::{Records, digest};
-use crate::run::lock;
 
 tokio::task_local! {
     /// The write that a call on this task belongs to.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use distributary_core::clock::ClockSource;
+use distributary_core::sync::lock;
 use distributary_core::testing::{Rng, TestClock};
 use distributary_local::{Env, Local, Sleep};
 use distributary_wire::codec::{self, Format};
@@ -13,8 +14,6 @@ use distributary_wire::transport::{Request, RequestBody, ResponseBody, Transport
 use distributary_wire::types;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
-
-use crate::run::lock;
 
 /// No direct call takes so long: nothing on that way waits.
 const DEADLINE: Duration = Duration::from_secs(3600);

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use distributary_core::clock::ClockSource;
+use distributary_core::sync::lock;
 use distributary_core::testing::TestClock;
 use distributary_kinesis::output::Route;
 use distributary_local::Local;
@@ -17,7 +18,6 @@ use super::link::{Link, Stands};
 use super::records::{Records, digest};
 use super::server::ask;
 use super::wire::Written;
-use crate::run::lock;
 use crate::truth::line;
 
 /// Calls that are refused for their rate are made again after this.

@@ -8,6 +8,7 @@ use distributary_core::batch::ShardId;
 use distributary_core::clock::{Clock, Instant};
 use distributary_core::engine::{Engine, Status};
 use distributary_core::source::{HashRange, Shard};
+use distributary_core::text::chain;
 use distributary_local::Local;
 use distributary_local::faults::{Action, OperationName, Rule, RuleId, Select};
 use distributary_wire::error::ErrorCode;
@@ -15,7 +16,7 @@ use distributary_wire::op::Operation;
 use distributary_wire::types::SplitShardRequest;
 
 use crate::cli::streams::Given;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::screen::LogWriter;
 
 /// How often the engine is looked at.

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use distributary_core::clock::{Clock, Instant};
+use distributary_core::text::chain;
 use distributary_wire::limits::PUT_RECORDS_ENTRIES;
 use distributary_wire::types::{PutRecordsRequest, PutRecordsRequestEntry};
 
 use crate::cli::streams::Given;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 
 /// How often it writes what is due.
 const TICK: Duration = Duration::from_millis(20);
