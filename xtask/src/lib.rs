@@ -1,3 +1,3 @@
-//! Checks on the repository itself; `tests/tidy.rs` runs them with `cargo test --workspace`.
+//! Checks of the repository itself; `tests/tidy.rs` runs the checks with `cargo test --workspace`.
 
 pub mod tidy;

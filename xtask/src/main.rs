@@ -1,37 +1,45 @@
-//! `cargo run -p xtask -- tidy`: checks on the repository itself.
+//! `cargo run -p xtask -- tidy`: checks of the repository itself.
 //!
-//! Exit code 0 if it is tidy, 1 if not (each finding on a line of its own), 2 if it couldn't look.
+//! Exit code 0 if every rule holds, 1 if not (each finding on a line), 2 if the check failed.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use xtask::tidy;
+use xtask::tidy::{self, Report};
+
+const USAGE: &str = "usage: cargo run -p xtask -- tidy [--crate NAME]";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if args != ["tidy"] {
-        eprintln!("usage: cargo run -p xtask -- tidy");
-        return ExitCode::from(2);
-    }
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    match tidy::check(&root) {
-        Ok(report) => {
-            for note in &report.notes {
-                println!("note: {note}");
-            }
-            for finding in &report.findings {
-                println!("{finding}");
-            }
-            println!(
-                "tidy: {} findings, {} notes",
-                report.findings.len(),
-                report.notes.len()
-            );
-            ExitCode::from(u8::from(!report.findings.is_empty()))
-        }
-        Err(e) => {
-            eprintln!("tidy couldn't look: {e}");
-            ExitCode::from(2)
-        }
+
+    let checked = match args.as_slice() {
+        ["tidy"] => tidy::check(&root),
+        ["tidy", "--crate", name] => tidy::check_crate(&root, name),
+        _ => return failed(USAGE),
+    };
+
+    match checked {
+        Ok(report) => print(&report),
+        Err(e) => failed(&format!("tidy failed to run: {e}")),
     }
+}
+
+fn failed(message: &str) -> ExitCode {
+    eprintln!("{message}");
+    ExitCode::from(2)
+}
+
+fn print(report: &Report) -> ExitCode {
+    let (findings, notes) = (report.findings.len(), report.notes.len());
+    let mut lines = report.table.clone();
+    lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
+    lines.extend(report.findings.iter().cloned());
+    lines.push(format!("tidy: {findings} findings, {notes} notes\n"));
+
+    // A reader such as `head` can close the pipe early; the exit code is the same.
+    let _ = std::io::stdout().write_all(lines.join("\n").as_bytes());
+    ExitCode::from(u8::from(findings > 0))
 }

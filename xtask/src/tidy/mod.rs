@@ -1,0 +1,103 @@
+//! Rules for the repository as a whole: directions of dependencies, readability of production code
+//! measured in tokens and words, no path of one machine, no broken link.
+
+mod directions;
+mod lex;
+mod links;
+mod machine_paths;
+mod measures;
+mod readability;
+mod source;
+mod syntax;
+mod words;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// The outcome of the checks.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Breaches of the rules, each to be fixed: `file: reason`.
+    pub findings: Vec<String>,
+    /// Worth knowing: files on the way to being too long.
+    pub notes: Vec<String>,
+    /// Lines of the table of measures, and the longest files or functions.
+    pub table: Vec<String>,
+}
+
+/// Runs every check on the repository at `root`.
+///
+/// # Errors
+/// When `git` or `cargo metadata` fails, or a tracked file can't be read.
+pub fn check(root: &Path) -> Result<Report, Box<dyn Error>> {
+    let root = root.canonicalize()?;
+    let tracked = tracked(&root)?;
+    let mut report = Report::default();
+
+    directions::check(&metadata(&root)?, &mut report.findings);
+    for path in &tracked {
+        texts(&root, path, &mut report.findings);
+    }
+    readability::check(&root, &tracked, &mut report)?;
+    Ok(report)
+}
+
+/// Measures the readability of one crate, named by folder or package, with no exceptions.
+///
+/// # Errors
+/// When `git` fails, a tracked file can't be read, or there is no such crate.
+pub fn check_crate(root: &Path, name: &str) -> Result<Report, Box<dyn Error>> {
+    let root = root.canonicalize()?;
+    let tracked = tracked(&root)?;
+    readability::check_crate(&root, &tracked, name)
+}
+
+/// Checks one file of any kind. A file that is deleted but not committed, or that is not text (a
+/// recorded answer, an image), has nothing to check.
+fn texts(root: &Path, path: &Path, findings: &mut Vec<String>) {
+    let bytes = std::fs::read(root.join(path)).ok();
+    let Some(text) = bytes.and_then(|bytes| String::from_utf8(bytes).ok()) else {
+        return;
+    };
+
+    machine_paths::check(&path.to_string_lossy(), &text, findings);
+    if path.extension().is_some_and(|e| e == "md") {
+        links::check(root, path, &text, findings);
+    }
+}
+
+fn run(root: &Path, program: &str, args: &[&str]) -> Result<Vec<u8>, Box<dyn Error>> {
+    let output = Command::new(program)
+        .args(args)
+        .current_dir(root)
+        .output()?;
+
+    if !output.status.success() {
+        let reason = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{program} {}: {reason}", args.join(" ")).into());
+    }
+    Ok(output.stdout)
+}
+
+fn metadata(root: &Path) -> Result<Value, Box<dyn Error>> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let args = ["metadata", "--format-version=1", "--no-deps"];
+    Ok(serde_json::from_slice(&run(root, &cargo, &args)?)?)
+}
+
+/// The files of the repository, new ones that are not added yet among them.
+fn tracked(root: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let args = [
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+    ];
+    let names = String::from_utf8(run(root, "git", &args)?)?;
+    let names = names.split('\0').filter(|name| !name.is_empty());
+    Ok(names.map(PathBuf::from).collect())
+}

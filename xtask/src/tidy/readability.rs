@@ -1,0 +1,126 @@
+//! Readability of all crates: loads the sources, measures each crate and judges by the limits.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use super::Report;
+use super::measures::{Measures, Row};
+use super::source::{self, Source};
+
+/// Crates, by folder, that do not hold the limits yet. The list can only shrink: a crate that
+/// holds the limits has to leave. The whole is judged as soon as the list is empty.
+const NOT_YET: &[&str] = &[
+    "adapters",
+    "bench",
+    "core",
+    "distributary",
+    "kinesis",
+    "local",
+    "sim",
+    "wire",
+    "xtask",
+];
+
+/// The name of the table's last row.
+const WHOLE: &str = "whole";
+
+/// Measures every crate.
+///
+/// # Errors
+/// When a production file can't be read or is not Rust.
+pub(super) fn check(
+    root: &Path,
+    tracked: &[PathBuf],
+    report: &mut Report,
+) -> Result<(), Box<dyn Error>> {
+    let measured = measure(root, tracked, |_| true)?;
+    let mut whole = Measures::default();
+    report.table.push(Row::HEAD.to_owned());
+
+    for (name, measures) in &measured {
+        report.table.push(measures.row(name).to_string());
+        report.notes.extend(measures.notes());
+        let findings = judged(
+            name,
+            NOT_YET.contains(&name.as_str()),
+            measures.findings(name),
+        );
+        report.findings.extend(findings);
+        whole.include(measures);
+    }
+
+    report.table.push(whole.row(WHOLE).to_string());
+    report.table.extend(whole.longest_files());
+    let unknown = NOT_YET.iter().filter(|name| !measured.contains_key(**name));
+    report.findings.extend(unknown.map(|name| leave(name)));
+    if NOT_YET.is_empty() {
+        report.findings.extend(whole.row(WHOLE).findings());
+    }
+    Ok(())
+}
+
+/// Measures one crate, named by folder or package. The list of exceptions doesn't count.
+///
+/// # Errors
+/// When a production file can't be read or is not Rust, or there is no such crate.
+pub(super) fn check_crate(
+    root: &Path,
+    tracked: &[PathBuf],
+    name: &str,
+) -> Result<Report, Box<dyn Error>> {
+    let name = name.strip_prefix("distributary-").unwrap_or(name);
+    let measured = measure(root, tracked, |folder| folder == name)?;
+    let measures = measured
+        .get(name)
+        .ok_or_else(|| format!("no crate {name}; name the folder, as in crates/{name}/src"))?;
+
+    let mut table = vec![Row::HEAD.to_owned(), measures.row(name).to_string()];
+    table.extend(measures.worst_functions());
+    table.extend(measures.longest_files());
+    Ok(Report {
+        findings: measures.findings(name),
+        notes: measures.notes(),
+        table,
+    })
+}
+
+fn measure(
+    root: &Path,
+    tracked: &[PathBuf],
+    wanted: impl Fn(&str) -> bool,
+) -> Result<BTreeMap<String, Measures>, Box<dyn Error>> {
+    let mut crates: BTreeMap<String, Vec<Source>> = BTreeMap::new();
+    for path in tracked {
+        let folder = source::crate_of(path).filter(|folder| wanted(folder));
+        let full = root.join(path);
+        // A file that is deleted but still tracked has nothing to measure.
+        let Some(folder) = folder.filter(|_| full.exists()) else {
+            continue;
+        };
+
+        let text = std::fs::read_to_string(full)?;
+        let source = Source::parse(path.clone(), text)?;
+        crates.entry(folder).or_default().push(source);
+    }
+
+    let measured = crates.into_iter().map(|(folder, sources)| {
+        let production = source::without_test_modules(sources);
+        (folder, Measures::of(production))
+    });
+    Ok(measured.collect())
+}
+
+/// The findings of a crate that count: all of them, or for a crate that may breach the limits only
+/// that there are none.
+fn judged(name: &str, not_yet: bool, findings: Vec<String>) -> Vec<String> {
+    match (not_yet, findings.is_empty()) {
+        (true, true) => vec![leave(name)],
+        (true, false) => Vec::new(),
+        (false, _) => findings,
+    }
+}
+
+fn leave(name: &str) -> String {
+    format!("xtask/src/tidy/readability.rs: remove {name} from NOT_YET")
+}
