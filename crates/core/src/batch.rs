@@ -1,37 +1,28 @@
 //! A batch: a run of consecutive records of one shard, as read, immutable and shared by all lanes.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use crate::checkpoint::{Position, Sequence};
+use crate::checkpoint::Position;
+use crate::id::id_type;
 use crate::record::{DataForm, Record, RecordIndex, Span};
 use crate::source::HashRange;
 
-/// The id of a shard, `shardId-…`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ShardId(pub std::sync::Arc<str>);
-
-impl ShardId {
-    /// Takes the id as the source gave it.
-    pub fn new(id: &str) -> Self {
-        Self(std::sync::Arc::from(id))
-    }
-
-    /// The id's text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+id_type! {
+    /// The id of a shard, `shardId-…`.
+    ShardId
 }
 
-impl serde::Serialize for ShardId {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(&self.0)
-    }
-}
-
-impl std::fmt::Display for ShardId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
+/// The shard that a batch was read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The source's ARN, or its name where the server knows no ARNs.
+    pub source: Arc<str>,
+    /// The shard.
+    pub shard: ShardId,
+    /// The shard's part of the hash space, where the source returns that.
+    pub hash_range: Option<HashRange>,
 }
 
 /// A run of consecutive records of one shard: an index into the answer that brought them.
@@ -40,7 +31,7 @@ pub struct Batch {
     buffer: Bytes,
     form: DataForm,
     records: Box<[RecordIndex]>,
-    hash_range: Option<HashRange>,
+    origin: Arc<Origin>,
 }
 
 /// Why a batch cannot be made of an answer: the server sent something that no record is.
@@ -56,7 +47,12 @@ pub struct BadBatch {
 impl Batch {
     /// A batch over `buffer`. Checks that every span lies inside it, that sequence numbers are decimal and that keys
     /// are UTF-8, so that no later step has to. An empty batch is allowed.
-    pub fn new(buffer: Bytes, form: DataForm, records: Vec<RecordIndex>) -> Result<Self, BadBatch> {
+    pub fn new(
+        origin: Arc<Origin>,
+        buffer: Bytes,
+        form: DataForm,
+        records: Vec<RecordIndex>,
+    ) -> Result<Self, BadBatch> {
         for (i, r) in records.iter().enumerate() {
             let bad = |what| Err(BadBatch { record: i, what });
             let inside = |s: Span| s.start as usize + s.len as usize <= buffer.len();
@@ -80,19 +76,18 @@ impl Batch {
             buffer,
             form,
             records: records.into(),
-            hash_range: None,
+            origin,
         })
     }
 
-    /// The same, with the part of the hash space that its shard has: for an output that keeps shard-mates together.
-    #[must_use]
-    pub fn with_hash_range(self, hash_range: Option<HashRange>) -> Self {
-        Self { hash_range, ..self }
+    /// The shard that the records were read from.
+    pub fn origin(&self) -> &Arc<Origin> {
+        &self.origin
     }
 
-    /// The part of the hash space that its shard has, where the source says so.
+    /// The shard's part of the hash space, where the source returns that.
     pub fn hash_range(&self) -> Option<HashRange> {
-        self.hash_range
+        self.origin.hash_range
     }
 
     /// Number of records.
@@ -131,7 +126,7 @@ impl Batch {
 
     /// The position just after the record at `i`.
     pub fn after(&self, i: usize) -> Position {
-        Position::After(Sequence::new(self.record(i).sequence))
+        Position::after(self.record(i).sequence)
     }
 
     /// Bytes that stay allocated as long as this batch lives: the whole answer and the index.
@@ -158,19 +153,24 @@ impl Batch {
     /// The same records in a buffer of their own, no larger than they need: for a small remainder that would pin a
     /// large answer.
     pub fn compact(&self, range: std::ops::Range<usize>) -> Self {
-        Self::copy(self.form, &[(self, range)])
+        Self::copy(&self.origin, self.form, &[(self, range)])
     }
 
     /// These records of several batches, in one: so that many small answers can go in one request. `None` if the
     /// batches' data stand in different forms, or are too much for one buffer.
     pub fn join(parts: &[(&Self, std::ops::Range<usize>)]) -> Option<Self> {
-        let form = parts.first()?.0.form;
+        let first = parts.first()?.0;
+        let form = first.form;
         let size: usize = parts.iter().map(|(batch, _)| batch.buffer.len()).sum();
         let alike = parts.iter().all(|(batch, _)| batch.form == form);
-        (alike && u32::try_from(size).is_ok()).then(|| Self::copy(form, parts))
+        (alike && u32::try_from(size).is_ok()).then(|| Self::copy(&first.origin, form, parts))
     }
 
-    fn copy(form: DataForm, parts: &[(&Self, std::ops::Range<usize>)]) -> Self {
+    fn copy(
+        origin: &Arc<Origin>,
+        form: DataForm,
+        parts: &[(&Self, std::ops::Range<usize>)],
+    ) -> Self {
         let spans = |r: &RecordIndex| [Some(r.sequence), r.key, Some(r.data)];
         let picked = || {
             parts
@@ -202,12 +202,21 @@ impl Batch {
                 arrival: r.arrival,
             }));
         }
-        let hash_range = parts.first().and_then(|(batch, _)| batch.hash_range);
         Self {
             buffer: buffer.into(),
             form,
             records: index.into(),
-            hash_range,
+            origin: Arc::clone(origin),
         }
     }
+}
+
+/// An origin for unit tests.
+#[cfg(test)]
+pub(crate) fn test_origin() -> Arc<Origin> {
+    Arc::new(Origin {
+        source: "arn:aws:kinesis:eu-west-1:1:stream/input".into(),
+        shard: ShardId::new("shardId-000000000000"),
+        hash_range: None,
+    })
 }

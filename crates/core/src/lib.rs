@@ -11,6 +11,7 @@ pub mod batch;
 pub mod checkpoint;
 pub mod clock;
 pub mod engine;
+mod id;
 pub mod output;
 pub mod record;
 pub mod source;

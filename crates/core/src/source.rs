@@ -1,5 +1,6 @@
-//! The seam to the one stream that a fan-out reads. It does not know who reads.
+//! The seam to the one stream that a fan-out reads. A source knows nothing about its readers.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,14 +10,59 @@ use crate::checkpoint::Position;
 use crate::clock::Millis;
 use crate::output::Trouble;
 
-/// What tells one stream from another, even of the same name.
+/// Tells one stream from another, even one of the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceIdentity {
+pub struct StreamIdentity {
     /// The stream's ARN, or its name where the server knows no ARNs.
     pub arn: String,
-    /// When it was created; a stream that was deleted and made again is another stream. `None` where the server
-    /// does not say.
+    /// The creation time: a stream that was deleted and created again is another stream. `None` where
+    /// the server does not return it.
     pub created: Option<Millis>,
+}
+
+/// The facts about a stream that decide how the engine reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFacts {
+    /// The stream.
+    pub identity: StreamIdentity,
+    /// Time for which the stream keeps a record.
+    pub retention: Duration,
+    /// The server's time, as two bounds. "Caught up" is judged by `latest`; `start = "latest"` is
+    /// pinned at `earliest`, so that no record that arrives after the call is skipped.
+    pub time: ServerTime,
+    /// The rate and the size of reads.
+    pub limits: ReadLimits,
+}
+
+/// The limits of reading one shard, by all its readers together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadLimits {
+    /// Calls within any stretch of `per`.
+    pub calls: NonZeroU32,
+    /// See `calls`.
+    pub per: Duration,
+    /// Bytes of data a second; `None` without such a limit.
+    pub bytes_per_second: Option<usize>,
+    /// Records of one answer.
+    pub answer_records: u32,
+    /// Bytes that one answer allocates at most. Reserved where no better estimate is known.
+    pub answer_bytes: usize,
+    /// Bytes of data that one shard takes in a second at most: decides the size of a read at the tip.
+    pub ingest_bytes_per_second: usize,
+}
+
+impl ReadLimits {
+    /// Time between two calls on average, at the highest rate.
+    pub fn interval(&self) -> Duration {
+        self.per / self.calls.get()
+    }
+
+    /// Time between two calls of the reader that is furthest along: one call in five is left to the
+    /// readers that catch up.
+    pub fn head_interval(&self) -> Duration {
+        let interval = self.interval();
+        interval + interval / 4
+    }
 }
 
 /// A range of the 128-bit hash space, both ends included.
@@ -31,50 +77,52 @@ pub struct HashRange {
 /// One shard of the source, with its lineage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shard {
-    /// Its id.
+    /// The shard's id.
     pub id: ShardId,
-    /// None, one (a split) or two (a merge). A parent that retention has removed may be named and not listed.
+    /// None, one (a split) or two (a merge). A parent that retention has removed may be named here and
+    /// not be listed.
     pub parents: Vec<ShardId>,
-    /// Its part of the hash space; a stream may have none.
+    /// The shard's part of the hash space; a stream may have none.
     pub hash_range: Option<HashRange>,
     /// True if no more records will be added.
     pub closed: bool,
 }
 
-/// How much one read may bring. Reserved in the memory budget before the read.
+/// The size of one read. Reserved in the memory budget before the read.
 #[derive(Clone, Copy, Debug)]
 pub struct Credit {
-    /// At most so many records (1 to 10,000).
+    /// Maximum number of records (1 to [`ReadLimits::answer_records`]).
     pub records: u32,
 }
 
-/// What one read of a shard brought.
+/// The result of one read of a shard.
 #[derive(Debug)]
 pub enum Fetched {
     /// Records, at least one.
     Batch(Batch),
-    /// Nothing new for now.
+    /// No new records for now.
     Idle,
-    /// The shard is closed and read to its end. Its children, where the source says them (the shard map does in any
-    /// case).
+    /// The shard is closed and read to its end, with its children where the source names them (the
+    /// shard map does in any case).
     Closed {
-        /// Ids of the shards that go on where this one ended.
+        /// Ids of the shards that continue where this one ended.
         children: Vec<ShardId>,
     },
-    /// The position asked for is older than what the source still has: what lay between is gone. The reader goes on
-    /// at the oldest record.
+    /// The requested position is older than the oldest record that the source has: the stretch in
+    /// between is gone. The reader continues at the oldest record.
     Gap,
 }
 
 /// One read of a shard.
 #[derive(Debug)]
 pub struct Read {
-    /// What it brought.
+    /// The records, or the reason why there are none.
     pub fetched: Fetched,
-    /// How far the reader is behind the shard's tip after this read (`MillisBehindLatest`).
+    /// Distance of the reader from the shard's tip after this read (`MillisBehindLatest`).
     pub behind: Duration,
-    /// By the server's clock: every record that arrived before this moment has been returned by this reader. Server
-    /// time of the answer, rounded down, less `behind`. No API tells a shard's tip; this stands in for it.
+    /// By the server's clock: this reader has returned every record that arrived before this moment.
+    /// Computed as the server time of the answer, rounded down, less `behind`; no API returns the tip
+    /// of a shard.
     pub complete_until: Millis,
 }
 
@@ -87,34 +135,34 @@ pub struct ServerTime {
     pub latest: Millis,
 }
 
-/// Why a source did not do what it was asked; see [`Trouble`].
+/// The error of a source; see [`Trouble`].
 pub type SourceError = Trouble;
 
-/// Reads one shard from a position on, in order. Used by one task; takes expired iterators again by itself, retries
-/// nothing else.
+/// Reads one shard from a position on, in order. Used by one task. A reader renews expired iterators
+/// by itself and retries nothing else.
 #[async_trait]
 pub trait ShardReader: Send {
-    /// One read. After `Closed` it is not called again. Dropping the future loses nothing: the next call reads on from
-    /// the last returned record.
+    /// Completes when a read may bring records. The engine reserves memory for an answer only then, so
+    /// that an idle subscription of a push reader reserves nothing. A polling reader is always ready.
+    /// Dropping the future loses nothing.
+    async fn ready(&mut self) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    /// One read. Not called again after `Closed`. Dropping the future loses nothing: the next call
+    /// continues after the last returned record.
     async fn next(&mut self, credit: Credit) -> Result<Read, SourceError>;
 }
 
 /// The stream that a fan-out reads.
 #[async_trait]
 pub trait Source: Send + Sync + 'static {
-    /// Which stream this is.
-    async fn identity(&self) -> Result<SourceIdentity, SourceError>;
-
-    /// How long it keeps a record.
-    async fn retention(&self) -> Result<Duration, SourceError>;
+    /// Identity, retention, time and limits, in one call.
+    async fn facts(&self) -> Result<SourceFacts, SourceError>;
 
     /// All shards that still hold records or take them: open and closed, every page.
     async fn shards(&self) -> Result<Vec<Shard>, SourceError>;
 
-    /// The server's time, as two bounds. "Caught up" is judged by `latest`; `start = "latest"` is pinned at `earliest`, so
-    /// that nothing which arrives after this call is skipped.
-    async fn now(&self) -> Result<ServerTime, SourceError>;
-
-    /// A reader of `shard` from `position` on (never `Closed`). No I/O until its first read.
+    /// A reader of `shard` from `position` on (never `Closed`). No I/O until the first read.
     fn open(&self, shard: &ShardId, position: Position) -> Box<dyn ShardReader>;
 }

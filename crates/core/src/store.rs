@@ -4,34 +4,19 @@ use async_trait::async_trait;
 
 use crate::batch::ShardId;
 use crate::checkpoint::Position;
-use crate::source::SourceIdentity;
+use crate::clock::Millis;
+use crate::id::id_type;
+use crate::source::StreamIdentity;
 
-/// Names an output within its fan-out; stays the same from run to run, whatever the order in the configuration.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct OutputId(pub std::sync::Arc<str>);
-
-impl OutputId {
-    /// Takes the id's text.
-    pub fn new(id: &str) -> Self {
-        Self(std::sync::Arc::from(id))
-    }
-
-    /// The id's text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+id_type! {
+    /// Names an output within its fan-out; stays the same from run to run, whatever the order in the
+    /// configuration.
+    OutputId
 }
 
-impl serde::Serialize for OutputId {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(&self.0)
-    }
-}
-
-impl std::fmt::Display for OutputId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
+id_type! {
+    /// Names a pump within its fan-out; stays the same from run to run.
+    PumpId
 }
 
 /// Names a lane: one shard on its way to one output.
@@ -43,13 +28,54 @@ pub struct LaneId {
     pub output: OutputId,
 }
 
-/// One lane's checkpoint: everything up to `position` is durable at its output (or was there before its start).
+/// One lane's checkpoint: everything up to `position` is durable at its output, or lies before the
+/// lane's start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaneCheckpoint {
-    /// Which lane.
+    /// The lane.
     pub lane: LaneId,
-    /// How far it is.
+    /// The position.
     pub position: Position,
+    /// Arrival time at the source of the last durable record; `None` before the first one. Tells how
+    /// old the position is, also after a restart and while nothing is read.
+    pub arrival: Option<Millis>,
+}
+
+/// The stream behind an output when its checkpoints were written: a stream that was deleted and
+/// created again is another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputIdentity {
+    /// The output.
+    pub output: OutputId,
+    /// The stream.
+    pub identity: StreamIdentity,
+}
+
+/// The state of a stateful pump at the checkpoints that are committed with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The pump.
+    pub pump: PumpId,
+    /// The pump's own format.
+    pub bytes: Vec<u8>,
+}
+
+/// Everything that a store keeps of one fan-out, and everything that one transaction writes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Checkpoints of lanes.
+    pub lanes: Vec<LaneCheckpoint>,
+    /// Identities of outputs.
+    pub outputs: Vec<OutputIdentity>,
+    /// Snapshots of pumps.
+    pub snapshots: Vec<Snapshot>,
+}
+
+impl State {
+    /// True if there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.lanes.is_empty() && self.outputs.is_empty() && self.snapshots.is_empty()
+    }
 }
 
 /// Why the store did not do what it was asked.
@@ -82,14 +108,16 @@ pub enum StoreError {
 #[async_trait]
 pub trait CheckpointStore: Send + Sync + 'static {
     /// Binds the state to `source`: remembered if the state is new; [`StoreError::Foreign`] if it is another stream's.
-    async fn bind(&self, source: &SourceIdentity) -> Result<(), StoreError>;
+    async fn bind(&self, source: &StreamIdentity) -> Result<(), StoreError>;
 
-    /// Every lane's checkpoint.
-    async fn load(&self) -> Result<Vec<LaneCheckpoint>, StoreError>;
+    /// All that the store has.
+    async fn load(&self) -> Result<State, StoreError>;
 
-    /// Writes all of `checkpoints`, or none: one transaction. Durable when it returns.
-    async fn commit(&self, checkpoints: &[LaneCheckpoint]) -> Result<(), StoreError>;
+    /// Writes all of `changes`, or nothing: one transaction. A row replaces the older row of the same
+    /// lane, output or pump. Durable when the call returns.
+    async fn commit(&self, changes: &State) -> Result<(), StoreError>;
 
-    /// Forgets these lanes (an output that the user removed, a shard that retention has removed).
+    /// Deletes the checkpoints of these lanes (an output that the user removed, a shard that retention
+    /// has deleted), and the identity of an output without lanes.
     async fn forget(&self, lanes: &[LaneId]) -> Result<(), StoreError>;
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use distributary_core::batch::{Batch, ShardId};
+use distributary_core::batch::{Batch, Origin, ShardId};
 use distributary_core::checkpoint::Position;
 use distributary_core::clock::{Clock, Millis};
 use distributary_core::output::{Outcome, Output, Picks};
@@ -200,7 +200,12 @@ fn batch() -> Batch {
             }
         })
         .collect();
-    Batch::new(buffer.into(), DataForm::Raw, index).unwrap()
+    let origin = Arc::new(Origin {
+        source: "input".into(),
+        shard: ShardId::new("shardId-000000000000"),
+        hash_range: None,
+    });
+    Batch::new(origin, buffer.into(), DataForm::Raw, index).unwrap()
 }
 
 async fn measure(outputs: usize, megabytes: usize) {
@@ -282,9 +287,10 @@ async fn measure(outputs: usize, megabytes: usize) {
             let chunk = Arc::new(lanes[0].encode(&source, Picks::Run(0..RECORDS)));
             each(outputs, |i| {
                 let (lane, chunk) = (Arc::clone(&lanes[i]), Arc::clone(&chunk));
+                let source = Arc::clone(&source);
                 async move {
                     assert!(matches!(
-                        lane.write(&chunk, DEADLINE).await,
+                        lane.write(&source, &chunk, DEADLINE).await,
                         Outcome::Durable
                     ))
                 }

@@ -12,8 +12,8 @@ use bytes::BytesMut;
 use distributary_core::batch::Batch;
 use distributary_core::clock::Instant;
 use distributary_core::output::{
-    Chunk, Demand, EncodingKey, Outcome, Output, Picks, RequestLimits, Room, Trouble, TroubleKind,
-    Verdict, Weight,
+    Chunk, Demand, EncodingKey, Outcome, Output, Picks, Profile, Refusal, RequestLimits, Room,
+    Trouble, TroubleKind, Verdict, Weight,
 };
 use distributary_core::record::{DataForm, Record};
 use distributary_core::sync::lock;
@@ -107,7 +107,7 @@ struct Encoding {
 struct PutPayload {
     body: SharedBody,
     /// Places in the chunk's picks of records that no request can hold, ascending, and why.
-    refused: Vec<(usize, String)>,
+    refused: Vec<(usize, Refusal)>,
 }
 
 impl std::fmt::Debug for PutPayload {
@@ -184,10 +184,8 @@ impl Encoding {
             record_bytes,
             keyless,
         } = self;
-        let text = format!(
-            "kinesis {format:?} {route:?} {request_bytes} {record_bytes} keyless={keyless}"
-        );
-        EncodingKey(text.into())
+        let text = format!("{format:?} {route:?} {request_bytes} {record_bytes} keyless={keyless}");
+        EncodingKey::new("kinesis", text)
     }
 
     /// The partition key that `record` is written with.
@@ -200,14 +198,15 @@ impl Encoding {
     }
 
     /// Why `record` can be in no request.
-    fn refusal(&self, record: &Record<'_>, key: Option<&str>) -> Option<String> {
+    fn refusal(&self, record: &Record<'_>, key: Option<&str>) -> Option<Refusal> {
         let size = record.data_len() + key.map_or(0, str::len);
         if size > self.record_bytes {
-            return Some(format!(
+            let message = format!(
                 "it has {size} bytes with its partition key, and the stream takes {} a record (UpdateMaxRecordSize \
                  raises that, up to 10 MiB)",
                 self.record_bytes
-            ));
+            );
+            return Some(Refusal::new("RecordTooLarge", message));
         }
         let chars = key.map_or(0, |key| {
             if key.len() <= limits::PARTITION_KEY_CHARS {
@@ -216,8 +215,10 @@ impl Encoding {
                 key.chars().count()
             }
         });
-        (chars > limits::PARTITION_KEY_CHARS)
-            .then(|| format!("its partition key has {chars} characters; Kinesis takes 256"))
+        (chars > limits::PARTITION_KEY_CHARS).then(|| {
+            let message = format!("its partition key has {chars} characters; Kinesis takes 256");
+            Refusal::new("PartitionKeyTooLong", message)
+        })
     }
 
     /// What an entry takes in a request at most.
@@ -279,7 +280,9 @@ impl Encoding {
                 data,
             };
             if body.push(&entry).is_err() {
-                refused.push((place, "the source gave data that are not base64".to_owned()));
+                let refusal =
+                    Refusal::new("InvalidBase64", "the source gave data that are not base64");
+                refused.push((place, refusal));
             }
         }
         refused.sort_unstable_by_key(|(place, _)| *place);
@@ -305,11 +308,11 @@ impl Output for KinesisOutput {
         }
     }
 
-    fn limits(&self) -> RequestLimits {
-        RequestLimits {
+    fn profile(&self) -> Profile {
+        Profile::new(RequestLimits {
             entries: limits::PUT_RECORDS_ENTRIES,
             bytes: self.client.put_records_bytes(),
-        }
+        })
     }
 
     fn weigh(&self, record: &Record<'_>) -> Weight {
@@ -349,7 +352,7 @@ impl Output for KinesisOutput {
         }
     }
 
-    async fn write(&self, chunk: &Chunk, deadline: Duration) -> Outcome {
+    async fn write(&self, _: &Batch, chunk: &Chunk, deadline: Duration) -> Outcome {
         let Some(payload) = (*chunk.payload).as_any().downcast_ref::<PutPayload>() else {
             let text = "a chunk that another kind of output made; this is a bug";
             return Outcome::Rejected(Trouble::new(TroubleKind::Invalid, text));
@@ -375,8 +378,8 @@ impl Output for KinesisOutput {
             // A harmless call first: what a server without CBOR makes of a PutRecords must not be in doubt.
             self.probe(until).await;
         }
-        if let Some(stale) = self.is_stale(payload) {
-            return stale;
+        if self.is_stale(payload) {
+            return Outcome::Stale;
         }
         let sent = self.client.clock().now();
         let outcome = match self.put(payload, until).await {
@@ -475,22 +478,11 @@ impl KinesisOutput {
         }
     }
 
-    /// An answer for chunks that were made before something was learned: they must be made again.
-    fn is_stale(&self, payload: &PutPayload) -> Option<Outcome> {
+    /// True if the payload was encoded before the client learned a limit or the format of the server.
+    fn is_stale(&self, payload: &PutPayload) -> bool {
         let format = payload.body.format == Format::Cbor && self.client.format() == Format::Json;
         let size = payload.body.size > self.client.put_records_bytes() && payload.body.entries > 1;
-        (format || size).then(|| {
-            self.again("encoded for a server that can do more than this one; making it again")
-        })
-    }
-
-    fn again(&self, why: &str) -> Outcome {
-        let mut trouble = Trouble::new(
-            TroubleKind::Unavailable,
-            format!("PutRecords on {}: {why}", self.stream),
-        );
-        trouble.retry_after = Some(Duration::ZERO);
-        Outcome::Rejected(trouble)
+        format || size
     }
 
     /// Sends; by name if the server turns out to know no ARNs.
@@ -578,7 +570,9 @@ impl KinesisOutput {
         let status = 0;
         let kind = kind_of(&code, status);
         match kind {
-            TroubleKind::Invalid => Verdict::Refused(format!("{code}: {message}")),
+            TroubleKind::Invalid => {
+                Verdict::Refused(Refusal::new(code.as_str(), format!("{code}: {message}")))
+            }
             TroubleKind::Throttled
             | TroubleKind::Unavailable
             | TroubleKind::Unauthenticated
@@ -601,7 +595,7 @@ impl KinesisOutput {
     fn failure(&self, payload: &PutPayload, error: CallError) -> Outcome {
         let client = &self.client;
         if payload.body.entries > 1 && client.learn_put_limit(&error, payload.body.size) {
-            return self.again("too large for this server; cutting smaller requests");
+            return Outcome::Stale;
         }
         if payload.body.format == Format::Cbor && client.may_lack_cbor(&error) {
             client.learn_json(&error);

@@ -4,6 +4,7 @@ mod kpl;
 mod reader;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,7 +14,8 @@ use distributary_core::batch::ShardId;
 use distributary_core::checkpoint::Position;
 use distributary_core::clock::Millis;
 use distributary_core::source::{
-    HashRange, ServerTime, Shard, ShardReader, Source, SourceError, SourceIdentity,
+    HashRange, ReadLimits, ServerTime, Shard, ShardReader, Source, SourceError, SourceFacts,
+    StreamIdentity,
 };
 use distributary_core::sync::lock;
 use distributary_wire::hashkey;
@@ -22,6 +24,18 @@ use crate::client::{Client, StreamDescription, is_closed};
 use crate::names::StreamRef;
 
 pub use kpl::is_aggregate;
+
+/// AWS's limits of reading one shard (API reference, `GetRecords`): five calls and 2 MiB a second, 10,000
+/// records an answer. An answer holds at most 10 MiB of data, which base64 and the fields around make
+/// up to 16 MiB. A shard takes 1 MB a second (Kinesis quotas).
+pub const READ_LIMITS: ReadLimits = ReadLimits {
+    calls: NonZeroU32::new(5).unwrap(),
+    per: Duration::from_secs(1),
+    bytes_per_second: Some(2 << 20),
+    answer_records: 10_000,
+    answer_bytes: 16 << 20,
+    ingest_bytes_per_second: 1 << 20,
+};
 
 /// A Kinesis stream, read by polling (`GetRecords`).
 #[derive(Clone, Debug)]
@@ -36,6 +50,9 @@ struct Shared {
     /// In milliseconds; 0 while nobody has asked.
     retention: AtomicU64,
     said_aggregates: AtomicBool,
+    /// The stream's ARN once a description was read, else its name as configured.
+    arn: Mutex<Arc<str>>,
+    limits: ReadLimits,
 }
 
 /// What the last listing said of a shard.
@@ -83,15 +100,22 @@ impl Shared {
         *lock(&self.map) = map;
     }
 
-    fn set_retention(&self, described: &StreamDescription) {
+    /// Takes the retention and the ARN from a description.
+    fn learn_stream(&self, described: &StreamDescription) {
         let ms = u64::try_from(described.retention.as_millis()).unwrap_or(u64::MAX);
         self.retention.store(ms, Ordering::Relaxed);
+        *lock(&self.arn) = described.arn.as_str().into();
+    }
+
+    /// The stream's ARN; the configured name while no description was read.
+    fn arn(&self) -> Arc<str> {
+        Arc::clone(&lock(&self.arn))
     }
 
     /// How long the stream keeps a record; asked for once, then what the last description said.
     async fn retention(&self) -> Result<Duration, SourceError> {
         if self.retention.load(Ordering::Relaxed) == 0 {
-            self.set_retention(&self.client.describe(&self.stream).await?.answer);
+            self.learn_stream(&self.client.describe(&self.stream).await?.answer);
         }
         Ok(Duration::from_millis(
             self.retention.load(Ordering::Relaxed),
@@ -123,8 +147,16 @@ impl Shared {
 impl KinesisSource {
     /// The stream `stream` at `client`. No I/O.
     pub fn new(client: Client, stream: StreamRef) -> Self {
+        Self::with_limits(client, stream, READ_LIMITS)
+    }
+
+    /// The stream `stream` at `client`, read within `limits`: for a server that has other limits than
+    /// AWS. No I/O.
+    pub fn with_limits(client: Client, stream: StreamRef, limits: ReadLimits) -> Self {
         Self(Arc::new(Shared {
             client,
+            arn: Mutex::new(stream.to_string().into()),
+            limits,
             stream,
             map: Mutex::default(),
             retention: AtomicU64::new(0),
@@ -138,26 +170,39 @@ impl KinesisSource {
     /// [`SourceError`]: as [`wait_active`](crate::create::wait_active).
     pub async fn check(&self) -> Result<StreamDescription, SourceError> {
         let described = crate::create::wait_active(&self.0.client, &self.0.stream).await?;
-        self.0.set_retention(&described);
+        self.0.learn_stream(&described);
         Ok(described)
     }
 }
 
 #[async_trait]
 impl Source for KinesisSource {
-    async fn identity(&self) -> Result<SourceIdentity, SourceError> {
-        let described = self.0.client.describe(&self.0.stream).await?.answer;
-        self.0.set_retention(&described);
-        Ok(SourceIdentity {
-            arn: described.arn,
-            created: described.created,
-        })
-    }
+    async fn facts(&self) -> Result<SourceFacts, SourceError> {
+        let clock = self.0.client.clock();
+        let before = clock.wall();
+        let described = self.0.client.describe(&self.0.stream).await?;
+        self.0.learn_stream(&described.answer);
 
-    async fn retention(&self) -> Result<Duration, SourceError> {
-        let described = self.0.client.describe(&self.0.stream).await?.answer;
-        self.0.set_retention(&described);
-        Ok(described.retention)
+        let time = match described.date {
+            Some(date) => ServerTime {
+                earliest: date,
+                latest: date.plus(Duration::from_secs(1)),
+            },
+            // A server that returns no `Date` runs on this machine, or nearly.
+            None => ServerTime {
+                earliest: before,
+                latest: clock.wall().plus(Duration::from_millis(1)),
+            },
+        };
+        Ok(SourceFacts {
+            identity: StreamIdentity {
+                arn: described.answer.arn,
+                created: described.answer.created,
+            },
+            retention: described.answer.retention,
+            time,
+            limits: self.0.limits,
+        })
     }
 
     async fn shards(&self) -> Result<Vec<Shard>, SourceError> {
@@ -165,23 +210,6 @@ impl Source for KinesisSource {
         let shards: Vec<Shard> = listed.iter().map(shard_of).collect();
         self.0.learn(&shards);
         Ok(shards)
-    }
-
-    async fn now(&self) -> Result<ServerTime, SourceError> {
-        let clock = self.0.client.clock();
-        let before = clock.wall();
-        let described = self.0.client.describe(&self.0.stream).await?;
-        Ok(match described.date {
-            Some(date) => ServerTime {
-                earliest: date,
-                latest: date.plus(Duration::from_secs(1)),
-            },
-            // A server that says no time: one on this machine, or nearly.
-            None => ServerTime {
-                earliest: before,
-                latest: clock.wall().plus(Duration::from_millis(1)),
-            },
-        })
     }
 
     fn open(&self, shard: &ShardId, position: Position) -> Box<dyn ShardReader> {

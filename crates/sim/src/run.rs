@@ -377,8 +377,9 @@ impl<'a> Run<'a> {
     fn judge_standstill(&self) {
         let shape = &self.scenario.shape;
         let answer = shape
-            .settings
-            .read_bytes_per_second
+            .stream
+            .limits
+            .bytes_per_second
             .map_or(Duration::ZERO, |rate| {
                 Duration::from_secs_f64(shape.stream.answer_bytes as f64 / rate as f64)
             });

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use distributary_core::engine::{Order, Settings, Start};
 use distributary_core::output::{RequestLimits, TroubleKind};
+use distributary_core::source::ReadLimits;
 use distributary_core::testing::{
-    Mood, OutputFaults, Rate, ReadFaults, Rng, ServiceSettings, StoreFaults, StreamSettings,
+    Mood, OutputFaults, READ_LIMITS, Rate, ReadFaults, Rng, ServiceSettings, StoreFaults,
+    StreamSettings,
 };
 
 mod whole;
@@ -283,11 +285,11 @@ impl Scenario {
 
     /// The most that one reservation for a read can be, with so many ways of encoding.
     pub fn largest_read(&self, encodings: usize) -> usize {
-        let Settings {
-            read_limit,
-            largest_answer,
+        let ReadLimits {
+            answer_records: read_limit,
+            answer_bytes: largest_answer,
             ..
-        } = self.shape.settings;
+        } = self.shape.stream.limits;
         match &self.whole {
             None => largest_answer * (1 + encodings) + read_limit as usize * 16 * encodings,
             Some(_) => {
@@ -335,7 +337,7 @@ impl Shape {
             },
         ]);
         let largest = usize::try_from(sizes.largest).unwrap_or(0) + 8;
-        let stream = StreamSettings {
+        let mut stream = StreamSettings {
             shards: 1 + rng.index(4),
             // The number of digits changes on the way.
             first: 10u128.pow(3 + u32::try_from(rng.below(30)).unwrap_or(0))
@@ -346,6 +348,7 @@ impl Shape {
             names_children: rng.below(4) > 0,
             map_lag: Duration::from_millis(*rng.pick(&[0, 0, 300, 4000])),
             retention: Duration::from_secs(86_400),
+            limits: READ_LIMITS,
         };
         let count = 1 + rng.index(4);
         let some_pristine = rng.below(2) == 0;
@@ -357,7 +360,7 @@ impl Shape {
             skew: *rng.pick(&[Skew::Uniform, Skew::Zipf, Skew::Hot]),
             none: *rng.pick(&[0, 0, 0, 100]),
         };
-        let settings = settings(rng, &stream);
+        let settings = settings(rng, &mut stream);
         let store = StoreFaults {
             latency: (0, *rng.pick(&[0, 5, 60])),
             ..StoreFaults::default()
@@ -374,27 +377,38 @@ impl Shape {
     }
 }
 
-fn settings(rng: &mut Rng, stream: &StreamSettings) -> Settings {
+fn settings(rng: &mut Rng, stream: &mut StreamSettings) -> Settings {
     let read_limit = *rng.pick(&[20u32, 100, 500]);
     let largest_answer = stream.answer_bytes + read_limit as usize * RECORD_OVERHEAD;
     // From just enough for one read with three ways of encoding to far more than there is.
     let one = largest_answer * 4 + read_limit as usize * 48;
     let memory_budget = one * 4 / 3 * *rng.pick(&[1, 1, 2, 5, 40]) + 4096;
     let millis = |rng: &mut Rng, choices: &[u64]| Duration::from_millis(*rng.pick(choices));
+    let checkpoint_interval = millis(rng, &[50, 400, 1000, 5000]);
+    let request_deadline = millis(rng, &[1000, 5000, 30_000]);
+    let read_deadline = millis(rng, &[1000, 10_000]);
+    let backoff_base = millis(rng, &[10, 100]);
+    let backoff_cap = millis(rng, &[500, 5000]);
+    let slow_backoff_cap = millis(rng, &[1000, 10_000]);
+    let interval = millis(rng, &[20, 200]);
+    stream.limits = ReadLimits {
+        per: interval * READ_LIMITS.calls.get(),
+        bytes_per_second: *rng.pick(&[None, Some(200_000), Some(2 << 20)]),
+        answer_records: read_limit,
+        answer_bytes: largest_answer,
+        ..READ_LIMITS
+    };
+
     Settings {
         memory_budget,
-        checkpoint_interval: millis(rng, &[50, 400, 1000, 5000]),
-        request_deadline: millis(rng, &[1000, 5000, 30_000]),
-        read_deadline: millis(rng, &[1000, 10_000]),
-        backoff_base: millis(rng, &[10, 100]),
-        backoff_cap: millis(rng, &[500, 5000]),
-        slow_backoff_cap: millis(rng, &[1000, 10_000]),
-        min_read_interval: millis(rng, &[20, 200]),
-        read_bytes_per_second: *rng.pick(&[None, Some(200_000), Some(2 << 20)]),
+        checkpoint_interval,
+        request_deadline,
+        read_deadline,
+        backoff_base,
+        backoff_cap,
+        slow_backoff_cap,
         idle_poll: millis(rng, &[200, 1000]),
         read_target: *rng.pick(&[8 << 10, 64 << 10, 1 << 20]),
-        read_limit,
-        largest_answer,
         read_ahead: *rng.pick(&[1, 2, 4]),
         catch_up_readers: *rng.pick(&[1, 2]),
         grouping_patience: millis(rng, &[0, 500, 5000]),

@@ -1,9 +1,15 @@
-//! The format of the state file, version 1: a SQLite database with the application id and user version below.
+//! The format of the state file, version 2: a SQLite database with the application id and user version
+//! below.
 //!
-//! - `about(name, value)`: `fan-out` (its name), `source` (the stream's ARN), `source-created` (milliseconds since 1970, or
-//!   absent).
-//! - `lanes(output, shard, kind, value)`: one row a lane. `kind` is `trim-horizon`, `at` (value: milliseconds since 1970),
-//!   `after` (value: sequence number, decimal) or `closed`.
+//! - `about(name, value)`: `fan-out` (the fan-out's name), `source` (the stream's ARN),
+//!   `source-created` (milliseconds since 1970, or absent).
+//! - `lanes(output, shard, kind, value, sub, arrival)`: one row per lane. `kind` is `trim-horizon`,
+//!   `at` (value: milliseconds since 1970), `after` (value: sequence number, decimal; `sub`: index of
+//!   the last part that is done, or null for the whole record) or `closed`. `arrival`: arrival time of
+//!   the last durable record in milliseconds since 1970, or null.
+//! - `outputs(output, arn, created)`: the stream behind an output when its checkpoints were written;
+//!   `created` in milliseconds since 1970, or null.
+//! - `snapshots(pump, bytes)`: the state of a stateful pump, committed with the positions of its lanes.
 
 use distributary_core::checkpoint::{Position, Sequence};
 use distributary_core::clock::Millis;
@@ -12,38 +18,48 @@ use distributary_core::clock::Millis;
 pub(crate) const APPLICATION_ID: i32 = 0x4453_5452;
 
 /// `PRAGMA user_version`.
-pub(crate) const VERSION: i32 = 1;
+pub(crate) const VERSION: i32 = 2;
 
 pub(crate) const SCHEMA: &str = "
     CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT;
     CREATE TABLE lanes (
-        output TEXT NOT NULL, shard TEXT NOT NULL, kind TEXT NOT NULL, value TEXT,
+        output TEXT NOT NULL, shard TEXT NOT NULL, kind TEXT NOT NULL, value TEXT, sub INTEGER,
+        arrival INTEGER,
         PRIMARY KEY (output, shard)
     ) WITHOUT ROWID, STRICT;
+    CREATE TABLE outputs (
+        output TEXT PRIMARY KEY, arn TEXT NOT NULL, created INTEGER
+    ) WITHOUT ROWID, STRICT;
+    CREATE TABLE snapshots (pump TEXT PRIMARY KEY, bytes BLOB NOT NULL) WITHOUT ROWID, STRICT;
 ";
 
-pub(crate) fn write(position: &Position) -> (&'static str, Option<String>) {
+/// A position as the columns `kind`, `value` and `sub`.
+pub(crate) fn write(position: &Position) -> (&'static str, Option<String>, Option<u32>) {
     match position {
-        Position::TrimHorizon => ("trim-horizon", None),
-        Position::At(at) => ("at", Some(at.0.to_string())),
-        Position::After(sequence) => ("after", Some(sequence.as_str().to_owned())),
-        Position::Closed => ("closed", None),
+        Position::TrimHorizon => ("trim-horizon", None, None),
+        Position::At(at) => ("at", Some(at.0.to_string()), None),
+        Position::After { sequence, sub } => ("after", Some(sequence.as_str().to_owned()), *sub),
+        Position::Closed => ("closed", None, None),
     }
 }
 
-/// `None` for a row that no version 1 wrote.
-pub(crate) fn read(kind: &str, value: Option<&str>) -> Option<Position> {
-    match (kind, value) {
-        ("trim-horizon", None) => Some(Position::TrimHorizon),
-        ("at", Some(at)) => Some(Position::At(Millis(at.parse().ok()?))),
-        ("after", Some(s))
-            if (1..=129).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_digit()) =>
-        {
-            Some(Position::After(Sequence::new(s)))
-        }
-        ("closed", None) => Some(Position::Closed),
+/// The position in the columns `kind`, `value` and `sub`; `None` for a row that no version 2 wrote.
+pub(crate) fn read(kind: &str, value: Option<&str>, sub: Option<u32>) -> Option<Position> {
+    match (kind, value, sub) {
+        ("trim-horizon", None, None) => Some(Position::TrimHorizon),
+        ("at", Some(at), None) => Some(Position::At(Millis(at.parse().ok()?))),
+        ("after", Some(s), sub) if is_sequence(s) => Some(Position::After {
+            sequence: Sequence::new(s),
+            sub,
+        }),
+        ("closed", None, None) => Some(Position::Closed),
         _ => None,
     }
+}
+
+/// True for a decimal text of 1 to 129 digits.
+fn is_sequence(text: &str) -> bool {
+    (1..=129).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -56,14 +72,18 @@ mod tests {
             Position::TrimHorizon,
             Position::At(Millis(-1)),
             Position::At(Millis(1_767_225_600_123)),
-            Position::After(Sequence::new("0")),
-            Position::After(Sequence::new("00001795")),
-            Position::After(Sequence::new(&"9".repeat(129))),
+            Position::after("0"),
+            Position::after("00001795"),
+            Position::after(&"9".repeat(129)),
+            Position::After {
+                sequence: Sequence::new("17"),
+                sub: Some(u32::MAX),
+            },
             Position::Closed,
         ];
         for position in all {
-            let (kind, value) = write(&position);
-            assert_eq!(read(kind, value.as_deref()), Some(position));
+            let (kind, value, sub) = write(&position);
+            assert_eq!(read(kind, value.as_deref(), sub), Some(position));
         }
     }
 
@@ -77,7 +97,7 @@ mod tests {
             ("closed", Some("1")),
             ("", None),
         ] {
-            assert_eq!(read(kind, value), None, "{kind} {value:?}");
+            assert_eq!(read(kind, value, None), None, "{kind} {value:?}");
         }
     }
 }

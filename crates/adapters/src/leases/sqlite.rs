@@ -11,8 +11,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use distributary_core::batch::ShardId;
-use distributary_core::source::SourceIdentity;
-use distributary_core::store::{CheckpointStore, LaneCheckpoint, LaneId, OutputId, StoreError};
+use distributary_core::clock::Millis;
+use distributary_core::source::StreamIdentity;
+use distributary_core::store::{
+    CheckpointStore, LaneCheckpoint, LaneId, OutputId, OutputIdentity, PumpId, Snapshot, State,
+    StoreError,
+};
 use distributary_core::sync::lock;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
@@ -137,7 +141,7 @@ impl SqliteStore {
 
 #[async_trait]
 impl CheckpointStore for SqliteStore {
-    async fn bind(&self, source: &SourceIdentity) -> Result<(), StoreError> {
+    async fn bind(&self, source: &StreamIdentity) -> Result<(), StoreError> {
         let source = source.clone();
         self.blocking(move |store| {
             let created = source.created.map(|at| at.0.to_string());
@@ -170,45 +174,34 @@ impl CheckpointStore for SqliteStore {
         .await
     }
 
-    async fn load(&self) -> Result<Vec<LaneCheckpoint>, StoreError> {
+    async fn load(&self) -> Result<State, StoreError> {
         self.blocking(|store| {
-            let rows = store.transaction(|db| {
-                let mut statement = db.prepare("SELECT output, shard, kind, value FROM lanes ORDER BY output, shard")?;
-                let rows = statement.query_map([], |row| {
-                    Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?, row.get(3)?))
-                })?;
-                rows.collect::<rusqlite::Result<Vec<(String, String, String, Option<String>)>>>()
-            })?;
-            rows.into_iter()
-                .map(|(output, shard, kind, value)| {
-                    let position = format::read(&kind, value.as_deref()).ok_or_else(|| {
-                        foreign(format!(
-                            "{}: the checkpoint of shard {shard} and output {output} is not readable ({kind} {value:?}); \
-                             the file is damaged or was edited: restore it from a copy, or remove it to begin anew",
-                            store.path.display()
-                        ))
-                    })?;
-                    let lane = LaneId { shard: ShardId::new(&shard), output: OutputId::new(&output) };
-                    Ok(LaneCheckpoint { lane, position })
+            let (lanes, outputs, snapshots) = store
+                .transaction(|db| Ok((load_lanes(db)?, load_outputs(db)?, load_snapshots(db)?)))?;
+            let lanes = lanes
+                .into_iter()
+                .map(|row| {
+                    row.checkpoint()
+                        .map_err(|row| unreadable(&store.path, &row))
                 })
-                .collect()
+                .collect::<Result<_, _>>()?;
+
+            Ok(State {
+                lanes,
+                outputs,
+                snapshots,
+            })
         })
         .await
     }
 
-    async fn commit(&self, checkpoints: &[LaneCheckpoint]) -> Result<(), StoreError> {
-        let checkpoints = checkpoints.to_vec();
+    async fn commit(&self, changes: &State) -> Result<(), StoreError> {
+        let changes = changes.clone();
         self.blocking(move |store| {
             store.transaction(|db| {
-                let mut statement = db.prepare(
-                    "INSERT INTO lanes (output, shard, kind, value) VALUES (?1, ?2, ?3, ?4)
-                     ON CONFLICT (output, shard) DO UPDATE SET kind = excluded.kind, value = excluded.value",
-                )?;
-                for LaneCheckpoint { lane, position } in &checkpoints {
-                    let (kind, value) = format::write(position);
-                    statement.execute(params![lane.output.as_str(), lane.shard.as_str(), kind, value])?;
-                }
-                Ok(())
+                save_lanes(db, &changes.lanes)?;
+                save_outputs(db, &changes.outputs)?;
+                save_snapshots(db, &changes.snapshots)
             })
         })
         .await
@@ -223,11 +216,140 @@ impl CheckpointStore for SqliteStore {
                 for lane in &lanes {
                     statement.execute(params![lane.output.as_str(), lane.shard.as_str()])?;
                 }
-                Ok(())
+
+                db.execute(
+                    "DELETE FROM outputs WHERE output NOT IN (SELECT output FROM lanes)",
+                    [],
+                )
+                .map(drop)
             })
         })
         .await
     }
+}
+
+/// A row of the table `lanes`.
+struct LaneRow {
+    output: String,
+    shard: String,
+    kind: String,
+    value: Option<String>,
+    sub: Option<u32>,
+    arrival: Option<i64>,
+}
+
+impl LaneRow {
+    /// The row as a checkpoint; the row itself if the position is not readable.
+    fn checkpoint(self) -> Result<LaneCheckpoint, Self> {
+        let Some(position) = format::read(&self.kind, self.value.as_deref(), self.sub) else {
+            return Err(self);
+        };
+        Ok(LaneCheckpoint {
+            lane: LaneId {
+                shard: ShardId::new(&self.shard),
+                output: OutputId::new(&self.output),
+            },
+            position,
+            arrival: self.arrival.map(Millis),
+        })
+    }
+}
+
+fn load_lanes(db: &Connection) -> rusqlite::Result<Vec<LaneRow>> {
+    let mut statement = db.prepare(
+        "SELECT output, shard, kind, value, sub, arrival FROM lanes ORDER BY output, shard",
+    )?;
+    let rows = statement.query_map([], |row| {
+        Ok(LaneRow {
+            output: row.get(0)?,
+            shard: row.get(1)?,
+            kind: row.get(2)?,
+            value: row.get(3)?,
+            sub: row.get(4)?,
+            arrival: row.get(5)?,
+        })
+    })?;
+    rows.collect()
+}
+
+fn load_outputs(db: &Connection) -> rusqlite::Result<Vec<OutputIdentity>> {
+    let mut statement = db.prepare("SELECT output, arn, created FROM outputs ORDER BY output")?;
+    let rows = statement.query_map([], |row| {
+        Ok(OutputIdentity {
+            output: OutputId::new(&row.get::<_, String>(0)?),
+            identity: StreamIdentity {
+                arn: row.get(1)?,
+                created: row.get::<_, Option<i64>>(2)?.map(Millis),
+            },
+        })
+    })?;
+    rows.collect()
+}
+
+fn load_snapshots(db: &Connection) -> rusqlite::Result<Vec<Snapshot>> {
+    let mut statement = db.prepare("SELECT pump, bytes FROM snapshots ORDER BY pump")?;
+    let rows = statement.query_map([], |row| {
+        Ok(Snapshot {
+            pump: PumpId::new(&row.get::<_, String>(0)?),
+            bytes: row.get(1)?,
+        })
+    })?;
+    rows.collect()
+}
+
+fn save_lanes(db: &Connection, lanes: &[LaneCheckpoint]) -> rusqlite::Result<()> {
+    let mut statement = db.prepare(
+        "INSERT INTO lanes (output, shard, kind, value, sub, arrival)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (output, shard) DO UPDATE SET kind = excluded.kind, value = excluded.value,
+            sub = excluded.sub, arrival = excluded.arrival",
+    )?;
+    for row in lanes {
+        let (kind, value, sub) = format::write(&row.position);
+        let (output, shard) = (row.lane.output.as_str(), row.lane.shard.as_str());
+        let arrival = row.arrival.map(|at| at.0);
+        statement.execute(params![output, shard, kind, value, sub, arrival])?;
+    }
+    Ok(())
+}
+
+fn save_outputs(db: &Connection, outputs: &[OutputIdentity]) -> rusqlite::Result<()> {
+    let mut statement = db.prepare(
+        "INSERT INTO outputs (output, arn, created) VALUES (?1, ?2, ?3)
+         ON CONFLICT (output) DO UPDATE SET arn = excluded.arn, created = excluded.created",
+    )?;
+    for OutputIdentity { output, identity } in outputs {
+        let created = identity.created.map(|at| at.0);
+        statement.execute(params![output.as_str(), identity.arn, created])?;
+    }
+    Ok(())
+}
+
+fn save_snapshots(db: &Connection, snapshots: &[Snapshot]) -> rusqlite::Result<()> {
+    let mut statement = db.prepare(
+        "INSERT INTO snapshots (pump, bytes) VALUES (?1, ?2)
+         ON CONFLICT (pump) DO UPDATE SET bytes = excluded.bytes",
+    )?;
+    for Snapshot { pump, bytes } in snapshots {
+        statement.execute(params![pump.as_str(), bytes])?;
+    }
+    Ok(())
+}
+
+/// The error for a checkpoint that no version of the format explains.
+fn unreadable(path: &Path, row: &LaneRow) -> StoreError {
+    let LaneRow {
+        output,
+        shard,
+        kind,
+        value,
+        ..
+    } = row;
+    foreign(format!(
+        "{}: the checkpoint of shard {shard} and output {output} is not readable ({kind} {value:?}); \
+         the file is damaged or was edited: restore a copy, or remove the file to begin anew",
+        path.display()
+    ))
 }
 
 fn get(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
@@ -288,7 +410,8 @@ fn inspect(path: &Path) -> Result<(), StoreError> {
         .map_err(|e| told(path, e))?;
     if version != format::VERSION {
         return Err(foreign(format!(
-            "{} has the format {version}, and this program knows {}; use the version of distributary that wrote it",
+            "{} has the state format {version}, and this program reads format {}; use the version of distributary that \
+             wrote the file, or remove the file to start again from the outputs' own start",
             path.display(),
             format::VERSION
         )));

@@ -9,13 +9,15 @@ use std::fs;
 
 use distributary_adapters::leases::sqlite::SqliteStore;
 use distributary_core::batch::ShardId;
-use distributary_core::checkpoint::{Position, Sequence};
+use distributary_core::checkpoint::Position;
 use distributary_core::clock::Millis;
-use distributary_core::source::SourceIdentity;
-use distributary_core::store::{CheckpointStore, LaneCheckpoint, LaneId, OutputId, StoreError};
+use distributary_core::source::StreamIdentity;
+use distributary_core::store::{
+    CheckpointStore, LaneCheckpoint, LaneId, OutputId, State, StoreError,
+};
 
-fn source(arn: &str, created: Option<i64>) -> SourceIdentity {
-    SourceIdentity {
+fn source(arn: &str, created: Option<i64>) -> StreamIdentity {
+    StreamIdentity {
         arn: arn.to_owned(),
         created: created.map(Millis),
     }
@@ -28,6 +30,14 @@ fn checkpoint(shard: &str, output: &str, position: Position) -> LaneCheckpoint {
             output: OutputId::new(output),
         },
         position,
+        arrival: None,
+    }
+}
+
+fn state(lanes: &[LaneCheckpoint]) -> State {
+    State {
+        lanes: lanes.to_vec(),
+        ..State::default()
     }
 }
 
@@ -42,20 +52,20 @@ fn message(error: &StoreError) -> String {
 async fn checkpoints_are_there_after_the_store_was_closed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("orders.db");
-    let after = |n: &str| Position::After(Sequence::new(n));
+    let after = Position::after;
     {
         let store = SqliteStore::open(&path, "orders").unwrap();
         store.bind(&source("arn:a", Some(1))).await.unwrap();
         store
-            .commit(&[
+            .commit(&state(&[
                 checkpoint("s0", "o1", after("5")),
                 checkpoint("s0", "o2", Position::At(Millis(7))),
                 checkpoint("s1", "o1", after("1")),
-            ])
+            ]))
             .await
             .unwrap();
         store
-            .commit(&[checkpoint("s0", "o1", Position::Closed)])
+            .commit(&state(&[checkpoint("s0", "o1", Position::Closed)]))
             .await
             .unwrap();
         store
@@ -69,7 +79,7 @@ async fn checkpoints_are_there_after_the_store_was_closed() {
         checkpoint("s0", "o1", Position::Closed),
         checkpoint("s0", "o2", Position::At(Millis(7))),
     ];
-    assert_eq!(store.load().await.unwrap(), expected);
+    assert_eq!(store.load().await.unwrap(), state(&expected));
 }
 
 #[tokio::test]
@@ -80,7 +90,7 @@ async fn a_second_holder_is_refused_while_the_first_lives() {
     let held = SqliteStore::open(&path, "orders");
     assert!(matches!(held, Err(StoreError::Held { .. })), "{held:?}");
     first
-        .commit(&[checkpoint("s", "o", Position::TrimHorizon)])
+        .commit(&state(&[checkpoint("s", "o", Position::TrimHorizon)]))
         .await
         .unwrap();
     drop(first);
@@ -90,6 +100,7 @@ async fn a_second_holder_is_refused_while_the_first_lives() {
             .load()
             .await
             .unwrap()
+            .lanes
             .len(),
         1
     );
@@ -101,7 +112,7 @@ async fn a_copy_of_the_files_as_a_crash_leaves_them_is_whole() {
     let (path, copy) = (dir.path().join("orders.db"), dir.path().join("copy.db"));
     let store = SqliteStore::open(&path, "orders").unwrap();
     store
-        .commit(&[checkpoint("s", "o", Position::TrimHorizon)])
+        .commit(&state(&[checkpoint("s", "o", Position::TrimHorizon)]))
         .await
         .unwrap();
     // The store still lives: nothing was folded back into the file.
@@ -117,6 +128,7 @@ async fn a_copy_of_the_files_as_a_crash_leaves_them_is_whole() {
             .load()
             .await
             .unwrap()
+            .lanes
             .len(),
         1
     );
@@ -167,7 +179,7 @@ async fn a_damaged_or_newer_file_is_said_to_be_one_and_left_as_it_is() {
     {
         let store = SqliteStore::open(&path, "orders").unwrap();
         store
-            .commit(&[checkpoint("s", "o", Position::TrimHorizon)])
+            .commit(&state(&[checkpoint("s", "o", Position::TrimHorizon)]))
             .await
             .unwrap();
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Instant;
-use crate::output::{Chunk, Outcome, Picks, Room, Trouble, TroubleKind};
+use crate::output::{Chunk, Outcome, Picks, Refusal, Room, Trouble, TroubleKind};
 use crate::store::OutputId;
 
 use super::budget::{Permit, Pool, Turn};
@@ -147,8 +147,8 @@ impl Lane {
                     state.finished(&self.id, &work, now);
                     return;
                 }
-                Next::Stopped { record, reason } => {
-                    return self.stop(&work, noted, &delivery, record, &reason);
+                Next::Stopped { record, refusal } => {
+                    return self.stop(&work, noted, &delivery, record, &refusal);
                 }
             };
             let Some(picks) = self.fit(&work, &delivery, picks) else {
@@ -163,6 +163,9 @@ impl Lane {
             drop(encoded);
             let go_on = self.note(&work, noted, &delivery, &answer, sent);
             noted = delivery.durable_through();
+            if answer.stale {
+                return self.let_go();
+            }
             self.failed = answer.trouble.is_some();
             match &answer.trouble {
                 None => self.backoff.reset(),
@@ -248,11 +251,13 @@ impl Lane {
         let deadline = self.shared.settings.request_deadline;
         // The output answers within the deadline; the second one is for those that don't.
         let limit = deadline + Duration::from_secs(1);
-        let answer = self
-            .shared
-            .clock
-            .timeout(limit, work.output.write(chunk, deadline))
-            .await;
+        let write = async {
+            match work.output.write(&work.batch.batch, chunk, deadline).await {
+                Outcome::Accepted => work.output.flush(&self.cell.id, deadline).await,
+                outcome => outcome,
+            }
+        };
+        let answer = self.shared.clock.timeout(limit, write).await;
         answer.unwrap_or_else(|| {
             let text = format!("no answer within {} s", limit.as_secs_f64());
             Outcome::Unknown(Trouble::new(TroubleKind::Unavailable, text))
@@ -283,10 +288,9 @@ impl Lane {
         match &answer.trouble {
             None => slot.advice = None,
             Some(trouble) => {
-                // What throttles is in the numbers; what is tried again at once is no trouble.
-                let said = trouble.kind != TroubleKind::Throttled
-                    && trouble.retry_after != Some(Duration::ZERO);
-                if said && self.shared.is_news(Some(&self.id), trouble.kind) {
+                // Throttling is counted in metrics only.
+                let reported = trouble.kind != TroubleKind::Throttled;
+                if reported && self.shared.is_news(Some(&self.id), trouble.kind) {
                     tracing::warn!(shard = %self.cell.id, output = %self.id, "a write failed, and is tried again: {trouble}");
                 }
                 slot.advice = policy(trouble.kind).advice.map(str::to_owned);
@@ -341,10 +345,10 @@ impl Lane {
         noted: usize,
         delivery: &Delivery<'_>,
         record: usize,
-        reason: &str,
+        refusal: &Refusal,
     ) {
         let sequence = work.batch.batch.record(record).sequence;
-        let reason = format!("record {sequence} was refused: {reason}");
+        let reason = format!("record {sequence} was refused: {refusal}");
         tracing::error!(shard = %self.cell.id, output = %self.id, "{reason}; this lane stops, the others go on");
         let mut state = lock(&self.cell.state);
         state.advance(&self.id, work, noted, delivery);

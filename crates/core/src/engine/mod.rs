@@ -29,7 +29,7 @@ use tokio::sync::{Notify, watch};
 use crate::batch::ShardId;
 use crate::clock::{Clock, Instant, Millis};
 use crate::output::{Output, Trouble, TroubleKind};
-use crate::source::{Source, SourceIdentity};
+use crate::source::{ReadLimits, Source, StreamIdentity};
 use crate::store::{CheckpointStore, OutputId, StoreError};
 use crate::sync::lock;
 use crate::text::chain;
@@ -38,24 +38,12 @@ use budget::Budget;
 use supervisor::Tasks;
 use world::{Way, World};
 
+pub use crate::output::Order;
 pub use settings::Settings;
 pub use status::{
     CommitStatus, Counts, ErrorReport, Gap, LanePhase, LaneStatus, MemoryStatus, OutputState,
     OutputStatus, SourceStatus, Status,
 };
-
-/// Order per partition key at one output (docs/SEMANTICS.md, line 3).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
-    /// One record of a key per request; the next goes only after the last is acknowledged.
-    Strict,
-    /// Full requests; after a partial failure everything of that key from the failed record on is sent again, so that
-    /// each record's last occurrence stands in source order.
-    #[default]
-    Resend,
-    /// Only what failed is sent again.
-    Unordered,
-}
 
 /// Where an output without state begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -185,7 +173,8 @@ pub struct Engine {
 /// What the engine's tasks share.
 struct Shared {
     name: String,
-    identity: SourceIdentity,
+    identity: StreamIdentity,
+    limits: ReadLimits,
     source: Arc<dyn Source>,
     store: Arc<dyn CheckpointStore>,
     clock: Clock,

@@ -8,9 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Instant;
-
-/// Calls that are counted together: as many as AWS allows in a second (API reference, `GetRecords`).
-const CALLS: u32 = 5;
+use crate::source::ReadLimits;
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -58,32 +56,34 @@ impl Pace {
     }
 
     /// When there may be another call, `interval` apart on average.
-    pub(crate) fn call_at(&self, interval: Duration) -> Instant {
+    pub(crate) fn call_at(&self, limits: &ReadLimits) -> Instant {
         match self.calls.front() {
-            Some(first) if self.calls.len() >= CALLS as usize => {
-                first.plus(interval * CALLS).max(self.not_before)
+            Some(first) if self.calls.len() >= limits.calls.get() as usize => {
+                first.plus(limits.per).max(self.not_before)
             }
             Some(_) | None => self.not_before,
         }
     }
 
     /// When those who catch up may call again.
-    pub(crate) fn laggards_at(&self, interval: Duration) -> Instant {
-        self.call_at(interval).max(self.laggards_at)
+    pub(crate) fn laggards_at(&self, limits: &ReadLimits) -> Instant {
+        self.call_at(limits).max(self.laggards_at)
     }
 
     /// Those who catch up are about to call; the head calls every `head`.
-    pub(crate) fn laggards_call(&mut self, now: Instant, interval: Duration, head: Duration) {
-        let all = interval * CALLS;
+    pub(crate) fn laggards_call(&mut self, now: Instant, limits: &ReadLimits, head: Duration) {
+        let all = limits.per;
         let of_head = all.as_nanos().div_ceil(head.as_nanos().max(1));
-        let left = u128::from(CALLS).saturating_sub(of_head).max(1);
+        let left = u128::from(limits.calls.get())
+            .saturating_sub(of_head)
+            .max(1);
         self.laggards_at = now.plus(all / u32::try_from(left).unwrap_or(1));
     }
 
     /// A call is made.
-    pub(crate) fn called(&mut self, now: Instant) {
+    pub(crate) fn called(&mut self, now: Instant, limits: &ReadLimits) {
         self.calls.push_back(now);
-        while self.calls.len() > CALLS as usize {
+        while self.calls.len() > limits.calls.get() as usize {
             self.calls.pop_front();
         }
     }
@@ -113,7 +113,14 @@ impl Pace {
 mod tests {
     use super::*;
 
-    const INTERVAL: Duration = Duration::from_millis(200);
+    const LIMITS: ReadLimits = ReadLimits {
+        calls: std::num::NonZeroU32::new(5).unwrap(),
+        per: Duration::from_secs(1),
+        bytes_per_second: None,
+        answer_records: 10_000,
+        answer_bytes: 1 << 20,
+        ingest_bytes_per_second: 1 << 20,
+    };
 
     fn at(ms: u64) -> Instant {
         Instant(Duration::from_millis(ms))
@@ -123,30 +130,30 @@ mod tests {
     fn five_calls_in_any_second_however_close() {
         let mut pace = Pace::default();
         for ms in [1000, 1250, 1500, 1510] {
-            assert!(pace.call_at(INTERVAL) <= at(ms));
-            pace.called(at(ms));
+            assert!(pace.call_at(&LIMITS) <= at(ms));
+            pace.called(at(ms), &LIMITS);
         }
         assert!(
-            pace.call_at(INTERVAL) <= at(1750),
+            pace.call_at(&LIMITS) <= at(1750),
             "the head is not held up by who goes before it"
         );
-        pace.called(at(1750));
-        assert_eq!(pace.call_at(INTERVAL), at(2000));
-        pace.called(at(2000));
-        assert_eq!(pace.call_at(INTERVAL), at(2250));
+        pace.called(at(1750), &LIMITS);
+        assert_eq!(pace.call_at(&LIMITS), at(2000));
+        pace.called(at(2000), &LIMITS);
+        assert_eq!(pace.call_at(&LIMITS), at(2250));
         pace.failed(at(2600));
-        assert_eq!(pace.call_at(INTERVAL), at(2600));
+        assert_eq!(pace.call_at(&LIMITS), at(2600));
     }
 
     #[test]
     fn laggards_have_what_the_head_leaves() {
         let mut pace = Pace::default();
-        pace.laggards_call(at(1000), INTERVAL, Duration::from_millis(250));
-        assert_eq!(pace.laggards_at(INTERVAL), at(2000));
-        pace.laggards_call(at(1000), INTERVAL, Duration::from_millis(1000));
-        assert_eq!(pace.laggards_at(INTERVAL), at(1250));
-        pace.laggards_call(at(1000), INTERVAL, Duration::ZERO);
-        assert_eq!(pace.laggards_at(INTERVAL), at(2000), "never none");
+        pace.laggards_call(at(1000), &LIMITS, Duration::from_millis(250));
+        assert_eq!(pace.laggards_at(&LIMITS), at(2000));
+        pace.laggards_call(at(1000), &LIMITS, Duration::from_millis(1000));
+        assert_eq!(pace.laggards_at(&LIMITS), at(1250));
+        pace.laggards_call(at(1000), &LIMITS, Duration::ZERO);
+        assert_eq!(pace.laggards_at(&LIMITS), at(2000), "never none");
 
         pace.refill(at(60_000), 1000);
         assert_eq!(pace.spare(1000), 1000);

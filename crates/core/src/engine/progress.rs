@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock::Instant;
-use crate::store::{LaneCheckpoint, LaneId, StoreError};
+use crate::store::{LaneCheckpoint, LaneId, State, StoreError};
 use crate::text::chain;
 
 use super::mutation::{Mutation, on};
@@ -90,7 +90,7 @@ async fn write(shared: &Shared) -> Result<(), StoreError> {
     world.commits.took = took;
     world.commits.last = Some(wall);
     world.commits.transactions += 1;
-    for LaneCheckpoint { lane, position } in changed {
+    for LaneCheckpoint { lane, position, .. } in changed.lanes {
         if let Some(cell) = world.shards.get(&lane.shard)
             && let Some(slot) = lock(&cell.state).lanes.get_mut(&lane.output)
         {
@@ -115,9 +115,9 @@ async fn forget(shared: &Shared) -> Result<(), StoreError> {
 
 /// What changed. Under the world's lock all the while: a child's lane begins under it, after its parents' lanes are
 /// done, so that no transaction has a child's progress without its parents' end.
-fn changed(shared: &Shared) -> Vec<LaneCheckpoint> {
+fn changed(shared: &Shared) -> State {
     let world = lock(&shared.world);
-    let mut changed = Vec::new();
+    let mut changed = State::default();
     for (shard, cell) in &world.shards {
         for (output, slot) in &lock(&cell.state).lanes {
             let position = slot.checkpoint();
@@ -126,7 +126,11 @@ fn changed(shared: &Shared) -> Vec<LaneCheckpoint> {
                     shard: shard.clone(),
                     output: output.clone(),
                 };
-                changed.push(LaneCheckpoint { lane, position });
+                changed.lanes.push(LaneCheckpoint {
+                    lane,
+                    position,
+                    arrival: slot.arrived,
+                });
             }
         }
     }

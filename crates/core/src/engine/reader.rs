@@ -9,10 +9,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::batch::{Batch, ShardId};
-use crate::checkpoint::Position;
 use crate::clock::{Instant, Millis};
 use crate::output::{EncodingKey, Output, Trouble, TroubleKind};
-use crate::source::{Credit, Fetched, Read, ShardReader, SourceError};
+use crate::source::{Credit, Fetched, Read, ReadLimits, ShardReader, SourceError};
 use crate::store::OutputId;
 
 use super::budget::{Permit, Pool, Turn};
@@ -77,6 +76,7 @@ impl Task {
         let view = View {
             now: self.shared.clock.now(),
             settings: &self.shared.settings,
+            limits: &self.shared.limits,
             budget: &self.shared.budget,
             share: self.shared.share(),
             free: self.shared.budget.free(),
@@ -108,15 +108,12 @@ impl Task {
             self.shared.clock.clone(),
             self.shared.settings.read_deadline,
         );
-        let (cell, interval) = (
-            Arc::clone(&self.cell),
-            self.shared.settings.min_read_interval,
-        );
+        let (cell, limits) = (Arc::clone(&self.cell), self.shared.limits);
         let run = Box::pin(async move {
             let permit = reservation.await;
             // Memory may have been waited for, and others have read meanwhile.
             loop {
-                let wait = lock(&cell.state).call(clock.now(), interval);
+                let wait = lock(&cell.state).call(clock.now(), &limits);
                 let Some(at) = wait else { break };
                 clock.sleep_until(at).await;
             }
@@ -230,12 +227,12 @@ struct Context<'a> {
 
 impl ShardState {
     /// Counts a call that is made now; or says when it may be made.
-    fn call(&mut self, now: Instant, interval: Duration) -> Option<Instant> {
-        let at = self.pace.call_at(interval);
+    fn call(&mut self, now: Instant, limits: &ReadLimits) -> Option<Instant> {
+        let at = self.pace.call_at(limits);
         if at > now {
             return Some(at);
         }
-        self.pace.called(now);
+        self.pace.called(now, limits);
         None
     }
 
@@ -252,10 +249,11 @@ impl ShardState {
         self.lasting = None;
         let settings = &context.shared.settings;
         let is_head = self.head == Some(id);
+        let limits = context.shared.limits;
         let interval = if is_head {
-            settings.head_interval()
+            limits.head_interval()
         } else {
-            settings.min_read_interval
+            limits.interval()
         };
         let (mut kept, mut arrived) = (true, false);
         match read.fetched {
@@ -450,7 +448,7 @@ impl ShardState {
             met = rest;
             let outputs: Vec<OutputId> = here.into_iter().map(|(output, _)| output).collect();
             let names: Vec<&str> = outputs.iter().map(OutputId::as_str).collect();
-            let from = describe(&position);
+            let from = position.to_string();
             tracing::warn!(
                 %shard, %from, outputs = names.join(", "),
                 "records were deleted by the source's retention before they were read; going on at its oldest record"
@@ -497,15 +495,5 @@ impl ShardState {
         if let Some(feed) = self.feed_mut(id) {
             feed.due = until;
         }
-    }
-}
-
-/// A position as text, for people.
-pub(crate) fn describe(position: &Position) -> String {
-    match position {
-        Position::TrimHorizon => "the oldest record".to_owned(),
-        Position::At(at) => format!("{} ms since 1970", at.0),
-        Position::After(s) => format!("after {s}"),
-        Position::Closed => "the end".to_owned(),
     }
 }

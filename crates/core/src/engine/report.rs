@@ -6,7 +6,6 @@ use crate::clock::Instant;
 use crate::output::Demand;
 use crate::store::OutputId;
 
-use super::reader::describe;
 use super::shard::{ShardCell, ShardState};
 use super::slot::{Life, Place, Slot};
 use super::status::{LanePhase, LaneStatus, OutputState, OutputStatus, SourceStatus, Status};
@@ -129,7 +128,7 @@ fn output(world: &World, id: &OutputId, entry: &OutputEntry, now: Instant) -> Ou
         status.lanes.push(LaneStatus {
             shard: shard.clone(),
             phase,
-            position: describe(&slot.position),
+            position: slot.position.to_string(),
             counts: slot.counts.clone(),
             behind,
             horizon,

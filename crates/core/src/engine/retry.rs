@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use crate::batch::Batch;
 use crate::clock::Clock;
-use crate::output::{Outcome, Picks, Trouble, TroubleKind, Verdict};
+use crate::output::{Order, Outcome, Picks, Refusal, Trouble, TroubleKind, Verdict};
 
-use super::Order;
 use super::mutation::{Mutation, on};
 
 /// How soon something is tried again.
@@ -179,8 +178,8 @@ pub enum Next {
     Stopped {
         /// Its index in the batch.
         record: usize,
-        /// What the output said.
-        reason: String,
+        /// The output's reason.
+        refusal: Refusal,
     },
 }
 
@@ -195,6 +194,8 @@ pub struct Answer {
     pub undone: usize,
     /// The trouble to back off for: the gravest of the records'.
     pub trouble: Option<Trouble>,
+    /// The chunk's encoding is no longer accepted: the records are encoded again.
+    pub stale: bool,
 }
 
 /// One lane's pass over one batch.
@@ -207,7 +208,7 @@ pub struct Delivery<'a> {
     /// By index in the batch, from the cursor on; may reach beyond the batch.
     known: Acked,
     /// The first record that the output will never take.
-    refused: Option<(usize, String)>,
+    refused: Option<(usize, Refusal)>,
     /// The last request was smaller than its chunk's rest only to keep the order.
     order_limited: bool,
 }
@@ -253,9 +254,9 @@ impl<'a> Delivery<'a> {
             .map_or(self.batch.len(), |(at, _)| *at);
         if self.cursor >= end {
             return match &self.refused {
-                Some((record, reason)) => Next::Stopped {
+                Some((record, refusal)) => Next::Stopped {
                     record: *record,
-                    reason: reason.clone(),
+                    refusal: refusal.clone(),
                 },
                 None => Next::Done,
             };
@@ -272,7 +273,7 @@ impl<'a> Delivery<'a> {
             }
             Order::Resend | Order::Unordered => {
                 let open = (start..end).filter(|i| !self.known.acked.get(*i));
-                picks(open.take(self.width()).collect())
+                Picks::from(open.take(self.width()).collect::<Vec<usize>>())
             }
         };
         Next::Send { picks }
@@ -293,7 +294,7 @@ impl<'a> Delivery<'a> {
                 rest.push(i);
             }
         }
-        self::picks(rest)
+        Picks::from(rest)
     }
 
     fn width(&self) -> usize {
@@ -317,7 +318,7 @@ impl<'a> Delivery<'a> {
                 self.order_limited = true;
             }
         }
-        picks(wave)
+        Picks::from(wave)
     }
 
     /// Takes the output's answer to the request that [`Delivery::next`] asked for.
@@ -357,6 +358,15 @@ impl<'a> Delivery<'a> {
                 answer.trouble = Some(trouble.clone());
             }
             Outcome::Unknown(trouble) => self.unknown(picks, trouble.clone(), &mut answer),
+            Outcome::Stale => answer.stale = true,
+            Outcome::Accepted => {
+                let text = "the output accepted the records and did not make them durable";
+                self.unknown(
+                    picks,
+                    Trouble::new(TroubleKind::Unintelligible, text),
+                    &mut answer,
+                );
+            }
         }
         self.move_cursor();
         answer
@@ -405,10 +415,10 @@ impl<'a> Delivery<'a> {
                         answer.trouble = Some(trouble.clone());
                     }
                 }
-                Verdict::Refused(reason) => {
+                Verdict::Refused(refusal) => {
                     fail(i, self.batch);
                     if self.refused.as_ref().is_none_or(|(at, _)| i < *at) {
-                        self.refused = Some((i, reason.clone()));
+                        self.refused = Some((i, refusal.clone()));
                     }
                 }
             }
@@ -476,16 +486,6 @@ impl<'a> Delivery<'a> {
     /// True if the request that was asked for last left records out only to keep the order.
     pub fn order_limited(&self) -> bool {
         self.order_limited
-    }
-}
-
-/// Indices as picks: a run where they are one.
-fn picks(indices: Vec<usize>) -> Picks {
-    match (indices.first(), indices.last()) {
-        (Some(first), Some(last)) if last - first + 1 == indices.len() => {
-            Picks::Run(*first..last + 1)
-        }
-        _ => Picks::Some(indices),
     }
 }
 

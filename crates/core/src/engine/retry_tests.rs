@@ -36,7 +36,13 @@ fn batch(first: usize, keys: &[Option<u8>]) -> Batch {
             arrival: Millis(0),
         })
         .collect();
-    Batch::new(Bytes::from(buffer), DataForm::Raw, records).unwrap()
+    Batch::new(
+        crate::batch::test_origin(),
+        Bytes::from(buffer),
+        DataForm::Raw,
+        records,
+    )
+    .unwrap()
 }
 
 fn trouble() -> Trouble {
@@ -381,7 +387,7 @@ fn a_refused_record_stops_the_lane_after_all_before_it() {
     let verdicts = vec![
         Verdict::Retry(trouble()),
         Verdict::Durable,
-        Verdict::Refused("too large".to_owned()),
+        Verdict::Refused(Refusal::new("TooLarge", "too large")),
         Verdict::Retry(trouble()),
     ];
     delivery.answer(&Picks::Run(0..4), &Outcome::PerRecord(verdicts));
@@ -396,7 +402,7 @@ fn a_refused_record_stops_the_lane_after_all_before_it() {
         delivery.next(&[0..4]),
         Next::Stopped {
             record: 2,
-            reason: "too large".to_owned()
+            refusal: Refusal::new("TooLarge", "too large")
         }
     );
     assert_eq!(delivery.durable_through(), 2);

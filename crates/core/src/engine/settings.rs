@@ -26,23 +26,11 @@ pub struct Settings {
     pub backoff_cap: Duration,
     /// Longest wait after failures that somebody has to mend: access denied, an output that is missing (default 30 s).
     pub slow_backoff_cap: Duration,
-    /// Least time between two reads of one shard on average, by all its readers together: five reads in five times this
-    /// (default 200 ms: AWS allows five calls a second and shard; API reference, `GetRecords`). One call in five is left
-    /// to the readers that catch up.
-    pub min_read_interval: Duration,
-    /// Bytes a second that all readers of one shard together take (default 2 MiB: AWS's limit; API reference,
-    /// `GetRecords`); `None` for a server without that limit.
-    pub read_bytes_per_second: Option<usize>,
     /// Time between two reads of a shard that has nothing new (default 1 s).
     pub idle_poll: Duration,
     /// Bytes that one read aims at (default 4 MiB): `Limit` is this by the mean record size, or less where the share
     /// of the budget is smaller.
     pub read_target: usize,
-    /// Records of one read at most (default and AWS's maximum: 10,000).
-    pub read_limit: u32,
-    /// Bytes that one answer of the source can have (default 16 MiB: 10 MiB of data in base64, and what stands around
-    /// it). Reserved where nothing better is known.
-    pub largest_answer: usize,
     /// Batches of a shard that are read ahead of its fastest lane (default 2).
     pub read_ahead: usize,
     /// Readers a shard may have for lanes that are behind the shared window (default 2).
@@ -70,11 +58,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Time between two reads of a shard by the reader that is furthest along: one call in five is left to the others.
-    pub(crate) fn head_interval(&self) -> Duration {
-        self.min_read_interval + self.min_read_interval / 4
-    }
-
     /// Waits between tries, as these settings have them.
     pub(crate) fn backoff(&self) -> Backoff {
         Backoff::new(self.backoff_base, self.backoff_cap, self.slow_backoff_cap)
@@ -92,12 +75,8 @@ impl Default for Settings {
             backoff_base: Duration::from_millis(100),
             backoff_cap: Duration::from_secs(10),
             slow_backoff_cap: Duration::from_secs(30),
-            min_read_interval: Duration::from_millis(200),
-            read_bytes_per_second: Some(2 << 20),
             idle_poll: Duration::from_secs(1),
             read_target: 4 << 20,
-            read_limit: 10_000,
-            largest_answer: 16 << 20,
             read_ahead: 2,
             catch_up_readers: 2,
             grouping_patience: Duration::from_secs(5),

@@ -12,10 +12,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::batch::ShardId;
-use crate::checkpoint::Position;
+use crate::checkpoint::{Position, Sequence};
 use crate::clock::{Instant, Millis};
 use crate::output::{EncodingKey, Output, Trouble};
-use crate::source::Shard;
+use crate::source::{ReadLimits, Shard};
 use crate::store::{LaneId, OutputId};
 
 use super::budget::{Budget, Pool};
@@ -35,9 +35,6 @@ const FIRST_LIMIT: usize = 500;
 
 /// Windows up to this many bytes are not worth letting go, nor copying.
 const SMALL: usize = 64 << 10;
-
-/// Bytes that a read at the shard's tip aims at: half of what a shard takes in a second (1 MB; Kinesis quotas).
-const AT_THE_TIP: usize = 512 << 10;
 
 /// What belongs to one shard.
 pub(crate) struct ShardCell {
@@ -98,6 +95,7 @@ pub(crate) struct ReadCounts {
 pub(crate) struct View<'a> {
     pub(crate) now: Instant,
     pub(crate) settings: &'a Settings,
+    pub(crate) limits: &'a ReadLimits,
     pub(crate) budget: &'a Arc<Budget>,
     /// The shard's share of the budget. It may take more while much is free, and gives it back when others need it.
     pub(crate) share: usize,
@@ -413,8 +411,8 @@ impl ShardState {
             |f: &Feed| f.reading || view.now.since(f.read_at) < view.settings.idle_poll * 2;
         if head.map(|f| f.id) != self.head || !head.is_some_and(reads_on) {
             for feed in &self.feeds {
-                if let (Some(Position::After(best)), Position::After(tip)) =
-                    (head.map(Feed::tip), feed.tip())
+                if let (Some(best), Some(tip)) =
+                    (head.and_then(|head| head.tip().rank()), feed.tip().rank())
                     && tip > best
                 {
                     head = Some(feed);
@@ -574,8 +572,8 @@ impl ShardState {
                 continue;
             };
             if !is_head {
-                let (interval, head) = (view.settings.min_read_interval, self.head_interval(view));
-                self.pace.laggards_call(view.now, interval, head);
+                let head = self.head_interval(view);
+                self.pace.laggards_call(view.now, view.limits, head);
             }
             if let Some(feed) = self.feed_mut(id) {
                 feed.reading = true;
@@ -609,15 +607,14 @@ impl ShardState {
 
     /// When the feed may read.
     fn due(&mut self, id: FeedId, is_head: bool, view: &View<'_>) -> Instant {
-        let interval = view.settings.min_read_interval;
         let due = self.feed(id).map_or(view.now, |f| f.due);
         let call = if is_head {
-            self.pace.call_at(interval)
+            self.pace.call_at(view.limits)
         } else {
-            self.pace.laggards_at(interval)
+            self.pace.laggards_at(view.limits)
         };
         let mut at = due.max(call);
-        if let Some(rate) = view.settings.read_bytes_per_second {
+        if let Some(rate) = view.limits.bytes_per_second {
             self.pace.refill(view.now, rate);
             let free = self.pace.free_at(rate);
             // The head goes first, but not for ever: who catches up has a turn after two seconds.
@@ -633,7 +630,7 @@ impl ShardState {
             .head
             .and_then(|id| self.feed(id))
             .map_or(Duration::ZERO, |f| f.idle);
-        idle.max(view.settings.head_interval())
+        idle.max(view.limits.head_interval())
     }
 
     /// How much to read, or `None` if there is no room and nobody who waits for more.
@@ -658,15 +655,15 @@ impl ShardState {
             };
         let part = view.share.max(view.free / 8) / parts / ways;
         let mut part = part.clamp(SMALL, settings.read_target.max(SMALL));
-        if let Some(rate) = settings.read_bytes_per_second.filter(|_| !is_head) {
+        if let Some(rate) = view.limits.bytes_per_second.filter(|_| !is_head) {
             part = part.min(self.pace.spare(rate));
         }
-        let most = usize::try_from(settings.read_limit)
+        let most = usize::try_from(view.limits.answer_records)
             .unwrap_or(usize::MAX)
             .max(1);
         if is_head && self.feed(id)?.behind == Some(Duration::ZERO) {
             // At the tip there is no more than came since the last read.
-            part = part.min(AT_THE_TIP);
+            part = part.min(view.limits.ingest_bytes_per_second / 2);
         }
         // Before anything is known, a small read tells.
         let mut limit = part.checked_div(mean).unwrap_or(FIRST_LIMIT).clamp(1, most);
@@ -707,7 +704,7 @@ impl ShardState {
         view: &View<'_>,
         worst: bool,
     ) -> usize {
-        let (pace, largest) = (&self.pace, view.settings.largest_answer);
+        let (pace, largest) = (&self.pace, view.limits.answer_bytes);
         let answer = match pace.mean {
             0 => largest,
             _ if worst => largest,
@@ -953,11 +950,11 @@ fn sooner(at: &mut Option<Instant>, other: Instant) {
 }
 
 /// Orders positions as far as they can be: where exactly a moment lies among sequence numbers, nobody knows.
-fn rank(position: &Position) -> (u8, i64, Option<crate::checkpoint::Sequence>) {
+fn rank(position: &Position) -> (u8, i64, Option<(&Sequence, u64)>) {
     match position {
         Position::TrimHorizon => (0, 0, None),
         Position::At(at) => (1, at.0, None),
-        Position::After(s) => (2, 0, Some(s.clone())),
+        Position::After { .. } => (2, 0, position.rank()),
         Position::Closed => (3, 0, None),
     }
 }
@@ -965,8 +962,8 @@ fn rank(position: &Position) -> (u8, i64, Option<crate::checkpoint::Sequence>) {
 /// True if a feed at `tip` will come by `position`.
 fn is_before(tip: &Position, position: &Position) -> bool {
     match (tip, position) {
-        (Position::TrimHorizon, Position::After(_)) => true,
-        (Position::After(tip), Position::After(s)) => tip <= s,
+        (Position::TrimHorizon, Position::After { .. }) => true,
+        (Position::After { .. }, Position::After { .. }) => tip.rank() <= position.rank(),
         _ => false,
     }
 }

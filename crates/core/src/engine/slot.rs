@@ -196,7 +196,7 @@ impl Slot {
     /// What its checkpoint is to say.
     pub(crate) fn checkpoint(&self) -> Position {
         match &self.seen {
-            Some(seen) if on(Mutation::CheckpointEarly) => Position::After(seen.clone()),
+            Some(seen) if on(Mutation::CheckpointEarly) => Position::after(seen.as_str()),
             Some(_) | None => self.position.clone(),
         }
     }
@@ -257,7 +257,7 @@ impl Slot {
         if self
             .seen
             .as_ref()
-            .is_some_and(|s| self.position == Position::After(s.clone()))
+            .is_some_and(|s| self.position == Position::after(s.as_str()))
         {
             self.seen = None;
         }

@@ -11,12 +11,11 @@ use crate::batch::ShardId;
 use crate::checkpoint::Position;
 use crate::clock::{Clock, Instant, Millis};
 use crate::output::Trouble;
-use crate::source::{ServerTime, Shard, Source, SourceError};
-use crate::store::{CheckpointStore, LaneCheckpoint, LaneId, OutputId, StoreError};
+use crate::source::{Shard, Source, SourceError, SourceFacts};
+use crate::store::{CheckpointStore, LaneCheckpoint, LaneId, OutputId, State, StoreError};
 
 use super::budget::Budget;
 use super::mutation::{Mutation, on};
-use super::reader::describe;
 use super::retry::{Acked, BackoffClass, policy};
 use super::settings::Settings;
 use super::status::Gap;
@@ -41,30 +40,28 @@ pub(crate) async fn start(fan_out: FanOut) -> Result<Arc<Shared>, EngineError> {
         clock: &clock,
         settings: &settings,
     };
-    let identity = asking.source("finding it", || source.identity()).await?;
+    let map = Map::ask(&asking, &*source).await?;
+    let identity = map.facts.identity.clone();
     store
         .bind(&identity)
         .await
         .map_err(|e| state("opening it", e))?;
-    let retention = asking
-        .source("asking for its retention", || source.retention())
-        .await?;
-    let map = Map::ask(&asking, &*source).await?;
     let starts = Starts::resolve(&*store, &outputs, &map).await?;
 
     let offset = map
+        .facts
         .time
         .latest
         .0
         .saturating_sub(i64::try_from(clock.now().0.as_millis()).unwrap_or(i64::MAX));
     let mut world = World {
-        retention: Some(retention),
+        retention: Some(map.facts.retention),
         gaps_kept: settings.gaps_kept,
         ..World::default()
     };
-    world.merge(&map.shards, map.asked, Some(map.time.latest));
+    world.merge(&map.shards, map.asked, Some(map.facts.time.latest));
     for spec in &outputs {
-        world.add(spec, &starts.rows, Some(map.time.latest));
+        world.add(spec, &starts.rows, Some(map.facts.time.latest));
     }
     report_lost(&mut world, &outputs, &starts.orphans, clock.wall());
     world.forgotten = starts
@@ -76,13 +73,14 @@ pub(crate) async fn start(fan_out: FanOut) -> Result<Arc<Shared>, EngineError> {
     Ok(Arc::new(Shared {
         name,
         identity,
+        limits: map.facts.limits,
         source,
         store,
         budget: Budget::new(settings.memory_budget),
         clock,
         settings,
         world: Mutex::new(world),
-        goal: map.time.latest,
+        goal: map.facts.time.latest,
         server_offset: offset,
         readers: 0.into(),
         lane_tasks: 0.into(),
@@ -154,22 +152,20 @@ impl Asking<'_> {
 /// The source at one moment. The time is asked for first: a shard that appears in between has only later records.
 struct Map {
     asked: Instant,
-    time: ServerTime,
+    facts: SourceFacts,
     shards: Vec<Shard>,
 }
 
 impl Map {
     async fn ask(asking: &Asking<'_>, source: &dyn Source) -> Result<Self, EngineError> {
-        let time = asking
-            .source("asking for its time", || source.now())
-            .await?;
+        let facts = asking.source("describing it", || source.facts()).await?;
         let asked = asking.clock.now();
         let shards = asking
             .source("listing its shards", || source.shards())
             .await?;
         Ok(Self {
             asked,
-            time,
+            facts,
             shards,
         })
     }
@@ -188,7 +184,11 @@ impl Starts {
         outputs: &[OutputSpec],
         map: &Map,
     ) -> Result<Self, EngineError> {
-        let stored = store.load().await.map_err(|e| state("reading it", e))?;
+        let stored = store
+            .load()
+            .await
+            .map_err(|e| state("reading it", e))?
+            .lanes;
         let known: BTreeSet<&OutputId> = stored.iter().map(|r| &r.lane.output).collect();
         let have: BTreeSet<&LaneId> = stored.iter().map(|r| &r.lane).collect();
         let mut new = Vec::new();
@@ -202,16 +202,24 @@ impl Starts {
                     continue;
                 }
                 let position = if known.contains(&spec.id) {
-                    later_start(spec.start, Some(map.time.latest))
+                    later_start(spec.start, Some(map.facts.time.latest))
                 } else {
-                    first_start(spec.start, map.time.earliest)
+                    first_start(spec.start, map.facts.time.earliest)
                 };
-                new.push(LaneCheckpoint { lane, position });
+                new.push(LaneCheckpoint {
+                    lane,
+                    position,
+                    arrival: None,
+                });
             }
         }
         if !new.is_empty() && !on(Mutation::LatestNotPinned) {
+            let changes = State {
+                lanes: new.clone(),
+                ..State::default()
+            };
             store
-                .commit(&new)
+                .commit(&changes)
                 .await
                 .map_err(|e| state("writing down where outputs start", e))?;
         }
@@ -229,7 +237,7 @@ fn report_lost(world: &mut World, outputs: &[OutputSpec], orphans: &[LaneCheckpo
     let lost = orphans.iter().filter(|o| o.position != Position::Closed);
     for orphan in lost.filter(|o| outputs.iter().any(|spec| spec.id == o.lane.output)) {
         let LaneId { shard, output } = &orphan.lane;
-        let from = describe(&orphan.position);
+        let from = orphan.position.to_string();
         tracing::warn!(
             %shard, %output, %from,
             "this shard was deleted by the source's retention before its end was read: what it had after that, if anything, is \
@@ -327,8 +335,8 @@ async fn add(shared: &Shared, spec: OutputSpec) -> Result<(), EngineError> {
     let map = Map::ask(&asking, &*shared.source).await?;
     let starts = Starts::resolve(&*shared.store, std::slice::from_ref(&spec), &map).await?;
     let mut world = lock(&shared.world);
-    world.merge(&map.shards, map.asked, Some(map.time.latest));
-    world.add(&spec, &starts.rows, Some(map.time.latest));
+    world.merge(&map.shards, map.asked, Some(map.facts.time.latest));
+    world.add(&spec, &starts.rows, Some(map.facts.time.latest));
     report_lost(
         &mut world,
         std::slice::from_ref(&spec),
@@ -348,7 +356,8 @@ async fn forget(shared: &Shared, id: &OutputId) -> Result<(), EngineError> {
         .store
         .load()
         .await
-        .map_err(|e| state("reading it", e))?;
+        .map_err(|e| state("reading it", e))?
+        .lanes;
     {
         let mut world = lock(&shared.world);
         for row in stored.into_iter().filter(|r| r.lane.output == *id) {

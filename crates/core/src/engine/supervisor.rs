@@ -140,7 +140,12 @@ async fn ask(shared: Arc<Shared>) -> Result<Map, SourceError> {
             ));
         }
         // Without it only the horizon is unknown.
-        let retention = shared.source.retention().await.ok();
+        let retention = shared
+            .source
+            .facts()
+            .await
+            .ok()
+            .map(|facts| facts.retention);
         Ok(Map {
             asked,
             shards,

@@ -1,8 +1,9 @@
 //! What lanes share of one reader: a run of batches without a hole, and where they stand in it.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{self, AtomicBool};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -80,7 +81,7 @@ impl ChunkSet {
 
 /// Cuts `batch` into runs that each fit one request; a record that exceeds the limits stands alone.
 fn cut(batch: &Batch, output: &dyn Output) -> Vec<Range<usize>> {
-    let limits = output.limits();
+    let limits = output.profile().request;
     let mut ranges = Vec::new();
     let (mut start, mut entries, mut bytes) = (0, 0usize, 0usize);
     for (i, record) in batch.iter().enumerate() {
@@ -128,11 +129,11 @@ impl SharedBatch {
 
     /// True if no window has it.
     pub(crate) fn is_loose(&self) -> bool {
-        self.loose.load(Ordering::Relaxed)
+        self.loose.load(atomic::Ordering::Relaxed)
     }
 
     fn set_loose(&self, loose: bool) {
-        self.loose.store(loose, Ordering::Relaxed);
+        self.loose.store(loose, atomic::Ordering::Relaxed);
     }
 
     /// The sequence number of its last record; empty if it has none.
@@ -148,7 +149,13 @@ impl SharedBatch {
         match position {
             Position::TrimHorizon | Position::At(_) => 0,
             Position::Closed => self.batch.len(),
-            Position::After(s) => index_after(&self.batch, s.as_str()),
+            Position::After { sequence, sub } => {
+                let after = index_after(&self.batch, sequence.as_str());
+                let partly = sub.is_some()
+                    && after > 0
+                    && self.batch.record(after - 1).sequence == sequence.as_str();
+                after - usize::from(partly)
+            }
         }
     }
 }
@@ -280,7 +287,7 @@ impl Feed {
         {
             return Some((joined, *count));
         }
-        let limits = output.limits();
+        let limits = output.profile().request;
         let (mut records, mut bytes) = (first.batch.len(), first.batch.allocation());
         let mut count = 1;
         while let Some(next) = self.get(no + count) {
@@ -319,12 +326,16 @@ impl Feed {
             .len()
             .checked_sub(1)
             .map_or("", |i| batch.record(i).sequence);
-        !matches!(&self.tip, Position::After(tip) if Sequence::compare(last, tip.as_str()).is_le())
+        !matches!(
+            &self.tip,
+            Position::After { sequence, sub: None }
+                if Sequence::compare(last, sequence.as_str()).is_le()
+        )
     }
 
     /// Takes what a read brought.
     pub(crate) fn push(&mut self, batch: SharedBatch) {
-        self.tip = Position::After(Sequence::new(batch.last()));
+        self.tip = Position::after(batch.last());
         self.bytes += batch.bytes();
         self.came = batch.batch.len();
         batch.set_loose(false);
@@ -353,7 +364,7 @@ impl Feed {
     pub(crate) fn pop(&mut self) -> Option<Arc<SharedBatch>> {
         let gone = self.entries.pop_front()?;
         gone.set_loose(true);
-        self.floor = Position::After(Sequence::new(gone.last()));
+        self.floor = Position::after(gone.last());
         self.bytes -= gone.bytes();
         self.first += 1;
         while self
@@ -406,10 +417,10 @@ impl Feed {
                 // between the two is the same place.
                 at == floor || (untouched && at > floor && Some(*at) <= self.complete_until)
             }
-            (Position::At(_), Position::After(_) | Position::Closed) => false,
-            (Position::After(s), floor) => {
+            (Position::At(_), Position::After { .. } | Position::Closed) => false,
+            (Position::After { sequence: s, .. }, floor) => {
                 let after_floor = match floor {
-                    Position::After(floor) => floor <= s,
+                    Position::After { .. } => floor.rank() <= position.rank(),
                     // Where a moment lies among sequence numbers is known once a record was read from there; and what
                     // the oldest record follows may be gone, which a reader of its own would notice.
                     Position::TrimHorizon | Position::At(_) => {
@@ -427,7 +438,7 @@ impl Feed {
                             .get(*behind)
                             .is_none_or(|batch| batch.first_after(position) == 0)
                 };
-                let reaches = matches!(&self.tip, Position::After(tip) if s <= tip);
+                let reaches = self.tip.rank().is_some() && position.rank() <= self.tip.rank();
                 after_floor && reaches && !self.gaps.iter().any(within)
             }
         }
@@ -435,12 +446,16 @@ impl Feed {
 
     /// The number of the first batch with records that a lane at `position` needs, for a position that is covered.
     pub(crate) fn locate(&self, position: &Position) -> u64 {
-        let Position::After(s) = position else {
+        let Position::After { sequence: s, sub } = position else {
             return self.first;
         };
-        let passed = self
-            .entries
-            .partition_point(|e| Sequence::compare(e.last(), s.as_str()).is_le());
+        let passed =
+            self.entries
+                .partition_point(|e| match Sequence::compare(e.last(), s.as_str()) {
+                    Ordering::Less => true,
+                    Ordering::Equal => sub.is_none(),
+                    Ordering::Greater => false,
+                });
         self.first + passed as u64
     }
 }
@@ -522,14 +537,20 @@ mod tests {
             .try_reserve(Pool::Read, buffer.len())
             .unwrap();
         SharedBatch::new(
-            Batch::new(buffer.into(), DataForm::Raw, records).unwrap(),
+            Batch::new(
+                crate::batch::test_origin(),
+                buffer.into(),
+                DataForm::Raw,
+                records,
+            )
+            .unwrap(),
             Vec::new(),
             permit,
         )
     }
 
     fn after(s: &str) -> Position {
-        Position::After(Sequence::new(s))
+        Position::after(s)
     }
 
     #[test]
@@ -625,13 +646,13 @@ mod tests {
     #[async_trait::async_trait]
     impl Output for Five {
         fn encoding(&self) -> EncodingKey {
-            EncodingKey("five".into())
+            EncodingKey::new("five", "")
         }
-        fn limits(&self) -> crate::output::RequestLimits {
-            crate::output::RequestLimits {
+        fn profile(&self) -> crate::output::Profile {
+            crate::output::Profile::new(crate::output::RequestLimits {
                 entries: 5,
                 bytes: 1 << 20,
-            }
+            })
         }
         fn encoded_bound(&self, _: usize, bytes: usize) -> usize {
             bytes
@@ -643,7 +664,7 @@ mod tests {
                 allocation: 0,
             }
         }
-        async fn write(&self, _: &Chunk, _: Duration) -> crate::output::Outcome {
+        async fn write(&self, _: &Batch, _: &Chunk, _: Duration) -> crate::output::Outcome {
             crate::output::Outcome::Durable
         }
     }
@@ -651,7 +672,7 @@ mod tests {
     #[test]
     fn chunks_are_cut_at_the_limits_and_made_once() {
         let shared = batch(&["1", "2", "3", "4", "5", "6", "7"]);
-        let set = ChunkSet::new(EncodingKey("five".into()));
+        let set = ChunkSet::new(EncodingKey::new("five", ""));
         assert_eq!(set.ranges(&shared.batch, &Five), [0..5, 5..7]);
         let chunk = set.chunk(&shared.batch, &Five, &(5..7)).unwrap();
         assert!(std::ptr::eq(

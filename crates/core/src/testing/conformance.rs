@@ -11,13 +11,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::batch::{Batch, ShardId};
+use crate::batch::{Batch, Origin, ShardId};
 use crate::checkpoint::{Position, Sequence};
 use crate::clock::{Clock, Millis};
 use crate::output::{Outcome, Output, Picks, Verdict};
 use crate::record::{DataForm, RecordIndex, Span};
-use crate::source::{Credit, Fetched, ShardReader, Source, SourceIdentity};
-use crate::store::{CheckpointStore, LaneCheckpoint, LaneId, OutputId, StoreError};
+use crate::source::{Credit, Fetched, ShardReader, Source, StreamIdentity};
+use crate::store::{
+    CheckpointStore, LaneCheckpoint, LaneId, OutputId, OutputIdentity, PumpId, Snapshot, State,
+    StoreError,
+};
 
 use super::hash;
 
@@ -122,7 +125,7 @@ async fn read_all(
     let mut all = BTreeMap::new();
     let mut left = expected;
     for shard in source.shards().await.map_err(said)? {
-        let until = source.now().await.map_err(said)?.latest;
+        let until = source.facts().await.map_err(said)?.time.latest;
         let mut reader = source.open(&shard.id, Position::TrimHorizon);
         let (got, _) = read_on(rig, &mut *reader, 1000, |_, complete| complete >= until).await?;
         left = left.saturating_sub(got.len());
@@ -162,15 +165,15 @@ fn samples(round: u8) -> Vec<(String, Vec<u8>)> {
 /// What is not as [`Source`] and [`ShardReader`] say.
 pub async fn source(rig: &dyn SourceRig) -> Finding {
     let source = rig.source();
-    let identity = source.identity().await.map_err(said)?;
-    ensure(source.identity().await.map_err(said)? == identity, || {
-        "two identities".to_owned()
-    })?;
-    let begun = source.now().await.map_err(said)?;
+    let identity = source.facts().await.map_err(said)?.identity;
+    ensure(
+        source.facts().await.map_err(said)?.identity == identity,
+        || "two identities".to_owned(),
+    )?;
+    let begun = source.facts().await.map_err(said)?.time;
     ensure(begun.earliest <= begun.latest, || {
         format!("{begun:?} is no interval")
     })?;
-    source.retention().await.map_err(said)?;
 
     let mut put = Vec::new();
     for (key, data) in samples(1) {
@@ -199,7 +202,7 @@ async fn positions(rig: &dyn SourceRig, all: &BTreeMap<ShardId, Vec<Got>>) -> Fi
     };
     let middle = got.len() / 2;
     let rest = || got[middle + 1..].iter().map(|g| &g.sequence);
-    let mut reader = source.open(shard, Position::After(got[middle].sequence.clone()));
+    let mut reader = source.open(shard, Position::after(got[middle].sequence.as_str()));
     {
         // Begun and dropped.
         let call = pin!(reader.next(Credit { records: 1 }));
@@ -215,7 +218,18 @@ async fn positions(rig: &dyn SourceRig, all: &BTreeMap<ShardId, Vec<Got>>) -> Fi
             "a reader after record {middle} of {} does not go on just there",
             got.len()
         )
-    })
+    })?;
+
+    let part = Position::After {
+        sequence: got[middle].sequence.clone(),
+        sub: Some(0),
+    };
+    let mut reader = source.open(shard, part);
+    let (first, _) = read_on(rig, &mut *reader, 1, |got, _| !got.is_empty()).await?;
+    ensure(
+        first.first().map(|g| &g.sequence) == Some(&got[middle].sequence),
+        || "a reader after a part of a record does not return that record".to_owned(),
+    )
 }
 
 /// A reader opened at a moment brings all that arrived from then on.
@@ -223,12 +237,12 @@ async fn moments(rig: &dyn SourceRig) -> Finding {
     let source = rig.source();
     // Past the second in which the server's clock was last told, so that what came before is really before.
     rig.clock().sleep(Duration::from_millis(2100)).await;
-    let from = source.now().await.map_err(said)?.earliest;
+    let from = source.facts().await.map_err(said)?.time.earliest;
     let data = b"after the moment";
     rig.put("key-1", data).await?;
     let mut found = 0;
     for shard in source.shards().await.map_err(said)? {
-        let until = source.now().await.map_err(said)?.latest;
+        let until = source.facts().await.map_err(said)?.time.latest;
         let mut reader = source.open(&shard.id, Position::At(from));
         let (got, _) = read_on(rig, &mut *reader, 1000, |_, complete| complete >= until).await?;
         ensure(got.iter().all(|g| g.seen.digest == hash(data)), || {
@@ -293,7 +307,7 @@ pub async fn output(rig: &dyn OutputRig) -> Finding {
         let mut records = samples(round);
         records.retain(|(_, data)| rig.takes_empty() || !data.is_empty());
         let batch = batch(&records, form)?;
-        let limits = output.limits();
+        let limits = output.profile().request;
         let (mut start, mut entries, mut bytes) = (0, 0, 0);
         let mut runs = Vec::new();
         for (i, record) in batch.iter().enumerate() {
@@ -341,7 +355,7 @@ async fn write(output: &dyn Output, batch: &Batch, picks: Picks) -> Finding {
             chunk.allocation
         )
     })?;
-    match output.write(&chunk, Duration::from_secs(30)).await {
+    match output.write(batch, &chunk, Duration::from_secs(30)).await {
         Outcome::Durable => Ok(()),
         Outcome::PerRecord(verdicts) => {
             ensure(verdicts.len() == picks.len(), || {
@@ -351,6 +365,14 @@ async fn write(output: &dyn Output, batch: &Batch, picks: Picks) -> Finding {
             ensure(all, || format!("not every record was taken: {verdicts:?}"))
         }
         Outcome::Rejected(trouble) | Outcome::Unknown(trouble) => Err(said(trouble)),
+        Outcome::Accepted => {
+            let shard = &batch.origin().shard;
+            let flushed = output.flush(shard, Duration::from_secs(30)).await;
+            ensure(matches!(flushed, Outcome::Durable), || {
+                format!("a flush answered {flushed:?}")
+            })
+        }
+        Outcome::Stale => Err("a chunk of the encoding in force was stale".to_owned()),
     }
 }
 
@@ -366,11 +388,11 @@ pub trait StoreRig: Send + Sync {
 /// # Errors
 /// What is not as [`CheckpointStore`] says.
 pub async fn store(rig: &dyn StoreRig) -> Finding {
-    let one = SourceIdentity {
+    let one = StreamIdentity {
         arn: "arn:aws:kinesis:eu-west-1:1:stream/one".to_owned(),
         created: Some(Millis(1)),
     };
-    let again = SourceIdentity {
+    let again = StreamIdentity {
         created: Some(Millis(2)),
         ..one.clone()
     };
@@ -380,20 +402,41 @@ pub async fn store(rig: &dyn StoreRig) -> Finding {
             output: OutputId::new("output"),
         },
         position,
+        arrival: Some(Millis(7)),
     };
     let mut rows = vec![
         at("a", Position::TrimHorizon),
         at("b", Position::At(Millis(1_767_225_600_123))),
-        at("c", Position::After(Sequence::new(&"9".repeat(129)))),
-        at("d", Position::Closed),
+        at("c", Position::after(&"9".repeat(129))),
+        at(
+            "d",
+            Position::After {
+                sequence: Sequence::new("12"),
+                sub: Some(3),
+            },
+        ),
+        at("e", Position::Closed),
     ];
+    let outputs = vec![OutputIdentity {
+        output: OutputId::new("output"),
+        identity: again.clone(),
+    }];
+    let snapshots = vec![Snapshot {
+        pump: PumpId::new("pump"),
+        bytes: vec![0, 255, 7],
+    }];
     {
         let store = rig.open().await?;
         store.bind(&one).await.map_err(said)?;
         ensure(load(&*store).await?.is_empty(), || {
             "a new state has rows".to_owned()
         })?;
-        store.commit(&rows).await.map_err(said)?;
+        let all = State {
+            lanes: rows.clone(),
+            outputs: outputs.clone(),
+            snapshots: snapshots.clone(),
+        };
+        store.commit(&all).await.map_err(said)?;
         ensure(load(&*store).await? == rows, || {
             "what was committed is not what is there".to_owned()
         })?;
@@ -407,9 +450,18 @@ pub async fn store(rig: &dyn StoreRig) -> Finding {
     ensure(load(&*store).await? == rows, || {
         "rows were lost between two openings".to_owned()
     })?;
-    rows[0].position = Position::After(Sequence::new("0"));
-    store.commit(&rows[..1]).await.map_err(said)?;
-    store.commit(&[]).await.map_err(said)?;
+    let kept = store.load().await.map_err(said)?;
+    ensure(
+        kept.outputs == outputs && kept.snapshots == snapshots,
+        || "identities or snapshots were lost between two openings".to_owned(),
+    )?;
+    rows[0].position = Position::after("0");
+    let one = State {
+        lanes: rows[..1].to_vec(),
+        ..State::default()
+    };
+    store.commit(&one).await.map_err(said)?;
+    store.commit(&State::default()).await.map_err(said)?;
     ensure(load(&*store).await? == rows, || {
         "a row was not replaced, or another one was".to_owned()
     })?;
@@ -422,7 +474,7 @@ pub async fn store(rig: &dyn StoreRig) -> Finding {
 }
 
 async fn load(store: &dyn CheckpointStore) -> Result<Vec<LaneCheckpoint>, String> {
-    let mut rows = store.load().await.map_err(said)?;
+    let mut rows = store.load().await.map_err(said)?.lanes;
     rows.sort_by(|a, b| a.lane.cmp(&b.lane));
     Ok(rows)
 }
@@ -451,7 +503,12 @@ fn batch(records: &[(String, Vec<u8>)], form: DataForm) -> Result<Batch, String>
             arrival: super::EPOCH,
         })
         .collect();
-    Batch::new(buffer.into(), form, index).map_err(said)
+    let origin = Arc::new(Origin {
+        source: "arn:aws:kinesis:eu-west-1:1:stream/one".into(),
+        shard: ShardId::new("shardId-000000000000"),
+        hash_range: None,
+    });
+    Batch::new(origin, buffer.into(), form, index).map_err(said)
 }
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -17,7 +17,7 @@ pub use output::{
 };
 pub use rng::{Rng, hash};
 pub use store::{FakeStore, StoreFaults};
-pub use stream::{FakeStream, Placed, ReadFaults, Stored, StreamSettings, counted};
+pub use stream::{FakeStream, Placed, READ_LIMITS, ReadFaults, Stored, StreamSettings, counted};
 
 use std::time::Duration;
 

@@ -12,7 +12,8 @@ use tokio::sync::oneshot;
 use crate::batch::Batch;
 use crate::clock::{ClockSource, Instant};
 use crate::output::{
-    Chunk, EncodingKey, Outcome, Output, Picks, RequestLimits, Room, Trouble, TroubleKind, Verdict,
+    Chunk, EncodingKey, Outcome, Output, Picks, Profile, Refusal, RequestLimits, Room, Trouble,
+    TroubleKind, Verdict,
 };
 
 use super::stream::place_of;
@@ -198,7 +199,7 @@ impl FakeService {
     pub fn output(&self, encoding: &str, limits: RequestLimits) -> FakeOutput {
         FakeOutput {
             service: self.clone(),
-            encoding: EncodingKey(encoding.into()),
+            encoding: EncodingKey::new("fake", encoding),
             limits,
         }
     }
@@ -475,7 +476,7 @@ impl State {
 
     fn verdict(&mut self, entry: &Entry, fate: Fate, rate: Option<Rate>, now: Instant) -> Verdict {
         if self.refused.contains(&entry.sequence) {
-            return Verdict::Refused("it is not welcome".to_owned());
+            return Verdict::Refused(Refusal::new("Unwelcome", "the fake refuses this record"));
         }
         if let Fate::Partial(share) = fate
             && self.rng.per_mille(share)
@@ -594,8 +595,8 @@ impl Output for FakeOutput {
         self.encoding.clone()
     }
 
-    fn limits(&self) -> RequestLimits {
-        self.limits
+    fn profile(&self) -> Profile {
+        Profile::new(self.limits)
     }
 
     fn encoded_bound(&self, records: usize, bytes: usize) -> usize {
@@ -644,7 +645,7 @@ impl Output for FakeOutput {
         Room::Less { held, wait }
     }
 
-    async fn write(&self, chunk: &Chunk, deadline: Duration) -> Outcome {
+    async fn write(&self, _: &Batch, chunk: &Chunk, deadline: Duration) -> Outcome {
         let inner = &self.service.0;
         let Some(body) = (*chunk.payload).as_any().downcast_ref::<Body>() else {
             return Outcome::Rejected(Trouble::new(

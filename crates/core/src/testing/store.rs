@@ -8,8 +8,11 @@ use async_trait::async_trait;
 
 use crate::checkpoint::Position;
 use crate::clock::ClockSource;
-use crate::source::SourceIdentity;
-use crate::store::{CheckpointStore, LaneCheckpoint, LaneId, StoreError};
+use crate::source::StreamIdentity;
+use crate::store::{
+    CheckpointStore, LaneCheckpoint, LaneId, OutputId, OutputIdentity, PumpId, Snapshot, State,
+    StoreError,
+};
 
 use super::{Event, MillisRange, Observer, Rng, TestClock, draw, lock};
 
@@ -24,9 +27,11 @@ pub struct StoreFaults {
     pub fail_after: u32,
 }
 
-struct State {
-    identity: Option<SourceIdentity>,
-    rows: BTreeMap<LaneId, Position>,
+struct Inner {
+    identity: Option<StreamIdentity>,
+    lanes: BTreeMap<LaneId, LaneCheckpoint>,
+    outputs: BTreeMap<OutputId, OutputIdentity>,
+    snapshots: BTreeMap<PumpId, Snapshot>,
     faults: StoreFaults,
     commits: u64,
     rng: Rng,
@@ -35,7 +40,7 @@ struct State {
 /// See the module. Cheap to clone; all clones are one store.
 #[derive(Clone)]
 pub struct FakeStore {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<Inner>>,
     clock: TestClock,
     observer: Arc<dyn Observer>,
 }
@@ -43,9 +48,11 @@ pub struct FakeStore {
 impl FakeStore {
     /// An empty store.
     pub fn new(clock: &TestClock, rng: Rng, observer: Arc<dyn Observer>) -> Self {
-        let state = State {
+        let state = Inner {
             identity: None,
-            rows: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
             faults: StoreFaults::default(),
             commits: 0,
             rng,
@@ -64,7 +71,11 @@ impl FakeStore {
 
     /// What it holds.
     pub fn rows(&self) -> BTreeMap<LaneId, Position> {
-        lock(&self.state).rows.clone()
+        let lanes = &lock(&self.state).lanes;
+        lanes
+            .iter()
+            .map(|(lane, row)| (lane.clone(), row.position.clone()))
+            .collect()
     }
 
     /// Transactions that became durable.
@@ -75,12 +86,12 @@ impl FakeStore {
     /// `change` as one transaction, with all that may go wrong.
     async fn transaction(
         &self,
-        change: impl FnOnce(&mut BTreeMap<LaneId, Position>),
+        change: impl FnOnce(&mut Inner),
         event: Event<'_>,
     ) -> Result<(), StoreError> {
         let (before, after, fail, fail_after) = {
             let mut state = lock(&self.state);
-            let State { faults, rng, .. } = &mut *state;
+            let Inner { faults, rng, .. } = &mut *state;
             let (before, after) = (draw(rng, faults.latency), draw(rng, faults.latency));
             (
                 before,
@@ -99,7 +110,7 @@ impl FakeStore {
         }
         {
             let mut state = lock(&self.state);
-            change(&mut state.rows);
+            change(&mut state);
             state.commits += 1;
         }
         self.observer.on(&event);
@@ -121,7 +132,7 @@ impl FakeStore {
 
 #[async_trait]
 impl CheckpointStore for FakeStore {
-    async fn bind(&self, source: &SourceIdentity) -> Result<(), StoreError> {
+    async fn bind(&self, source: &StreamIdentity) -> Result<(), StoreError> {
         let mut state = lock(&self.state);
         match &state.identity {
             Some(bound) if bound != source => Err(StoreError::Foreign {
@@ -138,29 +149,39 @@ impl CheckpointStore for FakeStore {
         }
     }
 
-    async fn load(&self) -> Result<Vec<LaneCheckpoint>, StoreError> {
-        let rows = self.rows();
-        Ok(rows
-            .into_iter()
-            .map(|(lane, position)| LaneCheckpoint { lane, position })
-            .collect())
+    async fn load(&self) -> Result<State, StoreError> {
+        let inner = lock(&self.state);
+        Ok(State {
+            lanes: inner.lanes.values().cloned().collect(),
+            outputs: inner.outputs.values().cloned().collect(),
+            snapshots: inner.snapshots.values().cloned().collect(),
+        })
     }
 
-    async fn commit(&self, checkpoints: &[LaneCheckpoint]) -> Result<(), StoreError> {
-        let change = |rows: &mut BTreeMap<LaneId, Position>| {
-            rows.extend(
-                checkpoints
-                    .iter()
-                    .map(|c| (c.lane.clone(), c.position.clone())),
-            );
+    async fn commit(&self, changes: &State) -> Result<(), StoreError> {
+        let change = |inner: &mut Inner| {
+            for row in &changes.lanes {
+                inner.lanes.insert(row.lane.clone(), row.clone());
+            }
+            for row in &changes.outputs {
+                inner.outputs.insert(row.output.clone(), row.clone());
+            }
+            for row in &changes.snapshots {
+                inner.snapshots.insert(row.pump.clone(), row.clone());
+            }
         };
-        self.transaction(change, Event::Committed { rows: checkpoints })
-            .await
+        let event = Event::Committed {
+            rows: &changes.lanes,
+        };
+        self.transaction(change, event).await
     }
 
     async fn forget(&self, lanes: &[LaneId]) -> Result<(), StoreError> {
-        let change =
-            |rows: &mut BTreeMap<LaneId, Position>| rows.retain(|lane, _| !lanes.contains(lane));
+        let change = |inner: &mut Inner| {
+            inner.lanes.retain(|lane, _| !lanes.contains(lane));
+            let Inner { lanes, outputs, .. } = inner;
+            outputs.retain(|output, _| lanes.keys().any(|lane| lane.output == *output));
+        };
         self.transaction(change, Event::Forgotten { lanes }).await
     }
 }

@@ -1,6 +1,7 @@
 //! A stream in memory: shards with lineage, splits and merges, retention, and readers that misbehave.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,14 +9,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::batch::{Batch, ShardId};
-use crate::checkpoint::{Position, Sequence};
+use crate::batch::{Batch, Origin, ShardId};
+use crate::checkpoint::Position;
 use crate::clock::{ClockSource, Millis};
 use crate::output::{Trouble, TroubleKind};
 use crate::record::{DataForm, RecordIndex, Span};
 use crate::source::{
-    Credit, Fetched, HashRange, Read, ServerTime, Shard, ShardReader, Source, SourceError,
-    SourceIdentity,
+    Credit, Fetched, HashRange, Read, ReadLimits, ServerTime, Shard, ShardReader, Source,
+    SourceError, SourceFacts, StreamIdentity,
 };
 
 use super::{Event, MillisRange, Observer, ReadAnswer, Rng, TestClock, draw, hash, lock};
@@ -35,9 +36,23 @@ pub struct StreamSettings {
     pub names_children: bool,
     /// How long a new shard is missing from the map.
     pub map_lag: Duration,
-    /// What it says that its retention is. Nothing is deleted but by [`FakeStream::expire`].
+    /// The retention that the stream reports. Nothing is deleted but by [`FakeStream::expire`].
     pub retention: Duration,
+    /// The read limits that the stream reports.
+    pub limits: ReadLimits,
 }
+
+const ARN: &str = "arn:aws:kinesis:eu-west-1:1:stream/fake";
+
+/// Reading without a limit of bytes; the rest as a Kinesis shard has.
+pub const READ_LIMITS: ReadLimits = ReadLimits {
+    calls: NonZeroU32::new(5).unwrap(),
+    per: Duration::from_secs(1),
+    bytes_per_second: None,
+    answer_records: 10_000,
+    answer_bytes: 16 << 20,
+    ingest_bytes_per_second: 1 << 20,
+};
 
 impl Default for StreamSettings {
     fn default() -> Self {
@@ -49,6 +64,7 @@ impl Default for StreamSettings {
             names_children: true,
             map_lag: Duration::ZERO,
             retention: Duration::from_secs(86_400),
+            limits: READ_LIMITS,
         }
     }
 }
@@ -388,17 +404,22 @@ impl State {
 
 #[async_trait]
 impl Source for FakeStream {
-    async fn identity(&self) -> Result<SourceIdentity, SourceError> {
+    async fn facts(&self) -> Result<SourceFacts, SourceError> {
         self.control().await?;
-        Ok(SourceIdentity {
-            arn: "arn:aws:kinesis:eu-west-1:1:stream/fake".to_owned(),
-            created: Some(super::EPOCH),
+        let exact = self.0.settings.date_millis.max(1);
+        let date = self.0.clock.server().0.div_euclid(exact) * exact;
+        Ok(SourceFacts {
+            identity: StreamIdentity {
+                arn: ARN.to_owned(),
+                created: Some(super::EPOCH),
+            },
+            retention: self.0.settings.retention,
+            time: ServerTime {
+                earliest: Millis(date),
+                latest: Millis(date + exact),
+            },
+            limits: self.0.settings.limits,
         })
-    }
-
-    async fn retention(&self) -> Result<Duration, SourceError> {
-        self.control().await?;
-        Ok(self.0.settings.retention)
     }
 
     async fn shards(&self) -> Result<Vec<Shard>, SourceError> {
@@ -418,21 +439,16 @@ impl Source for FakeStream {
         Ok(listed.map(shard).collect())
     }
 
-    async fn now(&self) -> Result<ServerTime, SourceError> {
-        self.control().await?;
-        let exact = self.0.settings.date_millis.max(1);
-        let date = self.0.clock.server().0.div_euclid(exact) * exact;
-        Ok(ServerTime {
-            earliest: Millis(date),
-            latest: Millis(date + exact),
-        })
-    }
-
     fn open(&self, shard: &ShardId, position: Position) -> Box<dyn ShardReader> {
         Box::new(FakeReader {
             stream: self.clone(),
             shard: shard.clone(),
             position,
+            origin: Arc::new(Origin {
+                source: ARN.into(),
+                shard: shard.clone(),
+                hash_range: lock(&self.0.state).shards.get(shard).map(|s| s.range),
+            }),
         })
     }
 }
@@ -441,6 +457,7 @@ struct FakeReader {
     stream: FakeStream,
     shard: ShardId,
     position: Position,
+    origin: Arc<Origin>,
 }
 
 /// What goes wrong with one read.
@@ -475,9 +492,13 @@ impl FakeShard {
         let wanted = match position {
             Position::TrimHorizon => return (self.trimmed, false),
             Position::At(at) => self.records.partition_point(|r| r.arrival < *at),
-            Position::After(s) => {
-                let sequence = s.as_str().parse::<u128>().unwrap_or(u128::MAX);
-                self.records.partition_point(|r| r.sequence <= sequence)
+            Position::After { sequence, sub } => {
+                let sequence = sequence.as_str().parse::<u128>().unwrap_or(u128::MAX);
+                self.records.partition_point(|r| match sub {
+                    // The rest of that record is still to be returned.
+                    Some(_) => r.sequence < sequence,
+                    None => r.sequence <= sequence,
+                })
             }
             Position::Closed => self.records.len(),
         };
@@ -538,9 +559,9 @@ impl FakeReader {
         let some = &shard.records[first..first + taken];
         let position = some
             .last()
-            .map(|r| Position::After(Sequence::new(&r.sequence.to_string())));
+            .map(|r| Position::after(&r.sequence.to_string()));
         let read = read(
-            Fetched::Batch(batch(some, &inner.live)?),
+            Fetched::Batch(batch(Arc::clone(&self.origin), some, &inner.live)?),
             shard.records.get(first + taken),
         );
         Some((read, position.unwrap_or_else(|| self.position.clone())))
@@ -548,7 +569,7 @@ impl FakeReader {
 }
 
 /// A batch of `records`, whose buffer counts in `live`.
-fn batch(records: &[Stored], live: &Arc<AtomicUsize>) -> Option<Batch> {
+fn batch(origin: Arc<Origin>, records: &[Stored], live: &Arc<AtomicUsize>) -> Option<Batch> {
     let mut buffer = Vec::with_capacity(records.iter().map(|r| r.data.len() + 80).sum());
     let mut add = |bytes: &[u8]| {
         let start = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
@@ -567,7 +588,7 @@ fn batch(records: &[Stored], live: &Arc<AtomicUsize>) -> Option<Batch> {
             arrival: r.arrival,
         })
         .collect();
-    Batch::new(counted(buffer, live), DataForm::Raw, index).ok()
+    Batch::new(origin, counted(buffer, live), DataForm::Raw, index).ok()
 }
 
 #[async_trait]

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use distributary_core::batch::ShardId;
-use distributary_core::checkpoint::{Position, Sequence};
+use distributary_core::checkpoint::Position;
 use distributary_core::clock::Millis;
 use distributary_core::engine::{Change, EngineError, LanePhase, Order, OutputState, Start};
 use distributary_core::output::{EncodingKey, Trouble, TroubleKind};
@@ -44,7 +44,7 @@ async fn everything_reaches_every_output() {
         .filter(|r| r.data.starts_with(b"1:"))
         .map(|r| r.sequence)
         .max();
-    let expected = Position::After(Sequence::new(&last.unwrap().to_string()));
+    let expected = Position::after(&last.unwrap().to_string());
     assert_eq!(bench.store.position("1", "o3"), Some(expected));
 }
 
@@ -62,7 +62,7 @@ async fn caught_up_holds_for_idle_and_empty_shards() {
 #[tokio::test(start_paused = true)]
 async fn an_idle_shard_is_asked_once_a_second() {
     let mut bench = Bench::new(1, 3);
-    bench.settings.read_limit = 1000;
+    bench.source.limits.answer_records = 1000;
     let engine = bench.run().await;
     engine.caught_up().await.unwrap();
     bench.pass(5 * S).await;
@@ -111,7 +111,7 @@ async fn a_held_output_delays_no_other() {
     let mut bench = Bench::new(1, 4);
     // Little enough that the held one has to leave the window.
     bench.settings.memory_budget = 4 << 20;
-    bench.settings.largest_answer = 1 << 20;
+    bench.source.limits.answer_bytes = 1 << 20;
     bench.outputs[1].mood(Mood::Hang);
     let engine = bench.run().await;
     let mut seen_away = false;
@@ -156,7 +156,7 @@ async fn a_held_output_delays_no_other() {
 async fn who_catches_up_waits_for_none_whose_requests_hang() {
     let mut bench = Bench::new(1, 3);
     bench.settings.memory_budget = 4 << 20;
-    bench.settings.largest_answer = 1 << 20;
+    bench.source.limits.answer_bytes = 1 << 20;
     bench.settings.catch_up_readers = 1;
     bench.settings.request_deadline = 60 * S;
     let engine = bench.run().await;
@@ -195,7 +195,7 @@ async fn who_catches_up_waits_for_none_whose_requests_hang() {
 async fn handoff_skips_and_repeats_nothing() {
     let mut bench = Bench::new(1, 3);
     bench.settings.memory_budget = 2 << 20;
-    bench.settings.largest_answer = 256 << 10;
+    bench.source.limits.answer_bytes = 256 << 10;
     let engine = bench.run().await;
     let mut away = 0;
     for round in 0..60 {
@@ -228,7 +228,7 @@ async fn handoff_skips_and_repeats_nothing() {
 async fn the_budget_holds_with_fifty_outputs_stuck() {
     let mut bench = Bench::new(2, 52);
     bench.settings.memory_budget = 3 << 20;
-    bench.settings.largest_answer = 256 << 10;
+    bench.source.limits.answer_bytes = 256 << 10;
     bench.source.state.lock().unwrap().answer_limit = 256 << 10;
     for (i, output) in bench.outputs.iter().enumerate() {
         output.mood(match i {
@@ -292,7 +292,7 @@ async fn one_record_of_the_maximum_size_gets_through() {
 async fn a_budget_that_is_too_small_only_slows() {
     let mut bench = Bench::new(8, 3);
     bench.settings.memory_budget = 1 << 20;
-    bench.settings.largest_answer = 300 << 10;
+    bench.source.limits.answer_bytes = 300 << 10;
     bench.source.state.lock().unwrap().answer_limit = 300 << 10;
     for shard in 0..8 {
         for _ in 0..40 {
@@ -748,7 +748,7 @@ async fn an_update_replaces_the_output_and_keeps_its_place() {
     engine.caught_up().await.unwrap();
     let old = bench.outputs[0].clone();
     bench.outputs[0] = FakeOutput::new(&bench.clock);
-    bench.outputs[0].key = EncodingKey("another".into());
+    bench.outputs[0].key = EncodingKey::new("fake", "another");
     engine.apply(Change::Update(bench.spec(0))).await.unwrap();
     bench.source.put_many("0", 100, 10);
     bench
@@ -900,7 +900,7 @@ async fn a_source_that_fails_is_tried_again() {
 async fn an_answer_larger_than_reserved_is_read_again_with_room() {
     let mut bench = Bench::new(1, 1);
     bench.settings.memory_budget = 4 << 20;
-    bench.settings.largest_answer = 1 << 20;
+    bench.source.limits.answer_bytes = 1 << 20;
     bench.source.put_many("0", 3000, 10);
     let engine = bench.run().await;
     engine.caught_up().await.unwrap();

@@ -5,20 +5,25 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use distributary_core::batch::{Batch, ShardId};
-use distributary_core::checkpoint::{Position, Sequence};
+use distributary_core::batch::{Batch, Origin, ShardId};
+use distributary_core::checkpoint::Position;
 use distributary_core::clock::{Clock, ClockSource, Instant, Millis, Sleep, split_mix};
 use distributary_core::engine::{
     Engine, EngineError, FanOut, Order, OutputSpec, OutputStatus, Settings, Start, Status,
 };
 use distributary_core::output::{
-    Chunk, EncodingKey, Outcome, Output, Picks, RequestLimits, Trouble, TroubleKind, Verdict,
+    Chunk, EncodingKey, Outcome, Output, Picks, Profile, Refusal, RequestLimits, Trouble,
+    TroubleKind, Verdict,
 };
 use distributary_core::record::{DataForm, RecordIndex, Span};
 use distributary_core::source::{
-    Credit, Fetched, Read, ServerTime, Shard, ShardReader, Source, SourceError, SourceIdentity,
+    Credit, Fetched, Read, ReadLimits, ServerTime, Shard, ShardReader, Source, SourceError,
+    SourceFacts, StreamIdentity,
 };
-use distributary_core::store::{CheckpointStore, LaneCheckpoint, LaneId, OutputId, StoreError};
+use distributary_core::store::{
+    CheckpointStore, LaneCheckpoint, LaneId, OutputId, State, StoreError,
+};
+use distributary_core::testing::READ_LIMITS;
 
 /// What the wall clock says when a test begins.
 pub(crate) const BASE: i64 = 1_700_000_000_000;
@@ -82,6 +87,7 @@ pub(crate) struct SourceState {
 pub(crate) struct FakeSource {
     pub(crate) state: Arc<Mutex<SourceState>>,
     pub(crate) clock: Clock,
+    pub(crate) limits: ReadLimits,
 }
 
 impl FakeSource {
@@ -97,6 +103,7 @@ impl FakeSource {
         let source = Self {
             state: Arc::new(Mutex::new(state)),
             clock: clock.clone(),
+            limits: READ_LIMITS,
         };
         for i in 0..shards {
             source.shard(&i.to_string(), &[]);
@@ -235,14 +242,20 @@ struct FakeReader {
 
 #[async_trait]
 impl Source for FakeSource {
-    async fn identity(&self) -> Result<SourceIdentity, SourceError> {
-        Ok(SourceIdentity {
-            arn: "arn:fake".to_owned(),
-            created: Some(Millis(1)),
+    async fn facts(&self) -> Result<SourceFacts, SourceError> {
+        let now = self.clock.wall();
+        Ok(SourceFacts {
+            identity: StreamIdentity {
+                arn: "arn:fake".to_owned(),
+                created: Some(Millis(1)),
+            },
+            retention: Duration::from_secs(86_400),
+            time: ServerTime {
+                earliest: now,
+                latest: Millis(now.0 + 1),
+            },
+            limits: self.limits,
         })
-    }
-    async fn retention(&self) -> Result<Duration, SourceError> {
-        Ok(Duration::from_secs(86_400))
     }
     async fn shards(&self) -> Result<Vec<Shard>, SourceError> {
         let state = self.state.lock().unwrap();
@@ -254,13 +267,6 @@ impl Source for FakeSource {
             closed: s.closed,
         };
         Ok(listed.map(shard).collect())
-    }
-    async fn now(&self) -> Result<ServerTime, SourceError> {
-        let now = self.clock.wall();
-        Ok(ServerTime {
-            earliest: now,
-            latest: Millis(now.0 + 1),
-        })
     }
     fn open(&self, shard: &ShardId, position: Position) -> Box<dyn ShardReader> {
         Box::new(FakeReader {
@@ -291,7 +297,7 @@ impl ShardReader for FakeReader {
             behind,
             complete_until: now.minus(behind).minus(Duration::from_millis(1)),
         };
-        if let Position::After(s) = &self.position {
+        if let Position::After { sequence: s, .. } = &self.position {
             let at: u64 = s.as_str().parse().unwrap();
             let lost = shard
                 .records
@@ -306,7 +312,7 @@ impl ShardReader for FakeReader {
         match &self.position {
             Position::TrimHorizon => {}
             Position::At(at) => since = Some(*at),
-            Position::After(s) => after = after.max(s.as_str().parse().unwrap()),
+            Position::After { sequence: s, .. } => after = after.max(s.as_str().parse().unwrap()),
             Position::Closed => panic!("read after the end"),
         }
         // Sequence numbers grow within a shard.
@@ -339,9 +345,17 @@ impl ShardReader for FakeReader {
             };
             return Ok(read(fetched, Duration::ZERO));
         };
-        self.position = Position::After(Sequence::new(&last.sequence.to_string()));
+        self.position = Position::after(&last.sequence.to_string());
         Ok(read(Fetched::Batch(batch(&some)), behind))
     }
+}
+
+fn origin() -> Arc<Origin> {
+    Arc::new(Origin {
+        source: "arn:fake".into(),
+        shard: ShardId::new("a"),
+        hash_range: None,
+    })
 }
 
 pub(crate) fn batch(records: &[Rec]) -> Batch {
@@ -363,7 +377,7 @@ pub(crate) fn batch(records: &[Rec]) -> Batch {
             arrival: r.arrival,
         })
         .collect();
-    Batch::new(buffer.into(), DataForm::Raw, index).unwrap()
+    Batch::new(origin(), buffer.into(), DataForm::Raw, index).unwrap()
 }
 
 /// What an output does with the next requests.
@@ -423,7 +437,7 @@ impl FakeOutput {
         };
         Self {
             state: Arc::new(Mutex::new(state)),
-            key: EncodingKey("fake".into()),
+            key: EncodingKey::new("fake", ""),
             limits: RequestLimits {
                 entries: 500,
                 bytes: 5 << 20,
@@ -454,8 +468,8 @@ impl Output for FakeOutput {
     fn encoding(&self) -> EncodingKey {
         self.key.clone()
     }
-    fn limits(&self) -> RequestLimits {
-        self.limits
+    fn profile(&self) -> Profile {
+        Profile::new(self.limits)
     }
     fn encoded_bound(&self, records: usize, bytes: usize) -> usize {
         records * 64 + bytes
@@ -480,7 +494,7 @@ impl Output for FakeOutput {
             allocation,
         }
     }
-    async fn write(&self, chunk: &Chunk, deadline: Duration) -> Outcome {
+    async fn write(&self, _: &Batch, chunk: &Chunk, deadline: Duration) -> Outcome {
         let Payload(records) = (*chunk.payload).as_any().downcast_ref::<Payload>().unwrap();
         let (mood, latency) = {
             let mut state = self.state.lock().unwrap();
@@ -514,7 +528,7 @@ impl Output for FakeOutput {
             if fails {
                 verdicts.push(Verdict::Retry(trouble(TroubleKind::Throttled)));
             } else if mood == Mood::Refuse(*sequence) {
-                verdicts.push(Verdict::Refused("too ugly".to_owned()));
+                verdicts.push(Verdict::Refused(Refusal::new("Ugly", "too ugly")));
             } else {
                 state.written.push((key.clone(), *sequence));
                 state.times.entry(*sequence).or_insert(now);
@@ -531,7 +545,7 @@ impl Output for FakeOutput {
 
 #[derive(Default)]
 pub(crate) struct StoreState {
-    pub(crate) identity: Option<SourceIdentity>,
+    pub(crate) identity: Option<StreamIdentity>,
     pub(crate) rows: BTreeMap<LaneId, Position>,
     pub(crate) commits: Vec<Vec<LaneCheckpoint>>,
     pub(crate) failing: bool,
@@ -556,24 +570,32 @@ impl FakeStore {
 
 #[async_trait]
 impl CheckpointStore for FakeStore {
-    async fn bind(&self, source: &SourceIdentity) -> Result<(), StoreError> {
+    async fn bind(&self, source: &StreamIdentity) -> Result<(), StoreError> {
         self.0.lock().unwrap().identity = Some(source.clone());
         Ok(())
     }
-    async fn load(&self) -> Result<Vec<LaneCheckpoint>, StoreError> {
+    async fn load(&self) -> Result<State, StoreError> {
         let rows = self.0.lock().unwrap().rows.clone();
-        Ok(rows
-            .into_iter()
-            .map(|(lane, position)| LaneCheckpoint { lane, position })
-            .collect())
+        Ok(State {
+            lanes: rows
+                .into_iter()
+                .map(|(lane, position)| LaneCheckpoint {
+                    lane,
+                    position,
+                    arrival: None,
+                })
+                .collect(),
+            ..State::default()
+        })
     }
-    async fn commit(&self, checkpoints: &[LaneCheckpoint]) -> Result<(), StoreError> {
+    async fn commit(&self, changes: &State) -> Result<(), StoreError> {
         let mut state = self.0.lock().unwrap();
         if state.failing {
             return Err(StoreError::Failed {
                 source: "the disk is full".into(),
             });
         }
+        let checkpoints = &changes.lanes;
         for c in checkpoints {
             let before = state.rows.insert(c.lane.clone(), c.position.clone());
             assert!(
@@ -581,7 +603,7 @@ impl CheckpointStore for FakeStore {
                 "a checkpoint went back: {c:?}"
             );
         }
-        state.commits.push(checkpoints.to_vec());
+        state.commits.push(checkpoints.clone());
         Ok(())
     }
     async fn forget(&self, lanes: &[LaneId]) -> Result<(), StoreError> {
@@ -612,15 +634,11 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn new(shards: usize, outputs: usize) -> Self {
         let clock = paused_clock();
-        let settings = Settings {
-            read_bytes_per_second: None,
-            ..Settings::default()
-        };
         Self {
             source: FakeSource::new(&clock, shards),
             outputs: (0..outputs).map(|_| FakeOutput::new(&clock)).collect(),
             store: FakeStore::default(),
-            settings,
+            settings: Settings::default(),
             start: Start::TrimHorizon,
             order: Order::Resend,
             clock,

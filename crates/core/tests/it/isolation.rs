@@ -16,9 +16,9 @@ const RECORD: usize = 8 << 10;
 /// 640 KiB a second and shard, as 32 shards have it at 20 MB/s, with as much memory for each.
 fn bench() -> Bench {
     let mut bench = Bench::new(SHARDS, 5);
-    bench.settings.read_bytes_per_second = Some(2 << 20);
+    bench.source.limits.bytes_per_second = Some(2 << 20);
     bench.settings.memory_budget = SHARDS * (8 << 20);
-    bench.settings.largest_answer = 1 << 20;
+    bench.source.limits.answer_bytes = 1 << 20;
     bench
 }
 

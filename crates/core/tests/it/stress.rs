@@ -44,16 +44,19 @@ impl Run {
         );
         bench.order = *dice.pick(&[Order::Resend, Order::Strict, Order::Unordered]);
         bench.settings.memory_budget = *dice.pick(&[200_000, 400_000, 2_000_000]);
-        bench.settings.largest_answer = 20_000;
+        bench.source.limits.answer_bytes = 20_000;
         bench.settings.request_deadline = Duration::from_secs(3);
         bench.settings.map_refresh = Duration::from_secs(2);
         bench.source.state.lock().unwrap().answer_limit = 15_000;
         for output in &mut bench.outputs {
             output.limits.entries = *dice.pick(&[1, 3, 50]);
             if dice.roll(3) == 0 {
-                output.key = EncodingKey(format!("key {}", output.limits.entries).into());
+                output.key = EncodingKey::new("fake", format!("key {}", output.limits.entries));
             }
-            output.key = EncodingKey(format!("{} {}", output.key.0, output.limits.entries).into());
+            output.key = EncodingKey::new(
+                "fake",
+                format!("{} {}", output.key.form(), output.limits.entries),
+            );
         }
         let paused = vec![false; bench.outputs.len()];
         Self {

@@ -178,7 +178,6 @@ async fn start(
     }
     let settings = Settings {
         // The embedded Kinesis throttles nobody, and nobody shares it: no need to leave room, nor to wait long.
-        read_bytes_per_second: None,
         idle_poll: Duration::from_millis(200),
         backoff_cap: Duration::from_secs(1),
         ..Settings::default()

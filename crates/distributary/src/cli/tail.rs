@@ -76,7 +76,11 @@ pub(crate) async fn run(args: TailArgs) -> Result<ExitCode, Failure> {
         Failure::run(format!("cannot read {}: {error}", args.stream))
     };
     // Also tells at once if there is no such stream.
-    let now = source.now().await.map_err(|trouble| cannot(&trouble))?;
+    let now = source
+        .facts()
+        .await
+        .map_err(|trouble| cannot(&trouble))?
+        .time;
     let follow = Follow {
         stream: args.stream.clone(),
         source,

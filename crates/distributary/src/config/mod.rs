@@ -18,6 +18,7 @@ use distributary_core::engine::{self, Order, Start};
 use distributary_kinesis::config::ConnectOptions;
 use distributary_kinesis::names::StreamRef;
 use distributary_kinesis::output::Route;
+use distributary_kinesis::source::READ_LIMITS;
 
 pub(crate) use file::{File, Problem, read};
 pub(crate) use settings::{OutputEntry, Settings};
@@ -46,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) until_caught_up: bool,
     pub(crate) drain_timeout: Duration,
     pub(crate) engine: engine::Settings,
+    /// Time between two reads of a shard, on average.
+    pub(crate) read_interval: Duration,
     /// At least one, each with its own `id`.
     pub(crate) outputs: Vec<OutputConfig>,
 }
@@ -134,6 +137,9 @@ impl Config {
             until_caught_up: set.until_caught_up.unwrap_or(false),
             drain_timeout: set.drain_timeout.map_or(DRAIN_TIMEOUT, |t| t.0),
             engine: engine_settings(&set)?,
+            read_interval: set
+                .read_interval
+                .map_or_else(|| READ_LIMITS.interval(), |t| t.0),
             connect,
             outputs,
         })
@@ -169,10 +175,7 @@ impl Config {
                 "checkpoint-interval",
                 self.engine.checkpoint_interval != new.engine.checkpoint_interval,
             ),
-            (
-                "read-interval",
-                self.engine.min_read_interval != new.engine.min_read_interval,
-            ),
+            ("read-interval", self.read_interval != new.read_interval),
             (
                 "idle-interval",
                 self.engine.idle_poll != new.engine.idle_poll,
@@ -224,7 +227,6 @@ fn engine_settings(set: &Settings) -> Result<engine::Settings, Problem> {
         checkpoint_interval: set
             .checkpoint_interval
             .map_or(default.checkpoint_interval, |t| t.0),
-        min_read_interval: set.read_interval.map_or(default.min_read_interval, |t| t.0),
         idle_poll: set.idle_interval.map_or(default.idle_poll, |t| t.0),
         lasting_patience: set.give_up_after.map_or(default.lasting_patience, |t| t.0),
         request_deadline: set.write_timeout.map_or(default.request_deadline, |t| t.0),

@@ -12,7 +12,7 @@ use distributary_core::text::chain;
 use distributary_kinesis::client::{Client, StreamDescription};
 use distributary_kinesis::create;
 use distributary_kinesis::output::{KinesisOutput, OutputOptions};
-use distributary_kinesis::source::KinesisSource;
+use distributary_kinesis::source::{KinesisSource, READ_LIMITS};
 use distributary_local::server::{self, ServerOptions};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -52,7 +52,13 @@ pub(crate) async fn build(config: &Config, access: Access) -> Result<Built, Fail
             serve_local(local, config).await?;
         }
     }
-    let source = KinesisSource::new(client.clone(), config.from.clone());
+    let mut limits = READ_LIMITS;
+    if !is_aws(&client) {
+        // Only AWS limits the bytes that a shard returns in a second.
+        limits.bytes_per_second = None;
+    }
+    limits.per = config.read_interval * limits.calls.get();
+    let source = KinesisSource::with_limits(client.clone(), config.from.clone(), limits);
     let described = source
         .check()
         .await
@@ -64,18 +70,13 @@ pub(crate) async fn build(config: &Config, access: Access) -> Result<Built, Fail
     };
     let outputs = streams.outputs(&config.outputs, config.create).await?;
     let (state, store) = open_state(config).await?;
-    let mut settings = config.engine.clone();
-    if !is_aws(&streams.source_client) {
-        // Only AWS has that limit.
-        settings.read_bytes_per_second = None;
-    }
     let fan_out = FanOut {
         name: config.name.clone(),
         source: Arc::new(source),
         outputs,
         store: Arc::new(store),
         clock: access.clock.clone(),
-        settings,
+        settings: config.engine.clone(),
     };
     Ok(Built {
         fan_out,

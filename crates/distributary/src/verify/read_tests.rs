@@ -1,9 +1,11 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use distributary_core::batch::Origin;
 use distributary_core::output::TroubleKind;
 use distributary_core::record::{RecordIndex, Span};
-use distributary_core::source::{ServerTime, Shard, SourceError, SourceIdentity};
+use distributary_core::source::{ServerTime, Shard, SourceError, SourceFacts, StreamIdentity};
+use distributary_kinesis::source::READ_LIMITS;
 
 use super::super::lineage::shard;
 use super::*;
@@ -27,23 +29,22 @@ impl ShardReader for ScriptedReader {
 
 #[async_trait]
 impl Source for Scripted {
-    async fn identity(&self) -> Result<SourceIdentity, SourceError> {
-        Ok(SourceIdentity {
-            arn: "scripted".into(),
-            created: None,
+    async fn facts(&self) -> Result<SourceFacts, SourceError> {
+        Ok(SourceFacts {
+            identity: StreamIdentity {
+                arn: "scripted".into(),
+                created: None,
+            },
+            retention: Duration::from_secs(86_400),
+            time: ServerTime {
+                earliest: Millis(100),
+                latest: Millis(100),
+            },
+            limits: READ_LIMITS,
         })
-    }
-    async fn retention(&self) -> Result<Duration, SourceError> {
-        Ok(Duration::from_secs(86_400))
     }
     async fn shards(&self) -> Result<Vec<Shard>, SourceError> {
         Ok(vec![shard("s", &[])])
-    }
-    async fn now(&self) -> Result<ServerTime, SourceError> {
-        Ok(ServerTime {
-            earliest: Millis(100),
-            latest: Millis(100),
-        })
     }
     fn open(&self, _shard: &ShardId, _position: Position) -> Box<dyn ShardReader> {
         let mut script = self.0.lock().unwrap();
@@ -78,7 +79,12 @@ fn batch(
             arrival: Millis(*arrival),
         })
         .collect();
-    let batch = Batch::new(buffer.into(), form, index).unwrap();
+    let origin = Arc::new(Origin {
+        source: "scripted".into(),
+        shard: ShardId::new("s"),
+        hash_range: None,
+    });
+    let batch = Batch::new(origin, buffer.into(), form, index).unwrap();
     Ok(Read {
         fetched: Fetched::Batch(batch),
         behind: Duration::ZERO,

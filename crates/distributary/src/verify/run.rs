@@ -142,16 +142,16 @@ pub(crate) async fn verify(
 async fn moment(subjects: &[&Subject]) -> Result<Millis, ReadError> {
     let mut until = Millis(i64::MAX);
     for subject in subjects {
-        let now = subject
+        let facts = subject
             .source
-            .now()
+            .facts()
             .await
             .map_err(|source| ReadError::Source {
                 stream: subject.name.clone(),
                 shard: None,
                 source,
             })?;
-        until = until.min(now.latest);
+        until = until.min(facts.time.latest);
     }
     Ok(until)
 }

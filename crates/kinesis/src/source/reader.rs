@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use distributary_core::batch::{Batch, ShardId};
+use distributary_core::batch::{Batch, Origin, ShardId};
 use distributary_core::checkpoint::Position;
 use distributary_core::clock::Millis;
 use distributary_core::output::{Trouble, TroubleKind};
@@ -43,6 +43,8 @@ pub(super) struct Reader {
     /// Empty pages in a row, with the shard known to be closed when they were asked for.
     empty_at_end: u32,
     horizon: Horizon,
+    /// The origin of the last batch; empty while there was none.
+    last_origin: Option<Arc<Origin>>,
 }
 
 /// Where a closed shard goes on.
@@ -86,6 +88,7 @@ impl Reader {
             ended: None,
             empty_at_end: 0,
             horizon: Horizon::default(),
+            last_origin: None,
         }
     }
 
@@ -105,9 +108,13 @@ impl Reader {
                 request.timestamp = Some(Timestamp(at.0));
                 ShardIteratorType::AtTimestamp
             }
-            Position::After(sequence) => {
+            Position::After { sequence, sub } => {
                 request.starting_sequence_number = Some(sequence.as_str().to_owned());
-                ShardIteratorType::AfterSequenceNumber
+                match sub {
+                    None => ShardIteratorType::AfterSequenceNumber,
+                    // The rest of that record is still to be returned.
+                    Some(_) => ShardIteratorType::AtSequenceNumber,
+                }
             }
             // Never asked for; there is nothing behind a shard's end.
             Position::Closed => ShardIteratorType::Latest,
@@ -129,7 +136,7 @@ impl Reader {
                 }),
             // What AWS says to a sequence number that it does not have any more.
             Err(error)
-                if matches!(self.position, Position::After(_))
+                if matches!(self.position, Position::After { .. })
                     && error.code() == Some(&ErrorCode::InvalidArgument) =>
             {
                 tracing::info!(shard = %self.shard, position = ?self.position, error = ?error, "the position is refused");
@@ -241,14 +248,14 @@ impl Reader {
         {
             self.shared.say_aggregates();
         }
-        let batch = batch_of(answer).map_err(|e| {
+        let origin = self.origin();
+        let batch = batch_of(origin, answer).map_err(|e| {
             let text = format!(
                 "GetRecords on shard {} brought what is no record: {e}",
                 self.shard
             );
             Trouble::new(TroubleKind::Unintelligible, text).caused_by(e)
         })?;
-        let batch = batch.with_hash_range(self.shared.hash_range(&self.shard));
         self.position = batch.after(records - 1);
         self.empty_at_end = 0;
         self.horizon = Horizon::default();
@@ -308,10 +315,27 @@ impl Reader {
         }
     }
 
+    /// The origin of this reader's batches, with the shard's hash range as the last listing has it.
+    fn origin(&mut self) -> Arc<Origin> {
+        let (source, hash_range) = (self.shared.arn(), self.shared.hash_range(&self.shard));
+        let same = |last: &&Arc<Origin>| last.source == source && last.hash_range == hash_range;
+        if let Some(last) = self.last_origin.as_ref().filter(same) {
+            return Arc::clone(last);
+        }
+
+        let origin = Arc::new(Origin {
+            source,
+            shard: self.shard.clone(),
+            hash_range,
+        });
+        self.last_origin = Some(Arc::clone(&origin));
+        origin
+    }
+
     /// True if the reader has stood at the age of the retention for so long that what it waits for must be deleted. AWS
     /// answers empty pages for ever then.
     async fn is_stuck(&mut self, behind: Duration) -> Result<bool, SourceError> {
-        if !matches!(self.position, Position::After(_))
+        if !matches!(self.position, Position::After { .. })
             || behind + HORIZON_SLACK < Duration::from_secs(24 * 3600)
         {
             self.horizon = Horizon::default();
@@ -378,7 +402,10 @@ impl ShardReader for Reader {
 }
 
 /// The records of an answer as places in its body.
-fn batch_of(answer: GetRecordsAnswer) -> Result<Batch, distributary_core::batch::BadBatch> {
+fn batch_of(
+    origin: Arc<Origin>,
+    answer: GetRecordsAnswer,
+) -> Result<Batch, distributary_core::batch::BadBatch> {
     let form = match answer.form {
         hot::DataForm::Raw => DataForm::Raw,
         hot::DataForm::Base64 => DataForm::Base64,
@@ -397,5 +424,5 @@ fn batch_of(answer: GetRecordsAnswer) -> Result<Batch, distributary_core::batch:
             arrival: Millis(r.arrival_ms),
         })
         .collect();
-    Batch::new(answer.body, form, records)
+    Batch::new(origin, answer.body, form, records)
 }

@@ -536,7 +536,11 @@ async fn outputs_without_an_answer_leave_the_others_their_connections() {
             let (output, batch) = (Arc::clone(output), Arc::clone(&batch));
             waiting.spawn(async move {
                 output
-                    .write(&output.encode(&batch, Picks::Run(0..1)), 10 * DEADLINE)
+                    .write(
+                        &batch,
+                        &output.encode(&batch, Picks::Run(0..1)),
+                        10 * DEADLINE,
+                    )
                     .await
             });
         }

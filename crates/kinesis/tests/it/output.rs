@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use distributary_core::batch::Batch;
+use distributary_core::batch::{Batch, Origin, ShardId};
 use distributary_core::clock::Millis;
 use distributary_core::output::{Demand, Outcome, Output, Picks, Room, TroubleKind, Verdict};
 use distributary_core::record::{DataForm, RecordIndex, Span};
@@ -43,7 +43,19 @@ fn base64(data: &[u8]) -> Vec<u8> {
     text[1..text.len() - 1].to_vec()
 }
 
+fn origin(hash_range: Option<HashRange>) -> Arc<Origin> {
+    Arc::new(Origin {
+        source: "arn:aws:kinesis:us-east-1:123456789012:stream/input".into(),
+        shard: ShardId::new("shardId-000000000000"),
+        hash_range,
+    })
+}
+
 pub(crate) fn batch(form: DataForm, records: &[Rec]) -> Batch {
+    batch_of_range(None, form, records)
+}
+
+fn batch_of_range(hash_range: Option<HashRange>, form: DataForm, records: &[Rec]) -> Batch {
     let mut buffer = Vec::new();
     let mut put = |bytes: &[u8]| {
         let start = u32::try_from(buffer.len()).unwrap();
@@ -66,7 +78,7 @@ pub(crate) fn batch(form: DataForm, records: &[Rec]) -> Batch {
             arrival: Millis(0),
         })
         .collect();
-    Batch::new(buffer.into(), form, index).unwrap()
+    Batch::new(origin(hash_range), buffer.into(), form, index).unwrap()
 }
 
 /// An output whose server has answered in `format` before.
@@ -115,7 +127,7 @@ fn answer(records: Vec<PutRecordsResultEntry>) -> PutRecordsResponse {
 
 pub(crate) async fn write(output: &KinesisOutput, batch: &Batch) -> Outcome {
     let chunk = output.encode(batch, Picks::Run(0..batch.len()));
-    output.write(&chunk, DEADLINE).await
+    output.write(batch, &chunk, DEADLINE).await
 }
 
 fn three() -> Batch {
@@ -189,7 +201,7 @@ async fn each_record_has_its_own_verdict() {
         .map(|v| match v {
             Verdict::Durable => "durable".to_owned(),
             Verdict::Retry(trouble) => format!("{:?}", trouble.kind),
-            Verdict::Refused(why) => why.clone(),
+            Verdict::Refused(refusal) => refusal.message.clone(),
         })
         .collect();
     assert_eq!(
@@ -308,7 +320,10 @@ async fn smaller_requests_are_learned_from_the_answer() {
         let script = Script::default();
         let output = plain(&script).await;
         assert_eq!(
-            (output.limits().entries, output.limits().bytes),
+            (
+                output.profile().request.entries,
+                output.profile().request.bytes
+            ),
             (500, 10 << 20)
         );
         let before = output.encoding();
@@ -324,14 +339,10 @@ async fn smaller_requests_are_learned_from_the_answer() {
             };
             reply(status, (!empty).then(|| call.format.content_type()), body)
         });
-        let Outcome::Rejected(trouble) = output.write(&chunk, DEADLINE).await else {
+        let Outcome::Stale = output.write(&large, &chunk, DEADLINE).await else {
             panic!("not rejected")
         };
-        assert_eq!(
-            (trouble.kind, trouble.retry_after),
-            (TroubleKind::Unavailable, Some(Duration::ZERO))
-        );
-        assert_eq!(output.limits().bytes, 5 << 20);
+        assert_eq!(output.profile().request.bytes, 5 << 20);
         assert_ne!(
             output.encoding(),
             before,
@@ -340,18 +351,18 @@ async fn smaller_requests_are_learned_from_the_answer() {
         // What was cut before is not even sent.
         script.calls();
         assert!(matches!(
-            output.write(&chunk, DEADLINE).await,
-            Outcome::Rejected(_)
+            output.write(&large, &chunk, DEADLINE).await,
+            Outcome::Stale
         ));
         assert!(script.calls().is_empty());
         // A server that takes even less.
         let chunk = output.encode(&large, Picks::Run(0..4));
         script.html(413);
         assert!(matches!(
-            output.write(&chunk, DEADLINE).await,
-            Outcome::Rejected(_)
+            output.write(&large, &chunk, DEADLINE).await,
+            Outcome::Stale
         ));
-        assert_eq!(output.limits().bytes, 2_000_002);
+        assert_eq!(output.profile().request.bytes, 2_000_002);
         script.call();
     }
 }
@@ -371,13 +382,13 @@ async fn chunks_in_cbor_are_made_again_where_json_is_wanted() {
         )
     });
     assert!(matches!(
-        output.write(&chunk, DEADLINE).await,
+        output.write(&batch, &chunk, DEADLINE).await,
         Outcome::Unknown(_)
     ));
     script.call();
     assert!(matches!(
-        output.write(&chunk, DEADLINE).await,
-        Outcome::Rejected(_)
+        output.write(&batch, &chunk, DEADLINE).await,
+        Outcome::Stale
     ));
     assert!(script.calls().is_empty());
     script.ok(answer(vec![durable(), durable(), durable()]));
@@ -389,11 +400,12 @@ async fn chunks_in_cbor_are_made_again_where_json_is_wanted() {
 async fn the_first_call_to_a_server_is_a_harmless_one() {
     let script = Script::default();
     let output = KinesisOutput::new(script.client(), by_name(), OutputOptions::default());
-    let chunk = output.encode(&three(), Picks::Run(0..3));
+    let batch = three();
+    let chunk = output.encode(&batch, Picks::Run(0..3));
     script.html(500).ok(summary(StreamStatus::Active)).html(500);
     assert!(matches!(
-        output.write(&chunk, DEADLINE).await,
-        Outcome::Rejected(_)
+        output.write(&batch, &chunk, DEADLINE).await,
+        Outcome::Stale
     ));
     let calls: Vec<_> = script.calls().iter().map(|c| c.operation).collect();
     assert_eq!(calls, [Operation::DescribeStreamSummary; 3]);
@@ -458,7 +470,7 @@ async fn what_no_request_can_hold_is_refused_and_the_rest_written() {
     assert_eq!(entries(&script.call()).len(), 3);
     // With nothing left, nothing is sent.
     let chunk = output.encode(&batch, Picks::Some(vec![0, 5]));
-    let outcome = output.write(&chunk, DEADLINE).await;
+    let outcome = output.write(&batch, &chunk, DEADLINE).await;
     assert!(
         matches!(outcome, Outcome::PerRecord(v) if v.len() == 2 && matches!(v[1], Verdict::Refused(_)))
     );
@@ -476,7 +488,13 @@ async fn data_that_are_no_base64_are_refused_where_they_are_decoded() {
         data: Span { start, len: 4 },
         arrival: Millis(0),
     };
-    let batch = Batch::new(buffer, DataForm::Base64, vec![index(2), index(6)]).unwrap();
+    let batch = Batch::new(
+        origin(None),
+        buffer,
+        DataForm::Base64,
+        vec![index(2), index(6)],
+    )
+    .unwrap();
     script.ok(answer(vec![durable()]));
     let Outcome::PerRecord(verdicts) = write(&output, &batch).await else {
         panic!("not per record")
@@ -555,7 +573,12 @@ async fn shard_mates_stay_together_by_route() {
         end: u128::MAX,
     };
     script.ok(answer(vec![durable(), durable(), durable()]));
-    write(&output, &three().with_hash_range(Some(range))).await;
+    let batch = batch_of_range(
+        Some(range),
+        DataForm::Raw,
+        &[rec("a", b"1"), rec("b", b"2"), rec("a", b"3")],
+    );
+    write(&output, &batch).await;
     for entry in entries(&script.call()) {
         assert_eq!(
             entry.1.as_deref(),
@@ -690,7 +713,7 @@ proptest! {
             let format = if to_json { Format::Json } else { Format::Cbor };
             let output = output(&script, format, OutputOptions { route }).await;
             let form = if from_json { DataForm::Base64 } else { DataForm::Raw };
-            let batch = batch(form, &records).with_hash_range(Some(HashRange { start: 5, end: 9 }));
+            let batch = batch_of_range(Some(HashRange { start: 5, end: 9 }), form, &records);
             let some: Vec<usize> = (0..records.len()).filter(|i| picked[*i]).collect();
             let picks = if some.is_empty() { Picks::Run(0..records.len()) } else { Picks::Some(some) };
             let bytes = picks.iter().map(|i| batch.footprint(i)).sum();
@@ -708,7 +731,7 @@ proptest! {
             let chunk = output.encode(&batch, picks);
             assert!(chunk.allocation <= bound, "{} > {bound}", chunk.allocation);
             script.ok(answer(vec![durable(); expected.len()]));
-            assert!(matches!(output.write(&chunk, DEADLINE).await, Outcome::Durable));
+            assert!(matches!(output.write(&batch, &chunk, DEADLINE).await, Outcome::Durable));
             let call = script.call();
             assert_eq!(call.format, format);
             assert_eq!(entries(&call), expected);

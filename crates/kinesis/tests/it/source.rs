@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use distributary_core::batch::ShardId;
-use distributary_core::checkpoint::{Position, Sequence};
+use distributary_core::checkpoint::Position;
 use distributary_core::clock::Millis;
 use distributary_core::output::TroubleKind;
 use distributary_core::source::{Credit, Fetched, Read, ShardReader, Source};
@@ -74,24 +74,20 @@ fn sequences(read: &Read) -> Vec<String> {
 }
 
 fn after(sequence: &str) -> Position {
-    Position::After(Sequence::new(sequence))
+    Position::after(sequence)
 }
 
 #[tokio::test]
 async fn the_stream_as_it_is() {
     let script = Script::default();
     let source = KinesisSource::new(script.client(), by_arn());
-    for _ in 0..3 {
-        script.ok(summary(StreamStatus::Active));
-    }
-    let identity = source.identity().await.unwrap();
+    script.ok(summary(StreamStatus::Active));
+    let facts = source.facts().await.unwrap();
+    let identity = facts.identity;
     assert!(identity.arn.ends_with(":stream/orders"));
     assert_eq!(identity.created, Some(Millis(1_700_000_000_000)));
-    assert_eq!(
-        source.retention().await.unwrap(),
-        Duration::from_secs(24 * 3600)
-    );
-    let now = source.now().await.unwrap();
+    assert_eq!(facts.retention, Duration::from_secs(24 * 3600));
+    let now = facts.time;
     assert_eq!((now.earliest.0, now.latest.0), (DATE_MS, DATE_MS + 1000));
     let shards = vec![
         shard("a", [None, None], true),
@@ -140,7 +136,7 @@ async fn positions_become_iterators() {
         match position {
             Position::At(at) => assert_eq!(request.timestamp, Some(Timestamp(at.0))),
             // Sent back as it was received, leading zeros and all.
-            Position::After(s) => assert_eq!(
+            Position::After { sequence: s, .. } => assert_eq!(
                 request.starting_sequence_number.as_deref(),
                 Some(s.as_str())
             ),
@@ -349,7 +345,7 @@ async fn near_the_horizon_every_read_asks_for_its_position() {
     let script = Script::default();
     let source = KinesisSource::new(script.client(), by_name());
     script.ok(summary(StreamStatus::Active));
-    source.retention().await.unwrap();
+    source.facts().await.unwrap();
     let mut reader = source.open(&ShardId::new("s1"), after("7"));
     let day = 24 * 3600 * 1000;
     script

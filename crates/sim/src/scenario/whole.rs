@@ -64,11 +64,12 @@ impl Scenario {
         self.shape.sizes.usual = self.shape.sizes.usual.min(self.shape.sizes.largest);
         let answer = self.shape.stream.answer_bytes + KEY_BYTES as usize;
         let settings = &mut self.shape.settings;
-        let records = settings.read_limit as usize;
+        let limits = &mut self.shape.stream.limits;
+        let records = limits.answer_records as usize;
         // Each poll goes the whole way, and nothing is to be seen on most.
         settings.idle_poll = Duration::from_millis(*rng.pick(&[500, 1000, 3000]));
-        settings.min_read_interval = Duration::from_millis(*rng.pick(&[100, 200]));
-        settings.largest_answer = answer.div_ceil(3) * 4 + records * AROUND_RECORD + 4096;
+        limits.per = Duration::from_millis(*rng.pick(&[100, 200])) * limits.calls.get();
+        limits.answer_bytes = answer.div_ceil(3) * 4 + records * AROUND_RECORD + 4096;
         self.whole = Some(whole);
         // As on the engine's level: from just enough for one read with three ways of encoding to far more than there is.
         let one = self.largest_read(3);

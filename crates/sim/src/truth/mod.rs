@@ -275,7 +275,7 @@ impl Truth {
                 let Some(lane) = output.lanes.get(&record.shard) else {
                     continue;
                 };
-                let began = matches!(lane.row, Some(Position::After(_)));
+                let began = matches!(lane.row, Some(Position::After { .. }));
                 let wanted = lane.judged <= record.index
                     && lane.from.is_none_or(|from| record.arrival >= from);
                 if began && wanted {

@@ -14,7 +14,7 @@ impl Truth {
         if !self.running {
             self.violate(line::CRASH, "a checkpoint by an engine that is gone");
         }
-        for LaneCheckpoint { lane, position } in rows {
+        for LaneCheckpoint { lane, position, .. } in rows {
             self.trace.text(lane.shard.as_str());
             self.trace.text(&format!("{position:?}"));
             self.trace.line(self.now, |l| {
@@ -215,7 +215,14 @@ pub(super) fn durable_by(records: &[Record], all: &[usize], position: Option<&Po
     match position {
         None | Some(Position::TrimHorizon) => 0,
         Some(Position::At(from)) => all.partition_point(|n| records[*n].arrival < *from),
-        Some(Position::After(last)) => all.partition_point(|n| records[*n].sequence <= *last),
+        Some(Position::After {
+            sequence: last,
+            sub: None,
+        }) => all.partition_point(|n| records[*n].sequence <= *last),
+        Some(Position::After {
+            sequence: last,
+            sub: Some(_),
+        }) => all.partition_point(|n| records[*n].sequence < *last),
         Some(Position::Closed) => all.len(),
     }
 }

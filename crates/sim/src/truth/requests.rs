@@ -323,6 +323,8 @@ impl Truth {
                 }
                 Outcome::Rejected(t) => format!("rejected: {t}"),
                 Outcome::Unknown(t) => format!("unknown: {t}"),
+                Outcome::Accepted => "accepted".to_owned(),
+                Outcome::Stale => "stale".to_owned(),
             };
             _ = write!(l, "{service}: request {request} is answered: {what}");
         });
@@ -343,7 +345,7 @@ impl Truth {
         };
         let lane = output.lanes.entry(shard).or_default();
         lane.flying.remove(&request);
-        if !matches!(outcome, Outcome::Rejected(_) | Outcome::Unknown(_)) {
+        if matches!(outcome, Outcome::Durable | Outcome::PerRecord(_)) {
             lane.acked_at = now;
         }
         for (i, n) in sent.iter().enumerate() {
@@ -352,7 +354,11 @@ impl Truth {
                 Outcome::PerRecord(all) if all.len() == sent.len() => {
                     matches!(all[i], Verdict::Durable)
                 }
-                Outcome::PerRecord(_) | Outcome::Rejected(_) | Outcome::Unknown(_) => false,
+                Outcome::PerRecord(_)
+                | Outcome::Rejected(_)
+                | Outcome::Unknown(_)
+                | Outcome::Accepted
+                | Outcome::Stale => false,
             };
             let key = records[*n].key;
             if !durable {

@@ -334,9 +334,10 @@ impl Parts for Whole {
 
     fn source(&self) -> Arc<dyn Source> {
         let (link, ways) = &self.source;
-        Arc::new(KinesisSource::new(
+        Arc::new(KinesisSource::with_limits(
             self.client(link, *ways),
             Self::stream(link, *ways),
+            self.shape.stream.limits,
         ))
     }
 

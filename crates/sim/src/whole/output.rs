@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use distributary_core::batch::Batch;
 use distributary_core::output::{
-    Chunk, Demand, EncodingKey, Outcome, Output, Picks, RequestLimits, Room, Trouble, TroubleKind,
-    Weight,
+    Chunk, Demand, EncodingKey, Outcome, Output, Picks, Profile, RequestLimits, Room, Trouble,
+    TroubleKind, Weight,
 };
 use distributary_core::record::{DataForm, Record};
 use distributary_core::sync::lock;
@@ -126,16 +126,20 @@ impl Watched {
 #[async_trait]
 impl Output for Watched {
     fn encoding(&self) -> EncodingKey {
-        let EncodingKey(inner) = self.inner.encoding();
+        let inner = self.inner.encoding();
         let RequestLimits { entries, bytes } = self.limits;
-        EncodingKey(format!("{inner}, at most {entries} and {bytes}").into())
+        let form = format!("{}, at most {entries} and {bytes}", inner.form());
+        EncodingKey::new(inner.kind(), form)
     }
 
-    fn limits(&self) -> RequestLimits {
-        let inner = self.inner.limits();
-        RequestLimits {
-            entries: self.limits.entries.min(inner.entries),
-            bytes: self.limits.bytes.min(inner.bytes),
+    fn profile(&self) -> Profile {
+        let inner = self.inner.profile();
+        Profile {
+            request: RequestLimits {
+                entries: self.limits.entries.min(inner.request.entries),
+                bytes: self.limits.bytes.min(inner.request.bytes),
+            },
+            ..inner
         }
     }
 
@@ -164,7 +168,7 @@ impl Output for Watched {
         }
     }
 
-    async fn write(&self, chunk: &Chunk, deadline: Duration) -> Outcome {
+    async fn write(&self, batch: &Batch, chunk: &Chunk, deadline: Duration) -> Outcome {
         let Some(body) = (*chunk.payload).as_any().downcast_ref::<Body>() else {
             return Outcome::Rejected(Trouble::new(
                 TroubleKind::Invalid,
@@ -179,7 +183,7 @@ impl Output for Watched {
             said: Mutex::new(None),
         });
         let (service, request) = (self.link.name.as_str(), writing.request);
-        let limits = self.limits();
+        let limits = self.profile().request;
         self.link.eye.on(&Event::Arrived {
             service,
             request,
@@ -190,7 +194,7 @@ impl Output for Watched {
         let outcome = WRITING
             .scope(
                 Arc::clone(&writing),
-                self.inner.write(&body.inner, deadline),
+                self.inner.write(batch, &body.inner, deadline),
             )
             .await;
         asked.answered();
