@@ -1,6 +1,8 @@
 //! Amazon resource names of streams and consumers.
 //!
-//! Format: [Amazon Kinesis in the service authorization reference](https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonkinesis.html).
+//! Format: [Amazon Kinesis in the service authorization reference][reference].
+//!
+//! [reference]: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonkinesis.html
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,9 +12,9 @@ use std::str::FromStr;
 pub struct StreamArn {
     /// `aws`, `aws-cn`, `aws-us-gov` …
     pub partition: String,
-    /// Such as `eu-central-1`.
+    /// The region, such as `eu-central-1`.
     pub region: String,
-    /// Twelve digits with AWS; some local servers use others.
+    /// The account: twelve digits with AWS; some local servers use other texts.
     pub account: String,
     /// The stream's name.
     pub name: String,
@@ -21,15 +23,15 @@ pub struct StreamArn {
 /// The ARN of an enhanced fan-out consumer: the stream's, then `/consumer/<name>:<creation time in s>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConsumerArn {
-    /// The stream that it reads.
+    /// The stream that the consumer reads.
     pub stream: StreamArn,
     /// The consumer's name.
     pub name: String,
-    /// When it was registered, in seconds since 1970.
+    /// When the consumer was registered, in seconds since 1970.
     pub created_s: i64,
 }
 
-/// Why a text is no ARN of a stream or consumer.
+/// A text is not the ARN of a stream or consumer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not the ARN of a Kinesis {expected}")]
 pub struct ArnError {
@@ -37,12 +39,12 @@ pub struct ArnError {
     expected: &'static str,
 }
 
-/// Bytes of an ARN, as the API limits it (`StreamARN`, `ConsumerARN`: 2,048).
+/// Longest ARN in bytes. Source: `StreamARN` and `ConsumerARN` of the API.
 const ARN_MAX: usize = 2048;
-/// Bytes of a stream's or consumer's name, as the API limits it (`StreamName`: 128).
+/// Longest name of a stream or consumer in bytes. Source: `StreamName` of the API.
 const NAME_MAX: usize = 128;
 
-/// True for the characters that stream and consumer names have: `[a-zA-Z0-9_.-]`, 1 to 128 of them.
+/// True for a valid stream or consumer name: 1 to 128 characters of `[a-zA-Z0-9_.-]`.
 pub fn is_name(name: &str) -> bool {
     (1..=NAME_MAX).contains(&name.len())
         && name
@@ -50,19 +52,23 @@ pub fn is_name(name: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
-/// Splits `arn:partition:kinesis:region:account:resource`.
+/// Splits `arn:partition:kinesis:region:account:resource` into partition, region, account and
+/// resource.
 fn split(text: &str) -> Option<(&str, &str, &str, &str)> {
     if text.len() > ARN_MAX {
         return None;
     }
+
     let mut parts = text.splitn(6, ':');
     let (arn, partition, service) = (parts.next()?, parts.next()?, parts.next()?);
     let (region, account, resource) = (parts.next()?, parts.next()?, parts.next()?);
-    let plain =
+
+    let is_word =
         |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    let whole =
-        arn == "arn" && service == "kinesis" && plain(partition) && plain(region) && plain(account);
-    whole.then_some((partition, region, account, resource))
+    let valid = arn == "arn"
+        && service == "kinesis"
+        && [partition, region, account].into_iter().all(is_word);
+    valid.then_some((partition, region, account, resource))
 }
 
 impl StreamArn {
@@ -71,6 +77,7 @@ impl StreamArn {
         let name = resource
             .strip_prefix("stream/")
             .filter(|name| is_name(name))?;
+
         Some(Self {
             partition: partition.to_owned(),
             region: region.to_owned(),
@@ -114,6 +121,7 @@ impl ConsumerArn {
         if !is_name(name) || !digits || text.len() > ARN_MAX {
             return None;
         }
+
         Some(Self {
             stream: StreamArn::read(stream)?,
             name: name.to_owned(),
@@ -159,6 +167,7 @@ mod tests {
             ("cn-north-1", "clicks.v2_x-1")
         );
         assert_eq!(stream.to_string(), STREAM);
+
         let consumer: ConsumerArn = CONSUMER.parse().unwrap();
         assert_eq!(
             (consumer.name.as_str(), consumer.created_s),
@@ -168,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_refused() {
+    fn other_texts_are_refused() {
         for text in [
             "",
             "s",
@@ -180,6 +189,7 @@ mod tests {
         ] {
             assert!(text.parse::<StreamArn>().is_err(), "{text}");
         }
+
         for text in [
             STREAM,
             "arn:aws:kinesis:r:1:stream/s/consumer/app",
@@ -187,6 +197,7 @@ mod tests {
         ] {
             assert!(text.parse::<ConsumerArn>().is_err(), "{text}");
         }
+
         let error = "s".parse::<StreamArn>().unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -1,7 +1,8 @@
-//! What a server answers in place of an answer.
+//! Errors: the answer of a server that refuses a request or fails.
 //!
-//! Sources: the errors of each operation and
-//! [Common errors](https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html).
+//! Sources: the errors of each operation and [Common errors][common].
+//!
+//! [common]: https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html
 
 use std::fmt;
 
@@ -13,7 +14,7 @@ use crate::codec::{self, Format};
 
 macro_rules! codes {
     ($($(#[$meta:meta])* $variant:ident = $text:literal, $status:literal;)*) => {
-        /// The code of an error, as `__type` names it.
+        /// The code of an error, in the protocol the member `__type`.
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum ErrorCode {
             $(
@@ -21,15 +22,15 @@ macro_rules! codes {
                 $(#[$meta])*
                 $variant,
             )*
-            /// A code that this version does not know.
+            /// A code that is not in this list.
             Other(String),
         }
 
         impl ErrorCode {
-            /// Every code that this version knows.
+            /// Every code of the list.
             pub const KNOWN: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// As the protocol spells it.
+            /// The code as the protocol spells it.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$variant => $text,)*
@@ -37,7 +38,7 @@ macro_rules! codes {
                 }
             }
 
-            /// The HTTP status that AWS answers it with; 400 for codes not known.
+            /// The HTTP status that AWS sends with the code; 400 for [`Other`](Self::Other).
             pub fn status(&self) -> u16 {
                 match self {
                     $(Self::$variant => $status,)*
@@ -77,24 +78,24 @@ codes! {
     KmsOptInRequired = "KMSOptInRequired", 400;
     KmsThrottling = "KMSThrottlingException", 400;
     InternalFailure = "InternalFailure", 500;
-    /// The form that appears inside event streams and as the code of single `PutRecords` entries.
+    /// Sent inside event streams and as the code of single `PutRecords` entries.
     InternalFailureException = "InternalFailureException", 500;
-    /// What some services and proxies say for the same.
+    /// Sent by some services and proxies in place of `InternalFailure`.
     InternalServerError = "InternalServerError", 500;
     ServiceUnavailable = "ServiceUnavailable", 503;
-    /// What some services and proxies say for the same.
+    /// Sent by some services and proxies in place of `ServiceUnavailable`.
     ServiceUnavailableException = "ServiceUnavailableException", 503;
     Throttling = "ThrottlingException", 400;
-    /// The older name of the same.
+    /// An older name of `ThrottlingException`.
     ThrottlingOld = "Throttling", 400;
     RequestLimitExceeded = "RequestLimitExceeded", 400;
     TooManyRequests = "TooManyRequestsException", 429;
-    /// What a 413 means that says nothing else.
+    /// Also stands for a 413 without a code.
     RequestTooLarge = "RequestEntityTooLargeException", 413;
     RequestExpired = "RequestExpired", 400;
     RequestTimeTooSkewed = "RequestTimeTooSkewed", 403;
     ExpiredToken = "ExpiredTokenException", 400;
-    /// Another spelling of the same.
+    /// Another spelling of `ExpiredTokenException`.
     ExpiredTokenOld = "ExpiredToken", 400;
     UnrecognizedClient = "UnrecognizedClientException", 400;
     InvalidSignature = "InvalidSignatureException", 400;
@@ -112,26 +113,26 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-/// Bytes of a body without a message of its own that are shown.
-const EXCERPT: usize = 200;
+/// Bytes of a body that become the message if the body has no message.
+const EXCERPT_MAX: usize = 200;
 /// Bytes of a message that are kept.
 const MESSAGE_MAX: usize = 8 * 1024;
 
-/// An error as the protocol carries it.
+/// An error as the protocol carries it: a code and a message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code} ({status}){}{message}", if message.is_empty() { "" } else { ": " })]
 pub struct ApiError {
-    /// What kind of error.
+    /// The kind of error.
     pub code: ErrorCode,
-    /// For people; may be empty.
+    /// The explanation for people; may be empty.
     pub message: String,
-    /// The HTTP status it came or goes with; 0 inside an event stream.
+    /// The HTTP status of the answer; 0 inside an event stream.
     pub status: u16,
     /// `x-amzn-RequestId`, which AWS support asks for.
     pub request_id: Option<String>,
 }
 
-/// The body of an error. AWS writes `message`, older services and some servers `Message`; with both, the one not null.
+/// The body of an error as AWS writes it.
 #[derive(Serialize)]
 struct ErrorBody<'a> {
     #[serde(rename = "__type")]
@@ -140,7 +141,8 @@ struct ErrorBody<'a> {
     message: &'a str,
 }
 
-/// As [`ErrorBody`], as tolerant as can be.
+/// The body of an error as any server writes it: older services write `Message`, and `code` for
+/// `__type`. Of two members that mean the same, the one that is not null counts.
 #[derive(Default, Deserialize)]
 struct AnyErrorBody {
     #[serde(rename = "__type", default, deserialize_with = "codec::member::read")]
@@ -154,7 +156,7 @@ struct AnyErrorBody {
 }
 
 impl ApiError {
-    /// An error with the status that AWS gives its code.
+    /// An error with the HTTP status that AWS sends with the code.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         let status = code.status();
         Self {
@@ -165,7 +167,7 @@ impl ApiError {
         }
     }
 
-    /// The body, as AWS writes it: `__type` and, unless empty, `message`.
+    /// The body as AWS writes it: `__type` and, unless empty, `message`.
     pub fn encode(&self, format: Format) -> Bytes {
         codec::encode(
             format,
@@ -176,23 +178,21 @@ impl ApiError {
         )
     }
 
-    /// Reads an answer with a status other than 200. Never fails: what is no error body at all (a proxy's page, nothing)
-    /// is named by its status.
+    /// Reads an answer with a status other than 200. Never fails: if the body is not an error body
+    /// (empty, or the page of a proxy), the status gives the code.
     pub fn decode(status: u16, headers: &HeaderMap, body: &[u8]) -> Self {
         let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
-        let mut error = Self::decode_body(
-            status,
-            header("content-type"),
-            body,
-            header("x-amzn-errortype"),
-        );
-        error.request_id = header("x-amzn-requestid")
-            .or_else(|| header("x-amz-request-id"))
-            .map(str::to_owned);
-        error
+        let (content_type, error_type) = (header("content-type"), header("x-amzn-errortype"));
+        let request_id = header("x-amzn-requestid").or_else(|| header("x-amz-request-id"));
+
+        Self {
+            request_id: request_id.map(str::to_owned),
+            ..Self::decode_body(status, content_type, body, error_type)
+        }
     }
 
-    /// As [`decode`](Self::decode), from what counts of the headers: `Content-Type` and `x-amzn-ErrorType`.
+    /// As [`decode`](Self::decode), given the two headers that matter: `Content-Type` and
+    /// `x-amzn-ErrorType`.
     pub fn decode_body(
         status: u16,
         content_type: Option<&str>,
@@ -201,7 +201,7 @@ impl ApiError {
     ) -> Self {
         let format = codec::sniff(content_type, body);
         let read: AnyErrorBody = codec::decode(format, body).unwrap_or_default();
-        let said = read.message.or(read.message_old);
+
         let kind = read.kind.or(read.code);
         let kind = kind
             .as_deref()
@@ -209,7 +209,8 @@ impl ApiError {
             .map(bare_code)
             .filter(|code| !code.is_empty());
         let code = kind.map_or_else(|| code_of_status(status), ErrorCode::from);
-        let mut message = match said {
+
+        let mut message = match read.message.or(read.message_old) {
             Some(message) => message,
             None if kind.is_some() => String::new(),
             None => excerpt(body),
@@ -217,6 +218,7 @@ impl ApiError {
         if message.len() > MESSAGE_MAX {
             message.truncate(message.floor_char_boundary(MESSAGE_MAX));
         }
+
         Self {
             code,
             message,
@@ -226,14 +228,14 @@ impl ApiError {
     }
 }
 
-/// The code of `com.amazonaws.kinesis#Code:http://…`.
+/// `Code` out of `com.amazonaws.kinesis#Code:http://…`.
 fn bare_code(kind: &str) -> &str {
     let kind = kind.split(':').next().unwrap_or_default();
     kind.rsplit('#').next().unwrap_or_default().trim()
 }
 
-/// What a status means that came without a code. A bare 400 says nothing of what is wrong, so it isn't taken for one of
-/// the refusals that the protocol has.
+/// The code that stands for an HTTP status without a code. A bare 400 does not tell the reason, so
+/// none of the protocol's refusals stands for 400.
 fn code_of_status(status: u16) -> ErrorCode {
     match status {
         404 => ErrorCode::UnknownOperation,
@@ -246,28 +248,31 @@ fn code_of_status(status: u16) -> ErrorCode {
     }
 }
 
-/// The beginning of a body that is no error of the protocol, on one line; of a page what a person would read.
+/// The start of a body that is not an error of the protocol, on one line; for an HTML or XML page
+/// the text without the tags.
 fn excerpt(body: &[u8]) -> String {
-    let page = body.trim_ascii_start().starts_with(b"<");
-    let mut within = false;
+    let is_page = body.trim_ascii_start().starts_with(b"<");
+    let mut in_tag = false;
     let text = body.iter().filter_map(|byte| match byte {
-        b'<' if page => {
-            within = true;
-            // What stands before and after are two words.
+        b'<' if is_page => {
+            in_tag = true;
+            // A tag separates two words.
             Some(b' ')
         }
-        b'>' if within => {
-            within = false;
+        b'>' if in_tag => {
+            in_tag = false;
             None
         }
-        byte => (!within).then_some(*byte),
+        byte => (!in_tag).then_some(*byte),
     });
-    // The head of a page has little to read in it: the limit is one of text.
+
+    // The limit counts text only: the first bytes of a page are mostly tags.
     let text: Vec<u8> = text
         .skip_while(u8::is_ascii_whitespace)
-        .take(EXCERPT)
+        .take(EXCERPT_MAX)
         .collect();
     let text = String::from_utf8_lossy(&text);
+
     text.split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()
@@ -349,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_of_others() {
+    fn bodies_of_proxies_and_other_servers() {
         let html = decode(
             503,
             &[("content-type", "text/html")],
@@ -358,6 +363,7 @@ mod tests {
         assert_eq!(html.code, ErrorCode::ServiceUnavailable);
         assert_eq!(html.message, "busy \u{fffd}");
         assert_eq!(html.to_string(), "ServiceUnavailable (503): busy \u{fffd}");
+
         assert_eq!(
             decode(403, &[], b"<Error><Code>No</Code><Message>never</Message>").message,
             "No never"
@@ -370,6 +376,7 @@ mod tests {
             decode(503, &[], b"<html></html>").to_string(),
             "ServiceUnavailable (503)"
         );
+
         assert_eq!(decode(500, &[], b"").code, ErrorCode::InternalFailure);
         assert_eq!(decode(500, &[], b"").to_string(), "InternalFailure (500)");
         assert_eq!(decode(413, &[], b"").code, ErrorCode::RequestTooLarge);
@@ -382,7 +389,8 @@ mod tests {
             ErrorCode::Other("HTTP 400".into())
         );
         assert_eq!(decode(404, &[], b"").code, ErrorCode::UnknownOperation);
-        // A body of another shape says nothing, but the status does.
+
+        // A body of another shape gives no code, so the status does.
         assert_eq!(
             decode(500, &[], br#"{"__type":5}"#).code,
             ErrorCode::InternalFailure

@@ -1,4 +1,4 @@
-//! Where records go: hash keys and hash ranges. And how sequence numbers compare.
+//! Hash keys and hash ranges, which decide the shard of a record; the order of sequence numbers.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -7,66 +7,76 @@ use md5::{Digest, Md5};
 
 use crate::types::HashKeyRange;
 
-/// The 128-bit hash key that Kinesis routes a partition key by: its MD5, read as a big-endian number.
+/// The 128-bit hash key by which Kinesis routes a partition key: the MD5 as a big-endian number.
 ///
-/// Source: [`PutRecord`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecord.html).
+/// Source: [`PutRecord`](crate::op::Operation::PutRecord).
 pub fn of_partition_key(key: &str) -> u128 {
     let mut hash = Md5::new();
     hash.update(key.as_bytes());
     u128::from_be_bytes(hash.finalize().into())
 }
 
-/// Reads a hash key: `0` or a decimal number without leading zeros below 2^128 (the API's pattern is `0|([1-9]\d{0,38})`).
+/// Reads a hash key: a decimal number below 2^128 without leading zeros (in the API the pattern
+/// `0|([1-9]\d{0,38})`).
 pub fn parse(text: &str) -> Option<u128> {
-    let plain =
+    let starts_with_digit =
         text == "0" || (text.len() <= 39 && text.starts_with(|c: char| ('1'..='9').contains(&c)));
-    // `u128::from_str` takes a sign; the first character has been checked, and it takes no sign after that.
-    if plain { text.parse().ok() } else { None }
+
+    // `u128::from_str` alone would also accept a sign in front, and leading zeros.
+    if starts_with_digit {
+        text.parse().ok()
+    } else {
+        None
+    }
 }
 
 /// A range of hash keys, both ends inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HashRange {
-    /// The first key that belongs to it.
+    /// The first key of the range.
     pub start: u128,
-    /// The last key that belongs to it.
+    /// The last key of the range.
     pub end: u128,
 }
 
 impl HashRange {
-    /// Every hash key.
+    /// The range of every hash key.
     pub const ALL: Self = Self {
         start: 0,
         end: u128::MAX,
     };
 
-    /// True if the key belongs to it.
+    /// True if the key is in the range.
     pub fn contains(&self, key: u128) -> bool {
         self.start <= key && key <= self.end
     }
 
-    /// True if all of `other` belongs to it.
+    /// True if all of `other` is in the range.
     pub fn covers(&self, other: &Self) -> bool {
         self.start <= other.start && other.end <= self.end
     }
 
-    /// True if one begins where the other ends, so that their shards may be merged.
+    /// True if one range starts where the other ends, so that the two shards can be merged.
     pub fn is_adjacent(&self, other: &Self) -> bool {
         self.end.checked_add(1) == Some(other.start) || other.end.checked_add(1) == Some(self.start)
     }
 
-    /// Cuts all hash keys into `count` ranges of even size; the last takes what does not divide, as with AWS. Empty for 0.
+    /// Cuts all hash keys into `count` ranges of even size; as with AWS, the last range also takes
+    /// the remainder. Empty for 0.
     pub fn even(count: u32) -> Vec<Self> {
         if count <= 1 {
             return std::iter::repeat_n(Self::ALL, count as usize).collect();
         }
-        // 2^128 / count, which does not fit itself for count 1.
-        let n = u128::from(count);
-        let size = u128::MAX / n + u128::from(u128::MAX % n == n - 1);
-        (0..n)
+
+        // 2^128 / count: for a count of 1 the result would not fit 128 bits.
+        let count = u128::from(count);
+        let size = u128::MAX / count + u128::from(u128::MAX % count == count - 1);
+        let last = count - 1;
+
+        (0..count)
             .map(|i| Self {
                 start: size * i,
-                end: if i == n - 1 {
+                end: if i == last {
                     u128::MAX
                 } else {
                     size * (i + 1) - 1
@@ -75,16 +85,15 @@ impl HashRange {
             .collect()
     }
 
-    /// Reads the protocol's form; `None` if an end is no hash key or they are the wrong way round.
+    /// Reads a range of the protocol; `None` if an end is not a hash key, or the start is after
+    /// the end.
     pub fn from_wire(range: &HashKeyRange) -> Option<Self> {
-        let (start, end) = (
-            parse(&range.starting_hash_key)?,
-            parse(&range.ending_hash_key)?,
-        );
+        let start = parse(&range.starting_hash_key)?;
+        let end = parse(&range.ending_hash_key)?;
         (start <= end).then_some(Self { start, end })
     }
 
-    /// The protocol's form.
+    /// The range as the protocol has it.
     pub fn to_wire(self) -> HashKeyRange {
         HashKeyRange {
             starting_hash_key: self.start.to_string(),
@@ -99,11 +108,10 @@ impl fmt::Display for HashRange {
     }
 }
 
-/// Compares two sequence numbers: opaque decimal numbers of up to 129 digits, so by length and then by digits, leading
-/// zeros left out.
+/// Compares two sequence numbers: decimal numbers of up to 129 digits, which no integer type holds.
+/// Without leading zeros, the longer number is the greater one.
 pub fn compare_sequence(a: &str, b: &str) -> Ordering {
-    let strip = |s: &str| s.len() - s.trim_start_matches('0').len();
-    let (a, b) = (&a[strip(a)..], &b[strip(b)..]);
+    let (a, b) = (a.trim_start_matches('0'), b.trim_start_matches('0'));
     a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
@@ -131,6 +139,7 @@ mod tests {
             parse("340282366920938463463374607431768211455"),
             Some(u128::MAX)
         );
+
         for bad in [
             "",
             "340282366920938463463374607431768211456",
@@ -148,6 +157,7 @@ mod tests {
     #[test]
     fn even_ranges_cover_everything_once() {
         assert!(HashRange::even(0).is_empty());
+
         for count in [1, 2, 3, 7, 10, 500] {
             let ranges = HashRange::even(count);
             assert_eq!(ranges.len(), count as usize);
@@ -160,7 +170,8 @@ mod tests {
                 assert!(pair[0].end < pair[1].start);
             }
         }
-        // What AWS gives a stream of three shards.
+
+        // AWS gives a stream of three shards this first range.
         assert_eq!(
             HashRange::even(3)[0].end.to_string(),
             "113427455640312821154458202477256070484"
@@ -177,11 +188,12 @@ mod tests {
         assert_eq!(HashRange::from_wire(&range.to_wire()), Some(range));
         assert!(range.contains(5) && !range.contains(4));
         assert!(HashRange::ALL.covers(&range) && !range.covers(&HashRange::ALL));
-        let turned = HashKeyRange {
+
+        let reversed = HashKeyRange {
             starting_hash_key: "2".into(),
             ending_hash_key: "1".into(),
         };
-        assert_eq!(HashRange::from_wire(&turned), None);
+        assert_eq!(HashRange::from_wire(&reversed), None);
     }
 
     #[test]

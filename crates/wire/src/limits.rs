@@ -1,8 +1,10 @@
-//! The limits of Kinesis Data Streams, each with where AWS states it.
+//! The limits of Kinesis Data Streams, each with the AWS page that states the limit in brackets.
 //!
-//! Sources: `PutRecords` is [API_PutRecords](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html),
-//! and so on for the other operations; "quotas" is
-//! [Quotas and limits](https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html).
+//! "PutRecords" means [API_PutRecords][put-records], and so on for the other operations; "quotas"
+//! means [Quotas and limits][quotas].
+//!
+//! [put-records]: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html
+//! [quotas]: https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
 
 /// Records of one `PutRecords` request. (`PutRecords`)
 pub const PUT_RECORDS_ENTRIES: usize = 500;
@@ -10,13 +12,14 @@ pub const PUT_RECORDS_ENTRIES: usize = 500;
 /// Bytes of one `PutRecords` request: data and partition keys of all its records. (`PutRecords`)
 pub const PUT_RECORDS_BYTES: usize = 10 * 1024 * 1024;
 
-/// What servers that know only the older limit take in one `PutRecords` request.
+/// Bytes of one `PutRecords` request on servers that still enforce AWS's older limit.
 pub const PUT_RECORDS_BYTES_OLD: usize = 5 * 1024 * 1024;
 
 /// Bytes of one record, data and partition key, unless the stream allows more. (`PutRecord`, quotas)
 pub const RECORD_BYTES_DEFAULT: usize = 1024 * 1024;
 
-/// Bytes that a stream can be set to allow for one record. (`UpdateMaxRecordSize`, quotas)
+/// Bytes of one record, data and partition key, at the largest setting of a stream.
+/// (`UpdateMaxRecordSize`, quotas)
 pub const RECORD_BYTES_MAX: usize = 10 * 1024 * 1024;
 
 /// The range of `MaxRecordSizeInKiB`. (`UpdateMaxRecordSize`)
@@ -31,19 +34,20 @@ pub const GET_RECORDS_ENTRIES: usize = 10_000;
 /// Bytes of data of one `GetRecords` answer. (`GetRecords`)
 pub const GET_RECORDS_BYTES: usize = 10 * 1024 * 1024;
 
-/// How long a shard iterator is good. (`GetShardIterator`)
+/// Milliseconds until a shard iterator expires. (`GetShardIterator`)
 pub const ITERATOR_MILLIS: i64 = 5 * 60 * 1000;
 
-/// How long a `NextToken` is good. (`ListShards`, `ListStreamConsumers`)
+/// Milliseconds until a `NextToken` expires. (`ListShards`, `ListStreamConsumers`)
 pub const NEXT_TOKEN_MILLIS: i64 = 300 * 1000;
 
-/// Bytes a second that a shard takes, partition keys included. (quotas)
+/// Bytes a second that can be written to a shard, partition keys included. (quotas)
 pub const SHARD_WRITE_BYTES_PER_SECOND: u64 = 1024 * 1024;
 
-/// Records a second that a shard takes. (quotas)
+/// Records a second that can be written to a shard. (quotas)
 pub const SHARD_WRITE_RECORDS_PER_SECOND: u64 = 1000;
 
-/// Bytes a second that a shard gives to all pollers together, and to each enhanced fan-out consumer. (quotas)
+/// Bytes a second that can be read from a shard: by all pollers together, and again by each
+/// enhanced fan-out consumer. (quotas)
 pub const SHARD_READ_BYTES_PER_SECOND: u64 = 2 * 1024 * 1024;
 
 /// `GetRecords` calls a second and shard, all pollers together. (quotas)
@@ -55,11 +59,11 @@ pub const GET_SHARD_ITERATOR_PER_SECOND: u32 = 5;
 /// `SubscribeToShard` calls a second for one consumer and shard. (`SubscribeToShard`)
 pub const SUBSCRIBE_PER_SECOND: u32 = 1;
 
-/// How soon after a successful subscription a new one for the same consumer and shard is refused with
-/// `ResourceInUseException`. (`SubscribeToShard`)
+/// Milliseconds after a successful subscription in which a new one for the same consumer and shard
+/// is refused with `ResourceInUseException`. (`SubscribeToShard`)
 pub const RESUBSCRIBE_MILLIS: i64 = 5000;
 
-/// How long a subscription lasts. (`SubscribeToShard`)
+/// Milliseconds until a subscription ends. (`SubscribeToShard`)
 pub const SUBSCRIPTION_MILLIS: i64 = 5 * 60 * 1000;
 
 /// Consumers of one stream. (quotas)
@@ -90,31 +94,32 @@ pub const LIST_STREAMS_PER_SECOND: u32 = 5;
 /// `ListShards` calls a second and stream. (quotas)
 pub const LIST_SHARDS_PER_SECOND: u32 = 1000;
 
-/// Shards that `ListShards` lists at most and by default. (`ListShards`)
+/// Shards of one `ListShards` answer, at most and by default. (`ListShards`)
 pub const LIST_SHARDS_MAX: usize = 1000;
 
-/// Shards that `DescribeStream` shows by default; at most it shows 10,000. (`DescribeStream`)
+/// Shards of one `DescribeStream` answer by default; the maximum is 10,000. (`DescribeStream`)
 pub const DESCRIBE_STREAM_SHARDS: usize = 100;
 
-/// Streams that `ListStreams` lists by default; at most it lists 10,000. (`ListStreams`)
+/// Streams of one `ListStreams` answer by default; the maximum is 10,000. (`ListStreams`)
 pub const LIST_STREAMS: usize = 100;
 
-/// Retention in hours: by default, and the range. (`IncreaseStreamRetentionPeriod`)
+/// Retention of a new stream in hours. (`IncreaseStreamRetentionPeriod`)
 pub const RETENTION_HOURS_DEFAULT: i32 = 24;
 
-/// The range of the retention in hours. (`IncreaseStreamRetentionPeriod`)
+/// Allowed retention in hours. (`IncreaseStreamRetentionPeriod`)
 pub const RETENTION_HOURS: std::ops::RangeInclusive<i32> = 24..=8760;
 
 /// Tags of a stream. (`AddTagsToStream`)
 pub const TAGS: usize = 50;
 
-/// Bytes of an answer that are looked into. Not AWS's: 10 MiB of data are 13.4 MiB of base64, and 10,000 records' keys
-/// and sequence numbers less than 20 MiB even with every character escaped.
+/// Largest answer body that is read, in bytes. Our own limit: 10 MiB of data are 13.4 MiB of
+/// base64, and the keys and sequence numbers of 10,000 records take less than 20 MiB even with
+/// every character escaped.
 pub const ANSWER_BODY_BYTES: usize = 64 * 1024 * 1024;
 
-/// Bytes of a request body that are looked into. Not AWS's: 10 MiB of data and keys are less than this in base64 with
-/// every key escaped and an explicit hash key each.
+/// Largest request body that is read, in bytes. Our own limit: 10 MiB of data and keys take less,
+/// in base64, with every key escaped and an explicit hash key for each record.
 pub const REQUEST_BODY_BYTES: usize = 32 * 1024 * 1024;
 
-/// Items of one list that are read. Not AWS's: ten times the longest that the API knows.
+/// Longest list that is read, in items. Our own limit: ten times the longest list of the API.
 pub const LIST_ITEMS: usize = 100_000;

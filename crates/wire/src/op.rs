@@ -2,19 +2,25 @@
 
 use std::fmt;
 
-/// The service and version that stand before the dot in an `X-Amz-Target` header.
+/// The service and version before the dot in an `X-Amz-Target` header.
 pub const TARGET_PREFIX: &str = "Kinesis_20131202";
 
 macro_rules! operations {
     ($($name:ident,)*) => {
-        /// An operation of the Kinesis API, as its `X-Amz-Target` header names it.
+        /// An operation of the Kinesis API, as the `X-Amz-Target` header names it.
         ///
-        /// Source: [API reference](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Operations.html).
-        /// The channel operations are left out: they configure deliveries to S3, not streams.
+        /// Source: [API reference][operations]. The channel operations are left out: they
+        /// configure deliveries to S3, not streams.
+        ///
+        /// [operations]: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Operations.html
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Operation {
             $(
-                #[doc = concat!("`", stringify!($name), "`")]
+                #[doc = concat!(
+                    "[`", stringify!($name), "`]",
+                    "(https://docs.aws.amazon.com/kinesis/latest/APIReference/API_",
+                    stringify!($name), ".html)"
+                )]
                 $name,
             )*
         }
@@ -37,7 +43,7 @@ macro_rules! operations {
                 }
             }
 
-            /// The operation of that bare name.
+            /// The operation with the bare name `name`.
             pub fn from_name(name: &str) -> Option<Self> {
                 match name {
                     $(stringify!($name) => Some(Self::$name),)*
@@ -92,10 +98,11 @@ operations! {
 }
 
 impl Operation {
-    /// The operation that an `X-Amz-Target` header asks for; `None` if the service, the version or the name is not
-    /// ours.
+    /// The operation that an `X-Amz-Target` header asks for; `None` if the service, the version or
+    /// the name is unknown.
     pub fn from_target(target: &str) -> Option<Self> {
         let (service, name) = target.split_once('.')?;
+
         if service == TARGET_PREFIX {
             Self::from_name(name)
         } else {
@@ -119,6 +126,7 @@ mod tests {
         for &op in Operation::ALL {
             assert_eq!(Operation::from_target(op.target()), Some(op));
         }
+
         assert_eq!(
             Operation::from_target("Kinesis_20131202.CreateChannel"),
             None

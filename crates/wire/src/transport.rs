@@ -1,8 +1,8 @@
-//! The seam between a Kinesis client and whatever answers it: a TLS connection, the embedded Kinesis in the same
-//! process, a simulation, or a wrapper that injects faults.
+//! The seam between a Kinesis client and a server: a TLS connection, the embedded Kinesis in the
+//! same process, a simulation, or a wrapper that injects faults.
 //!
-//! A transport moves one HTTP request and its answer. It knows nothing of operations, retries or credentials; the
-//! request it is given is already signed.
+//! A transport sends one HTTP request and returns the answer. Operations, retries and credentials
+//! are the client's: the request is already signed.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -10,20 +10,20 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 
-/// The body of a request: a part that many requests share, and the part that is this request's own.
+/// The body of a request: a part that many requests share, then a part of this request only.
 ///
-/// `PutRecords` bodies are encoded once for all outputs: the records are `shared`, the stream's ARN or name is in
-/// `tail`. Sent one after the other without copying.
+/// `PutRecords` bodies are encoded once for all outputs: the records are `shared`, the stream's ARN
+/// or name is in `tail`. A transport sends one after the other without copying.
 #[derive(Clone, Debug, Default)]
 pub struct RequestBody {
-    /// The part that may be shared with other requests (may be empty).
+    /// The part that may be shared with other requests; may be empty.
     pub shared: Bytes,
-    /// What follows it.
+    /// The part after `shared`; may be empty.
     pub tail: Bytes,
 }
 
 impl RequestBody {
-    /// A body that shares nothing.
+    /// A body without a shared part.
     pub fn whole(body: impl Into<Bytes>) -> Self {
         Self {
             shared: Bytes::new(),
@@ -31,17 +31,17 @@ impl RequestBody {
         }
     }
 
-    /// Length in bytes.
+    /// Length of both parts in bytes.
     pub fn len(&self) -> usize {
         self.shared.len() + self.tail.len()
     }
 
-    /// True if there is nothing to send.
+    /// True if both parts are empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The body as one piece; copies only if both parts have bytes.
+    /// Both parts in one buffer; copies only if neither part is empty.
     pub fn to_bytes(&self) -> Bytes {
         match (self.shared.is_empty(), self.tail.is_empty()) {
             (true, _) => self.tail.clone(),
@@ -56,14 +56,14 @@ impl RequestBody {
     }
 }
 
-/// The chunks of an answer that has no end of its own (`SubscribeToShard`).
+/// The chunks of an event stream (`SubscribeToShard`).
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, TransportError>> + Send>>;
 
 /// The body of an answer.
 pub enum ResponseBody {
     /// The whole body, in one allocation.
     Full(Bytes),
-    /// An event stream, chunk by chunk, cut anywhere.
+    /// An event stream; a chunk may end in the middle of a frame.
     Stream(ByteStream),
 }
 
@@ -76,31 +76,33 @@ impl std::fmt::Debug for ResponseBody {
     }
 }
 
-/// A signed HTTP request: method, URI (absolute), headers, body.
+/// A signed HTTP request: method, absolute URI, headers, body.
 pub type Request = http::Request<RequestBody>;
 /// An HTTP answer.
 pub type Response = http::Response<ResponseBody>;
 
-/// Why there is no answer. Sources are chained, not pasted into the text.
+/// The reason why there is no complete answer. The cause is in `source`, not in the text.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    /// The request was not sent: name lookup, connect or TLS failed. The server cannot have acted on it.
+    /// The request was not sent: name lookup, connect or TLS failed. The server cannot have acted
+    /// on the request.
     #[error("cannot connect to {endpoint}")]
     Connect {
         /// Host and port that were tried.
         endpoint: String,
-        /// What the system or the TLS library said.
+        /// The error of the system or of the TLS library.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The connection broke after some of the request was sent: the server may have acted on it, or not.
+    /// The connection broke after some of the request was sent: the server may have acted on the
+    /// request, or not.
     #[error("the connection broke before the answer was complete")]
     Broken {
-        /// What the system or the HTTP library said.
+        /// The error of the system or of the HTTP library.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// No complete answer within the deadline: the server may have acted on the request, or not.
+    /// No complete answer before the deadline: the server may have acted on the request, or not.
     #[error("no answer within {after:?}")]
     Timeout {
         /// The deadline that passed.
@@ -115,10 +117,14 @@ impl TransportError {
     }
 }
 
-/// Moves one request to a Kinesis endpoint and brings its answer back.
+/// Sends one request to a Kinesis endpoint and returns the answer.
 #[async_trait::async_trait]
 pub trait Transport: Send + Sync + 'static {
-    /// Sends `request` and waits for the answer: for the whole body, or for an event stream its headers, within
-    /// `deadline` of the call. Dropping the future abandons the request; the server may still act on it.
+    /// Sends `request` and waits up to `deadline` from the call for the whole answer (of an event
+    /// stream, for the headers). Dropping the future abandons the request; the server may still
+    /// act on the request.
+    ///
+    /// # Errors
+    /// [`TransportError`]. An HTTP status other than 200 is an answer, not an error.
     async fn call(&self, request: Request, deadline: Duration) -> Result<Response, TransportError>;
 }
