@@ -1,20 +1,22 @@
-//! `application/vnd.amazon.eventstream`: the frames in which `SubscribeToShard` answers, and the events in them.
+//! `application/vnd.amazon.eventstream`: the frames of a `SubscribeToShard` answer, and the events
+//! in the frames.
 //!
-//! Format: [Amazon Event Stream specification](https://smithy.io/2.0/aws/amazon-eventstream.html): a prelude (total
-//! length, headers' length, CRC-32 of both), headers, payload, CRC-32 of all before it; big-endian.
+//! Format: [Amazon Event Stream specification](https://smithy.io/2.0/aws/amazon-eventstream.html).
+//! A frame is a prelude (length of the frame, length of the headers, CRC-32 of both), the headers,
+//! the payload, and the CRC-32 of everything before. Numbers are big-endian.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::codec::{self, Format};
 use crate::error::{ApiError, ErrorCode};
 
-/// The `Content-Type` of such an answer.
+/// The `Content-Type` of an event stream.
 pub const CONTENT_TYPE: &str = "application/vnd.amazon.eventstream";
 
-/// Bytes of one frame that are taken: the 24 MiB of the format's own limit on payload and 128 KiB on headers, and the
+/// Largest frame in bytes: the format's limits of 24 MiB of payload and 128 KiB of headers, and the
 /// fixed parts.
 pub const FRAME_MAX: usize = 24 * 1024 * 1024 + HEADERS_MAX + 16;
-/// Bytes of the headers of one frame that are taken: the format's own limit.
+/// Largest headers of one frame in bytes: the format's limit.
 pub const HEADERS_MAX: usize = 128 * 1024;
 
 /// The value of a header.
@@ -43,13 +45,13 @@ pub enum HeaderValue {
 /// One frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frame {
-    /// Names (1 to 255 bytes of text) and values, in their order.
+    /// Names (1 to 255 bytes of text) and values, in the order of the frame.
     pub headers: Vec<(String, HeaderValue)>,
-    /// What it carries.
+    /// The payload; may be empty.
     pub payload: Bytes,
 }
 
-/// Why a frame could not be read or written. After it a stream cannot be read on.
+/// A frame could not be read or written. After a read error the rest of the stream is unreadable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// A checksum does not fit: the bytes were damaged on the way.
@@ -61,27 +63,35 @@ pub enum FrameError {
     /// A length is impossible or over a limit.
     #[error("an event-stream frame announces {total} bytes with {headers} of headers")]
     Length {
-        /// Bytes of the frame, as announced.
+        /// Announced bytes of the frame.
         total: u32,
-        /// Bytes of its headers, as announced.
+        /// Announced bytes of the headers.
         headers: u32,
     },
-    /// The headers cannot be read, or written.
+    /// The headers cannot be read, or cannot be written.
     #[error("the headers of an event-stream frame: {reason}")]
     Headers {
-        /// What is wrong with them.
+        /// The fault of the headers.
         reason: &'static str,
     },
 }
 
-/// Bytes of a frame's prelude with its checksum.
+impl FrameError {
+    fn headers(reason: &'static str) -> Self {
+        Self::Headers { reason }
+    }
+}
+
+/// Bytes of a frame's prelude, checksum included.
 const PRELUDE: usize = 12;
-/// Bytes of a frame that carries nothing.
-const FRAME_MIN: usize = PRELUDE + 4;
-/// Headers of one frame that are taken. Not of the format, which only limits their bytes.
+/// Bytes of a checksum.
+const CHECKSUM: usize = 4;
+/// Bytes of a frame without headers and payload.
+const FRAME_MIN: usize = PRELUDE + CHECKSUM;
+/// Most headers of one frame. Our own limit: the format only limits the bytes.
 const HEADERS_COUNT_MAX: usize = 64;
 
-/// Cuts a stream of bytes, which may arrive cut anywhere, into frames.
+/// Cuts a stream of bytes into frames. The stream may arrive in chunks of any size.
 #[derive(Debug, Default)]
 pub struct Decoder {
     buffer: BytesMut,
@@ -89,28 +99,29 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// An empty decoder.
+    /// A decoder without any bytes.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds what has arrived. Take every whole frame out ([`next_frame`](Self::next_frame)) before adding more, and no
-    /// more than one incomplete frame is held ([`FRAME_MAX`]).
+    /// Adds received bytes. Take every whole frame out ([`next_frame`](Self::next_frame)) before
+    /// the next push; then the buffer never holds more than one incomplete frame ([`FRAME_MAX`]).
     pub fn push(&mut self, chunk: &[u8]) {
         if self.broken.is_none() {
             self.buffer.extend_from_slice(chunk);
         }
     }
 
-    /// The next whole frame; `None` until more arrives.
+    /// The next whole frame; `None` if more bytes must arrive first.
     ///
     /// # Errors
-    /// [`FrameError`], after which every call gives the same.
+    /// [`FrameError`]; every later call returns the same error.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         if let Some(error) = &self.broken {
             return Err(error.clone());
         }
-        let frame = self.cut();
+
+        let frame = self.cut_frame();
         if let Err(error) = &frame {
             self.broken = Some(error.clone());
             self.buffer = BytesMut::new();
@@ -118,147 +129,166 @@ impl Decoder {
         frame
     }
 
-    /// True if the stream may end here: no part of a frame is left over.
+    /// True if the stream may end here: no incomplete frame is in the buffer.
     pub fn is_at_boundary(&self) -> bool {
         self.buffer.is_empty() && self.broken.is_none()
     }
 
-    fn cut(&mut self) -> Result<Option<Frame>, FrameError> {
+    /// Takes one frame off the front of the buffer; `None` if the frame is incomplete.
+    fn cut_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         let Some(prelude) = self.buffer.get(..PRELUDE) else {
             return Ok(None);
         };
-        let mut words = prelude;
-        let (total, headers, checksum) = (words.get_u32(), words.get_u32(), words.get_u32());
-        if crc32fast::hash(&prelude[..8]) != checksum {
-            return Err(FrameError::Checksum { part: "prelude" });
-        }
-        let (len, headers_len) = (total as usize, headers as usize);
-        if len > FRAME_MAX || headers_len > HEADERS_MAX || len < FRAME_MIN + headers_len {
-            return Err(FrameError::Length { total, headers });
-        }
-        if self.buffer.len() < len {
-            self.buffer.reserve(len - self.buffer.len());
+        let (total, headers) = read_prelude(prelude)?;
+        if self.buffer.len() < total {
+            self.buffer.reserve(total - self.buffer.len());
             return Ok(None);
         }
-        let whole = self.buffer.split_to(len).freeze();
-        let (checked, mut checksum) = whole.split_at(len - 4);
+
+        let frame = self.buffer.split_to(total).freeze();
+        let (checked, mut checksum) = frame.split_at(total - CHECKSUM);
         if crc32fast::hash(checked) != checksum.get_u32() {
             return Err(FrameError::Checksum { part: "frame" });
         }
-        let headers = read_headers(whole.slice(PRELUDE..PRELUDE + headers_len))?;
+
+        let payload = PRELUDE + headers;
         Ok(Some(Frame {
-            headers,
-            payload: whole.slice(PRELUDE + headers_len..len - 4),
+            headers: read_headers(frame.slice(PRELUDE..payload))?,
+            payload: frame.slice(payload..total - CHECKSUM),
         }))
     }
 }
 
-/// Takes `len` bytes off the front.
+/// The length of the frame and of the headers, in bytes, both within the limits.
+fn read_prelude(prelude: &[u8]) -> Result<(usize, usize), FrameError> {
+    let mut words = prelude;
+    let (total, headers, checksum) = (words.get_u32(), words.get_u32(), words.get_u32());
+    if crc32fast::hash(&prelude[..PRELUDE - CHECKSUM]) != checksum {
+        return Err(FrameError::Checksum { part: "prelude" });
+    }
+
+    let (total_len, headers_len) = (total as usize, headers as usize);
+    let valid = total_len <= FRAME_MAX
+        && headers_len <= HEADERS_MAX
+        && total_len >= FRAME_MIN + headers_len;
+    if valid {
+        Ok((total_len, headers_len))
+    } else {
+        Err(FrameError::Length { total, headers })
+    }
+}
+
+/// Takes `len` bytes off the front of the headers.
 fn take(rest: &mut Bytes, len: usize) -> Result<Bytes, FrameError> {
     if rest.len() < len {
-        Err(FrameError::Headers {
-            reason: "they end too early",
-        })
+        Err(FrameError::headers("they end too early"))
     } else {
         Ok(rest.split_to(len))
     }
 }
 
 fn text(bytes: &[u8]) -> Result<String, FrameError> {
-    String::from_utf8(bytes.to_vec()).map_err(|_| FrameError::Headers {
-        reason: "a text is not UTF-8",
-    })
+    String::from_utf8(bytes.to_vec()).map_err(|_| FrameError::headers("a text is not UTF-8"))
 }
 
 fn read_headers(mut rest: Bytes) -> Result<Vec<(String, HeaderValue)>, FrameError> {
     let mut headers = Vec::new();
     while !rest.is_empty() {
         if headers.len() == HEADERS_COUNT_MAX {
-            return Err(FrameError::Headers {
-                reason: "there are too many",
-            });
+            return Err(FrameError::headers("there are too many"));
         }
+
         let len = take(&mut rest, 1)?.get_u8();
         let name = text(&take(&mut rest, usize::from(len))?)?;
-        let value = match take(&mut rest, 1)?.get_u8() {
-            0 => HeaderValue::Bool(true),
-            1 => HeaderValue::Bool(false),
-            2 => HeaderValue::Byte(take(&mut rest, 1)?.get_i8()),
-            3 => HeaderValue::Short(take(&mut rest, 2)?.get_i16()),
-            4 => HeaderValue::Int(take(&mut rest, 4)?.get_i32()),
-            5 => HeaderValue::Long(take(&mut rest, 8)?.get_i64()),
-            kind @ (6 | 7) => {
-                let len = take(&mut rest, 2)?.get_u16();
-                let bytes = take(&mut rest, usize::from(len))?;
-                if kind == 6 {
-                    HeaderValue::Bytes(bytes)
-                } else {
-                    HeaderValue::Text(text(&bytes)?)
-                }
-            }
-            8 => HeaderValue::Timestamp(take(&mut rest, 8)?.get_i64()),
-            9 => {
-                let mut uuid = [0; 16];
-                take(&mut rest, 16)?.copy_to_slice(&mut uuid);
-                HeaderValue::Uuid(uuid)
-            }
-            _ => {
-                return Err(FrameError::Headers {
-                    reason: "one has an unknown type",
-                });
-            }
-        };
+        let value = read_value(&mut rest)?;
         headers.push((name, value));
     }
     Ok(headers)
 }
 
-fn write_headers(out: &mut BytesMut, headers: &[(String, HeaderValue)]) -> Result<(), FrameError> {
-    let sized = |out: &mut BytesMut, kind: u8, bytes: &[u8]| {
-        let len = i16::try_from(bytes.len()).map_err(|_| FrameError::Headers {
-            reason: "a value is too long",
-        })?;
-        out.put_u8(kind);
-        out.put_i16(len);
-        out.put_slice(bytes);
-        Ok(())
+/// Reads the type and the value of one header off the front of the headers.
+fn read_value(rest: &mut Bytes) -> Result<HeaderValue, FrameError> {
+    let kind = take(rest, 1)?.get_u8();
+    let len = match kind {
+        0 | 1 => 0,
+        2 => 1,
+        3 => 2,
+        4 => 4,
+        5 | 8 => 8,
+        6 | 7 => usize::from(take(rest, 2)?.get_u16()),
+        9 => 16,
+        _ => return Err(FrameError::headers("one has an unknown type")),
     };
+    let mut bytes = take(rest, len)?;
+
+    Ok(match kind {
+        0 | 1 => HeaderValue::Bool(kind == 0),
+        2 => HeaderValue::Byte(bytes.get_i8()),
+        3 => HeaderValue::Short(bytes.get_i16()),
+        4 => HeaderValue::Int(bytes.get_i32()),
+        5 => HeaderValue::Long(bytes.get_i64()),
+        6 => HeaderValue::Bytes(bytes),
+        7 => HeaderValue::Text(text(&bytes)?),
+        8 => HeaderValue::Timestamp(bytes.get_i64()),
+        _ => {
+            let mut uuid = [0; 16];
+            bytes.copy_to_slice(&mut uuid);
+            HeaderValue::Uuid(uuid)
+        }
+    })
+}
+
+fn write_headers(out: &mut BytesMut, headers: &[(String, HeaderValue)]) -> Result<(), FrameError> {
     for (name, value) in headers {
         let len = u8::try_from(name.len()).ok().filter(|len| *len > 0);
-        out.put_u8(len.ok_or(FrameError::Headers {
-            reason: "a name is empty or too long",
-        })?);
+        let len = len.ok_or(FrameError::headers("a name is empty or too long"))?;
+        out.put_u8(len);
         out.put_slice(name.as_bytes());
-        match value {
-            HeaderValue::Bool(value) => out.put_u8(u8::from(!value)),
-            HeaderValue::Byte(value) => {
-                out.put_u8(2);
-                out.put_i8(*value);
-            }
-            HeaderValue::Short(value) => {
-                out.put_u8(3);
-                out.put_i16(*value);
-            }
-            HeaderValue::Int(value) => {
-                out.put_u8(4);
-                out.put_i32(*value);
-            }
-            HeaderValue::Long(value) => {
-                out.put_u8(5);
-                out.put_i64(*value);
-            }
-            HeaderValue::Bytes(value) => sized(out, 6, value)?,
-            HeaderValue::Text(value) => sized(out, 7, value.as_bytes())?,
-            HeaderValue::Timestamp(value) => {
-                out.put_u8(8);
-                out.put_i64(*value);
-            }
-            HeaderValue::Uuid(value) => {
-                out.put_u8(9);
-                out.put_slice(value);
-            }
+        write_value(out, value)?;
+    }
+    Ok(())
+}
+
+/// Writes the type and the value of one header.
+fn write_value(out: &mut BytesMut, value: &HeaderValue) -> Result<(), FrameError> {
+    match value {
+        HeaderValue::Bool(value) => out.put_u8(u8::from(!value)),
+        HeaderValue::Byte(value) => {
+            out.put_u8(2);
+            out.put_i8(*value);
+        }
+        HeaderValue::Short(value) => {
+            out.put_u8(3);
+            out.put_i16(*value);
+        }
+        HeaderValue::Int(value) => {
+            out.put_u8(4);
+            out.put_i32(*value);
+        }
+        HeaderValue::Long(value) => {
+            out.put_u8(5);
+            out.put_i64(*value);
+        }
+        HeaderValue::Bytes(value) => write_sized(out, 6, value)?,
+        HeaderValue::Text(value) => write_sized(out, 7, value.as_bytes())?,
+        HeaderValue::Timestamp(value) => {
+            out.put_u8(8);
+            out.put_i64(*value);
+        }
+        HeaderValue::Uuid(value) => {
+            out.put_u8(9);
+            out.put_slice(value);
         }
     }
+    Ok(())
+}
+
+/// Writes a value of variable length: type, length, bytes.
+fn write_sized(out: &mut BytesMut, kind: u8, bytes: &[u8]) -> Result<(), FrameError> {
+    let len = i16::try_from(bytes.len()).map_err(|_| FrameError::headers("a value is too long"))?;
+    out.put_u8(kind);
+    out.put_i16(len);
+    out.put_slice(bytes);
     Ok(())
 }
 
@@ -266,14 +296,15 @@ impl Frame {
     /// Writes the frame.
     ///
     /// # Errors
-    /// [`FrameError`], if it is over a limit of the format.
+    /// [`FrameError`], if the frame is over a limit of the format.
     pub fn encode(&self) -> Result<Bytes, FrameError> {
         let mut out =
             BytesMut::with_capacity(FRAME_MIN + 64 * self.headers.len() + self.payload.len());
         out.put_bytes(0, PRELUDE);
         write_headers(&mut out, &self.headers)?;
+
         let headers = out.len() - PRELUDE;
-        let total = out.len() + self.payload.len() + 4;
+        let total = out.len() + self.payload.len() + CHECKSUM;
         let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         if total > FRAME_MAX || headers > HEADERS_MAX {
             return Err(FrameError::Length {
@@ -281,125 +312,124 @@ impl Frame {
                 headers: word(headers),
             });
         }
+
         out[..4].copy_from_slice(&word(total).to_be_bytes());
         out[4..8].copy_from_slice(&word(headers).to_be_bytes());
         let checksum = crc32fast::hash(&out[..8]);
         out[8..PRELUDE].copy_from_slice(&checksum.to_be_bytes());
+
         out.put_slice(&self.payload);
         let checksum = crc32fast::hash(&out);
         out.put_u32(checksum);
         Ok(out.freeze())
     }
 
-    /// The text of a header; `None` if there is none of that name or it is no text.
+    /// The text of the header `name`; `None` if there is no such header or the value is not text.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n == name)
-            .and_then(|(_, value)| match value {
-                HeaderValue::Text(text) => Some(text.as_str()),
-                _ => None,
-            })
+        let header = self.headers.iter().find(|(n, _)| n == name);
+        header.and_then(|(_, value)| match value {
+            HeaderValue::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
     }
 }
 
-/// What a frame of a `SubscribeToShard` answer means.
+/// One frame of a `SubscribeToShard` answer, read.
 #[derive(Clone, Debug)]
 pub enum SubscribeEvent {
-    /// The first frame: the subscription is there.
+    /// The first frame: the subscription has started.
     InitialResponse,
-    /// Records, or a heartbeat without any. Read the payload with
+    /// Records, or a heartbeat without records. Read the payload with
     /// [`GetRecordsAnswer::parse`](crate::hot::GetRecordsAnswer::parse).
     Event {
         /// The encoding of the payload.
         format: Format,
-        /// The event.
+        /// The encoded event.
         payload: Bytes,
     },
     /// The subscription ended with an error.
     Exception(ApiError),
-    /// An event that this version does not know, to be passed over.
+    /// An event of a type that this version does not know; to be ignored.
     Unknown {
-        /// Its `:event-type`.
+        /// The header `:event-type`.
         event_type: String,
     },
 }
 
 impl SubscribeEvent {
-    /// The frame of an event, as a server sends it. `format` is that of the request, which names the encoding of the
-    /// initial response and of an exception.
+    /// The frame of an event, as a server sends the event. `format` is the format of the request:
+    /// the initial response and an exception have the same.
     pub fn to_frame(&self, format: Format) -> Frame {
-        let frame = |kind: &str, name: &str, value: &str, format: Format, payload: Bytes| Frame {
-            headers: [
-                (name, value),
-                (":content-type", format.content_type()),
-                (":message-type", kind),
-            ]
-            .map(|(name, value)| (name.to_owned(), HeaderValue::Text(value.to_owned())))
-            .to_vec(),
-            payload,
-        };
         let empty = || codec::encode(format, &crate::types::SubscribeToShardResponse::default());
+        let event = |event_type: &str, format: Format, payload: Bytes| {
+            new_frame("event", (EVENT_TYPE, event_type), format, payload)
+        };
         match self {
-            Self::InitialResponse => frame("event", EVENT_TYPE, INITIAL_RESPONSE, format, empty()),
-            Self::Event { format, payload } => frame(
-                "event",
-                EVENT_TYPE,
-                SUBSCRIBE_TO_SHARD_EVENT,
-                *format,
-                payload.clone(),
-            ),
-            Self::Exception(error) => frame(
-                "exception",
-                EXCEPTION_TYPE,
-                error.code.as_str(),
-                format,
-                error.encode(format),
-            ),
-            Self::Unknown { event_type } => frame("event", EVENT_TYPE, event_type, format, empty()),
+            Self::InitialResponse => event(INITIAL_RESPONSE, format, empty()),
+            Self::Event { format, payload } => {
+                event(SUBSCRIBE_TO_SHARD_EVENT, *format, payload.clone())
+            }
+            Self::Exception(error) => {
+                let exception_type = (EXCEPTION_TYPE, error.code.as_str());
+                new_frame("exception", exception_type, format, error.encode(format))
+            }
+            Self::Unknown { event_type } => event(event_type, format, empty()),
         }
     }
 
-    /// What a frame means.
+    /// Reads a frame.
     ///
     /// # Errors
-    /// [`FrameError::Headers`] if it does not say what it is.
+    /// [`FrameError::Headers`], if the headers do not name the type of the frame.
     pub fn from_frame(frame: Frame) -> Result<Self, FrameError> {
-        let content_type = frame.text(":content-type");
         match (frame.text(":message-type"), frame.text(EVENT_TYPE)) {
             (Some("event"), Some(INITIAL_RESPONSE)) => Ok(Self::InitialResponse),
             (Some("event"), Some(SUBSCRIBE_TO_SHARD_EVENT)) => Ok(Self::Event {
-                format: codec::sniff(content_type, &frame.payload),
+                format: codec::sniff(frame.text(":content-type"), &frame.payload),
                 payload: frame.payload,
             }),
             (Some("event"), Some(event_type)) => Ok(Self::Unknown {
                 event_type: event_type.to_owned(),
             }),
-            (Some("exception"), _) => {
-                let kind = frame
-                    .text(EXCEPTION_TYPE)
-                    .or(Some(ErrorCode::InternalFailure.as_str()));
-                Ok(Self::Exception(ApiError::decode_body(
-                    0,
-                    content_type,
-                    &frame.payload,
-                    kind,
-                )))
-            }
-            (Some("error"), _) => {
-                let code = frame
-                    .text(":error-code")
-                    .map_or(ErrorCode::InternalFailure, ErrorCode::from);
-                let message = frame.text(":error-message").unwrap_or_default();
-                Ok(Self::Exception(ApiError {
-                    status: 0,
-                    ..ApiError::new(code, message)
-                }))
-            }
-            _ => Err(FrameError::Headers {
-                reason: "they do not say what the frame is",
-            }),
+            (Some("exception"), _) => Ok(Self::Exception(read_exception(&frame))),
+            (Some("error"), _) => Ok(Self::Exception(read_error(&frame))),
+            _ => Err(FrameError::headers("they do not say what the frame is")),
         }
+    }
+}
+
+/// A frame with the three headers that every frame of `SubscribeToShard` has.
+fn new_frame(kind: &str, type_header: (&str, &str), format: Format, payload: Bytes) -> Frame {
+    let headers = [
+        type_header,
+        (":content-type", format.content_type()),
+        (":message-type", kind),
+    ];
+    Frame {
+        headers: headers
+            .map(|(name, value)| (name.to_owned(), HeaderValue::Text(value.to_owned())))
+            .to_vec(),
+        payload,
+    }
+}
+
+/// An exception: an error that the API documents, with a body.
+fn read_exception(frame: &Frame) -> ApiError {
+    let kind = frame
+        .text(EXCEPTION_TYPE)
+        .or(Some(ErrorCode::InternalFailure.as_str()));
+    ApiError::decode_body(0, frame.text(":content-type"), &frame.payload, kind)
+}
+
+/// An error that the API does not document: code and message are in headers.
+fn read_error(frame: &Frame) -> ApiError {
+    let code = frame
+        .text(":error-code")
+        .map_or(ErrorCode::InternalFailure, ErrorCode::from);
+    let message = frame.text(":error-message").unwrap_or_default();
+    ApiError {
+        status: 0,
+        ..ApiError::new(code, message)
     }
 }
 
@@ -435,21 +465,24 @@ mod tests {
 
     #[test]
     fn a_published_frame_is_read_and_written() {
-        // The format's own test vectors: an empty message and one that carries {'foo':'bar'} without headers.
+        // Test vectors of the format: an empty frame, and a frame with the payload {'foo':'bar'}
+        // and no headers.
         let empty = [
             0u8, 0, 0, 0x10, 0, 0, 0, 0, 0x05, 0xc2, 0x48, 0xeb, 0x7d, 0x98, 0xc8, 0xff,
         ];
         assert_eq!(&Frame::default().encode().unwrap()[..], &empty);
-        let carried =
+
+        let with_payload =
             b"\x00\x00\x00\x1d\x00\x00\x00\x00\xfd\x52\x8c\x5a{'foo':'bar'}\xc3\x65\x39\x36";
         let frame = Frame {
             headers: vec![],
             payload: Bytes::from_static(b"{'foo':'bar'}"),
         };
-        assert_eq!(&frame.encode().unwrap()[..], carried);
+        assert_eq!(&frame.encode().unwrap()[..], with_payload);
+
         let mut decoder = Decoder::new();
         decoder.push(&empty);
-        decoder.push(carried);
+        decoder.push(with_payload);
         assert_eq!(decoder.next_frame(), Ok(Some(Frame::default())));
         assert_eq!(decoder.next_frame(), Ok(Some(frame)));
         assert_eq!(decoder.next_frame(), Ok(None));
@@ -492,11 +525,12 @@ mod tests {
                 Err(FrameError::Checksum { part }),
                 "byte {at}"
             );
+
             decoder.push(&whole);
             assert_eq!(
                 decoder.next_frame(),
                 Err(FrameError::Checksum { part }),
-                "it stays broken"
+                "the decoder stays broken"
             );
             assert!(!decoder.is_at_boundary());
         }
@@ -514,6 +548,7 @@ mod tests {
                 Err(FrameError::Length { total, headers })
             );
         }
+
         let long = |name: &str, len| Frame {
             headers: vec![(name.to_owned(), HeaderValue::Text("x".repeat(len)))],
             payload: Bytes::new(),
@@ -535,7 +570,7 @@ mod tests {
 
     #[test]
     fn headers_cut_short_are_an_error() {
-        // Right checksums around headers that end in the middle of each of their parts.
+        // Valid checksums around headers that end after every possible byte.
         let whole = every_kind_of_header().encode().unwrap();
         let headers = &whole[PRELUDE..whole.len() - 4 - 7];
         let mut refused = 0;
@@ -546,11 +581,12 @@ mod tests {
             bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
             bytes.extend(&headers[..len]);
             bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
+
             let mut decoder = Decoder::new();
             decoder.push(&bytes);
             refused += usize::from(decoder.next_frame().is_err());
         }
-        // All but the ten cuts between two headers.
+        // Only the ten cuts between two headers leave valid headers.
         assert_eq!(refused, headers.len() - 10);
     }
 
@@ -568,6 +604,7 @@ mod tests {
             let read = |event: &SubscribeEvent| {
                 SubscribeEvent::from_frame(event.to_frame(format)).unwrap()
             };
+
             assert!(matches!(
                 read(&SubscribeEvent::InitialResponse),
                 SubscribeEvent::InitialResponse
@@ -599,6 +636,7 @@ mod tests {
             (":error-code", "InternalFailure"),
             (":error-message", "x"),
         ]);
+
         match SubscribeEvent::from_frame(error) {
             Ok(SubscribeEvent::Exception(e)) => {
                 assert_eq!(
@@ -608,6 +646,7 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+
         assert!(SubscribeEvent::from_frame(frame(&[(":message-type", "event")])).is_err());
         assert!(SubscribeEvent::from_frame(Frame::default()).is_err());
     }
