@@ -1,6 +1,6 @@
-//! The reading half of generic CBOR: serde over [`minicbor::Decoder`], more tolerant than `minicbor-serde`. Lengths may
-//! be definite or not (also of text and byte strings), tags are passed over, integers and floats may have any width,
-//! `undefined` is null.
+//! Reading CBOR in the generic codec: serde over [`minicbor::Decoder`], more tolerant than
+//! `minicbor-serde`. Lengths may be definite or not (also of text and byte strings), tags are
+//! skipped, integers and floats may have any width, `undefined` is null.
 
 use std::fmt;
 
@@ -9,15 +9,15 @@ use minicbor::decode::{Decoder, Error as CborError};
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
-/// A tag may stand before a tag; more than this before one item is nobody's encoder.
+/// Most tags in front of one item; encoders write one at most.
 const TAGS_MAX: usize = 8;
 
-/// Why a CBOR body could not be read.
+/// A CBOR body could not be read.
 #[derive(Debug)]
 pub(super) enum ReadError {
-    /// It is no CBOR, or ends too early.
+    /// The body is not CBOR, or ends too early.
     Malformed(CborError),
-    /// It is CBOR of another shape.
+    /// The body is CBOR of another shape.
     Shape(String),
 }
 
@@ -56,12 +56,12 @@ impl<'de> Reader<'de> {
         }
     }
 
-    /// True if nothing follows what was read.
+    /// True if every byte has been read.
     pub(super) fn at_end(&self) -> bool {
         self.decoder.position() == self.decoder.input().len()
     }
 
-    /// The type of the next item, past its tags.
+    /// The type of the next item, after skipping the item's tags.
     fn datatype(&mut self) -> Result<Type, ReadError> {
         for _ in 0..TAGS_MAX {
             match self.decoder.datatype()? {
@@ -72,55 +72,65 @@ impl<'de> Reader<'de> {
         Err(ReadError::Shape("too many tags".to_owned()))
     }
 
-    fn text<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ReadError> {
-        let mut all = String::new();
-        for part in self.decoder.str_iter()? {
-            all.push_str(part?);
+    /// Reads a text in chunks.
+    fn chunked_text<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ReadError> {
+        let mut text = String::new();
+        for chunk in self.decoder.str_iter()? {
+            text.push_str(chunk?);
         }
-        visitor.visit_string(all)
+        visitor.visit_string(text)
     }
 
-    fn bytes<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ReadError> {
-        let mut all = Vec::new();
-        for part in self.decoder.bytes_iter()? {
-            all.extend_from_slice(part?);
+    /// Reads a byte string in chunks.
+    fn chunked_bytes<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, ReadError> {
+        let mut bytes = Vec::new();
+        for chunk in self.decoder.bytes_iter()? {
+            bytes.extend_from_slice(chunk?);
         }
-        visitor.visit_byte_buf(all)
+        visitor.visit_byte_buf(bytes)
     }
 }
 
 impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
     type Error = ReadError;
 
+    // tidy: long because one match has an arm for every type of CBOR.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         let kind = self.datatype()?;
-        let d = &mut self.decoder;
+        let decoder = &mut self.decoder;
+
         match kind {
-            Type::Bool => visitor.visit_bool(d.bool()?),
-            Type::U8 | Type::U16 | Type::U32 | Type::U64 => visitor.visit_u64(d.u64()?),
-            Type::I8 | Type::I16 | Type::I32 | Type::I64 => visitor.visit_i64(d.i64()?),
+            Type::Bool => visitor.visit_bool(decoder.bool()?),
+            Type::U8 | Type::U16 | Type::U32 | Type::U64 => visitor.visit_u64(decoder.u64()?),
+            Type::I8 | Type::I16 | Type::I32 | Type::I64 => visitor.visit_i64(decoder.i64()?),
             Type::Int => Err(ReadError::Shape("number out of range".to_owned())),
-            Type::F16 => visitor.visit_f64(f64::from(d.f16()?)),
-            Type::F32 => visitor.visit_f64(f64::from(d.f32()?)),
-            Type::F64 => visitor.visit_f64(d.f64()?),
-            Type::String => visitor.visit_borrowed_str(d.str()?),
-            Type::StringIndef => self.text(visitor),
-            Type::Bytes => visitor.visit_borrowed_bytes(d.bytes()?),
-            Type::BytesIndef => self.bytes(visitor),
+            Type::F16 => visitor.visit_f64(f64::from(decoder.f16()?)),
+            Type::F32 => visitor.visit_f64(f64::from(decoder.f32()?)),
+            Type::F64 => visitor.visit_f64(decoder.f64()?),
+            Type::String => visitor.visit_borrowed_str(decoder.str()?),
+            Type::StringIndef => self.chunked_text(visitor),
+            Type::Bytes => visitor.visit_borrowed_bytes(decoder.bytes()?),
+            Type::BytesIndef => self.chunked_bytes(visitor),
             Type::Null | Type::Undefined => {
-                d.skip()?;
+                decoder.skip()?;
                 visitor.visit_unit()
             }
             Type::Array | Type::ArrayIndef => {
-                let left = d.array()?;
-                visitor.visit_seq(Items { reader: self, left })
+                let remaining = decoder.array()?;
+                visitor.visit_seq(Items {
+                    reader: self,
+                    remaining,
+                })
             }
             Type::Map | Type::MapIndef => {
-                let left = d.map()?;
-                visitor.visit_map(Items { reader: self, left })
+                let remaining = decoder.map()?;
+                visitor.visit_map(Items {
+                    reader: self,
+                    remaining,
+                })
             }
             Type::Simple | Type::Break | Type::Tag | Type::Unknown(_) => {
-                Err(CborError::type_mismatch(kind).at(d.position()).into())
+                Err(CborError::type_mismatch(kind).at(decoder.position()).into())
             }
         }
     }
@@ -153,30 +163,30 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct enum identifier
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct seq tuple tuple_struct map struct enum identifier
     }
 }
 
-/// The items of an array, or the keys and values of a map: so many, or up to a break.
+/// The items of an array, or the entries of a map.
 struct Items<'a, 'de> {
     reader: &'a mut Reader<'de>,
-    left: Option<u64>,
+    /// How many items or entries are left; `None` if a break ends them.
+    remaining: Option<u64>,
 }
 
 impl Items<'_, '_> {
-    /// True if one more is there; takes the break if not.
-    fn more(&mut self) -> Result<bool, ReadError> {
-        match &mut self.left {
+    /// True if one more item follows; otherwise a break is skipped.
+    fn has_next(&mut self) -> Result<bool, ReadError> {
+        let decoder = &mut self.reader.decoder;
+        match &mut self.remaining {
             Some(0) => Ok(false),
-            Some(n) => {
-                *n -= 1;
+            Some(remaining) => {
+                *remaining -= 1;
                 Ok(true)
             }
-            None if self.reader.decoder.datatype()? == Type::Break => {
-                self.reader
-                    .decoder
-                    .set_position(self.reader.decoder.position() + 1);
+            None if decoder.datatype()? == Type::Break => {
+                decoder.set_position(decoder.position() + 1);
                 Ok(false)
             }
             None => Ok(true),
@@ -191,7 +201,7 @@ impl<'de> SeqAccess<'de> for Items<'_, 'de> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, ReadError> {
-        if self.more()? {
+        if self.has_next()? {
             seed.deserialize(&mut *self.reader).map(Some)
         } else {
             Ok(None)
@@ -206,10 +216,11 @@ impl<'de> MapAccess<'de> for Items<'_, 'de> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, ReadError> {
-        if !self.more()? {
+        if !self.has_next()? {
             return Ok(None);
         }
-        // Serde would take a number for the index of a member.
+
+        // Serde would accept a number as the index of a member.
         match self.reader.datatype()? {
             Type::String | Type::StringIndef => seed.deserialize(&mut *self.reader).map(Some),
             _ => Err(ReadError::Shape(

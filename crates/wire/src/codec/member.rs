@@ -1,5 +1,5 @@
-//! How one member of a shape is read: tolerant where AWS is (null for absent, a float where an integer is due), and with
-//! AWS's own words where it is not.
+//! Reading one member of a shape: as tolerant as AWS (null means absent, a float may stand for an
+//! integer), and otherwise refused in AWS's own words.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,25 +10,26 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 
 use crate::limits::LIST_ITEMS;
 
-/// What AWS says where it finds a list or an object in place of something else.
+/// AWS's refusal of a list where something else is expected.
 const FOUND_LIST: &str = "Start of list found where not expected";
+/// AWS's refusal of an object where something else is expected.
 const FOUND_OBJECT: &str = "Start of structure or map found where not expected.";
 
-/// A type that a member of a shape may have.
+/// A type that a member of a shape can have.
 pub(crate) trait Member: Sized {
     /// The value for a member that is absent or null.
     fn missing() -> Self;
 
-    /// Reads a member that is there and not null.
+    /// Reads a member that is neither absent nor null.
     fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
 
-    /// True if the member is left out when written.
+    /// True if the member is not written.
     fn absent(&self) -> bool {
         false
     }
 }
 
-/// Reads a member, taking null as absent. Every member of every shape is read by this.
+/// Reads a member; null means absent. Every member of every shape is read by this function.
 pub(crate) fn read<'de, D: Deserializer<'de>, T: Member>(deserializer: D) -> Result<T, D::Error> {
     struct NullOr<T>(PhantomData<T>);
     impl<'de, T: Member> Visitor<'de> for NullOr<T> {
@@ -53,7 +54,7 @@ pub(crate) fn read<'de, D: Deserializer<'de>, T: Member>(deserializer: D) -> Res
     deserializer.deserialize_option(NullOr(PhantomData))
 }
 
-/// An element of a list or map, which must not be null.
+/// An element of a list or map; null is refused.
 struct Element<T>(T);
 
 impl<'de, T: Member> Deserialize<'de> for Element<T> {
@@ -62,23 +63,29 @@ impl<'de, T: Member> Deserialize<'de> for Element<T> {
     }
 }
 
-/// A value without parts. Whatever [`Scalar`] does not take is refused in AWS's words.
+/// A value that is neither list nor object. Each function converts one kind of input; `None`
+/// refuses the input in AWS's words.
 pub(crate) trait Scalar: Sized {
-    /// The name of the type in AWS's refusals, with its article.
+    /// The type in AWS's refusals, with AWS's article: "an String".
     const NAME: &'static str;
 
     fn from_bool(_value: bool) -> Option<Self> {
         None
     }
+
     fn from_int(_value: i64) -> Option<Self> {
         None
     }
+
     fn from_float(_value: f64) -> Option<Self> {
         None
     }
+
+    /// `Some(Err(text))` refuses the input with a text of its own.
     fn from_text(_value: &str) -> Option<Result<Self, String>> {
         None
     }
+
     fn from_bytes(_value: &[u8]) -> Option<Self> {
         None
     }
@@ -91,6 +98,7 @@ pub(crate) fn scalar<'de, D: Deserializer<'de>, T: Scalar>(deserializer: D) -> R
 
 struct ScalarVisitor<T>(PhantomData<T>);
 
+/// AWS's refusal of a value; `class` is the Java class of the input.
 fn refused<E: Error, T: Scalar>(class: &str) -> E {
     E::custom(format_args!(
         "class {class} can not be converted to {}",
@@ -180,7 +188,7 @@ impl Scalar for i64 {
     }
 
     fn from_float(value: f64) -> Option<Self> {
-        // 2^63 as f64 is exact; anything at or past it does not fit.
+        // -2^63 and 2^63 are exact as f64; the range holds every float that fits i64.
         let whole = value.floor();
         (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0)
             .contains(&whole)
@@ -217,7 +225,7 @@ impl<T: Member> Member for Option<T> {
     }
 }
 
-/// The visitor methods that refuse everything without parts with one text.
+/// The visitor methods that refuse every scalar with one text.
 macro_rules! refuse_scalars {
     ($text:literal) => {
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -257,7 +265,7 @@ impl<T: Member> Member for Vec<T> {
             refuse_scalars!("Expected list or null");
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
-                // No capacity from the length announced: it is the sender's word.
+                // The announced length reserves no memory: a sender may announce anything.
                 let mut out = Vec::new();
                 while let Some(Element(item)) = list.next_element()? {
                     if out.len() == LIST_ITEMS {
@@ -307,7 +315,7 @@ impl<T: Member> Member for BTreeMap<String, T> {
     }
 }
 
-/// Reads a nested shape, refusing what is no object in AWS's words.
+/// Reads a shape; anything but an object is refused in AWS's words.
 pub(crate) fn structure<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

@@ -1,7 +1,8 @@
-//! The two encodings of the protocol, for every shape: `application/x-amz-json-1.1` and `application/x-amz-cbor-1.1`.
+//! The generic codec: the two encodings of the protocol, `application/x-amz-json-1.1` and
+//! `application/x-amz-cbor-1.1`, for every shape.
 //!
-//! CBOR for Kinesis is undocumented, though every Java client uses it. Written here: definite lengths, times as tag 1
-//! with whole milliseconds. Read: anything well-formed.
+//! CBOR for Kinesis is undocumented, though every Java client uses CBOR. This codec writes definite
+//! lengths, and times as tag 1 with whole milliseconds; reading accepts any well-formed CBOR.
 
 mod cbor;
 pub(crate) mod member;
@@ -20,7 +21,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// Both.
+    /// Both formats.
     pub const ALL: [Self; 2] = [Self::Json, Self::Cbor];
 
     /// The value of the `Content-Type` header.
@@ -31,9 +32,10 @@ impl Format {
         }
     }
 
-    /// The format that a `Content-Type` header names; parameters after `;` and letter case are ignored.
+    /// The format that a `Content-Type` header names; parameters after `;` and letter case are
+    /// ignored.
     pub fn from_content_type(value: &str) -> Option<Self> {
-        let essence = value.split(';').next().unwrap_or_default().trim();
+        let media_type = value.split(';').next().unwrap_or_default().trim();
         [
             ("application/x-amz-json-1.1", Self::Json),
             ("application/x-amz-json-1.0", Self::Json),
@@ -42,14 +44,14 @@ impl Format {
             ("application/cbor", Self::Cbor),
         ]
         .into_iter()
-        .find_map(|(name, format)| essence.eq_ignore_ascii_case(name).then_some(format))
+        .find_map(|(name, format)| media_type.eq_ignore_ascii_case(name).then_some(format))
     }
 }
 
-/// The format of an answer: what its first byte can only be, else what its `Content-Type` says, else JSON.
+/// The format of an answer: by the first byte if that decides, else by `Content-Type`, else JSON.
 ///
-/// Servers exist that answer JSON to a CBOR request under either content type; an object starts with `{` (or white
-/// space) in JSON and with 0xa0..=0xbf in CBOR, so the byte decides when there is one.
+/// Some servers answer a CBOR request with JSON under either content type. An object starts with
+/// `{` or white space in JSON, and with 0xa0..=0xbf in CBOR.
 pub fn sniff(content_type: Option<&str>, body: &[u8]) -> Format {
     match body.first() {
         Some(0xa0..=0xbf) => Format::Cbor,
@@ -60,38 +62,38 @@ pub fn sniff(content_type: Option<&str>, body: &[u8]) -> Format {
     }
 }
 
-/// Why a body could not be read.
+/// A body could not be read.
 ///
-/// A server answers both kinds with `SerializationException`: [`Malformed`](Self::Malformed) with no message at all, as
-/// AWS does, and [`Shape`](Self::Shape) with its text. A client treats either as an answer that says nothing.
+/// A server answers with `SerializationException`: for [`Shape`](Self::Shape) with the text, for
+/// every other kind without a message, as AWS does. A client treats the outcome as unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
-    /// Not well-formed JSON or CBOR, cut short, or followed by something else.
+    /// The body is not well-formed JSON or CBOR, is cut short, or is followed by other bytes.
     #[error("the body is not well-formed {format:?}: {reason}")]
     Malformed {
-        /// The format that it was read as.
+        /// The format that the body was read as.
         format: Format,
-        /// What is wrong with it, and where.
+        /// The fault and its place.
         reason: String,
     },
-    /// Well-formed, but a member has another type than the protocol says. The text is AWS's own.
+    /// The body is well-formed, but a member has the wrong type.
     #[error("{message}")]
     Shape {
-        /// What AWS would say.
+        /// The message in AWS's words.
         message: String,
     },
-    /// Larger than anything that the protocol allows, so not looked into.
+    /// The body is larger than the protocol allows and was not read.
     #[error("the body has {size} bytes; no more than {limit} are read")]
     TooLarge {
-        /// Its size in bytes.
+        /// The size of the body in bytes.
         size: usize,
         /// The limit in bytes.
         limit: usize,
     },
-    /// Well-formed, but contradicts itself, so that it is neither success nor failure.
+    /// The body is well-formed, but contradicts itself: neither success nor failure.
     #[error("the answer contradicts itself: {reason}")]
     Inconsistent {
-        /// What does not fit.
+        /// The contradiction.
         reason: String,
     },
 }
@@ -105,15 +107,15 @@ impl CodecError {
         }
     }
 
-    /// A body of another shape than the protocol says.
+    /// A body of another shape than the protocol has.
     pub(crate) fn shape(message: impl Into<String>) -> Self {
         Self::Shape {
             message: message.into(),
         }
     }
 
-    /// The message of the `SerializationException` that AWS would answer to such a request; none for bodies that are
-    /// not even well-formed.
+    /// The message of the `SerializationException` that AWS would send; `None` if the body is not
+    /// even well-formed.
     pub fn aws_message(&self) -> Option<&str> {
         match self {
             Self::Shape { message } => Some(message),
@@ -122,25 +124,37 @@ impl CodecError {
     }
 }
 
-/// Encodes a request or an answer. Shapes of [`types`](crate::types) can always be encoded.
+/// Refuses a body over `limit` bytes.
+pub(crate) fn check_size(body: &[u8], limit: usize) -> Result<(), CodecError> {
+    let size = body.len();
+    if size > limit {
+        Err(CodecError::TooLarge { size, limit })
+    } else {
+        Ok(())
+    }
+}
+
+/// Encodes a request or an answer. Every shape of [`types`](crate::types) can be encoded.
 pub fn encode<T: Serialize>(format: Format, value: &T) -> Bytes {
     let mut out = Vec::with_capacity(256);
-    let done = match format {
+    let encoded = match format {
         Format::Json => serde_json::to_writer(&mut out, value).is_ok(),
         Format::Cbor => value
             .serialize(&mut minicbor_serde::Serializer::new(&mut out))
             .is_ok(),
     };
-    // Writing to memory cannot fail, and no shape has a map with keys that are not text, the one thing that serde_json
-    // refuses; should a type of another crate do so, an empty body is refused by every server.
-    debug_assert!(done, "a value that cannot be encoded");
-    if !done {
+
+    // Writing to memory cannot fail. serde_json refuses only maps with keys other than text, which
+    // no shape has; a type of another crate with such a map becomes an empty body, which every
+    // server refuses.
+    debug_assert!(encoded, "a value that cannot be encoded");
+    if !encoded {
         out.clear();
     }
     out.into()
 }
 
-/// Encodes an answer as AWS sends it: one without members has an empty body.
+/// Encodes an answer as AWS sends answers: empty if no member is present.
 pub fn encode_answer<T: Serialize>(format: Format, value: &T) -> Bytes {
     let body = encode(format, value);
     match &body[..] {
@@ -149,7 +163,8 @@ pub fn encode_answer<T: Serialize>(format: Format, value: &T) -> Bytes {
     }
 }
 
-/// Decodes a request or an answer: unknown members are passed over, null is absent, trailing bytes are an error.
+/// Decodes a request or an answer. Unknown members are ignored, null means absent, trailing bytes
+/// are an error.
 ///
 /// # Errors
 /// [`CodecError::Malformed`] and [`CodecError::Shape`].
@@ -157,7 +172,7 @@ pub fn decode<T: DeserializeOwned>(format: Format, body: &[u8]) -> Result<T, Cod
     decode_value::<Object<T>>(format, body).map(|object| object.0)
 }
 
-/// A shape that is an object: by itself serde takes a list for one too.
+/// A shape that must be an object: a derived serde type would also accept a list.
 struct Object<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -166,7 +181,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// As [`decode`], for a value that need not be an object.
+/// As [`decode`], but the value may also be a list or a scalar.
 pub(crate) fn decode_value<T: DeserializeOwned>(
     format: Format,
     body: &[u8],
@@ -179,6 +194,7 @@ pub(crate) fn decode_value<T: DeserializeOwned>(
                 cbor::ReadError::Malformed(e) => CodecError::malformed(format, e.to_string()),
                 cbor::ReadError::Shape(message) => CodecError::Shape { message },
             })?;
+
             if reader.at_end() {
                 Ok(value)
             } else {
@@ -188,7 +204,7 @@ pub(crate) fn decode_value<T: DeserializeOwned>(
     }
 }
 
-/// Decodes an answer, for which no body at all stands for one without members.
+/// Decodes an answer; an empty body is an answer without members.
 ///
 /// # Errors
 /// As [`decode`].
@@ -200,7 +216,8 @@ pub fn decode_answer<T: DeserializeOwned>(format: Format, body: &[u8]) -> Result
     }
 }
 
-/// Tells bad JSON from good JSON of another shape, and cuts the position off the text that AWS would say.
+/// Separates malformed JSON from JSON of another shape. AWS's text for the latter has no position,
+/// so the position is cut off.
 fn from_json_error(e: &serde_json::Error) -> CodecError {
     let text = e.to_string();
     if e.is_data() {

@@ -2,80 +2,79 @@
 
 use bytes::Bytes;
 
-use super::cbor::Cbor;
-use super::json::Json;
-use super::pull::{Hot, Miss, Pull, once, span};
+use super::cbor::CborReader;
+use super::json::JsonReader;
+use super::reader::{BodyReader, Expected, Unexpected, new_span, read_once};
 use super::{Data, DataForm, Span};
 use crate::codec::{self, CodecError, Format};
 use crate::limits;
 use crate::types::{ChildShard, Record, shapes};
 
-/// Where the parts of one record lie in [`GetRecordsAnswer::body`].
+/// The places of one record's parts in [`GetRecordsAnswer::body`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordIndex {
     /// The sequence number: text.
     pub sequence: Span,
-    /// The partition key: text. A record may have none.
+    /// The partition key: text; optional in the API.
     pub key: Option<Span>,
     /// The data, in the answer's [`form`](GetRecordsAnswer::form).
     pub data: Span,
-    /// When Kinesis took the record, in milliseconds since 1970; 0 if the server did not say.
+    /// The time of arrival at Kinesis, in milliseconds since 1970; 0 if the answer has none.
     pub arrival_ms: i64,
 }
 
-/// A `GetRecords` answer or a `SubscribeToShard` event: an index over its body.
+/// A `GetRecords` answer or a `SubscribeToShard` event: an index over the body.
 #[derive(Clone, Debug)]
 pub struct GetRecordsAnswer {
-    /// The body that the spans of `records` point into: the one that was parsed or, if some text in it was escaped or cut
-    /// in chunks, one with that text appended.
+    /// The body of all spans in `records`: the received body or, if a text was escaped or in
+    /// chunks, a copy with the plain text.
     pub body: Bytes,
-    /// The form that the data have in `body`.
+    /// The form of the data in `body`.
     pub form: DataForm,
     /// The records, in the order of the answer.
     pub records: Vec<RecordIndex>,
-    /// Where to read on; `None` when the shard is closed and this is its end (and in a push event).
+    /// The iterator of the next read; `None` at the end of a closed shard, and in a push event.
     pub next_shard_iterator: Option<String>,
-    /// Where to subscribe again; only in a push event, and `None` there at the end of a shard.
+    /// The sequence number to subscribe from again; only in a push event, and there `None` at the
+    /// end of a closed shard.
     pub continuation_sequence_number: Option<String>,
-    /// How far behind the tip the answer ends, in milliseconds.
+    /// Milliseconds from the end of the answer to the tip of the shard.
     pub millis_behind_latest: Option<i64>,
-    /// The children of a closed shard, with its last answer.
+    /// The children of a closed shard; only in the last answer of the shard.
     pub child_shards: Vec<ChildShard>,
 }
 
 impl GetRecordsAnswer {
-    /// Reads a body. Sequence numbers and keys are checked to be text; base64 is not looked into.
+    /// Reads a body. Sequence numbers and keys are checked to be text; base64 is not checked.
     ///
     /// # Errors
-    /// [`CodecError`], for anything that is not such an answer or larger than
-    /// [`ANSWER_BODY_BYTES`](crate::limits::ANSWER_BODY_BYTES). An object without `Records` is not one: without
-    /// `NextShardIterator` it would say that the shard has ended.
+    /// [`CodecError`], if the body is not such an answer, has more than
+    /// [`ANSWER_BODY_BYTES`](crate::limits::ANSWER_BODY_BYTES), or has no `Records`. An object
+    /// without `Records` could otherwise pass for the end of a shard, as `NextShardIterator` is
+    /// absent there too.
     pub fn parse(format: Format, body: Bytes) -> Result<Self, CodecError> {
-        if body.len() > limits::ANSWER_BODY_BYTES {
-            return Err(CodecError::TooLarge {
-                size: body.len(),
-                limit: limits::ANSWER_BODY_BYTES,
-            });
-        }
+        codec::check_size(&body, limits::ANSWER_BODY_BYTES)?;
+
         let page = match format {
-            Format::Json => Page::walk(&mut Json::new(&body)),
-            Format::Cbor => Page::walk(&mut Cbor::new(&body)),
+            Format::Json => PageIndex::read(&mut JsonReader::new(&body)),
+            Format::Cbor => PageIndex::read(&mut CborReader::new(&body)),
         };
         match page {
-            Ok(page) => Ok(page.over(format, body)),
-            Err(Miss) => Self::from_generic(codec::decode(format, &body)?),
+            Ok(page) => Ok(page.into_answer(format, body)),
+            Err(Unexpected) => Self::from_generic(codec::decode(format, &body)?),
         }
     }
 
-    /// An index over a buffer of its own.
-    fn from_generic(page: AnyPage) -> Result<Self, CodecError> {
+    /// An index over a new buffer, for a body read by the generic codec.
+    fn from_generic(page: GenericPage) -> Result<Self, CodecError> {
         let mut buffer = Vec::new();
-        let mut put = |bytes: &[u8]| {
+        let mut append = |bytes: &[u8]| {
             let start = buffer.len();
             buffer.extend_from_slice(bytes);
-            span(start, buffer.len())
-                .map_err(|Miss| CodecError::shape("the records do not fit 32 bits"))
+            new_span(start, buffer.len())
+                .map_err(|Unexpected| CodecError::shape("the records do not fit 32 bits"))
         };
+
         let list = page
             .records
             .ok_or_else(|| CodecError::shape("the answer has no Records"))?;
@@ -84,17 +83,15 @@ impl GetRecordsAnswer {
             if record.sequence_number.is_empty() {
                 return Err(CodecError::shape("a record has no sequence number"));
             }
+            let key = record.partition_key.as_ref();
             records.push(RecordIndex {
-                sequence: put(record.sequence_number.as_bytes())?,
-                key: record
-                    .partition_key
-                    .as_ref()
-                    .map(|key| put(key.as_bytes()))
-                    .transpose()?,
-                data: put(&record.data.0)?,
+                sequence: append(record.sequence_number.as_bytes())?,
+                key: key.map(|key| append(key.as_bytes())).transpose()?,
+                data: append(&record.data.0)?,
                 arrival_ms: record.approximate_arrival_timestamp.unwrap_or_default().0,
             });
         }
+
         Ok(Self {
             body: buffer.into(),
             form: DataForm::Raw,
@@ -113,8 +110,8 @@ impl GetRecordsAnswer {
 }
 
 shapes! {
-    /// The members of both a `GetRecords` answer and a `SubscribeToShard` event.
-    struct AnyPage {
+    /// The members of a `GetRecords` answer and of a `SubscribeToShard` event together.
+    struct GenericPage {
         pub records: Option<Vec<Record>>,
         pub next_shard_iterator: Option<String>,
         pub continuation_sequence_number: Option<String>,
@@ -123,10 +120,11 @@ shapes! {
     }
 }
 
-/// What a walk over such a body has found.
+/// The members of an answer or event, as spans of the body.
 #[derive(Default)]
-struct Page {
-    extra: Vec<u8>,
+struct PageIndex {
+    /// See [`BodyReader`].
+    unescaped: Vec<u8>,
     records: Option<Vec<RecordIndex>>,
     next_shard_iterator: Option<Span>,
     continuation_sequence_number: Option<Span>,
@@ -134,40 +132,42 @@ struct Page {
     child_shards: Option<Vec<ChildShard>>,
 }
 
-impl Page {
-    fn walk<'b, P: Pull<'b>>(walk: &mut P) -> Hot<Self> {
+impl PageIndex {
+    fn read<'b, R: BodyReader<'b>>(reader: &mut R) -> Expected<Self> {
         let mut page = Self::default();
-        walk.object(|walk, name| match name {
-            b"Records" => once(walk, &mut page.records, |walk| {
-                walk.list(|walk| record(walk, &mut page.extra))
+        reader.object(|reader, name| match name {
+            b"Records" => read_once(reader, &mut page.records, |reader| {
+                reader.list(|reader| record(reader, &mut page.unescaped))
             }),
-            b"NextShardIterator" => once(walk, &mut page.next_shard_iterator, |walk| {
-                walk.text(&mut page.extra)
+            b"NextShardIterator" => read_once(reader, &mut page.next_shard_iterator, |reader| {
+                reader.text(&mut page.unescaped)
             }),
             b"ContinuationSequenceNumber" => {
-                once(walk, &mut page.continuation_sequence_number, |walk| {
-                    walk.text(&mut page.extra)
+                read_once(reader, &mut page.continuation_sequence_number, |reader| {
+                    reader.text(&mut page.unescaped)
                 })
             }
-            b"MillisBehindLatest" => once(walk, &mut page.millis_behind_latest, P::int),
-            b"ChildShards" => once(walk, &mut page.child_shards, P::generic),
-            _ => walk.skip(),
+            b"MillisBehindLatest" => read_once(reader, &mut page.millis_behind_latest, R::int),
+            b"ChildShards" => read_once(reader, &mut page.child_shards, R::generic),
+            _ => reader.skip(),
         })?;
-        walk.end()?;
+        reader.end()?;
+
         if page.records.is_none() {
-            Err(Miss)
+            Err(Unexpected)
         } else {
             Ok(page)
         }
     }
 
-    /// The answer over the body that was walked over; what was not a slice of it is appended.
-    fn over(self, format: Format, body: Bytes) -> GetRecordsAnswer {
-        let body = if self.extra.is_empty() {
+    /// The answer over `body`, or over a copy with the unescaped texts appended.
+    fn into_answer(self, format: Format, body: Bytes) -> GetRecordsAnswer {
+        let body = if self.unescaped.is_empty() {
             body
         } else {
-            Bytes::from([&body[..], &self.extra].concat())
+            Bytes::from([&body[..], &self.unescaped].concat())
         };
+
         let text = |span: Option<Span>| span.map(|span| span.text(&body).to_owned());
         GetRecordsAnswer {
             form: match format {
@@ -184,18 +184,19 @@ impl Page {
     }
 }
 
-fn record<'b, P: Pull<'b>>(walk: &mut P, extra: &mut Vec<u8>) -> Hot<RecordIndex> {
+fn record<'b, R: BodyReader<'b>>(reader: &mut R, unescaped: &mut Vec<u8>) -> Expected<RecordIndex> {
     let (mut sequence, mut key, mut data, mut arrival, mut encryption) =
         (None, None, None, None, None);
-    walk.object(|walk, name| match name {
-        b"SequenceNumber" => once(walk, &mut sequence, |walk| walk.text(extra)),
-        b"PartitionKey" => once(walk, &mut key, |walk| walk.text(extra)),
-        b"Data" => once(walk, &mut data, P::data),
-        b"ApproximateArrivalTimestamp" => once(walk, &mut arrival, P::time_ms),
-        // Not used, but it must be what the protocol says.
-        b"EncryptionType" => once(walk, &mut encryption, |walk| walk.text(extra)),
-        _ => walk.skip(),
+    reader.object(|reader, name| match name {
+        b"SequenceNumber" => read_once(reader, &mut sequence, |reader| reader.text(unescaped)),
+        b"PartitionKey" => read_once(reader, &mut key, |reader| reader.text(unescaped)),
+        b"Data" => read_once(reader, &mut data, R::data),
+        b"ApproximateArrivalTimestamp" => read_once(reader, &mut arrival, R::time_ms),
+        // Checked to be a text, so that exactly the answers of the generic codec are accepted.
+        b"EncryptionType" => read_once(reader, &mut encryption, |reader| reader.text(unescaped)),
+        _ => reader.skip(),
     })?;
+
     match sequence {
         Some(sequence) if !sequence.is_empty() => Ok(RecordIndex {
             sequence,
@@ -203,6 +204,6 @@ fn record<'b, P: Pull<'b>>(walk: &mut P, extra: &mut Vec<u8>) -> Hot<RecordIndex
             data: data.unwrap_or_default(),
             arrival_ms: arrival.unwrap_or_default(),
         }),
-        _ => Err(Miss),
+        _ => Err(Unexpected),
     }
 }

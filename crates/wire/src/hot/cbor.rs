@@ -1,108 +1,118 @@
-//! Walking over CBOR.
+//! Reading a CBOR body in one pass.
 
 use minicbor::data::{IanaTag, Type};
 use minicbor::decode::Decoder;
 use serde::de::DeserializeOwned;
 
 use super::Span;
-use super::pull::{Hot, ITEM_BYTES_MIN, Miss, Pull, Template, span};
+use super::reader::{BodyReader, Expected, ITEM_BYTES_MIN, Template, Unexpected, new_span};
 use crate::codec::{self, Format};
 use crate::limits::LIST_ITEMS;
 use crate::types::Timestamp;
 
-/// A walk over a CBOR body. Text and byte strings in chunks are left to the generic codec.
-pub(super) struct Cbor<'b> {
+/// The byte that ends a list or map of indefinite length.
+const BREAK: u8 = 0xff;
+
+/// Reads a CBOR body. Text and byte strings in chunks are left to the generic codec.
+pub(super) struct CborReader<'b> {
     decoder: Decoder<'b>,
 }
 
-impl<'b> Cbor<'b> {
+impl<'b> CborReader<'b> {
     pub(super) fn new(body: &'b [u8]) -> Self {
         Self {
             decoder: Decoder::new(body),
         }
     }
 
-    /// The span of `len` bytes that end where the walk stands.
-    fn behind(&self, len: usize) -> Hot<Span> {
+    /// The span of the last `len` bytes that were read.
+    fn last_bytes(&self, len: usize) -> Expected<Span> {
         let end = self.decoder.position();
-        span(end - len, end)
+        new_span(end - len, end)
     }
 
-    /// Takes a break if one is due; true if another item is there.
-    fn more(&mut self, left: &mut Option<u64>) -> Hot<bool> {
-        match left {
+    /// True if one more item follows; otherwise a break is skipped. `remaining` is the number of
+    /// items left, or `None` if a break ends them.
+    fn has_next(&mut self, remaining: &mut Option<u64>) -> Expected<bool> {
+        match remaining {
             Some(0) => Ok(false),
-            Some(n) => {
-                *n -= 1;
+            Some(remaining) => {
+                *remaining -= 1;
                 Ok(true)
             }
             None => {
                 let at = self.decoder.position();
                 match self.decoder.input().get(at) {
-                    Some(0xff) => {
+                    Some(&BREAK) => {
                         self.decoder.set_position(at + 1);
                         Ok(false)
                     }
                     Some(_) => Ok(true),
-                    None => Err(Miss),
+                    None => Err(Unexpected),
                 }
             }
         }
     }
 }
 
-impl<'b> Pull<'b> for Cbor<'b> {
-    fn object(&mut self, mut member: impl FnMut(&mut Self, &'b [u8]) -> Hot<()>) -> Hot<()> {
-        let mut left = self.decoder.map().map_err(|_| Miss)?;
-        while self.more(&mut left)? {
-            let name = self.decoder.str().map_err(|_| Miss)?;
+impl<'b> BodyReader<'b> for CborReader<'b> {
+    fn object(
+        &mut self,
+        mut member: impl FnMut(&mut Self, &'b [u8]) -> Expected<()>,
+    ) -> Expected<()> {
+        let mut remaining = self.decoder.map().map_err(|_| Unexpected)?;
+        while self.has_next(&mut remaining)? {
+            let name = self.decoder.str().map_err(|_| Unexpected)?;
             member(self, name.as_bytes())?;
         }
         Ok(())
     }
 
-    fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Hot<T>) -> Hot<Vec<T>> {
-        let mut left = self.decoder.array().map_err(|_| Miss)?;
-        let announced = usize::try_from(left.unwrap_or_default()).unwrap_or(usize::MAX);
-        let rest = self
+    fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Expected<T>) -> Expected<Vec<T>> {
+        let mut remaining = self.decoder.array().map_err(|_| Unexpected)?;
+        let announced = usize::try_from(remaining.unwrap_or_default()).unwrap_or(usize::MAX);
+        let unread = self
             .decoder
             .input()
             .len()
             .saturating_sub(self.decoder.position());
-        let mut list = Vec::with_capacity(announced.min(rest / ITEM_BYTES_MIN));
-        while self.more(&mut left)? {
+        let mut list = Vec::with_capacity(announced.min(unread / ITEM_BYTES_MIN));
+
+        while self.has_next(&mut remaining)? {
             if list.len() == LIST_ITEMS {
-                return Err(Miss);
+                return Err(Unexpected);
             }
             list.push(item(self)?);
         }
         Ok(list)
     }
 
-    fn count(&mut self, mut item: impl FnMut(&mut Self) -> Hot<[Span; 2]>) -> Hot<usize> {
-        let mut left = self.decoder.array().map_err(|_| Miss)?;
+    fn count(&mut self, mut item: impl FnMut(&mut Self) -> Expected<[Span; 2]>) -> Expected<usize> {
+        let mut remaining = self.decoder.array().map_err(|_| Unexpected)?;
         let body = self.decoder.input();
         let mut count = 0;
-        while self.more(&mut left)? {
+        while self.has_next(&mut remaining)? {
             let start = self.decoder.position();
             let texts = item(self)?;
             count += 1;
+
             let mut at = self.decoder.position();
-            let Some(like) = Template::new(body, start, at, texts) else {
+            let Some(template) = Template::new(body, start, at, texts) else {
                 continue;
             };
-            while left != Some(0) && body.get(at..).is_some_and(|next| like.matches(next)) {
-                at += like.len();
+            while remaining != Some(0) && body.get(at..).is_some_and(|next| template.matches(next))
+            {
+                at += template.len();
                 count += 1;
-                left = left.map(|n| n - 1);
+                remaining = remaining.map(|n| n - 1);
             }
             self.decoder.set_position(at);
         }
         Ok(count)
     }
 
-    fn null(&mut self) -> Hot<bool> {
-        // 0xf6 is null, 0xf7 undefined.
+    fn null(&mut self) -> Expected<bool> {
+        // 0xf6 is null, 0xf7 is undefined.
         let at = self.decoder.position();
         let found = matches!(self.decoder.input().get(at), Some(0xf6 | 0xf7));
         if found {
@@ -111,59 +121,57 @@ impl<'b> Pull<'b> for Cbor<'b> {
         Ok(found)
     }
 
-    fn text(&mut self, _: &mut Vec<u8>) -> Hot<Span> {
-        let len = self.decoder.str().map_err(|_| Miss)?.len();
-        self.behind(len)
+    fn text(&mut self, _: &mut Vec<u8>) -> Expected<Span> {
+        let len = self.decoder.str().map_err(|_| Unexpected)?.len();
+        self.last_bytes(len)
     }
 
-    fn data(&mut self) -> Hot<Span> {
-        let len = self.decoder.bytes().map_err(|_| Miss)?.len();
-        self.behind(len)
+    fn data(&mut self) -> Expected<Span> {
+        let len = self.decoder.bytes().map_err(|_| Unexpected)?.len();
+        self.last_bytes(len)
     }
 
-    fn int(&mut self) -> Hot<i64> {
-        self.decoder.i64().map_err(|_| Miss)
+    fn int(&mut self) -> Expected<i64> {
+        self.decoder.i64().map_err(|_| Unexpected)
     }
 
-    fn boolean(&mut self) -> Hot<bool> {
-        self.decoder.bool().map_err(|_| Miss)
+    fn boolean(&mut self) -> Expected<bool> {
+        self.decoder.bool().map_err(|_| Unexpected)
     }
 
-    fn time_ms(&mut self) -> Hot<i64> {
-        let d = &mut self.decoder;
-        if d.datatype().map_err(|_| Miss)? == Type::Tag {
-            let tag = d.tag().map_err(|_| Miss)?;
+    fn time_ms(&mut self) -> Expected<i64> {
+        let decoder = &mut self.decoder;
+        if decoder.datatype().map_err(|_| Unexpected)? == Type::Tag {
+            let tag = decoder.tag().map_err(|_| Unexpected)?;
             if tag != IanaTag::Timestamp.tag() {
-                return Err(Miss);
+                return Err(Unexpected);
             }
         }
-        let time = match d.datatype().map_err(|_| Miss)? {
-            Type::F64 => Timestamp::from_cbor_float(d.f64().map_err(|_| Miss)?),
-            _ => Timestamp::from_millis(d.i64().map_err(|_| Miss)?),
+
+        let time = match decoder.datatype().map_err(|_| Unexpected)? {
+            Type::F64 => Timestamp::from_cbor_float(decoder.f64().map_err(|_| Unexpected)?),
+            _ => Timestamp::from_millis(decoder.i64().map_err(|_| Unexpected)?),
         };
-        time.map(|t| t.0).ok_or(Miss)
+        time.map(|time| time.0).ok_or(Unexpected)
     }
 
-    fn skip(&mut self) -> Hot<()> {
-        self.decoder.skip().map_err(|_| Miss)
+    fn skip(&mut self) -> Expected<()> {
+        self.decoder.skip().map_err(|_| Unexpected)
     }
 
-    fn generic<T: DeserializeOwned>(&mut self) -> Hot<T> {
+    fn generic<T: DeserializeOwned>(&mut self) -> Expected<T> {
         let start = self.decoder.position();
         self.skip()?;
-        let value = self
-            .decoder
-            .input()
-            .get(start..self.decoder.position())
-            .ok_or(Miss)?;
-        codec::decode_value(Format::Cbor, value).map_err(|_| Miss)
+        let end = self.decoder.position();
+        let value = self.decoder.input().get(start..end).ok_or(Unexpected)?;
+        codec::decode_value(Format::Cbor, value).map_err(|_| Unexpected)
     }
 
-    fn end(&mut self) -> Hot<()> {
+    fn end(&mut self) -> Expected<()> {
         if self.decoder.position() == self.decoder.input().len() {
             Ok(())
         } else {
-            Err(Miss)
+            Err(Unexpected)
         }
     }
 }

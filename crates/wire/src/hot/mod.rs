@@ -1,9 +1,9 @@
-//! `PutRecords`, `GetRecords` and `SubscribeToShard` events without copying what is only passed on: this is where a
-//! fan-out's CPU time goes.
+//! `PutRecords`, `GetRecords` and `SubscribeToShard` events without copies of the record data: the
+//! hot path, where a fan-out spends CPU time.
 //!
-//! What is read stays in the body that it came in, as [`Span`]s of it; with JSON even the base64 text is passed on as it
-//! is. What is written for many outputs is encoded and hashed once. Everything here reads what [`codec`](crate::codec)
-//! reads and writes what it would write; what does not look as expected goes to the generic codec.
+//! Reading leaves the data in the received body and returns [`Span`]s of that body; the base64 text
+//! of JSON is not even decoded. Writing encodes and hashes a body once for many outputs. Both do
+//! exactly the same as [`codec`](crate::codec), and leave every unusual body to that codec.
 //!
 //! | side | direction | use |
 //! | --- | --- | --- |
@@ -17,10 +17,10 @@
 mod answer;
 mod cbor;
 mod json;
-mod pull;
 mod put_answer;
 mod put_body;
 mod put_request;
+mod reader;
 mod serve;
 mod write;
 
@@ -35,8 +35,8 @@ pub use serve::{
     encode_subscribe_event,
 };
 
-/// Where something lies in a buffer: from `start` up to but without `end`. Whoever hands out a span has checked that it
-/// lies inside its buffer.
+/// A place in a buffer: from `start` up to but without `end`. Every span of this module lies inside
+/// the buffer that the doc of the span names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
     /// Offset of the first byte.
@@ -51,19 +51,20 @@ impl Span {
         (self.end.saturating_sub(self.start)) as usize
     }
 
-    /// True if there is nothing.
+    /// True if the length is 0.
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
 
-    /// The bytes; empty if the span is not of this buffer.
+    /// The bytes; empty if the span does not lie inside `buffer`.
     pub fn of(self, buffer: &[u8]) -> &[u8] {
         buffer
             .get(self.start as usize..self.end as usize)
             .unwrap_or_default()
     }
 
-    /// The bytes as a slice that shares `buffer`; empty if the span is not of this buffer.
+    /// The bytes as a slice that shares the memory of `buffer`; empty if the span does not lie
+    /// inside `buffer`.
     pub fn slice(self, buffer: &Bytes) -> Bytes {
         if self.start <= self.end && self.end as usize <= buffer.len() {
             buffer.slice(self.start as usize..self.end as usize)
@@ -72,7 +73,7 @@ impl Span {
         }
     }
 
-    /// The text; empty if the span is not of this buffer or no text.
+    /// The text; empty if the span does not lie inside `buffer`, or the bytes are not UTF-8.
     pub fn text(self, buffer: &[u8]) -> &str {
         std::str::from_utf8(self.of(buffer)).unwrap_or_default()
     }
@@ -81,23 +82,23 @@ impl Span {
 /// The form that record data has in a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DataForm {
-    /// As the producer wrote it.
+    /// The bytes that the producer wrote.
     Raw,
-    /// As standard base64 text with padding, not yet checked.
+    /// Standard base64 text with padding, not yet checked.
     Base64,
 }
 
-/// A record's data in the form it is at hand.
+/// The data of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Data<'a> {
-    /// As the producer wrote it.
+    /// The bytes that the producer wrote.
     Raw(&'a [u8]),
-    /// As standard base64 text with padding.
+    /// Standard base64 text with padding, not yet checked.
     Base64(&'a [u8]),
 }
 
 impl<'a> Data<'a> {
-    /// `bytes`, which are in that form.
+    /// Data from `bytes` in the given form.
     pub fn new(form: DataForm, bytes: &'a [u8]) -> Self {
         match form {
             DataForm::Raw => Self::Raw(bytes),
@@ -105,18 +106,15 @@ impl<'a> Data<'a> {
         }
     }
 
-    /// How many bytes the producer wrote. For base64 it is what the length and the padding say; the text is not checked.
+    /// The number of bytes that the producer wrote. For base64, computed from the length and the
+    /// padding of the text, which is not checked.
     pub fn decoded_len(self) -> usize {
         match self {
             Self::Raw(bytes) => bytes.len(),
             Self::Base64(text) => {
-                let pad = text
-                    .iter()
-                    .rev()
-                    .take(2)
-                    .take_while(|b| **b == b'=')
-                    .count();
-                (text.len() / 4 * 3).saturating_sub(pad)
+                let last = text.iter().rev().take(2);
+                let padding = last.take_while(|b| **b == b'=').count();
+                (text.len() / 4 * 3).saturating_sub(padding)
             }
         }
     }
@@ -124,7 +122,7 @@ impl<'a> Data<'a> {
     /// The bytes that the producer wrote.
     ///
     /// # Errors
-    /// [`NotBase64`] for text that is not base64.
+    /// [`NotBase64`], if the text is not base64.
     pub fn decode(self) -> Result<Vec<u8>, NotBase64> {
         match self {
             Self::Raw(bytes) => Ok(bytes.to_vec()),

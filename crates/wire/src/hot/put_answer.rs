@@ -3,67 +3,64 @@
 use bytes::Bytes;
 
 use super::Span;
-use super::cbor::Cbor;
-use super::json::Json;
-use super::pull::{Hot, Miss, Pull, once};
+use super::cbor::CborReader;
+use super::json::JsonReader;
+use super::reader::{BodyReader, Expected, Unexpected, read_once};
 use crate::codec::{self, CodecError, Format};
 use crate::error::ErrorCode;
 use crate::limits;
 use crate::types::{PutRecordsResponse, PutRecordsResultEntry};
 
-/// What became of one record.
+/// The result of one record of a `PutRecords` request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryResult {
-    /// Durable at the stream.
+    /// The record is durable in the stream.
     Durable {
-        /// Its sequence number there.
+        /// The sequence number of the record in the stream.
         sequence_number: String,
-        /// The shard it went to.
+        /// The shard of the record.
         shard_id: String,
     },
-    /// Not written.
+    /// The record was not written.
     Failed {
-        /// Why.
+        /// The reason.
         code: ErrorCode,
-        /// For people; may be empty.
+        /// The explanation for people; may be empty.
         message: String,
     },
 }
 
-/// A `PutRecords` answer that has been checked: each of its entries is either durable or failed, and there are as many
-/// failed ones as `FailedRecordCount` says.
+/// A checked `PutRecords` answer: each entry is either durable or failed, and the number of failed
+/// entries is `FailedRecordCount`.
 #[derive(Clone, Debug)]
 pub enum PutRecordsAnswer {
     /// Every entry is durable.
     AllDurable {
-        /// How many entries the answer has. The caller must compare it with what was sent.
+        /// The number of entries. The caller must compare the number with the records sent.
         entries: usize,
         /// The answer, for [`PutRecordsAnswer::results`].
         body: Bytes,
-        /// Its format.
+        /// The format of `body`.
         format: Format,
     },
-    /// Some are not: one result per entry, in the order sent.
+    /// At least one entry failed, or the answer has an unusual form: one result per entry, in the
+    /// order sent.
     PerEntry(Vec<EntryResult>),
 }
 
 impl PutRecordsAnswer {
-    /// Reads an answer. `FailedRecordCount` is looked at first: if it is 0, entries are checked and counted without
-    /// parsing them into results.
+    /// Reads an answer. If `FailedRecordCount` is 0, the entries are checked and counted but not
+    /// turned into results.
     ///
     /// # Errors
-    /// [`CodecError`]: the outcome of the request is unknown then. That includes an entry that has neither a sequence
-    /// number nor an error code, and a count that does not fit the entries.
+    /// [`CodecError`]: the outcome of the request is unknown. That includes an entry with neither a
+    /// sequence number nor an error code, and a count that does not fit the entries.
     pub fn parse(format: Format, body: &Bytes) -> Result<Self, CodecError> {
-        if body.len() > limits::ANSWER_BODY_BYTES {
-            return Err(CodecError::TooLarge {
-                size: body.len(),
-                limit: limits::ANSWER_BODY_BYTES,
-            });
-        }
+        codec::check_size(body, limits::ANSWER_BODY_BYTES)?;
+
         let durable = match format {
-            Format::Json => count_durable(&mut Json::new(body)),
-            Format::Cbor => count_durable(&mut Cbor::new(body)),
+            Format::Json => count_durable(&mut JsonReader::new(body)),
+            Format::Cbor => count_durable(&mut CborReader::new(body)),
         };
         match durable {
             Ok(entries) => Ok(Self::AllDurable {
@@ -71,11 +68,11 @@ impl PutRecordsAnswer {
                 body: body.clone(),
                 format,
             }),
-            Err(Miss) => read_results(format, body).map(Self::PerEntry),
+            Err(Unexpected) => read_results(format, body).map(Self::PerEntry),
         }
     }
 
-    /// How many entries it has.
+    /// The number of entries.
     pub fn len(&self) -> usize {
         match self {
             Self::AllDurable { entries, .. } => *entries,
@@ -83,12 +80,12 @@ impl PutRecordsAnswer {
         }
     }
 
-    /// True if it has no entries.
+    /// True if the answer has no entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// One result per entry, in the order sent; parsed now if every entry is durable.
+    /// One result per entry, in the order sent. If every entry is durable, the body is read again.
     ///
     /// # Errors
     /// As [`parse`](Self::parse).
@@ -100,56 +97,71 @@ impl PutRecordsAnswer {
     }
 }
 
-/// How many entries an answer has, if it says that none failed and each has a sequence number, a shard and no error.
-fn count_durable<'b, P: Pull<'b>>(walk: &mut P) -> Hot<usize> {
+/// Counts the entries of an answer in which none failed and each entry has a sequence number, a
+/// shard and no error.
+fn count_durable<'b, R: BodyReader<'b>>(reader: &mut R) -> Expected<usize> {
     let (mut failed, mut entries, mut encryption) = (None, None, None);
-    let mut extra = Vec::new();
-    walk.object(|walk, name| match name {
+    let mut unescaped = Vec::new();
+    reader.object(|reader, name| match name {
         b"FailedRecordCount" => {
-            once(walk, &mut failed, P::int)?;
-            if failed == Some(0) { Ok(()) } else { Err(Miss) }
+            read_once(reader, &mut failed, R::int)?;
+            if failed == Some(0) {
+                Ok(())
+            } else {
+                Err(Unexpected)
+            }
         }
-        b"Records" => once(walk, &mut entries, |walk| {
-            walk.count(|walk| durable_entry(walk, &mut extra))
+        b"Records" => read_once(reader, &mut entries, |reader| {
+            reader.count(|reader| durable_entry(reader, &mut unescaped))
         }),
-        // Not used, but it must be what the protocol says.
-        b"EncryptionType" => once(walk, &mut encryption, |walk| walk.text(&mut extra)),
-        _ => walk.skip(),
+        // Checked to be a text, so that exactly the answers of the generic codec are accepted.
+        b"EncryptionType" => read_once(reader, &mut encryption, |reader| {
+            reader.text(&mut unescaped)
+        }),
+        _ => reader.skip(),
     })?;
-    walk.end()?;
+    reader.end()?;
+
     match (failed, entries) {
         (Some(0), Some(entries)) => Ok(entries),
-        _ => Err(Miss),
+        _ => Err(Unexpected),
     }
 }
 
-/// Takes an entry that is durable, and says where its sequence number and shard lie.
-fn durable_entry<'b, P: Pull<'b>>(walk: &mut P, extra: &mut Vec<u8>) -> Hot<[Span; 2]> {
+/// Reads a durable entry; returns the spans of the sequence number and the shard.
+fn durable_entry<'b, R: BodyReader<'b>>(
+    reader: &mut R,
+    unescaped: &mut Vec<u8>,
+) -> Expected<[Span; 2]> {
     let (mut sequence, mut shard) = (None, None);
-    walk.object(|walk, name| match name {
-        b"SequenceNumber" => once(walk, &mut sequence, |walk| walk.text(extra)),
-        b"ShardId" => once(walk, &mut shard, |walk| walk.text(extra)),
+    reader.object(|reader, name| match name {
+        b"SequenceNumber" => read_once(reader, &mut sequence, |reader| reader.text(unescaped)),
+        b"ShardId" => read_once(reader, &mut shard, |reader| reader.text(unescaped)),
         b"ErrorCode" | b"ErrorMessage" => {
-            if walk.null()? {
+            if reader.null()? {
                 Ok(())
             } else {
-                Err(Miss)
+                Err(Unexpected)
             }
         }
-        _ => walk.skip(),
+        _ => reader.skip(),
     })?;
+
     match (sequence, shard) {
         (Some(sequence), Some(shard)) if !sequence.is_empty() && !shard.is_empty() => {
             Ok([sequence, shard])
         }
-        _ => Err(Miss),
+        _ => Err(Unexpected),
     }
 }
 
-/// Reads every entry by the generic codec, and believes only what is whole.
+/// Reads every entry with the generic codec.
+///
+/// # Errors
+/// [`CodecError`], also for an entry that is neither durable nor failed and for a wrong count.
 fn read_results(format: Format, body: &[u8]) -> Result<Vec<EntryResult>, CodecError> {
     let answer: PutRecordsResponse = codec::decode(format, body)?;
-    let said = answer.failed_record_count;
+    let announced = answer.failed_record_count;
     let results = answer
         .records
         .into_iter()
@@ -159,20 +171,22 @@ fn read_results(format: Format, body: &[u8]) -> Result<Vec<EntryResult>, CodecEr
         .iter()
         .filter(|r| matches!(r, EntryResult::Failed { .. }))
         .count();
-    match said {
-        Some(said) if usize::try_from(said) != Ok(failed) => Err(CodecError::Inconsistent {
-            reason: format!("FailedRecordCount is {said}, but {failed} entries have an error"),
+
+    match announced {
+        Some(count) if usize::try_from(count) != Ok(failed) => Err(CodecError::Inconsistent {
+            reason: format!("FailedRecordCount is {count}, but {failed} entries have an error"),
         }),
         _ => Ok(results),
     }
 }
 
+/// The result of one entry; an empty text counts as absent.
 fn result_of(entry: PutRecordsResultEntry) -> Result<EntryResult, CodecError> {
-    let some = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let not_empty = |text: Option<String>| text.filter(|text| !text.is_empty());
     match (
-        some(entry.sequence_number),
-        some(entry.shard_id),
-        some(entry.error_code),
+        not_empty(entry.sequence_number),
+        not_empty(entry.shard_id),
+        not_empty(entry.error_code),
     ) {
         (Some(sequence_number), Some(shard_id), None) => Ok(EntryResult::Durable {
             sequence_number,

@@ -1,15 +1,16 @@
-//! Writing a `PutRecords` request, once for many outputs.
+//! Writing a `PutRecords` request once for many outputs.
 
 use bytes::{Bytes, BytesMut};
 use ring::digest;
 
-use super::write::{ARRAY, MAP, cbor_data, cbor_text, head, json_data, json_text};
+use super::write::{ARRAY, MAP, cbor_data, cbor_head, cbor_text, json_data, json_text};
 use super::{Data, NotBase64};
 use crate::codec::Format;
 
-/// What a record counts against the limits of a record and of a request: its data and its partition key, in bytes.
+/// The size of a record in bytes, as the limits of a record and of a request count: data and
+/// partition key.
 ///
-/// Source: [`PutRecords`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html).
+/// Source: [`PutRecords`](crate::op::Operation::PutRecords).
 pub fn entry_size(data: Data<'_>, key: Option<&str>) -> usize {
     data.decoded_len() + key.map_or(0, str::len)
 }
@@ -17,26 +18,27 @@ pub fn entry_size(data: Data<'_>, key: Option<&str>) -> usize {
 /// One record to write.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
-    /// The partition key; the API lets it be absent.
+    /// The partition key; optional in the API.
     pub key: Option<&'a str>,
-    /// The hash key to route by in place of the partition key's MD5: a decimal number below 2^128.
+    /// The hash key that routes the record in place of the partition key's MD5: a decimal number
+    /// below 2^128.
     pub explicit_hash_key: Option<&'a str>,
-    /// The data, in the form at hand.
+    /// The data, in either form.
     pub data: Data<'a>,
 }
 
-/// The part of a `PutRecords` body that is the same for every output: all of it but the stream's name.
+/// The part of a `PutRecords` body that is the same for every output: everything but the stream.
 #[derive(Clone)]
 pub struct SharedBody {
     /// The encoding.
     pub format: Format,
-    /// The bytes.
+    /// The encoded records.
     pub bytes: Bytes,
-    /// SHA-256 after these bytes, to be cloned and finished with the [`tail`].
+    /// The SHA-256 state after `bytes`. Clone the state and finish the clone with the [`tail`].
     pub hash: digest::Context,
-    /// How many records.
+    /// The number of records.
     pub entries: usize,
-    /// What they count against the limit of a request: see [`entry_size`].
+    /// The sum of [`entry_size`] of the records, in bytes.
     pub size: usize,
 }
 
@@ -49,27 +51,28 @@ pub enum StreamRef<'a> {
     Arn(&'a str),
 }
 
-/// Builds a [`SharedBody`].
+/// Builds a [`SharedBody`] record by record.
 pub struct PutRecordsBuilder {
     format: Format,
     out: BytesMut,
     hash: digest::Context,
-    /// How much of `out` is in `hash`.
+    /// The number of bytes of `out` that are in `hash`.
     hashed: usize,
+    /// The number of records that the start of the body announces.
     announced: usize,
     entries: usize,
     size: usize,
 }
 
-/// Bytes that are hashed at a time: few enough to be in the CPU's cache still.
+/// Bytes that are hashed at a time: few enough to be still in the CPU's cache.
 const HASH_STEP: usize = 32 * 1024;
 
 impl PutRecordsBuilder {
-    /// Starts a body of exactly `entries` records in `buffer`, which is cleared first. Hand back the buffer of a finished
-    /// request (`Bytes::try_into_mut`) and its memory is used again.
+    /// Starts a body of exactly `entries` records in `buffer`, which is cleared first. To reuse
+    /// memory, pass the buffer of a finished request (`Bytes::try_into_mut`).
     pub fn new(format: Format, mut buffer: BytesMut, entries: usize) -> Self {
         buffer.clear();
-        start(format, &mut buffer, entries);
+        write_start(format, &mut buffer, entries);
         Self {
             format,
             out: buffer,
@@ -81,11 +84,11 @@ impl PutRecordsBuilder {
         }
     }
 
-    /// Appends a record; data are converted if the format has them in another form. The limits of a request are the
-    /// caller's to keep ([`size`](Self::size), [`limits`](crate::limits)).
+    /// Appends a record; data are converted to the form of the format. The caller must keep within
+    /// the limits of a request ([`size`](Self::size), [`limits`](crate::limits)).
     ///
     /// # Errors
-    /// [`NotBase64`], if data have to be converted and are not base64; the body is as before then.
+    /// [`NotBase64`], if data must be converted and are not base64; the body is unchanged.
     pub fn push(&mut self, entry: &Entry<'_>) -> Result<(), NotBase64> {
         match self.format {
             Format::Json => json_entry(&mut self.out, entry, self.entries > 0),
@@ -93,6 +96,7 @@ impl PutRecordsBuilder {
         }
         self.entries += 1;
         self.size += entry_size(entry.data, entry.key);
+
         if self.out.len() - self.hashed >= HASH_STEP {
             self.hash.update(&self.out[self.hashed..]);
             self.hashed = self.out.len();
@@ -100,7 +104,7 @@ impl PutRecordsBuilder {
         Ok(())
     }
 
-    /// How many records have been pushed.
+    /// The number of records pushed.
     pub fn len(&self) -> usize {
         self.entries
     }
@@ -110,27 +114,21 @@ impl PutRecordsBuilder {
         self.entries == 0
     }
 
-    /// What has been pushed counts so much against the limit of a request: see [`entry_size`].
+    /// The sum of [`entry_size`] of the records pushed, in bytes.
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// Ends the shared part. If fewer or more records were pushed than announced, CBOR is made right at the cost of a copy.
+    /// Ends the shared part. If the number of records differs from the announced number, a CBOR
+    /// body is copied to correct the number.
     pub fn finish(mut self) -> SharedBody {
-        if self.format == Format::Cbor && self.entries != self.announced {
-            let mut wrong = BytesMut::new();
-            start(self.format, &mut wrong, self.announced);
-            let mut right = BytesMut::with_capacity(self.out.len() + 9);
-            start(self.format, &mut right, self.entries);
-            right.extend_from_slice(&self.out[wrong.len()..]);
-            self.out = right;
-            self.hash = digest::Context::new(&digest::SHA256);
-            self.hashed = 0;
-        }
-        if self.format == Format::Json {
-            self.out.extend_from_slice(b"]");
+        match self.format {
+            Format::Json => self.out.extend_from_slice(b"]"),
+            Format::Cbor if self.entries != self.announced => self.rewrite_start(),
+            Format::Cbor => {}
         }
         self.hash.update(&self.out[self.hashed..]);
+
         SharedBody {
             format: self.format,
             bytes: self.out.freeze(),
@@ -139,16 +137,30 @@ impl PutRecordsBuilder {
             size: self.size,
         }
     }
+
+    /// Replaces the start of the body by one with the actual number of records.
+    fn rewrite_start(&mut self) {
+        let mut old_start = BytesMut::new();
+        write_start(self.format, &mut old_start, self.announced);
+
+        let mut out = BytesMut::with_capacity(self.out.len() + 9);
+        write_start(self.format, &mut out, self.entries);
+        out.extend_from_slice(&self.out[old_start.len()..]);
+
+        self.out = out;
+        self.hash = digest::Context::new(&digest::SHA256);
+        self.hashed = 0;
+    }
 }
 
-/// Everything before the first record.
-fn start(format: Format, out: &mut BytesMut, entries: usize) {
+/// Writes everything before the first record.
+fn write_start(format: Format, out: &mut BytesMut, entries: usize) {
     match format {
         Format::Json => out.extend_from_slice(b"{\"Records\":["),
         Format::Cbor => {
-            head(out, MAP, 2);
+            cbor_head(out, MAP, 2);
             cbor_text(out, "Records");
-            head(out, ARRAY, entries as u64);
+            cbor_head(out, ARRAY, entries as u64);
         }
     }
 }
@@ -170,12 +182,13 @@ fn json_entry(out: &mut BytesMut, entry: &Entry<'_>, comma: bool) {
 fn cbor_entry(out: &mut BytesMut, entry: &Entry<'_>) -> Result<(), NotBase64> {
     let start = out.len();
     let members = 1 + u64::from(entry.key.is_some()) + u64::from(entry.explicit_hash_key.is_some());
-    head(out, MAP, members);
+    cbor_head(out, MAP, members);
     cbor_text(out, "Data");
     if let Err(error) = cbor_data(out, entry.data) {
         out.truncate(start);
         return Err(error);
     }
+
     if let Some(key) = entry.key {
         cbor_text(out, "PartitionKey");
         cbor_text(out, key);
@@ -187,12 +200,13 @@ fn cbor_entry(out: &mut BytesMut, entry: &Entry<'_>) -> Result<(), NotBase64> {
     Ok(())
 }
 
-/// What follows a [`SharedBody`] to make it a whole request.
+/// The end of a request: with a [`SharedBody`] in front, the body is complete.
 pub fn tail(format: Format, stream: StreamRef<'_>) -> Bytes {
     let (name, value) = match stream {
         StreamRef::Name(value) => ("StreamName", value),
         StreamRef::Arn(value) => ("StreamARN", value),
     };
+
     let mut out = BytesMut::with_capacity(name.len() + value.len() + 16);
     match format {
         Format::Json => {

@@ -3,14 +3,15 @@
 use bytes::Bytes;
 
 use super::Span;
-use super::cbor::Cbor;
-use super::json::Json;
-use super::pull::{Hot, Miss, Pull, once, span};
+use super::cbor::CborReader;
+use super::json::JsonReader;
+use super::reader::{BodyReader, Expected, Unexpected, new_span, read_once};
 use crate::codec::{self, CodecError, Format};
 use crate::limits;
-use crate::types::PutRecordsRequest;
+use crate::types::{PutRecordsRequest, PutRecordsRequestEntry};
 
-/// Where the parts of one record lie in [`PutRecordsParsed::buffer`]. All may be absent, for the server to refuse.
+/// The places of one record's parts in [`PutRecordsParsed::buffer`]. Every part may be absent: the
+/// server decides about the refusal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EntryIndex {
     /// The data, decoded.
@@ -24,8 +25,8 @@ pub struct EntryIndex {
 /// A `PutRecords` request: an index over one buffer.
 #[derive(Clone, Debug)]
 pub struct PutRecordsParsed {
-    /// What the spans point into. With CBOR the body itself; with JSON a buffer with the decoded data and the keys one
-    /// after the other, record by record: first the data, then the key, then the explicit hash key.
+    /// The buffer of all spans in `records`: with CBOR the body; with JSON a new buffer with
+    /// decoded data, partition key and explicit hash key of one record after the other.
     pub buffer: Bytes,
     /// The records; `None` if the member is absent.
     pub records: Option<Vec<EntryIndex>>,
@@ -43,51 +44,50 @@ impl PutRecordsParsed {
     /// Reads a request body.
     ///
     /// # Errors
-    /// [`CodecError`], with AWS's text where it is well-formed but of another shape (or its data are no base64).
+    /// [`CodecError`]; in AWS's words if a member has the wrong type or data are not base64.
     pub fn parse(format: Format, body: &Bytes) -> Result<Self, CodecError> {
-        if body.len() > limits::REQUEST_BODY_BYTES {
-            return Err(CodecError::TooLarge {
-                size: body.len(),
-                limit: limits::REQUEST_BODY_BYTES,
-            });
-        }
+        codec::check_size(body, limits::REQUEST_BODY_BYTES)?;
+
         let parsed = match format {
             Format::Json => {
-                Walked::walk(&mut Json::new(body)).and_then(|walked| walked.decoded(body))
+                RequestIndex::read(&mut JsonReader::new(body)).and_then(|index| index.decoded(body))
             }
-            Format::Cbor => Walked::walk(&mut Cbor::new(body)).map(|walked| walked.over(body)),
+            Format::Cbor => {
+                RequestIndex::read(&mut CborReader::new(body)).map(|index| index.in_place(body))
+            }
         };
         match parsed {
             Ok(parsed) => Ok(parsed),
-            Err(Miss) => Self::from_generic(codec::decode(format, body)?),
+            Err(Unexpected) => Self::from_generic(codec::decode(format, body)?),
         }
     }
 
-    /// An index over a buffer of its own.
+    /// An index over a new buffer, for a request read by the generic codec.
     fn from_generic(request: PutRecordsRequest) -> Result<Self, CodecError> {
         let mut buffer = Vec::new();
-        let mut put = |bytes: Option<&[u8]>| {
-            bytes
-                .map(|bytes| {
-                    let start = buffer.len();
-                    buffer.extend_from_slice(bytes);
-                    span(start, buffer.len())
-                        .map_err(|Miss| CodecError::shape("the records do not fit 32 bits"))
-                })
-                .transpose()
+        let mut append = |bytes: Option<&[u8]>| {
+            let Some(bytes) = bytes else {
+                return Ok(None);
+            };
+            let start = buffer.len();
+            buffer.extend_from_slice(bytes);
+            new_span(start, buffer.len())
+                .map(Some)
+                .map_err(|Unexpected| CodecError::shape("the records do not fit 32 bits"))
         };
-        let mut entry = |entry: &crate::types::PutRecordsRequestEntry| {
+
+        let mut index = |entry: &PutRecordsRequestEntry| {
             Ok(EntryIndex {
-                data: put(entry.data.as_ref().map(|data| &data.0[..]))?,
-                key: put(entry.partition_key.as_ref().map(|key| key.as_bytes()))?,
-                explicit_hash_key: put(entry.explicit_hash_key.as_ref().map(|key| key.as_bytes()))?,
+                data: append(entry.data.as_ref().map(|data| &data.0[..]))?,
+                key: append(entry.partition_key.as_deref().map(str::as_bytes))?,
+                explicit_hash_key: append(entry.explicit_hash_key.as_deref().map(str::as_bytes))?,
             })
         };
-        let records = request
-            .records
-            .as_ref()
-            .map(|list| list.iter().map(&mut entry).collect())
+        let entries = request.records.as_ref();
+        let records = entries
+            .map(|entries| entries.iter().map(&mut index).collect())
             .transpose()?;
+
         Ok(Self {
             records,
             buffer: buffer.into(),
@@ -99,10 +99,11 @@ impl PutRecordsParsed {
     }
 }
 
-/// What a walk over a request has found; data are still as they stand in the body.
+/// The members of a request as spans of the body; data are not decoded yet.
 #[derive(Default)]
-struct Walked {
-    extra: Vec<u8>,
+struct RequestIndex {
+    /// See [`BodyReader`].
+    unescaped: Vec<u8>,
     records: Option<Vec<EntryIndex>>,
     stream_name: Option<Span>,
     stream_arn: Option<Span>,
@@ -110,29 +111,35 @@ struct Walked {
     dry_run: Option<bool>,
 }
 
-impl Walked {
-    fn walk<'b, P: Pull<'b>>(walk: &mut P) -> Hot<Self> {
-        let mut found = Self::default();
-        let extra = &mut found.extra;
-        walk.object(|walk, name| match name {
-            b"Records" => once(walk, &mut found.records, |walk| {
-                walk.list(|walk| entry(walk, extra))
+impl RequestIndex {
+    fn read<'b, R: BodyReader<'b>>(reader: &mut R) -> Expected<Self> {
+        let mut index = Self::default();
+        let unescaped = &mut index.unescaped;
+        reader.object(|reader, name| match name {
+            b"Records" => read_once(reader, &mut index.records, |reader| {
+                reader.list(|reader| entry(reader, unescaped))
             }),
-            b"StreamName" => once(walk, &mut found.stream_name, |walk| walk.text(extra)),
-            b"StreamARN" => once(walk, &mut found.stream_arn, |walk| walk.text(extra)),
-            b"StreamId" => once(walk, &mut found.stream_id, |walk| walk.text(extra)),
-            b"DryRun" => once(walk, &mut found.dry_run, P::boolean),
-            _ => walk.skip(),
+            b"StreamName" => read_once(reader, &mut index.stream_name, |reader| {
+                reader.text(unescaped)
+            }),
+            b"StreamARN" => read_once(reader, &mut index.stream_arn, |reader| {
+                reader.text(unescaped)
+            }),
+            b"StreamId" => read_once(reader, &mut index.stream_id, |reader| {
+                reader.text(unescaped)
+            }),
+            b"DryRun" => read_once(reader, &mut index.dry_run, R::boolean),
+            _ => reader.skip(),
         })?;
-        walk.end()?;
-        Ok(found)
+        reader.end()?;
+        Ok(index)
     }
 
-    /// The bytes of a span of the body or of what follows it.
+    /// The bytes of a span of the body or, after the end of the body, of `unescaped`.
     fn bytes<'a>(&'a self, body: &'a [u8], span: Span) -> &'a [u8] {
         match (span.start as usize).checked_sub(body.len()) {
             Some(start) => self
-                .extra
+                .unescaped
                 .get(start..start + span.len())
                 .unwrap_or_default(),
             None => span.of(body),
@@ -143,14 +150,14 @@ impl Walked {
         span.map(|span| String::from_utf8_lossy(self.bytes(body, span)).into_owned())
     }
 
-    /// The request over the body itself, whose data are raw. CBOR has no escapes, so nothing is in `extra`.
-    fn over(mut self, body: &Bytes) -> PutRecordsParsed {
+    /// The request over a CBOR body: data are raw, and `unescaped` is empty as CBOR has no escapes.
+    fn in_place(mut self, body: &Bytes) -> PutRecordsParsed {
         let records = self.records.take();
         self.finish(body, records, body.clone())
     }
 
-    /// The request over a buffer with the data decoded.
-    fn decoded(mut self, body: &[u8]) -> Hot<PutRecordsParsed> {
+    /// The request over a new buffer with the data decoded.
+    fn decoded(mut self, body: &[u8]) -> Expected<PutRecordsParsed> {
         let mut buffer = Vec::with_capacity(body.len() / 4 * 3);
         let mut records = self.records.take();
         for entry in records.iter_mut().flatten() {
@@ -158,16 +165,15 @@ impl Walked {
                 let start = buffer.len();
                 base64_simd::STANDARD
                     .decode_append(data.of(body), &mut buffer)
-                    .map_err(|_| Miss)?;
-                *data = span(start, buffer.len())?;
+                    .map_err(|_| Unexpected)?;
+                *data = new_span(start, buffer.len())?;
             }
-            for text in [&mut entry.key, &mut entry.explicit_hash_key]
-                .into_iter()
-                .flatten()
-            {
+
+            let texts = [&mut entry.key, &mut entry.explicit_hash_key];
+            for text in texts.into_iter().flatten() {
                 let start = buffer.len();
                 buffer.extend_from_slice(self.bytes(body, *text));
-                *text = span(start, buffer.len())?;
+                *text = new_span(start, buffer.len())?;
             }
         }
         Ok(self.finish(body, records, buffer.into()))
@@ -190,13 +196,15 @@ impl Walked {
     }
 }
 
-fn entry<'b, P: Pull<'b>>(walk: &mut P, extra: &mut Vec<u8>) -> Hot<EntryIndex> {
+fn entry<'b, R: BodyReader<'b>>(reader: &mut R, unescaped: &mut Vec<u8>) -> Expected<EntryIndex> {
     let mut entry = EntryIndex::default();
-    walk.object(|walk, name| match name {
-        b"Data" => once(walk, &mut entry.data, P::data),
-        b"PartitionKey" => once(walk, &mut entry.key, |walk| walk.text(extra)),
-        b"ExplicitHashKey" => once(walk, &mut entry.explicit_hash_key, |walk| walk.text(extra)),
-        _ => walk.skip(),
+    reader.object(|reader, name| match name {
+        b"Data" => read_once(reader, &mut entry.data, R::data),
+        b"PartitionKey" => read_once(reader, &mut entry.key, |reader| reader.text(unescaped)),
+        b"ExplicitHashKey" => read_once(reader, &mut entry.explicit_hash_key, |reader| {
+            reader.text(unescaped)
+        }),
+        _ => reader.skip(),
     })?;
     Ok(entry)
 }

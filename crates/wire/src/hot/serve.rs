@@ -1,41 +1,41 @@
-//! Writing answers, as a server.
+//! Writing answers as a server, each into one allocation.
 
 use bytes::{Bytes, BytesMut};
 
 use super::Data;
 use super::write::{
-    ARRAY, MAP, TIME, base64_len, cbor_bytes, cbor_int, cbor_text, head, head_len, json_data,
-    json_int, json_text, json_text_len, json_time,
+    ARRAY, MAP, TIME, base64_len, cbor_bytes, cbor_head, cbor_head_len, cbor_int, cbor_text,
+    json_data, json_int, json_text, json_text_len, json_time,
 };
 use crate::codec::{self, Format};
 use crate::types::ChildShard;
 
-/// A record to answer with.
+/// A record of a `GetRecords` answer or `SubscribeToShard` event.
 #[derive(Clone, Copy, Debug)]
 pub struct OutgoingRecord<'a> {
-    /// Its sequence number.
+    /// The sequence number.
     pub sequence_number: &'a str,
-    /// Its partition key, if it has one.
+    /// The partition key; optional in the API.
     pub key: Option<&'a str>,
-    /// Its data, as the producer wrote them.
+    /// The bytes that the producer wrote.
     pub data: &'a [u8],
-    /// When it was taken, in milliseconds since 1970.
+    /// The time of arrival, in milliseconds since 1970.
     pub arrival_ms: i64,
-    /// `EncryptionType`, left out if `None`.
+    /// `EncryptionType`; left out if `None`.
     pub encryption_type: Option<&'a str>,
 }
 
-/// What became of one entry of a `PutRecords` request.
+/// The result of one record in a `PutRecords` answer.
 #[derive(Clone, Copy, Debug)]
 pub enum OutgoingResult<'a> {
-    /// Written.
+    /// The record was written.
     Durable {
-        /// Its sequence number.
+        /// The sequence number.
         sequence_number: &'a str,
-        /// The shard it went to.
+        /// The shard.
         shard_id: &'a str,
     },
-    /// Not written.
+    /// The record was not written.
     Failed {
         /// `ErrorCode`.
         code: &'a str,
@@ -44,7 +44,7 @@ pub enum OutgoingResult<'a> {
     },
 }
 
-/// Writes a `GetRecords` answer into one allocation. `records` is gone through twice, once to find the size.
+/// Writes a `GetRecords` answer. `records` is iterated twice, first to compute the size.
 pub fn encode_get_records<'a, I>(
     format: Format,
     records: I,
@@ -62,7 +62,8 @@ where
     encode_page(format, records, &next, millis_behind_latest, child_shards)
 }
 
-/// Writes the payload of a `SubscribeToShardEvent` into one allocation. `records` is gone through twice.
+/// Writes the payload of a `SubscribeToShardEvent`. `records` is iterated twice, first to compute
+/// the size.
 pub fn encode_subscribe_event<'a, I>(
     format: Format,
     records: I,
@@ -80,8 +81,8 @@ where
     encode_page(format, records, &next, millis_behind_latest, child_shards)
 }
 
-/// Writes a `PutRecords` answer into one allocation; `FailedRecordCount` is counted from `results`, which is gone through
-/// twice.
+/// Writes a `PutRecords` answer. `results` is iterated three times, first to compute
+/// `FailedRecordCount` and the size.
 pub fn encode_put_records_answer<'a, I>(
     format: Format,
     results: I,
@@ -95,53 +96,73 @@ where
         .filter(|r| matches!(r, OutgoingResult::Failed { .. }))
         .count();
     let size: usize = results.clone().map(|result| result_len(&result)).sum();
+
     let mut out = BytesMut::with_capacity(size + PAGE_BYTES + encryption_type.map_or(0, str::len));
     match format {
-        Format::Json => {
-            out.extend_from_slice(b"{\"FailedRecordCount\":");
-            json_int(&mut out, failed as i64);
-            out.extend_from_slice(b",\"Records\":[");
-            for (i, result) in results.enumerate() {
-                json_result(&mut out, &result, i > 0);
-            }
-            out.extend_from_slice(b"]");
-            if let Some(encryption_type) = encryption_type {
-                out.extend_from_slice(b",\"EncryptionType\":");
-                json_text(&mut out, encryption_type);
-            }
-            out.extend_from_slice(b"}");
-        }
-        Format::Cbor => {
-            head(&mut out, MAP, 2 + u64::from(encryption_type.is_some()));
-            cbor_text(&mut out, "FailedRecordCount");
-            cbor_int(&mut out, failed as i64);
-            cbor_text(&mut out, "Records");
-            head(&mut out, ARRAY, results.len() as u64);
-            for result in results {
-                cbor_result(&mut out, &result);
-            }
-            if let Some(encryption_type) = encryption_type {
-                cbor_text(&mut out, "EncryptionType");
-                cbor_text(&mut out, encryption_type);
-            }
-        }
+        Format::Json => json_put_answer(&mut out, failed as i64, results, encryption_type),
+        Format::Cbor => cbor_put_answer(&mut out, failed as i64, results, encryption_type),
     }
     out.freeze()
 }
 
-/// The member that says where to read on.
+fn json_put_answer<'a>(
+    out: &mut BytesMut,
+    failed: i64,
+    results: impl Iterator<Item = OutgoingResult<'a>>,
+    encryption_type: Option<&str>,
+) {
+    out.extend_from_slice(b"{\"FailedRecordCount\":");
+    json_int(out, failed);
+
+    out.extend_from_slice(b",\"Records\":[");
+    for (i, result) in results.enumerate() {
+        json_result(out, &result, i > 0);
+    }
+    out.extend_from_slice(b"]");
+
+    if let Some(encryption_type) = encryption_type {
+        out.extend_from_slice(b",\"EncryptionType\":");
+        json_text(out, encryption_type);
+    }
+    out.extend_from_slice(b"}");
+}
+
+fn cbor_put_answer<'a>(
+    out: &mut BytesMut,
+    failed: i64,
+    results: impl ExactSizeIterator<Item = OutgoingResult<'a>>,
+    encryption_type: Option<&str>,
+) {
+    cbor_head(out, MAP, 2 + u64::from(encryption_type.is_some()));
+    cbor_text(out, "FailedRecordCount");
+    cbor_int(out, failed);
+
+    cbor_text(out, "Records");
+    cbor_head(out, ARRAY, results.len() as u64);
+    for result in results {
+        cbor_result(out, &result);
+    }
+
+    if let Some(encryption_type) = encryption_type {
+        cbor_text(out, "EncryptionType");
+        cbor_text(out, encryption_type);
+    }
+}
+
+/// The member with the place of the next read: the iterator or the sequence number.
 struct Next<'a> {
     name: &'static str,
     value: Option<&'a str>,
 }
 
-/// Room for the members of an answer besides records and children, without their values.
+/// Upper bound in bytes of an answer without records, children and the values of members.
 const PAGE_BYTES: usize = 160;
-/// Room for the names, brackets, time and heads of one record, without its values.
+/// Upper bound in bytes of one record without the values, except for the time.
 const RECORD_BYTES: usize = 136;
-/// Room for the names and brackets of one result.
+/// Upper bound in bytes of one result without the values.
 const RESULT_BYTES: usize = 48;
 
+/// Upper bound in bytes of one record.
 fn record_len(format: Format, record: &OutgoingRecord<'_>) -> usize {
     let encryption = record.encryption_type.map_or(0, str::len);
     let (data, key) = match format {
@@ -150,7 +171,7 @@ fn record_len(format: Format, record: &OutgoingRecord<'_>) -> usize {
             record.key.map_or(0, json_text_len),
         ),
         Format::Cbor => (
-            head_len(record.data.len()) + record.data.len(),
+            cbor_head_len(record.data.len()) + record.data.len(),
             record.key.map_or(0, |k| k.len() + 3),
         ),
     };
@@ -176,9 +197,9 @@ where
     } else {
         codec::encode(format, &children)
     };
-    let mut out = BytesMut::with_capacity(
-        size + children.len() + PAGE_BYTES + next.value.map_or(0, str::len),
-    );
+
+    let next_len = next.value.map_or(0, str::len);
+    let mut out = BytesMut::with_capacity(size + children.len() + PAGE_BYTES + next_len);
     match format {
         Format::Json => json_page(&mut out, records, next, millis, &children),
         Format::Cbor => cbor_page(&mut out, records, next, millis, &children),
@@ -192,27 +213,10 @@ where
 {
     out.extend_from_slice(b"{\"Records\":[");
     for (i, record) in records.enumerate() {
-        out.extend_from_slice(if i > 0 {
-            b",{\"SequenceNumber\":"
-        } else {
-            b"{\"SequenceNumber\":"
-        });
-        json_text(out, record.sequence_number);
-        out.extend_from_slice(b",\"ApproximateArrivalTimestamp\":");
-        json_time(out, record.arrival_ms);
-        out.extend_from_slice(b",\"Data\":");
-        json_data(out, Data::Raw(record.data));
-        if let Some(key) = record.key {
-            out.extend_from_slice(b",\"PartitionKey\":");
-            json_text(out, key);
-        }
-        if let Some(encryption_type) = record.encryption_type {
-            out.extend_from_slice(b",\"EncryptionType\":");
-            json_text(out, encryption_type);
-        }
-        out.extend_from_slice(b"}");
+        json_record(out, &record, i > 0);
     }
     out.extend_from_slice(b"]");
+
     if let Some(value) = next.value {
         out.extend_from_slice(b",");
         json_text(out, next.name);
@@ -221,9 +225,33 @@ where
     }
     out.extend_from_slice(b",\"MillisBehindLatest\":");
     json_int(out, millis);
+
     if !children.is_empty() {
         out.extend_from_slice(b",\"ChildShards\":");
         out.extend_from_slice(children);
+    }
+    out.extend_from_slice(b"}");
+}
+
+fn json_record(out: &mut BytesMut, record: &OutgoingRecord<'_>, comma: bool) {
+    out.extend_from_slice(if comma {
+        b",{\"SequenceNumber\":"
+    } else {
+        b"{\"SequenceNumber\":"
+    });
+    json_text(out, record.sequence_number);
+    out.extend_from_slice(b",\"ApproximateArrivalTimestamp\":");
+    json_time(out, record.arrival_ms);
+    out.extend_from_slice(b",\"Data\":");
+    json_data(out, Data::Raw(record.data));
+
+    if let Some(key) = record.key {
+        out.extend_from_slice(b",\"PartitionKey\":");
+        json_text(out, key);
+    }
+    if let Some(encryption_type) = record.encryption_type {
+        out.extend_from_slice(b",\"EncryptionType\":");
+        json_text(out, encryption_type);
     }
     out.extend_from_slice(b"}");
 }
@@ -232,46 +260,50 @@ fn cbor_page<'a, I>(out: &mut BytesMut, records: I, next: &Next<'_>, millis: i64
 where
     I: ExactSizeIterator<Item = OutgoingRecord<'a>>,
 {
-    head(
-        out,
-        MAP,
-        2 + u64::from(next.value.is_some()) + u64::from(!children.is_empty()),
-    );
+    let optional = u64::from(next.value.is_some()) + u64::from(!children.is_empty());
+    cbor_head(out, MAP, 2 + optional);
     cbor_text(out, "Records");
-    head(out, ARRAY, records.len() as u64);
+    cbor_head(out, ARRAY, records.len() as u64);
     for record in records {
-        let optional =
-            u64::from(record.key.is_some()) + u64::from(record.encryption_type.is_some());
-        head(out, MAP, 3 + optional);
-        cbor_text(out, "SequenceNumber");
-        cbor_text(out, record.sequence_number);
-        cbor_text(out, "ApproximateArrivalTimestamp");
-        out.extend_from_slice(&[TIME]);
-        cbor_int(out, record.arrival_ms);
-        cbor_text(out, "Data");
-        cbor_bytes(out, record.data);
-        if let Some(key) = record.key {
-            cbor_text(out, "PartitionKey");
-            cbor_text(out, key);
-        }
-        if let Some(encryption_type) = record.encryption_type {
-            cbor_text(out, "EncryptionType");
-            cbor_text(out, encryption_type);
-        }
+        cbor_record(out, &record);
     }
+
     if let Some(value) = next.value {
         cbor_text(out, next.name);
         cbor_text(out, value);
     }
     cbor_text(out, "MillisBehindLatest");
     cbor_int(out, millis);
+
     if !children.is_empty() {
         cbor_text(out, "ChildShards");
         out.extend_from_slice(children);
     }
 }
 
-/// Upper bound for both formats but for escapes, which no sequence number, shard or error has in practice.
+fn cbor_record(out: &mut BytesMut, record: &OutgoingRecord<'_>) {
+    let optional = u64::from(record.key.is_some()) + u64::from(record.encryption_type.is_some());
+    cbor_head(out, MAP, 3 + optional);
+    cbor_text(out, "SequenceNumber");
+    cbor_text(out, record.sequence_number);
+    cbor_text(out, "ApproximateArrivalTimestamp");
+    out.extend_from_slice(&[TIME]);
+    cbor_int(out, record.arrival_ms);
+    cbor_text(out, "Data");
+    cbor_bytes(out, record.data);
+
+    if let Some(key) = record.key {
+        cbor_text(out, "PartitionKey");
+        cbor_text(out, key);
+    }
+    if let Some(encryption_type) = record.encryption_type {
+        cbor_text(out, "EncryptionType");
+        cbor_text(out, encryption_type);
+    }
+}
+
+/// Upper bound in bytes of one result in both formats, without escapes: sequence numbers, shards and
+/// errors have none in practice.
 fn result_len(result: &OutgoingResult<'_>) -> usize {
     RESULT_BYTES
         + match result {
@@ -283,7 +315,7 @@ fn result_len(result: &OutgoingResult<'_>) -> usize {
         }
 }
 
-/// The two members of a result.
+/// The names and values of a result's two members.
 fn members<'a>(result: &OutgoingResult<'a>) -> [(&'static str, &'a str); 2] {
     match *result {
         OutgoingResult::Durable {
@@ -310,7 +342,7 @@ fn json_result(out: &mut BytesMut, result: &OutgoingResult<'_>, comma: bool) {
 }
 
 fn cbor_result(out: &mut BytesMut, result: &OutgoingResult<'_>) {
-    head(out, MAP, 2);
+    cbor_head(out, MAP, 2);
     for (name, value) in members(result) {
         cbor_text(out, name);
         cbor_text(out, value);

@@ -5,18 +5,18 @@ use bytes::BytesMut;
 
 use super::{Data, NotBase64};
 
-/// CBOR's major types, as the upper three bits of an item's first byte.
-pub(super) const UINT: u8 = 0x00;
+// The major types of CBOR: the upper three bits of an item's first byte.
+const UINT: u8 = 0x00;
 const NEGATIVE: u8 = 0x20;
-pub(super) const BYTES: u8 = 0x40;
-pub(super) const TEXT: u8 = 0x60;
+const BYTES: u8 = 0x40;
+const TEXT: u8 = 0x60;
 pub(super) const ARRAY: u8 = 0x80;
 pub(super) const MAP: u8 = 0xa0;
 /// Tag 1, a point in time.
 pub(super) const TIME: u8 = 0xc1;
 
-/// The head of a CBOR item: its type and its value or length, as short as it can be.
-pub(super) fn head(out: &mut BytesMut, major: u8, n: u64) {
+/// Writes the head of a CBOR item, in the shortest form: major type, then value or length.
+pub(super) fn cbor_head(out: &mut BytesMut, major: u8, n: u64) {
     let bytes = n.to_be_bytes();
     match n {
         0..=23 => out.extend_from_slice(&[major | bytes[7]]),
@@ -33,8 +33,8 @@ pub(super) fn head(out: &mut BytesMut, major: u8, n: u64) {
     }
 }
 
-/// Bytes of a CBOR head of that value.
-pub(super) fn head_len(n: usize) -> usize {
+/// Bytes of a CBOR head with the value or length `n`.
+pub(super) fn cbor_head_len(n: usize) -> usize {
     match n {
         0..=23 => 1,
         24..=0xff => 2,
@@ -44,31 +44,31 @@ pub(super) fn head_len(n: usize) -> usize {
     }
 }
 
-/// A CBOR text.
+/// Writes a CBOR text.
 pub(super) fn cbor_text(out: &mut BytesMut, text: &str) {
-    head(out, TEXT, text.len() as u64);
+    cbor_head(out, TEXT, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
 }
 
-/// A CBOR integer.
+/// Writes a CBOR integer.
 pub(super) fn cbor_int(out: &mut BytesMut, value: i64) {
     if value < 0 {
-        head(out, NEGATIVE, !(value as u64));
+        cbor_head(out, NEGATIVE, !(value as u64));
     } else {
-        head(out, UINT, value as u64);
+        cbor_head(out, UINT, value as u64);
     }
 }
 
-/// A CBOR byte string.
+/// Writes a CBOR byte string.
 pub(super) fn cbor_bytes(out: &mut BytesMut, bytes: &[u8]) {
-    head(out, BYTES, bytes.len() as u64);
+    cbor_head(out, BYTES, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
-/// CBOR data: base64 is decoded.
+/// Writes data as a CBOR byte string; base64 is decoded.
 ///
 /// # Errors
-/// [`NotBase64`]; nothing has been written then.
+/// [`NotBase64`]; `out` is unchanged.
 pub(super) fn cbor_data(out: &mut BytesMut, data: Data<'_>) -> Result<(), NotBase64> {
     match data {
         Data::Raw(bytes) => cbor_bytes(out, bytes),
@@ -76,14 +76,13 @@ pub(super) fn cbor_data(out: &mut BytesMut, data: Data<'_>) -> Result<(), NotBas
             let len = base64_simd::STANDARD
                 .decoded_length(text)
                 .map_err(|_| NotBase64)?;
+
             let start = out.len();
-            head(out, BYTES, len as u64);
+            cbor_head(out, BYTES, len as u64);
             let at = out.len();
             out.resize(at + len, 0);
-            if base64_simd::STANDARD
-                .decode(text, out[at..].as_out())
-                .is_err()
-            {
+            let decoded = base64_simd::STANDARD.decode(text, out[at..].as_out());
+            if decoded.is_err() {
                 out.truncate(start);
                 return Err(NotBase64);
             }
@@ -92,40 +91,35 @@ pub(super) fn cbor_data(out: &mut BytesMut, data: Data<'_>) -> Result<(), NotBas
     Ok(())
 }
 
-/// A JSON text.
+/// Writes a JSON text: quoted, with the escapes that JSON requires.
 pub(super) fn json_text(out: &mut BytesMut, text: &str) {
     out.extend_from_slice(b"\"");
-    let mut plain = 0;
     let bytes = text.as_bytes();
+    let mut written = 0;
     for (at, byte) in bytes.iter().enumerate() {
         if *byte >= 0x20 && !matches!(byte, b'"' | b'\\') {
             continue;
         }
-        out.extend_from_slice(&bytes[plain..at]);
-        plain = at + 1;
+
+        out.extend_from_slice(&bytes[written..at]);
+        written = at + 1;
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
             _ => {
                 let digit = |n: u8| if n < 10 { b'0' + n } else { b'a' + n - 10 };
-                out.extend_from_slice(&[
-                    b'\\',
-                    b'u',
-                    b'0',
-                    b'0',
-                    digit(byte >> 4),
-                    digit(byte & 15),
-                ]);
+                out.extend_from_slice(b"\\u00");
+                out.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
             }
         }
     }
-    out.extend_from_slice(&bytes[plain..]);
+    out.extend_from_slice(&bytes[written..]);
     out.extend_from_slice(b"\"");
 }
 
-/// Bytes of a JSON text, quotes included.
+/// Bytes of a JSON text, quotes and escapes included.
 pub(super) fn json_text_len(text: &str) -> usize {
-    let more: usize = text
+    let escapes: usize = text
         .bytes()
         .map(|b| match b {
             b'"' | b'\\' => 1,
@@ -133,19 +127,20 @@ pub(super) fn json_text_len(text: &str) -> usize {
             _ => 0,
         })
         .sum();
-    text.len() + more + 2
+    text.len() + escapes + 2
 }
 
-/// A JSON integer.
+/// Writes a JSON integer.
 pub(super) fn json_int(out: &mut BytesMut, value: i64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// A JSON time: seconds with three decimals.
+/// Writes a JSON time: seconds with three decimals.
 pub(super) fn json_time(out: &mut BytesMut, ms: i64) {
     if ms < 0 {
         out.extend_from_slice(b"-");
     }
+
     let ms = ms.unsigned_abs();
     out.extend_from_slice(itoa::Buffer::new().format(ms / 1000).as_bytes());
     let part = (ms % 1000) as u16;
@@ -153,7 +148,7 @@ pub(super) fn json_time(out: &mut BytesMut, ms: i64) {
     out.extend_from_slice(&[b'.', digit(part / 100), digit(part / 10), digit(part)]);
 }
 
-/// JSON data: base64 text, quoted; text that is base64 already is passed on as it is.
+/// Writes data as JSON: quoted base64 text. Base64 text is written unchanged and unchecked.
 pub(super) fn json_data(out: &mut BytesMut, data: Data<'_>) {
     out.extend_from_slice(b"\"");
     match data {
@@ -167,7 +162,7 @@ pub(super) fn json_data(out: &mut BytesMut, data: Data<'_>) {
     out.extend_from_slice(b"\"");
 }
 
-/// Bytes of base64 text with padding.
+/// Length of the base64 text, with padding, of so many bytes.
 pub(super) fn base64_len(bytes: usize) -> usize {
     bytes.div_ceil(3) * 4
 }
