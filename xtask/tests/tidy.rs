@@ -68,7 +68,7 @@ fn one_function_in_ten_may_have_more_tokens_than_the_90th_percentile() {
     text.push_str(&function("longer", 50));
     assert_eq!(
         findings(&text),
-        ["sample: functions' 90th percentile is 170 tokens (at most 160)"]
+        ["sample: 170 tokens, the 90th percentile of functions (at most 160)"]
     );
 }
 

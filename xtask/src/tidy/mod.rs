@@ -2,6 +2,7 @@
 //! measured in tokens and words, no path of one machine, no broken link.
 
 mod directions;
+mod figures;
 mod lex;
 mod links;
 mod machine_paths;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use super::Report;
-use super::measures::{Measures, Row};
+use super::measures::Measures;
 use super::source::{self, Source};
+use super::{Report, figures};
 
 /// Crates, by folder, that do not hold the limits yet. The list can only shrink: a crate that
 /// holds the limits has to leave. The whole is judged as soon as the list is empty.
@@ -36,28 +36,35 @@ pub(super) fn check(
 ) -> Result<(), Box<dyn Error>> {
     let measured = measure(root, tracked, |_| true)?;
     let mut whole = Measures::default();
-    report.table.push(Row::HEAD.to_owned());
+    report.table.push(figures::head());
 
     for (name, measures) in &measured {
-        report.table.push(measures.row(name).to_string());
-        report.notes.extend(measures.notes());
-        let findings = judged(
-            name,
-            NOT_YET.contains(&name.as_str()),
-            measures.findings(name),
-        );
-        report.findings.extend(findings);
         whole.include(measures);
+        report.table.push(figures::row(name, measures));
+        report.notes.extend(measures.notes());
+
+        let not_yet = NOT_YET.contains(&name.as_str());
+        let findings = judged(name, not_yet, measures.findings(name));
+        report.findings.extend(findings);
     }
 
-    report.table.push(whole.row(WHOLE).to_string());
+    report.table.push(figures::row(WHOLE, &whole));
     report.table.extend(whole.longest_files());
-    let unknown = NOT_YET.iter().filter(|name| !measured.contains_key(**name));
-    report.findings.extend(unknown.map(|name| leave(name)));
-    if NOT_YET.is_empty() {
-        report.findings.extend(whole.row(WHOLE).findings());
-    }
+    report.findings.extend(findings_of_whole(&measured, &whole));
     Ok(())
+}
+
+/// Exceptions for crates that don't exist; without exceptions, the limits of the whole.
+fn findings_of_whole(measured: &BTreeMap<String, Measures>, whole: &Measures) -> Vec<String> {
+    if NOT_YET.is_empty() {
+        return figures::findings(WHOLE, whole);
+    }
+
+    NOT_YET
+        .iter()
+        .filter(|name| !measured.contains_key(**name))
+        .map(|name| leave(name))
+        .collect()
 }
 
 /// Measures one crate, named by folder or package. The list of exceptions doesn't count.
@@ -75,7 +82,7 @@ pub(super) fn check_crate(
         .get(name)
         .ok_or_else(|| format!("no crate {name}; name the folder, as in crates/{name}/src"))?;
 
-    let mut table = vec![Row::HEAD.to_owned(), measures.row(name).to_string()];
+    let mut table = vec![figures::head(), figures::row(name, measures)];
     table.extend(measures.worst_functions());
     table.extend(measures.longest_files());
     Ok(Report {
@@ -93,22 +100,22 @@ fn measure(
     let mut crates: BTreeMap<String, Vec<Source>> = BTreeMap::new();
     for path in tracked {
         let folder = source::crate_of(path).filter(|folder| wanted(folder));
-        let full = root.join(path);
         // A file that is deleted but still tracked has nothing to measure.
-        let Some(folder) = folder.filter(|_| full.exists()) else {
+        let Some(folder) = folder.filter(|_| root.join(path).exists()) else {
             continue;
         };
 
-        let text = std::fs::read_to_string(full)?;
+        let text = std::fs::read_to_string(root.join(path))?;
         let source = Source::parse(path.clone(), text)?;
         crates.entry(folder).or_default().push(source);
     }
 
-    let measured = crates.into_iter().map(|(folder, sources)| {
+    let mut measured = BTreeMap::new();
+    for (folder, sources) in crates {
         let production = source::without_test_modules(sources);
-        (folder, Measures::of(production))
-    });
-    Ok(measured.collect())
+        measured.insert(folder, Measures::of(production));
+    }
+    Ok(measured)
 }
 
 /// The findings of a crate that count: all of them, or for a crate that may breach the limits only
