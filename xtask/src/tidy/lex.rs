@@ -2,7 +2,7 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::{Group, TokenStream, TokenTree};
 
 /// Operators of more than one character, longest first.
 const OPERATORS: &[&str] = &[
@@ -24,21 +24,13 @@ pub(super) enum CommentKind {
 /// One `//` line or one `/* */` block.
 #[derive(Debug)]
 pub(super) struct Comment {
-    /// First line, counted from 1.
-    pub(super) line: usize,
-    /// Last line, counted from 1.
-    pub(super) last_line: usize,
+    /// Counted from 1.
+    pub(super) lines: RangeInclusive<usize>,
     /// No code stands before the comment on the first line.
     pub(super) alone: bool,
     pub(super) kind: CommentKind,
     /// The text without the markers.
     pub(super) text: String,
-}
-
-impl Comment {
-    pub(super) fn lines(&self) -> RangeInclusive<usize> {
-        self.line..=self.last_line
-    }
 }
 
 /// The tokens and comments of one file.
@@ -70,119 +62,40 @@ impl Lexed {
 
     /// Whether nothing but a comment stands on a line.
     pub(super) fn only_comment(&self, line: usize) -> bool {
-        let mut comments = self.comments.iter();
-        comments.any(|comment| comment.alone && comment.lines().contains(&line))
+        self.comments
+            .iter()
+            .filter(|comment| comment.alone)
+            .any(|comment| comment.lines.contains(&line))
     }
 
-    fn token(&mut self, bytes: Range<usize>) -> usize {
-        let end = bytes.end;
-        self.tokens.push(bytes);
-        end
+    /// The line before a byte, from the first column on.
+    fn line_before<'a>(&self, text: &'a str, byte: usize) -> &'a str {
+        let line = self.line_at(byte);
+        let start = self.line_starts[line - 1];
+        &text[start..byte]
     }
-
-    fn literal(&mut self, text: &str, bytes: Range<usize>) -> usize {
-        if text[bytes.clone()].contains('"') {
-            let lines = self.line_at(bytes.start)..=self.line_at(bytes.end - 1);
-            self.strings.push(lines);
-        }
-        self.token(bytes)
-    }
-
-    /// Finds the comments between two tokens, where nothing but space and comments can be.
-    fn gap(&mut self, text: &str, gap: Range<usize>) {
-        let mut at = gap.start;
-        while let Some(found) = text[at..gap.end].find('/') {
-            let start = at + found;
-            let rest = &text[start..gap.end];
-            let length = if rest.starts_with("/*") {
-                block_length(rest)
-            } else {
-                rest.find('\n').unwrap_or(rest.len())
-            };
-            at = self.comment(text, start..start + length);
-        }
-    }
-
-    fn comment(&mut self, text: &str, bytes: Range<usize>) -> usize {
-        let raw = &text[bytes.clone()];
-        let (kind, words) = match raw.as_bytes().get(2) {
-            Some(b'!') => (CommentKind::Inner, &raw[3..]),
-            Some(b'/' | b'*') if raw.len() > 2 => (CommentKind::Outer, &raw[3..]),
-            _ => (CommentKind::Plain, &raw[2..]),
-        };
-
-        let line = self.line_at(bytes.start);
-        let before = &text[self.line_starts[line - 1]..bytes.start];
-        self.comments.push(Comment {
-            line,
-            last_line: self.line_at(bytes.end - 1),
-            alone: before.trim().is_empty(),
-            kind,
-            text: words.trim_end_matches("*/").to_owned(),
-        });
-        bytes.end
-    }
-}
-
-/// The length of the `/* */` block, possibly nested, at the start of a text.
-fn block_length(text: &str) -> usize {
-    let mut depth = 0_usize;
-    let mut at = 0;
-
-    while at < text.len() {
-        let rest = &text.as_bytes()[at..];
-        let step = if rest.starts_with(b"/*") {
-            depth += 1;
-            2
-        } else if rest.starts_with(b"*/") {
-            depth -= 1;
-            2
-        } else {
-            1
-        };
-
-        at += step;
-        if depth == 0 {
-            return at;
-        }
-    }
-    text.len()
 }
 
 /// Takes a file's tokens and comments apart.
 pub(super) fn lex(text: &str, stream: TokenStream) -> Lexed {
-    let newlines = text.match_indices('\n').map(|(at, _)| at + 1);
-    let mut lexed = Lexed {
-        line_starts: std::iter::once(0).chain(newlines).collect(),
-        ..Lexed::default()
-    };
-
     let mut pieces = Vec::new();
     flatten(stream, &mut pieces);
-    let mut end = 0;
 
-    for (index, (kind, bytes)) in pieces.iter().enumerate() {
-        // A character of an operator or lifetime that is taken already.
-        if bytes.start < end {
-            continue;
+    let mut lexer = Lexer::new(text);
+    for (kind, bytes) in pieces {
+        // Later characters of an operator or lifetime are taken with the first.
+        if bytes.start >= lexer.end {
+            lexer.gap(bytes.start);
+            lexer.piece(kind, bytes);
         }
-        lexed.gap(text, end..bytes.start);
-        end = match kind {
-            Piece::Doc => lexed.comment(text, bytes.clone()),
-            Piece::Punctuation => {
-                let end = punctuation_end(text, bytes, pieces.get(index + 1));
-                lexed.token(bytes.start..end)
-            }
-            Piece::Literal => lexed.literal(text, bytes.clone()),
-            Piece::Other => lexed.token(bytes.clone()),
-        };
     }
 
-    lexed.gap(text, end..text.len());
-    lexed
+    lexer.gap(text.len());
+    lexer.lexed
 }
 
 /// A leaf of the token tree, before operators are put together.
+#[derive(Clone, Copy)]
 enum Piece {
     /// A doc comment.
     Doc,
@@ -198,36 +111,153 @@ fn flatten(stream: TokenStream, pieces: &mut Vec<(Piece, Range<usize>)>) {
 
     while let Some(tree) = trees.next() {
         let bytes = tree.span().byte_range();
-        match tree {
+        let kind = match tree {
+            TokenTree::Group(group) => {
+                flatten_group(&group, pieces);
+                continue;
+            }
             // A doc comment is lexed as `#[doc = …]`, each part with the comment's place.
             TokenTree::Punct(_) if bytes.len() > 1 => {
-                let attribute = trees.find(|tree| matches!(tree, TokenTree::Group(_)));
-                pieces.extend(attribute.map(|_| (Piece::Doc, bytes)));
+                trees.find(|tree| matches!(tree, TokenTree::Group(_)));
+                Piece::Doc
             }
-            TokenTree::Punct(_) => pieces.push((Piece::Punctuation, bytes)),
-            TokenTree::Literal(_) => pieces.push((Piece::Literal, bytes)),
-            TokenTree::Ident(_) => pieces.push((Piece::Other, bytes)),
-            TokenTree::Group(group) => {
-                pieces.push((Piece::Other, group.span_open().byte_range()));
-                flatten(group.stream(), pieces);
-                pieces.push((Piece::Other, group.span_close().byte_range()));
-            }
-        }
+            TokenTree::Punct(_) => Piece::Punctuation,
+            TokenTree::Literal(_) => Piece::Literal,
+            TokenTree::Ident(_) => Piece::Other,
+        };
+
+        pieces.push((kind, bytes));
     }
 }
 
-/// The byte after the operator or lifetime that starts with this character.
-fn punctuation_end(
-    text: &str,
-    first: &Range<usize>,
-    next: Option<&(Piece, Range<usize>)>,
-) -> usize {
-    let rest = &text[first.start..];
-    if rest.starts_with('\'') {
-        return next.map_or(first.end, |(_, name)| name.end);
+fn flatten_group(group: &Group, pieces: &mut Vec<(Piece, Range<usize>)>) {
+    let open = group.span_open().byte_range();
+    let close = group.span_close().byte_range();
+
+    pieces.push((Piece::Other, open));
+    flatten(group.stream(), pieces);
+    pieces.push((Piece::Other, close));
+}
+
+struct Lexer<'a> {
+    text: &'a str,
+    /// The byte after the last token or comment.
+    end: usize,
+    lexed: Lexed,
+}
+
+impl<'a> Lexer<'a> {
+    fn new(text: &'a str) -> Self {
+        let mut lexed = Lexed::default();
+        lexed.line_starts.push(0);
+
+        for (at, _) in text.match_indices('\n') {
+            lexed.line_starts.push(at + 1);
+        }
+        Self {
+            text,
+            end: 0,
+            lexed,
+        }
     }
 
-    let mut operators = OPERATORS.iter();
-    let operator = operators.find(|operator| rest.starts_with(**operator));
-    operator.map_or(first.end, |operator| first.start + operator.len())
+    fn piece(&mut self, kind: Piece, bytes: Range<usize>) {
+        match kind {
+            Piece::Doc => self.comment(bytes),
+            Piece::Literal => self.literal(bytes),
+            Piece::Other => self.token(bytes),
+            Piece::Punctuation => {
+                let length = punctuation_length(&self.text[bytes.start..]);
+                self.token(bytes.start..bytes.start + length);
+            }
+        }
+    }
+
+    fn token(&mut self, bytes: Range<usize>) {
+        self.end = bytes.end;
+        self.lexed.tokens.push(bytes);
+    }
+
+    fn literal(&mut self, bytes: Range<usize>) {
+        let literal = &self.text[bytes.clone()];
+        if literal.contains('"') {
+            let lines = self.lines(&bytes);
+            self.lexed.strings.push(lines);
+        }
+        self.token(bytes);
+    }
+
+    /// Finds the comments before the next token. Nothing but space and comments can be there.
+    fn gap(&mut self, next: usize) {
+        while let Some(found) = self.text[self.end..next].find('/') {
+            let start = self.end + found;
+            let length = comment_length(&self.text[start..next]);
+            self.comment(start..start + length);
+        }
+    }
+
+    fn comment(&mut self, bytes: Range<usize>) {
+        let raw = &self.text[bytes.clone()];
+        let (kind, marker) = match raw.as_bytes().get(2) {
+            Some(b'!') => (CommentKind::Inner, 3),
+            Some(b'/' | b'*') => (CommentKind::Outer, 3),
+            _ => (CommentKind::Plain, 2),
+        };
+
+        let words = raw[marker..].trim_end_matches("*/");
+        let before = self.lexed.line_before(self.text, bytes.start);
+        self.end = bytes.end;
+        self.lexed.comments.push(Comment {
+            lines: self.lines(&bytes),
+            alone: before.trim().is_empty(),
+            kind,
+            text: words.to_owned(),
+        });
+    }
+
+    fn lines(&self, bytes: &Range<usize>) -> RangeInclusive<usize> {
+        let first = self.lexed.line_at(bytes.start);
+        let last = self.lexed.line_at(bytes.end - 1);
+        first..=last
+    }
+}
+
+/// The length of the operator or lifetime at the start of a text.
+fn punctuation_length(text: &str) -> usize {
+    if let Some(name) = text.strip_prefix('\'') {
+        let after = name.find(|c: char| !c.is_alphanumeric() && c != '_');
+        return 1 + after.unwrap_or(name.len());
+    }
+
+    OPERATORS
+        .iter()
+        .find(|operator| text.starts_with(**operator))
+        .map_or(1, |operator| operator.len())
+}
+
+/// The length of the comment at the start of a text: a line, or a block of possibly nested blocks.
+fn comment_length(text: &str) -> usize {
+    if text.starts_with("//") {
+        return text.find('\n').unwrap_or(text.len());
+    }
+
+    let mut depth = 0_usize;
+    let mut at = 0;
+    while at < text.len() {
+        let rest = &text.as_bytes()[at..];
+        at += 2;
+
+        if rest.starts_with(b"/*") {
+            depth += 1;
+        } else if rest.starts_with(b"*/") {
+            depth -= 1;
+        } else {
+            at -= 1;
+        }
+
+        if depth == 0 {
+            return at;
+        }
+    }
+    text.len()
 }

@@ -5,26 +5,20 @@ use std::path::{Component, Path, PathBuf};
 /// Each `[text](target)` outside code blocks with a path as target leads to a file of the
 /// repository; a `#part` of a Markdown file leads to a heading there.
 pub(super) fn check(root: &Path, path: &Path, text: &str, findings: &mut Vec<String>) {
+    let page = Page { root, path, text };
     let mut fenced = false;
 
     for (index, line) in text.lines().enumerate() {
         if line.trim_start().starts_with("```") {
             fenced = !fenced;
         }
-        if fenced {
-            continue;
-        }
-
-        for target in targets(line) {
-            if let Some(reason) = broken(root, path, text, target) {
-                let place = format!("{}:{}", path.display(), index + 1);
-                findings.push(format!("{place}: link to {target}: {reason}"));
-            }
+        if !fenced {
+            page.check_line(index + 1, line, findings);
         }
     }
 }
 
-/// The link targets of one line, those inside `code` left out.
+/// The link targets of one line, without targets inside `code`.
 fn targets(line: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let outside_code = line.split('`').step_by(2);
@@ -35,45 +29,68 @@ fn targets(line: &str) -> Vec<&str> {
             let Some((target, further)) = after.split_once(')') else {
                 break;
             };
-            found.push(target.split_whitespace().next().unwrap_or(""));
+
+            let address = target.split_whitespace().next();
+            found.push(address.unwrap_or_default());
             rest = further;
         }
     }
     found
 }
 
-fn broken(root: &Path, from: &Path, text: &str, target: &str) -> Option<&'static str> {
-    if target.contains("://") || target.starts_with("mailto:") {
-        return None;
+/// A Markdown file.
+struct Page<'a> {
+    root: &'a Path,
+    /// From the root of the repository.
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Page<'_> {
+    fn check_line(&self, number: usize, line: &str, findings: &mut Vec<String>) {
+        let path = self.path.display();
+        for target in targets(line) {
+            if let Some(reason) = self.broken(target) {
+                findings.push(format!("{path}:{number}: link to {target}: {reason}"));
+            }
+        }
     }
 
-    let (file, part) = target.split_once('#').unwrap_or((target, ""));
-    if file.is_empty() {
-        return (!has_heading(text, part)).then_some("no such heading");
-    }
+    fn broken(&self, target: &str) -> Option<&'static str> {
+        if target.contains("://") || target.starts_with("mailto:") {
+            return None;
+        }
 
-    let relative = from.parent().unwrap_or(Path::new("")).join(file);
-    let Some(clean) = inside(&relative) else {
-        return Some("outside the repository");
-    };
-    let full = root.join(clean);
-    if !full.exists() {
-        return Some("no such file");
-    }
-    if part.is_empty() || full.extension().is_none_or(|e| e != "md") {
-        return None;
-    }
+        let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+        if file.is_empty() {
+            return missing_heading(self.text, heading);
+        }
 
-    let there = std::fs::read_to_string(full).unwrap_or_default();
-    (!has_heading(&there, part)).then_some("no such heading")
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        let Some(inside) = inside(&folder.join(file)) else {
+            return Some("outside the repository");
+        };
+
+        let full = self.root.join(inside);
+        if !full.exists() {
+            return Some("no such file");
+        }
+        if heading.is_empty() || full.extension().is_none_or(|e| e != "md") {
+            return None;
+        }
+
+        let text = std::fs::read_to_string(full).unwrap_or_default();
+        missing_heading(&text, heading)
+    }
 }
 
 /// The path without `.` and `..`; none for a path outside the root.
 fn inside(path: &Path) -> Option<PathBuf> {
     let mut clean = PathBuf::new();
+
     for component in path.components() {
         match component {
-            Component::Normal(c) => clean.push(c),
+            Component::Normal(name) => clean.push(name),
             Component::CurDir => {}
             Component::ParentDir => {
                 if !clean.pop() {
@@ -86,22 +103,24 @@ fn inside(path: &Path) -> Option<PathBuf> {
     Some(clean)
 }
 
-/// Whether a heading gets this anchor: lower case, spaces to hyphens, punctuation dropped.
-fn has_heading(text: &str, anchor: &str) -> bool {
-    let slug = |heading: &str| -> String {
-        let letters = heading
-            .trim_start_matches('#')
-            .trim()
-            .chars()
-            .flat_map(char::to_lowercase);
-        letters
-            .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
-            .map(|c| if c == ' ' { '-' } else { c })
-            .collect()
-    };
-    text.lines()
-        .filter(|l| l.starts_with('#'))
-        .any(|l| slug(l) == anchor)
+fn missing_heading(text: &str, anchor: &str) -> Option<&'static str> {
+    let mut headings = text.lines().filter(|line| line.starts_with('#'));
+    if headings.any(|heading| anchor_of(heading) == anchor) {
+        return None;
+    }
+    Some("no such heading")
+}
+
+/// The anchor of a heading: lower case, spaces to hyphens, punctuation dropped.
+fn anchor_of(heading: &str) -> String {
+    heading
+        .trim_start_matches('#')
+        .trim()
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
 }
 
 #[cfg(test)]

@@ -148,7 +148,7 @@ impl Measures {
 /// Whether nobody can break a line: URLs in comments, and string literals, which rustfmt leaves.
 fn may_be_wide(source: &Source, number: usize, line: &str) -> bool {
     let mut comments = source.lexed.comments.iter();
-    if comments.any(|comment| comment.lines().contains(&number)) {
+    if comments.any(|comment| comment.lines.contains(&number)) {
         return line.contains("://");
     }
 

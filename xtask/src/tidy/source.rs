@@ -49,7 +49,7 @@ impl Source {
     /// The comments of production code.
     pub(super) fn comments(&self) -> impl Iterator<Item = &Comment> {
         let comments = self.lexed.comments.iter();
-        comments.filter(|comment| !self.in_tests(comment.line))
+        comments.filter(|comment| !self.in_tests(*comment.lines.start()))
     }
 
     fn in_tests(&self, line: usize) -> bool {

@@ -27,6 +27,18 @@ pub(super) struct Words {
 }
 
 impl Words {
+    fn count(&mut self, word: &str) {
+        let word = word.to_lowercase();
+        self.total += 1;
+
+        if VAGUE.contains(&word.as_str()) {
+            self.vague += 1;
+        }
+        if BACKWARD.contains(&word.as_str()) {
+            self.backward += 1;
+        }
+    }
+
     pub(super) fn add(&mut self, other: Words) {
         self.total += other.total;
         self.vague += other.vague;
@@ -39,33 +51,46 @@ impl Words {
 pub(super) struct Block {
     lines: Vec<(usize, String)>,
     kind: CommentKind,
+    /// No code stands before the block, so that the next line can continue the text.
     open: bool,
 }
 
 /// Joins comments on consecutive lines. A comment behind code is a block of its own.
 pub(super) fn blocks<'a>(comments: impl Iterator<Item = &'a Comment>) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
-    for comment in comments {
-        let lines = comment.text.lines().map(str::to_owned);
-        let lines = (comment.line..).zip(lines);
 
-        match blocks.last_mut() {
-            Some(block) if block.continues_with(comment) => block.lines.extend(lines),
-            _ => blocks.push(Block {
-                lines: lines.collect(),
-                kind: comment.kind,
-                open: comment.alone,
-            }),
+    for comment in comments {
+        let last = blocks.last_mut();
+        match last.filter(|block| block.continues_with(comment)) {
+            Some(block) => block.add(comment),
+            None => blocks.push(Block::of(comment)),
         }
     }
-
     blocks
 }
 
 impl Block {
+    fn of(comment: &Comment) -> Self {
+        let mut block = Self {
+            lines: Vec::new(),
+            kind: comment.kind,
+            open: comment.alone,
+        };
+
+        block.add(comment);
+        block
+    }
+
+    fn add(&mut self, comment: &Comment) {
+        let first_line = *comment.lines.start();
+        let texts = comment.text.split('\n').map(str::to_owned);
+        self.lines.extend((first_line..).zip(texts));
+    }
+
     fn continues_with(&self, comment: &Comment) -> bool {
-        let next = self.lines.last().map_or(0, |(line, _)| line + 1);
-        self.open && comment.alone && self.kind == comment.kind && comment.line == next
+        let next_line = self.lines.last().map(|(line, _)| line + 1);
+        let follows = next_line == Some(*comment.lines.start());
+        follows && self.open && comment.alone && self.kind == comment.kind
     }
 
     /// The prose with line numbers: code between backticks replaced, fenced code left out.
@@ -86,14 +111,12 @@ impl Block {
 
     /// Counts the words of the prose.
     pub(super) fn words(&self) -> Words {
-        let prose = self.prose();
         let mut words = Words::default();
 
-        for word in prose.iter().flat_map(|(_, line)| words_of(line)) {
-            let word = word.to_lowercase();
-            words.total += 1;
-            words.vague += usize::from(VAGUE.contains(&word.as_str()));
-            words.backward += usize::from(BACKWARD.contains(&word.as_str()));
+        for (_, line) in self.prose() {
+            for word in words_of(&line) {
+                words.count(word);
+            }
         }
         words
     }
@@ -101,31 +124,41 @@ impl Block {
     /// The lines and first words of sentences that start with a pronoun.
     pub(super) fn pronouns_first(&self) -> Vec<(usize, String)> {
         let mut found = Vec::new();
-        let mut first = Some(Start::Paragraph);
+        let mut start = Some(Start::Paragraph);
 
         for (number, line) in self.prose() {
-            let item = line.trim_start().starts_with(['-', '*']);
-            if item || line.trim().is_empty() {
-                first = Some(Start::Paragraph);
+            if starts_paragraph(&line) {
+                start = Some(Start::Paragraph);
             }
+
             for part in line.split_whitespace() {
                 let word = words_of(part).next().unwrap_or_default();
-                let marker = word.is_empty() && !part.contains(CODE);
-                if first.is_some_and(|start| start.forbids(word)) {
+                if start.is_some_and(|start| start.forbids(word)) {
                     found.push((number, word.to_owned()));
                 }
-
-                let ends = part.trim_end_matches([')', '"', '*', '_']).ends_with('.');
-                first = if ends {
-                    Some(Start::Sentence)
-                } else {
-                    // The dash or number of a list comes before the first word.
-                    first.filter(|_| marker)
-                };
+                start = start_after(part, start);
             }
         }
         found
     }
+}
+
+/// An empty line or an item of a list.
+fn starts_paragraph(line: &str) -> bool {
+    let text = line.trim_start();
+    text.is_empty() || text.starts_with(['-', '*'])
+}
+
+/// Whether a sentence starts after a part of a line.
+fn start_after(part: &str, before: Option<Start>) -> Option<Start> {
+    let closing = [')', '"', '*', '_'];
+    if part.trim_end_matches(closing).ends_with('.') {
+        return Some(Start::Sentence);
+    }
+
+    // The dash of a list comes before the first word.
+    let is_word = part.contains(CODE) || words_of(part).next().is_some();
+    before.filter(|_| !is_word)
 }
 
 /// The place before a word at which a sentence starts.
@@ -139,9 +172,12 @@ enum Start {
 
 impl Start {
     fn forbids(self, word: &str) -> bool {
-        let capital = word.starts_with(char::is_uppercase);
-        let counts = capital || matches!(self, Start::Paragraph);
-        counts && FIRST.contains(&word.to_lowercase().as_str())
+        let counts = match self {
+            Start::Paragraph => true,
+            Start::Sentence => word.starts_with(char::is_uppercase),
+        };
+        let small = word.to_lowercase();
+        counts && FIRST.contains(&small.as_str())
     }
 }
 
