@@ -11,9 +11,9 @@ use xtask::tidy::{self, Report};
 const USAGE: &str = "usage: cargo run -p xtask -- tidy [--crate NAME]";
 
 fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
 
     let checked = match args.as_slice() {
         ["tidy"] => tidy::check(&root),
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     };
 
     match checked {
-        Ok(report) => print(&report),
+        Ok(report) => print(report),
         Err(e) => failed(&format!("tidy failed to run: {e}")),
     }
 }
@@ -32,14 +32,22 @@ fn failed(message: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn print(report: &Report) -> ExitCode {
-    let (findings, notes) = (report.findings.len(), report.notes.len());
-    let mut lines = report.table.clone();
-    lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
-    lines.extend(report.findings.iter().cloned());
-    lines.push(format!("tidy: {findings} findings, {notes} notes\n"));
+fn print(report: Report) -> ExitCode {
+    let findings = report.findings.len();
+    let notes = report.notes.len();
+    let summary = format!("tidy: {findings} findings, {notes} notes\n");
+
+    let mut lines = report.table;
+    for note in report.notes {
+        lines.push(format!("note: {note}"));
+    }
+    lines.extend(report.findings);
+    lines.push(summary);
 
     // A reader such as `head` can close the pipe early; the exit code is the same.
     let _ = std::io::stdout().write_all(lines.join("\n").as_bytes());
-    ExitCode::from(u8::from(findings > 0))
+    if findings == 0 {
+        return ExitCode::SUCCESS;
+    }
+    ExitCode::FAILURE
 }

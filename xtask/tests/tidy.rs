@@ -53,7 +53,7 @@ fn a_short_function_holds_all_limits() {
     // The same tokens stand in the list of the longest: `fn short(mut a: u8) { … }`.
     let report = report(&[("src/lib.rs", &function("short", 37))]);
     assert!(
-        report.table[2].contains("158 tokens  crates/sample/src/lib.rs:1 short"),
+        report.table[2].contains("158 tokens,  3.85 a line  crates/sample/src/lib.rs:1 short"),
         "{:?}",
         report.table
     );

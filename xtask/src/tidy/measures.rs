@@ -1,5 +1,7 @@
 //! Sizes and words of one crate, with the findings that have a place in a file.
 
+use std::cmp::Reverse;
+
 use super::figures;
 use super::source::Source;
 use super::syntax::Function;
@@ -45,7 +47,7 @@ impl Measures {
         self.files.push((name.clone(), source.lines().count()));
 
         for function in source.syntax.functions {
-            let place = format!("{name}:{} {}", function.line, function.name);
+            let place = function.place(&name);
             self.functions.push((place, function));
         }
     }
@@ -131,29 +133,46 @@ impl Measures {
 
     /// The functions with most tokens, one a line.
     pub(super) fn worst_functions(&self) -> Vec<String> {
-        let sizes = self
-            .functions
-            .iter()
-            .map(|(place, function)| (function.tokens, place));
-        longest(sizes.collect(), WORST_FUNCTIONS, "tokens")
+        let mut functions: Vec<_> = self.functions.iter().collect();
+        functions.sort_by_key(|(_, function)| Reverse(function.tokens));
+        functions.truncate(WORST_FUNCTIONS);
+
+        let mut lines = Vec::new();
+        for (place, function) in functions {
+            let tokens = function.tokens;
+            let density = function.density();
+            lines.push(format!(
+                "{tokens:>6} tokens, {density:>5.2} a line  {place}"
+            ));
+        }
+        lines
     }
 
     /// The longest files, one a line.
     pub(super) fn longest_files(&self) -> Vec<String> {
-        let sizes = self.files.iter().map(|(name, lines)| (*lines, name));
-        longest(sizes.collect(), LONGEST_FILES, "production lines")
+        let mut files: Vec<_> = self.files.iter().collect();
+        files.sort_by_key(|(_, lines)| Reverse(*lines));
+        files.truncate(LONGEST_FILES);
+
+        files
+            .into_iter()
+            .map(|(name, lines)| format!("{lines:>6} production lines  {name}"))
+            .collect()
     }
 }
 
 /// Whether nobody can break a line: URLs in comments, and string literals, which rustfmt leaves.
 fn may_be_wide(source: &Source, number: usize, line: &str) -> bool {
-    let mut comments = source.lexed.comments.iter();
-    if comments.any(|comment| comment.lines.contains(&number)) {
+    let lexed = &source.lexed;
+    let in_comment = lexed
+        .comments
+        .iter()
+        .any(|comment| comment.lines.contains(&number));
+    if in_comment {
         return line.contains("://");
     }
 
-    let mut strings = source.lexed.strings.iter();
-    strings.any(|lines| lines.contains(&number))
+    lexed.strings.iter().any(|lines| lines.contains(&number))
 }
 
 fn function_finding((place, function): &(String, Function)) -> Option<String> {
@@ -171,14 +190,4 @@ fn long_file((name, lines): &(String, usize)) -> String {
     format!(
         "{name}: {lines} production lines (aim for {FILE_LINES_NOTED}, at most {FILE_LINES_MOST})"
     )
-}
-
-/// The first `count` lines of a list, longest first.
-fn longest(mut sizes: Vec<(usize, &String)>, count: usize, unit: &str) -> Vec<String> {
-    sizes.sort_by_key(|(size, _)| std::cmp::Reverse(*size));
-    sizes
-        .into_iter()
-        .take(count)
-        .map(|(size, name)| format!("{size:>6} {unit}  {name}"))
-        .collect()
 }

@@ -59,13 +59,14 @@ pub fn check_crate(root: &Path, name: &str) -> Result<Report, Box<dyn Error>> {
 /// Checks one file of any kind. A file that is deleted but not committed, or that is not text (a
 /// recorded answer, an image), has nothing to check.
 fn texts(root: &Path, path: &Path, findings: &mut Vec<String>) {
-    let bytes = std::fs::read(root.join(path)).ok();
-    let Some(text) = bytes.and_then(|bytes| String::from_utf8(bytes).ok()) else {
+    let full = root.join(path);
+    let Ok(text) = std::fs::read_to_string(full) else {
         return;
     };
 
-    machine_paths::check(&path.to_string_lossy(), &text, findings);
-    if path.extension().is_some_and(|e| e == "md") {
+    let name = path.to_string_lossy();
+    machine_paths::check(&name, &text, findings);
+    if name.ends_with(".md") {
         links::check(root, path, &text, findings);
     }
 }
@@ -77,8 +78,9 @@ fn run(root: &Path, program: &str, args: &[&str]) -> Result<Vec<u8>, Box<dyn Err
         .output()?;
 
     if !output.status.success() {
+        let command = args.join(" ");
         let reason = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("{program} {}: {reason}", args.join(" ")).into());
+        return Err(format!("{program} {command}: {reason}").into());
     }
     Ok(output.stdout)
 }
@@ -86,7 +88,8 @@ fn run(root: &Path, program: &str, args: &[&str]) -> Result<Vec<u8>, Box<dyn Err
 fn metadata(root: &Path) -> Result<Value, Box<dyn Error>> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let args = ["metadata", "--format-version=1", "--no-deps"];
-    Ok(serde_json::from_slice(&run(root, &cargo, &args)?)?)
+    let answer = run(root, &cargo, &args)?;
+    Ok(serde_json::from_slice(&answer)?)
 }
 
 /// The files of the repository, new ones that are not added yet among them.
@@ -98,7 +101,12 @@ fn tracked(root: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
         "--others",
         "--exclude-standard",
     ];
-    let names = String::from_utf8(run(root, "git", &args)?)?;
-    let names = names.split('\0').filter(|name| !name.is_empty());
-    Ok(names.map(PathBuf::from).collect())
+    let answer = run(root, "git", &args)?;
+    let names = String::from_utf8(answer)?;
+
+    let paths = names
+        .split('\0')
+        .filter(|name| !name.is_empty())
+        .map(PathBuf::from);
+    Ok(paths.collect())
 }

@@ -19,7 +19,6 @@ const NOT_YET: &[&str] = &[
     "local",
     "sim",
     "wire",
-    "xtask",
 ];
 
 /// The name of the table's last row.
@@ -40,18 +39,23 @@ pub(super) fn check(
 
     for (name, measures) in &measured {
         whole.include(measures);
-        report.table.push(figures::row(name, measures));
-        report.notes.extend(measures.notes());
-
-        let not_yet = NOT_YET.contains(&name.as_str());
-        let findings = judged(name, not_yet, measures.findings(name));
-        report.findings.extend(findings);
+        add_crate(name, measures, report);
     }
 
+    let findings = findings_of_whole(&measured, &whole);
+    report.findings.extend(findings);
     report.table.push(figures::row(WHOLE, &whole));
     report.table.extend(whole.longest_files());
-    report.findings.extend(findings_of_whole(&measured, &whole));
     Ok(())
+}
+
+fn add_crate(name: &str, measures: &Measures, report: &mut Report) {
+    report.table.push(figures::row(name, measures));
+    report.notes.extend(measures.notes());
+
+    let not_yet = NOT_YET.contains(&name);
+    let findings = judged(name, not_yet, measures.findings(name));
+    report.findings.extend(findings);
 }
 
 /// Exceptions for crates that don't exist; without exceptions, the limits of the whole.
@@ -78,18 +82,19 @@ pub(super) fn check_crate(
 ) -> Result<Report, Box<dyn Error>> {
     let name = name.strip_prefix("distributary-").unwrap_or(name);
     let measured = measure(root, tracked, |folder| folder == name)?;
-    let measures = measured
-        .get(name)
-        .ok_or_else(|| format!("no crate {name}; name the folder, as in crates/{name}/src"))?;
+    let Some(measures) = measured.get(name) else {
+        return Err(format!("no crate {name}; name the folder, as in crates/{name}/src").into());
+    };
 
-    let mut table = vec![figures::head(), figures::row(name, measures)];
-    table.extend(measures.worst_functions());
-    table.extend(measures.longest_files());
-    Ok(Report {
-        findings: measures.findings(name),
-        notes: measures.notes(),
-        table,
-    })
+    let mut report = Report::default();
+    report.table.push(figures::head());
+    report.table.push(figures::row(name, measures));
+    report.table.extend(measures.worst_functions());
+    report.table.extend(measures.longest_files());
+
+    report.findings = measures.findings(name);
+    report.notes = measures.notes();
+    Ok(report)
 }
 
 fn measure(
@@ -99,15 +104,18 @@ fn measure(
 ) -> Result<BTreeMap<String, Measures>, Box<dyn Error>> {
     let mut crates: BTreeMap<String, Vec<Source>> = BTreeMap::new();
     for path in tracked {
-        let folder = source::crate_of(path).filter(|folder| wanted(folder));
-        // A file that is deleted but still tracked has nothing to measure.
-        let Some(folder) = folder.filter(|_| root.join(path).exists()) else {
+        let folder = source::crate_of(path);
+        let Some(folder) = folder.filter(|folder| wanted(folder)) else {
             continue;
         };
 
-        let text = std::fs::read_to_string(root.join(path))?;
-        let source = Source::parse(path.clone(), text)?;
-        crates.entry(folder).or_default().push(source);
+        // A file that is deleted but still tracked has nothing to measure.
+        let full = root.join(path);
+        if full.exists() {
+            let text = std::fs::read_to_string(full)?;
+            let source = Source::parse(path.clone(), text)?;
+            crates.entry(folder).or_default().push(source);
+        }
     }
 
     let mut measured = BTreeMap::new();

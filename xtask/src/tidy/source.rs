@@ -24,11 +24,13 @@ impl Source {
     /// # Errors
     /// When the text is not Rust.
     pub(super) fn parse(path: PathBuf, text: String) -> Result<Self, Box<dyn Error>> {
-        let failed = |e: &dyn Error| format!("{}: not Rust: {e}", path.display());
-        let stream: TokenStream = text.parse().map_err(|e| failed(&e))?;
-        let lexed = lex::lex(&text, stream.clone());
+        let parts = parse(&text);
+        let (stream, file) = parts.map_err(|e| {
+            let place = path.display();
+            format!("{place}: not Rust: {e}")
+        })?;
 
-        let file: syn::File = syn::parse2(stream).map_err(|e| failed(&e))?;
+        let lexed = lex::lex(&text, stream);
         let syntax = syntax::read(&path, &text, &lexed, &file);
         Ok(Self {
             path,
@@ -58,6 +60,12 @@ impl Source {
     }
 }
 
+fn parse(text: &str) -> syn::Result<(TokenStream, syn::File)> {
+    let stream: TokenStream = text.parse()?;
+    let file = syn::parse2(stream.clone())?;
+    Ok((stream, file))
+}
+
 /// The crate of a production file, named by folder: `wire` for `crates/wire/src/lib.rs`.
 /// None for files of tests, examples and fuzz targets, and for anything but Rust.
 pub(super) fn crate_of(path: &Path) -> Option<String> {
@@ -65,13 +73,13 @@ pub(super) fn crate_of(path: &Path) -> Option<String> {
         return None;
     }
 
-    let parts: Vec<&str> = path.iter().filter_map(|part| part.to_str()).collect();
-    match parts.as_slice() {
-        ["crates", name, "src", ..] | [name @ ("xtask" | "bench"), "src", ..] => {
-            Some((*name).to_owned())
-        }
-        _ => None,
-    }
+    let parts: Vec<&str> = path.to_str()?.split('/').collect();
+    let name = match parts.as_slice() {
+        ["crates", name, "src", ..] => name,
+        [name @ ("xtask" | "bench"), "src", ..] => name,
+        _ => return None,
+    };
+    Some((*name).to_owned())
 }
 
 /// Files of unit tests are named `tests.rs` or `…_tests.rs`, or stand in a folder `tests`.
@@ -84,15 +92,18 @@ fn is_test_file(path: &Path) -> bool {
 pub(super) fn without_test_modules(mut sources: Vec<Source>) -> Vec<Source> {
     let modules: Vec<PathBuf> = sources
         .iter()
-        .flat_map(|source| source.syntax.test_modules.iter().cloned())
+        .flat_map(|source| source.syntax.test_modules.iter())
+        .cloned()
         .collect();
 
-    // A module `a` is the file `a.rs` or any file below the folder `a`.
     sources.retain(|source| {
-        let path = &source.path;
-        !modules
-            .iter()
-            .any(|module| path.starts_with(module) || path.with_extension("") == *module)
+        let mut modules = modules.iter();
+        !modules.any(|module| belongs_to(&source.path, module))
     });
     sources
+}
+
+/// A module `a` is the file `a.rs` and all files below the folder `a`.
+fn belongs_to(file: &Path, module: &Path) -> bool {
+    file.starts_with(module) || file.with_extension("") == module
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use syn::visit::{self, Visit};
 use syn::{
-    AttrStyle, Attribute, Block, ImplItemFn, ItemFn, ItemImpl, ItemMod, Meta, Signature,
-    TraitItemFn,
+    AttrStyle, Attribute, Block, Expr, ExprLit, ImplItemFn, ItemFn, ItemImpl, ItemMod, Lit, Meta,
+    MetaNameValue, Signature, TraitItemFn,
 };
 
 use super::lex::Lexed;
@@ -15,7 +15,7 @@ use super::lex::Lexed;
 const LONG_BECAUSE: &str = "// tidy: long because ";
 
 /// One function or method with a body. Closures and items inside are part of the function.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Function {
     pub(super) name: String,
     /// The line of `fn`, counted from 1.
@@ -31,6 +31,19 @@ pub(super) struct Function {
     pub(super) code_lines: usize,
     /// A comment above the function gives the reason for the length.
     pub(super) long_because: bool,
+}
+
+impl Function {
+    /// The function in a file: `file:line name`.
+    pub(super) fn place(&self, file: &str) -> String {
+        let (line, name) = (self.line, &self.name);
+        format!("{file}:{line} {name}")
+    }
+
+    /// Tokens a line of code in the body.
+    pub(super) fn density(&self) -> f64 {
+        self.body_tokens as f64 / self.code_lines as f64
+    }
 }
 
 /// The parts of a file's syntax that the measures need.
@@ -63,89 +76,96 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The line of the first attribute above an item.
-    fn line_of(&self, attributes: &[Attribute], otherwise: usize) -> usize {
-        // Attributes inside the item are listed, too.
-        let outer = attributes
-            .iter()
-            .filter(|attribute| matches!(attribute.style, AttrStyle::Outer));
-        let lines = outer.map(|attribute| attribute.pound_token.span.start().line);
-        lines.min().unwrap_or(otherwise)
-    }
-
     /// Notes the lines of an item for tests only; false for any other item.
     fn is_test(&mut self, attributes: &[Attribute], last_byte: usize) -> bool {
-        let test = attributes.iter().any(is_cfg_test);
-        if test {
-            let last = self.lexed.line_at(last_byte);
-            let first = self.line_of(attributes, last);
-            self.syntax.test_lines.push(first..last + 1);
+        if !attributes.iter().any(is_cfg_test) {
+            return false;
         }
-        test
+
+        let last = self.lexed.line_at(last_byte);
+        let first = first_line(attributes, last);
+        self.syntax.test_lines.push(first..last + 1);
+        true
     }
 
     fn function(&mut self, attributes: &[Attribute], signature: &Signature, block: &Block) {
-        let open = block.brace_token.span.open().byte_range();
-        let close = block.brace_token.span.close().byte_range();
-        if self.is_test(attributes, close.start) {
+        let keyword = signature.fn_token.span;
+        let line = keyword.start().line;
+        let braces = block.brace_token.span.join().byte_range();
+        if self.is_test(attributes, braces.end - 1) {
             return;
         }
 
-        let keyword = signature.fn_token.span;
-        let line = keyword.start().line;
-        let first_line = self.line_of(attributes, line);
-        let body = self.lexed.line_at(open.start)..self.lexed.line_at(close.start) + 1;
-        self.syntax.functions.push(Function {
+        let mut function = Function {
             name: signature.ident.to_string(),
             line,
             tokens: self
                 .lexed
-                .tokens_in(&(keyword.byte_range().start..close.end)),
-            body_tokens: self.lexed.tokens_in(&(open.start..close.end)),
-            body_lines: body.len(),
-            blank_lines: self.count(&body, |_, text| text.trim().is_empty()),
-            code_lines: self.count(&body, |number, text| {
-                !text.trim().is_empty() && !self.lexed.only_comment(number)
-            }),
-            long_because: self.has_reason(first_line, line),
-        });
+                .tokens_in(&(keyword.byte_range().start..braces.end)),
+            body_tokens: self.lexed.tokens_in(&braces),
+            long_because: self.has_reason(first_line(attributes, line), line),
+            ..Function::default()
+        };
+        self.count_lines(&braces, &mut function);
+        self.syntax.functions.push(function);
     }
 
-    fn count(&self, lines: &Range<usize>, counts: impl Fn(usize, &str) -> bool) -> usize {
-        let numbers = lines.clone();
-        numbers
-            .filter(|number| counts(*number, self.lines[number - 1]))
-            .count()
+    fn count_lines(&self, braces: &Range<usize>, function: &mut Function) {
+        let first = self.lexed.line_at(braces.start);
+        let last = self.lexed.line_at(braces.end - 1);
+
+        for line in first..=last {
+            function.body_lines += 1;
+            if self.lines[line - 1].trim().is_empty() {
+                function.blank_lines += 1;
+            } else if !self.lexed.only_comment(line) {
+                function.code_lines += 1;
+            }
+        }
     }
 
     /// Whether a reason stands above the first attribute of a function or between attributes.
     fn has_reason(&self, first_line: usize, line: usize) -> bool {
-        let is_comment = |text: &&&str| text.trim_start().starts_with("//");
-        let above = self.lines[..first_line - 1].iter().rev();
-        let between = self.lines[first_line - 1..line - 1].iter();
+        let mut above = line - 1;
 
-        above
-            .take_while(is_comment)
-            .chain(between)
-            .any(|text| text.trim_start().starts_with(LONG_BECAUSE))
+        while above > 0 {
+            let text = self.lines[above - 1].trim_start();
+            if text.starts_with(LONG_BECAUSE) {
+                return true;
+            }
+            if above < first_line && !text.starts_with("//") {
+                return false;
+            }
+            above -= 1;
+        }
+        false
     }
 
     /// The path without `.rs` of the file of a module that is declared in this file.
     fn module_path(&self, module: &ItemMod) -> PathBuf {
-        let folder = self.path.parent().unwrap_or(Path::new(""));
-        if let Some(named) = module.attrs.iter().find_map(path_attribute) {
-            return folder.join(named).with_extension("");
+        let mut folder = self.path.to_owned();
+        folder.pop();
+        if let Some(file) = module.attrs.iter().find_map(path_attribute) {
+            return folder.join(file).with_extension("");
         }
 
         let stem = self.path.file_stem().unwrap_or_default();
-        let root = ["lib", "main", "mod"].iter().any(|name| stem == *name);
-        let folder = if root {
-            folder.to_owned()
-        } else {
-            folder.join(stem)
-        };
+        if stem != "lib" && stem != "main" && stem != "mod" {
+            folder.push(stem);
+        }
         folder.join(module.ident.to_string())
     }
+}
+
+/// The line of the first attribute above an item.
+fn first_line(attributes: &[Attribute], otherwise: usize) -> usize {
+    attributes
+        .iter()
+        // Attributes inside the item are listed, too.
+        .filter(|attribute| matches!(attribute.style, AttrStyle::Outer))
+        .map(|attribute| attribute.pound_token.span.start().line)
+        .min()
+        .unwrap_or(otherwise)
 }
 
 impl<'ast> Visit<'ast> for Reader<'_> {
@@ -171,12 +191,8 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 
     fn visit_item_mod(&mut self, item: &'ast ItemMod) {
-        let end = match (&item.content, &item.semi) {
-            (Some((brace, _)), _) => brace.span.close(),
-            (None, Some(semicolon)) => semicolon.spans[0],
-            (None, None) => item.mod_token.span,
-        };
-        if !self.is_test(&item.attrs, end.byte_range().start) {
+        let last_byte = last_byte_of(item);
+        if !self.is_test(&item.attrs, last_byte) {
             visit::visit_item_mod(self, item);
         } else if item.content.is_none() {
             let path = self.module_path(item);
@@ -185,25 +201,42 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 }
 
+/// The place of the brace or semicolon that ends a module.
+fn last_byte_of(module: &ItemMod) -> usize {
+    let span = match (&module.content, &module.semi) {
+        (Some((brace, _)), _) => brace.span.close(),
+        (None, Some(semicolon)) => semicolon.span,
+        (None, None) => module.mod_token.span,
+    };
+    span.byte_range().start
+}
+
 /// Whether an attribute is `#[cfg(test)]` or `#[cfg(all(test, …))]`.
 fn is_cfg_test(attribute: &Attribute) -> bool {
     let Meta::List(list) = &attribute.meta else {
         return false;
     };
+
+    if !list.path.is_ident("cfg") {
+        return false;
+    }
+
     let condition = list.tokens.to_string().replace(' ', "");
-    list.path.is_ident("cfg") && (condition == "test" || condition.starts_with("all(test,"))
+    condition == "test" || condition.starts_with("all(test,")
 }
 
 /// The file of `#[path = "file"]`.
 fn path_attribute(attribute: &Attribute) -> Option<String> {
-    let Meta::NameValue(pair) = &attribute.meta else {
-        return None;
-    };
-    let syn::Expr::Lit(value) = &pair.value else {
-        return None;
-    };
-    let syn::Lit::Str(file) = &value.lit else {
-        return None;
-    };
-    pair.path.is_ident("path").then(|| file.value())
+    match &attribute.meta {
+        Meta::NameValue(MetaNameValue {
+            path,
+            value:
+                Expr::Lit(ExprLit {
+                    lit: Lit::Str(file),
+                    ..
+                }),
+            ..
+        }) if path.is_ident("path") => Some(file.value()),
+        _ => None,
+    }
 }
