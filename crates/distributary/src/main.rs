@@ -13,6 +13,7 @@ mod screen;
 mod show;
 mod verify;
 mod view;
+mod walk;
 mod web;
 
 use std::process::ExitCode;

@@ -1,54 +1,63 @@
-//! How long the commands that read a stream put up with its failures. (What copies streams has a policy of its own, in
-//! `core::engine`.)
+//! Retries of the commands that read a stream. Copying has a retry policy of its own, in
+//! `distributary_core::engine`.
 
 use std::time::Duration;
 
-use distributary_core::clock::{Clock, Sleep};
+use distributary_core::clock::Clock;
 use distributary_core::output::{Trouble, TroubleKind};
 
-/// Failures in a row after which a stream is given up: about 45 s.
+/// Failures in a row after which a read fails for good: after about 45 s.
 const ATTEMPTS: u32 = 12;
 /// Wait after the first failure; doubled with each further one, up to [`BACKOFF_MAX`].
 const BACKOFF: Duration = Duration::from_millis(200);
 /// The longest wait after a failure.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
-/// The wait before the next try; `None` if there is none.
-pub(crate) fn wait(clock: &Clock, trouble: &Trouble, failures: u32) -> Option<Sleep> {
-    match trouble.kind {
-        TroubleKind::Throttled | TroubleKind::Unavailable if failures < ATTEMPTS => {
-            let backoff = BACKOFF
-                .saturating_mul(1 << failures.min(16))
-                .min(BACKOFF_MAX);
-            let backoff = trouble.retry_after.unwrap_or(backoff).min(BACKOFF_MAX);
-            Some(clock.sleep(backoff / 2 + clock.jitter(backoff / 2)))
+/// The patience with failures in a row of one call.
+pub(crate) struct Patience<'a> {
+    clock: &'a Clock,
+    failures: u32,
+}
+
+impl<'a> Patience<'a> {
+    /// The patience before the first failure.
+    pub(crate) fn new(clock: &'a Clock) -> Self {
+        Self { clock, failures: 0 }
+    }
+
+    /// Waits before the next try. Returns `trouble` if another try is useless.
+    pub(crate) async fn wait(&mut self, trouble: Trouble) -> Result<(), Trouble> {
+        let may_pass = match trouble.kind {
+            TroubleKind::Throttled | TroubleKind::Unavailable => true,
+            TroubleKind::Unauthenticated
+            | TroubleKind::Denied
+            | TroubleKind::Missing
+            | TroubleKind::Invalid
+            | TroubleKind::Unintelligible => false,
+        };
+        if !may_pass || self.failures >= ATTEMPTS {
+            return Err(trouble);
         }
-        TroubleKind::Throttled
-        | TroubleKind::Unavailable
-        | TroubleKind::Unauthenticated
-        | TroubleKind::Denied
-        | TroubleKind::Missing
-        | TroubleKind::Invalid
-        | TroubleKind::Unintelligible => None,
+
+        let wait = backoff(self.clock, &trouble, self.failures, BACKOFF, BACKOFF_MAX);
+        self.clock.sleep(wait).await;
+        self.failures += 1;
+        Ok(())
     }
 }
 
-/// Calls until it succeeds or is given up.
-pub(crate) async fn retried<T, F>(clock: &Clock, mut call: impl FnMut() -> F) -> Result<T, Trouble>
-where
-    F: Future<Output = Result<T, Trouble>>,
-{
-    let mut failures = 0;
-    loop {
-        match call().await {
-            Ok(value) => return Ok(value),
-            Err(trouble) => match wait(clock, &trouble, failures) {
-                Some(sleep) => sleep.await,
-                None => return Err(trouble),
-            },
-        }
-        failures += 1;
-    }
+/// The server's `Retry-After`, or `first` doubled for each of `failures`; at most `longest`. Between
+/// half of that and all of it, by chance, so that clients do not return together.
+pub(crate) fn backoff(
+    clock: &Clock,
+    trouble: &Trouble,
+    failures: u32,
+    first: Duration,
+    longest: Duration,
+) -> Duration {
+    let doubled = first.saturating_mul(1 << failures.min(16));
+    let half = trouble.retry_after.unwrap_or(doubled).min(longest) / 2;
+    half + clock.jitter(half)
 }
 
 /// A clock whose sleeps pass at once.
@@ -56,7 +65,7 @@ where
 pub(crate) fn jumping() -> Clock {
     use std::sync::Mutex;
 
-    use distributary_core::clock::{ClockSource, Instant, Millis};
+    use distributary_core::clock::{ClockSource, Instant, Millis, Sleep};
 
     struct Jumping(Mutex<Duration>);
 
@@ -83,19 +92,21 @@ pub(crate) fn jumping() -> Clock {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_may_pass_is_waited_for_and_not_for_ever() {
+    #[tokio::test]
+    async fn a_failure_that_may_pass_is_retried_and_not_for_ever() {
         let clock = jumping();
         for kind in [TroubleKind::Throttled, TroubleKind::Unavailable] {
-            let trouble = Trouble::new(kind, "");
-            let failures = (0..)
-                .take_while(|n| wait(&clock, &trouble, *n).is_some())
-                .count();
-            assert_eq!(failures, ATTEMPTS as usize);
+            let mut patience = Patience::new(&clock);
+            let mut waits = 0;
+            while patience.wait(Trouble::new(kind, "")).await.is_ok() {
+                waits += 1;
+            }
+            assert_eq!(waits, ATTEMPTS);
         }
         assert!(
             clock.now().0 > Duration::from_secs(30) && clock.now().0 < Duration::from_secs(120)
         );
+
         for kind in [
             TroubleKind::Unauthenticated,
             TroubleKind::Denied,
@@ -103,7 +114,8 @@ mod tests {
             TroubleKind::Invalid,
             TroubleKind::Unintelligible,
         ] {
-            assert!(wait(&clock, &Trouble::new(kind, ""), 0).is_none());
+            let waited = Patience::new(&clock).wait(Trouble::new(kind, "")).await;
+            assert!(waited.is_err());
         }
     }
 }

@@ -1,19 +1,21 @@
 //! `distributary tail`.
 
-mod follow;
 mod print;
 
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::ValueEnum;
+use distributary_core::batch::{Batch, ShardId};
 use distributary_core::checkpoint::Position;
 use distributary_core::engine::Start;
+use distributary_core::source::ServerTime;
 use distributary_core::text::chain;
 use tokio::io::Interest;
 use tokio::net::unix::pipe;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::cli::interrupt::interrupted;
 use crate::cli::streams::Given;
@@ -21,22 +23,20 @@ use crate::config::StartAt;
 use crate::connect::{Access, ConnectArgs};
 use crate::failure::Failure;
 use crate::logging::{self, LogFormat};
-use follow::{Event, Follow};
+use crate::walk::{Event, Found, RECORDS_PER_READ, RESPONSES, ShardOrder, Walk, WalkError};
 
-/// Batches between reading and printing.
+/// Events between reading and printing.
 const AHEAD: usize = 4;
-/// Records that one read asks for at most.
-const CREDIT: u32 = 10_000;
-/// Bytes of lines that are collected before they are written, unless nothing more has been read.
-const LINES: usize = 64 * 1024;
+/// Bytes of output that are collected before they are written, while more records are waiting.
+const OUTPUT_BUFFER: usize = 64 * 1024;
 
-/// How records are printed.
+/// The form in which records are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Time, number of the shard, key and data; what no terminal can show is escaped
+    /// Time, number of the shard, key and data; characters that a terminal can't show are escaped
     #[default]
     Text,
-    /// A JSON object a line; data that are not UTF-8 as base64
+    /// One JSON object per line; data that is not UTF-8 as base64
     Json,
     /// The data, byte for byte, and a newline
     Raw,
@@ -45,89 +45,99 @@ enum Format {
 /// Flags of `tail`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Shards are read at the same time, each after its parents: records of a key come in order. Ctrl-C ends it, and so does \
-the end of what reads it (`| head`), with exit code 0.")]
+Shards are read at the same time, each after its parents, so the records of a key are printed in \
+order. Stop with Ctrl-C, or by closing the pipe (`| head`); the exit code is then 0.")]
 pub(crate) struct TailArgs {
     /// Name or ARN of the stream
     stream: String,
-    /// Where to begin: trim-horizon (the oldest record), latest (what comes from now on), or a time (RFC 3339)
+    /// Where to start: trim-horizon (the oldest record), latest (new records only), or a time (RFC 3339)
     #[arg(long, default_value = "trim-horizon", value_name = "WHERE")]
     start: StartAt,
-    /// End after so many records
+    /// Stop after this many records
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-    /// End when everything that the stream holds now is printed [default: wait for more]
+    /// Stop when every record that the stream holds now is printed [default: wait for more]
     #[arg(long)]
     until_caught_up: bool,
-    /// How to print
+    /// How to print records
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     #[command(flatten)]
     connect: ConnectArgs,
 }
 
-/// Runs it.
+/// Runs `tail`.
 pub(crate) async fn run(args: TailArgs) -> Result<ExitCode, Failure> {
     logging::start(LogFormat::Text, true);
     let access = Access::new(&args.connect)?;
     let given = Given::open(&access, &args.stream).await?;
-    let source = given.source();
-    let cannot = |error: &dyn std::error::Error| {
-        Failure::run(format!("cannot read {}: {error}", args.stream))
-    };
-    // Also tells at once if there is no such stream.
-    let now = source
-        .facts()
-        .await
-        .map_err(|trouble| cannot(&trouble))?
-        .time;
-    let follow = Follow {
-        stream: args.stream.clone(),
-        source,
-        clock: access.clock.clone(),
-        start: match args.start.0 {
-            Start::TrimHorizon => Position::TrimHorizon,
-            Start::Latest => Position::At(now.earliest),
-            Start::At(at) => Position::At(at),
-        },
-        until: args.until_caught_up.then_some(now.latest),
-        credit: args
-            .limit
-            .and_then(|n| u32::try_from(n).ok())
-            .map_or(CREDIT, |n| n.clamp(1, CREDIT)),
-    };
+    let walk = walk(&args, &access, &given).await?;
+
     let interrupted = interrupted().map_err(|error| Failure::from_error(&error))?;
-    let (send, receive) = mpsc::channel(AHEAD);
-    let (tell, told) = oneshot::channel();
+    let (events, receive) = mpsc::channel(AHEAD);
+    let (report, printed) = oneshot::channel();
     let (format, limit) = (args.format, args.limit.unwrap_or(u64::MAX));
-    // A thread of its own: a write may wait for ever (a pager), and must not keep the program.
-    std::thread::spawn(move || tell.send(print_all(receive, format, limit)));
+    // A thread of its own: a write to a pager can block for ever, and must not keep the process alive.
+    std::thread::spawn(move || report.send(print_all(receive, format, limit)));
+
     let printed = async {
-        let followed = follow.run(send).await;
-        (followed, told.await)
+        let walked = read(walk, events).await;
+        (walked, printed.await)
     };
     tokio::select! {
         biased;
         () = interrupted => Ok(ExitCode::SUCCESS),
-        (followed, printed) = printed => {
-            match printed {
-                Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
-                    return Err(Failure::run(format!("cannot print: {error}")));
-                }
-                // The thread says how it ended unless it panicked, and then the panic is on stderr.
-                Err(_) => return Err(Failure::run("printing broke; this is a bug, please report it")),
-                Ok(_) => {}
+        (walked, printed) = printed => match printed {
+            Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Failure::run(format!("cannot print: {error}")))
             }
-            followed.map_err(|error| Failure::run(chain(&error)))?;
-            Ok(ExitCode::SUCCESS)
-        }
-        () = unread() => Ok(ExitCode::SUCCESS),
+            // The thread reports unless it panicked, and a panic is printed by itself.
+            Err(_) => Err(Failure::run("printing failed; this is a bug, please report it")),
+            Ok(_) => match walked {
+                Ok(()) => Ok(ExitCode::SUCCESS),
+                Err(error) => Err(Failure::from_error(&error)),
+            },
+        },
+        () = output_closed() => Ok(ExitCode::SUCCESS),
     }
 }
 
-/// Prints until `limit` records are printed or no more come.
+/// The walk through the stream that the flags ask for. Fails if there is no such stream.
+async fn walk(args: &TailArgs, access: &Access, given: &Given) -> Result<Walk, Failure> {
+    let source = given.source();
+    let facts = source.facts().await.map_err(|trouble| {
+        Failure::run(format!("cannot read {}: {}", args.stream, chain(&trouble)))
+    })?;
+    let ServerTime { earliest, latest } = facts.time;
+
+    let records_per_read = match args.limit {
+        Some(limit) => u32::try_from(limit).unwrap_or(RECORDS_PER_READ),
+        None => RECORDS_PER_READ,
+    };
+    Ok(Walk {
+        stream: args.stream.clone(),
+        source,
+        clock: access.clock.clone(),
+        order: ShardOrder::ParentsFirst,
+        start: match args.start.0 {
+            Start::TrimHorizon => Position::TrimHorizon,
+            Start::Latest => Position::At(earliest),
+            Start::At(at) => Position::At(at),
+        },
+        until: args.until_caught_up.then_some(latest),
+        records_per_read: records_per_read.clamp(1, RECORDS_PER_READ),
+        responses: Arc::new(Semaphore::new(RESPONSES)),
+    })
+}
+
+async fn read(walk: Walk, events: mpsc::Sender<Event>) -> Result<(), WalkError> {
+    let shards = walk.shards().await?;
+    walk.run(shards, events).await
+}
+
+/// Prints until `limit` records are printed or the walk has ended.
 fn print_all(mut events: mpsc::Receiver<Event>, format: Format, limit: u64) -> io::Result<()> {
-    let mut out = BufWriter::with_capacity(LINES, io::stdout().lock());
+    let mut out = BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout().lock());
     let mut left = limit;
     while left > 0 {
         let event = match events.try_recv() {
@@ -140,34 +150,50 @@ fn print_all(mut events: mpsc::Receiver<Event>, format: Format, limit: u64) -> i
                 event
             }
         };
-        match event {
-            Event::Records(shard, batch, _permit) => {
-                for record in batch.iter() {
-                    if left == 0 {
-                        break;
-                    }
-                    left -= 1;
-                    print::print(&mut out, format, &shard, &record)?;
-                }
+
+        match event.found {
+            Found::Records(batch, _permit) => {
+                left -= print_batch(&mut out, format, &event.shard, &batch, left)?;
             }
-            Event::Gap(shard) => {
-                eprintln!(
-                    "{shard}: the stream's retention deleted records before they could be read"
-                );
-            }
+            Found::Gap => eprintln!(
+                "{}: the stream's retention deleted records before they could be read",
+                event.shard
+            ),
+            Found::Nothing | Found::Closed => {}
         }
     }
     out.flush()
 }
 
-/// Completes when nobody reads standard output any more, also while there is nothing to print.
-async fn unread() {
-    // Only watched, never written to: it stays as it is for the thread that prints.
+/// Prints the first records of `batch`, at most `limit`. Returns how many.
+fn print_batch(
+    out: &mut impl Write,
+    format: Format,
+    shard: &ShardId,
+    batch: &Batch,
+    limit: u64,
+) -> io::Result<u64> {
+    let mut printed = 0;
+    for record in batch.iter() {
+        if printed == limit {
+            break;
+        }
+        print::print(out, format, shard, &record)?;
+        printed += 1;
+    }
+    Ok(printed)
+}
+
+/// Completes when the reading end of standard output is closed, also while there is nothing to
+/// print.
+async fn output_closed() {
+    // The pipe is only watched: its mode stays as it is for the thread that prints.
     let watched = io::stdout()
         .as_fd()
         .try_clone_to_owned()
         .and_then(pipe::Sender::from_owned_fd_unchecked);
-    // What cannot be watched (a file) is never left by its reader.
+
+    // A file cannot be watched, and has no reader that could leave.
     if let Ok(out) = watched
         && out.ready(Interest::ERROR).await.is_ok()
     {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 
-use super::lineage::Lineage;
+use super::ancestry::Ancestry;
 use super::order;
 use super::rows::{OutputRow, Place, RecordRow, SourceRow};
 use super::sort::{Sorted, Sorter, Tape};
@@ -84,8 +84,8 @@ impl Comparison {
 
 /// Compares. `progress` is called now and then with the number of rows done, of twice the rows of both streams in all.
 pub(crate) fn compare(
-    source: (&Sorted<RecordRow>, &Lineage),
-    copy: (&Sorted<RecordRow>, &Lineage),
+    source: (&Sorted<RecordRow>, &Ancestry),
+    copy: (&Sorted<RecordRow>, &Ancestry),
     limits: &Limits,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<Comparison> {

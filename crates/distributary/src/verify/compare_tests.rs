@@ -2,24 +2,24 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::lineage::shard;
 use super::super::rows::Prints;
 use super::*;
+use crate::walk::shard;
 
 /// Shards of a stream with their parents, and the records of each: key and value.
 type Stream<'a> = [(&'a str, &'a [&'a str], &'a [(&'a str, u8)])];
 
-fn rows(stream: &Stream<'_>) -> (Sorted<RecordRow>, Lineage, tempfile::TempDir) {
+fn rows(stream: &Stream<'_>) -> (Sorted<RecordRow>, Ancestry, tempfile::TempDir) {
     let shards: Vec<_> = stream
         .iter()
         .map(|(id, parents, _)| shard(id, parents))
         .collect();
-    let lineage = Lineage::new(&shards).unwrap();
+    let ancestry = Ancestry::new(&shards).unwrap();
     let hasher = Prints::new([1, 2, 3, 4]);
     let dir = tempfile::tempdir().unwrap();
     let mut sorter = Sorter::new(200, dir.path());
     for (id, _, records) in stream {
-        let rank = lineage
+        let rank = ancestry
             .shards()
             .iter()
             .position(|s| s.as_str() == *id)
@@ -35,7 +35,7 @@ fn rows(stream: &Stream<'_>) -> (Sorted<RecordRow>, Lineage, tempfile::TempDir) 
                 .unwrap();
         }
     }
-    (sorter.finish().unwrap(), lineage, dir)
+    (sorter.finish().unwrap(), ancestry, dir)
 }
 
 fn compared(source: &Stream<'_>, copy: &Stream<'_>) -> Comparison {

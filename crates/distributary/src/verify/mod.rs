@@ -24,8 +24,9 @@
 //! stream, 74 more for each record of the source and of the copy that is being compared, and half as much again while runs
 //! are merged. The chance that two differing records are taken for equal is below n² / 2^128 for n records.
 
+mod ancestry;
 mod compare;
-mod lineage;
+mod examples;
 mod order;
 mod read;
 mod report;

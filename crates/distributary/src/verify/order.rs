@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
+use super::ancestry::Ancestry;
 use super::compare::{Difference, PROGRESS_EVERY};
-use super::lineage::Lineage;
 use super::rows::{OutputRow, Place, SourceRow};
 use super::sort::{Sorted, Tape};
 
 /// Judges all keys. `progress` is called now and then with the number of rows done.
 pub(super) fn judge(
-    (source, source_shards): (&Sorted<SourceRow>, &Lineage),
-    (copy, copy_shards): (&Sorted<OutputRow>, &Lineage),
+    (source, source_shards): (&Sorted<SourceRow>, &Ancestry),
+    (copy, copy_shards): (&Sorted<OutputRow>, &Ancestry),
     examples: usize,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<Difference> {
@@ -97,7 +97,7 @@ impl Found {
 struct Line<'a, 'b> {
     key: u64,
     source: &'a mut Tape<'b, SourceRow>,
-    shards: &'a Lineage,
+    shards: &'a Ancestry,
     shard: Option<usize>,
     /// The last record of the source that is not found yet.
     next: Option<SourceRow>,

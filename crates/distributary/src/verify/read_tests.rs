@@ -1,15 +1,19 @@
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use distributary_core::batch::Origin;
-use distributary_core::output::TroubleKind;
+use distributary_core::output::{Trouble, TroubleKind};
 use distributary_core::record::{RecordIndex, Span};
-use distributary_core::source::{ServerTime, Shard, SourceError, SourceFacts, StreamIdentity};
+use distributary_core::source::{
+    Credit, Fetched, Read, ServerTime, Shard, ShardReader, SourceError, SourceFacts, StreamIdentity,
+};
 use distributary_kinesis::source::READ_LIMITS;
 
-use super::super::lineage::shard;
+use super::super::examples::{Example, look_up};
 use super::*;
 use crate::patience::jumping;
+use crate::walk::shard;
 
 /// A stream of one shard that answers by a script; the same from whatever position it is read.
 struct Scripted(Mutex<Box<dyn FnMut() -> Script + Send>>);
@@ -109,7 +113,7 @@ async fn held(source: &Arc<dyn Source>) -> Result<Held, ReadError> {
         clock: jumping(),
         prints: Prints::new([1, 2, 3, 4]),
         until: Millis(100),
-        answers: Arc::new(Semaphore::new(1)),
+        responses: Arc::new(Semaphore::new(1)),
         memory: 64,
         dir: std::env::temp_dir(),
     };
@@ -207,9 +211,9 @@ async fn what_cannot_be_read_is_an_error() {
             trouble(TroubleKind::Denied),
         ]
     });
-    assert!(matches!(held(&source).await, Err(ReadError::Source { .. })));
+    assert!(matches!(held(&source).await, Err(ReadError::Walk(_))));
     let source = scripted(|| (0..100).map(|_| trouble(TroubleKind::Throttled)).collect());
-    assert!(matches!(held(&source).await, Err(ReadError::Source { .. })));
+    assert!(matches!(held(&source).await, Err(ReadError::Walk(_))));
     let source = scripted(|| vec![other(Fetched::Gap, 0)]);
     assert!(matches!(held(&source).await, Err(ReadError::Gap { .. })));
 }

@@ -6,7 +6,7 @@ use distributary_core::clock::Millis;
 use serde::Serialize;
 
 use super::compare::{Comparison, Kind};
-use super::read::Example;
+use super::examples::Example;
 use crate::show;
 
 /// Which differences do not count.

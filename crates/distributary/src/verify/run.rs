@@ -10,9 +10,11 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::compare::{Comparison, Limits, compare};
-use super::read::{self, ANSWERS, Held, Meter, ReadError, Reading};
+use super::examples::look_up;
+use super::read::{self, Held, Meter, ReadError, Reading};
 use super::report::{Copy, KINDS, Report, Tolerance};
 use super::rows::Prints;
+use crate::walk::{RESPONSES, WalkError};
 
 /// Bytes of rows held in memory while all streams are read, and again while they are compared.
 const ROWS: usize = 64 * 1024 * 1024;
@@ -96,14 +98,14 @@ pub(crate) async fn verify(
             clock.random(),
         ]),
         until,
-        answers: Arc::new(Semaphore::new(ANSWERS)),
+        responses: Arc::new(Semaphore::new(RESPONSES)),
         memory: (ROWS / subjects.len()).max(ROWS_MIN),
         dir: options.dir.clone(),
     };
     let mut held = read_all(&subjects, &reading, &progress.meters)
         .await?
         .into_iter();
-    let source = held.next().ok_or(ReadError::Broken)?;
+    let source = held.next().ok_or(ReadError::Task)?;
     let copies: Vec<Arc<Held>> = held.collect();
     let rows: u64 = copies
         .iter()
@@ -126,7 +128,7 @@ pub(crate) async fn verify(
             } else {
                 (&subject.source, &copy)
             };
-            examples.push((kind, read::look_up(stream, held, clock, places).await));
+            examples.push((kind, look_up(stream, held, clock, places).await));
         }
         report.copies.push(Copy {
             name: subject.name.clone(),
@@ -146,7 +148,7 @@ async fn moment(subjects: &[&Subject]) -> Result<Millis, ReadError> {
             .source
             .facts()
             .await
-            .map_err(|source| ReadError::Source {
+            .map_err(|source| WalkError::Source {
                 stream: subject.name.clone(),
                 shard: None,
                 source,
@@ -171,7 +173,7 @@ async fn read_all(
     }
     let mut all = Vec::with_capacity(subjects.len());
     while let Some(ended) = tasks.join_next().await {
-        let (i, held) = ended.map_err(|_| ReadError::Broken)?;
+        let (i, held) = ended.map_err(|_| ReadError::Task)?;
         all.push((i, Arc::new(held?)));
     }
     all.sort_by_key(|(i, _)| *i);
@@ -193,8 +195,8 @@ async fn compare_one(
     let work = move || {
         let before = progress.compared.load(Ordering::Relaxed);
         compare(
-            (&source.rows, &source.lineage),
-            (&copy.rows, &copy.lineage),
+            (&source.rows, &source.ancestry),
+            (&copy.rows, &copy.ancestry),
             &limits,
             &mut |done| {
                 progress.compared.store(before + done, Ordering::Relaxed);
@@ -203,6 +205,6 @@ async fn compare_one(
     };
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|_| ReadError::Broken)?
+        .map_err(|_| ReadError::Task)?
         .map_err(ReadError::Files)
 }

@@ -9,6 +9,8 @@ use distributary_wire::limits::{PUT_RECORDS_BYTES_OLD, PUT_RECORDS_ENTRIES};
 use distributary_wire::transport::TransportError;
 use distributary_wire::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
 
+use crate::patience::backoff;
+
 /// How long nothing may be acknowledged before it gives up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// Wait after the first answer that acknowledged nothing; doubled with each further one.
@@ -185,13 +187,8 @@ impl<'a, P: PutRecords> Sender<'a, P> {
                 if failures == SAY_AFTER {
                     eprintln!("{trouble}; trying for {} s", PATIENCE.as_secs());
                 }
-                let wait = BACKOFF
-                    .saturating_mul(1 << failures.min(16))
-                    .min(BACKOFF_MAX);
-                let wait = trouble.retry_after.unwrap_or(wait).min(BACKOFF_MAX);
-                self.clock
-                    .sleep(wait / 2 + self.clock.jitter(wait / 2))
-                    .await;
+                let wait = backoff(self.clock, &trouble, failures, BACKOFF, BACKOFF_MAX);
+                self.clock.sleep(wait).await;
                 Ok(())
             }
             TroubleKind::Unauthenticated

@@ -1,0 +1,138 @@
+//! Records that are read again to be shown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use distributary_core::batch::{Batch, ShardId};
+use distributary_core::clock::Clock;
+use distributary_core::record::Record;
+use distributary_core::source::{Credit, Fetched, ShardReader, Source};
+
+use super::read::{Held, Marks, data};
+use super::rows::Place;
+use crate::patience::Patience;
+use crate::walk::RECORDS_PER_READ;
+
+/// Wait after a read without records.
+const IDLE: Duration = Duration::from_millis(300);
+/// Reads without a record after which the search for one ends.
+const SEARCH_IDLE: u32 = 20;
+/// Bytes of a record's data that an example shows.
+const EXCERPT: usize = 48;
+
+/// A record to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Example {
+    pub(crate) shard: ShardId,
+    /// The record as it was read again; `None` if retention has deleted it since.
+    pub(crate) found: Option<Shown>,
+}
+
+/// The parts of a record that are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) sequence: String,
+    pub(crate) key: Option<String>,
+    /// The first bytes of the data.
+    pub(crate) excerpt: Vec<u8>,
+    /// The length of the data in bytes.
+    pub(crate) len: usize,
+}
+
+impl Shown {
+    fn new(record: &Record<'_>) -> Self {
+        let mut decoded = Vec::new();
+        let data = data(record, &mut decoded);
+        Self {
+            sequence: record.sequence.to_owned(),
+            key: record.key.map(str::to_owned),
+            excerpt: data.iter().take(EXCERPT).copied().collect(),
+            len: data.len(),
+        }
+    }
+}
+
+/// Reads the records at `places` again, to show them.
+pub(super) async fn look_up(
+    source: &Arc<dyn Source>,
+    held: &Held,
+    clock: &Clock,
+    places: impl Iterator<Item = Place>,
+) -> Vec<Example> {
+    let mut examples = Vec::new();
+    for place in places {
+        // Both lists have an entry for each shard.
+        let shard = held.ancestry.shards().get(place.shard());
+        let (Some(shard), Some(marks)) = (shard, held.marks.get(place.shard())) else {
+            continue;
+        };
+        let found = find(source, shard, marks, place.ordinal(), clock).await;
+        examples.push(Example {
+            shard: shard.clone(),
+            found,
+        });
+    }
+    examples
+}
+
+/// Reads from the last mark before the record up to the record.
+async fn find(
+    source: &Arc<dyn Source>,
+    shard: &ShardId,
+    marks: &Marks,
+    ordinal: u64,
+    clock: &Clock,
+) -> Option<Shown> {
+    let (from, before) = marks.at.range(..=ordinal).next_back()?;
+    let mut reader = source.open(shard, before.clone());
+    let mut at = *from;
+    let mut idle = 0;
+
+    while idle < SEARCH_IDLE {
+        let batch = match read(&mut *reader, credit(ordinal - at + 1), clock).await? {
+            Fetched::Batch(batch) if !batch.is_empty() => batch,
+            Fetched::Batch(_) | Fetched::Idle => {
+                idle += 1;
+                clock.sleep(IDLE).await;
+                continue;
+            }
+            Fetched::Closed { .. } | Fetched::Gap => return None,
+        };
+
+        if at == 0 && !starts_with_first(&batch, marks) {
+            return None;
+        }
+        let here = usize::try_from(ordinal - at).ok();
+        if let Some(i) = here.filter(|i| *i < batch.len()) {
+            return Some(Shown::new(&batch.record(i)));
+        }
+        at += batch.len() as u64;
+    }
+    None
+}
+
+/// One read, tried again while the failure may pass.
+async fn read(reader: &mut dyn ShardReader, credit: Credit, clock: &Clock) -> Option<Fetched> {
+    let mut patience = Patience::new(clock);
+    loop {
+        match reader.next(credit).await {
+            Ok(read) => return Some(read.fetched),
+            Err(trouble) => patience.wait(trouble).await.ok()?,
+        }
+    }
+}
+
+/// Asks for no more than the records that are missing: whole batches were read once already.
+fn credit(records: u64) -> Credit {
+    let records = u32::try_from(records).unwrap_or(RECORDS_PER_READ);
+    Credit {
+        records: records.min(RECORDS_PER_READ),
+    }
+}
+
+/// False if retention has deleted the shard's first record since: the numbers of the records are
+/// different then.
+fn starts_with_first(batch: &Batch, marks: &Marks) -> bool {
+    let first = marks.first.as_ref();
+    first.is_none_or(|first| first.as_str() == batch.record(0).sequence)
+}
