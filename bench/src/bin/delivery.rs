@@ -1,14 +1,19 @@
-//! How long each record of `produce` took from the source to each output, and which are missing: read afterwards, from
-//! the arrival times that the server keeps with the records of both (one clock, milliseconds). One line of JSON an output.
+//! The delay of each record of `produce` from the source to each output, and missing records. Read
+//! afterwards from the arrival times that the server keeps with the records of both (one clock,
+//! milliseconds). One line of JSON an output.
 
 use std::net::TcpStream;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use clap::Parser;
-use distributary_bench::{exchange, json_call, request, string};
+use distributary_bench::{Coding, exchange, json_call, request, string};
 use distributary_wire::codec::Format;
 use distributary_wire::hot::GetRecordsAnswer;
+use serde_json::{Map, Value, json};
+
+/// The delay of a record that didn't arrive.
+const MISSING: i64 = i64::MAX;
 
 #[derive(Parser)]
 struct Args {
@@ -21,7 +26,8 @@ struct Args {
     /// The outputs.
     #[arg(long, num_args = 1..)]
     to: Vec<String>,
-    /// Stretches of time to report on by themselves, by the arrival at the source: NAME:FROM:TO in milliseconds since 1970.
+    /// Stretches of time with a report of their own, by the arrival at the source: NAME:FROM:TO in
+    /// milliseconds since 1970.
     #[arg(long)]
     window: Vec<Window>,
 }
@@ -52,35 +58,33 @@ struct Server {
     connection: TcpStream,
 }
 
+/// One record as read: the shard's place in the list, the number and the arrival.
+struct Arrival {
+    shard: usize,
+    number: usize,
+    at: i64,
+}
+
 impl Server {
-    /// Gives `take` the number and the arrival of every record of `stream`, shard by shard; says when a shard begins.
-    fn read(
-        &mut self,
-        stream: &str,
-        mut take: impl FnMut(usize, u64, i64) -> Result<()>,
-    ) -> Result<()> {
-        let listed = self.json("ListShards", &serde_json::json!({"StreamName": stream}))?;
-        let shards = listed["Shards"].as_array().context("no shards")?.clone();
+    /// Gives `take` every record of `stream`, shard by shard.
+    fn read(&mut self, stream: &str, mut take: impl FnMut(Arrival) -> Result<()>) -> Result<()> {
+        let listed = self.json("ListShards", &json!({"StreamName": stream}))?;
+        let shards = listed["Shards"].as_array().context("no shards")?;
         let mut buffer = Vec::with_capacity(16 << 20);
-        for (i, shard) in shards.iter().enumerate() {
-            let at = serde_json::json!({"StreamName": stream, "ShardId": shard["ShardId"],
-                                        "ShardIteratorType": "TRIM_HORIZON"});
-            let mut iterator = self.json("GetShardIterator", &at)?["ShardIterator"]
-                .as_str()
-                .map(str::to_owned);
+
+        for (shard, listed) in shards.iter().enumerate() {
+            let mut iterator = self.first_iterator(stream, &listed["ShardId"])?;
+
             while let Some(from) = iterator {
-                let mut body = vec![0xA1];
-                string(&mut body, 3, b"ShardIterator");
-                string(&mut body, 3, from.as_bytes());
-                let get = request(&self.address, "GetRecords", true, &body);
-                let (start, length) = exchange(&mut self.connection, &get, &mut buffer)?;
-                let body = Bytes::copy_from_slice(&buffer[start..start + length]);
-                let answer = GetRecordsAnswer::parse(Format::Cbor, body)?;
+                let answer = self.get_records(&from, &mut buffer)?;
                 for record in &answer.records {
-                    let data = record.data.of(&answer.body);
-                    let number = data.first_chunk().context("a record of another producer")?;
-                    take(i, u64::from_be_bytes(*number), record.arrival_ms)?;
+                    take(Arrival {
+                        shard,
+                        number: number(record.data.of(&answer.body))?,
+                        at: record.arrival_ms,
+                    })?;
                 }
+
                 let end = answer.records.is_empty() && answer.millis_behind_latest == Some(0);
                 iterator = answer.next_shard_iterator.filter(|_| !end);
             }
@@ -88,89 +92,166 @@ impl Server {
         Ok(())
     }
 
-    fn json(&mut self, operation: &str, body: &serde_json::Value) -> Result<serde_json::Value> {
+    fn first_iterator(&mut self, stream: &str, shard: &Value) -> Result<Option<String>> {
+        let body = json!({
+            "StreamName": stream,
+            "ShardId": shard,
+            "ShardIteratorType": "TRIM_HORIZON",
+        });
+        let answer = self.json("GetShardIterator", &body)?;
+
+        let iterator = answer["ShardIterator"].as_str();
+        Ok(iterator.map(str::to_owned))
+    }
+
+    fn get_records(&mut self, iterator: &str, buffer: &mut Vec<u8>) -> Result<GetRecordsAnswer> {
+        let mut body = vec![0xA1];
+        string(&mut body, 3, b"ShardIterator");
+        string(&mut body, 3, iterator.as_bytes());
+
+        let get = request(&self.address, "GetRecords", Coding::Cbor, &body);
+        let (start, length) = exchange(&mut self.connection, &get, buffer)?;
+        let answer = Bytes::copy_from_slice(&buffer[start..start + length]);
+        Ok(GetRecordsAnswer::parse(Format::Cbor, answer)?)
+    }
+
+    fn json(&mut self, operation: &str, body: &Value) -> Result<Value> {
         json_call(&self.address, &mut self.connection, operation, body)
     }
 }
 
-/// What the source holds.
+/// The number of a record of `produce`.
+fn number(data: &[u8]) -> Result<usize> {
+    let number = data.first_chunk();
+    let number = number.context("a record of another producer")?;
+    Ok(usize::try_from(u64::from_be_bytes(*number))?)
+}
+
+/// The records of the source.
 #[derive(Default)]
 struct Source {
-    /// By number: when it arrived.
+    /// Arrivals by number.
     arrivals: Vec<i64>,
     /// By shard: the numbers in order.
-    shards: Vec<Vec<u64>>,
+    shards: Vec<Vec<usize>>,
 }
 
-fn source(server: &mut Server, stream: &str) -> Result<Source> {
-    let mut source = Source::default();
-    server.read(stream, |shard, number, arrival| {
-        let n = usize::try_from(number)?;
-        if source.arrivals.len() <= n {
-            source.arrivals.resize(n + 1, i64::MIN);
+impl Source {
+    fn read(server: &mut Server, stream: &str) -> Result<Self> {
+        let mut source = Self::default();
+        server.read(stream, |arrival| {
+            source.add(&arrival);
+            Ok(())
+        })?;
+
+        if source.arrivals.contains(&i64::MIN) {
+            bail!("{stream} itself has numbers missing");
         }
-        source.arrivals[n] = arrival;
-        source
-            .shards
-            .resize(source.shards.len().max(shard + 1), Vec::new());
-        source.shards[shard].push(number);
-        Ok(())
-    })?;
-    if source.arrivals.contains(&i64::MIN) {
-        bail!("{stream} itself has numbers missing");
+        Ok(source)
     }
-    Ok(source)
+
+    fn add(&mut self, arrival: &Arrival) {
+        let number = arrival.number;
+        if self.arrivals.len() <= number {
+            self.arrivals.resize(number + 1, i64::MIN);
+        }
+        self.arrivals[number] = arrival.at;
+
+        let shards = self.shards.len().max(arrival.shard + 1);
+        self.shards.resize(shards, Vec::new());
+        self.shards[arrival.shard].push(number);
+    }
+
+    /// Missing records after the first that arrived, shard by shard. An output that was deleted and
+    /// created again may miss no record from there on.
+    fn holes(&self, delays: &[i64]) -> usize {
+        let mut holes = 0;
+        for shard in &self.shards {
+            let missing = |number: &usize| delays[*number] == MISSING;
+            let later = shard.iter().skip_while(|number| missing(number));
+            holes += later.filter(|number| missing(number)).count();
+        }
+        holes
+    }
 }
 
-fn report(
-    server: &mut Server,
-    source: &Source,
-    stream: &str,
-    windows: &[Window],
-) -> Result<serde_json::Value> {
-    let mut delays = vec![i64::MAX; source.arrivals.len()];
-    let mut repeats = 0u64;
-    server.read(stream, |_, number, arrival| {
-        let n = usize::try_from(number)?;
-        let delay = delays
-            .get_mut(n)
-            .with_context(|| format!("{stream} has record {n}, the source has not"))?;
-        repeats += u64::from(*delay != i64::MAX);
-        // What counts is when it was there first.
-        *delay = (*delay).min(arrival - source.arrivals[n]);
-        Ok(())
-    })?;
-    let there = |n: &u64| delays[*n as usize] != i64::MAX;
-    let missing = delays.iter().filter(|d| **d == i64::MAX).count();
-    // An output that was deleted and made again: from where it went on, nothing may be missing.
-    let holes: usize = source
-        .shards
-        .iter()
-        .map(|shard| {
-            shard
-                .iter()
-                .skip_while(|n| !there(n))
-                .filter(|n| !there(n))
-                .count()
+/// The delays of one output.
+struct Delays {
+    /// Milliseconds by number, to the first arrival.
+    by_number: Vec<i64>,
+    repeats: u64,
+}
+
+impl Delays {
+    fn read(server: &mut Server, source: &Source, stream: &str) -> Result<Self> {
+        let mut by_number = vec![MISSING; source.arrivals.len()];
+        let mut repeats = 0;
+
+        server.read(stream, |arrival| {
+            let number = arrival.number;
+            let delay = by_number
+                .get_mut(number)
+                .with_context(|| format!("{stream} has record {number}, the source has not"))?;
+
+            if *delay != MISSING {
+                repeats += 1;
+            }
+            *delay = (*delay).min(arrival.at - source.arrivals[number]);
+            Ok(())
+        })?;
+        Ok(Self { by_number, repeats })
+    }
+
+    /// The figures of the records that reached the source in a stretch of time.
+    fn window(&self, source: &Source, window: &Window) -> Value {
+        let within = window.from..window.to;
+        let mut delays: Vec<i64> = source
+            .arrivals
+            .iter()
+            .zip(&self.by_number)
+            .filter(|(at, _)| within.contains(at))
+            .map(|(_, delay)| *delay)
+            .collect();
+        delays.sort_unstable();
+
+        json!({
+            "records": delays.len(),
+            "missing": missing(&delays),
+            "p50": quantile(&delays, 0.5),
+            "p99": quantile(&delays, 0.99),
+            "p999": quantile(&delays, 0.999),
+            "max": quantile(&delays, 1.0),
         })
-        .sum();
-    let windows: serde_json::Map<String, serde_json::Value> = windows
-        .iter()
-        .map(|w| {
-            let within = |at: &i64| (w.from..w.to).contains(at);
-            let mut of: Vec<i64> = source.arrivals.iter().zip(&delays).filter(|(at, _)| within(at)).map(|(_, d)| *d).collect();
-            of.sort_unstable();
-            let missing = of.iter().filter(|d| **d == i64::MAX).count();
-            let at = |part: f64| of.get((of.len() as f64 * part) as usize).or(of.last()).filter(|d| **d != i64::MAX);
-            let value = serde_json::json!({"records": of.len(), "missing": missing, "p50": at(0.5), "p99": at(0.99),
-                                           "p999": at(0.999), "max": at(1.0)});
-            (w.name.clone(), value)
-        })
-        .collect();
-    Ok(
-        serde_json::json!({"output": stream, "records": delays.len(), "missing": missing, "holes": holes,
-                          "repeats": repeats, "windows": windows}),
-    )
+    }
+}
+
+fn missing(delays: &[i64]) -> usize {
+    delays.iter().filter(|delay| **delay == MISSING).count()
+}
+
+/// The delay at a part of a sorted list; none if that record is missing.
+fn quantile(delays: &[i64], part: f64) -> Option<i64> {
+    let index = (delays.len() as f64 * part) as usize;
+    let delay = delays.get(index).or(delays.last()).copied();
+    delay.filter(|delay| *delay != MISSING)
+}
+
+fn report(server: &mut Server, source: &Source, stream: &str, windows: &[Window]) -> Result<Value> {
+    let delays = Delays::read(server, source, stream)?;
+    let mut figures = Map::new();
+    for window in windows {
+        let name = window.name.clone();
+        figures.insert(name, delays.window(source, window));
+    }
+
+    Ok(json!({
+        "output": stream,
+        "records": delays.by_number.len(),
+        "missing": missing(&delays.by_number),
+        "holes": source.holes(&delays.by_number),
+        "repeats": delays.repeats,
+        "windows": figures,
+    }))
 }
 
 fn main() -> Result<()> {
@@ -181,9 +262,11 @@ fn main() -> Result<()> {
         address: args.address,
         connection,
     };
-    let source = source(&mut server, &args.from)?;
+
+    let source = Source::read(&mut server, &args.from)?;
     for output in &args.to {
-        println!("{}", report(&mut server, &source, output, &args.window)?);
+        let report = report(&mut server, &source, output, &args.window)?;
+        println!("{report}");
     }
     Ok(())
 }

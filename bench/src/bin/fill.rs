@@ -2,7 +2,10 @@
 
 use anyhow::Result;
 use clap::Parser;
-use distributary_bench::{connect, exchange, put_body, request};
+use distributary_bench::{Coding, Noise, connect, exchange, put_body, request};
+
+/// Records in a request.
+const PER_REQUEST: usize = 500;
 
 #[derive(Parser)]
 struct Args {
@@ -27,33 +30,19 @@ fn main() -> Result<()> {
     let args = Args::parse();
     let mut connection = connect(&args.address, &args.ca)?;
     let mut buffer = Vec::with_capacity(1 << 17);
-    let mut state = 1u64;
-    for chunk in 0..args.records / 500 {
-        let records: Vec<(String, Vec<u8>)> = (0..500)
-            .map(|i| {
-                let n = chunk * 500 + i;
-                let data = (0..args.size)
-                    .map(|_| {
-                        // xorshift: bytes that do not compress and cost little.
-                        state ^= state << 13;
-                        state ^= state >> 7;
-                        state ^= state << 17;
-                        state as u8
-                    })
-                    .collect();
-                (format!("key-{:05}", n % 10_007), data)
-            })
-            .collect();
-        exchange(
-            &mut connection,
-            &request(
-                &args.address,
-                "PutRecords",
-                true,
-                &put_body(&args.stream, &records),
-            ),
-            &mut buffer,
-        )?;
+    let mut noise = Noise::default();
+
+    for chunk in 0..args.records / PER_REQUEST {
+        let mut records = Vec::with_capacity(PER_REQUEST);
+        for n in chunk * PER_REQUEST..(chunk + 1) * PER_REQUEST {
+            let data = noise.by_ref().take(args.size).collect();
+            let key = format!("key-{:05}", n % 10_007);
+            records.push((key, data));
+        }
+
+        let body = put_body(&args.stream, &records);
+        let put = request(&args.address, "PutRecords", Coding::Cbor, &body);
+        exchange(&mut connection, &put, &mut buffer)?;
     }
     Ok(())
 }

@@ -1,11 +1,21 @@
-//! The floor: the same bytes over TLS with no work at all. One prepared `GetRecords` request is read again and again, one
-//! prepared `PutRecords` request of 500 records is written again and again to each output, until as many records have
-//! gone each way as the copy would have moved. What is left is TLS, TCP and the kernel.
+//! The floor: the same bytes over TLS with no work at all. One prepared `GetRecords` request is
+//! read again and again, and one prepared `PutRecords` request of 500 records is written again and
+//! again to each output, until as many records went each way as the copy would have moved. The rest
+//! is TLS, TCP and the kernel.
 
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
-use distributary_bench::{connect, exchange, json_call, put_body, request, string};
+use distributary_bench::{
+    Coding, Connection, connect, exchange, json_call, put_body, request, string,
+};
+use serde_json::{Value, json};
+
+/// Records in a read.
+const PER_READ: u16 = 5_000;
+/// Records in a write.
+const PER_WRITE: u16 = 500;
 
 #[derive(Parser)]
 struct Args {
@@ -29,73 +39,89 @@ struct Args {
 fn main() -> Result<()> {
     let args = Args::parse();
     let mut reader = connect(&args.address, &args.ca)?;
-    let iterator = json_call(
-        &args.address,
-        &mut reader,
-        "GetShardIterator",
-        &serde_json::json!({"StreamName": args.from, "ShardId": "shardId-000000000000", "ShardIteratorType": "TRIM_HORIZON"}),
-    )?["ShardIterator"]
-        .as_str()
-        .context("no iterator")?
-        .to_owned();
-    // The records themselves, once, for the bodies to write.
-    let sample = json_call(
-        &args.address,
-        &mut reader,
-        "GetRecords",
-        &serde_json::json!({"ShardIterator": iterator, "Limit": 500}),
-    )?;
-    let records: Vec<(String, Vec<u8>)> = sample["Records"]
-        .as_array()
-        .context("no records")?
-        .iter()
-        .map(|r| {
-            let data = base64::engine::general_purpose::STANDARD
-                .decode(r["Data"].as_str().unwrap_or_default())?;
-            Ok((
-                r["PartitionKey"].as_str().unwrap_or_default().to_owned(),
-                data,
-            ))
-        })
-        .collect::<Result<_>>()?;
-    if records.len() != 500 {
+    let iterator = first_iterator(&args, &mut reader)?;
+    let records = sample(&args, &mut reader, &iterator)?;
+
+    let read = read_request(&args.address, &iterator);
+    let mut puts = Vec::new();
+    for stream in &args.to {
+        let body = put_body(stream, &records);
+        let put = request(&args.address, "PutRecords", Coding::Cbor, &body);
+        let writer = connect(&args.address, &args.ca)?;
+        puts.push((writer, put));
+    }
+
+    let moved = pass(args.records, (reader, read), &mut puts)?;
+    println!("{moved} records each way");
+    Ok(())
+}
+
+/// The start of the source's first shard.
+fn first_iterator(args: &Args, reader: &mut Connection) -> Result<String> {
+    let body = json!({
+        "StreamName": args.from,
+        "ShardId": "shardId-000000000000",
+        "ShardIteratorType": "TRIM_HORIZON",
+    });
+    let answer = json_call(&args.address, reader, "GetShardIterator", &body)?;
+
+    let iterator = answer["ShardIterator"].as_str();
+    Ok(iterator.context("no iterator")?.to_owned())
+}
+
+/// The records for the bodies to write.
+fn sample(args: &Args, reader: &mut Connection, iterator: &str) -> Result<Vec<(String, Vec<u8>)>> {
+    let body = json!({"ShardIterator": iterator, "Limit": PER_WRITE});
+    let answer = json_call(&args.address, reader, "GetRecords", &body)?;
+    let sample = answer["Records"].as_array().context("no records")?;
+
+    if sample.len() != usize::from(PER_WRITE) {
         bail!(
-            "the first shard of {} holds fewer than 500 records",
+            "the first shard of {} holds fewer than {PER_WRITE} records",
             args.from
         );
     }
+    sample.iter().map(record).collect()
+}
 
-    const PER_READ: usize = 5_000;
+/// Partition key and data of a record in JSON.
+fn record(record: &Value) -> Result<(String, Vec<u8>)> {
+    let key = record["PartitionKey"].as_str().unwrap_or_default();
+    let data = record["Data"].as_str().unwrap_or_default();
+
+    let data = STANDARD.decode(data)?;
+    Ok((key.to_owned(), data))
+}
+
+fn read_request(address: &str, iterator: &str) -> Vec<u8> {
     let mut body = vec![0xA2];
     string(&mut body, 3, b"ShardIterator");
     string(&mut body, 3, iterator.as_bytes());
+
     string(&mut body, 3, b"Limit");
     body.push(0x19);
-    body.extend((PER_READ as u16).to_be_bytes());
-    let read = request(&args.address, "GetRecords", true, &body);
-    let puts: Vec<Vec<u8>> = args
-        .to
-        .iter()
-        .map(|t| request(&args.address, "PutRecords", true, &put_body(t, &records)))
-        .collect();
-    let mut writers = args
-        .to
-        .iter()
-        .map(|_| connect(&args.address, &args.ca))
-        .collect::<Result<Vec<_>>>()?;
+    body.extend(PER_READ.to_be_bytes());
+    request(address, "GetRecords", Coding::Cbor, &body)
+}
 
+/// Reads and writes until so many records went each way. Returns the number of records.
+fn pass(
+    records: usize,
+    (mut reader, read): (Connection, Vec<u8>),
+    puts: &mut [(Connection, Vec<u8>)],
+) -> Result<usize> {
     let mut buffer = Vec::with_capacity(8 << 20);
     let mut small = Vec::with_capacity(1 << 17);
     let mut moved = 0;
-    while moved < args.records {
+
+    while moved < records {
         exchange(&mut reader, &read, &mut buffer)?;
-        for _ in 0..PER_READ / 500 {
-            for (writer, put) in writers.iter_mut().zip(&puts) {
+        for _ in 0..PER_READ / PER_WRITE {
+            for (writer, put) in puts.iter_mut() {
                 exchange(writer, put, &mut small)?;
             }
         }
-        moved += PER_READ;
+        moved += usize::from(PER_READ);
     }
-    println!("{moved} records each way");
-    Ok(())
+    Ok(moved)
 }

@@ -1,5 +1,6 @@
-//! Writes numbered records to a stream at a steady rate: 500 a request, one request at a time, each at its moment. What
-//! comes late is made up for. The number is the first eight bytes of the data; the rest does not compress.
+//! Writes numbered records to a stream at a steady rate: 500 a request, one request at a time, each
+//! at a planned moment. Late requests follow without a pause. The number is the first eight bytes
+//! of the data; the rest does not compress.
 
 use std::net::TcpStream;
 use std::thread::sleep;
@@ -8,11 +9,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use bytes::Bytes;
 use clap::Parser;
-use distributary_bench::{exchange, put_body, request};
+use distributary_bench::{Coding, Noise, exchange, put_body, request};
 use distributary_wire::codec::Format;
 use distributary_wire::hot::PutRecordsAnswer;
 
+/// Records in a request.
 const PER_REQUEST: u64 = 500;
+/// Places in the noise at which the data of a record can start.
+const NOISE_STARTS: u64 = 65_536;
 
 #[derive(Parser)]
 struct Args {
@@ -39,19 +43,6 @@ struct Args {
     keys: u64,
 }
 
-fn noise(bytes: usize) -> Vec<u8> {
-    // xorshift: bytes that do not compress and cost little.
-    let mut state = 1u64;
-    (0..bytes)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state as u8
-        })
-        .collect()
-}
-
 fn main() -> Result<()> {
     let args = Args::parse();
     let every = PER_REQUEST as f64 * args.size as f64 / (args.rate * 1e6);
@@ -59,9 +50,13 @@ fn main() -> Result<()> {
         Some(records) => records / PER_REQUEST,
         None => (args.seconds / every).ceil() as u64,
     };
+
     let mut connection = TcpStream::connect(&args.address)?;
     connection.set_nodelay(true)?;
-    let noise = noise(args.size + 65_536);
+    let noise: Vec<u8> = Noise::default()
+        .take(args.size + NOISE_STARTS as usize)
+        .collect();
+
     let mut buffer = Vec::with_capacity(1 << 17);
     let (start, mut latest) = (Instant::now(), Duration::ZERO);
     for i in 0..requests {
@@ -70,35 +65,49 @@ fn main() -> Result<()> {
             sleep(due.saturating_duration_since(Instant::now()));
             latest = latest.max(due.elapsed());
         }
-        let records: Vec<(String, Vec<u8>)> = (i * PER_REQUEST..(i + 1) * PER_REQUEST)
-            .map(|n| {
-                let mut data = n.to_be_bytes().to_vec();
-                let from = (n.wrapping_mul(7919) % 65_536) as usize;
-                data.extend_from_slice(&noise[from..from + args.size - data.len()]);
-                (format!("key-{:05}", n % args.keys), data)
-            })
-            .collect();
-        let body = request(
-            &args.address,
-            "PutRecords",
-            true,
-            &put_body(&args.stream, &records),
-        );
-        let (at, length) = exchange(&mut connection, &body, &mut buffer)?;
-        let answer = Bytes::copy_from_slice(&buffer[at..at + length]);
-        if !matches!(
-            PutRecordsAnswer::parse(Format::Cbor, &answer)?,
-            PutRecordsAnswer::AllDurable { .. }
-        ) {
-            bail!("the server did not take all records");
-        }
+
+        let records = records(&args, &noise, i * PER_REQUEST);
+        let body = put_body(&args.stream, &records);
+        let put = request(&args.address, "PutRecords", Coding::Cbor, &body);
+
+        let (at, length) = exchange(&mut connection, &put, &mut buffer)?;
+        check(&buffer[at..at + length])?;
     }
-    let took = start.elapsed().as_secs_f64();
-    let records = requests * PER_REQUEST;
-    let rate = records as f64 * args.size as f64 / 1e6 / took;
-    println!(
-        r#"{{"records": {records}, "seconds": {took:.3}, "mb_per_second": {rate:.2}, "latest_ms": {}}}"#,
-        latest.as_millis()
-    );
+
+    report(&args, requests * PER_REQUEST, start.elapsed(), latest);
     Ok(())
+}
+
+/// The records of one request, numbered from `first`.
+fn records(args: &Args, noise: &[u8], first: u64) -> Vec<(String, Vec<u8>)> {
+    let mut records = Vec::with_capacity(PER_REQUEST as usize);
+
+    for n in first..first + PER_REQUEST {
+        let mut data = n.to_be_bytes().to_vec();
+        let from = (n.wrapping_mul(7919) % NOISE_STARTS) as usize;
+        let rest = args.size - data.len();
+        data.extend_from_slice(&noise[from..from + rest]);
+
+        let key = format!("key-{:05}", n % args.keys);
+        records.push((key, data));
+    }
+    records
+}
+
+fn check(answer: &[u8]) -> Result<()> {
+    let answer = Bytes::copy_from_slice(answer);
+    match PutRecordsAnswer::parse(Format::Cbor, &answer)? {
+        PutRecordsAnswer::AllDurable { .. } => Ok(()),
+        _ => bail!("the server did not take all records"),
+    }
+}
+
+fn report(args: &Args, records: u64, took: Duration, latest: Duration) {
+    let seconds = took.as_secs_f64();
+    let rate = records as f64 * args.size as f64 / 1e6 / seconds;
+    let latest = latest.as_millis();
+
+    println!(
+        r#"{{"records": {records}, "seconds": {seconds:.3}, "mb_per_second": {rate:.2}, "latest_ms": {latest}}}"#
+    );
 }

@@ -1,8 +1,10 @@
-//! The peer: the copier that one would write with `aws-sdk-kinesis`. Per shard one loop of `GetRecords`; each answer goes in
-//! chunks of 500 to all outputs side by side, with the failed entries sent again. Ends when it has copied `--records`.
+//! The peer: the usual copier with `aws-sdk-kinesis`. One loop of `GetRecords` a shard; each answer
+//! goes in chunks of 500 to all outputs side by side, and failed entries are sent again. Ends after
+//! `--records` records.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aws_sdk_kinesis::Client;
@@ -32,16 +34,9 @@ struct Args {
 }
 
 async fn put(client: &Client, stream: &str, records: &[Record]) -> Result<()> {
-    let mut entries = records
-        .iter()
-        .map(|r| {
-            PutRecordsRequestEntry::builder()
-                .data(r.data().clone())
-                .set_partition_key(r.partition_key().map(str::to_owned))
-                .build()
-                .map_err(Into::into)
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let entries = records.iter().map(entry);
+    let mut entries = entries.collect::<Result<Vec<_>>>()?;
+
     while !entries.is_empty() {
         let answer = client
             .put_records()
@@ -49,6 +44,7 @@ async fn put(client: &Client, stream: &str, records: &[Record]) -> Result<()> {
             .set_records(Some(entries.clone()))
             .send()
             .await?;
+
         if answer.failed_record_count().unwrap_or(0) == 0 {
             return Ok(());
         }
@@ -60,6 +56,15 @@ async fn put(client: &Client, stream: &str, records: &[Record]) -> Result<()> {
             .collect();
     }
     Ok(())
+}
+
+fn entry(record: &Record) -> Result<PutRecordsRequestEntry> {
+    let key = record.partition_key().map(str::to_owned);
+    let entry = PutRecordsRequestEntry::builder()
+        .data(record.data().clone())
+        .set_partition_key(key)
+        .build()?;
+    Ok(entry)
 }
 
 async fn copy_shard(
@@ -76,61 +81,67 @@ async fn copy_shard(
         .send()
         .await?
         .shard_iterator;
+
     while moved.load(Ordering::Relaxed) < args.records {
         let answer = client
             .get_records()
             .shard_iterator(iterator.context("shard closed")?)
             .send()
             .await?;
+
         for chunk in answer.records().chunks(500) {
-            futures::future::try_join_all(args.to.iter().map(|to| put(&client, to, chunk))).await?;
+            let puts = args.to.iter().map(|to| put(&client, to, chunk));
+            futures::future::try_join_all(puts).await?;
         }
+
         moved.fetch_add(answer.records().len(), Ordering::Relaxed);
         iterator = answer.next_shard_iterator;
         if answer.records.is_empty() {
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
     Ok(())
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    let args = Arc::new(Args::parse());
-    let trust = TrustStore::empty().with_pem_certificate(std::fs::read(&args.ca)?);
+fn client(args: &Args) -> Result<Client> {
+    let certificate = std::fs::read(&args.ca)?;
+    let trust = TrustStore::empty().with_pem_certificate(certificate);
+    let tls = TlsContext::builder().with_trust_store(trust).build()?;
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(TlsContext::builder().with_trust_store(trust).build()?)
+        .tls_context(tls)
         .build_https();
+
+    let credentials = Credentials::new("AKID", "SECRET", None, None, "bench");
     let config = aws_sdk_kinesis::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
         .endpoint_url(&args.endpoint_url)
-        .credentials_provider(Credentials::new("AKID", "SECRET", None, None, "bench"))
+        .credentials_provider(credentials)
         .http_client(http)
         .build();
-    let client = Client::from_conf(config);
+    Ok(Client::from_conf(config))
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let args = Arc::new(Args::parse());
+    let client = client(&args)?;
     let shards = client.list_shards().stream_name(&args.from).send().await?;
+
     let moved = Arc::new(AtomicUsize::new(0));
-    let tasks: Vec<_> = shards
-        .shards()
-        .iter()
-        .map(|s| {
-            tokio::spawn(copy_shard(
-                client.clone(),
-                args.clone(),
-                s.shard_id().to_owned(),
-                moved.clone(),
-            ))
-        })
-        .collect();
+    let mut tasks = Vec::new();
+    for shard in shards.shards() {
+        let shard = shard.shard_id().to_owned();
+        let copy = copy_shard(client.clone(), args.clone(), shard, moved.clone());
+        tasks.push(tokio::spawn(copy));
+    }
     for task in tasks {
         task.await??;
     }
-    println!(
-        "{} records copied to {} outputs",
-        moved.load(Ordering::Relaxed),
-        args.to.len()
-    );
+
+    let moved = moved.load(Ordering::Relaxed);
+    let outputs = args.to.len();
+    println!("{moved} records copied to {outputs} outputs");
     Ok(())
 }
