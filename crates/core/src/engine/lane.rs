@@ -11,8 +11,8 @@ use crate::store::OutputId;
 use super::budget::{Permit, Pool, Turn};
 use super::retry::{Answer, Backoff, BackoffClass, Delivery, Next, policy};
 use super::shard::{ShardCell, Take, Work};
+use super::shared_batch::ChunkSet;
 use super::slot::Slot;
-use super::window::ChunkSet;
 use super::{Shared, lock};
 
 /// An output that has no room is not asked more often than this.

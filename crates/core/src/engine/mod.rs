@@ -12,6 +12,7 @@ mod report;
 pub mod retry;
 mod settings;
 mod shard;
+mod shared_batch;
 mod slot;
 mod start;
 mod status;

@@ -18,9 +18,10 @@ use super::budget::{Permit, Pool, Turn};
 use super::mutation::{Mutation, on};
 use super::retry::{Backoff, BackoffClass, policy};
 use super::shard::{Plan, ShardCell, ShardState, View};
+use super::shared_batch::SharedBatch;
 use super::slot::Life;
 use super::status::{ErrorReport, Gap};
-use super::window::{Feed, FeedId, SharedBatch};
+use super::window::{Feed, FeedId};
 use super::{Shared, lock};
 
 /// A read that is under way.

@@ -335,7 +335,7 @@ impl<'a> Delivery<'a> {
         match outcome {
             Outcome::Durable => self.all_durable(picks),
             Outcome::PerRecord(_) if on(Mutation::AckDespitePartialFailure) => {
-                self.all_durable(picks)
+                self.all_durable(picks);
             }
             Outcome::Unknown(_) if on(Mutation::AckUnknown) => self.all_durable(picks),
             Outcome::PerRecord(verdicts) if verdicts.len() == picks.len() => {
@@ -378,7 +378,7 @@ impl<'a> Delivery<'a> {
         match picks {
             Picks::Run(range) if range.start == self.cursor => self.cursor = range.end,
             Picks::Run(_) | Picks::Some(_) => {
-                picks.iter().for_each(|i| self.known.acked.set(i, true))
+                picks.iter().for_each(|i| self.known.acked.set(i, true));
             }
         }
     }

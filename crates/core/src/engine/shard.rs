@@ -24,9 +24,10 @@ use super::mutation::{Mutation, on};
 use super::pace::Pace;
 use super::retry::{Acked, Delivery};
 use super::settings::Settings;
+use super::shared_batch::SharedBatch;
 use super::slot::{Life, Place, Slot};
 use super::status::{ErrorReport, Gap};
-use super::window::{Feed, FeedId, SharedBatch};
+use super::window::{Feed, FeedId};
 use super::world::Way;
 use super::{EngineError, Order};
 

@@ -13,8 +13,9 @@ use crate::store::LaneId;
 
 use super::mutation::{Mutation, on};
 use super::retry::Acked;
+use super::shared_batch::{SharedBatch, index_after};
 use super::status::{Counts, ErrorReport};
-use super::window::{FeedId, SharedBatch, index_after};
+use super::window::FeedId;
 use super::world::Way;
 use super::{EngineError, Order};
 

@@ -2,182 +2,16 @@
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
-use std::ops::Range;
-use std::sync::atomic::{self, AtomicBool};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::batch::Batch;
 use crate::checkpoint::{Position, Sequence};
 use crate::clock::{Instant, Millis};
-use crate::output::{Chunk, EncodingKey, Output, Picks};
+use crate::output::Output;
 
-use super::budget::{Budget, Permit, Pool};
-
-/// A batch with its share of the budget, and with what was encoded of it: each chunk made once.
-pub(crate) struct SharedBatch {
-    pub(crate) batch: Batch,
-    sets: Vec<ChunkSet>,
-    permit: Permit,
-    /// It is in no window (any more): there as long as a lane has it in hand.
-    loose: AtomicBool,
-}
-
-/// The chunks of a batch under one encoding key.
-pub(crate) struct ChunkSet {
-    key: EncodingKey,
-    cuts: OnceLock<Cuts>,
-}
-
-struct Cuts {
-    ranges: Vec<Range<usize>>,
-    chunks: Vec<OnceLock<Chunk>>,
-}
-
-impl ChunkSet {
-    pub(crate) fn new(key: EncodingKey) -> Self {
-        Self {
-            key,
-            cuts: OnceLock::new(),
-        }
-    }
-
-    fn cuts(&self, batch: &Batch, output: &dyn Output) -> &Cuts {
-        self.cuts.get_or_init(|| {
-            let ranges = cut(batch, output);
-            let chunks = ranges.iter().map(|_| OnceLock::new()).collect();
-            Cuts { ranges, chunks }
-        })
-    }
-
-    /// Where the batch is cut: the same for every lane with this key.
-    pub(crate) fn ranges(&self, batch: &Batch, output: &dyn Output) -> &[Range<usize>] {
-        &self.cuts(batch, output).ranges
-    }
-
-    /// The chunk of exactly `range`, made now if nobody did before; `None` if the batch is not cut there.
-    pub(crate) fn chunk(
-        &self,
-        batch: &Batch,
-        output: &dyn Output,
-        range: &Range<usize>,
-    ) -> Option<&Chunk> {
-        let cuts = self.cuts(batch, output);
-        let i = cuts
-            .ranges
-            .binary_search_by_key(&range.start, |r| r.start)
-            .ok()?;
-        if cuts.ranges.get(i) != Some(range) {
-            return None;
-        }
-        // A lane that comes while another one encodes waits for it: it could do nothing else meanwhile.
-        Some(
-            cuts.chunks
-                .get(i)?
-                .get_or_init(|| output.encode(batch, Picks::Run(range.clone()))),
-        )
-    }
-}
-
-/// Cuts `batch` into runs that each fit one request; a record that exceeds the limits stands alone.
-fn cut(batch: &Batch, output: &dyn Output) -> Vec<Range<usize>> {
-    let limits = output.profile().request;
-    let mut ranges = Vec::new();
-    let (mut start, mut entries, mut bytes) = (0, 0usize, 0usize);
-    for (i, record) in batch.iter().enumerate() {
-        let weight = output.weigh(&record);
-        let fits = entries.saturating_add(weight.entries) <= limits.entries
-            && bytes.saturating_add(weight.bytes) <= limits.bytes;
-        if i > start && !fits {
-            ranges.push(start..i);
-            (start, entries, bytes) = (i, 0, 0);
-        }
-        entries = entries.saturating_add(weight.entries);
-        bytes = bytes.saturating_add(weight.bytes);
-    }
-    if start < batch.len() {
-        ranges.push(start..batch.len());
-    }
-    ranges
-}
-
-impl SharedBatch {
-    /// `permit` covers the batch and its encodings under each of `keys`.
-    pub(crate) fn new(batch: Batch, keys: Vec<EncodingKey>, permit: Permit) -> Self {
-        Self {
-            batch,
-            sets: keys.into_iter().map(ChunkSet::new).collect(),
-            permit,
-            loose: AtomicBool::new(true),
-        }
-    }
-
-    /// The chunks under `key`, if room was reserved for them.
-    pub(crate) fn set(&self, key: &EncodingKey) -> Option<&ChunkSet> {
-        self.sets.iter().find(|s| s.key == *key)
-    }
-
-    /// The keys that room was reserved for.
-    pub(crate) fn keys(&self) -> Vec<EncodingKey> {
-        self.sets.iter().map(|s| s.key.clone()).collect()
-    }
-
-    /// Its share of the budget in bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        self.permit.bytes()
-    }
-
-    /// True if no window has it.
-    pub(crate) fn is_loose(&self) -> bool {
-        self.loose.load(atomic::Ordering::Relaxed)
-    }
-
-    fn set_loose(&self, loose: bool) {
-        self.loose.store(loose, atomic::Ordering::Relaxed);
-    }
-
-    /// The sequence number of its last record; empty if it has none.
-    pub(crate) fn last(&self) -> &str {
-        self.batch
-            .len()
-            .checked_sub(1)
-            .map_or("", |i| self.batch.record(i).sequence)
-    }
-
-    /// The index of its first record that is not covered by `position`; its length if all are.
-    pub(crate) fn first_after(&self, position: &Position) -> usize {
-        match position {
-            Position::TrimHorizon | Position::At(_) => 0,
-            Position::Closed => self.batch.len(),
-            Position::After { sequence, sub } => {
-                let after = index_after(&self.batch, sequence.as_str());
-                let partly = sub.is_some()
-                    && after > 0
-                    && self.batch.record(after - 1).sequence == sequence.as_str();
-                after - usize::from(partly)
-            }
-        }
-    }
-}
-
-/// The index of the first record of `batch` with a sequence number above `sequence`.
-pub(crate) fn index_after(batch: &Batch, sequence: &str) -> usize {
-    let above = |i: usize| Sequence::compare(batch.record(i).sequence, sequence).is_gt();
-    // Nearly always the batch follows just where the lane is.
-    if batch.is_empty() || above(0) {
-        return 0;
-    }
-    let (mut low, mut high) = (0, batch.len());
-    while high - low > 1 {
-        let middle = low + (high - low) / 2;
-        if above(middle) {
-            high = middle
-        } else {
-            low = middle
-        }
-    }
-    high
-}
+use super::budget::{Budget, Pool};
+use super::shared_batch::SharedBatch;
 
 /// Names a feed within its shard.
 pub(crate) type FeedId = u64;
@@ -513,41 +347,8 @@ impl Grace {
 
 #[cfg(test)]
 mod tests {
+    use super::super::shared_batch::testing::{Five, batch};
     use super::*;
-    use crate::record::{DataForm, RecordIndex, Span};
-
-    fn batch(sequences: &[&str]) -> SharedBatch {
-        let mut buffer = Vec::new();
-        let mut records = Vec::new();
-        for s in sequences {
-            let start = u32::try_from(buffer.len()).unwrap();
-            buffer.extend_from_slice(s.as_bytes());
-            let span = Span {
-                start,
-                len: u32::try_from(s.len()).unwrap(),
-            };
-            records.push(RecordIndex {
-                sequence: span,
-                key: None,
-                data: span,
-                arrival: Millis(0),
-            });
-        }
-        let permit = Budget::new(1 << 20)
-            .try_reserve(Pool::Read, buffer.len())
-            .unwrap();
-        SharedBatch::new(
-            Batch::new(
-                crate::batch::test_origin(),
-                buffer.into(),
-                DataForm::Raw,
-                records,
-            )
-            .unwrap(),
-            Vec::new(),
-            permit,
-        )
-    }
 
     fn after(s: &str) -> Position {
         Position::after(s)
@@ -590,21 +391,6 @@ mod tests {
     }
 
     #[test]
-    fn the_first_record_after_a_sequence_number() {
-        let shared = batch(&["9", "10", "100", "101"]);
-        for (position, index) in [
-            ("1", 0),
-            ("9", 1),
-            ("50", 2),
-            ("100", 3),
-            ("101", 4),
-            ("9999", 4),
-        ] {
-            assert_eq!(shared.first_after(&after(position)), index, "{position}");
-        }
-    }
-
-    #[test]
     fn grace_is_a_hundredth_of_the_time() {
         let at = |ms| Instant(Duration::from_millis(ms));
         let mut grace = Grace::new(at(0));
@@ -638,50 +424,5 @@ mod tests {
         );
         assert_eq!(feed.get_joined(3, &Five, &budget, usize::MAX).unwrap().1, 1);
         assert!(feed.get_joined(4, &Five, &budget, usize::MAX).is_none());
-    }
-
-    /// An output that takes five records at once.
-    struct Five;
-
-    #[async_trait::async_trait]
-    impl Output for Five {
-        fn encoding(&self) -> EncodingKey {
-            EncodingKey::new("five", "")
-        }
-        fn profile(&self) -> crate::output::Profile {
-            crate::output::Profile::new(crate::output::RequestLimits {
-                entries: 5,
-                bytes: 1 << 20,
-            })
-        }
-        fn encoded_bound(&self, _: usize, bytes: usize) -> usize {
-            bytes
-        }
-        fn encode(&self, _: &Batch, picks: Picks) -> Chunk {
-            Chunk {
-                picks,
-                payload: Box::new(()),
-                allocation: 0,
-            }
-        }
-        async fn write(&self, _: &Batch, _: &Chunk, _: Duration) -> crate::output::Outcome {
-            crate::output::Outcome::Durable
-        }
-    }
-
-    #[test]
-    fn chunks_are_cut_at_the_limits_and_made_once() {
-        let shared = batch(&["1", "2", "3", "4", "5", "6", "7"]);
-        let set = ChunkSet::new(EncodingKey::new("five", ""));
-        assert_eq!(set.ranges(&shared.batch, &Five), [0..5, 5..7]);
-        let chunk = set.chunk(&shared.batch, &Five, &(5..7)).unwrap();
-        assert!(std::ptr::eq(
-            chunk,
-            set.chunk(&shared.batch, &Five, &(5..7)).unwrap()
-        ));
-        assert!(
-            set.chunk(&shared.batch, &Five, &(5..6)).is_none(),
-            "not cut there"
-        );
     }
 }

@@ -273,7 +273,7 @@ impl World {
                         blocked.entry(output.clone()).or_insert(error);
                     }
                     Way::Going(_) if slot.life == Life::Waiting => {
-                        waiting.push((cell, output.clone()))
+                        waiting.push((cell, output.clone()));
                     }
                     Way::Going(at) => {
                         going = true;
