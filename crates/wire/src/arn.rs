@@ -20,7 +20,8 @@ pub struct StreamArn {
     pub name: String,
 }
 
-/// The ARN of an enhanced fan-out consumer: the stream's, then `/consumer/<name>:<creation time in s>`.
+/// The ARN of an enhanced fan-out consumer: the ARN of the stream, then
+/// `/consumer/<name>:<creation time in seconds>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConsumerArn {
     /// The stream that the consumer reads.

@@ -12,10 +12,11 @@ pub const PUT_RECORDS_ENTRIES: usize = 500;
 /// Bytes of one `PutRecords` request: data and partition keys of all its records. (`PutRecords`)
 pub const PUT_RECORDS_BYTES: usize = 10 * 1024 * 1024;
 
-/// Bytes of one `PutRecords` request on servers that still enforce AWS's older limit.
+/// As [`PUT_RECORDS_BYTES`], on servers that still enforce AWS's older limit.
 pub const PUT_RECORDS_BYTES_OLD: usize = 5 * 1024 * 1024;
 
-/// Bytes of one record, data and partition key, unless the stream allows more. (`PutRecord`, quotas)
+/// Bytes of one record, data and partition key, unless the stream allows more. (`PutRecord`,
+/// quotas)
 pub const RECORD_BYTES_DEFAULT: usize = 1024 * 1024;
 
 /// Bytes of one record, data and partition key, at the largest setting of a stream.

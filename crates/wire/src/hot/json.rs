@@ -22,7 +22,7 @@ struct RawString {
     has_escapes: bool,
 }
 
-/// True for bytes that JSON allows between quotes without escapes: UTF-8 without control characters.
+/// True for bytes that JSON allows unescaped between quotes: UTF-8 without control characters.
 fn is_text(text: &[u8]) -> bool {
     !text.iter().any(|b| *b < 0x20) && std::str::from_utf8(text).is_ok()
 }

@@ -11,7 +11,8 @@
 //! | client | writes a `PutRecords` request | [`PutRecordsBuilder`], [`SharedBody`], [`tail`] |
 //! | client | reads a `PutRecords` answer | [`PutRecordsAnswer::parse`] |
 //! | server | reads a `PutRecords` request | [`PutRecordsParsed::parse`] |
-//! | server | writes a `GetRecords` answer or a push event | [`encode_get_records`], [`encode_subscribe_event`] |
+//! | server | writes a `GetRecords` answer | [`encode_get_records`] |
+//! | server | writes a push event | [`encode_subscribe_event`] |
 //! | server | writes a `PutRecords` answer | [`encode_put_records_answer`] |
 
 mod answer;

@@ -302,8 +302,8 @@ fn cbor_record(out: &mut BytesMut, record: &OutgoingRecord<'_>) {
     }
 }
 
-/// Upper bound in bytes of one result in both formats, without escapes: sequence numbers, shards and
-/// errors have none in practice.
+/// Upper bound in bytes of one result, in both formats. Escapes are not counted: in practice no
+/// sequence number, shard or error has any.
 fn result_len(result: &OutgoingResult<'_>) -> usize {
     RESULT_BYTES
         + match result {

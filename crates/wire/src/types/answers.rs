@@ -1,42 +1,42 @@
 //! One answer per operation.
 
-// Members are AWS's; see the module's page.
+// The API reference documents the members; see the docs of `types`.
 #![allow(missing_docs)]
 
 use super::shapes;
 use super::shared::*;
 
 shapes! {
-    /// The answer to [`AddTagsToStream`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_AddTagsToStream.html).
+    /// The answer to [`super::AddTagsToStreamRequest`].
     pub struct AddTagsToStreamResponse {
     }
 
-    /// The answer to [`CreateStream`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_CreateStream.html).
+    /// The answer to [`super::CreateStreamRequest`].
     pub struct CreateStreamResponse {
     }
 
-    /// The answer to [`DecreaseStreamRetentionPeriod`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DecreaseStreamRetentionPeriod.html).
+    /// The answer to [`super::DecreaseStreamRetentionPeriodRequest`].
     pub struct DecreaseStreamRetentionPeriodResponse {
     }
 
-    /// The answer to [`DeleteResourcePolicy`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DeleteResourcePolicy.html).
+    /// The answer to [`super::DeleteResourcePolicyRequest`].
     pub struct DeleteResourcePolicyResponse {
     }
 
-    /// The answer to [`DeleteStream`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DeleteStream.html).
+    /// The answer to [`super::DeleteStreamRequest`].
     pub struct DeleteStreamResponse {
     }
 
-    /// The answer to [`DeregisterStreamConsumer`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DeregisterStreamConsumer.html).
+    /// The answer to [`super::DeregisterStreamConsumerRequest`].
     pub struct DeregisterStreamConsumerResponse {
     }
 
-    /// The answer to [`DescribeAccountSettings`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeAccountSettings.html).
+    /// The answer to [`super::DescribeAccountSettingsRequest`].
     pub struct DescribeAccountSettingsResponse {
         pub minimum_throughput_billing_commitment: Option<MinimumThroughputBillingCommitmentOutput>,
     }
 
-    /// The answer to [`DescribeLimits`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeLimits.html).
+    /// The answer to [`super::DescribeLimitsRequest`].
     pub struct DescribeLimitsResponse {
         pub shard_limit: i32,
         pub open_shard_count: i32,
@@ -46,22 +46,22 @@ shapes! {
         pub channel_count_limit: Option<i32>,
     }
 
-    /// The answer to [`DescribeStream`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeStream.html).
+    /// The answer to [`super::DescribeStreamRequest`].
     pub struct DescribeStreamResponse {
         pub stream_description: StreamDescription,
     }
 
-    /// The answer to [`DescribeStreamConsumer`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeStreamConsumer.html).
+    /// The answer to [`super::DescribeStreamConsumerRequest`].
     pub struct DescribeStreamConsumerResponse {
         pub consumer_description: ConsumerDescription,
     }
 
-    /// The answer to [`DescribeStreamSummary`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeStreamSummary.html).
+    /// The answer to [`super::DescribeStreamSummaryRequest`].
     pub struct DescribeStreamSummaryResponse {
         pub stream_description_summary: StreamDescriptionSummary,
     }
 
-    /// The answer to [`DisableEnhancedMonitoring`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DisableEnhancedMonitoring.html).
+    /// The answer to [`super::DisableEnhancedMonitoringRequest`].
     pub struct DisableEnhancedMonitoringResponse {
         pub stream_name: Option<String>,
         pub current_shard_level_metrics: Option<Vec<MetricsName>>,
@@ -70,7 +70,7 @@ shapes! {
         pub stream_arn: Option<String>,
     }
 
-    /// The answer to [`EnableEnhancedMonitoring`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_EnableEnhancedMonitoring.html).
+    /// The answer to [`super::EnableEnhancedMonitoringRequest`].
     pub struct EnableEnhancedMonitoringResponse {
         pub stream_name: Option<String>,
         pub current_shard_level_metrics: Option<Vec<MetricsName>>,
@@ -79,44 +79,44 @@ shapes! {
         pub stream_arn: Option<String>,
     }
 
-    /// The answer to [`GetRecords`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html).
+    /// The answer to [`super::GetRecordsRequest`].
     pub struct GetRecordsResponse {
         pub records: Vec<Record>,
-        /// Absent when the shard is closed and read to its end.
+        /// Absent at the end of a closed shard.
         pub next_shard_iterator: Option<String>,
-        /// How far behind the tip the last record is, in milliseconds.
+        /// Milliseconds from the last record to the tip of the shard.
         pub millis_behind_latest: Option<i64>,
-        /// There once, when the shard is closed and read to its end.
+        /// Present once: in the last answer of a closed shard.
         pub child_shards: Option<Vec<ChildShard>>,
     }
 
-    /// The answer to [`GetResourcePolicy`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetResourcePolicy.html).
+    /// The answer to [`super::GetResourcePolicyRequest`].
     pub struct GetResourcePolicyResponse {
         pub policy: String,
     }
 
-    /// The answer to [`GetShardIterator`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html).
+    /// The answer to [`super::GetShardIteratorRequest`].
     pub struct GetShardIteratorResponse {
         pub shard_iterator: Option<String>,
     }
 
-    /// The answer to [`IncreaseStreamRetentionPeriod`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_IncreaseStreamRetentionPeriod.html).
+    /// The answer to [`super::IncreaseStreamRetentionPeriodRequest`].
     pub struct IncreaseStreamRetentionPeriodResponse {
     }
 
-    /// The answer to [`ListShards`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListShards.html).
+    /// The answer to [`super::ListShardsRequest`].
     pub struct ListShardsResponse {
         pub shards: Option<Vec<Shard>>,
         pub next_token: Option<String>,
     }
 
-    /// The answer to [`ListStreamConsumers`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListStreamConsumers.html).
+    /// The answer to [`super::ListStreamConsumersRequest`].
     pub struct ListStreamConsumersResponse {
         pub consumers: Option<Vec<Consumer>>,
         pub next_token: Option<String>,
     }
 
-    /// The answer to [`ListStreams`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListStreams.html).
+    /// The answer to [`super::ListStreamsRequest`].
     pub struct ListStreamsResponse {
         pub stream_names: Vec<String>,
         pub has_more_streams: bool,
@@ -124,83 +124,83 @@ shapes! {
         pub stream_summaries: Option<Vec<StreamSummary>>,
     }
 
-    /// The answer to [`ListTagsForResource`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListTagsForResource.html).
+    /// The answer to [`super::ListTagsForResourceRequest`].
     pub struct ListTagsForResourceResponse {
         pub tags: Option<Vec<Tag>>,
     }
 
-    /// The answer to [`ListTagsForStream`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListTagsForStream.html).
+    /// The answer to [`super::ListTagsForStreamRequest`].
     pub struct ListTagsForStreamResponse {
         pub tags: Vec<Tag>,
         pub has_more_tags: bool,
     }
 
-    /// The answer to [`MergeShards`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_MergeShards.html).
+    /// The answer to [`super::MergeShardsRequest`].
     pub struct MergeShardsResponse {
     }
 
-    /// The answer to [`PutRecord`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecord.html).
+    /// The answer to [`super::PutRecordRequest`].
     pub struct PutRecordResponse {
         pub shard_id: String,
         pub sequence_number: String,
         pub encryption_type: Option<EncryptionType>,
     }
 
-    /// The answer to [`PutRecords`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html).
+    /// The answer to [`super::PutRecordsRequest`].
     pub struct PutRecordsResponse {
-        /// How many entries of `records` have an `error_code`.
+        /// The number of entries in `records` with an `error_code`.
         pub failed_record_count: Option<i32>,
         pub records: Vec<PutRecordsResultEntry>,
         pub encryption_type: Option<EncryptionType>,
     }
 
-    /// The answer to [`PutResourcePolicy`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutResourcePolicy.html).
+    /// The answer to [`super::PutResourcePolicyRequest`].
     pub struct PutResourcePolicyResponse {
     }
 
-    /// The answer to [`RegisterStreamConsumer`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_RegisterStreamConsumer.html).
+    /// The answer to [`super::RegisterStreamConsumerRequest`].
     pub struct RegisterStreamConsumerResponse {
         pub consumer: Consumer,
     }
 
-    /// The answer to [`RemoveTagsFromStream`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_RemoveTagsFromStream.html).
+    /// The answer to [`super::RemoveTagsFromStreamRequest`].
     pub struct RemoveTagsFromStreamResponse {
     }
 
-    /// The answer to [`SplitShard`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_SplitShard.html).
+    /// The answer to [`super::SplitShardRequest`].
     pub struct SplitShardResponse {
     }
 
-    /// The answer to [`StartStreamEncryption`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_StartStreamEncryption.html).
+    /// The answer to [`super::StartStreamEncryptionRequest`].
     pub struct StartStreamEncryptionResponse {
     }
 
-    /// The answer to [`StopStreamEncryption`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_StopStreamEncryption.html).
+    /// The answer to [`super::StopStreamEncryptionRequest`].
     pub struct StopStreamEncryptionResponse {
     }
 
-    /// The answer to [`SubscribeToShard`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_SubscribeToShard.html).
+    /// The answer to [`super::SubscribeToShardRequest`].
     pub struct SubscribeToShardResponse {
     }
 
-    /// The answer to [`TagResource`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_TagResource.html).
+    /// The answer to [`super::TagResourceRequest`].
     pub struct TagResourceResponse {
     }
 
-    /// The answer to [`UntagResource`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UntagResource.html).
+    /// The answer to [`super::UntagResourceRequest`].
     pub struct UntagResourceResponse {
     }
 
-    /// The answer to [`UpdateAccountSettings`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateAccountSettings.html).
+    /// The answer to [`super::UpdateAccountSettingsRequest`].
     pub struct UpdateAccountSettingsResponse {
         pub minimum_throughput_billing_commitment: Option<MinimumThroughputBillingCommitmentOutput>,
     }
 
-    /// The answer to [`UpdateMaxRecordSize`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateMaxRecordSize.html).
+    /// The answer to [`super::UpdateMaxRecordSizeRequest`].
     pub struct UpdateMaxRecordSizeResponse {
     }
 
-    /// The answer to [`UpdateShardCount`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateShardCount.html).
+    /// The answer to [`super::UpdateShardCountRequest`].
     pub struct UpdateShardCountResponse {
         pub stream_name: Option<String>,
         pub current_shard_count: Option<i32>,
@@ -209,15 +209,15 @@ shapes! {
         pub stream_arn: Option<String>,
     }
 
-    /// The answer to [`UpdateStreamMode`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateStreamMode.html).
+    /// The answer to [`super::UpdateStreamModeRequest`].
     pub struct UpdateStreamModeResponse {
     }
 
-    /// The answer to [`UpdateStreamRecordDistributionStrategy`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateStreamRecordDistributionStrategy.html).
+    /// The answer to [`super::UpdateStreamRecordDistributionStrategyRequest`].
     pub struct UpdateStreamRecordDistributionStrategyResponse {
     }
 
-    /// The answer to [`UpdateStreamWarmThroughput`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateStreamWarmThroughput.html).
+    /// The answer to [`super::UpdateStreamWarmThroughputRequest`].
     pub struct UpdateStreamWarmThroughputResponse {
         #[serde(rename = "StreamARN")]
         pub stream_arn: Option<String>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Blob, Timestamp};
 
-/// A small generator: the same numbers from the same seed everywhere.
+/// A random number generator (SplitMix64): the same seed gives the same numbers everywhere.
 pub(crate) struct Rng(u64);
 
 impl Rng {
@@ -12,9 +12,9 @@ impl Rng {
         Self(seed)
     }
 
-    /// SplitMix64.
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -26,12 +26,12 @@ impl Rng {
     }
 }
 
-/// A type with random values.
+/// A type that can take a random value.
 pub(crate) trait Fill {
     fn fill(rng: &mut Rng) -> Self;
 }
 
-/// Texts that encoders get wrong.
+/// Texts that test the escapes of an encoder.
 const TEXTS: [&str; 10] = [
     "",
     "a",

@@ -1,12 +1,14 @@
-//! The shapes of `Kinesis_20131202`: one request and one answer per operation, and what they share.
+//! The shapes of `Kinesis_20131202`: one request and one answer per operation, and their parts.
 //!
-//! Members carry AWS's names (in Rust's case); what each means and which are required stands on the operation's page of
-//! the [API reference](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Operations.html). Comments here add
-//! units and limits where the name does not say them.
+//! Members have AWS's names, in snake case. The page of the operation in the [API reference][api]
+//! documents each member; comments here only add units and limits.
 //!
-//! In requests every member is optional, since a server must tell "absent" from "empty" to refuse as AWS does. In answers
-//! the members that AWS always sends are plain, and read as empty if a server leaves them out. Unknown members are passed
-//! over and unknown enum values kept, so nothing that AWS adds breaks decoding.
+//! In requests every member is optional: to refuse as AWS does, a server must distinguish "absent"
+//! from "empty". In answers the members that AWS always sends are plain, and read as empty if a
+//! server leaves them out. Unknown members are ignored and unknown enum values are kept, so that
+//! additions by AWS do not break decoding.
+//!
+//! [api]: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Operations.html
 
 mod answers;
 #[cfg(test)]
@@ -27,13 +29,13 @@ pub use shared::*;
 
 use crate::op::Operation;
 
-/// A request: which operation it asks for and what the answer to it is.
+/// A request with the operation and the type of the answer.
 pub trait Request:
     Serialize + DeserializeOwned + Clone + std::fmt::Debug + Default + Send + Sync + 'static
 {
     /// The operation.
     const OPERATION: Operation;
-    /// Its answer.
+    /// The answer to the request.
     type Answer: Serialize
         + DeserializeOwned
         + Clone
@@ -44,8 +46,8 @@ pub trait Request:
         + 'static;
 }
 
-/// Declares shapes: plain structs whose every member is read by `codec::member::read` and, if an `Option`, left out when
-/// there is none.
+/// Declares shapes: plain structs. Each member is read by `codec::member::read`; a member that is
+/// `None` is not written.
 macro_rules! shapes {
     ($(
         $(#[$meta:meta])*
@@ -72,7 +74,11 @@ macro_rules! shapes {
             fn missing() -> Self {
                 Self::default()
             }
-            fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+
+            fn present<'de, D>(deserializer: D) -> Result<Self, D::Error>
+            where
+                D: serde::Deserializer<'de>,
+            {
                 crate::codec::member::structure(deserializer)
             }
         }

@@ -1,6 +1,6 @@
 //! One request per operation.
 
-// Members are AWS's; see the module's page.
+// The API reference documents the members; see the docs of `types`.
 #![allow(missing_docs)]
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use super::{Blob, Request, Timestamp, shapes};
 use crate::op::Operation;
 
 shapes! {
-    /// [`AddTagsToStream`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_AddTagsToStream.html): adds or replaces up to 50 tags of a stream.
+    /// [`AddTagsToStream`](Operation::AddTagsToStream): adds or replaces up to 50 tags of a stream.
     pub struct AddTagsToStreamRequest {
         pub stream_name: Option<String>,
         #[serde(rename = "StreamARN")]
@@ -20,7 +20,8 @@ shapes! {
         pub tags: Option<BTreeMap<String, String>>,
     }
 
-    /// [`CreateStream`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_CreateStream.html): creates a stream; its state is CREATING until it is ACTIVE.
+    /// [`CreateStream`](Operation::CreateStream): creates a stream; its state is CREATING until it
+    /// is ACTIVE.
     pub struct CreateStreamRequest {
         pub stream_name: Option<String>,
         pub shard_count: Option<i32>,
@@ -35,7 +36,8 @@ shapes! {
         pub record_distribution_strategy: Option<RecordDistributionStrategy>,
     }
 
-    /// [`DecreaseStreamRetentionPeriod`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DecreaseStreamRetentionPeriod.html): shortens how long a stream keeps records.
+    /// [`DecreaseStreamRetentionPeriod`](Operation::DecreaseStreamRetentionPeriod): shortens how
+    /// long a stream keeps records.
     pub struct DecreaseStreamRetentionPeriodRequest {
         pub stream_name: Option<String>,
         #[serde(rename = "StreamARN")]
@@ -45,14 +47,15 @@ shapes! {
         pub retention_period_hours: Option<i32>,
     }
 
-    /// [`DeleteResourcePolicy`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DeleteResourcePolicy.html): deletes the policy of a stream or consumer.
+    /// [`DeleteResourcePolicy`](Operation::DeleteResourcePolicy): deletes the policy of a stream or
+    /// consumer.
     pub struct DeleteResourcePolicyRequest {
         #[serde(rename = "ResourceARN")]
         pub resource_arn: Option<String>,
         pub stream_id: Option<String>,
     }
 
-    /// [`DeleteStream`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DeleteStream.html): deletes a stream and its records.
+    /// [`DeleteStream`](Operation::DeleteStream): deletes a stream and its records.
     pub struct DeleteStreamRequest {
         pub stream_name: Option<String>,
         #[serde(rename = "StreamARN")]
@@ -61,7 +64,8 @@ shapes! {
         pub enforce_consumer_deletion: Option<bool>,
     }
 
-    /// [`DeregisterStreamConsumer`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DeregisterStreamConsumer.html): removes a consumer, by its ARN or by its name and the stream's ARN.
+    /// [`DeregisterStreamConsumer`](Operation::DeregisterStreamConsumer): removes a consumer, by
+    /// its ARN or by its name and the stream's ARN.
     pub struct DeregisterStreamConsumerRequest {
         #[serde(rename = "StreamARN")]
         pub stream_arn: Option<String>,
@@ -71,15 +75,17 @@ shapes! {
         pub stream_id: Option<String>,
     }
 
-    /// [`DescribeAccountSettings`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeAccountSettings.html): shows the account's settings in the region.
+    /// [`DescribeAccountSettings`](Operation::DescribeAccountSettings): shows the account's
+    /// settings in the region.
     pub struct DescribeAccountSettingsRequest {
     }
 
-    /// [`DescribeLimits`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeLimits.html): shows the account's shard and stream limits in the region.
+    /// [`DescribeLimits`](Operation::DescribeLimits): shows the account's shard and stream limits
+    /// in the region.
     pub struct DescribeLimitsRequest {
     }
 
-    /// [`DescribeStream`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeStream.html): shows a stream with a page of its shards.
+    /// [`DescribeStream`](Operation::DescribeStream): shows a stream with a page of its shards.
     pub struct DescribeStreamRequest {
         pub stream_name: Option<String>,
         #[serde(rename = "StreamARN")]
@@ -89,7 +95,8 @@ shapes! {
         pub exclusive_start_shard_id: Option<String>,
     }
 
-    /// [`DescribeStreamConsumer`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeStreamConsumer.html): shows a consumer, by its ARN or by its name and the stream's ARN.
+    /// [`DescribeStreamConsumer`](Operation::DescribeStreamConsumer): shows a consumer, by its ARN
+    /// or by its name and the stream's ARN.
     pub struct DescribeStreamConsumerRequest {
         #[serde(rename = "StreamARN")]
         pub stream_arn: Option<String>,
@@ -99,7 +106,8 @@ shapes! {
         pub stream_id: Option<String>,
     }
 
-    /// [`DescribeStreamSummary`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeStreamSummary.html): shows a stream without its shards.
+    /// [`DescribeStreamSummary`](Operation::DescribeStreamSummary): shows a stream without its
+    /// shards.
     pub struct DescribeStreamSummaryRequest {
         pub stream_name: Option<String>,
         #[serde(rename = "StreamARN")]
@@ -107,7 +115,8 @@ shapes! {
         pub stream_id: Option<String>,
     }
 
-    /// [`DisableEnhancedMonitoring`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DisableEnhancedMonitoring.html): stops shard-level metrics.
+    /// [`DisableEnhancedMonitoring`](Operation::DisableEnhancedMonitoring): stops shard-level
+    /// metrics.
     pub struct DisableEnhancedMonitoringRequest {
         pub stream_name: Option<String>,
         #[serde(rename = "StreamARN")]
@@ -116,7 +125,8 @@ shapes! {
         pub shard_level_metrics: Option<Vec<MetricsName>>,
     }
 
-    /// [`EnableEnhancedMonitoring`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_EnableEnhancedMonitoring.html): starts shard-level metrics.
+    /// [`EnableEnhancedMonitoring`](Operation::EnableEnhancedMonitoring): starts shard-level
+    /// metrics.
     pub struct EnableEnhancedMonitoringRequest {
         pub stream_name: Option<String>,
         #[serde(rename = "StreamARN")]
@@ -125,7 +135,7 @@ shapes! {
         pub shard_level_metrics: Option<Vec<MetricsName>>,
     }
 
-    /// [`GetRecords`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html): reads from where a shard iterator stands.
+    /// [`GetRecords`](Operation::GetRecords): reads the records after a shard iterator.
     pub struct GetRecordsRequest {
         pub shard_iterator: Option<String>,
         pub limit: Option<i32>,
@@ -135,14 +145,16 @@ shapes! {
         pub dry_run: Option<bool>,
     }
 
-    /// [`GetResourcePolicy`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetResourcePolicy.html): shows the policy of a stream or consumer.
+    /// [`GetResourcePolicy`](Operation::GetResourcePolicy): shows the policy of a stream or
+    /// consumer.
     pub struct GetResourcePolicyRequest {
         #[serde(rename = "ResourceARN")]
         pub resource_arn: Option<String>,
         pub stream_id: Option<String>,
     }
 
-    /// [`GetShardIterator`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html): makes an iterator, good for 5 minutes.
+    /// [`GetShardIterator`](Operation::GetShardIterator): creates an iterator that expires
+    /// after 5 minutes.
     pub struct GetShardIteratorRequest {
         pub stream_name: Option<String>,
         #[serde(rename = "StreamARN")]
@@ -155,7 +167,8 @@ shapes! {
         pub dry_run: Option<bool>,
     }
 
-    /// [`IncreaseStreamRetentionPeriod`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_IncreaseStreamRetentionPeriod.html): lengthens how long a stream keeps records.
+    /// [`IncreaseStreamRetentionPeriod`](Operation::IncreaseStreamRetentionPeriod): lengthens how
+    /// long a stream keeps records.
     pub struct IncreaseStreamRetentionPeriodRequest {
         pub stream_name: Option<String>,
         #[serde(rename = "StreamARN")]
@@ -165,7 +178,7 @@ shapes! {
         pub retention_period_hours: Option<i32>,
     }
 
-    /// [`ListShards`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListShards.html): lists a page of shards.
+    /// [`ListShards`](Operation::ListShards): lists a page of shards.
     pub struct ListShardsRequest {
         pub stream_name: Option<String>,
         #[serde(rename = "StreamARN")]
@@ -178,7 +191,8 @@ shapes! {
         pub shard_filter: Option<ShardFilter>,
     }
 
-    /// [`ListStreamConsumers`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListStreamConsumers.html): lists a page of a stream's consumers.
+    /// [`ListStreamConsumers`](Operation::ListStreamConsumers): lists a page of a stream's
+    /// consumers.
     pub struct ListStreamConsumersRequest {
         #[serde(rename = "StreamARN")]
         pub stream_arn: Option<String>,
@@ -188,21 +202,23 @@ shapes! {
         pub stream_id: Option<String>,
     }
 
-    /// [`ListStreams`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListStreams.html): lists a page of the account's streams in the region.
+    /// [`ListStreams`](Operation::ListStreams): lists a page of the account's streams in the
+    /// region.
     pub struct ListStreamsRequest {
         pub limit: Option<i32>,
         pub exclusive_start_stream_name: Option<String>,
         pub next_token: Option<String>,
     }
 
-    /// [`ListTagsForResource`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListTagsForResource.html): lists the tags of a stream or consumer.
+    /// [`ListTagsForResource`](Operation::ListTagsForResource): lists the tags of a stream or
+    /// consumer.
     pub struct ListTagsForResourceRequest {
         #[serde(rename = "ResourceARN")]
         pub resource_arn: Option<String>,
         pub stream_id: Option<String>,
     }
 
-    /// [`ListTagsForStream`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListTagsForStream.html): lists a page of a stream's tags.
+    /// [`ListTagsForStream`](Operation::ListTagsForStream): lists a page of a stream's tags.
     pub struct ListTagsForStreamRequest {
         pub stream_name: Option<String>,
         #[serde(rename = "StreamARN")]
@@ -212,7 +228,7 @@ shapes! {
         pub limit: Option<i32>,
     }
 
-    /// [`MergeShards`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_MergeShards.html): merges two adjacent shards into one.
+    /// [`MergeShards`](Operation::MergeShards): merges two adjacent shards into one.
     pub struct MergeShardsRequest {
         pub stream_name: Option<String>,
         #[serde(rename = "StreamARN")]
@@ -222,15 +238,15 @@ shapes! {
         pub adjacent_shard_to_merge: Option<String>,
     }
 
-    /// [`PutRecord`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecord.html): writes one record.
+    /// [`PutRecord`](Operation::PutRecord): writes one record.
     pub struct PutRecordRequest {
         pub stream_name: Option<String>,
         #[serde(rename = "StreamARN")]
         pub stream_arn: Option<String>,
         pub stream_id: Option<String>,
-        /// Up to 1 MiB with the partition key, or what the stream allows (up to 10 MiB).
+        /// Up to 1 MiB with the partition key; a stream can allow up to 10 MiB.
         pub data: Option<Blob>,
-        /// Up to 256 Unicode characters. Optional in today's API.
+        /// Up to 256 Unicode characters. Optional in the API.
         pub partition_key: Option<String>,
         /// A decimal number below 2^128, in place of the MD5 of the partition key.
         pub explicit_hash_key: Option<String>,
@@ -238,7 +254,8 @@ shapes! {
         pub dry_run: Option<bool>,
     }
 
-    /// [`PutRecords`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html): writes up to 500 records and 10 MiB, partition keys included; each may fail by itself.
+    /// [`PutRecords`](Operation::PutRecords): writes up to 500 records and 10 MiB, partition keys
+    /// included; each record may fail by itself.
     pub struct PutRecordsRequest {
         pub stream_name: Option<String>,
         #[serde(rename = "StreamARN")]
@@ -248,7 +265,8 @@ shapes! {
         pub dry_run: Option<bool>,
     }
 
-    /// [`PutResourcePolicy`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutResourcePolicy.html): sets the policy of a stream or consumer.
+    /// [`PutResourcePolicy`](Operation::PutResourcePolicy): sets the policy of a stream or
+    /// consumer.
     pub struct PutResourcePolicyRequest {
         #[serde(rename = "ResourceARN")]
         pub resource_arn: Option<String>,
@@ -256,7 +274,8 @@ shapes! {
         pub policy: Option<String>,
     }
 
-    /// [`RegisterStreamConsumer`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_RegisterStreamConsumer.html): registers a consumer for enhanced fan-out.
+    /// [`RegisterStreamConsumer`](Operation::RegisterStreamConsumer): registers a consumer for
+    /// enhanced fan-out.
     pub struct RegisterStreamConsumerRequest {
         #[serde(rename = "StreamARN")]
         pub stream_arn: Option<String>,
@@ -265,7 +284,7 @@ shapes! {
         pub tags: Option<BTreeMap<String, String>>,
     }
 
-    /// [`RemoveTagsFromStream`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_RemoveTagsFromStream.html): removes tags from a stream.
+    /// [`RemoveTagsFromStream`](Operation::RemoveTagsFromStream): removes tags from a stream.
     pub struct RemoveTagsFromStreamRequest {
         pub stream_name: Option<String>,
         #[serde(rename = "StreamARN")]
@@ -274,7 +293,7 @@ shapes! {
         pub tag_keys: Option<Vec<String>>,
     }
 
-    /// [`SplitShard`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_SplitShard.html): splits a shard in two.
+    /// [`SplitShard`](Operation::SplitShard): splits a shard in two.
     pub struct SplitShardRequest {
         pub stream_name: Option<String>,
         #[serde(rename = "StreamARN")]
@@ -284,7 +303,8 @@ shapes! {
         pub new_starting_hash_key: Option<String>,
     }
 
-    /// [`StartStreamEncryption`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_StartStreamEncryption.html): encrypts what is written from now on.
+    /// [`StartStreamEncryption`](Operation::StartStreamEncryption): encrypts what is written from
+    /// now on.
     pub struct StartStreamEncryptionRequest {
         pub stream_name: Option<String>,
         #[serde(rename = "StreamARN")]
@@ -294,7 +314,8 @@ shapes! {
         pub key_id: Option<String>,
     }
 
-    /// [`StopStreamEncryption`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_StopStreamEncryption.html): stops encrypting what is written from now on.
+    /// [`StopStreamEncryption`](Operation::StopStreamEncryption): stops encrypting what is written
+    /// from now on.
     pub struct StopStreamEncryptionRequest {
         pub stream_name: Option<String>,
         #[serde(rename = "StreamARN")]
@@ -304,7 +325,8 @@ shapes! {
         pub key_id: Option<String>,
     }
 
-    /// [`SubscribeToShard`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_SubscribeToShard.html): has a shard's records pushed to a consumer for 5 minutes.
+    /// [`SubscribeToShard`](Operation::SubscribeToShard): has a shard's records pushed to a
+    /// consumer for 5 minutes.
     pub struct SubscribeToShardRequest {
         #[serde(rename = "ConsumerARN")]
         pub consumer_arn: Option<String>,
@@ -314,7 +336,7 @@ shapes! {
         pub dry_run: Option<bool>,
     }
 
-    /// [`TagResource`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_TagResource.html): adds or replaces tags of a stream or consumer.
+    /// [`TagResource`](Operation::TagResource): adds or replaces tags of a stream or consumer.
     pub struct TagResourceRequest {
         #[serde(rename = "ResourceARN")]
         pub resource_arn: Option<String>,
@@ -322,7 +344,7 @@ shapes! {
         pub tags: Option<BTreeMap<String, String>>,
     }
 
-    /// [`UntagResource`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UntagResource.html): removes tags from a stream or consumer.
+    /// [`UntagResource`](Operation::UntagResource): removes tags from a stream or consumer.
     pub struct UntagResourceRequest {
         #[serde(rename = "ResourceARN")]
         pub resource_arn: Option<String>,
@@ -330,12 +352,14 @@ shapes! {
         pub tag_keys: Option<Vec<String>>,
     }
 
-    /// [`UpdateAccountSettings`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateAccountSettings.html): changes the account's settings in the region.
+    /// [`UpdateAccountSettings`](Operation::UpdateAccountSettings): changes the account's settings
+    /// in the region.
     pub struct UpdateAccountSettingsRequest {
         pub minimum_throughput_billing_commitment: Option<MinimumThroughputBillingCommitmentInput>,
     }
 
-    /// [`UpdateMaxRecordSize`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateMaxRecordSize.html): changes how large a record of the stream may be.
+    /// [`UpdateMaxRecordSize`](Operation::UpdateMaxRecordSize): changes how large a record of the
+    /// stream may be.
     pub struct UpdateMaxRecordSizeRequest {
         #[serde(rename = "StreamARN")]
         pub stream_arn: Option<String>,
@@ -345,7 +369,8 @@ shapes! {
         pub max_record_size_in_kib: Option<i32>,
     }
 
-    /// [`UpdateShardCount`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateShardCount.html): splits and merges to a number of shards of even size.
+    /// [`UpdateShardCount`](Operation::UpdateShardCount): splits and merges to a number of shards
+    /// of even size.
     pub struct UpdateShardCountRequest {
         pub stream_name: Option<String>,
         #[serde(rename = "StreamARN")]
@@ -355,7 +380,8 @@ shapes! {
         pub scaling_type: Option<ScalingType>,
     }
 
-    /// [`UpdateStreamMode`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateStreamMode.html): turns a provisioned stream into an on-demand one, or back.
+    /// [`UpdateStreamMode`](Operation::UpdateStreamMode): turns a provisioned stream into an
+    /// on-demand one, or back.
     pub struct UpdateStreamModeRequest {
         #[serde(rename = "StreamARN")]
         pub stream_arn: Option<String>,
@@ -366,7 +392,8 @@ shapes! {
         pub warm_throughput_mibps: Option<i32>,
     }
 
-    /// [`UpdateStreamRecordDistributionStrategy`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateStreamRecordDistributionStrategy.html): chooses whether partition keys or Kinesis place the records.
+    /// [`Operation::UpdateStreamRecordDistributionStrategy`]: selects between placement by partition
+    /// key and by Kinesis.
     pub struct UpdateStreamRecordDistributionStrategyRequest {
         #[serde(rename = "StreamARN")]
         pub stream_arn: Option<String>,
@@ -374,7 +401,8 @@ shapes! {
         pub record_distribution_strategy: Option<RecordDistributionStrategy>,
     }
 
-    /// [`UpdateStreamWarmThroughput`](https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateStreamWarmThroughput.html): changes how much an on-demand stream takes at once.
+    /// [`UpdateStreamWarmThroughput`](Operation::UpdateStreamWarmThroughput): changes how much an
+    /// on-demand stream takes at once.
     pub struct UpdateStreamWarmThroughputRequest {
         #[serde(rename = "StreamARN")]
         pub stream_arn: Option<String>,
@@ -386,6 +414,7 @@ shapes! {
     }
 }
 
+/// Joins each operation with the request and the answer, and lists all for a test.
 macro_rules! requests {
     ($($request:ident: $operation:ident -> $answer:ident;)*) => {$(
         impl Request for $request {
@@ -400,7 +429,7 @@ macro_rules! requests {
             use crate::types::fill::Rng;
             use crate::types::tests::there_and_back;
 
-            /// Sends a random request and a random answer of every operation there and back.
+            /// Encodes and decodes a random request and a random answer of every operation.
             pub(in crate::types) fn for_each_operation(rng: &mut Rng, seen: &mut Vec<Operation>) {
                 $(
                     there_and_back::<crate::types::$request>(rng);
@@ -415,7 +444,8 @@ macro_rules! requests {
 requests! {
     AddTagsToStreamRequest: AddTagsToStream -> AddTagsToStreamResponse;
     CreateStreamRequest: CreateStream -> CreateStreamResponse;
-    DecreaseStreamRetentionPeriodRequest: DecreaseStreamRetentionPeriod -> DecreaseStreamRetentionPeriodResponse;
+    DecreaseStreamRetentionPeriodRequest: DecreaseStreamRetentionPeriod
+        -> DecreaseStreamRetentionPeriodResponse;
     DeleteResourcePolicyRequest: DeleteResourcePolicy -> DeleteResourcePolicyResponse;
     DeleteStreamRequest: DeleteStream -> DeleteStreamResponse;
     DeregisterStreamConsumerRequest: DeregisterStreamConsumer -> DeregisterStreamConsumerResponse;
@@ -424,12 +454,14 @@ requests! {
     DescribeStreamRequest: DescribeStream -> DescribeStreamResponse;
     DescribeStreamConsumerRequest: DescribeStreamConsumer -> DescribeStreamConsumerResponse;
     DescribeStreamSummaryRequest: DescribeStreamSummary -> DescribeStreamSummaryResponse;
-    DisableEnhancedMonitoringRequest: DisableEnhancedMonitoring -> DisableEnhancedMonitoringResponse;
+    DisableEnhancedMonitoringRequest: DisableEnhancedMonitoring
+        -> DisableEnhancedMonitoringResponse;
     EnableEnhancedMonitoringRequest: EnableEnhancedMonitoring -> EnableEnhancedMonitoringResponse;
     GetRecordsRequest: GetRecords -> GetRecordsResponse;
     GetResourcePolicyRequest: GetResourcePolicy -> GetResourcePolicyResponse;
     GetShardIteratorRequest: GetShardIterator -> GetShardIteratorResponse;
-    IncreaseStreamRetentionPeriodRequest: IncreaseStreamRetentionPeriod -> IncreaseStreamRetentionPeriodResponse;
+    IncreaseStreamRetentionPeriodRequest: IncreaseStreamRetentionPeriod
+        -> IncreaseStreamRetentionPeriodResponse;
     ListShardsRequest: ListShards -> ListShardsResponse;
     ListStreamConsumersRequest: ListStreamConsumers -> ListStreamConsumersResponse;
     ListStreamsRequest: ListStreams -> ListStreamsResponse;
@@ -451,6 +483,8 @@ requests! {
     UpdateMaxRecordSizeRequest: UpdateMaxRecordSize -> UpdateMaxRecordSizeResponse;
     UpdateShardCountRequest: UpdateShardCount -> UpdateShardCountResponse;
     UpdateStreamModeRequest: UpdateStreamMode -> UpdateStreamModeResponse;
-    UpdateStreamRecordDistributionStrategyRequest: UpdateStreamRecordDistributionStrategy -> UpdateStreamRecordDistributionStrategyResponse;
-    UpdateStreamWarmThroughputRequest: UpdateStreamWarmThroughput -> UpdateStreamWarmThroughputResponse;
+    UpdateStreamRecordDistributionStrategyRequest: UpdateStreamRecordDistributionStrategy
+        -> UpdateStreamRecordDistributionStrategyResponse;
+    UpdateStreamWarmThroughputRequest: UpdateStreamWarmThroughput
+        -> UpdateStreamWarmThroughputResponse;
 }

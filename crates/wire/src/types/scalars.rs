@@ -1,4 +1,4 @@
-//! The two scalars that JSON and CBOR write differently.
+//! The two scalars with different forms in JSON and CBOR: bytes and times.
 
 use bytes::Bytes;
 use serde::de::{Deserialize, Deserializer};
@@ -26,11 +26,11 @@ impl Serialize for Blob {
     }
 }
 
-/// Bytes of a base64 text that its refusal shows.
+/// Bytes of a refused base64 text that the refusal repeats.
 const REFUSAL_SHOWS: usize = 256;
 
-/// Why AWS refuses a base64 text, in its words.
-pub(crate) fn base64_refusal(text: &str) -> String {
+/// AWS's refusal of a text that is not base64.
+fn base64_refusal(text: &str) -> String {
     let reason = if !text.len().is_multiple_of(4) {
         format!(
             "Base64 encoded length is expected a multiple of 4 bytes but found: {}",
@@ -43,17 +43,20 @@ pub(crate) fn base64_refusal(text: &str) -> String {
             .find(|c| !c.is_ascii_alphanumeric() && *c != '+' && *c != '/')
         {
             Some(c) => format!("Invalid Base64 character: '{c}'"),
-            // AWS's spelling.
+            // The misspelling is AWS's.
             None => "Invalid last non-pad Base64 character dectected".to_owned(),
         }
     };
-    // AWS repeats the text; of a long one only the beginning helps anybody.
+
+    // AWS repeats the whole text; the start is enough to find the record.
     let shown = &text[..text.floor_char_boundary(REFUSAL_SHOWS)];
     format!("'{shown}' can not be converted to a Blob: {reason}")
 }
 
-/// Where a blob comes from decides how text is read.
+/// A blob read from JSON: base64 text.
 struct JsonBlob(Blob);
+
+/// A blob read from CBOR: a byte string.
 struct CborBlob(Blob);
 
 impl Scalar for JsonBlob {
@@ -95,30 +98,33 @@ impl<'de> Deserialize<'de> for Blob {
     }
 }
 
-/// A point in time: whole milliseconds since 1970-01-01T00:00:00Z, the finest that Kinesis knows.
+/// A point in time: whole milliseconds since 1970-01-01T00:00:00Z, the resolution of Kinesis.
 ///
-/// JSON has seconds with a fraction. CBOR has tag 1 with whole milliseconds, as AWS's own clients and servers have it for
-/// Kinesis (RFC 8949 would have seconds).
+/// JSON has seconds with a fraction. CBOR has tag 1 with whole milliseconds, like the clients and
+/// servers of AWS for Kinesis; RFC 8949 has seconds after tag 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
 
-/// The last millisecond of the year 9999. Beyond it a float of seconds no longer holds every millisecond.
+/// The last millisecond of the year 9999: the limit for both signs. Every millisecond up to here
+/// can be a float of seconds.
 const TIMESTAMP_MAX: u64 = 253_402_300_799_999;
 
 impl Timestamp {
-    /// The time so many milliseconds after 1970; `None` if it is out of range (the year 9999, and as far back).
+    /// The time so many milliseconds after 1970; `None` after the year 9999, or as far before 1970.
     pub fn from_millis(ms: i64) -> Option<Self> {
         (ms.unsigned_abs() <= TIMESTAMP_MAX).then_some(Self(ms))
     }
 
-    /// The time that JSON's number of seconds means; `None` if it is out of range.
+    /// The time of a JSON number: seconds since 1970. `None` if out of range, as in
+    /// [`from_millis`](Self::from_millis).
     pub fn from_seconds(seconds: f64) -> Option<Self> {
-        // Saturates, and is 0 for what is no number.
+        // The cast saturates, and turns "not a number" into 0.
         Self::from_millis((seconds * 1000.0).round() as i64).filter(|_| !seconds.is_nan())
     }
 
-    /// The time that a CBOR float means. Milliseconds are AWS's way for Kinesis and seconds RFC 8949's; before the year
-    /// 5138 no time in seconds reaches 10^11, and after March 1973 every one in milliseconds does.
+    /// The time of a CBOR float: milliseconds (AWS) or seconds (RFC 8949). Below 10^11 the float is
+    /// taken for seconds: seconds reach 10^11 in the year 5138, and milliseconds did in March 1973.
+    /// `None` if out of range, as in [`from_millis`](Self::from_millis).
     pub fn from_cbor_float(value: f64) -> Option<Self> {
         if value.abs() < 1e11 {
             Self::from_seconds(value)
@@ -127,7 +133,7 @@ impl Timestamp {
         }
     }
 
-    /// Seconds with the milliseconds as fraction, as JSON writes it.
+    /// Seconds since 1970 with the milliseconds as fraction, as in JSON.
     pub fn seconds(self) -> f64 {
         self.0 as f64 / 1000.0
     }
@@ -147,7 +153,10 @@ impl Serialize for Timestamp {
     }
 }
 
+/// A time read from JSON: seconds.
 struct JsonTime(Timestamp);
+
+/// A time read from CBOR: milliseconds, or seconds as a float.
 struct CborTime(Timestamp);
 
 impl Scalar for JsonTime {

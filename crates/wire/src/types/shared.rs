@@ -1,6 +1,6 @@
-//! What requests and answers share.
+//! Shapes and enums that several requests and answers have in common.
 
-// Members and values are AWS's; see the module's page.
+// The API reference documents the members and values; see the docs of `types`.
 #![allow(missing_docs)]
 
 use std::fmt;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{Blob, Timestamp, shapes};
 use crate::codec::member::Member;
 
-/// Declares enums of the protocol. A value that is not in the list is kept as it came.
+/// Declares enums of the protocol. A value that is not in the list is kept unchanged.
 macro_rules! values {
     ($(
         $(#[$meta:meta])*
@@ -20,15 +20,15 @@ macro_rules! values {
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name {
             $(#[doc = concat!("`", $text, "`")] $variant,)*
-            /// A value that this version does not know; empty if the member was left out.
+            /// A value that is not in this list; empty if the member is absent.
             Other(String),
         }
 
         impl $name {
-            /// The values that this version knows, as the protocol spells them.
+            /// Every value of the list, as the protocol spells the value.
             pub const KNOWN: &'static [&'static str] = &[$($text,)*];
 
-            /// As the protocol spells it.
+            /// The value as the protocol spells it.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$variant => $text,)*
@@ -36,7 +36,7 @@ macro_rules! values {
                 }
             }
 
-            /// True if this version knows the value.
+            /// True if the value is in the list.
             pub fn is_known(&self) -> bool {
                 !matches!(self, Self::Other(_))
             }
@@ -73,6 +73,7 @@ macro_rules! values {
             fn missing() -> Self {
                 Self::default()
             }
+
             fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 String::present(deserializer).map(|text| Self::from(text.as_str()))
             }
@@ -81,7 +82,8 @@ macro_rules! values {
         #[cfg(test)]
         impl crate::types::fill::Fill for $name {
             fn fill(rng: &mut crate::types::fill::Rng) -> Self {
-                Self::from(Self::KNOWN.get(rng.below(Self::KNOWN.len() as u64 + 1)).copied().unwrap_or("NEW"))
+                let choice = rng.below(Self::KNOWN.len() as u64 + 1);
+                Self::from(Self::KNOWN.get(choice).copied().unwrap_or("NEW"))
             }
         }
 
@@ -119,31 +121,31 @@ values! {
         WriteProvisionedThroughputExceeded = "WriteProvisionedThroughputExceeded",
     }
 
-    /// What the commitment shall be.
+    /// The requested state of the commitment.
     pub enum MinimumThroughputBillingCommitmentInputStatus {
         Disabled = "DISABLED",
         Enabled = "ENABLED",
     }
 
-    /// What the commitment is.
+    /// The state of the commitment.
     pub enum MinimumThroughputBillingCommitmentOutputStatus {
         Disabled = "DISABLED",
         Enabled = "ENABLED",
         EnabledUntilEarliestAllowedEnd = "ENABLED_UNTIL_EARLIEST_ALLOWED_END",
     }
 
-    /// What places a record in a shard.
+    /// The rule that selects the shard of a record.
     pub enum RecordDistributionStrategy {
         Auto = "AUTO",
         UserPartitionKey = "USER_PARTITION_KEY",
     }
 
-    /// How `UpdateShardCount` scales.
+    /// The way in which `UpdateShardCount` scales.
     pub enum ScalingType {
         UniformScaling = "UNIFORM_SCALING",
     }
 
-    /// Which shards `ListShards` lists.
+    /// A kind of filter on the shards that `ListShards` lists.
     pub enum ShardFilterType {
         AfterShardId = "AFTER_SHARD_ID",
         AtLatest = "AT_LATEST",
@@ -153,7 +155,7 @@ values! {
         FromTrimHorizon = "FROM_TRIM_HORIZON",
     }
 
-    /// Where an iterator or a subscription starts.
+    /// The start of an iterator or a subscription.
     pub enum ShardIteratorType {
         AfterSequenceNumber = "AFTER_SEQUENCE_NUMBER",
         AtSequenceNumber = "AT_SEQUENCE_NUMBER",
@@ -162,7 +164,7 @@ values! {
         TrimHorizon = "TRIM_HORIZON",
     }
 
-    /// Who manages the shards.
+    /// Whether the user (provisioned) or AWS (on demand) manages the shards.
     pub enum StreamMode {
         OnDemand = "ON_DEMAND",
         Provisioned = "PROVISIONED",
@@ -178,7 +180,7 @@ values! {
 }
 
 shapes! {
-    /// What a closed shard became: a child with all its parents.
+    /// A child of a closed shard, with all parents of the child.
     pub struct ChildShard {
         pub shard_id: String,
         pub parent_shards: Vec<String>,
@@ -205,12 +207,12 @@ shapes! {
         pub stream_arn: String,
     }
 
-    /// Which shard-level metrics are on.
+    /// The shard-level metrics that are on.
     pub struct EnhancedMetrics {
         pub shard_level_metrics: Option<Vec<MetricsName>>,
     }
 
-    /// Both ends inclusive, decimal, below 2^128.
+    /// A range of hash keys: both ends inclusive, decimal, below 2^128.
     pub struct HashKeyRange {
         pub starting_hash_key: String,
         pub ending_hash_key: String,
@@ -231,15 +233,16 @@ shapes! {
 
     /// One record of a `PutRecords` request.
     pub struct PutRecordsRequestEntry {
-        /// Up to 1 MiB with the partition key, or what the stream allows (up to 10 MiB).
+        /// Up to 1 MiB with the partition key; a stream can allow up to 10 MiB.
         pub data: Option<Blob>,
-        /// Up to 256 Unicode characters. Optional in today's API.
+        /// Up to 256 Unicode characters. Optional in the API.
         pub partition_key: Option<String>,
         /// A decimal number below 2^128, in place of the MD5 of the partition key.
         pub explicit_hash_key: Option<String>,
     }
 
-    /// What became of one record of a `PutRecords` request: a sequence number and a shard, or an error.
+    /// The result of one record of a `PutRecords` request: a sequence number and a shard, or an
+    /// error.
     pub struct PutRecordsResultEntry {
         pub sequence_number: Option<String>,
         pub shard_id: Option<String>,
@@ -256,7 +259,7 @@ shapes! {
         pub encryption_type: Option<EncryptionType>,
     }
 
-    /// The end is absent while the shard is open.
+    /// The sequence numbers of a shard; the end is absent while the shard is open.
     pub struct SequenceNumberRange {
         pub starting_sequence_number: String,
         pub ending_sequence_number: Option<String>,
@@ -271,7 +274,7 @@ shapes! {
         pub sequence_number_range: Option<SequenceNumberRange>,
     }
 
-    /// Which shards `ListShards` lists.
+    /// A filter on the shards that `ListShards` lists.
     pub struct ShardFilter {
         /// `Type` in the protocol.
         #[serde(rename = "Type")]
@@ -280,7 +283,7 @@ shapes! {
         pub timestamp: Option<Timestamp>,
     }
 
-    /// Where a subscription starts.
+    /// The start of a subscription.
     pub struct StartingPosition {
         /// `Type` in the protocol.
         #[serde(rename = "Type")]
@@ -327,7 +330,7 @@ shapes! {
         pub record_distribution_strategy: Option<RecordDistributionStrategy>,
     }
 
-    /// Provisioned or on demand.
+    /// The mode of a stream.
     pub struct StreamModeDetails {
         pub stream_mode: Option<StreamMode>,
     }
@@ -342,24 +345,24 @@ shapes! {
         pub stream_creation_timestamp: Option<Timestamp>,
     }
 
-    /// What is pushed to a subscriber.
+    /// An event that is pushed to a subscriber.
     pub struct SubscribeToShardEvent {
         pub records: Vec<Record>,
-        /// Null at the end of a shard.
+        /// Null at the end of a closed shard.
         pub continuation_sequence_number: Option<String>,
-        /// How far behind the tip the last record is, in milliseconds.
+        /// Milliseconds from the last record to the tip of the shard.
         pub millis_behind_latest: i64,
-        /// There once, when the shard is closed and read to its end.
+        /// Present once: in the last event of a closed shard.
         pub child_shards: Option<Vec<ChildShard>>,
     }
 
-    /// A tag; its value may be absent.
+    /// A tag; the value may be absent.
     pub struct Tag {
         pub key: String,
         pub value: Option<String>,
     }
 
-    /// How much an on-demand stream takes at once, in MiB a second.
+    /// The write rate that an on-demand stream accepts without scaling first, in MiB a second.
     pub struct WarmThroughputObject {
         #[serde(rename = "TargetMiBps")]
         pub target_mibps: Option<i32>,

@@ -1,4 +1,4 @@
-//! Every shape, there and back, in every style that other encoders have.
+//! Encoding and decoding every shape, in every style of other encoders.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -12,7 +12,7 @@ use crate::op::Operation;
 #[path = "../../tests/it/vary.rs"]
 mod vary;
 
-/// Encodes, writes it in another style, decodes, compares.
+/// Encodes a random value, rewrites the body in another style, decodes and compares.
 pub(super) fn there_and_back<T>(rng: &mut Rng)
 where
     T: Fill + Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
@@ -26,6 +26,7 @@ where
             decode_answer::<T>(format, &encode_answer(format, &value)).unwrap(),
             value
         );
+
         let varied = match format {
             Format::Json => vary::json(&body, style),
             Format::Cbor => vary::cbor(&body, style),
@@ -37,7 +38,8 @@ where
             "{format:?} {style:?} {}",
             varied.escape_ascii()
         );
-        // Cut anywhere it is an error, never a panic and never half a value.
+
+        // A body cut anywhere is an error, never a panic and never half a value.
         let cut = rng.below(body.len() as u64);
         assert!(
             matches!(
@@ -68,7 +70,7 @@ proptest! {
     }
 }
 
-/// What AWS answers to members of a wrong type.
+/// The messages that AWS sends for members of a wrong type.
 #[test]
 fn refusals_in_the_words_of_aws() {
     let message = |body: serde_json::Value| {
@@ -125,6 +127,7 @@ fn refusals_in_the_words_of_aws() {
     for (body, text) in expected {
         assert_eq!(message(body.clone()), text, "{body}");
     }
+
     let limit = decode::<ListStreamsRequest>(Format::Json, br#"{"Limit": "5"}"#).unwrap_err();
     assert_eq!(
         limit.aws_message(),
@@ -134,6 +137,7 @@ fn refusals_in_the_words_of_aws() {
     assert_eq!(tags.aws_message(), Some("Expected map or null"));
     assert_eq!(message(json!([])), "Start of list found where not expected");
     assert_eq!(message(json!(5)), "Expected null");
+
     for body in ["", "{", "x", "{}x", "{\"StreamName\":\"\\q\"}"] {
         let error = decode::<PutRecordsRequest>(Format::Json, body.as_bytes()).unwrap_err();
         assert!(
@@ -162,6 +166,7 @@ fn numbers_in_other_forms() {
             body.escape_ascii()
         );
     }
+
     assert!(decode::<ListStreamsRequest>(Format::Json, b"{\"Limit\":2147483648}").is_err());
     assert!(decode::<ListStreamsRequest>(Format::Json, b"{\"Limit\":1e300}").is_err());
     assert!(
@@ -184,8 +189,9 @@ fn times_in_every_form() {
         read(Format::Json, b"{\"Timestamp\":1700000000}"),
         Some(Timestamp(1_700_000_000_000))
     );
+
     let cbor = |value: &[u8]| read(Format::Cbor, &[b"\xa1\x69Timestamp", value].concat());
-    // Milliseconds with tag 1 and without, as float, and seconds as float.
+    // Milliseconds with tag 1 and without, milliseconds as float, and seconds as float.
     assert_eq!(cbor(b"\xc1\x1b\x00\x00\x01\x8b\xcf\xe5\x68\x7b"), ms);
     assert_eq!(cbor(b"\x1b\x00\x00\x01\x8b\xcf\xe5\x68\x7b"), ms);
     assert_eq!(
@@ -196,7 +202,8 @@ fn times_in_every_form() {
         cbor(&[&[0xc1, 0xfb][..], &1_700_000_000.123_f64.to_be_bytes()].concat()),
         ms
     );
-    // As AWS writes them.
+
+    // The form that AWS writes.
     let request = GetShardIteratorRequest {
         timestamp: ms,
         ..Default::default()
@@ -211,7 +218,7 @@ fn times_in_every_form() {
     );
 }
 
-/// Serde takes a number for the index of a member; the protocol doesn't.
+/// Serde accepts a number as the index of a member; the protocol does not.
 #[test]
 fn members_have_names() {
     let error = decode::<ListStreamsRequest>(Format::Cbor, b"\xa1\x00\x05").unwrap_err();
