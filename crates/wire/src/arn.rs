@@ -60,15 +60,14 @@ fn split(text: &str) -> Option<(&str, &str, &str, &str)> {
         return None;
     }
 
-    let mut parts = text.splitn(6, ':');
-    let (arn, partition, service) = (parts.next()?, parts.next()?, parts.next()?);
-    let (region, account, resource) = (parts.next()?, parts.next()?, parts.next()?);
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    let ["arn", partition, "kinesis", region, account, resource] = parts[..] else {
+        return None;
+    };
 
     let is_word =
         |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    let valid = arn == "arn"
-        && service == "kinesis"
-        && [partition, region, account].into_iter().all(is_word);
+    let valid = [partition, region, account].into_iter().all(is_word);
     valid.then_some((partition, region, account, resource))
 }
 

@@ -210,20 +210,18 @@ impl ApiError {
             .filter(|code| !code.is_empty());
         let code = kind.map_or_else(|| code_of_status(status), ErrorCode::from);
 
-        let mut message = match read.message.or(read.message_old) {
-            Some(message) => message,
+        let message = match read.message.or(read.message_old) {
+            Some(mut message) => {
+                message.truncate(message.floor_char_boundary(MESSAGE_MAX));
+                message
+            }
             None if kind.is_some() => String::new(),
             None => excerpt(body),
         };
-        if message.len() > MESSAGE_MAX {
-            message.truncate(message.floor_char_boundary(MESSAGE_MAX));
-        }
 
         Self {
-            code,
-            message,
             status,
-            request_id: None,
+            ..Self::new(code, message)
         }
     }
 }
@@ -251,23 +249,8 @@ fn code_of_status(status: u16) -> ErrorCode {
 /// The start of a body that is not an error of the protocol, on one line; for an HTML or XML page
 /// the text without the tags.
 fn excerpt(body: &[u8]) -> String {
-    let is_page = body.trim_ascii_start().starts_with(b"<");
-    let mut in_tag = false;
-    let text = body.iter().filter_map(|byte| match byte {
-        b'<' if is_page => {
-            in_tag = true;
-            // A tag separates two words.
-            Some(b' ')
-        }
-        b'>' if in_tag => {
-            in_tag = false;
-            None
-        }
-        byte => (!in_tag).then_some(*byte),
-    });
-
     // The limit counts text only: the first bytes of a page are mostly tags.
-    let text: Vec<u8> = text
+    let text: Vec<u8> = without_tags(body)
         .skip_while(u8::is_ascii_whitespace)
         .take(EXCERPT_MAX)
         .collect();
@@ -277,6 +260,23 @@ fn excerpt(body: &[u8]) -> String {
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// The bytes of a body; each tag of an HTML or XML page becomes a space.
+fn without_tags(body: &[u8]) -> impl Iterator<Item = u8> {
+    let is_page = body.trim_ascii_start().starts_with(b"<");
+    let mut in_tag = false;
+    body.iter().filter_map(move |byte| match byte {
+        b'<' if is_page => {
+            in_tag = true;
+            Some(b' ')
+        }
+        b'>' if in_tag => {
+            in_tag = false;
+            None
+        }
+        byte => (!in_tag).then_some(*byte),
+    })
 }
 
 #[cfg(test)]

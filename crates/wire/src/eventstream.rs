@@ -178,6 +178,22 @@ fn read_prelude(prelude: &[u8]) -> Result<(usize, usize), FrameError> {
     }
 }
 
+/// The prelude of a frame, from the length of the frame and of the headers in bytes.
+fn new_prelude(total: usize, headers: usize) -> Result<[u8; PRELUDE], FrameError> {
+    let over_limit = total > FRAME_MAX || headers > HEADERS_MAX;
+    let [total, headers] = [total, headers].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+    if over_limit {
+        return Err(FrameError::Length { total, headers });
+    }
+
+    let mut prelude = [0; PRELUDE];
+    prelude[..4].copy_from_slice(&total.to_be_bytes());
+    prelude[4..8].copy_from_slice(&headers.to_be_bytes());
+    let checksum = crc32fast::hash(&prelude[..8]);
+    prelude[8..].copy_from_slice(&checksum.to_be_bytes());
+    Ok(prelude)
+}
+
 /// Takes `len` bytes off the front of the headers.
 fn take(rest: &mut Bytes, len: usize) -> Result<Bytes, FrameError> {
     if rest.len() < len {
@@ -305,18 +321,8 @@ impl Frame {
 
         let headers = out.len() - PRELUDE;
         let total = out.len() + self.payload.len() + CHECKSUM;
-        let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        if total > FRAME_MAX || headers > HEADERS_MAX {
-            return Err(FrameError::Length {
-                total: word(total),
-                headers: word(headers),
-            });
-        }
-
-        out[..4].copy_from_slice(&word(total).to_be_bytes());
-        out[4..8].copy_from_slice(&word(headers).to_be_bytes());
-        let checksum = crc32fast::hash(&out[..8]);
-        out[8..PRELUDE].copy_from_slice(&checksum.to_be_bytes());
+        let prelude = new_prelude(total, headers)?;
+        out[..PRELUDE].copy_from_slice(&prelude);
 
         out.put_slice(&self.payload);
         let checksum = crc32fast::hash(&out);

@@ -136,16 +136,7 @@ impl Signer {
         *request.uri_mut() = unsigned.endpoint.clone();
 
         let headers = request.headers_mut();
-        headers.insert(HOST, header_value("host", &host)?);
-        let content_type = unsigned.format.content_type();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        let target = unsigned.operation.target();
-        headers.insert(X_AMZ_TARGET, HeaderValue::from_static(target));
-        headers.insert(X_AMZ_DATE, header_value("time", &time)?);
-        if let Some(token) = token {
-            let token = secret_header_value("session token", token)?;
-            headers.insert(X_AMZ_SECURITY_TOKEN, token);
-        }
+        insert_signed_headers(headers, unsigned, &host, &time, token)?;
         let authorization = secret_header_value("access key", &authorization)?;
         headers.insert(AUTHORIZATION, authorization);
         Ok(request)
@@ -202,6 +193,28 @@ impl Signer {
 const X_AMZ_TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const X_AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const X_AMZ_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+
+/// Inserts the headers that [`signed_headers`] lists.
+fn insert_signed_headers(
+    headers: &mut HeaderMap,
+    unsigned: &UnsignedRequest<'_>,
+    host: &str,
+    time: &str,
+    token: Option<&str>,
+) -> Result<(), SignError> {
+    headers.insert(HOST, header_value("host", host)?);
+    let content_type = unsigned.format.content_type();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let target = unsigned.operation.target();
+    headers.insert(X_AMZ_TARGET, HeaderValue::from_static(target));
+    headers.insert(X_AMZ_DATE, header_value("time", time)?);
+
+    if let Some(token) = token {
+        let token = secret_header_value("session token", token)?;
+        headers.insert(X_AMZ_SECURITY_TOKEN, token);
+    }
+    Ok(())
+}
 
 /// A header value; `part` names the text in the error.
 fn header_value(part: &'static str, text: &str) -> Result<HeaderValue, SignError> {
@@ -416,24 +429,13 @@ pub fn claims(
 
 /// Reads `AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…`.
 fn claims_of_header(header: &str, has_date: bool) -> Result<Claims, ClaimsError> {
-    let part = |name: &str| {
-        header
-            .split([',', ' '])
-            .skip(1)
-            .filter_map(|part| part.trim().split_once('='))
-            .find(|(n, value)| *n == name && !value.is_empty())
-            .map(|(_, value)| value)
-    };
-
-    let mut message = String::new();
-    for name in ["Credential", "Signature", "SignedHeaders"] {
-        if part(name).is_none() {
-            let _ = write!(
-                message,
-                "Authorization header requires '{name}' parameter. "
-            );
-        }
-    }
+    let parts = || header.split([',', ' ']).skip(1).map(str::trim);
+    let part = |name: &str| find_part(parts(), name);
+    let mut message: String = ["Credential", "Signature", "SignedHeaders"]
+        .into_iter()
+        .filter(|name| part(name).is_none())
+        .map(|name| format!("Authorization header requires '{name}' parameter. "))
+        .collect();
     if !has_date {
         message.push_str(
             "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. ",
@@ -448,31 +450,31 @@ fn claims_of_header(header: &str, has_date: bool) -> Result<Claims, ClaimsError>
     }
 }
 
+/// The value of the first part `name=value` with a value that is not empty.
+fn find_part<'a>(parts: impl Iterator<Item = &'a str>, name: &str) -> Option<&'a str> {
+    parts
+        .filter_map(|part| part.split_once('='))
+        .find(|(found, value)| *found == name && !value.is_empty())
+        .map(|(_, value)| value)
+}
+
+/// The parameters of a presigned URL.
+const QUERY_PARAMETERS: [&str; 5] = [
+    "X-Amz-Algorithm",
+    "X-Amz-Credential",
+    "X-Amz-Signature",
+    "X-Amz-SignedHeaders",
+    "X-Amz-Date",
+];
+
 /// Reads the query of a presigned URL.
 fn claims_of_query(query: &str) -> Result<Claims, ClaimsError> {
-    let part = |name: &str| {
-        query
-            .split('&')
-            .filter_map(|part| part.split_once('='))
-            .find(|(n, value)| *n == name && !value.is_empty())
-            .map(|(_, value)| value)
-    };
-
-    let mut message = String::new();
-    for name in [
-        "X-Amz-Algorithm",
-        "X-Amz-Credential",
-        "X-Amz-Signature",
-        "X-Amz-SignedHeaders",
-        "X-Amz-Date",
-    ] {
-        if part(name).is_none() {
-            let _ = write!(
-                message,
-                "AWS query-string parameters must include '{name}'. "
-            );
-        }
-    }
+    let part = |name: &str| find_part(query.split('&'), name);
+    let message: String = QUERY_PARAMETERS
+        .into_iter()
+        .filter(|name| part(name).is_none())
+        .map(|name| format!("AWS query-string parameters must include '{name}'. "))
+        .collect();
 
     match part("X-Amz-Credential") {
         Some(credential) if message.is_empty() => {

@@ -31,27 +31,29 @@ pub(crate) trait Member: Sized {
 
 /// Reads a member; null means absent. Every member of every shape is read by this function.
 pub(crate) fn read<'de, D: Deserializer<'de>, T: Member>(deserializer: D) -> Result<T, D::Error> {
-    struct NullOr<T>(PhantomData<T>);
-    impl<'de, T: Member> Visitor<'de> for NullOr<T> {
-        type Value = T;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a member or null")
-        }
-
-        fn visit_none<E: Error>(self) -> Result<T, E> {
-            Ok(T::missing())
-        }
-
-        fn visit_unit<E: Error>(self) -> Result<T, E> {
-            Ok(T::missing())
-        }
-
-        fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
-            T::present(deserializer)
-        }
-    }
     deserializer.deserialize_option(NullOr(PhantomData))
+}
+
+struct NullOr<T>(PhantomData<T>);
+
+impl<'de, T: Member> Visitor<'de> for NullOr<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a member or null")
+    }
+
+    fn visit_none<E: Error>(self) -> Result<T, E> {
+        Ok(T::missing())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<T, E> {
+        Ok(T::missing())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        T::present(deserializer)
+    }
 }
 
 /// An element of a list or map; null is refused.
@@ -258,29 +260,31 @@ impl<T: Member> Member for Vec<T> {
     }
 
     fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ListVisitor<T>(PhantomData<T>);
-        impl<'de, T: Member> Visitor<'de> for ListVisitor<T> {
-            type Value = Vec<T>;
-
-            refuse_scalars!("Expected list or null");
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
-                // The announced length reserves no memory: a sender may announce anything.
-                let mut out = Vec::new();
-                while let Some(Element(item)) = list.next_element()? {
-                    if out.len() == LIST_ITEMS {
-                        return Err(A::Error::custom("the list is too long"));
-                    }
-                    out.push(item);
-                }
-                Ok(out)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Vec<T>, A::Error> {
-                Err(A::Error::custom(FOUND_OBJECT))
-            }
-        }
         deserializer.deserialize_any(ListVisitor(PhantomData))
+    }
+}
+
+struct ListVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Member> Visitor<'de> for ListVisitor<T> {
+    type Value = Vec<T>;
+
+    refuse_scalars!("Expected list or null");
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+        // The announced length reserves no memory: a sender may announce anything.
+        let mut out = Vec::new();
+        while let Some(Element(item)) = list.next_element()? {
+            if out.len() == LIST_ITEMS {
+                return Err(A::Error::custom("the list is too long"));
+            }
+            out.push(item);
+        }
+        Ok(out)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Vec<T>, A::Error> {
+        Err(A::Error::custom(FOUND_OBJECT))
     }
 }
 
@@ -290,28 +294,30 @@ impl<T: Member> Member for BTreeMap<String, T> {
     }
 
     fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MapVisitor<T>(PhantomData<T>);
-        impl<'de, T: Member> Visitor<'de> for MapVisitor<T> {
-            type Value = BTreeMap<String, T>;
-
-            refuse_scalars!("Expected map or null");
-
-            fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
-                Err(A::Error::custom(FOUND_LIST))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut out = BTreeMap::new();
-                while let Some((key, Element(value))) = map.next_entry::<String, Element<T>>()? {
-                    if out.len() == LIST_ITEMS {
-                        return Err(A::Error::custom("the map is too long"));
-                    }
-                    out.insert(key, value);
-                }
-                Ok(out)
-            }
-        }
         deserializer.deserialize_any(MapVisitor(PhantomData))
+    }
+}
+
+struct MapVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Member> Visitor<'de> for MapVisitor<T> {
+    type Value = BTreeMap<String, T>;
+
+    refuse_scalars!("Expected map or null");
+
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
+        Err(A::Error::custom(FOUND_LIST))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut out = BTreeMap::new();
+        while let Some((key, Element(value))) = map.next_entry::<String, Element<T>>()? {
+            if out.len() == LIST_ITEMS {
+                return Err(A::Error::custom("the map is too long"));
+            }
+            out.insert(key, value);
+        }
+        Ok(out)
     }
 }
 
@@ -321,19 +327,21 @@ where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    struct StructureVisitor<T>(PhantomData<T>);
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for StructureVisitor<T> {
-        type Value = T;
-
-        refuse_scalars!("Expected null");
-
-        fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<T, A::Error> {
-            Err(A::Error::custom(FOUND_LIST))
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-            T::deserialize(MapAccessDeserializer::new(map))
-        }
-    }
     deserializer.deserialize_any(StructureVisitor(PhantomData))
+}
+
+struct StructureVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for StructureVisitor<T> {
+    type Value = T;
+
+    refuse_scalars!("Expected null");
+
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<T, A::Error> {
+        Err(A::Error::custom(FOUND_LIST))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map))
+    }
 }

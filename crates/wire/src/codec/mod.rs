@@ -188,19 +188,22 @@ pub(crate) fn decode_value<T: DeserializeOwned>(
 ) -> Result<T, CodecError> {
     match format {
         Format::Json => serde_json::from_slice(body).map_err(|e| from_json_error(&e)),
-        Format::Cbor => {
-            let mut reader = cbor::Reader::new(body);
-            let value = T::deserialize(&mut reader).map_err(|e| match e {
-                cbor::ReadError::Malformed(e) => CodecError::malformed(format, e.to_string()),
-                cbor::ReadError::Shape(message) => CodecError::Shape { message },
-            })?;
+        Format::Cbor => decode_cbor(body),
+    }
+}
 
-            if reader.at_end() {
-                Ok(value)
-            } else {
-                Err(CodecError::malformed(format, "bytes follow the body"))
-            }
-        }
+fn decode_cbor<T: DeserializeOwned>(body: &[u8]) -> Result<T, CodecError> {
+    let malformed = |reason: String| CodecError::malformed(Format::Cbor, reason);
+    let mut reader = cbor::Reader::new(body);
+    let value = T::deserialize(&mut reader).map_err(|e| match e {
+        cbor::ReadError::Malformed(e) => malformed(e.to_string()),
+        cbor::ReadError::Shape(message) => CodecError::Shape { message },
+    })?;
+
+    if reader.at_end() {
+        Ok(value)
+    } else {
+        Err(malformed("bytes follow the body".to_owned()))
     }
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::cbor::CborReader;
 use super::json::JsonReader;
-use super::reader::{BodyReader, Expected, Unexpected, new_span, read_once};
+use super::reader::{BodyReader, Expected, Unexpected, append, read_once, read_text};
 use super::{Data, DataForm, Span};
 use crate::codec::{self, CodecError, Format};
 use crate::limits;
@@ -21,6 +21,23 @@ pub struct RecordIndex {
     pub data: Span,
     /// The time of arrival at Kinesis, in milliseconds since 1970; 0 if the answer has none.
     pub arrival_ms: i64,
+}
+
+impl RecordIndex {
+    /// Appends the parts of a record to `buffer`.
+    fn from_generic(record: &Record, buffer: &mut Vec<u8>) -> Result<Self, CodecError> {
+        if record.sequence_number.is_empty() {
+            return Err(CodecError::shape("a record has no sequence number"));
+        }
+
+        let key = record.partition_key.as_ref();
+        Ok(Self {
+            sequence: append(buffer, record.sequence_number.as_bytes())?,
+            key: key.map(|key| append(buffer, key.as_bytes())).transpose()?,
+            data: append(buffer, &record.data.0)?,
+            arrival_ms: record.approximate_arrival_timestamp.unwrap_or_default().0,
+        })
+    }
 }
 
 /// A `GetRecords` answer or a `SubscribeToShard` event: an index over the body.
@@ -67,30 +84,14 @@ impl GetRecordsAnswer {
 
     /// An index over a new buffer, for a body read by the generic codec.
     fn from_generic(page: GenericPage) -> Result<Self, CodecError> {
-        let mut buffer = Vec::new();
-        let mut append = |bytes: &[u8]| {
-            let start = buffer.len();
-            buffer.extend_from_slice(bytes);
-            new_span(start, buffer.len())
-                .map_err(|Unexpected| CodecError::shape("the records do not fit 32 bits"))
-        };
-
         let list = page
             .records
             .ok_or_else(|| CodecError::shape("the answer has no Records"))?;
-        let mut records = Vec::with_capacity(list.len());
-        for record in &list {
-            if record.sequence_number.is_empty() {
-                return Err(CodecError::shape("a record has no sequence number"));
-            }
-            let key = record.partition_key.as_ref();
-            records.push(RecordIndex {
-                sequence: append(record.sequence_number.as_bytes())?,
-                key: key.map(|key| append(key.as_bytes())).transpose()?,
-                data: append(&record.data.0)?,
-                arrival_ms: record.approximate_arrival_timestamp.unwrap_or_default().0,
-            });
-        }
+        let mut buffer = Vec::new();
+        let records = list
+            .iter()
+            .map(|record| RecordIndex::from_generic(record, &mut buffer))
+            .collect::<Result<Vec<_>, _>>()?;
 
         Ok(Self {
             body: buffer.into(),
@@ -139,14 +140,14 @@ impl PageIndex {
             b"Records" => read_once(reader, &mut page.records, |reader| {
                 reader.list(|reader| record(reader, &mut page.unescaped))
             }),
-            b"NextShardIterator" => read_once(reader, &mut page.next_shard_iterator, |reader| {
-                reader.text(&mut page.unescaped)
-            }),
-            b"ContinuationSequenceNumber" => {
-                read_once(reader, &mut page.continuation_sequence_number, |reader| {
-                    reader.text(&mut page.unescaped)
-                })
+            b"NextShardIterator" => {
+                read_text(reader, &mut page.next_shard_iterator, &mut page.unescaped)
             }
+            b"ContinuationSequenceNumber" => read_text(
+                reader,
+                &mut page.continuation_sequence_number,
+                &mut page.unescaped,
+            ),
             b"MillisBehindLatest" => read_once(reader, &mut page.millis_behind_latest, R::int),
             b"ChildShards" => read_once(reader, &mut page.child_shards, R::generic),
             _ => reader.skip(),
@@ -188,12 +189,12 @@ fn record<'b, R: BodyReader<'b>>(reader: &mut R, unescaped: &mut Vec<u8>) -> Exp
     let (mut sequence, mut key, mut data, mut arrival, mut encryption) =
         (None, None, None, None, None);
     reader.object(|reader, name| match name {
-        b"SequenceNumber" => read_once(reader, &mut sequence, |reader| reader.text(unescaped)),
-        b"PartitionKey" => read_once(reader, &mut key, |reader| reader.text(unescaped)),
+        b"SequenceNumber" => read_text(reader, &mut sequence, unescaped),
+        b"PartitionKey" => read_text(reader, &mut key, unescaped),
         b"Data" => read_once(reader, &mut data, R::data),
         b"ApproximateArrivalTimestamp" => read_once(reader, &mut arrival, R::time_ms),
         // Checked to be a text, so that exactly the answers of the generic codec are accepted.
-        b"EncryptionType" => read_once(reader, &mut encryption, |reader| reader.text(unescaped)),
+        b"EncryptionType" => read_text(reader, &mut encryption, unescaped),
         _ => reader.skip(),
     })?;
 

@@ -1,7 +1,7 @@
 //! Reading a CBOR body in one pass.
 
 use minicbor::data::{IanaTag, Type};
-use minicbor::decode::Decoder;
+use minicbor::decode::{Decoder, Error as DecodeError};
 use serde::de::DeserializeOwned;
 
 use super::Span;
@@ -55,21 +55,27 @@ impl<'b> CborReader<'b> {
     }
 }
 
+impl From<DecodeError> for Unexpected {
+    fn from(_: DecodeError) -> Self {
+        Self
+    }
+}
+
 impl<'b> BodyReader<'b> for CborReader<'b> {
     fn object(
         &mut self,
         mut member: impl FnMut(&mut Self, &'b [u8]) -> Expected<()>,
     ) -> Expected<()> {
-        let mut remaining = self.decoder.map().map_err(|_| Unexpected)?;
+        let mut remaining = self.decoder.map()?;
         while self.has_next(&mut remaining)? {
-            let name = self.decoder.str().map_err(|_| Unexpected)?;
+            let name = self.decoder.str()?;
             member(self, name.as_bytes())?;
         }
         Ok(())
     }
 
     fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Expected<T>) -> Expected<Vec<T>> {
-        let mut remaining = self.decoder.array().map_err(|_| Unexpected)?;
+        let mut remaining = self.decoder.array()?;
         let announced = usize::try_from(remaining.unwrap_or_default()).unwrap_or(usize::MAX);
         let unread = self
             .decoder
@@ -88,7 +94,7 @@ impl<'b> BodyReader<'b> for CborReader<'b> {
     }
 
     fn count(&mut self, mut item: impl FnMut(&mut Self) -> Expected<[Span; 2]>) -> Expected<usize> {
-        let mut remaining = self.decoder.array().map_err(|_| Unexpected)?;
+        let mut remaining = self.decoder.array()?;
         let body = self.decoder.input();
         let mut count = 0;
         while self.has_next(&mut remaining)? {
@@ -122,41 +128,41 @@ impl<'b> BodyReader<'b> for CborReader<'b> {
     }
 
     fn text(&mut self, _: &mut Vec<u8>) -> Expected<Span> {
-        let len = self.decoder.str().map_err(|_| Unexpected)?.len();
+        let len = self.decoder.str()?.len();
         self.last_bytes(len)
     }
 
     fn data(&mut self) -> Expected<Span> {
-        let len = self.decoder.bytes().map_err(|_| Unexpected)?.len();
+        let len = self.decoder.bytes()?.len();
         self.last_bytes(len)
     }
 
     fn int(&mut self) -> Expected<i64> {
-        self.decoder.i64().map_err(|_| Unexpected)
+        Ok(self.decoder.i64()?)
     }
 
     fn boolean(&mut self) -> Expected<bool> {
-        self.decoder.bool().map_err(|_| Unexpected)
+        Ok(self.decoder.bool()?)
     }
 
     fn time_ms(&mut self) -> Expected<i64> {
         let decoder = &mut self.decoder;
-        if decoder.datatype().map_err(|_| Unexpected)? == Type::Tag {
-            let tag = decoder.tag().map_err(|_| Unexpected)?;
+        if decoder.datatype()? == Type::Tag {
+            let tag = decoder.tag()?;
             if tag != IanaTag::Timestamp.tag() {
                 return Err(Unexpected);
             }
         }
 
-        let time = match decoder.datatype().map_err(|_| Unexpected)? {
-            Type::F64 => Timestamp::from_cbor_float(decoder.f64().map_err(|_| Unexpected)?),
-            _ => Timestamp::from_millis(decoder.i64().map_err(|_| Unexpected)?),
+        let time = match decoder.datatype()? {
+            Type::F64 => Timestamp::from_cbor_float(decoder.f64()?),
+            _ => Timestamp::from_millis(decoder.i64()?),
         };
         time.map(|time| time.0).ok_or(Unexpected)
     }
 
     fn skip(&mut self) -> Expected<()> {
-        self.decoder.skip().map_err(|_| Unexpected)
+        Ok(self.decoder.skip()?)
     }
 
     fn generic<T: DeserializeOwned>(&mut self) -> Expected<T> {

@@ -97,6 +97,15 @@ impl<'b> JsonReader<'b> {
         }
     }
 
+    /// Appends a string to `unescaped`, without the escapes.
+    fn unescape(&self, raw: &RawString, unescaped: &mut Vec<u8>) -> Expected<Span> {
+        let quoted = &self.body[raw.start - 1..raw.end + 1];
+        let text: String = serde_json::from_slice(quoted).map_err(|_| Unexpected)?;
+        let start = self.body.len() + unescaped.len();
+        unescaped.extend_from_slice(text.as_bytes());
+        new_span(start, start + text.len())
+    }
+
     /// Reads the name of a member; a name with escapes is unexpected.
     fn name(&mut self) -> Expected<&'b [u8]> {
         let raw = self.raw_string()?;
@@ -206,11 +215,7 @@ impl<'b> BodyReader<'b> for JsonReader<'b> {
     fn text(&mut self, unescaped: &mut Vec<u8>) -> Expected<Span> {
         let raw = self.raw_string()?;
         if raw.has_escapes {
-            let quoted = &self.body[raw.start - 1..raw.end + 1];
-            let text: String = serde_json::from_slice(quoted).map_err(|_| Unexpected)?;
-            let start = self.body.len() + unescaped.len();
-            unescaped.extend_from_slice(text.as_bytes());
-            return new_span(start, start + text.len());
+            return self.unescape(&raw, unescaped);
         }
 
         let text = &self.body[raw.start..raw.end];

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::Span;
 use super::cbor::CborReader;
 use super::json::JsonReader;
-use super::reader::{BodyReader, Expected, Unexpected, read_once};
+use super::reader::{BodyReader, Expected, Unexpected, read_once, read_text};
 use crate::codec::{self, CodecError, Format};
 use crate::error::ErrorCode;
 use crate::limits;
@@ -115,9 +115,7 @@ fn count_durable<'b, R: BodyReader<'b>>(reader: &mut R) -> Expected<usize> {
             reader.count(|reader| durable_entry(reader, &mut unescaped))
         }),
         // Checked to be a text, so that exactly the answers of the generic codec are accepted.
-        b"EncryptionType" => read_once(reader, &mut encryption, |reader| {
-            reader.text(&mut unescaped)
-        }),
+        b"EncryptionType" => read_text(reader, &mut encryption, &mut unescaped),
         _ => reader.skip(),
     })?;
     reader.end()?;
@@ -135,15 +133,10 @@ fn durable_entry<'b, R: BodyReader<'b>>(
 ) -> Expected<[Span; 2]> {
     let (mut sequence, mut shard) = (None, None);
     reader.object(|reader, name| match name {
-        b"SequenceNumber" => read_once(reader, &mut sequence, |reader| reader.text(unescaped)),
-        b"ShardId" => read_once(reader, &mut shard, |reader| reader.text(unescaped)),
-        b"ErrorCode" | b"ErrorMessage" => {
-            if reader.null()? {
-                Ok(())
-            } else {
-                Err(Unexpected)
-            }
-        }
+        b"SequenceNumber" => read_text(reader, &mut sequence, unescaped),
+        b"ShardId" => read_text(reader, &mut shard, unescaped),
+        b"ErrorCode" | b"ErrorMessage" if !reader.null()? => Err(Unexpected),
+        b"ErrorCode" | b"ErrorMessage" => Ok(()),
         _ => reader.skip(),
     })?;
 

@@ -3,7 +3,9 @@
 use bytes::{Bytes, BytesMut};
 use ring::digest;
 
-use super::write::{ARRAY, MAP, cbor_data, cbor_head, cbor_text, json_data, json_text};
+use super::write::{
+    ARRAY, MAP, cbor_data, cbor_head, cbor_member, cbor_text, json_data, json_member, json_text,
+};
 use super::{Data, NotBase64};
 use crate::codec::Format;
 
@@ -168,14 +170,8 @@ fn write_start(format: Format, out: &mut BytesMut, entries: usize) {
 fn json_entry(out: &mut BytesMut, entry: &Entry<'_>, comma: bool) {
     out.extend_from_slice(if comma { b",{\"Data\":" } else { b"{\"Data\":" });
     json_data(out, entry.data);
-    if let Some(key) = entry.key {
-        out.extend_from_slice(b",\"PartitionKey\":");
-        json_text(out, key);
-    }
-    if let Some(key) = entry.explicit_hash_key {
-        out.extend_from_slice(b",\"ExplicitHashKey\":");
-        json_text(out, key);
-    }
+    json_member(out, b",\"PartitionKey\":", entry.key);
+    json_member(out, b",\"ExplicitHashKey\":", entry.explicit_hash_key);
     out.extend_from_slice(b"}");
 }
 
@@ -189,14 +185,8 @@ fn cbor_entry(out: &mut BytesMut, entry: &Entry<'_>) -> Result<(), NotBase64> {
         return Err(error);
     }
 
-    if let Some(key) = entry.key {
-        cbor_text(out, "PartitionKey");
-        cbor_text(out, key);
-    }
-    if let Some(key) = entry.explicit_hash_key {
-        cbor_text(out, "ExplicitHashKey");
-        cbor_text(out, key);
-    }
+    cbor_member(out, "PartitionKey", entry.key);
+    cbor_member(out, "ExplicitHashKey", entry.explicit_hash_key);
     Ok(())
 }
 

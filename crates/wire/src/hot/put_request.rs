@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::Span;
 use super::cbor::CborReader;
 use super::json::JsonReader;
-use super::reader::{BodyReader, Expected, Unexpected, new_span, read_once};
+use super::reader::{BodyReader, Expected, Unexpected, append, new_span, read_once, read_text};
 use crate::codec::{self, CodecError, Format};
 use crate::limits;
 use crate::types::{PutRecordsRequest, PutRecordsRequestEntry};
@@ -20,6 +20,26 @@ pub struct EntryIndex {
     pub key: Option<Span>,
     /// The explicit hash key: text.
     pub explicit_hash_key: Option<Span>,
+}
+
+impl EntryIndex {
+    /// Appends the parts of an entry to `buffer`.
+    fn from_generic(
+        entry: &PutRecordsRequestEntry,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Self, CodecError> {
+        let data = entry.data.as_ref().map(|data| &data.0[..]);
+        let key = entry.partition_key.as_deref().map(str::as_bytes);
+        let explicit_hash_key = entry.explicit_hash_key.as_deref().map(str::as_bytes);
+
+        let mut append =
+            |bytes: Option<&[u8]>| bytes.map(|bytes| append(buffer, bytes)).transpose();
+        Ok(Self {
+            data: append(data)?,
+            key: append(key)?,
+            explicit_hash_key: append(explicit_hash_key)?,
+        })
+    }
 }
 
 /// A `PutRecords` request: an index over one buffer.
@@ -65,27 +85,12 @@ impl PutRecordsParsed {
     /// An index over a new buffer, for a request read by the generic codec.
     fn from_generic(request: PutRecordsRequest) -> Result<Self, CodecError> {
         let mut buffer = Vec::new();
-        let mut append = |bytes: Option<&[u8]>| {
-            let Some(bytes) = bytes else {
-                return Ok(None);
-            };
-            let start = buffer.len();
-            buffer.extend_from_slice(bytes);
-            new_span(start, buffer.len())
-                .map(Some)
-                .map_err(|Unexpected| CodecError::shape("the records do not fit 32 bits"))
-        };
-
-        let mut index = |entry: &PutRecordsRequestEntry| {
-            Ok(EntryIndex {
-                data: append(entry.data.as_ref().map(|data| &data.0[..]))?,
-                key: append(entry.partition_key.as_deref().map(str::as_bytes))?,
-                explicit_hash_key: append(entry.explicit_hash_key.as_deref().map(str::as_bytes))?,
-            })
-        };
         let entries = request.records.as_ref();
         let records = entries
-            .map(|entries| entries.iter().map(&mut index).collect())
+            .map(|entries| {
+                let index = |entry| EntryIndex::from_generic(entry, &mut buffer);
+                entries.iter().map(index).collect()
+            })
             .transpose()?;
 
         Ok(Self {
@@ -119,15 +124,9 @@ impl RequestIndex {
             b"Records" => read_once(reader, &mut index.records, |reader| {
                 reader.list(|reader| entry(reader, unescaped))
             }),
-            b"StreamName" => read_once(reader, &mut index.stream_name, |reader| {
-                reader.text(unescaped)
-            }),
-            b"StreamARN" => read_once(reader, &mut index.stream_arn, |reader| {
-                reader.text(unescaped)
-            }),
-            b"StreamId" => read_once(reader, &mut index.stream_id, |reader| {
-                reader.text(unescaped)
-            }),
+            b"StreamName" => read_text(reader, &mut index.stream_name, unescaped),
+            b"StreamARN" => read_text(reader, &mut index.stream_arn, unescaped),
+            b"StreamId" => read_text(reader, &mut index.stream_id, unescaped),
             b"DryRun" => read_once(reader, &mut index.dry_run, R::boolean),
             _ => reader.skip(),
         })?;
@@ -200,10 +199,8 @@ fn entry<'b, R: BodyReader<'b>>(reader: &mut R, unescaped: &mut Vec<u8>) -> Expe
     let mut entry = EntryIndex::default();
     reader.object(|reader, name| match name {
         b"Data" => read_once(reader, &mut entry.data, R::data),
-        b"PartitionKey" => read_once(reader, &mut entry.key, |reader| reader.text(unescaped)),
-        b"ExplicitHashKey" => read_once(reader, &mut entry.explicit_hash_key, |reader| {
-            reader.text(unescaped)
-        }),
+        b"PartitionKey" => read_text(reader, &mut entry.key, unescaped),
+        b"ExplicitHashKey" => read_text(reader, &mut entry.explicit_hash_key, unescaped),
         _ => reader.skip(),
     })?;
     Ok(entry)

@@ -8,6 +8,7 @@
 use serde::de::DeserializeOwned;
 
 use super::Span;
+use crate::codec::CodecError;
 
 /// The body has a form that a [`BodyReader`] does not accept: the generic codec must read the body.
 #[derive(Debug)]
@@ -138,6 +139,23 @@ pub(super) fn read_once<'b, R: BodyReader<'b>, T>(
         *slot = Some(read(reader)?);
     }
     Ok(())
+}
+
+/// [`read_once`] for a text.
+pub(super) fn read_text<'b, R: BodyReader<'b>>(
+    reader: &mut R,
+    slot: &mut Option<Span>,
+    unescaped: &mut Vec<u8>,
+) -> Expected<()> {
+    read_once(reader, slot, |reader| reader.text(unescaped))
+}
+
+/// Appends bytes that the generic codec read to a buffer.
+pub(super) fn append(buffer: &mut Vec<u8>, bytes: &[u8]) -> Result<Span, CodecError> {
+    let start = buffer.len();
+    buffer.extend_from_slice(bytes);
+    new_span(start, buffer.len())
+        .map_err(|Unexpected| CodecError::shape("the records do not fit 32 bits"))
 }
 
 /// The span `start..end`, if both fit 32 bits.

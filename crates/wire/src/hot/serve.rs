@@ -4,8 +4,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::Data;
 use super::write::{
-    ARRAY, MAP, TIME, base64_len, cbor_bytes, cbor_head, cbor_head_len, cbor_int, cbor_text,
-    json_data, json_int, json_text, json_text_len, json_time,
+    ARRAY, MAP, TIME, base64_len, cbor_bytes, cbor_head, cbor_head_len, cbor_int, cbor_member,
+    cbor_text, json_data, json_int, json_member, json_text, json_text_len, json_time,
 };
 use crate::codec::{self, Format};
 use crate::types::ChildShard;
@@ -120,10 +120,7 @@ fn json_put_answer<'a>(
     }
     out.extend_from_slice(b"]");
 
-    if let Some(encryption_type) = encryption_type {
-        out.extend_from_slice(b",\"EncryptionType\":");
-        json_text(out, encryption_type);
-    }
+    json_member(out, b",\"EncryptionType\":", encryption_type);
     out.extend_from_slice(b"}");
 }
 
@@ -143,10 +140,7 @@ fn cbor_put_answer<'a>(
         cbor_result(out, &result);
     }
 
-    if let Some(encryption_type) = encryption_type {
-        cbor_text(out, "EncryptionType");
-        cbor_text(out, encryption_type);
-    }
+    cbor_member(out, "EncryptionType", encryption_type);
 }
 
 /// The member with the place of the next read: the iterator or the sequence number.
@@ -192,10 +186,9 @@ where
         .clone()
         .map(|record| record_len(format, &record))
         .sum();
-    let children = if children.is_empty() {
-        Bytes::new()
-    } else {
-        codec::encode(format, &children)
+    let children = match children {
+        [] => Bytes::new(),
+        _ => codec::encode(format, &children),
     };
 
     let next_len = next.value.map_or(0, str::len);
@@ -245,14 +238,8 @@ fn json_record(out: &mut BytesMut, record: &OutgoingRecord<'_>, comma: bool) {
     out.extend_from_slice(b",\"Data\":");
     json_data(out, Data::Raw(record.data));
 
-    if let Some(key) = record.key {
-        out.extend_from_slice(b",\"PartitionKey\":");
-        json_text(out, key);
-    }
-    if let Some(encryption_type) = record.encryption_type {
-        out.extend_from_slice(b",\"EncryptionType\":");
-        json_text(out, encryption_type);
-    }
+    json_member(out, b",\"PartitionKey\":", record.key);
+    json_member(out, b",\"EncryptionType\":", record.encryption_type);
     out.extend_from_slice(b"}");
 }
 
@@ -268,10 +255,7 @@ where
         cbor_record(out, &record);
     }
 
-    if let Some(value) = next.value {
-        cbor_text(out, next.name);
-        cbor_text(out, value);
-    }
+    cbor_member(out, next.name, next.value);
     cbor_text(out, "MillisBehindLatest");
     cbor_int(out, millis);
 
@@ -292,14 +276,8 @@ fn cbor_record(out: &mut BytesMut, record: &OutgoingRecord<'_>) {
     cbor_text(out, "Data");
     cbor_bytes(out, record.data);
 
-    if let Some(key) = record.key {
-        cbor_text(out, "PartitionKey");
-        cbor_text(out, key);
-    }
-    if let Some(encryption_type) = record.encryption_type {
-        cbor_text(out, "EncryptionType");
-        cbor_text(out, encryption_type);
-    }
+    cbor_member(out, "PartitionKey", record.key);
+    cbor_member(out, "EncryptionType", record.encryption_type);
 }
 
 /// Upper bound in bytes of one result, in both formats. Escapes are not counted: in practice no

@@ -50,6 +50,14 @@ pub(super) fn cbor_text(out: &mut BytesMut, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
+/// Writes the name and the value of a member that is a text; nothing if absent.
+pub(super) fn cbor_member(out: &mut BytesMut, name: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        cbor_text(out, name);
+        cbor_text(out, value);
+    }
+}
+
 /// Writes a CBOR integer.
 pub(super) fn cbor_int(out: &mut BytesMut, value: i64) {
     if value < 0 {
@@ -115,6 +123,15 @@ pub(super) fn json_text(out: &mut BytesMut, text: &str) {
     }
     out.extend_from_slice(&bytes[written..]);
     out.extend_from_slice(b"\"");
+}
+
+/// Writes a member that is a text; nothing if absent. `name` is the name as written: with comma,
+/// quotes and colon.
+pub(super) fn json_member(out: &mut BytesMut, name: &[u8], value: Option<&str>) {
+    if let Some(value) = value {
+        out.extend_from_slice(name);
+        json_text(out, value);
+    }
 }
 
 /// Bytes of a JSON text, quotes and escapes included.

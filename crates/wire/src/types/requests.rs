@@ -392,8 +392,8 @@ shapes! {
         pub warm_throughput_mibps: Option<i32>,
     }
 
-    /// [`Operation::UpdateStreamRecordDistributionStrategy`]: selects between placement by partition
-    /// key and by Kinesis.
+    /// [`Operation::UpdateStreamRecordDistributionStrategy`]: selects between placement by
+    /// partition key and by Kinesis.
     pub struct UpdateStreamRecordDistributionStrategyRequest {
         #[serde(rename = "StreamARN")]
         pub stream_arn: Option<String>,

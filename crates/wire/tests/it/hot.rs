@@ -150,14 +150,26 @@ fn entries(parsed: &PutRecordsParsed) -> Vec<PutRecordsRequestEntry> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 200,
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     #[test]
     fn answers_of_the_generic_codec_are_read(
-        samples in vec(sample(), 0..8), format in format(), style in style(), closed: bool, behind: Option<u32>,
+        samples in vec(sample(), 0..8),
+        format in format(),
+        style in style(),
+        closed: bool,
+        behind: Option<u32>,
     ) {
         let generic = GetRecordsResponse {
-            records: samples.iter().enumerate().map(|(i, s)| record(i, s)).collect(),
+            records: samples
+                .iter()
+                .enumerate()
+                .map(|(i, s)| record(i, s))
+                .collect(),
             next_shard_iterator: (!closed).then(|| "AAAA\"/\\é==".to_owned()),
             millis_behind_latest: behind.map(i64::from),
             child_shards: closed.then(|| vec![child()]),
@@ -169,28 +181,51 @@ proptest! {
         prop_assert_eq!(read.millis_behind_latest, generic.millis_behind_latest);
         prop_assert_eq!(read.child_shards, generic.child_shards.unwrap_or_default());
         // Data that can stay where they are do.
-        let own_storage = style.chunked || style.escaped || style.wide || samples.iter().flat_map(|s| &s.key).any(|k| k.contains(|c: char| c < ' ' || c == '"' || c == '\\'));
+        let own_storage = style.chunked
+            || style.escaped
+            || style.wide
+            || samples
+                .iter()
+                .flat_map(|s| &s.key)
+                .any(|k| k.contains(|c: char| c < ' ' || c == '"' || c == '\\'));
         if !own_storage && closed {
             prop_assert_eq!(read.body.as_ptr(), body.as_ptr());
-            prop_assert_eq!(read.form, if format == Format::Json { DataForm::Base64 } else { DataForm::Raw });
+            prop_assert_eq!(
+                read.form,
+                if format == Format::Json {
+                    DataForm::Base64
+                } else {
+                    DataForm::Raw
+                }
+            );
         }
     }
 
     #[test]
     fn answers_are_written_for_the_generic_codec(
-        samples in vec(sample(), 0..8), format in format(), closed: bool, behind in any::<u32>(),
+        samples in vec(sample(), 0..8),
+        format in format(),
+        closed: bool,
+        behind in any::<u32>(),
     ) {
         let sequences: Vec<String> = (0..samples.len()).map(sequence).collect();
-        let out = samples.iter().zip(&sequences).map(|(s, sequence_number)| OutgoingRecord {
-            sequence_number,
-            key: s.key.as_deref(),
-            data: &s.data,
-            arrival_ms: s.arrival_ms,
-            encryption_type: s.encrypted.then_some("KMS"),
-        });
+        let out = samples
+            .iter()
+            .zip(&sequences)
+            .map(|(s, sequence_number)| OutgoingRecord {
+                sequence_number,
+                key: s.key.as_deref(),
+                data: &s.data,
+                arrival_ms: s.arrival_ms,
+                encryption_type: s.encrypted.then_some("KMS"),
+            });
         let next = (!closed).then_some("AAAA\"/\\é==");
         let children = if closed { vec![child()] } else { vec![] };
-        let records: Vec<Record> = samples.iter().enumerate().map(|(i, s)| record(i, s)).collect();
+        let records: Vec<Record> = samples
+            .iter()
+            .enumerate()
+            .map(|(i, s)| record(i, s))
+            .collect();
 
         let body = encode_get_records(format, out.clone(), next, i64::from(behind), &children);
         let read: GetRecordsResponse = codec::decode(format, &body).unwrap();
@@ -198,7 +233,10 @@ proptest! {
         prop_assert_eq!(read.next_shard_iterator.as_deref(), next);
         prop_assert_eq!(read.millis_behind_latest, Some(i64::from(behind)));
         prop_assert_eq!(&read.child_shards.unwrap_or_default(), &children);
-        prop_assert_eq!(meant(&GetRecordsAnswer::parse(format, body).unwrap()), sent(&samples));
+        prop_assert_eq!(
+            meant(&GetRecordsAnswer::parse(format, body).unwrap()),
+            sent(&samples)
+        );
 
         let body = encode_subscribe_event(format, out, next, i64::from(behind), &children);
         let read: SubscribeToShardEvent = codec::decode(format, &body).unwrap();
@@ -211,7 +249,11 @@ proptest! {
     }
 
     #[test]
-    fn requests_of_the_generic_codec_are_read(samples in vec(sample(), 0..8), format in format(), style in style()) {
+    fn requests_of_the_generic_codec_are_read(
+        samples in vec(sample(), 0..8),
+        format in format(),
+        style in style(),
+    ) {
         let generic = put_request(&samples);
         let body = varied(format, &codec::encode(format, &generic), style);
         let read = PutRecordsParsed::parse(format, &body).unwrap();
@@ -225,20 +267,43 @@ proptest! {
 
     #[test]
     fn requests_are_written_once_for_many(
-        samples in vec(sample(), 0..8), format in format(), base64: bool, announced in 0usize..9, named: bool,
+        samples in vec(sample(), 0..8),
+        format in format(),
+        base64: bool,
+        announced in 0usize..9,
+        named: bool,
     ) {
-        let announced = if announced == 8 { samples.len() } else { announced };
-        let mut builder = PutRecordsBuilder::new(format, BytesMut::from(&b"left over"[..]), announced);
+        let announced = if announced == 8 {
+            samples.len()
+        } else {
+            announced
+        };
+        let mut builder =
+            PutRecordsBuilder::new(format, BytesMut::from(&b"left over"[..]), announced);
         let mut size = 0;
         for s in &samples {
             let text = base64_simd::STANDARD.encode_to_string(&s.data);
-            let data = if base64 { Data::Base64(text.as_bytes()) } else { Data::Raw(&s.data) };
-            let entry = Entry { key: s.key.as_deref(), explicit_hash_key: s.explicit_hash_key.as_deref(), data };
+            let data = if base64 {
+                Data::Base64(text.as_bytes())
+            } else {
+                Data::Raw(&s.data)
+            };
+            let entry = Entry {
+                key: s.key.as_deref(),
+                explicit_hash_key: s.explicit_hash_key.as_deref(),
+                data,
+            };
             size += entry_size(data, entry.key);
             builder.push(&entry).unwrap();
         }
         prop_assert_eq!((builder.len(), builder.size()), (samples.len(), size));
-        prop_assert_eq!(size, samples.iter().map(|s| s.data.len() + s.key.as_ref().map_or(0, String::len)).sum::<usize>());
+        prop_assert_eq!(
+            size,
+            samples
+                .iter()
+                .map(|s| s.data.len() + s.key.as_ref().map_or(0, String::len))
+                .sum::<usize>()
+        );
         let shared = builder.finish();
         prop_assert_eq!((shared.entries, shared.size), (samples.len(), size));
 
@@ -250,7 +315,11 @@ proptest! {
         let tail = tail(format, stream);
         let whole = [&shared.bytes[..], &tail].concat();
         let read: PutRecordsRequest = codec::decode(format, &whole).unwrap();
-        let expected = PutRecordsRequest { stream_name: name, stream_arn: arn, ..put_request(&samples) };
+        let expected = PutRecordsRequest {
+            stream_name: name,
+            stream_arn: arn,
+            ..put_request(&samples)
+        };
         prop_assert_eq!(read, expected);
         let mut hash = shared.hash;
         hash.update(&tail);
@@ -261,30 +330,43 @@ proptest! {
 
     #[test]
     fn put_answers_are_read(
-        failures in vec(proptest::option::weighted(0.1, (text(), text())), 0..20), format in format(), style in style(),
-        hot: bool, said: bool,
+        failures in vec(proptest::option::weighted(0.1, (text(), text())), 0..20),
+        format in format(),
+        style in style(),
+        hot: bool,
+        said: bool,
     ) {
-        let records: Vec<PutRecordsResultEntry> = failures.iter().enumerate().map(|(i, failure)| match failure {
-            None => PutRecordsResultEntry {
-                sequence_number: Some(sequence(i)),
-                shard_id: Some("shardId-000000000001".into()),
-                ..Default::default()
-            },
-            Some((code, message)) => PutRecordsResultEntry {
-                error_code: Some(format!("Code{code}")),
-                error_message: Some(message.clone()),
-                ..Default::default()
-            },
-        }).collect();
+        let records: Vec<PutRecordsResultEntry> = failures
+            .iter()
+            .enumerate()
+            .map(|(i, failure)| match failure {
+                None => PutRecordsResultEntry {
+                    sequence_number: Some(sequence(i)),
+                    shard_id: Some("shardId-000000000001".into()),
+                    ..Default::default()
+                },
+                Some((code, message)) => PutRecordsResultEntry {
+                    error_code: Some(format!("Code{code}")),
+                    error_message: Some(message.clone()),
+                    ..Default::default()
+                },
+            })
+            .collect();
         let failed = failures.iter().flatten().count();
         let body = if hot {
-            let results = records.iter().map(|r| match (&r.sequence_number, &r.shard_id, &r.error_code) {
-                (Some(sequence_number), Some(shard_id), _) => OutgoingResult::Durable { sequence_number, shard_id },
-                (_, _, code) => OutgoingResult::Failed {
-                    code: code.as_deref().unwrap(),
-                    message: r.error_message.as_deref().unwrap(),
-                },
-            });
+            let results =
+                records
+                    .iter()
+                    .map(|r| match (&r.sequence_number, &r.shard_id, &r.error_code) {
+                        (Some(sequence_number), Some(shard_id), _) => OutgoingResult::Durable {
+                            sequence_number,
+                            shard_id,
+                        },
+                        (_, _, code) => OutgoingResult::Failed {
+                            code: code.as_deref().unwrap(),
+                            message: r.error_message.as_deref().unwrap(),
+                        },
+                    });
             let body = encode_put_records_answer(format, results, Some("KMS"));
             let read: PutRecordsResponse = codec::decode(format, &body).unwrap();
             prop_assert_eq!(&read.records, &records);
@@ -293,7 +375,14 @@ proptest! {
             body
         } else {
             let count = said.then_some(failed as i32);
-            codec::encode(format, &PutRecordsResponse { failed_record_count: count, records, encryption_type: None })
+            codec::encode(
+                format,
+                &PutRecordsResponse {
+                    failed_record_count: count,
+                    records,
+                    encryption_type: None,
+                },
+            )
         };
         let read = PutRecordsAnswer::parse(format, &varied(format, &body, style)).unwrap();
         prop_assert_eq!(read.len(), failures.len());
@@ -303,25 +392,47 @@ proptest! {
             let all_durable = matches!(read, PutRecordsAnswer::AllDurable { .. });
             prop_assert!(all_durable);
         }
-        let expected: Vec<EntryResult> = failures.iter().enumerate().map(|(i, failure)| match failure {
-            None => EntryResult::Durable { sequence_number: sequence(i), shard_id: "shardId-000000000001".into() },
-            Some((code, message)) => {
-                EntryResult::Failed { code: ErrorCode::from(format!("Code{code}").as_str()), message: message.clone() }
-            }
-        }).collect();
+        let expected: Vec<EntryResult> = failures
+            .iter()
+            .enumerate()
+            .map(|(i, failure)| match failure {
+                None => EntryResult::Durable {
+                    sequence_number: sequence(i),
+                    shard_id: "shardId-000000000001".into(),
+                },
+                Some((code, message)) => EntryResult::Failed {
+                    code: ErrorCode::from(format!("Code{code}").as_str()),
+                    message: message.clone(),
+                },
+            })
+            .collect();
         prop_assert_eq!(read.results().unwrap(), expected);
     }
 
     /// Whatever the hot readers take, the generic codec takes too, and reads the same: changed bytes, cut bodies.
     #[test]
     fn damaged_bodies_are_read_alike_or_refused(
-        samples in vec(sample(), 1..4), format in format(), at in any::<prop::sample::Index>(), byte: u8, cut: bool,
+        samples in vec(sample(), 1..4),
+        format in format(),
+        at in any::<prop::sample::Index>(),
+        byte: u8,
+        cut: bool,
     ) {
-        let samples: Vec<Sample> = samples.into_iter().map(|mut s| { s.data.truncate(20); s }).collect();
+        let samples: Vec<Sample> = samples
+            .into_iter()
+            .map(|mut s| {
+                s.data.truncate(20);
+                s
+            })
+            .collect();
         let damage = |body: Bytes| {
             let mut body = body.to_vec();
             let at = at.index(body.len());
-            if cut { body.truncate(at) } else { body[at] = byte }
+            if cut {
+                body.truncate(at);
+            } else {
+                body[at] = byte;
+            }
             Bytes::from(body)
         };
 
@@ -335,7 +446,11 @@ proptest! {
         }
 
         let answer = GetRecordsResponse {
-            records: samples.iter().enumerate().map(|(i, s)| record(i, s)).collect(),
+            records: samples
+                .iter()
+                .enumerate()
+                .map(|(i, s)| record(i, s))
+                .collect(),
             millis_behind_latest: Some(5),
             ..Default::default()
         };
@@ -344,23 +459,38 @@ proptest! {
             // What was in base64 is only looked into when it is decoded.
             if hot.records.iter().all(|r| hot.data(r).decode().is_ok()) {
                 let generic: GetRecordsResponse = codec::decode(format, &body).unwrap();
-                let expected: Vec<_> = generic.records.iter().map(|r| {
-                    let arrival = r.approximate_arrival_timestamp.unwrap_or_default().0;
-                    (r.sequence_number.clone(), r.partition_key.clone(), r.data.0.to_vec(), arrival)
-                }).collect();
+                let expected: Vec<_> = generic
+                    .records
+                    .iter()
+                    .map(|r| {
+                        let arrival = r.approximate_arrival_timestamp.unwrap_or_default().0;
+                        (
+                            r.sequence_number.clone(),
+                            r.partition_key.clone(),
+                            r.data.0.to_vec(),
+                            arrival,
+                        )
+                    })
+                    .collect();
                 prop_assert_eq!(meant(&hot), expected);
             }
         }
 
         let answer = PutRecordsResponse {
             failed_record_count: Some(0),
-            records: (0..3).map(|i| PutRecordsResultEntry {
-                sequence_number: Some(sequence(i)), shard_id: Some("shardId-1".into()), ..Default::default()
-            }).collect(),
+            records: (0..3)
+                .map(|i| PutRecordsResultEntry {
+                    sequence_number: Some(sequence(i)),
+                    shard_id: Some("shardId-1".into()),
+                    ..Default::default()
+                })
+                .collect(),
             encryption_type: None,
         };
         let body = damage(codec::encode(format, &answer));
-        if let Ok(PutRecordsAnswer::AllDurable { entries, .. }) = PutRecordsAnswer::parse(format, &body) {
+        if let Ok(PutRecordsAnswer::AllDurable { entries, .. }) =
+            PutRecordsAnswer::parse(format, &body)
+        {
             let generic: PutRecordsResponse = codec::decode(format, &body).unwrap();
             prop_assert_eq!(generic.failed_record_count, Some(0));
             prop_assert_eq!(generic.records.len(), entries);

@@ -68,7 +68,11 @@ fn text(pattern: &'static [char], len: std::ops::Range<usize>) -> impl Strategy<
 const ALPHABET: &[char] = &['A', 'z', '0', '9', '+', '/', '=', 'q'];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 200,
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     #[test]
     fn signatures_are_those_of_aws(
@@ -88,19 +92,37 @@ proptest! {
             "http://localhost:8080/odd%20path/~x:y@z",
         ]),
     ) {
-        let credentials =
-            Credentials { access_key_id: "AKIDEXAMPLE".into(), secret_access_key: secret, session_token: token };
+        let credentials = Credentials {
+            access_key_id: "AKIDEXAMPLE".into(),
+            secret_access_key: secret,
+            session_token: token,
+        };
         let endpoint: Uri = endpoint.parse().unwrap();
         let mut state = digest::Context::new(&digest::SHA256);
         state.update(&shared);
-        let body = RequestBody { shared: shared.into(), tail: tail.into() };
+        let body = RequestBody {
+            shared: shared.into(),
+            tail: tail.into(),
+        };
         let signer = Signer::new();
         // Twice with another day between: the kept key must not be used for it.
         for now_ms in [now_ms, now_ms + 86_400_000, now_ms] {
             for region in ["eu-central-1", "us-east-1"] {
-                let unsigned = UnsignedRequest { endpoint: &endpoint, operation, format, region, now_ms };
-                let request =
-                    signer.request(&unsigned, &credentials, body.clone(), hashed.then_some(&state)).unwrap();
+                let unsigned = UnsignedRequest {
+                    endpoint: &endpoint,
+                    operation,
+                    format,
+                    region,
+                    now_ms,
+                };
+                let request = signer
+                    .request(
+                        &unsigned,
+                        &credentials,
+                        body.clone(),
+                        hashed.then_some(&state),
+                    )
+                    .unwrap();
                 let ours = request.headers()["authorization"].to_str().unwrap();
                 prop_assert_eq!(ours, reference(&request, &credentials, region, now_ms));
                 let read = claims(request.headers(), None).unwrap();
