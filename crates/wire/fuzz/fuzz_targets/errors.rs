@@ -1,4 +1,5 @@
-//! Any body with any status is an error that can be shown, and one that we write comes back.
+//! Any body with any status is an error that can be shown; an error that this crate writes is read
+//! back the same.
 #![no_main]
 
 use distributary_wire::codec::Format;
@@ -17,8 +18,10 @@ fuzz_target!(|input: (u16, &str, &str, &[u8])| {
             headers.insert(name, value);
         }
     }
+
     let error = ApiError::decode(status, &headers, body);
     let _ = error.to_string();
+
     for format in Format::ALL {
         let again = ApiError::decode_body(
             status,

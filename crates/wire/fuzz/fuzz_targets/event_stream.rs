@@ -1,15 +1,18 @@
-//! Frames cut anywhere; every frame that is read can be written and is the same; damaged ones are refused.
+//! Frames in chunks of any size: every frame that is read can be written and read again the same;
+//! damaged frames are refused.
 #![no_main]
 
 use distributary_wire::eventstream::{Decoder, SubscribeEvent};
 use libfuzzer_sys::fuzz_target;
 
-// The bytes as they are, then with right lengths and checksums put in, so that the headers are reached.
+// First the bytes alone, then the bytes with valid lengths and checksums around, so that the reader
+// of the headers is reached.
 fuzz_target!(|input: &[u8]| {
     let Some((cut, bytes)) = input.split_first() else {
         return;
     };
     read(bytes, usize::from(*cut) + 1);
+
     let headers = bytes.len() * usize::from(*cut) / 255;
     let total = (bytes.len() + 16) as u32;
     let mut whole = [total.to_be_bytes(), (headers as u32).to_be_bytes()].concat();

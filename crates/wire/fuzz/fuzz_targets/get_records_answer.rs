@@ -1,4 +1,4 @@
-//! Whatever the hot reader takes, the generic codec takes too and reads the same.
+//! If the hot reader accepts a body, the generic codec reads the same.
 #![no_main]
 
 use bytes::Bytes;
@@ -11,8 +11,8 @@ fuzz_target!(|body: &[u8]| {
     for format in Format::ALL {
         let generic = codec::decode::<GetRecordsResponse>(format, body);
         let Ok(hot) = GetRecordsAnswer::parse(format, Bytes::copy_from_slice(body)) else {
-            // It may ask more than the generic codec: that there are `Records`, if none of them, a sequence number for every
-            // record, and members of push events.
+            // The hot reader requires more than the generic codec: `Records`, a sequence number in
+            // every record, and valid members of push events.
             let event = codec::decode::<SubscribeToShardEvent>(format, body);
             if let (Ok(generic), Ok(_)) = (generic, event) {
                 let none = generic.records.is_empty();
@@ -20,7 +20,8 @@ fuzz_target!(|body: &[u8]| {
             }
             continue;
         };
-        // Base64 is only looked into when it is decoded.
+
+        // Base64 is checked only by decoding.
         let Ok(data) = hot
             .records
             .iter()
@@ -29,7 +30,9 @@ fuzz_target!(|body: &[u8]| {
         else {
             continue;
         };
-        let generic = generic.expect("the generic codec reads what the hot one reads");
+
+        let generic =
+            generic.expect("the generic codec accepts a body that the hot reader accepts");
         assert_eq!(generic.records.len(), hot.records.len());
         for ((a, b), data) in generic.records.iter().zip(&hot.records).zip(data) {
             assert_eq!(a.sequence_number, b.sequence.text(&hot.body));
@@ -44,6 +47,7 @@ fuzz_target!(|body: &[u8]| {
             );
             assert_eq!(hot.data(b).decoded_len(), data.len());
         }
+
         assert_eq!(generic.next_shard_iterator, hot.next_shard_iterator);
         assert_eq!(generic.millis_behind_latest, hot.millis_behind_latest);
         assert_eq!(generic.child_shards.unwrap_or_default(), hot.child_shards);

@@ -1,4 +1,4 @@
-//! An answer is never taken for success that the generic codec doesn't read as one.
+//! A record counts as durable only if the generic codec reads the same from the answer.
 #![no_main]
 
 use bytes::Bytes;
@@ -13,10 +13,11 @@ fuzz_target!(|body: &[u8]| {
             continue;
         };
         let generic: PutRecordsResponse =
-            codec::decode(format, body).expect("the generic codec reads it too");
+            codec::decode(format, body).expect("the generic codec accepts the body too");
         let all_durable = matches!(hot, PutRecordsAnswer::AllDurable { .. });
         assert_eq!(hot.len(), generic.records.len());
-        let results = hot.results().expect("what was checked can be read");
+
+        let results = hot.results().expect("a checked answer can be read");
         assert_eq!(results.len(), generic.records.len());
         for (result, entry) in results.iter().zip(&generic.records) {
             let durable = matches!(result, EntryResult::Durable { .. });

@@ -1,4 +1,4 @@
-//! The hot reader takes exactly what the generic codec takes, and reads the same.
+//! The hot reader accepts exactly the bodies that the generic codec accepts, and reads the same.
 #![no_main]
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ fuzz_target!(|body: &[u8]| {
         let (Ok(generic), Ok(hot)) = (generic, hot) else {
             continue;
         };
+
         assert_eq!(generic.records.is_some(), hot.records.is_some());
         let (entries, spans) = (
             generic.records.unwrap_or_default(),
@@ -35,6 +36,7 @@ fuzz_target!(|body: &[u8]| {
                 b.explicit_hash_key.map(|s| s.text(&hot.buffer))
             );
         }
+
         assert_eq!(generic.stream_name, hot.stream_name);
         assert_eq!(generic.stream_arn, hot.stream_arn);
         assert_eq!(generic.stream_id, hot.stream_id);

@@ -1,4 +1,5 @@
-//! Every operation's request and answer by the generic codec: what is read can be written, and is read the same again.
+//! The generic codec with every request and answer: a value that is read can be written and read
+//! again the same.
 #![no_main]
 
 use distributary_wire::codec::{self, Format};
@@ -13,7 +14,7 @@ fn there_and_back<T: Serialize + DeserializeOwned + std::fmt::Debug>(format: For
     };
     for format in Format::ALL {
         let again: T = codec::decode(format, &codec::encode(format, &value))
-            .expect("what was written can be read");
+            .expect("a written body can be read");
         assert_eq!(format!("{again:?}"), format!("{value:?}"));
     }
 }

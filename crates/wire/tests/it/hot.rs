@@ -1,4 +1,4 @@
-//! The hot codecs read what the generic codec reads and write what it would write.
+//! The hot codecs and the generic codec read and write the same.
 
 use bytes::{Bytes, BytesMut};
 use distributary_wire::codec::{self, CodecError, Format};
@@ -11,7 +11,7 @@ use ring::digest;
 
 use crate::vary::{self, Style};
 
-/// A record as a producer means it.
+/// A record as a producer writes it.
 #[derive(Clone, Debug)]
 struct Sample {
     key: Option<String>,
@@ -25,6 +25,7 @@ fn text() -> impl Strategy<Value = String> {
     let odd = [
         "\"", "\\", "\n", "\u{0}", "\u{1f}", "\u{7f}", "ключ", "🦀", "a", "/", "}],", "\u{2028}",
     ];
+
     vec(proptest::sample::select(odd.to_vec()), 0..6).prop_map(|parts| parts.concat())
 }
 
@@ -62,7 +63,7 @@ fn format() -> impl Strategy<Value = Format> {
 }
 
 fn style() -> impl Strategy<Value = Style> {
-    // Half of the time as it is written here.
+    // Half of the bodies stay as this crate writes them.
     prop_oneof![Just(None), any::<u8>().prop_map(Some)]
         .prop_map(|bits| bits.map_or(Style::default(), Style::from_bits))
 }
@@ -100,8 +101,8 @@ fn child() -> ChildShard {
     }
 }
 
-/// The records that an answer means.
-fn meant(answer: &GetRecordsAnswer) -> Vec<(String, Option<String>, Vec<u8>, i64)> {
+/// The records of an answer.
+fn records_of(answer: &GetRecordsAnswer) -> Vec<(String, Option<String>, Vec<u8>, i64)> {
     answer
         .records
         .iter()
@@ -109,6 +110,7 @@ fn meant(answer: &GetRecordsAnswer) -> Vec<(String, Option<String>, Vec<u8>, i64
             let data = answer.data(r);
             let decoded = data.decode().unwrap();
             assert_eq!(data.decoded_len(), decoded.len());
+
             let key = r.key.map(|key| key.text(&answer.body).to_owned());
             (
                 r.sequence.text(&answer.body).to_owned(),
@@ -120,7 +122,8 @@ fn meant(answer: &GetRecordsAnswer) -> Vec<(String, Option<String>, Vec<u8>, i64
         .collect()
 }
 
-fn sent(samples: &[Sample]) -> Vec<(String, Option<String>, Vec<u8>, i64)> {
+/// The records that [`records_of`] must return for an answer with these samples.
+fn expected_records(samples: &[Sample]) -> Vec<(String, Option<String>, Vec<u8>, i64)> {
     let one = |(i, s): (usize, &Sample)| (sequence(i), s.key.clone(), s.data.clone(), s.arrival_ms);
     samples.iter().enumerate().map(one).collect()
 }
@@ -138,8 +141,8 @@ fn put_request(samples: &[Sample]) -> PutRecordsRequest {
     }
 }
 
-/// The records that a parsed request means.
-fn entries(parsed: &PutRecordsParsed) -> Vec<PutRecordsRequestEntry> {
+/// The records of a parsed request.
+fn entries_of(parsed: &PutRecordsParsed) -> Vec<PutRecordsRequestEntry> {
     let text = |span: Option<Span>| span.map(|span| span.text(&parsed.buffer).to_owned());
     let entry = |e: &EntryIndex| PutRecordsRequestEntry {
         data: e.data.map(|span| Blob(span.slice(&parsed.buffer))),
@@ -175,29 +178,28 @@ proptest! {
             child_shards: closed.then(|| vec![child()]),
         };
         let body = varied(format, &codec::encode(format, &generic), style);
+
         let read = GetRecordsAnswer::parse(format, body.clone()).unwrap();
-        prop_assert_eq!(meant(&read), sent(&samples));
+        prop_assert_eq!(records_of(&read), expected_records(&samples));
         prop_assert_eq!(&read.next_shard_iterator, &generic.next_shard_iterator);
         prop_assert_eq!(read.millis_behind_latest, generic.millis_behind_latest);
         prop_assert_eq!(read.child_shards, generic.child_shards.unwrap_or_default());
-        // Data that can stay where they are do.
-        let own_storage = style.chunked
+
+        // The answer shares the memory of the body unless a text has escapes or chunks.
+        let copied = style.chunked
             || style.escaped
             || style.wide
             || samples
                 .iter()
                 .flat_map(|s| &s.key)
                 .any(|k| k.contains(|c: char| c < ' ' || c == '"' || c == '\\'));
-        if !own_storage && closed {
+        if !copied && closed {
+            let form = match format {
+                Format::Json => DataForm::Base64,
+                Format::Cbor => DataForm::Raw,
+            };
             prop_assert_eq!(read.body.as_ptr(), body.as_ptr());
-            prop_assert_eq!(
-                read.form,
-                if format == Format::Json {
-                    DataForm::Base64
-                } else {
-                    DataForm::Raw
-                }
-            );
+            prop_assert_eq!(read.form, form);
         }
     }
 
@@ -234,8 +236,8 @@ proptest! {
         prop_assert_eq!(read.millis_behind_latest, Some(i64::from(behind)));
         prop_assert_eq!(&read.child_shards.unwrap_or_default(), &children);
         prop_assert_eq!(
-            meant(&GetRecordsAnswer::parse(format, body).unwrap()),
-            sent(&samples)
+            records_of(&GetRecordsAnswer::parse(format, body).unwrap()),
+            expected_records(&samples)
         );
 
         let body = encode_subscribe_event(format, out, next, i64::from(behind), &children);
@@ -257,7 +259,7 @@ proptest! {
         let generic = put_request(&samples);
         let body = varied(format, &codec::encode(format, &generic), style);
         let read = PutRecordsParsed::parse(format, &body).unwrap();
-        prop_assert_eq!(Some(entries(&read)), generic.records);
+        prop_assert_eq!(Some(entries_of(&read)), generic.records);
         prop_assert_eq!(read.stream_arn, generic.stream_arn);
         prop_assert_eq!(read.stream_name, None);
         if format == Format::Cbor && !style.chunked {
@@ -273,11 +275,11 @@ proptest! {
         announced in 0usize..9,
         named: bool,
     ) {
-        let announced = if announced == 8 {
-            samples.len()
-        } else {
-            announced
+        let announced = match announced {
+            8 => samples.len(),
+            other => other,
         };
+
         let mut builder =
             PutRecordsBuilder::new(format, BytesMut::from(&b"left over"[..]), announced);
         let mut size = 0;
@@ -296,6 +298,7 @@ proptest! {
             size += entry_size(data, entry.key);
             builder.push(&entry).unwrap();
         }
+
         prop_assert_eq!((builder.len(), builder.size()), (samples.len(), size));
         prop_assert_eq!(
             size,
@@ -312,6 +315,7 @@ proptest! {
         } else {
             (StreamRef::Arn("arn:x"), None, Some("arn:x".to_owned()))
         };
+
         let tail = tail(format, stream);
         let whole = [&shared.bytes[..], &tail].concat();
         let read: PutRecordsRequest = codec::decode(format, &whole).unwrap();
@@ -321,6 +325,7 @@ proptest! {
             ..put_request(&samples)
         };
         prop_assert_eq!(read, expected);
+
         let mut hash = shared.hash;
         hash.update(&tail);
         let whole_hash = digest::digest(&digest::SHA256, &whole);
@@ -334,7 +339,7 @@ proptest! {
         format in format(),
         style in style(),
         hot: bool,
-        said: bool,
+        counted: bool,
     ) {
         let records: Vec<PutRecordsResultEntry> = failures
             .iter()
@@ -368,13 +373,14 @@ proptest! {
                         },
                     });
             let body = encode_put_records_answer(format, results, Some("KMS"));
+
             let read: PutRecordsResponse = codec::decode(format, &body).unwrap();
             prop_assert_eq!(&read.records, &records);
             prop_assert_eq!(read.failed_record_count, Some(failed as i32));
             prop_assert_eq!(read.encryption_type, Some(EncryptionType::Kms));
             body
         } else {
-            let count = said.then_some(failed as i32);
+            let count = counted.then_some(failed as i32);
             codec::encode(
                 format,
                 &PutRecordsResponse {
@@ -384,14 +390,16 @@ proptest! {
                 },
             )
         };
+
         let read = PutRecordsAnswer::parse(format, &varied(format, &body, style)).unwrap();
         prop_assert_eq!(read.len(), failures.len());
         if failed > 0 {
             prop_assert!(matches!(read, PutRecordsAnswer::PerEntry(_)));
-        } else if (hot || said) && !style.chunked && !style.wide {
+        } else if (hot || counted) && !style.chunked && !style.wide {
             let all_durable = matches!(read, PutRecordsAnswer::AllDurable { .. });
             prop_assert!(all_durable);
         }
+
         let expected: Vec<EntryResult> = failures
             .iter()
             .enumerate()
@@ -409,7 +417,8 @@ proptest! {
         prop_assert_eq!(read.results().unwrap(), expected);
     }
 
-    /// Whatever the hot readers take, the generic codec takes too, and reads the same: changed bytes, cut bodies.
+    /// If a hot reader accepts a body with a changed byte or a cut end, the generic codec reads the
+    /// same.
     #[test]
     fn damaged_bodies_are_read_alike_or_refused(
         samples in vec(sample(), 1..4),
@@ -425,6 +434,7 @@ proptest! {
                 s
             })
             .collect();
+
         let damage = |body: Bytes| {
             let mut body = body.to_vec();
             let at = at.index(body.len());
@@ -441,7 +451,7 @@ proptest! {
         let hot = PutRecordsParsed::parse(format, &body);
         prop_assert_eq!(hot.is_ok(), generic.is_ok(), "{}", body.escape_ascii());
         if let (Ok(hot), Ok(generic)) = (hot, generic) {
-            prop_assert_eq!(entries(&hot), generic.records.unwrap_or_default());
+            prop_assert_eq!(entries_of(&hot), generic.records.unwrap_or_default());
             prop_assert_eq!(hot.stream_arn, generic.stream_arn);
         }
 
@@ -456,7 +466,7 @@ proptest! {
         };
         let body = damage(codec::encode(format, &answer));
         if let Ok(hot) = GetRecordsAnswer::parse(format, body.clone()) {
-            // What was in base64 is only looked into when it is decoded.
+            // Base64 is checked only by decoding.
             if hot.records.iter().all(|r| hot.data(r).decode().is_ok()) {
                 let generic: GetRecordsResponse = codec::decode(format, &body).unwrap();
                 let expected: Vec<_> = generic
@@ -472,7 +482,7 @@ proptest! {
                         )
                     })
                     .collect();
-                prop_assert_eq!(meant(&hot), expected);
+                prop_assert_eq!(records_of(&hot), expected);
             }
         }
 
@@ -509,7 +519,7 @@ proptest! {
     }
 }
 
-/// An answer in the shape that AWS documents.
+/// The example answer of AWS's documentation.
 #[test]
 fn a_documented_answer() {
     let body = br#"{
@@ -531,18 +541,18 @@ fn a_documented_answer() {
     assert_eq!(answer.millis_behind_latest, Some(2100));
 }
 
-/// What says neither "written" nor "not written" is neither.
+/// An answer that says neither "written" nor "not written" is an error.
 #[test]
 fn put_answers_that_contradict_themselves() {
     let parse = |body: &str| {
         PutRecordsAnswer::parse(Format::Json, &Bytes::copy_from_slice(body.as_bytes()))
     };
     for body in [
-        // Counts that do not fit.
+        // The count does not fit the entries.
         r#"{"FailedRecordCount":1,"Records":[{"SequenceNumber":"1","ShardId":"s"}]}"#,
         r#"{"FailedRecordCount":0,"Records":[{"ErrorCode":"InternalFailure","ErrorMessage":"m"}]}"#,
         r#"{"FailedRecordCount":-1,"Records":[]}"#,
-        // Entries with neither, with both, with half.
+        // An entry has neither a sequence number nor an error code, or both, or no shard.
         r#"{"FailedRecordCount":0,"Records":[{}]}"#,
         r#"{"FailedRecordCount":0,"Records":[{"SequenceNumber":"1","ShardId":"s"},{"SequenceNumber":"","ShardId":"s"}]}"#,
         r#"{"FailedRecordCount":0,"Records":[{"SequenceNumber":"1","ShardId":null}]}"#,
@@ -553,13 +563,16 @@ fn put_answers_that_contradict_themselves() {
             "{body}"
         );
     }
-    // Null codes, as some servers send.
-    let nulls = r#"{"FailedRecordCount":0,"Records":[{"SequenceNumber":"1","ShardId":"s","ErrorCode":null,"ErrorMessage":null}]}"#;
+
+    // Some servers send null codes.
+    let nulls = r#"{"FailedRecordCount":0,"Records":[
+        {"SequenceNumber":"1","ShardId":"s","ErrorCode":null,"ErrorMessage":null}]}"#;
     assert!(matches!(
         parse(nulls),
         Ok(PutRecordsAnswer::AllDurable { entries: 1, .. })
     ));
-    // A body that is no answer at all.
+
+    // The body is not an answer.
     assert!(parse("").is_err() && parse("<html>").is_err() && parse("[]").is_err());
     assert_eq!(parse("{}").unwrap().len(), 0);
 }
@@ -570,21 +583,24 @@ fn refusals_are_those_of_the_generic_codec() {
         PutRecordsParsed::parse(Format::Json, &Bytes::copy_from_slice(body)).unwrap_err()
     };
     let bad = parse(br#"{"Records":[{"Data":"a","PartitionKey":"k"}]}"#);
-    let said = "'a' can not be converted to a Blob: Base64 encoded length is expected a multiple of 4 bytes but found: 1";
-    assert_eq!(bad.aws_message(), Some(said));
+    let message = "'a' can not be converted to a Blob: \
+                   Base64 encoded length is expected a multiple of 4 bytes but found: 1";
+    assert_eq!(bad.aws_message(), Some(message));
     assert_eq!(
         parse(br#"{"Records":5}"#).aws_message(),
         Some("Expected list or null")
     );
     assert!(matches!(parse(b"{"), CodecError::Malformed { .. }));
+
     let absent =
         PutRecordsParsed::parse(Format::Json, &Bytes::from_static(b"{\"StreamName\":\"s\"}"))
             .unwrap();
     assert!(absent.records.is_none());
+
     let text = Bytes::from_static(b"{\"StreamName\":\"s\",\"StreamName\":\"t\"}");
     assert!(
         PutRecordsParsed::parse(Format::Json, &text).is_err(),
-        "a member that stands twice"
+        "a member is there twice"
     );
 }
 
@@ -605,6 +621,7 @@ fn bad_base64_is_found_when_it_has_to_be_converted() {
         );
     }
     assert!(body.is_empty());
+
     body.push(&entry(b"YWJj")).unwrap();
     let whole = [
         body.finish().bytes,
@@ -672,9 +689,9 @@ fn spans_of_another_buffer_are_empty() {
     );
 }
 
-/// An object without records and without an iterator would say that the shard has ended.
+/// An object without records and without an iterator could pass for the end of a shard.
 #[test]
-fn a_page_without_records_is_none() {
+fn a_page_without_records_is_an_error() {
     for body in [
         "{}",
         r#"{"MillisBehindLatest":0}"#,
@@ -687,6 +704,7 @@ fn a_page_without_records_is_none() {
         );
     }
     assert!(GetRecordsAnswer::parse(Format::Cbor, Bytes::from_static(b"\xa0")).is_err());
+
     let end =
         GetRecordsAnswer::parse(Format::Json, Bytes::from_static(br#"{"Records":[]}"#)).unwrap();
     assert!(end.records.is_empty() && end.next_shard_iterator.is_none());

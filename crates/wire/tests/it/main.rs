@@ -1,9 +1,9 @@
-//! What the codecs promise each other and the world.
+//! The codecs against each other, and signatures against AWS's signer.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "helpers of tests, which clippy does not take for tests"
+    reason = "clippy does not count helpers of tests as tests"
 )]
 
 mod hot;

@@ -1,4 +1,4 @@
-//! Signatures against those of AWS's own signer.
+//! Signatures compared with the signatures of AWS's own signer.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -16,7 +16,7 @@ use http::Uri;
 use proptest::prelude::*;
 use ring::digest;
 
-/// The `Authorization` that AWS's signer gives the same request.
+/// The `Authorization` header that AWS's signer computes for the same request.
 fn reference(
     request: &http::Request<RequestBody>,
     credentials: &Credentials,
@@ -31,6 +31,7 @@ fn reference(
         "test",
     )
     .into();
+
     let mut settings = SigningSettings::default();
     settings.percent_encoding_mode = PercentEncodingMode::Double;
     let params = SigningParams::builder()
@@ -42,12 +43,14 @@ fn reference(
         .build()
         .unwrap()
         .into();
+
     let body = request.body().to_bytes();
-    // The signer adds the date and the token itself.
+    // AWS's signer adds the headers for the date and the token.
     let headers = request.headers().iter().filter_map(|(name, value)| {
         let ours = ["content-type", "x-amz-target", "host"].contains(&name.as_str());
         ours.then(|| (name.as_str(), value.to_str().unwrap()))
     });
+
     let uri = request.uri().to_string();
     let signable = SignableRequest::new("POST", uri, headers, SignableBody::Bytes(&body)).unwrap();
     let (instructions, _) = sign(signable, &params).unwrap().into_parts();
@@ -105,7 +108,8 @@ proptest! {
             tail: tail.into(),
         };
         let signer = Signer::new();
-        // Twice with another day between: the kept key must not be used for it.
+
+        // Another day between two equal days: the cached key must not sign the other day.
         for now_ms in [now_ms, now_ms + 86_400_000, now_ms] {
             for region in ["eu-central-1", "us-east-1"] {
                 let unsigned = UnsignedRequest {
@@ -168,6 +172,7 @@ fn the_request_is_whole() {
     let request = Signer::new()
         .request(&unsigned, &credentials, body, None)
         .unwrap();
+
     let header = |name: &str| request.headers()[name].to_str().unwrap();
     assert_eq!(request.method(), "POST");
     assert_eq!(request.uri(), "http://127.0.0.1:4567/");
@@ -176,6 +181,7 @@ fn the_request_is_whole() {
     assert_eq!(header("x-amz-target"), "Kinesis_20131202.ListStreams");
     assert_eq!(header("x-amz-date"), "20150830T123600Z");
     assert_eq!(header("x-amz-security-token"), "token");
+
     let shown = format!("{credentials:?} {:?}", request.headers());
     assert!(
         !shown.contains("wJalr") && !shown.contains("\"token\"") && !shown.contains("Signature="),
@@ -184,7 +190,7 @@ fn the_request_is_whole() {
 }
 
 #[test]
-fn what_cannot_be_signed_says_why() {
+fn a_request_that_cannot_be_signed_is_an_error() {
     let credentials = Credentials {
         access_key_id: "A\n".into(),
         secret_access_key: "s".into(),
@@ -214,13 +220,15 @@ fn what_cannot_be_signed_says_why() {
 
 #[test]
 fn claims_of_a_presigned_url() {
-    let query = "Action=x&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKID%2F20260131%2Feu-west-1%2Fkinesis\
-                 %2Faws4_request&X-Amz-Date=20260131T000000Z&X-Amz-SignedHeaders=host&X-Amz-Signature=00";
+    let query = "Action=x&X-Amz-Algorithm=AWS4-HMAC-SHA256\
+                 &X-Amz-Credential=AKID%2F20260131%2Feu-west-1%2Fkinesis%2Faws4_request\
+                 &X-Amz-Date=20260131T000000Z&X-Amz-SignedHeaders=host&X-Amz-Signature=00";
     let read = claims(&http::HeaderMap::new(), Some(query)).unwrap();
     assert_eq!(
         (read.region.as_str(), read.access_key_id.as_str()),
         ("eu-west-1", "AKID")
     );
+
     let error = claims(
         &http::HeaderMap::new(),
         Some("X-Amz-Algorithm=AWS4-HMAC-SHA256"),
@@ -234,7 +242,7 @@ fn claims_of_a_presigned_url() {
 }
 
 #[test]
-fn what_a_header_lacks() {
+fn missing_parts_of_a_header_are_named() {
     let error = |value: &str| {
         let mut headers = http::HeaderMap::new();
         headers.insert("authorization", value.parse().unwrap());

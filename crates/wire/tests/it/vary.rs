@@ -1,21 +1,21 @@
-//! Other ways to write the same body, as other people's encoders do.
+//! The same body in other valid styles, as other encoders write.
 
 use minicbor::data::Type;
 use minicbor::{Decoder, Encoder};
 use serde_json::Value;
 
-/// How a body may be written otherwise.
+/// The style of a body; every field that is true deviates from this crate's own style.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Style {
-    /// CBOR: maps and arrays end with a break, as Jackson writes objects.
+    /// CBOR: maps and arrays have indefinite length and end with a break, like Jackson's objects.
     pub(crate) indefinite: bool,
-    /// CBOR: text and byte strings in two chunks.
+    /// CBOR: text and byte strings are in two chunks.
     pub(crate) chunked: bool,
-    /// CBOR: whole numbers in eight bytes. JSON: with a fraction of zero.
+    /// CBOR: whole numbers have eight bytes. JSON: whole numbers have a fraction of zero.
     pub(crate) wide: bool,
-    /// Objects have a member that nobody knows and one that is null.
+    /// Objects have an unknown member and one that is null.
     pub(crate) unknown: bool,
-    /// JSON: every character outside of ASCII, and every slash, escaped.
+    /// JSON: every character outside of ASCII, and every slash, is escaped.
     pub(crate) escaped: bool,
 }
 
@@ -30,10 +30,9 @@ impl Style {
             escaped: bit(4),
         }
     }
-}
 
-impl Style {
-    /// The style inside a member: tags are a map of their own, in which every name means something.
+    /// The style inside a member. `Tags` is a map with user-defined names, so that an added member
+    /// would change the value.
     fn inside(self, name: &str, map: bool) -> Self {
         Self {
             unknown: self.unknown && !(map && name == "Tags"),
@@ -53,90 +52,24 @@ pub(crate) fn cbor(body: &[u8], style: Style) -> Vec<u8> {
 
 fn cbor_item(input: &mut Decoder<'_>, out: &mut Encoder<Vec<u8>>, style: Style) {
     match input.datatype().unwrap() {
-        Type::Map => {
-            let n = input.map().unwrap().unwrap();
-            if style.indefinite {
-                out.begin_map().unwrap();
-            } else {
-                out.map(n + if style.unknown { 2 } else { 0 }).unwrap();
-            }
-            if style.unknown {
-                out.str("New")
-                    .unwrap()
-                    .array(2)
-                    .unwrap()
-                    .null()
-                    .unwrap()
-                    .begin_map()
-                    .unwrap()
-                    .end()
-                    .unwrap();
-            }
-            for _ in 0..n {
-                let name = input.probe().str().unwrap();
-                cbor_item(input, out, style);
-                cbor_item(
-                    input,
-                    out,
-                    style.inside(name, input.datatype().unwrap() == Type::Map),
-                );
-            }
-            if style.unknown {
-                out.str("Unset").unwrap().null().unwrap();
-            }
-            if style.indefinite {
-                out.end().unwrap();
-            }
-        }
+        Type::Map => cbor_map(input, out, style),
         Type::Array => {
-            let n = input.array().unwrap().unwrap();
+            let len = input.array().unwrap().unwrap();
             if style.indefinite {
                 out.begin_array().unwrap();
             } else {
-                out.array(n).unwrap();
+                out.array(len).unwrap();
             }
-            for _ in 0..n {
+
+            for _ in 0..len {
                 cbor_item(input, out, style);
             }
             if style.indefinite {
                 out.end().unwrap();
             }
         }
-        Type::String => {
-            let text = input.str().unwrap();
-            if style.chunked {
-                let cut = (0..=text.len() / 2)
-                    .rev()
-                    .find(|at| text.is_char_boundary(*at))
-                    .unwrap();
-                out.begin_str()
-                    .unwrap()
-                    .str(&text[..cut])
-                    .unwrap()
-                    .str(&text[cut..])
-                    .unwrap()
-                    .end()
-                    .unwrap();
-            } else {
-                out.str(text).unwrap();
-            }
-        }
-        Type::Bytes => {
-            let bytes = input.bytes().unwrap();
-            if style.chunked {
-                let (a, b) = bytes.split_at(bytes.len() / 2);
-                out.begin_bytes()
-                    .unwrap()
-                    .bytes(a)
-                    .unwrap()
-                    .bytes(b)
-                    .unwrap()
-                    .end()
-                    .unwrap();
-            } else {
-                out.bytes(bytes).unwrap();
-            }
-        }
+        Type::String => cbor_text(input.str().unwrap(), out, style),
+        Type::Bytes => cbor_bytes(input.bytes().unwrap(), out, style),
         Type::Tag => {
             out.tag(input.tag().unwrap()).unwrap();
             cbor_item(input, out, style);
@@ -144,20 +77,70 @@ fn cbor_item(input: &mut Decoder<'_>, out: &mut Encoder<Vec<u8>>, style: Style) 
         Type::Bool => {
             out.bool(input.bool().unwrap()).unwrap();
         }
-        _ => {
-            let n = input.i64().unwrap();
-            if style.wide {
-                let (major, value) = if n < 0 {
-                    (0x3b, !(n as u64))
-                } else {
-                    (0x1b, n as u64)
-                };
-                out.writer_mut().push(major);
-                out.writer_mut().extend(value.to_be_bytes());
-            } else {
-                out.i64(n).unwrap();
-            }
-        }
+        _ => cbor_int(input.i64().unwrap(), out, style),
+    }
+}
+
+fn cbor_map(input: &mut Decoder<'_>, out: &mut Encoder<Vec<u8>>, style: Style) {
+    let len = input.map().unwrap().unwrap();
+    if style.indefinite {
+        out.begin_map().unwrap();
+    } else {
+        out.map(len + if style.unknown { 2 } else { 0 }).unwrap();
+    }
+
+    if style.unknown {
+        out.str("New").unwrap().array(2).unwrap().null().unwrap();
+        out.begin_map().unwrap().end().unwrap();
+    }
+    for _ in 0..len {
+        let name = input.probe().str().unwrap();
+        cbor_item(input, out, style);
+        let is_map = input.datatype().unwrap() == Type::Map;
+        cbor_item(input, out, style.inside(name, is_map));
+    }
+    if style.unknown {
+        out.str("Unset").unwrap().null().unwrap();
+    }
+
+    if style.indefinite {
+        out.end().unwrap();
+    }
+}
+
+fn cbor_text(text: &str, out: &mut Encoder<Vec<u8>>, style: Style) {
+    if style.chunked {
+        let (first, second) = text.split_at(text.floor_char_boundary(text.len() / 2));
+        out.begin_str().unwrap();
+        out.str(first).unwrap().str(second).unwrap();
+        out.end().unwrap();
+    } else {
+        out.str(text).unwrap();
+    }
+}
+
+fn cbor_bytes(bytes: &[u8], out: &mut Encoder<Vec<u8>>, style: Style) {
+    if style.chunked {
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        out.begin_bytes().unwrap();
+        out.bytes(first).unwrap().bytes(second).unwrap();
+        out.end().unwrap();
+    } else {
+        out.bytes(bytes).unwrap();
+    }
+}
+
+fn cbor_int(n: i64, out: &mut Encoder<Vec<u8>>, style: Style) {
+    if style.wide {
+        let (head, value) = if n < 0 {
+            (0x3b, !(n as u64))
+        } else {
+            (0x1b, n as u64)
+        };
+        out.writer_mut().push(head);
+        out.writer_mut().extend(value.to_be_bytes());
+    } else {
+        out.i64(n).unwrap();
     }
 }
 
@@ -191,12 +174,14 @@ fn json_value(value: &Value, out: &mut String, style: Style) {
             if style.unknown {
                 out.push_str("\"New\" : [null, {\"a\\n\":[1e3,-0.5,true,false,\"]}\\\"\"]}],\n");
             }
+
             for (name, value) in map {
                 json_text(name, out, Style::default());
                 out.push_str(" :\t");
                 json_value(value, out, style.inside(name, value.is_object()));
                 out.push_str(" ,\r\n");
             }
+
             if style.unknown {
                 out.push_str("\"Unset\":null");
             } else if !map.is_empty() {
@@ -213,7 +198,8 @@ fn json_value(value: &Value, out: &mut String, style: Style) {
             out.push_str(" ]");
         }
         Value::String(text) => json_text(text, out, style),
-        // Only as far as JSON readers agree about the last digit: where the digits with the zero fit a float.
+        // Larger numbers with a fraction do not fit a float: JSON readers disagree on the last
+        // digit.
         Value::Number(n) if style.wide && n.as_i64().is_some_and(|n| n.abs() < 1 << 49) => {
             out.push_str(&format!("{n}.0"));
         }
