@@ -18,7 +18,6 @@ const NOT_YET: &[&str] = &[
     "kinesis",
     "local",
     "sim",
-    "wire",
 ];
 
 /// The name of the table's last row.
