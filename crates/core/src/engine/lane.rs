@@ -5,33 +5,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Instant;
-use crate::output::{Chunk, Outcome, Picks, Refusal, Room, Trouble, TroubleKind};
+use crate::output::{Chunk, Outcome, Picks, Room, Trouble, TroubleKind};
 use crate::store::OutputId;
 
+use super::Shared;
 use super::budget::{Permit, Pool, Turn};
-use super::retry::{Answer, Backoff, BackoffClass, Delivery, Next, policy};
+use super::lane_port::{Answered, LanePort, LetGo, Progress, Wait};
+use super::retry::{Answer, Backoff, Delivery, Next, policy};
 use super::shard::{ShardCell, Take, Work};
 use super::shared_batch::ChunkSet;
-use super::slot::Slot;
-use super::{Shared, lock};
 
 /// An output that has no room is not asked more often than this.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 /// Delivers the shard of `cell` to `id` until it is done, removed, or drained.
 pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>, id: OutputId) {
-    let Some(wake) = lock(&cell.state)
-        .lanes
-        .get(&id)
-        .map(|slot| Arc::clone(&slot.wake))
-    else {
+    let Some(port) = LanePort::new(Arc::clone(&shared), cell, id) else {
         return;
     };
     let backoff = shared.settings.backoff();
     let mut lane = Lane {
         shared,
-        cell,
-        id,
+        port,
         backoff,
         retry_at: None,
         generation: 0,
@@ -40,39 +35,22 @@ pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>, id: OutputId)
     };
     loop {
         if let Some(at) = lane.retry_at.take()
-            && !lane.wait_until(at, &wake).await
+            && !lane.wait_until(at).await
         {
             return;
         }
         lane.held_back = false;
-        let (now, share) = (lane.shared.clock.now(), lane.shared.share());
-        let (taken, news) = {
-            let mut state = lock(&lane.cell.state);
-            (
-                state.take(&lane.id, now, &lane.shared.budget, share),
-                std::mem::take(&mut state.news),
-            )
-        };
-        if news {
-            lane.shared.news.notify_one();
-        }
-        // The reader may have to read ahead, to let go of what this lane has passed, or to find it a feed.
-        lane.cell.wake.notify_one();
-        match taken {
+        match lane.port.take() {
             Take::Work(work) => lane.deliver(*work).await,
-            Take::Wait => wake.notified().await,
-            Take::End => {
-                lane.shared.news.notify_one();
-                return;
-            }
+            Take::Wait => lane.port.woken().await,
+            Take::End => return,
         }
     }
 }
 
 struct Lane {
     shared: Arc<Shared>,
-    cell: Arc<ShardCell>,
-    id: OutputId,
+    port: LanePort,
     backoff: Backoff,
     /// Nothing is sent before this.
     retry_at: Option<Instant>,
@@ -104,23 +82,19 @@ impl Encoded<'_> {
 
 impl Lane {
     /// Waits after a failure. `false` if the lane has to end.
-    async fn wait_until(&self, at: Instant, wake: &tokio::sync::Notify) -> bool {
+    async fn wait_until(&self, at: Instant) -> bool {
         loop {
             let done = tokio::select! {
                 // A change of settings may mean that there is nothing left to wait for.
                 biased;
-                () = wake.notified() => false,
+                () = self.port.woken() => false,
                 () = self.shared.clock.sleep_until(at) => true,
             };
-            let state = lock(&self.cell.state);
-            let Some(slot) = state.lanes.get(&self.id) else {
-                return false;
-            };
-            if state.draining {
-                return false;
-            }
-            if done || !slot.runs() || slot.generation != self.generation {
-                return true;
+            match self.port.wait(self.generation) {
+                Wait::End => return false,
+                Wait::Over => return true,
+                Wait::On if done => return true,
+                Wait::On => {}
             }
         }
     }
@@ -141,14 +115,11 @@ impl Lane {
             let picks = match next {
                 Next::Send { picks } => picks,
                 Next::Done => {
-                    let now = self.shared.clock.now();
-                    let mut state = lock(&self.cell.state);
-                    state.advance(&self.id, &work, noted, &delivery);
-                    state.finished(&self.id, &work, now);
-                    return;
+                    return self.port.finished(&work, progress(noted, &delivery));
                 }
                 Next::Stopped { record, refusal } => {
-                    return self.stop(&work, noted, &delivery, record, &refusal);
+                    let progress = progress(noted, &delivery);
+                    return self.port.stop(&work, progress, record, &refusal);
                 }
             };
             let Some(picks) = self.fit(&work, &delivery, picks) else {
@@ -191,10 +162,7 @@ impl Lane {
             Room::Less { held, wait } => (held, wait),
         };
         let rest = delivery.without(&picks, &held);
-        let mut state = lock(&self.cell.state);
-        if let Some(slot) = state.lanes.get_mut(&self.id) {
-            slot.counts.held_back += 1;
-        }
+        self.port.held_back();
         if !rest.is_empty() {
             return Some(rest);
         }
@@ -226,17 +194,13 @@ impl Lane {
         let bytes: usize = picks.iter().map(|i| batch.footprint(i)).sum();
         let bound = work.output.encoded_bound(picks.len(), bytes);
         let mut reservation = self.shared.budget.reserve(Pool::Encode, bound, Turn::Usual);
-        let wake = lock(&self.cell.state)
-            .lanes
-            .get(&self.id)
-            .map(|s| Arc::clone(&s.wake))?;
         let mut permit = loop {
             tokio::select! {
                 // Memory first: what was waited for is not given up in the same moment.
                 biased;
                 permit = &mut reservation => break permit,
-                () = wake.notified() => {
-                    if !lock(&self.cell.state).may_go_on(&self.id, work, &self.shared.budget) {
+                () = self.port.woken() => {
+                    if !self.port.may_go_on(work) {
                         return None;
                     }
                 }
@@ -253,7 +217,7 @@ impl Lane {
         let limit = deadline + Duration::from_secs(1);
         let write = async {
             match work.output.write(&work.batch.batch, chunk, deadline).await {
-                Outcome::Accepted => work.output.flush(&self.cell.id, deadline).await,
+                Outcome::Accepted => work.output.flush(self.port.shard(), deadline).await,
                 outcome => outcome,
             }
         };
@@ -273,45 +237,16 @@ impl Lane {
         answer: &Answer,
         sent: usize,
     ) -> bool {
-        let wall = self.shared.clock.wall();
-        let mut state = lock(&self.cell.state);
-        let go_on = state.may_go_on(&self.id, work, &self.shared.budget);
-        state.advance(&self.id, work, noted, delivery);
-        let Some(slot) = state.lanes.get_mut(&self.id) else {
-            return false;
+        let answered = Answered {
+            sent,
+            failed: answer.failed,
+            repeats: answer.repeats,
+            is_retry: self.failed,
+            order_limited: delivery.order_limited(),
+            trouble: answer.trouble.clone(),
         };
-        slot.counts.requests += 1;
-        slot.counts.order_limited += u64::from(delivery.order_limited());
-        slot.counts.repeats += answer.repeats as u64;
-        slot.counts.retries += u64::from(self.failed);
-        self.note_lasting(slot, answer, sent);
-        match &answer.trouble {
-            None => slot.advice = None,
-            Some(trouble) => {
-                // Throttling is counted in metrics only.
-                let reported = trouble.kind != TroubleKind::Throttled;
-                if reported && self.shared.is_news(Some(&self.id), trouble.kind) {
-                    tracing::warn!(shard = %self.cell.id, output = %self.id, "a write failed, and is tried again: {trouble}");
-                }
-                slot.advice = policy(trouble.kind).advice.map(str::to_owned);
-                slot.trouble(trouble, wall);
-            }
-        }
-        go_on
-    }
-
-    /// Notes since when nothing gets through to `slot` that somebody has to mend first.
-    fn note_lasting(&self, slot: &mut Slot, answer: &Answer, sent: usize) {
-        let class = answer
-            .trouble
-            .as_ref()
-            .map(|trouble| policy(trouble.kind).class);
-        if class != Some(BackoffClass::Lasting) || answer.failed != sent {
-            slot.lasting = None;
-        } else if slot.lasting.is_none() {
-            slot.lasting = Some(self.shared.clock.now());
-            self.shared.news.notify_one();
-        }
+        self.port
+            .answered(work, progress(noted, delivery), &answered)
     }
 
     fn back_off(&mut self, trouble: &Trouble) {
@@ -324,40 +259,25 @@ impl Lane {
 
     /// Lets go of a batch of which nothing was sent: what was known of its records stays known.
     fn give_back(&self, work: &Work, noted: usize, delivery: &Delivery<'_>) {
-        lock(&self.cell.state).advance(&self.id, work, noted, delivery);
+        self.port.advance(work, progress(noted, delivery));
         self.let_go();
     }
 
     /// Notes that the lane has no batch in hand any more.
     fn let_go(&self) {
-        let mut state = lock(&self.cell.state);
-        if let Some(slot) = state.lanes.get_mut(&self.id) {
-            slot.working = false;
-            slot.backing_off = self.retry_at.is_some();
-            slot.held_back = self.held_back;
-        }
+        self.port.let_go(match (self.retry_at, self.held_back) {
+            (None, _) => LetGo::AskAgain,
+            (Some(_), false) => LetGo::Retry,
+            (Some(_), true) => LetGo::Room,
+        });
     }
+}
 
-    /// A record that the output will never take.
-    fn stop(
-        &self,
-        work: &Work,
-        noted: usize,
-        delivery: &Delivery<'_>,
-        record: usize,
-        refusal: &Refusal,
-    ) {
-        let sequence = work.batch.batch.record(record).sequence;
-        let reason = format!("record {sequence} was refused: {refusal}");
-        tracing::error!(shard = %self.cell.id, output = %self.id, "{reason}; this lane stops, the others go on");
-        let mut state = lock(&self.cell.state);
-        state.advance(&self.id, work, noted, delivery);
-        if let Some(slot) = state.lanes.get_mut(&self.id) {
-            slot.stopped = Some(reason);
-            slot.working = false;
-            slot.leave();
-        }
-        drop(state);
-        self.shared.news.notify_one();
+/// How far `delivery` is, where all before `from` is noted already.
+fn progress(from: usize, delivery: &Delivery<'_>) -> Progress {
+    Progress {
+        from,
+        through: delivery.durable_through(),
+        acked: delivery.acked(),
     }
 }

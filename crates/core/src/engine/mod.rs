@@ -4,6 +4,7 @@
 mod budget;
 mod inflow;
 mod lane;
+mod lane_port;
 pub mod mutation;
 mod pace;
 mod progress;

@@ -20,9 +20,10 @@ use crate::store::{LaneId, OutputId};
 
 use super::budget::{Budget, Pool};
 use super::inflow::Inflow;
+use super::lane_port::Progress;
 use super::mutation::{Mutation, on};
 use super::pace::Pace;
-use super::retry::{Acked, Delivery};
+use super::retry::Acked;
 use super::settings::Settings;
 use super::shared_batch::SharedBatch;
 use super::slot::{Life, Place, Slot};
@@ -283,20 +284,14 @@ impl ShardState {
         }))
     }
 
-    /// Moves the lane's cursor as far as `delivery` is, from record `from` on, and keeps what is acknowledged beyond it:
-    /// whoever delivers next, from whatever batch, begins there.
-    pub(crate) fn advance(
-        &mut self,
-        id: &OutputId,
-        work: &Work,
-        from: usize,
-        delivery: &Delivery<'_>,
-    ) {
+    /// Moves the lane's cursor past the part of `work` that is durable, and keeps what is acknowledged
+    /// beyond the cursor for the next delivery, from whatever batch.
+    pub(crate) fn advance(&mut self, id: &OutputId, work: &Work, progress: Progress) {
         if let Some(slot) = self.lanes.get_mut(id) {
-            slot.advance(&work.batch, from, delivery.durable_through());
+            slot.advance(&work.batch, progress.from, progress.through);
             // Another output knows nothing of what this one acknowledged beyond the cursor.
             slot.carried = if slot.generation == work.generation {
-                delivery.acked()
+                progress.acked
             } else {
                 Acked::default()
             };
