@@ -1,38 +1,43 @@
-//! Pages of records as answers and events.
+//! Encodes pages of records as `GetRecords` answers and as events of a subscription.
 
 use bytes::Bytes;
 use distributary_wire::codec::Format;
 use distributary_wire::hot::{self, OutgoingRecord};
 use distributary_wire::types::ChildShard;
 
-use crate::log::{Item, Page};
+use crate::log::{Page, PageRecord, PageRecords};
 use crate::sequence::{DIGITS, ShardNumbers, as_text};
 
-/// A record that was written while the stream was encrypted.
+/// Record flag: the record was written while the stream had a KMS key.
 pub(crate) const ENCRYPTED: u16 = 1;
 
-/// A page with its sequence numbers printed.
-pub(crate) struct Encoded<'a> {
+/// A page together with the decimal digits of the sequence number of each record.
+pub(crate) struct NumberedPage<'a> {
+    /// `None` for an answer without records.
     page: Option<&'a Page>,
+    /// [`DIGITS`] bytes a record.
     digits: Vec<u8>,
 }
 
-impl<'a> Encoded<'a> {
+impl<'a> NumberedPage<'a> {
     pub(crate) fn new(page: &'a Page, numbers: ShardNumbers) -> Self {
         let mut digits = Vec::with_capacity(page.len() * DIGITS);
         let mut one = [0; DIGITS];
-        for item in page.iter() {
-            numbers.at(item.offset, item.arrival_ms).write(&mut one);
+        for record in page.records() {
+            numbers
+                .of_record(record.offset, record.arrival_ms)
+                .write_digits(&mut one);
             digits.extend_from_slice(&one);
         }
+
         Self {
             page: Some(page),
             digits,
         }
     }
 
-    /// No records.
-    pub(crate) const fn none() -> Self {
+    /// A page without records.
+    pub(crate) const fn empty() -> Self {
         Self {
             page: None,
             digits: Vec::new(),
@@ -47,15 +52,14 @@ impl<'a> Encoded<'a> {
     }
 
     fn records(&self) -> impl ExactSizeIterator<Item = OutgoingRecord<'_>> + Clone {
-        let items = self.page.map(Page::iter);
-        Records {
-            items,
+        NumberedRecords {
+            records: self.page.map(Page::records),
             digits: &self.digits,
         }
     }
 
-    /// A `GetRecords` answer.
-    pub(crate) fn answer(
+    /// The body of a `GetRecords` answer. `behind_ms` is `MillisBehindLatest`.
+    pub(crate) fn encode_answer(
         &self,
         format: Format,
         next_iterator: Option<&str>,
@@ -65,8 +69,8 @@ impl<'a> Encoded<'a> {
         hot::encode_get_records(format, self.records(), next_iterator, behind_ms, children)
     }
 
-    /// The payload of a `SubscribeToShardEvent`.
-    pub(crate) fn event(
+    /// The payload of a `SubscribeToShardEvent`. `behind_ms` is `MillisBehindLatest`.
+    pub(crate) fn encode_event(
         &self,
         format: Format,
         continuation: Option<&str>,
@@ -77,25 +81,29 @@ impl<'a> Encoded<'a> {
     }
 }
 
+/// Iterates over the records of a [`NumberedPage`] in the form that the encoder takes.
 #[derive(Clone)]
-struct Records<'a> {
-    items: Option<crate::log::Items<'a>>,
+struct NumberedRecords<'a> {
+    records: Option<PageRecords<'a>>,
+    /// Digits of the records that are still to come.
     digits: &'a [u8],
 }
 
-impl<'a> Iterator for Records<'a> {
+impl<'a> Iterator for NumberedRecords<'a> {
     type Item = OutgoingRecord<'a>;
 
     fn next(&mut self) -> Option<OutgoingRecord<'a>> {
-        let Item {
+        let PageRecord {
             arrival_ms,
             key,
             data,
             flags,
             ..
-        } = self.items.as_mut()?.next()?;
+        } = self.records.as_mut()?.next()?;
+
         let (sequence, rest) = self.digits.split_at_checked(DIGITS)?;
         self.digits = rest;
+
         Some(OutgoingRecord {
             sequence_number: as_text(sequence),
             key,
@@ -106,15 +114,15 @@ impl<'a> Iterator for Records<'a> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        self.items
+        self.records
             .as_ref()
             .map_or((0, Some(0)), Iterator::size_hint)
     }
 }
 
-impl ExactSizeIterator for Records<'_> {}
+impl ExactSizeIterator for NumberedRecords<'_> {}
 
-/// How far behind the tip a page ends, in milliseconds: 0 only if nothing follows it.
+/// `MillisBehindLatest` of a page: 0 only if no record follows the page.
 pub(crate) fn millis_behind(page: &Page, now_ms: u64) -> i64 {
     match page.last_arrival_ms {
         Some(last_ms) if page.next < page.bounds.tail => {

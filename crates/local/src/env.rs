@@ -1,4 +1,4 @@
-//! Time, randomness and waiting: the only way in which this crate gets them.
+//! Clocks, sleep and randomness, which this crate takes from an [`Env`] only.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,23 +8,29 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// What [`Env::sleep`] gives.
+/// The future that [`Env::sleep`] returns.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 
-/// The world outside: clocks, sleep and randomness. A simulation implements it to own all three.
+/// Clocks, sleep and randomness. A simulation implements this trait to control all three.
 pub trait Env: Send + Sync + 'static {
-    /// Wall-clock time in milliseconds since 1970. It may stand still or jump; arrival times never go back because of it.
+    /// Wall-clock time in milliseconds since 1970. The clock may stand still or jump back; arrival
+    /// times of records never go back.
     fn now_ms(&self) -> u64;
-    /// Time since some fixed moment; never goes back. Rates and subscriptions are measured by it.
+
+    /// Time since some fixed moment; never goes back. Measures rates and subscriptions.
     fn monotonic(&self) -> Duration;
+
     /// Completes when `duration` has passed by [`monotonic`](Self::monotonic).
     fn sleep(&self, duration: Duration) -> Sleep;
+
     /// The next of a seeded sequence of random numbers.
     fn random(&self) -> u64;
 }
 
-/// The machine's clocks, tokio's timer and a generator of random numbers. Sleeping needs a tokio runtime with its timer;
-/// under tokio's paused time only [`monotonic`](Env::monotonic) and [`sleep`](Env::sleep) follow it.
+/// The machine's clocks, tokio's timer and a generator of random numbers.
+///
+/// Sleeping needs a tokio runtime with a timer. tokio's paused time moves
+/// [`monotonic`](Env::monotonic) and [`sleep`](Env::sleep), but not the wall clock.
 #[derive(Debug)]
 pub struct RealEnv {
     start: tokio::time::Instant,
@@ -32,17 +38,17 @@ pub struct RealEnv {
 }
 
 impl RealEnv {
-    /// Seeded by the operating system.
+    /// Random numbers seeded by the operating system.
     pub fn new() -> Self {
         Self::with_rng(rand::make_rng())
     }
 
-    /// The same random numbers for the same seed.
+    /// Random numbers from a seed: the same seed gives the same numbers.
     pub fn seeded(seed: u64) -> Self {
         Self::with_rng(StdRng::seed_from_u64(seed))
     }
 
-    // The one place of this crate that reads the real clock.
+    // Only `RealEnv` may read the real clock.
     #[allow(clippy::disallowed_methods)]
     fn with_rng(rng: StdRng) -> Self {
         Self {
@@ -58,7 +64,7 @@ impl Default for RealEnv {
     }
 }
 
-// The one place of this crate that reads the real clock and sleeps.
+// Only `RealEnv` may read the real clock and sleep.
 #[allow(clippy::disallowed_methods)]
 impl Env for RealEnv {
     fn now_ms(&self) -> u64 {

@@ -494,17 +494,19 @@ impl Inner {
                     let shards: Vec<_> = state.shards.values().cloned().collect();
                     shards.into_iter().map(move |shard| (stream, shard))
                 })
-                .filter_map(|(stream, shard)| shard.log.oldest_ms().map(|ms| (ms, stream, shard)))
+                .filter_map(|(stream, shard)| {
+                    shard.log.oldest_arrival_ms().map(|ms| (ms, stream, shard))
+                })
                 .min_by_key(|(ms, _, _)| *ms);
             let Some((_, stream, shard)) = oldest else {
                 break;
             };
-            let trimmed = shard.log.trim_chunk();
+            let trimmed = shard.log.drop_oldest_segment();
             self.note_dropped(stream, &shard, trimmed, Reason::Budget);
-            if trimmed.freed == 0 {
+            if trimmed.freed_bytes == 0 {
                 break;
             }
-            held = held.saturating_sub(trimmed.freed as u64);
+            held = held.saturating_sub(trimmed.freed_bytes as u64);
         }
         self.held.store(held, Ordering::Relaxed);
     }
@@ -528,7 +530,7 @@ impl Inner {
             });
         }
         let mut dropped = lock(&self.dropped);
-        dropped.bytes += trimmed.freed as u64;
+        dropped.bytes += trimmed.freed_bytes as u64;
         match reason {
             Reason::Age => dropped.records_by_age += trimmed.records,
             Reason::Budget => {

@@ -1,8 +1,16 @@
-//! The core of a shard: an append-only log of records. Place and insertion are given out under one lock, so a reader that
-//! has seen record *n* never misses one before it.
+//! The log of a shard: records in the order of their arrival, appended at the end and dropped at
+//! the beginning.
 //!
-//! Records lie one after the other (key, then data) in chunks of about a megabyte; readers share the chunks and copy
-//! nothing. The index has 8 bytes a record and one [`Piece`] for each append.
+//! A record's offset is counted from 0 at the shard's creation. Offsets are assigned and records are
+//! inserted under one lock, so a reader at record *n* has been shown every record before *n*.
+//!
+//! Terms, from small to large:
+//! - an [`Entry`] is the index of one record (8 bytes);
+//! - a [`Piece`] is the bytes of the records of one append, each as key followed by data;
+//! - a [`Segment`] is the pieces that share one buffer ("chunk") of up to 1 MiB. Retention frees
+//!   whole segments.
+//!
+//! Readers share the buffers; reading copies index entries and no data.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -12,57 +20,72 @@ use bytes::{Bytes, BytesMut};
 
 use super::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Bytes of the first chunk of a shard; each next one is four times as large …
+/// Bytes of a shard's first buffer. Each following buffer is four times as large, up to
+/// [`CHUNK_MAX`], so that a stream with many idle shards stays small.
 const CHUNK_FIRST: usize = 64 * 1024;
-/// … up to this. Retention frees whole chunks, so it is also how much more than its budget a shard may hold.
+/// Bytes of the largest buffer. Retention frees whole buffers, so a shard may hold this many bytes
+/// above the byte budget.
 const CHUNK_MAX: usize = 1024 * 1024;
-/// Pieces of one segment: it bounds what is searched and copied when records are small.
+/// Pieces in one segment. Bounds the search in a segment when records are small.
 const SEGMENT_PIECES: usize = 16 * 1024;
-/// The key length that stands for "no key".
+/// Key length of a record without a partition key. A key has at most 256 characters.
 const NO_KEY: u16 = u16::MAX;
 
-/// One record of the index: where in its piece it starts and how long its key is.
+/// Index of one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
+    /// First byte of the record in the bytes of the piece.
     pub(crate) start: u32,
-    pub(crate) key: u16,
+    /// Bytes of the partition key, or [`NO_KEY`].
+    pub(crate) key_length: u16,
     pub(crate) flags: u16,
 }
 
 /// Consecutive records that arrived together.
 #[derive(Debug)]
 struct Piece {
+    /// Offset of the first record.
     first: u64,
     arrival_ms: u64,
     bytes: Bytes,
-    /// The index of its first record in the segment's entries.
-    entry: u32,
+    /// Index of the first record in the segment's entries.
+    first_entry: u32,
 }
 
-/// The records of one chunk.
+/// The records of one buffer.
 #[derive(Debug, Default)]
 struct Segment {
+    /// Offset of the first record.
     first: u64,
-    size: usize,
+    /// Bytes of data and keys.
+    bytes: usize,
     entries: Vec<Entry>,
     pieces: Vec<Piece>,
 }
 
 impl Segment {
+    /// The offset after the last record.
     fn end(&self) -> u64 {
         self.first + self.entries.len() as u64
     }
 
+    /// The entries of the piece at an index.
     fn entries_of(&self, piece: usize) -> Range<usize> {
-        let start = self
-            .pieces
-            .get(piece)
-            .map_or(self.entries.len(), |p| p.entry as usize);
-        let end = self
-            .pieces
-            .get(piece + 1)
-            .map_or(self.entries.len(), |p| p.entry as usize);
-        start..end
+        let first_entry = |piece: usize| {
+            self.pieces
+                .get(piece)
+                .map_or(self.entries.len(), |p| p.first_entry as usize)
+        };
+
+        first_entry(piece)..first_entry(piece + 1)
+    }
+
+    /// When the record at `offset` arrived, if the segment holds that record.
+    fn arrival_ms(&self, offset: u64) -> Option<u64> {
+        let after = self.pieces.partition_point(|p| p.first <= offset);
+        let piece = self.pieces.get(after.checked_sub(1)?)?;
+
+        Some(piece.arrival_ms)
     }
 }
 
@@ -71,7 +94,7 @@ impl Segment {
 pub(crate) struct NewRecord<'a> {
     pub(crate) key: Option<&'a str>,
     pub(crate) data: &'a [u8],
-    /// Kept with the record and given back.
+    /// Stored with the record and returned to readers. The log gives the bits no meaning.
     pub(crate) flags: u16,
 }
 
@@ -81,76 +104,88 @@ impl NewRecord<'_> {
     }
 }
 
-/// A piece as it goes to and comes from a store.
+/// A piece on the way to the store or back.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredPiece {
+    /// Offset of the first record.
     pub(crate) first: u64,
     pub(crate) arrival_ms: u64,
     pub(crate) bytes: Bytes,
     pub(crate) entries: Vec<Entry>,
 }
 
-/// What an append did.
+/// The result of an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Appended {
-    /// The offset of the first record; the others follow it.
+    /// Offset of the first record; the other records follow without a gap.
     pub(crate) first: u64,
     pub(crate) arrival_ms: u64,
+    /// Bytes of data and keys.
     pub(crate) bytes: usize,
 }
 
-/// The shard is closed and takes no more records.
+/// The error of an append to a closed shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Closed;
 
-/// What a trim took away.
+/// The result of dropping old records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Trimmed {
     /// Records that can no longer be read.
     pub(crate) records: u64,
-    /// Bytes given back.
-    pub(crate) freed: usize,
+    /// Bytes of data and keys freed. Smaller than the records where a segment is still in use.
+    pub(crate) freed_bytes: usize,
 }
 
-/// Where a log begins and ends.
+/// The first and the last readable offset of a log, and whether more records can follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
-    /// The first offset that can be read.
+    /// The first readable offset.
     pub(crate) head: u64,
-    /// The offset after the last that can be read.
+    /// The offset after the last readable record.
     pub(crate) tail: u64,
-    /// When it was closed, if it is.
+    /// Records before this offset were dropped for a reason other than age, by the byte budget or
+    /// before the process started. A reader cannot expect such a gap, as retention does not announce
+    /// the gap by `MillisBehindLatest`.
+    pub(crate) lost_before: u64,
+    /// When the shard was closed.
     pub(crate) closed_ms: Option<u64>,
-    /// True if nothing will ever be at `tail`.
+    /// True if no record can ever arrive at `tail`.
     pub(crate) ended: bool,
 }
 
-/// Records of a log, shared with it.
+/// Records read from a log. The bytes are shared with the log.
 #[derive(Debug)]
 pub(crate) struct Page {
-    runs: Vec<Run>,
+    slices: Vec<PieceSlice>,
     entries: Vec<Entry>,
     /// Bytes of data and keys.
     pub(crate) bytes: usize,
-    /// The offset after the last record of the page, or the first that can be read if there is none.
+    /// The offset after the page's last record; of an empty page, the first readable offset.
     pub(crate) next: u64,
+    /// The log's bounds at the time of reading.
     pub(crate) bounds: Bounds,
-    /// When the last record of the page arrived.
+    /// When the page's last record arrived.
     pub(crate) last_arrival_ms: Option<u64>,
 }
 
+/// The records of one piece that belong to a page.
 #[derive(Debug)]
-struct Run {
+struct PieceSlice {
+    /// The bytes of the whole piece.
     bytes: Bytes,
+    /// Offset of the first record of the slice.
     first: u64,
     arrival_ms: u64,
+    /// Places of the slice's records in the page's entries.
     entries: Range<usize>,
+    /// The byte after the slice's last record.
     end: u32,
 }
 
 /// A record of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Item<'a> {
+pub(crate) struct PageRecord<'a> {
     pub(crate) offset: u64,
     pub(crate) arrival_ms: u64,
     pub(crate) key: Option<&'a str>,
@@ -159,61 +194,59 @@ pub(crate) struct Item<'a> {
 }
 
 impl Page {
-    /// How many records.
+    /// The number of records.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// The records in order.
-    pub(crate) fn iter(&self) -> Items<'_> {
-        Items {
+    pub(crate) fn records(&self) -> PageRecords<'_> {
+        PageRecords {
             page: self,
-            run: 0,
+            slice: 0,
             entry: 0,
         }
     }
 }
 
-/// The records of a [`Page`].
+/// Iterates over the records of a [`Page`].
 #[derive(Clone, Debug)]
-pub(crate) struct Items<'a> {
+pub(crate) struct PageRecords<'a> {
     page: &'a Page,
-    run: usize,
+    /// Index of the slice that holds the next record, or of the slice before.
+    slice: usize,
+    /// Index of the next record in the page's entries.
     entry: usize,
 }
 
-impl<'a> Iterator for Items<'a> {
-    type Item = Item<'a>;
+impl<'a> Iterator for PageRecords<'a> {
+    type Item = PageRecord<'a>;
 
-    fn next(&mut self) -> Option<Item<'a>> {
-        let mut run = self.page.runs.get(self.run)?;
-        if self.entry >= run.entries.end {
-            self.run += 1;
-            run = self.page.runs.get(self.run)?;
+    fn next(&mut self) -> Option<PageRecord<'a>> {
+        let mut slice = self.page.slices.get(self.slice)?;
+        if self.entry >= slice.entries.end {
+            self.slice += 1;
+            slice = self.page.slices.get(self.slice)?;
         }
+
         let at = self.entry;
-        let Entry { start, key, flags } = *self.page.entries.get(at)?;
+        let entry = self.page.entries.get(at)?;
         self.entry += 1;
-        let end = if at + 1 < run.entries.end {
+        let end = if at + 1 < slice.entries.end {
             self.page.entries.get(at + 1)?.start
         } else {
-            run.end
+            slice.end
         };
-        let record = run.bytes.get(start as usize..end as usize)?;
-        let (key, data) = match key {
-            NO_KEY => (None, record),
-            len => {
-                let (key, data) = record.split_at_checked(usize::from(len))?;
-                (std::str::from_utf8(key).ok(), data)
-            }
-        };
-        let offset = run.first + (at - run.entries.start) as u64;
-        Some(Item {
-            offset,
-            arrival_ms: run.arrival_ms,
+
+        let bytes = slice.bytes.get(entry.start as usize..end as usize)?;
+        let (key, data) = split_key(bytes, entry.key_length)?;
+
+        Some(PageRecord {
+            offset: slice.first + (at - slice.entries.start) as u64,
+            arrival_ms: slice.arrival_ms,
             key,
             data,
-            flags,
+            flags: entry.flags,
         })
     }
 
@@ -223,21 +256,41 @@ impl<'a> Iterator for Items<'a> {
     }
 }
 
-impl ExactSizeIterator for Items<'_> {}
+impl ExactSizeIterator for PageRecords<'_> {}
+
+/// The partition key and the data of a stored record.
+fn split_key(bytes: &[u8], key_length: u16) -> Option<(Option<&str>, &[u8])> {
+    if key_length == NO_KEY {
+        return Some((None, bytes));
+    }
+
+    let (key, data) = bytes.split_at_checked(usize::from(key_length))?;
+    Some((std::str::from_utf8(key).ok(), data))
+}
 
 #[derive(Debug)]
 struct State {
+    /// The first readable offset.
     head: u64,
+    /// See [`Bounds::lost_before`].
+    lost_before: u64,
+    /// Records before this offset may be read; with a store, only after the store has them.
     visible: u64,
+    /// Full segments, oldest first.
     sealed: VecDeque<Segment>,
+    /// The segment that is appended to.
     active: Segment,
+    /// Free space for the active segment, after the bytes of records that are in no piece yet.
     buffer: BytesMut,
-    /// Index in `active.entries` of the first record that is in `buffer` and in no piece yet.
-    loose: usize,
+    /// Index in `active.entries` of the first record that is in no piece yet.
+    first_uncut: usize,
+    /// Bytes of the next buffer.
     next_chunk: usize,
     last_arrival_ms: u64,
     closed_ms: Option<u64>,
-    held: usize,
+    /// Bytes of data and keys in memory.
+    held_bytes: usize,
+    /// Readers to be woken at the next append, by their number.
     waiters: BTreeMap<u64, Waker>,
 }
 
@@ -252,30 +305,32 @@ impl Log {
         Self {
             state: Mutex::new(State {
                 head: 0,
+                lost_before: 0,
                 visible: 0,
                 sealed: VecDeque::new(),
                 active: Segment::default(),
                 buffer: BytesMut::new(),
-                loose: 0,
+                first_uncut: 0,
                 next_chunk: CHUNK_FIRST,
                 last_arrival_ms: 0,
                 closed_ms: None,
-                held: 0,
+                held_bytes: 0,
                 waiters: BTreeMap::new(),
             }),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic cannot leave a record half inserted: places are counted from the index itself.
+        // A poisoned lock is usable: offsets are counted from the index, so a panic between two
+        // steps leaves no half-inserted record.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends records that arrive together. With a `store`, it is given the new pieces in order while the lock is held,
-    /// and readers see them only after [`publish`](Self::publish).
+    /// Appends records that arrive together. With a `store`, each new piece is passed to the store
+    /// in order under the lock, and readers see the records after [`publish`](Self::publish).
     ///
     /// # Errors
-    /// [`Closed`].
+    /// [`Closed`] if the shard is closed.
     pub(crate) fn append<'a>(
         &self,
         now_ms: u64,
@@ -287,25 +342,28 @@ impl Log {
             if state.closed_ms.is_some() {
                 return Err(Closed);
             }
+
             let appended = state.append(now_ms, records, store);
-            let wakers = state.take_woken();
-            (appended, wakers)
+            (appended, std::mem::take(&mut state.waiters))
         };
+
         wake(wakers);
         Ok(appended)
     }
 
-    /// Lets readers see the records before `end`.
+    /// Makes the records before `end` readable.
     pub(crate) fn publish(&self, end: u64) {
         let wakers = {
             let mut state = self.lock();
             state.visible = state.visible.max(end.min(state.active.end()));
-            state.take_woken()
+            std::mem::take(&mut state.waiters)
         };
+
         wake(wakers);
     }
 
-    /// Takes no more records. Gives the time it was closed at: not before its last record.
+    /// Closes the shard: later appends fail. Returns the time of closing, which is never before the
+    /// last record's arrival.
     pub(crate) fn close(&self, now_ms: u64) -> u64 {
         let (closed_ms, wakers) = {
             let mut state = self.lock();
@@ -313,168 +371,143 @@ impl Log {
             let closed_ms = *state.closed_ms.get_or_insert(at);
             (closed_ms, std::mem::take(&mut state.waiters))
         };
+
         wake(wakers);
         closed_ms
     }
 
-    /// The records from `from` on (or from the head, if `from` has been trimmed): at most `max_records` and, but for the
-    /// first of them, `max_bytes` of data and keys.
+    /// Reads the records from offset `from` on, or from the head if `from` has been dropped: at most
+    /// `max_records` records and `max_bytes` of data and keys. The first record always fits.
     pub(crate) fn read(&self, from: u64, max_records: usize, max_bytes: usize) -> Page {
         let state = self.lock();
         let from = from.max(state.head);
         let mut page = Page {
-            runs: Vec::new(),
+            slices: Vec::new(),
             entries: Vec::new(),
             bytes: 0,
             next: from,
             bounds: state.bounds(),
             last_arrival_ms: None,
         };
-        let mut at = state.sealed.partition_point(|s| s.end() <= from);
+
+        let mut at = state.segment_index(from);
         while let Some(segment) = state.segment(at) {
-            if !page.take(segment, state.visible, max_records, max_bytes) {
+            if !page.add_segment(segment, state.visible, max_records, max_bytes) {
                 break;
             }
             at += 1;
         }
+
         page
     }
 
-    /// The offset of the first record that arrived at `time_ms` or later; the tail if there is none.
-    pub(crate) fn at_time(&self, time_ms: u64) -> u64 {
+    /// The offset of the first record that arrived at `time_ms` or later, or the tail.
+    pub(crate) fn offset_at_time(&self, time_ms: u64) -> u64 {
         let state = self.lock();
+        let is_before = |p: &Piece| p.arrival_ms < time_ms;
         let at = state
             .sealed
-            .partition_point(|s| s.pieces.last().is_none_or(|p| p.arrival_ms < time_ms));
+            .partition_point(|s| s.pieces.last().is_none_or(is_before));
         let found = state.segment(at).and_then(|segment| {
-            let piece = segment.pieces.partition_point(|p| p.arrival_ms < time_ms);
+            let piece = segment.pieces.partition_point(is_before);
             segment.pieces.get(piece).map(|p| p.first)
         });
+
         found
             .unwrap_or(state.visible)
             .clamp(state.head, state.visible.max(state.head))
     }
 
-    /// When the record at `offset` arrived, if it is held.
+    /// When the record at `offset` arrived, if the record is readable.
     pub(crate) fn arrival_ms(&self, offset: u64) -> Option<u64> {
-        let state = self.lock();
-        if offset < state.head || offset >= state.visible {
-            return None;
-        }
-        let segment = state.segment(state.sealed.partition_point(|s| s.end() <= offset))?;
-        let piece = segment
-            .pieces
-            .partition_point(|p| p.first <= offset)
-            .checked_sub(1)?;
-        segment.pieces.get(piece).map(|p| p.arrival_ms)
+        self.lock().arrival_ms(offset)
     }
 
     pub(crate) fn bounds(&self) -> Bounds {
         self.lock().bounds()
     }
 
-    /// Ready when there is something to read at `from`, or never will be; otherwise `waiter` is woken then.
-    pub(crate) fn poll_past(&self, waiter: u64, from: u64, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready if a record at `from` can be read or can never arrive; otherwise `waiter` is woken at
+    /// the next change of the log.
+    pub(crate) fn poll_readable(&self, waiter: u64, from: u64, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.lock();
         if state.visible > from || state.bounds().ended {
             state.waiters.remove(&waiter);
             return Poll::Ready(());
         }
+
         match state.waiters.get_mut(&waiter) {
             Some(waker) => waker.clone_from(cx.waker()),
             None => {
                 state.waiters.insert(waiter, cx.waker().clone());
             }
         }
+
         Poll::Pending
     }
 
-    /// Forgets a waiter.
-    pub(crate) fn forget(&self, waiter: u64) {
+    /// Removes a waiter, which is no longer woken.
+    pub(crate) fn remove_waiter(&self, waiter: u64) {
         self.lock().waiters.remove(&waiter);
     }
 
-    /// Wakes every waiter, though nothing is there to read.
+    /// Wakes every waiter without a new record, because the stream's state has changed.
     pub(crate) fn wake_all(&self) {
         let wakers = std::mem::take(&mut self.lock().waiters);
         wake(wakers);
     }
 
     /// Bytes of data and keys in memory.
-    pub(crate) fn held(&self) -> usize {
-        self.lock().held
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.lock().held_bytes
     }
 
-    /// When the oldest record that can be read arrived.
-    pub(crate) fn oldest_ms(&self) -> Option<u64> {
+    /// When the oldest readable record arrived.
+    pub(crate) fn oldest_arrival_ms(&self) -> Option<u64> {
         let state = self.lock();
-        if state.head >= state.visible {
-            return None;
-        }
-        let head = state.head;
-        let segment = state.segment(state.sealed.partition_point(|s| s.end() <= head))?;
-        let piece = segment
-            .pieces
-            .partition_point(|p| p.first <= head)
-            .checked_sub(1)?;
-        segment.pieces.get(piece).map(|p| p.arrival_ms)
+        state.arrival_ms(state.head)
     }
 
     /// Drops the records that arrived before `horizon_ms`.
-    pub(crate) fn trim_before(&self, horizon_ms: u64) -> Trimmed {
-        let end = self.at_time(horizon_ms);
-        self.lock().trim_to(end)
+    pub(crate) fn drop_before(&self, horizon_ms: u64) -> Trimmed {
+        let end = self.offset_at_time(horizon_ms);
+        self.lock().drop_to(end)
     }
 
-    /// Drops the oldest chunk.
-    pub(crate) fn trim_chunk(&self) -> Trimmed {
+    /// Drops the oldest segment to free memory. The dropped records count as lost
+    /// ([`Bounds::lost_before`]).
+    pub(crate) fn drop_oldest_segment(&self) -> Trimmed {
         let mut state = self.lock();
         if state.sealed.is_empty() {
             state.seal();
         }
+
         let end = state.sealed.front().map_or(state.head, Segment::end);
-        state.trim_to(end)
+        let trimmed = state.drop_to(end);
+        state.lost_before = state.head;
+        trimmed
     }
 
-    /// Puts back a piece that a store kept. Pieces must come in order; the first one sets where the log begins.
+    /// Adds a piece from the store. Pieces must come in order; the first piece sets the head.
     ///
     /// # Errors
-    /// The offset that was expected, if the piece does not follow the one before.
+    /// The expected offset, if the piece does not follow the piece before.
     pub(crate) fn restore(&self, piece: StoredPiece) -> Result<(), u64> {
         let mut state = self.lock();
         if state.active.end() == 0 && state.sealed.is_empty() && state.head == 0 {
             state.head = piece.first;
+            state.lost_before = piece.first;
             state.active.first = piece.first;
         }
         if piece.first != state.active.end() {
             return Err(state.active.end());
         }
-        let StoredPiece {
-            first,
-            arrival_ms,
-            bytes,
-            entries,
-        } = piece;
-        if state.active.size + bytes.len() > CHUNK_MAX && !state.active.pieces.is_empty() {
-            state.seal();
-        }
-        let entry = state.active.entries.len() as u32;
-        state.held += bytes.len();
-        state.active.size += bytes.len();
-        state.active.entries.extend_from_slice(&entries);
-        state.active.pieces.push(Piece {
-            first,
-            arrival_ms,
-            bytes,
-            entry,
-        });
-        state.loose = state.active.entries.len();
-        state.last_arrival_ms = state.last_arrival_ms.max(arrival_ms);
-        state.visible = state.active.end();
+
+        state.append_stored(piece);
         Ok(())
     }
 
-    /// Closes a log that a store says was closed.
+    /// Restores the time of closing, `None` for an open shard.
     pub(crate) fn restore_closed(&self, closed_ms: Option<u64>) {
         self.lock().closed_ms = closed_ms;
     }
@@ -490,14 +523,22 @@ impl State {
     fn bounds(&self) -> Bounds {
         let tail = self.visible.max(self.head);
         let ended = self.closed_ms.is_some() && tail >= self.active.end();
+
         Bounds {
             head: self.head,
             tail,
+            lost_before: self.lost_before,
             closed_ms: self.closed_ms,
             ended,
         }
     }
 
+    /// The index, for [`segment`](Self::segment), of the segment that holds `offset`.
+    fn segment_index(&self, offset: u64) -> usize {
+        self.sealed.partition_point(|s| s.end() <= offset)
+    }
+
+    /// The segment at an index: the sealed segments, then the active segment.
     fn segment(&self, index: usize) -> Option<&Segment> {
         match index.checked_sub(self.sealed.len()) {
             None => self.sealed.get(index),
@@ -506,8 +547,12 @@ impl State {
         }
     }
 
-    fn take_woken(&mut self) -> BTreeMap<u64, Waker> {
-        std::mem::take(&mut self.waiters)
+    fn arrival_ms(&self, offset: u64) -> Option<u64> {
+        if offset < self.head || offset >= self.visible {
+            return None;
+        }
+
+        self.segment(self.segment_index(offset))?.arrival_ms(offset)
     }
 
     fn append<'a>(
@@ -519,159 +564,220 @@ impl State {
         let arrival_ms = now_ms.max(self.last_arrival_ms);
         self.last_arrival_ms = arrival_ms;
         let first = self.active.end();
-        let held_before = self.held;
+        let held_before = self.held_bytes;
+
         for record in records {
             let size = record.size();
             if self.buffer.capacity() - self.buffer.len() < size
                 || self.active.pieces.len() >= SEGMENT_PIECES
             {
-                self.cut(arrival_ms, &mut store);
+                self.cut_piece(arrival_ms, &mut store);
                 self.seal();
                 self.buffer = BytesMut::with_capacity(self.next_chunk.max(size));
                 self.next_chunk = (self.next_chunk * 4).min(CHUNK_MAX);
             }
-            let key = record.key.map_or(NO_KEY, |key| key.len() as u16);
-            self.active.entries.push(Entry {
-                start: self.buffer.len() as u32,
-                key,
-                flags: record.flags,
-            });
-            self.buffer
-                .extend_from_slice(record.key.unwrap_or_default().as_bytes());
-            self.buffer.extend_from_slice(record.data);
-            self.held += size;
-            self.active.size += size;
+            self.push_record(&record, size);
         }
-        self.cut(arrival_ms, &mut store);
+
+        self.cut_piece(arrival_ms, &mut store);
         if store.is_none() {
             self.visible = self.active.end();
         }
+
         Appended {
             first,
             arrival_ms,
-            bytes: self.held - held_before,
+            bytes: self.held_bytes - held_before,
         }
     }
 
-    /// Makes a piece of what is in the buffer.
-    fn cut(&mut self, arrival_ms: u64, store: &mut Option<&mut dyn FnMut(StoredPiece)>) {
-        let loose = self.loose;
-        if loose == self.active.entries.len() {
+    /// Copies a record into the buffer, which has room, and indexes the record.
+    fn push_record(&mut self, record: &NewRecord<'_>, size: usize) {
+        self.active.entries.push(Entry {
+            start: self.buffer.len() as u32,
+            key_length: record.key.map_or(NO_KEY, |key| key.len() as u16),
+            flags: record.flags,
+        });
+
+        self.buffer
+            .extend_from_slice(record.key.unwrap_or_default().as_bytes());
+        self.buffer.extend_from_slice(record.data);
+        self.held_bytes += size;
+        self.active.bytes += size;
+    }
+
+    /// Adds a piece from the store to the active segment.
+    fn append_stored(&mut self, piece: StoredPiece) {
+        let size = piece.bytes.len();
+        if self.active.bytes + size > CHUNK_MAX && !self.active.pieces.is_empty() {
+            self.seal();
+        }
+
+        let first_entry = self.active.entries.len() as u32;
+        self.active.entries.extend_from_slice(&piece.entries);
+        self.active.pieces.push(Piece {
+            first: piece.first,
+            arrival_ms: piece.arrival_ms,
+            bytes: piece.bytes,
+            first_entry,
+        });
+
+        self.held_bytes += size;
+        self.active.bytes += size;
+        self.first_uncut = self.active.entries.len();
+        self.last_arrival_ms = self.last_arrival_ms.max(piece.arrival_ms);
+        self.visible = self.active.end();
+    }
+
+    /// Makes a piece of the buffered records and passes a copy of the index to the store, if any.
+    fn cut_piece(&mut self, arrival_ms: u64, store: &mut Option<&mut dyn FnMut(StoredPiece)>) {
+        let first_entry = self.first_uncut;
+        if first_entry == self.active.entries.len() {
             return;
         }
-        self.loose = self.active.entries.len();
-        let first = self.active.first + loose as u64;
+
+        self.first_uncut = self.active.entries.len();
+        let first = self.active.first + first_entry as u64;
         let bytes = self.buffer.split().freeze();
+
         if let Some(store) = store {
-            let entries = self
-                .active
-                .entries
-                .get(loose..)
-                .unwrap_or_default()
-                .to_vec();
+            let entries = self.active.entries.get(first_entry..).unwrap_or_default();
             store(StoredPiece {
                 first,
                 arrival_ms,
                 bytes: bytes.clone(),
-                entries,
+                entries: entries.to_vec(),
             });
         }
+
         self.active.pieces.push(Piece {
             first,
             arrival_ms,
             bytes,
-            entry: loose as u32,
+            first_entry: first_entry as u32,
         });
     }
 
-    /// Ends the active segment.
+    /// Moves the active segment to the sealed segments and starts an empty segment.
     fn seal(&mut self) {
         self.buffer = BytesMut::new();
-        self.loose = 0;
+        self.first_uncut = 0;
         if self.active.entries.is_empty() {
             return;
         }
+
         let next = Segment {
             first: self.active.end(),
             ..Segment::default()
         };
-        let mut done = std::mem::replace(&mut self.active, next);
-        done.entries.shrink_to_fit();
-        done.pieces.shrink_to_fit();
-        self.sealed.push_back(done);
+        let mut full = std::mem::replace(&mut self.active, next);
+        full.entries.shrink_to_fit();
+        full.pieces.shrink_to_fit();
+        self.sealed.push_back(full);
     }
 
-    fn trim_to(&mut self, offset: u64) -> Trimmed {
+    /// Drops the records before `offset`, and frees the segments without a readable record.
+    fn drop_to(&mut self, offset: u64) -> Trimmed {
         let offset = offset.min(self.visible);
         let mut trimmed = Trimmed::default();
         if offset > self.head {
             trimmed.records = offset - self.head;
             self.head = offset;
         }
-        if self.sealed.is_empty()
-            && !self.active.entries.is_empty()
-            && self.active.end() <= self.head
-        {
+
+        let active_is_dropped = !self.active.entries.is_empty() && self.active.end() <= self.head;
+        if self.sealed.is_empty() && active_is_dropped {
             self.seal();
         }
+
         while self.sealed.front().is_some_and(|s| s.end() <= self.head) {
             if let Some(segment) = self.sealed.pop_front() {
-                trimmed.freed += segment.size;
-                self.held -= segment.size;
+                trimmed.freed_bytes += segment.bytes;
+                self.held_bytes -= segment.bytes;
             }
         }
+
         trimmed
     }
 }
 
 impl Page {
-    /// Takes what may be taken of a segment; false when there is no room for more.
-    fn take(
+    /// Adds records of a segment from `self.next` on. False if the page is full or the segment has
+    /// records that are not readable yet.
+    fn add_segment(
         &mut self,
         segment: &Segment,
         visible: u64,
         max_records: usize,
         max_bytes: usize,
     ) -> bool {
-        let mut piece_at = segment
+        let first_piece = segment
             .pieces
             .partition_point(|p| p.first <= self.next)
             .saturating_sub(1);
-        while let Some(piece) = segment.pieces.get(piece_at) {
-            let range = segment.entries_of(piece_at);
-            let skip = self.next.saturating_sub(piece.first) as usize;
-            let seen = visible.saturating_sub(piece.first).min(range.len() as u64) as usize;
-            let mine = segment.entries.get(range).unwrap_or_default();
-            let start_at = |i: usize| mine.get(i).map_or(piece.bytes.len(), |e| e.start as usize);
-            let run_first = self.entries.len();
-            let mut i = skip;
-            while i < seen {
-                let size = start_at(i + 1) - start_at(i);
-                let full = self.entries.len() >= max_records
-                    || (!self.entries.is_empty() && self.bytes + size > max_bytes);
-                if full {
-                    break;
-                }
-                self.entries.extend(mine.get(i).copied());
-                self.bytes += size;
-                i += 1;
-            }
-            if i > skip {
-                self.next = piece.first + i as u64;
-                self.last_arrival_ms = Some(piece.arrival_ms);
-                self.runs.push(Run {
-                    bytes: piece.bytes.clone(),
-                    first: piece.first + skip as u64,
-                    arrival_ms: piece.arrival_ms,
-                    entries: run_first..self.entries.len(),
-                    end: start_at(i) as u32,
-                });
-            }
-            if i < mine.len() {
+
+        for index in first_piece..segment.pieces.len() {
+            let Some(piece) = segment.pieces.get(index) else {
+                break;
+            };
+            let entries = segment
+                .entries
+                .get(segment.entries_of(index))
+                .unwrap_or_default();
+
+            if !self.add_piece(piece, entries, visible, max_records, max_bytes) {
                 return false;
             }
-            piece_at += 1;
         }
+
         true
+    }
+
+    /// Adds records of a piece, as [`add_segment`](Self::add_segment).
+    fn add_piece(
+        &mut self,
+        piece: &Piece,
+        entries: &[Entry],
+        visible: u64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> bool {
+        let from = self.next.saturating_sub(piece.first) as usize;
+        let readable = visible
+            .saturating_sub(piece.first)
+            .min(entries.len() as u64) as usize;
+        let start_of = |i: usize| {
+            entries
+                .get(i)
+                .map_or(piece.bytes.len(), |e| e.start as usize)
+        };
+        let first_entry = self.entries.len();
+
+        let mut at = from;
+        while at < readable {
+            let size = start_of(at + 1) - start_of(at);
+            let is_full = self.entries.len() >= max_records
+                || (!self.entries.is_empty() && self.bytes + size > max_bytes);
+            if is_full {
+                break;
+            }
+            self.entries.extend(entries.get(at).copied());
+            self.bytes += size;
+            at += 1;
+        }
+
+        if at > from {
+            self.next = piece.first + at as u64;
+            self.last_arrival_ms = Some(piece.arrival_ms);
+            self.slices.push(PieceSlice {
+                bytes: piece.bytes.clone(),
+                first: piece.first + from as u64,
+                arrival_ms: piece.arrival_ms,
+                entries: first_entry..self.entries.len(),
+                end: start_of(at) as u32,
+            });
+        }
+
+        at >= entries.len()
     }
 }

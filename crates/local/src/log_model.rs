@@ -1,4 +1,5 @@
-//! The shard's core under `shuttle`, which runs it in many orders of threads, and against a plain model.
+//! Model tests of the log: under `shuttle`, which runs the threads in many orders, and against a
+//! plain list of records.
 
 use std::sync::Arc;
 
@@ -13,8 +14,9 @@ mod sync {
     pub(crate) use std::sync::PoisonError;
 }
 
-// The same code, with the locks of `shuttle` in place of those of the standard library.
-#[allow(dead_code, clippy::duplicate_mod)] // Not all of it is used here; and that it is the same file is the point.
+// Compiles `log.rs` a second time, with the locks of `shuttle` instead of the standard library's.
+// Some of its functions are unused here.
+#[allow(dead_code, clippy::duplicate_mod)]
 #[path = "log.rs"]
 mod log;
 
@@ -28,14 +30,14 @@ fn record(data: &[u8]) -> NewRecord<'_> {
     }
 }
 
-/// What each record says it is: its writer and its number there.
+/// The offset, writer and number of each record of a page.
 fn contents(page: &Page) -> Vec<(u64, [u8; 2])> {
-    page.iter()
+    page.records()
         .map(|item| (item.offset, [item.data[0], item.data[1]]))
         .collect()
 }
 
-/// Reads to the end, waiting when there is nothing, and gives what it saw.
+/// Reads to the end of a closed log, waiting for records, and returns all of them.
 fn tail(log: &Log, waiter: u64) -> Vec<(u64, [u8; 2])> {
     let mut seen = Vec::new();
     let mut from = 0;
@@ -46,7 +48,9 @@ fn tail(log: &Log, waiter: u64) -> Vec<(u64, [u8; 2])> {
         if page.bounds.ended && from >= page.bounds.tail {
             return seen;
         }
-        block_on(std::future::poll_fn(|cx| log.poll_past(waiter, from, cx)));
+        block_on(std::future::poll_fn(|cx| {
+            log.poll_readable(waiter, from, cx)
+        }));
     }
 }
 
@@ -91,9 +95,9 @@ fn no_reader_ever_skips_a_record() {
     );
 }
 
-/// No close comes to a reader's rescue here: a wake-up that is lost leaves it waiting, which shuttle reports.
+/// No close wakes a reader here: after a lost wake-up a reader waits for ever, which shuttle reports.
 #[test]
-fn an_append_wakes_those_that_wait() {
+fn an_append_wakes_waiting_readers() {
     shuttle::check_random(
         || {
             let log = Arc::new(Log::new());
@@ -103,7 +107,9 @@ fn an_append_wakes_those_that_wait() {
                     thread::spawn(move || {
                         let mut from = 0;
                         while from < 2 {
-                            block_on(std::future::poll_fn(|cx| log.poll_past(waiter, from, cx)));
+                            block_on(std::future::poll_fn(|cx| {
+                                log.poll_readable(waiter, from, cx)
+                            }));
                             from = log.read(from, 1, usize::MAX).next;
                         }
                     })
@@ -119,7 +125,7 @@ fn an_append_wakes_those_that_wait() {
 }
 
 #[test]
-fn a_close_is_after_every_record_that_was_taken() {
+fn a_close_comes_after_every_appended_record() {
     shuttle::check_random(
         || {
             let log = Arc::new(Log::new());
@@ -144,7 +150,7 @@ fn a_close_is_after_every_record_that_was_taken() {
 }
 
 #[test]
-fn what_is_not_yet_stored_is_not_seen() {
+fn records_are_read_only_after_they_are_stored() {
     shuttle::check_random(
         || {
             let log = Arc::new(Log::new());
@@ -166,7 +172,7 @@ fn what_is_not_yet_stored_is_not_seen() {
                     while stored < 2 {
                         let pieces = std::mem::take(&mut *queue.lock().unwrap());
                         for piece in pieces {
-                            // Pieces come in the order of their offsets.
+                            // The store is given pieces in the order of their offsets.
                             assert_eq!(piece.first, stored);
                             assert!(log.bounds().tail <= stored);
                             stored += piece.entries.len() as u64;
@@ -191,10 +197,10 @@ enum Step {
         passed_ms: u64,
         sizes: Vec<usize>,
     },
-    TrimBefore {
+    DropBefore {
         back_ms: u64,
     },
-    TrimChunk,
+    DropOldestSegment,
     Read {
         from: u64,
         records: usize,
@@ -207,14 +213,14 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0..50_u64, prop::collection::vec(size, 1..8))
             .prop_map(|(passed_ms, sizes)| Step::Append { passed_ms, sizes }),
-        1 => (0..300_u64).prop_map(|back_ms| Step::TrimBefore { back_ms }),
-        1 => Just(Step::TrimChunk),
+        1 => (0..300_u64).prop_map(|back_ms| Step::DropBefore { back_ms }),
+        1 => Just(Step::DropOldestSegment),
         4 => (0..100_u64, 1..20_usize, 0..60_000_usize)
             .prop_map(|(from, records, bytes)| Step::Read { from, records, bytes }),
     ]
 }
 
-/// The whole history of a log, kept plainly.
+/// The history of a log as a plain list: the arrival and the data of every record.
 #[derive(Default)]
 struct Model {
     records: Vec<(u64, Vec<u8>)>,
@@ -240,19 +246,20 @@ impl Model {
                 let done = log.append(self.now_ms, new, None).unwrap();
                 assert_eq!((done.first, done.arrival_ms), (first as u64, self.now_ms));
             }
-            Step::TrimBefore { back_ms } => {
+            Step::DropBefore { back_ms } => {
                 let horizon_ms = self.now_ms.saturating_sub(*back_ms);
-                log.trim_before(horizon_ms);
+                log.drop_before(horizon_ms);
                 self.head = self
                     .head
                     .max(self.records.partition_point(|(ms, _)| *ms < horizon_ms));
                 assert_eq!(log.bounds().head, self.head as u64);
             }
-            Step::TrimChunk => {
-                let before = log.held();
-                let trimmed = log.trim_chunk();
-                assert_eq!(before - log.held(), trimmed.freed);
+            Step::DropOldestSegment => {
+                let before = log.held_bytes();
+                let trimmed = log.drop_oldest_segment();
+                assert_eq!(before - log.held_bytes(), trimmed.freed_bytes);
                 self.head = usize::try_from(log.bounds().head).unwrap();
+                assert_eq!(log.bounds().lost_before, log.bounds().head);
             }
             Step::Read {
                 from,
@@ -275,9 +282,9 @@ impl Model {
                 *at == start || total <= bytes
             })
             .collect();
-        let got: Vec<_> = page.iter().collect();
+        let got: Vec<_> = page.records().collect();
         assert_eq!(got.len(), due.len());
-        assert_eq!(page.iter().len(), due.len());
+        assert_eq!(page.records().len(), due.len());
         for (item, at) in got.iter().zip(due) {
             let (arrival_ms, data) = &self.records[at];
             assert_eq!(
@@ -296,13 +303,13 @@ impl Model {
                 .records
                 .partition_point(|(at, _)| *at < ms)
                 .max(self.head);
-            assert_eq!(log.at_time(ms), first as u64);
+            assert_eq!(log.offset_at_time(ms), first as u64);
         }
         let held: usize = self.records[self.head..]
             .iter()
             .map(|(_, data)| data.len())
             .sum();
-        assert!(log.held() >= held);
+        assert!(log.held_bytes() >= held);
     }
 }
 

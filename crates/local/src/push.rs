@@ -13,7 +13,7 @@ use distributary_wire::limits;
 use distributary_wire::transport::TransportError;
 use futures_core::Stream as Frames;
 
-use crate::answer::Encoded;
+use crate::answer::NumberedPage;
 use crate::env::Sleep;
 use crate::errors;
 use crate::faults::SubscriptionFault;
@@ -214,7 +214,8 @@ impl Subscription {
             self.empty += 1;
             let behind = retention_ms(state.retention_hours).cast_signed();
             let continuation = self.shard.before(self.offset).to_string();
-            let payload = Encoded::none().event(self.format, Some(&continuation), behind, &[]);
+            let payload =
+                NumberedPage::empty().encode_event(self.format, Some(&continuation), behind, &[]);
             return Some(self.send(payload, now));
         }
         let page = self
@@ -231,13 +232,18 @@ impl Subscription {
         let payload = if ended {
             self.progress = Progress::Done;
             let children = state.children_of(self.shard.index);
-            Encoded::new(&page, self.shard.numbers).event(self.format, None, behind, &children)
+            NumberedPage::new(&page, self.shard.numbers).encode_event(
+                self.format,
+                None,
+                behind,
+                &children,
+            )
         } else {
-            let encoded = Encoded::new(&page, self.shard.numbers);
+            let encoded = NumberedPage::new(&page, self.shard.numbers);
             let continuation = encoded
                 .last_sequence()
                 .map_or_else(|| self.shard.before(self.offset).to_string(), str::to_owned);
-            encoded.event(self.format, Some(&continuation), behind, &[])
+            encoded.encode_event(self.format, Some(&continuation), behind, &[])
         };
         drop(state);
         if let Some(pace) = &mut self.pace {
@@ -303,7 +309,7 @@ impl Frames for Subscription {
                 if this
                     .shard
                     .log
-                    .poll_past(this.waiter, this.offset, cx)
+                    .poll_readable(this.waiter, this.offset, cx)
                     .is_ready()
                 {
                     continue;
@@ -320,7 +326,7 @@ impl Frames for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.shard.log.forget(self.waiter);
+        self.shard.log.remove_waiter(self.waiter);
         self.inner.faults.unwatch(self.waiter);
     }
 }

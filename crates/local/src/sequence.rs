@@ -1,42 +1,46 @@
-//! Sequence numbers in the shape AWS gives them.
+//! Sequence numbers in AWS's shape: 188 bits, printed as 56 decimal digits.
 //!
-//! A number has 188 bits, which are 56 decimal digits. From the top: `2` (4 bits), the second that the shard was created
-//! in (36), the low digit of the shard's number (4), the record's place in the shard (64), zero (8), the second that the
-//! record arrived in (36), the shard's number (32), `2` (4). So numbers grow along a shard, and a child's are all greater
-//! than its parents', since a child is created in a later second.
+//! The fields from the top, with their bits: `2` (4), second of the shard's creation (36), low digit
+//! of the shard's number (4), index of the record in the shard (64), zero (8), second of the record's
+//! arrival (36), number of the shard (32), `2` (4). Numbers grow along a shard. A child's numbers are
+//! greater than all of the parents' numbers, because a child is created in a later second.
+//!
+//! Source: numbers in AWS's documentation, and the layout found by the project kinesalite.
 
 use std::fmt;
 
 /// Decimal digits of every sequence number.
 pub(crate) const DIGITS: usize = 56;
 
-/// The place in the `EndingSequenceNumber` of a closed shard: no record comes near it.
-const LAST_INDEX: u64 = i64::MAX as u64;
+/// Index in the `EndingSequenceNumber` of a closed shard, far above the index of any record.
+const ENDING_INDEX: u64 = i64::MAX as u64;
 
 const SECONDS_MASK: u64 = (1 << 36) - 1;
-const TEN_19: u64 = 10_000_000_000_000_000_000;
+/// The largest power of ten below 2^64.
+const TEN_TO_19: u64 = 10_000_000_000_000_000_000;
 
-/// What does not change along a shard.
+/// The fields that all sequence numbers of a shard share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ShardNumbers {
-    /// When the shard was created, in seconds since 1970; more than its parents'.
+    /// Seconds since 1970 of the shard's creation, later than the creation of the parents.
     pub(crate) created_s: u64,
     /// The number in `shardId-…`.
     pub(crate) shard: u32,
 }
 
-/// A sequence number taken apart.
+/// The fields of a sequence number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sequence {
     pub(crate) numbers: ShardNumbers,
-    /// 0 is the shard's beginning, the first record has 1.
+    /// 0 for the shard's `StartingSequenceNumber`; 1 for the first record.
     pub(crate) index: u64,
+    /// Seconds since 1970 of the arrival.
     pub(crate) time_s: u64,
 }
 
 impl ShardNumbers {
-    /// `StartingSequenceNumber` of the shard.
-    pub(crate) fn first(self) -> Sequence {
+    /// The shard's `StartingSequenceNumber`, which belongs to no record.
+    pub(crate) fn starting(self) -> Sequence {
         Sequence {
             numbers: self,
             index: 0,
@@ -44,8 +48,8 @@ impl ShardNumbers {
         }
     }
 
-    /// The number of the record at `offset`, counted from 0 at the shard's beginning.
-    pub(crate) fn at(self, offset: u64, arrival_ms: u64) -> Sequence {
+    /// The sequence number of the record at `offset`, counted from 0.
+    pub(crate) fn of_record(self, offset: u64, arrival_ms: u64) -> Sequence {
         Sequence {
             numbers: self,
             index: offset.saturating_add(1),
@@ -53,11 +57,11 @@ impl ShardNumbers {
         }
     }
 
-    /// `EndingSequenceNumber` of the shard once it is closed.
-    pub(crate) fn last(self, closed_ms: u64) -> Sequence {
+    /// The `EndingSequenceNumber` of a closed shard, which belongs to no record.
+    pub(crate) fn ending(self, closed_ms: u64) -> Sequence {
         Sequence {
             numbers: self,
-            index: LAST_INDEX,
+            index: ENDING_INDEX,
             time_s: closed_ms / 1000,
         }
     }
@@ -82,44 +86,38 @@ impl Sequence {
             time_s,
         } = *self;
         let time = time_s & SECONDS_MASK;
-        // Low limb: version 4, shard 32, the lower 28 bits of the time.
+
+        // Low limb: the trailing 2 (4 bits), the shard (32), the lower 28 bits of the time.
         let low = 2 | u64::from(shard) << 4 | time << 36;
-        // Middle: the time's upper 8 bits, 8 of zero, the lower 48 bits of the place.
+        // Middle limb: the upper 8 bits of the time, zero (8), the lower 48 bits of the index.
         let middle = time >> 28 | index << 16;
-        // High: the place's upper 16 bits, a digit of the shard, 36 of the creation, the leading 2.
+        // High limb: the upper 16 bits of the index, the shard's low digit (4), the second of the
+        // creation (36), the leading 2 (4).
         let high =
             index >> 48 | u64::from(shard & 15) << 16 | (created_s & SECONDS_MASK) << 20 | 2 << 56;
+
         (low, middle, high)
     }
 
     /// Writes the 56 digits.
-    pub(crate) fn write(&self, out: &mut [u8; DIGITS]) {
+    pub(crate) fn write_digits(&self, out: &mut [u8; DIGITS]) {
         let (low, middle, high) = self.limbs();
-        // Long division by 10^19, twice: what is left is below 10^18.
-        let divide = |high: u64, middle: u64, low: u64| {
-            let (q2, r) = (high / TEN_19, high % TEN_19);
-            let n = u128::from(r) << 64 | u128::from(middle);
-            let (q1, r) = ((n / u128::from(TEN_19)) as u64, n % u128::from(TEN_19));
-            let n = r << 64 | u128::from(low);
-            (
-                q2,
-                q1,
-                (n / u128::from(TEN_19)) as u64,
-                (n % u128::from(TEN_19)) as u64,
-            )
-        };
-        let (h, m, l, last) = divide(high, middle, low);
-        let (_, _, first, next) = divide(h, m, l);
-        digits(first, &mut out[..18]);
-        digits(next, &mut out[18..37]);
-        digits(last, &mut out[37..]);
+
+        // Two divisions by 10^19 leave a quotient below 10^18, so its upper limbs are zero.
+        let (upper, last) = divide_by_ten_to_19((high, middle, low));
+        let ((_, _, first), next) = divide_by_ten_to_19(upper);
+
+        write_decimal(first, &mut out[..18]);
+        write_decimal(next, &mut out[18..37]);
+        write_decimal(last, &mut out[37..]);
     }
 
-    /// Reads a number that this format could have made; `None` for any other text.
+    /// Parses a number in this module's format; `None` for any other text.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if text.is_empty() || text.len() > DIGITS {
             return None;
         }
+
         let mut limbs = [0_u64; 3];
         for digit in text.bytes() {
             if !digit.is_ascii_digit() {
@@ -132,13 +130,15 @@ impl Sequence {
                 carry = n >> 64;
             }
         }
+
         let [low, middle, high] = limbs;
         let shard = (low >> 4) as u32;
-        let whole = low & 15 == 2
+        let constants_match = low & 15 == 2
             && high >> 56 == 2
             && middle >> 8 & 0xff == 0
             && high >> 16 & 15 == u64::from(shard & 15);
-        whole.then_some(Self {
+
+        constants_match.then_some(Self {
             numbers: ShardNumbers {
                 created_s: high >> 20 & SECONDS_MASK,
                 shard,
@@ -152,7 +152,7 @@ impl Sequence {
 impl fmt::Display for Sequence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = [0; DIGITS];
-        self.write(&mut out);
+        self.write_digits(&mut out);
         f.write_str(as_text(&out))
     }
 }
@@ -162,7 +162,20 @@ pub(crate) fn as_text(digits: &[u8]) -> &str {
     std::str::from_utf8(digits).unwrap_or_default()
 }
 
-fn digits(mut n: u64, out: &mut [u8]) {
+/// Divides a number of three limbs, the highest first, by 10^19: the quotient and the remainder.
+fn divide_by_ten_to_19((high, middle, low): (u64, u64, u64)) -> ((u64, u64, u64), u64) {
+    let divisor = u128::from(TEN_TO_19);
+    let (high, rest) = (high / TEN_TO_19, high % TEN_TO_19);
+
+    let n = u128::from(rest) << 64 | u128::from(middle);
+    let (middle, rest) = ((n / divisor) as u64, n % divisor);
+
+    let n = rest << 64 | u128::from(low);
+    ((high, middle, (n / divisor) as u64), (n % divisor) as u64)
+}
+
+/// Writes a number with leading zeros, as many digits as `out` has bytes.
+fn write_decimal(mut n: u64, out: &mut [u8]) {
     for pair in out.rchunks_mut(2) {
         let two = (n % 100) as u8;
         n /= 100;
@@ -187,10 +200,10 @@ mod tests {
 
     #[test]
     fn the_shape_is_aws_s() {
-        let text = NUMBERS.first().to_string();
+        let text = NUMBERS.starting().to_string();
         assert_eq!(text.len(), 56);
         assert!(text.starts_with("496"), "{text}");
-        // Numbers from AWS's documentation fit the layout.
+        // Numbers from AWS's documentation are read and written unchanged.
         for known in [
             "49543463076548007577105092703039560359975228518395019266",
             "49544985256907370027570885864065577703022652638596431874",
@@ -203,17 +216,17 @@ mod tests {
 
     #[test]
     fn numbers_grow_along_a_shard_and_to_its_children() {
-        let mut last = NUMBERS.first().to_string();
+        let mut last = NUMBERS.starting().to_string();
         let child = ShardNumbers {
             created_s: 1_700_000_001,
             shard: 0,
         };
         let along = [
-            NUMBERS.at(0, 1_700_000_000_000),
-            NUMBERS.at(1, 1_700_000_000_000),
-            NUMBERS.at(u64::from(u32::MAX), 1_800_000_000_000),
-            NUMBERS.last(1_700_000_000_000),
-            child.first(),
+            NUMBERS.of_record(0, 1_700_000_000_000),
+            NUMBERS.of_record(1, 1_700_000_000_000),
+            NUMBERS.of_record(u64::from(u32::MAX), 1_800_000_000_000),
+            NUMBERS.ending(1_700_000_000_000),
+            child.starting(),
         ];
         for next in along {
             assert!(next.to_string() > last);

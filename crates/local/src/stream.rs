@@ -90,14 +90,14 @@ impl Shard {
             .log
             .bounds()
             .closed_ms
-            .map(|ms| self.numbers.last(ms).to_string());
+            .map(|ms| self.numbers.ending(ms).to_string());
         types::Shard {
             shard_id: self.id.clone(),
             parent_shard_id: self.parent.map(shard_id),
             adjacent_parent_shard_id: self.adjacent_parent.map(shard_id),
             hash_key_range: Some(self.range.to_wire()),
             sequence_number_range: Some(SequenceNumberRange {
-                starting_sequence_number: self.numbers.first().to_string(),
+                starting_sequence_number: self.numbers.starting().to_string(),
                 ending_sequence_number: ending,
             }),
         }
@@ -106,13 +106,13 @@ impl Shard {
     /// The number that continues at `offset` if used as `AFTER_SEQUENCE_NUMBER`.
     pub(crate) fn before(&self, offset: u64) -> Sequence {
         match offset.checked_sub(1) {
-            None => self.numbers.first(),
+            None => self.numbers.starting(),
             Some(last) => {
                 let arrival_ms = self
                     .log
                     .arrival_ms(last)
                     .unwrap_or(self.numbers.created_s * 1000);
-                self.numbers.at(last, arrival_ms)
+                self.numbers.of_record(last, arrival_ms)
             }
         }
     }
@@ -120,7 +120,7 @@ impl Shard {
     /// Drops what is older than retention.
     pub(crate) fn trim(&self, now_ms: u64, retention_hours: i32) -> Trimmed {
         self.log
-            .trim_before(now_ms.saturating_sub(retention_ms(retention_hours)))
+            .drop_before(now_ms.saturating_sub(retention_ms(retention_hours)))
     }
 }
 
@@ -260,7 +260,11 @@ impl Stream {
     /// Bytes of data and keys in memory.
     pub(crate) fn held(&self) -> u64 {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        state.shards.values().map(|s| s.log.held() as u64).sum()
+        state
+            .shards
+            .values()
+            .map(|s| s.log.held_bytes() as u64)
+            .sum()
     }
 }
 

@@ -1,17 +1,19 @@
-//! The opaque tokens that clients hand back: shard iterators and the tokens of pages. Base64 of a version, a kind, when
-//! and in which epoch it was made, what it carries, and a checksum, so that garbage is told from an old one.
+//! The opaque tokens that clients pass back: shard iterators and the tokens of pages.
+//!
+//! A token is base64 of: version (1 byte), kind (1), creation in milliseconds since 1970 (8), epoch
+//! (4), payload, CRC-32 of all of these (4). The checksum distinguishes garbage from an expired token.
 
 use crate::errors::{Answer, invalid_iterator, invalid_next_token};
 use distributary_wire::error::{ApiError, ErrorCode};
 
 const VERSION: u8 = 1;
-const CHECKSUM: usize = 4;
-/// Version, kind, time and epoch.
-const HEAD: usize = 1 + 1 + 8 + 4;
-/// Characters of a token that are looked into: none of ours comes near it.
-const MAX: usize = 2048;
+const CHECKSUM_BYTES: usize = 4;
+/// Version, kind, creation and epoch.
+const HEADER_BYTES: usize = 1 + 1 + 8 + 4;
+/// Longer tokens are refused before decoding. The longest token of this crate has 300 characters.
+const MAX_CHARS: usize = 2048;
 
-/// What a token is for.
+/// The operation that a token belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Iterator = 1,
@@ -20,45 +22,51 @@ pub(crate) enum Kind {
     Consumers = 4,
 }
 
-/// A token opened.
+/// The content of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Opened {
     pub(crate) created_ms: u64,
+    /// Iterators of an earlier epoch have been expired on command.
     pub(crate) epoch: u32,
     pub(crate) payload: Vec<u8>,
 }
 
+/// Makes a token.
 pub(crate) fn seal(kind: Kind, created_ms: u64, epoch: u32, payload: &[u8]) -> String {
-    let mut out = Vec::with_capacity(HEAD + payload.len() + CHECKSUM);
+    let mut out = Vec::with_capacity(HEADER_BYTES + payload.len() + CHECKSUM_BYTES);
     out.extend([VERSION, kind as u8]);
     out.extend(created_ms.to_be_bytes());
     out.extend(epoch.to_be_bytes());
     out.extend(payload);
     out.extend(crc32fast::hash(&out).to_be_bytes());
+
     base64_simd::STANDARD.encode_to_string(&out)
 }
 
-/// `None` for any text that [`seal`] did not make for this kind.
+/// Reads a token; `None` for any text that [`seal`] did not make for this kind.
 pub(crate) fn open(kind: Kind, text: &str) -> Option<Opened> {
-    if text.len() > MAX {
+    if text.len() > MAX_CHARS {
         return None;
     }
+
     let bytes = base64_simd::STANDARD.decode_to_vec(text).ok()?;
-    let (body, checksum) = bytes.split_last_chunk::<CHECKSUM>()?;
+    let (body, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>()?;
     if crc32fast::hash(body).to_be_bytes() != *checksum {
         return None;
     }
+
     let mut fields = Fields(body);
-    let ours = fields.u8()? == VERSION && fields.u8()? == kind as u8;
+    let is_of_kind = fields.u8()? == VERSION && fields.u8()? == kind as u8;
     let (created_ms, epoch) = (fields.u64()?, fields.u32()?);
-    ours.then(|| Opened {
+
+    is_of_kind.then(|| Opened {
         created_ms,
         epoch,
         payload: fields.0.to_vec(),
     })
 }
 
-/// Reads fixed-size fields one after the other.
+/// Reads big-endian fields one after the other.
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
@@ -81,55 +89,56 @@ impl Fields<'_> {
     }
 }
 
-/// A position in a shard.
+/// A position in a shard, the payload of a shard iterator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Position {
-    /// The stream.
+    /// Number of the stream.
     pub(crate) uid: u64,
     pub(crate) shard: u32,
-    /// The record to read next.
+    /// Offset of the next record to read.
     pub(crate) offset: u64,
-    /// How many empty answers have been given because the position is older than retention.
-    pub(crate) empty: u8,
+    /// Empty answers given so far because the position is older than retention.
+    pub(crate) empty_answers: u8,
 }
 
 impl Position {
-    /// The shard iterator.
+    /// Makes a shard iterator.
     pub(crate) fn seal(&self, created_ms: u64, epoch: u32) -> String {
         let mut payload = [0; 21];
         payload[..8].copy_from_slice(&self.uid.to_be_bytes());
         payload[8..12].copy_from_slice(&self.shard.to_be_bytes());
         payload[12..20].copy_from_slice(&self.offset.to_be_bytes());
-        payload[20] = self.empty;
+        payload[20] = self.empty_answers;
         seal(Kind::Iterator, created_ms, epoch, &payload)
     }
 
-    /// The position, when its iterator was made and in which epoch.
+    /// Reads a shard iterator.
     ///
     /// # Errors
-    /// `InvalidArgumentException` for what is no iterator.
+    /// `InvalidArgumentException` if the text is no iterator.
     pub(crate) fn open(text: &str) -> Answer<(Self, Opened)> {
         let opened = open(Kind::Iterator, text).ok_or_else(invalid_iterator)?;
         let read = |payload: &[u8]| {
             let mut fields = Fields(payload);
-            let (uid, shard, offset, empty) =
-                (fields.u64()?, fields.u32()?, fields.u64()?, fields.u8()?);
-            fields.0.is_empty().then_some(Self {
-                uid,
-                shard,
-                offset,
-                empty,
-            })
+            let position = Self {
+                uid: fields.u64()?,
+                shard: fields.u32()?,
+                offset: fields.u64()?,
+                empty_answers: fields.u8()?,
+            };
+            fields.0.is_empty().then_some(position)
         };
+
         let position = read(&opened.payload).ok_or_else(invalid_iterator)?;
         Ok((position, opened))
     }
 }
 
-/// Opens the token of a page.
+/// Reads the token of a page: the payload.
 ///
 /// # Errors
-/// `InvalidArgumentException` for garbage, `ExpiredNextTokenException` for one older than `age_ms`.
+/// `InvalidArgumentException` for garbage; `ExpiredNextTokenException` for a token older than
+/// `age_ms`.
 pub(crate) fn open_page(kind: Kind, text: &str, now_ms: u64, age_ms: u64) -> Answer<Vec<u8>> {
     let opened = open(kind, text).ok_or_else(invalid_next_token)?;
     if now_ms.saturating_sub(opened.created_ms) > age_ms {
@@ -138,18 +147,19 @@ pub(crate) fn open_page(kind: Kind, text: &str, now_ms: u64, age_ms: u64) -> Ans
             "The pagination token has expired.",
         ));
     }
+
     Ok(opened.payload)
 }
 
-/// A stream and the last thing shown of it, as the payload of a page token.
+/// Makes the payload of a page token: the stream, then the place where the next page starts.
 pub(crate) fn page_payload(uid: u64, rest: &[u8]) -> Vec<u8> {
     [&uid.to_be_bytes()[..], rest].concat()
 }
 
-/// The two parts of [`page_payload`].
+/// Splits the payload that [`page_payload`] made.
 ///
 /// # Errors
-/// `InvalidArgumentException`.
+/// `InvalidArgumentException` if the payload is too short.
 pub(crate) fn read_page_payload(payload: &[u8]) -> Answer<(u64, &[u8])> {
     let (uid, rest) = payload
         .split_first_chunk::<8>()
@@ -168,7 +178,7 @@ mod tests {
             uid: u64::MAX,
             shard: 7,
             offset: 1 << 40,
-            empty: 3,
+            empty_answers: 3,
         };
         let text = position.seal(1_700_000_000_123, 9);
         assert!(text.len() < 100);
@@ -189,7 +199,7 @@ mod tests {
             uid: 1,
             shard: 0,
             offset: 5,
-            empty: 0,
+            empty_answers: 0,
         }
         .seal(0, 0);
         for at in 0..position.len() {

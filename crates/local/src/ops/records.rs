@@ -12,7 +12,7 @@ use distributary_wire::types::*;
 
 use super::Call;
 use super::shards::future_time;
-use crate::answer::{ENCRYPTED, Encoded, millis_behind};
+use crate::answer::{ENCRYPTED, NumberedPage, millis_behind};
 use crate::check::{Checks, Pattern};
 use crate::errors::{
     Answer, dry_run, internal_failure, invalid_argument, not_found, rate_exceeded,
@@ -376,7 +376,10 @@ impl Writer<'_, '_> {
             match fate {
                 Fate::Written { offset, arrival_ms } => {
                     if let Some(shard) = self.shard(i) {
-                        shard.numbers.at(*offset, *arrival_ms).write(out);
+                        shard
+                            .numbers
+                            .of_record(*offset, *arrival_ms)
+                            .write_digits(out);
                     }
                 }
                 Fate::Throttled if throttled.is_empty() => {
@@ -520,7 +523,7 @@ pub(crate) fn put_record(
     match fate {
         Some(Fate::Written { offset, arrival_ms }) => Ok(PutRecordResponse {
             shard_id: shard.id.clone(),
-            sequence_number: shard.numbers.at(offset, arrival_ms).to_string(),
+            sequence_number: shard.numbers.of_record(offset, arrival_ms).to_string(),
             encryption_type: encrypted.then_some(EncryptionType::Kms),
         }),
         Some(Fate::Throttled) => Err(rate_exceeded(&shard.id, &stream)),
@@ -561,7 +564,7 @@ pub(crate) fn start_offset(
             if at_ms > call.now_ms {
                 return Err(future_time(at_ms, call.now_ms));
             }
-            Ok(shard.log.at_time(at_ms))
+            Ok(shard.log.offset_at_time(at_ms))
         }
         kind @ (ShardIteratorType::AtSequenceNumber | ShardIteratorType::AfterSequenceNumber) => {
             sequence_offset(
@@ -685,7 +688,7 @@ pub(crate) fn get_iterator(
         uid: stream.uid,
         shard: shard.index,
         offset,
-        empty: 0,
+        empty_answers: 0,
     };
     let iterator = position.seal(call.now_ms, call.inner.faults.iterator_epoch());
     Ok(GetShardIteratorResponse {
@@ -816,10 +819,10 @@ fn empty_page(
     let bounds = shard.log.bounds();
     let next = match call.inner.settings.trimmed_position {
         TrimmedPosition::EmptyPages(pages)
-            if position.offset < bounds.head && position.empty < pages =>
+            if position.offset < bounds.head && position.empty_answers < pages =>
         {
             Position {
-                empty: position.empty + 1,
+                empty_answers: position.empty_answers + 1,
                 ..position
             }
         }
@@ -833,7 +836,12 @@ fn empty_page(
         arrival_ms.map_or(0, |ms| call.now_ms.saturating_sub(ms).max(1))
     };
     let iterator = next_iterator(call, next);
-    Some(Encoded::none().answer(call.format, Some(&iterator), behind.cast_signed(), &[]))
+    Some(NumberedPage::empty().encode_answer(
+        call.format,
+        Some(&iterator),
+        behind.cast_signed(),
+        &[],
+    ))
 }
 
 fn page_answer(
@@ -852,7 +860,7 @@ fn page_answer(
                 call,
                 Position {
                     offset: page.next,
-                    empty: 0,
+                    empty_answers: 0,
                     ..position
                 },
             )),
@@ -860,5 +868,10 @@ fn page_answer(
         )
     };
     let behind = millis_behind(page, call.now_ms);
-    Encoded::new(page, shard.numbers).answer(call.format, iterator.as_deref(), behind, &children)
+    NumberedPage::new(page, shard.numbers).encode_answer(
+        call.format,
+        iterator.as_deref(),
+        behind,
+        &children,
+    )
 }

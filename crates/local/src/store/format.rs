@@ -68,7 +68,7 @@ pub(crate) fn write_piece(
     put(&(entries.len() as u32).to_be_bytes());
     for entry in entries {
         put(&(entry.start - base).to_be_bytes());
-        put(&entry.key.to_be_bytes());
+        put(&entry.key_length.to_be_bytes());
         put(&entry.flags.to_be_bytes());
     }
     put(bytes);
@@ -97,7 +97,7 @@ pub(crate) fn read_piece(key: PieceKey, value: &[u8]) -> Option<StoredPiece> {
         .iter()
         .map(|[a, b, c, d, k0, k1, f0, f1]| Entry {
             start: u32::from_be_bytes([*a, *b, *c, *d]),
-            key: u16::from_be_bytes([*k0, *k1]),
+            key_length: u16::from_be_bytes([*k0, *k1]),
             flags: u16::from_be_bytes([*f0, *f1]),
         })
         .collect();
@@ -300,12 +300,12 @@ mod tests {
         let entries = [
             Entry {
                 start: 100,
-                key: 2,
+                key_length: 2,
                 flags: 0,
             },
             Entry {
                 start: 105,
-                key: u16::MAX,
+                key_length: u16::MAX,
                 flags: 1,
             },
         ];
@@ -323,12 +323,12 @@ mod tests {
             [
                 Entry {
                     start: 0,
-                    key: 2,
+                    key_length: 2,
                     flags: 0
                 },
                 Entry {
                     start: 5,
-                    key: u16::MAX,
+                    key_length: u16::MAX,
                     flags: 1
                 }
             ]
