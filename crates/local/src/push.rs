@@ -222,6 +222,12 @@ impl Subscription {
             .shard
             .log
             .read(self.offset, limits::GET_RECORDS_ENTRIES, max_bytes);
+        let refuses = self.inner.settings.trimmed_position == TrimmedPosition::Refuse;
+        if refuses && self.offset < page.bounds.lost_before {
+            self.ends = now;
+            return None;
+        }
+
         let ended = page.bounds.ended && page.next >= page.bounds.tail;
         self.offset = page.next;
         if page.len() == 0 && !ended && now < self.beat {

@@ -68,6 +68,11 @@ impl ShardNumbers {
 }
 
 impl Sequence {
+    /// True for the `EndingSequenceNumber` of a closed shard.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.index == ENDING_INDEX
+    }
+
     /// The offset of the first record at or after this number.
     pub(crate) fn at_offset(&self) -> u64 {
         self.index.saturating_sub(1)

@@ -415,9 +415,9 @@ impl Effects {
         let shard = || select.shard.clone();
         let wait = |after: bool, wait: Wait, effects: &mut Self| {
             if after {
-                effects.after.push(wait)
+                effects.after.push(wait);
             } else {
-                effects.before.push(wait)
+                effects.before.push(wait);
             }
         };
         match action {

@@ -20,7 +20,7 @@ use crate::errors::{
 };
 use crate::faults::{Effects, EntryFault};
 use crate::local::{Reason, lock};
-use crate::log::{NewRecord, Page, StoredPiece};
+use crate::log::{Bounds, NewRecord, Page, StoredPiece};
 use crate::sequence::{DIGITS, Sequence, as_text};
 use crate::settings::{TrimmedPosition, millis};
 use crate::store::Change as Stored;
@@ -202,7 +202,7 @@ impl<'a, 'b> Writer<'a, 'b> {
                         uid,
                         shard: Arc::clone(shard),
                         piece,
-                    })
+                    });
                 }
             });
             let keep = keep
@@ -581,6 +581,9 @@ pub(crate) fn start_offset(
     }
 }
 
+/// Why a position whose records retention has deleted is refused.
+const DELETED: &str = "its record is older than the stream's retention period";
+
 fn sequence_offset(
     call: &Call<'_>,
     stream: &Stream,
@@ -611,10 +614,21 @@ fn sequence_offset(
     };
     let sequence = Sequence::parse(text).filter(|s| s.numbers == shard.numbers);
     let sequence = sequence.ok_or_else(|| refused("it did not come from this stream"))?;
+    if after && sequence.is_ending() {
+        return Err(invalid_argument(format!(
+            "Invalid SequenceNumber for ShardIteratorType {kind}, SequenceNumber has reached max possible value for the \
+             shard."
+        )));
+    }
     let bounds = shard.log.bounds();
+    let refuses = call.inner.settings.trimmed_position == TrimmedPosition::Refuse;
     if sequence.index == 0 {
-        // The shard's StartingSequenceNumber, which belongs to no record: everything comes after it.
-        return Ok(if after { 0 } else { bounds.head });
+        // The shard's StartingSequenceNumber belongs to no record; all records come after that.
+        return match after {
+            true if bounds.lost_before > 0 && refuses => Err(refused(DELETED)),
+            true => Ok(0),
+            false => Ok(bounds.head),
+        };
     }
     let offset = if after {
         sequence.after_offset()
@@ -628,10 +642,8 @@ fn sequence_offset(
             Err(refused("no record has it"))
         };
     }
-    if offset < bounds.head && call.inner.settings.trimmed_position == TrimmedPosition::Refuse {
-        return Err(refused(
-            "its record is older than the stream's retention period",
-        ));
+    if offset < bounds.head && refuses {
+        return Err(refused(DELETED));
     }
     Ok(offset)
 }
@@ -787,9 +799,6 @@ pub(crate) fn get_records(
     let trimmed = shard.trim(call.now_ms, state.retention_hours);
     call.inner
         .note_dropped(&stream, shard, trimmed, Reason::Age);
-    if let Some(answer) = empty_page(call, &state, shard, position, effects) {
-        return Ok(answer);
-    }
     let limit = super::page_size(
         request.limit,
         limits::GET_RECORDS_ENTRIES,
@@ -798,6 +807,18 @@ pub(crate) fn get_records(
     let page = shard
         .log
         .read(position.offset, limit, call.inner.settings.answer_bytes);
+
+    let refuses = call.inner.settings.trimmed_position == TrimmedPosition::Refuse;
+    if refuses && position.offset < page.bounds.lost_before {
+        return Err(ApiError::new(
+            ErrorCode::ExpiredIterator,
+            "Iterator expired. The records at its position have been deleted.",
+        ));
+    }
+    if let Some(answer) = empty_page(call, &state, shard, position, &page.bounds, effects) {
+        return Ok(answer);
+    }
+
     if enforced {
         lock(&shard.rates).has_read(call.now, page.bytes);
     }
@@ -814,9 +835,9 @@ fn empty_page(
     state: &State,
     shard: &Shard,
     position: Position,
+    bounds: &Bounds,
     effects: &Effects,
 ) -> Option<Bytes> {
-    let bounds = shard.log.bounds();
     let next = match call.inner.settings.trimmed_position {
         TrimmedPosition::EmptyPages(pages)
             if position.offset < bounds.head && position.empty_answers < pages =>

@@ -9,7 +9,7 @@ use distributary_wire::hot::GetRecordsAnswer;
 use distributary_wire::transport::TransportError;
 use distributary_wire::types::*;
 
-use crate::client::{Client, Events, Failure, arn, local, shard_id, texts};
+use crate::client::{Client, Events, Failure, arn, entry, local, shard_id, texts};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -94,6 +94,34 @@ async fn an_idle_subscription_says_where_to_go_on_before_the_first_record() {
     );
     let mut again = client.subscribe(request).await.unwrap();
     assert_eq!(texts(&again.event().await), ["a"]);
+}
+
+#[tokio::test]
+async fn a_subscription_before_a_gap_of_the_byte_budget_ends_and_its_position_is_refused() {
+    let (local, clock) = local(|b| b.retention_bytes(4 << 20));
+    let (client, consumer) = one_shard(&local).await;
+    let mut events = subscribe(&client, &consumer).await.unwrap();
+    client.put("s", &["a"]).await;
+    let first = events.event().await;
+    assert_eq!(texts(&first), ["a"]);
+    for _ in 0..9 {
+        let request = PutRecordsRequest {
+            stream_name: Some("s".into()),
+            records: Some(vec![entry("k", &vec![7; 1_000_000])]),
+            ..Default::default()
+        };
+        client.call(request).await.unwrap();
+    }
+
+    assert!(events.next().await.is_none());
+    clock.advance(5 * SECOND);
+    let request = from(
+        &consumer,
+        ShardIteratorType::AfterSequenceNumber,
+        first.continuation_sequence_number,
+    );
+    let refused = client.subscribe(request).await.err().unwrap();
+    assert_eq!(refused.code(), "InvalidArgumentException");
 }
 
 #[tokio::test]

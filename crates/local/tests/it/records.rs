@@ -371,6 +371,130 @@ async fn a_byte_budget_drops_the_oldest_of_all_streams() {
     assert_eq!(dropped.bytes, dropped.records_by_budget * 100_001);
 }
 
+/// As AWS answers: <https://github.com/etspaceman/kinesis-mock/pull/1536> cites the message.
+#[tokio::test]
+async fn no_position_follows_the_end_of_a_closed_shard() {
+    let (local, _) = local(|b| b);
+    local.create_stream("s", 1).unwrap();
+    let client = Client::new(&local);
+    client.put("s", &["a"]).await;
+    let split = SplitShardRequest {
+        stream_name: Some("s".into()),
+        shard_to_split: Some(shard_id(0)),
+        new_starting_hash_key: Some((1_u128 << 127).to_string()),
+        ..Default::default()
+    };
+    client.call(split).await.unwrap();
+    let ending = client.shards("s").await[0]
+        .sequence_number_range
+        .as_ref()
+        .and_then(|range| range.ending_sequence_number.clone());
+    assert!(ending.is_some());
+
+    let request = |kind| GetShardIteratorRequest {
+        stream_name: Some("s".into()),
+        shard_id: Some(shard_id(0)),
+        shard_iterator_type: Some(kind),
+        starting_sequence_number: ending.clone(),
+        ..Default::default()
+    };
+    let refused = client
+        .call(request(ShardIteratorType::AfterSequenceNumber))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), "InvalidArgumentException");
+    client
+        .call(request(ShardIteratorType::AtSequenceNumber))
+        .await
+        .unwrap();
+}
+
+/// Writes one record of 1 MB to stream `s`; returns the sequence number.
+async fn put_megabyte(client: &Client) -> String {
+    let request = PutRecordRequest {
+        stream_name: Some("s".into()),
+        partition_key: Some("k".into()),
+        data: Some(bytes::Bytes::from(vec![7; 1_000_000]).into()),
+        ..Default::default()
+    };
+    client.call(request).await.unwrap().sequence_number
+}
+
+/// AWS has no byte budget, and passes over records dropped by age with no error. A reader sees
+/// a gap of age by `MillisBehindLatest`; a gap of the byte budget needs an error.
+#[tokio::test]
+async fn an_iterator_before_a_gap_of_the_byte_budget_is_expired_and_its_position_refused() {
+    let (local, _) = local(|b| b.retention_bytes(4 << 20));
+    local.create_stream("s", 1).unwrap();
+    let client = Client::new(&local);
+    let after = |number: &str| GetShardIteratorRequest {
+        stream_name: Some("s".into()),
+        shard_id: Some(shard_id(0)),
+        shard_iterator_type: Some(ShardIteratorType::AfterSequenceNumber),
+        starting_sequence_number: Some(number.into()),
+        ..Default::default()
+    };
+    let starting = client.shards("s").await[0]
+        .sequence_number_range
+        .as_ref()
+        .unwrap()
+        .starting_sequence_number
+        .clone();
+    let from_start = client.call(after(&starting)).await.unwrap();
+    let first = put_megabyte(&client).await;
+    let horizon = client
+        .iterator("s", &shard_id(0), ShardIteratorType::TrimHorizon)
+        .await;
+    let page = client.get(&horizon).await.unwrap();
+    assert_eq!(page.records[0].sequence_number, first);
+
+    let mut numbers = Vec::new();
+    for _ in 0..8 {
+        numbers.push(put_megabyte(&client).await);
+    }
+    let dropped = usize::try_from(local.dropped().records_by_budget).unwrap();
+    assert!((4..8).contains(&dropped), "{dropped}");
+
+    let before_gap = page.next_shard_iterator.unwrap();
+    for iterator in [before_gap, horizon, from_start.shard_iterator.unwrap()] {
+        let refused = client.get(&iterator).await.unwrap_err();
+        assert_eq!(refused.code(), "ExpiredIteratorException");
+    }
+    for number in [&first, &starting] {
+        let refused = client.call(after(number)).await.unwrap_err();
+        assert_eq!(refused.code(), "InvalidArgumentException");
+    }
+
+    // A position directly before the oldest kept record has no gap.
+    let at_head = client.call(after(&numbers[dropped - 2])).await.unwrap();
+    let page = client.get(&at_head.shard_iterator.unwrap()).await.unwrap();
+    assert_eq!(page.records[0].sequence_number, numbers[dropped - 1]);
+}
+
+#[tokio::test]
+async fn empty_pages_announce_a_gap_of_the_byte_budget_if_chosen() {
+    let empty_pages = TrimmedPosition::EmptyPages(2);
+    let (local, _) = local(|b| b.retention_bytes(4 << 20).trimmed_position(empty_pages));
+    local.create_stream("s", 1).unwrap();
+    let client = Client::new(&local);
+    let mut iterator = client
+        .iterator("s", &shard_id(0), ShardIteratorType::TrimHorizon)
+        .await;
+    for _ in 0..9 {
+        put_megabyte(&client).await;
+    }
+
+    for _ in 0..2 {
+        let page = client.get(&iterator).await.unwrap();
+        assert_eq!(
+            (page.records.len(), page.millis_behind_latest),
+            (0, Some(24 * 3_600_000))
+        );
+        iterator = page.next_shard_iterator.unwrap();
+    }
+    assert!(!client.get(&iterator).await.unwrap().records.is_empty());
+}
+
 #[tokio::test]
 async fn limits_are_enforced_on_request() {
     let (local, clock) = local(|b| b.enforce_limits(true));
