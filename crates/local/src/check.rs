@@ -1,35 +1,30 @@
-//! The constraints of the API's model, with the messages that AWS gives where they do not hold.
+//! Checks the constraints of the API's model, with AWS's messages.
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
+use distributary_wire::arn::ConsumerArn;
 use distributary_wire::error::ApiError;
-use distributary_wire::hashkey;
 
 use crate::errors::{Answer, validation};
+use crate::target::Targeted;
 
 /// A pattern of the API's model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pattern {
+    /// The name of a stream or a consumer, or the id of a shard.
     Name,
     StreamArn,
     ConsumerArn,
+    /// The ARN of a stream or a consumer.
     ResourceArn,
     SequenceNumber,
     HashKey,
     Any,
 }
 
-fn is_arn(text: &str, resource: impl Fn(&str) -> bool) -> bool {
-    let mut parts = text.splitn(6, ':');
-    let mut next = || parts.next().unwrap_or_default();
-    let (arn, partition, service, _region, account) = (next(), next(), next(), next(), next());
-    let digits = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
-    arn == "arn"
-        && partition.starts_with("aws")
-        && service == "kinesis"
-        && digits
-        && resource(next())
-}
-
 impl Pattern {
+    /// The pattern as AWS's messages show it.
     const fn text(self) -> &'static str {
         match self {
             Self::Name => "[a-zA-Z0-9_.-]+",
@@ -45,47 +40,78 @@ impl Pattern {
     }
 
     fn matches(self, text: &str) -> bool {
-        let name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
-        let stream = |resource: &str| {
-            resource
-                .strip_prefix("stream/")
-                .is_some_and(|n| !n.is_empty() && !n.contains(char::is_whitespace))
-        };
         match self {
-            Self::Name => text.bytes().all(name),
-            Self::StreamArn | Self::ResourceArn => is_arn(text, stream),
-            Self::ConsumerArn => text.parse::<distributary_wire::arn::ConsumerArn>().is_ok(),
-            Self::SequenceNumber => {
-                text == "0"
-                    || (text.len() <= 129
-                        && text.starts_with(|c: char| ('1'..='9').contains(&c))
-                        && text.bytes().all(|b| b.is_ascii_digit()))
-            }
-            Self::HashKey => {
-                text == "0"
-                    || (text.len() <= 39
-                        && text.starts_with(|c: char| ('1'..='9').contains(&c))
-                        && text.bytes().all(|b| b.is_ascii_digit()))
-            }
+            Self::Name => text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-')),
+            Self::StreamArn | Self::ResourceArn => is_stream_arn(text),
+            Self::ConsumerArn => text.parse::<ConsumerArn>().is_ok(),
+            Self::SequenceNumber => is_decimal(text, 129),
+            Self::HashKey => is_decimal(text, 39),
             Self::Any => true,
         }
     }
 }
 
-/// Collects what does not hold.
+fn is_stream_arn(text: &str) -> bool {
+    let mut parts = text.splitn(6, ':');
+    let mut next = || parts.next().unwrap_or_default();
+    let (arn, partition, service, _region, account) = (next(), next(), next(), next(), next());
+    let resource = next().strip_prefix("stream/");
+
+    arn == "arn"
+        && partition.starts_with("aws")
+        && service == "kinesis"
+        && account.len() == 12
+        && account.bytes().all(|b| b.is_ascii_digit())
+        && resource.is_some_and(|name| !name.is_empty() && !name.contains(char::is_whitespace))
+}
+
+/// True for a decimal number without leading zeros of at most `max_digits` digits.
+fn is_decimal(text: &str, max_digits: usize) -> bool {
+    let has_leading_zero = text.len() > 1 && text.starts_with('0');
+
+    !text.is_empty()
+        && !has_leading_zero
+        && text.len() <= max_digits
+        && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Collects the constraints that a request violates. `member` is the member of the request as AWS's
+/// messages name it. An absent value violates only [`required`](Self::required).
 #[derive(Debug, Default)]
-pub(crate) struct Checks(Vec<String>);
+pub(crate) struct Checks {
+    violations: Vec<String>,
+}
 
 impl Checks {
-    fn fail(&mut self, value: &str, member: &str, constraint: &str) {
-        self.0.push(format!(
+    /// Starts with the name and the ARN of the stream that a request is about.
+    pub(crate) fn of_stream(request: &impl Targeted) -> Self {
+        let target = request.target();
+        let mut checks = Self::default();
+        checks.stream_name(target.stream_name);
+        checks.stream_arn(target.arn);
+        checks
+    }
+
+    /// Starts with the ARN of the stream of a request that takes no name.
+    pub(crate) fn of_stream_arn(request: &impl Targeted) -> Self {
+        let arn = request.target().arn;
+        let mut checks = Self::default();
+        checks.required("streamARN", arn.as_ref());
+        checks.stream_arn(arn);
+        checks
+    }
+
+    fn add(&mut self, value: &str, member: &str, constraint: impl Display) {
+        self.violations.push(format!(
             "Value {value} at '{member}' failed to satisfy constraint: Member must {constraint}"
         ));
     }
 
     pub(crate) fn required<T>(&mut self, member: &str, value: Option<&T>) {
         if value.is_none() {
-            self.fail("null", member, "not be null");
+            self.add("null", member, "not be null");
         }
     }
 
@@ -94,128 +120,105 @@ impl Checks {
         &mut self,
         member: &str,
         value: Option<&str>,
-        min: usize,
-        max: usize,
+        length: RangeInclusive<usize>,
         pattern: Pattern,
     ) {
         let Some(text) = value else { return };
-        let length = text.chars().count();
-        let quoted = format!("'{text}'");
+
         if !pattern.matches(text) {
-            self.fail(
-                &quoted,
-                member,
-                &format!("satisfy regular expression pattern: {}", pattern.text()),
-            );
+            let constraint = format!("satisfy regular expression pattern: {}", pattern.text());
+            self.add(&format!("'{text}'"), member, constraint);
         }
-        if length < min {
-            self.fail(
-                &quoted,
-                member,
-                &format!("have length greater than or equal to {min}"),
-            );
+        self.length(member, text, text.chars().count(), &length);
+    }
+
+    fn length(
+        &mut self,
+        member: &str,
+        shown: &str,
+        length: usize,
+        allowed: &RangeInclusive<usize>,
+    ) {
+        let (min, max) = (allowed.start(), allowed.end());
+        if length < *min {
+            let constraint = format!("have length greater than or equal to {min}");
+            self.add(&format!("'{shown}'"), member, constraint);
         }
-        if length > max {
-            self.fail(
-                &quoted,
-                member,
-                &format!("have length less than or equal to {max}"),
-            );
+        if length > *max {
+            let constraint = format!("have length less than or equal to {max}");
+            self.add(&format!("'{shown}'"), member, constraint);
         }
     }
 
-    pub(crate) fn number(&mut self, member: &str, value: Option<i32>, min: i32, max: i32) {
+    pub(crate) fn number(
+        &mut self,
+        member: &str,
+        value: Option<i32>,
+        allowed: RangeInclusive<i32>,
+    ) {
         let Some(number) = value else { return };
-        let quoted = format!("'{number}'");
+
+        let (min, max) = allowed.into_inner();
         if number < min {
-            self.fail(
-                &quoted,
-                member,
-                &format!("have value greater than or equal to {min}"),
-            );
+            let constraint = format!("have value greater than or equal to {min}");
+            self.add(&format!("'{number}'"), member, constraint);
         }
         if number > max {
-            self.fail(
-                &quoted,
-                member,
-                &format!("have value less than or equal to {max}"),
-            );
+            let constraint = format!("have value less than or equal to {max}");
+            self.add(&format!("'{number}'"), member, constraint);
         }
     }
 
-    pub(crate) fn known(&mut self, member: &str, value: Option<&str>, known: &[&str]) {
+    /// The value is in the set of an enumeration.
+    pub(crate) fn one_of(&mut self, member: &str, value: Option<&str>, known: &[&str]) {
         if let Some(text) = value.filter(|text| !known.contains(text)) {
-            self.fail(
-                &format!("'{text}'"),
-                member,
-                &format!("satisfy enum value set: [{}]", known.join(", ")),
-            );
+            let constraint = format!("satisfy enum value set: [{}]", known.join(", "));
+            self.add(&format!("'{text}'"), member, constraint);
         }
     }
 
-    /// The number of elements of a list or map, shown as `shown`.
+    /// The number of elements of a list or a map, which messages show as `shown`.
     pub(crate) fn count(
         &mut self,
         member: &str,
         shown: &str,
         count: Option<usize>,
-        min: usize,
-        max: usize,
+        allowed: RangeInclusive<usize>,
     ) {
-        let Some(count) = count else { return };
-        if count < min {
-            self.fail(
-                &format!("'{shown}'"),
-                member,
-                &format!("have length greater than or equal to {min}"),
-            );
-        }
-        if count > max {
-            self.fail(
-                &format!("'{shown}'"),
-                member,
-                &format!("have length less than or equal to {max}"),
-            );
+        if let Some(count) = count {
+            self.length(member, shown, count, &allowed);
         }
     }
 
     pub(crate) fn stream_name(&mut self, value: Option<&str>) {
-        self.text("streamName", value, 1, 128, Pattern::Name);
+        self.text("streamName", value, 1..=128, Pattern::Name);
     }
 
     pub(crate) fn stream_arn(&mut self, value: Option<&str>) {
-        self.text("streamARN", value, 1, 2048, Pattern::StreamArn);
+        self.text("streamARN", value, 1..=2048, Pattern::StreamArn);
     }
 
     pub(crate) fn shard_id(&mut self, member: &str, value: Option<&str>) {
-        self.text(member, value, 1, 128, Pattern::Name);
+        self.text(member, value, 1..=128, Pattern::Name);
     }
 
-    /// All that does not hold, or nothing.
-    ///
     /// # Errors
-    /// `ValidationException`.
-    pub(crate) fn done(self) -> Answer<()> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(self.into_error())
+    /// `ValidationException` with all violations.
+    pub(crate) fn finish(self) -> Answer<()> {
+        if self.violations.is_empty() {
+            return Ok(());
         }
+        Err(self.into_error())
     }
 
     fn into_error(self) -> ApiError {
-        let count = self.0.len();
+        let count = self.violations.len();
         let noun = if count == 1 { "error" } else { "errors" };
         validation(format!(
             "{count} validation {noun} detected: {}",
-            self.0.join("; ")
+            self.violations.join("; ")
         ))
     }
-}
-
-/// A hash key that has passed [`Pattern::HashKey`]: `None` if it is 2^128 or more.
-pub(crate) fn hash_key(text: &str) -> Option<u128> {
-    hashkey::parse(text)
 }
 
 #[cfg(test)]
@@ -227,15 +230,15 @@ mod tests {
         let mut one = Checks::default();
         one.stream_name(Some("a b"));
         assert_eq!(
-            one.done().unwrap_err().message,
+            one.finish().unwrap_err().message,
             "1 validation error detected: Value 'a b' at 'streamName' failed to satisfy constraint: \
              Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+"
         );
         let mut two = Checks::default();
-        two.number("limit", Some(0), 1, 10_000);
+        two.number("limit", Some(0), 1..=10_000);
         two.required::<String>("shardIterator", None);
         assert_eq!(
-            two.done().unwrap_err().message,
+            two.finish().unwrap_err().message,
             "2 validation errors detected: Value '0' at 'limit' failed to satisfy constraint: Member must have value \
              greater than or equal to 1; Value null at 'shardIterator' failed to satisfy constraint: Member must not \
              be null"
@@ -245,10 +248,9 @@ mod tests {
         none.text(
             "x",
             Some("340282366920938463463374607431768211455"),
-            0,
-            39,
+            0..=39,
             Pattern::HashKey,
         );
-        assert!(none.done().is_ok());
+        assert!(none.finish().is_ok());
     }
 }

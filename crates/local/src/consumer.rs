@@ -14,20 +14,20 @@ use crate::push::Control;
 pub(crate) struct Consumer {
     pub(crate) arn: ConsumerArn,
     pub(crate) created_ms: u64,
-    /// CREATING until then.
+    /// When CREATING ends.
     pub(crate) active_ms: u64,
-    /// DELETING, and gone then.
+    /// When DELETING ends and the consumer is removed; `None` unless DELETING.
     pub(crate) gone_ms: Option<u64>,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) policy: Option<String>,
-    /// The last subscription to each shard.
-    pub(crate) subscriptions: BTreeMap<u32, Subscribed>,
+    /// The last subscription to each shard, by the shard's number.
+    pub(crate) subscriptions: BTreeMap<u32, LastSubscription>,
 }
 
-/// The last successful subscription of a consumer to a shard.
+/// The last accepted subscription of a consumer to a shard.
 #[derive(Debug)]
-pub(crate) struct Subscribed {
-    /// When, by the monotonic clock.
+pub(crate) struct LastSubscription {
+    /// Time of the call, by the monotonic clock.
     pub(crate) at: Duration,
     pub(crate) control: Arc<Control>,
 }
@@ -37,7 +37,7 @@ impl Consumer {
         self.gone_ms.is_some_and(|at| at <= now_ms)
     }
 
-    /// When its state changes by itself next.
+    /// When the consumer is removed; `u64::MAX` unless DELETING.
     pub(crate) fn due_ms(&self) -> u64 {
         self.gone_ms.unwrap_or(u64::MAX)
     }

@@ -1,5 +1,6 @@
-//! From an HTTP request to an answer: which operation, for whom, in which format; what misbehaviour does to it; and the
-//! operation itself. The server and the in-process transport both come here.
+//! From an HTTP request to an answer: finds the operation, the caller's account and region, and the
+//! format; applies faults; and runs the operation. Both the server and the in-process transport call
+//! [`serve`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,38 +21,38 @@ use http::{HeaderMap, Method, StatusCode};
 use crate::errors::{Answer, internal_failure};
 use crate::faults::{Delivery, Effects, Shards, Subject, Wait};
 use crate::local::{Inner, lock};
-use crate::names::Addressed;
-use crate::ops::{Call, Names, consumers, records, settings, shards, streams, tags};
+use crate::ops::{Call, consumers, get, put, settings, shards, streams, tags};
 use crate::push::Subscription;
 use crate::stream::Namespace;
+use crate::target::{Target, Targeted};
 
-/// Calls that wait to be carried out late, at one time.
+/// Late calls that wait at one time; further late calls are never carried out.
 const LATE_MAX: usize = 10_000;
 
-/// An answer, how it goes out, and what the log says about it.
+/// An answer, the way in which faults deliver the answer, and the note for the request log.
 pub(crate) struct Served {
     pub(crate) response: Response,
     pub(crate) delivery: Delivery,
-    /// Not answered at all: the connection breaks.
-    pub(crate) dropped: bool,
-    pub(crate) note: Note,
+    /// The call was not carried out and the connection breaks.
+    pub(crate) drops_connection: bool,
+    pub(crate) note: LogNote,
 }
 
-/// What a log line says of a request besides HTTP.
+/// The parts of a line of the request log that HTTP does not show.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Note {
+pub(crate) struct LogNote {
     pub(crate) operation: Option<&'static str>,
     pub(crate) stream: Option<String>,
     pub(crate) error: Option<String>,
 }
 
-/// What an operation answers with.
+/// The answer of an operation.
 enum Reply {
     Body(Bytes),
     Events(Box<Subscription>),
 }
 
-/// A call that is carried out later, without answer.
+/// A write that is carried out later, without an answer.
 pub(crate) struct LateCall {
     due_ms: u64,
     operation: Operation,
@@ -60,7 +61,7 @@ pub(crate) struct LateCall {
     body: Bytes,
 }
 
-/// A request as it came.
+/// An HTTP request with a complete body.
 pub(crate) struct Incoming<'a> {
     pub(crate) method: &'a Method,
     pub(crate) path: &'a str,
@@ -69,73 +70,81 @@ pub(crate) struct Incoming<'a> {
     pub(crate) body: Bytes,
 }
 
-fn text<'a>(headers: &'a HeaderMap<HeaderValue>, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
+impl Incoming<'_> {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The format of a call of the Kinesis protocol; `None` for any other request.
+    fn format(&self) -> Option<Format> {
+        let is_call = self.method == Method::POST && self.path == "/";
+        let content_type = self.header(CONTENT_TYPE.as_str()).filter(|_| is_call)?;
+        Format::from_content_type(content_type)
+    }
 }
 
 /// Answers a request.
 pub(crate) async fn serve(inner: &Arc<Inner>, incoming: Incoming<'_>) -> Served {
     let now_ms = inner.env.now_ms();
-    inner.sweep(now_ms);
+    inner.drop_expired(now_ms);
     carry_out_late(inner, now_ms);
-    let format = text(incoming.headers, CONTENT_TYPE.as_str()).and_then(Format::from_content_type);
-    let target = text(incoming.headers, "x-amz-target").unwrap_or_default();
-    let Some(format) = format.filter(|_| incoming.method == Method::POST && incoming.path == "/")
-    else {
+
+    let Some(format) = incoming.format() else {
         return not_kinesis(inner);
     };
-    let mut note = Note::default();
-    let Some(operation) = Operation::from_target(target) else {
-        let error = ApiError::new(ErrorCode::UnknownOperation, "");
-        return failed(inner, format, &error, note);
-    };
-    note.operation = Some(operation.name());
-    let namespace = namespace_of(inner, &incoming);
+    let target = incoming.header("x-amz-target").unwrap_or_default();
+    let mut note = LogNote::default();
     let mut effects = Effects::default();
-    let answer = {
-        let call = new_call(inner, operation, namespace, format);
-        run(call, incoming.body, &mut effects, &mut note).await
+
+    let answer = match Operation::from_target(target) {
+        Some(operation) => {
+            note.operation = Some(operation.name());
+            let namespace = namespace_of(inner, &incoming);
+            let call = new_call(inner, operation, namespace, format);
+            let answer = run(call, incoming.body, &mut effects, &mut note).await;
+            wait_until_stored(inner, operation, answer).await
+        }
+        None => Err(ApiError::new(ErrorCode::UnknownOperation, "")),
     };
-    let answer = match &inner.store {
-        Some(store) if !only_reads(operation) => store
-            .settled()
-            .await
-            .map_err(|_| internal_failure())
-            .and(answer),
-        Some(_) | None => answer,
-    };
-    let delivery = effects.delivery;
-    let dropped = effects.dropped;
-    let mut served = match answer {
-        Ok(Reply::Body(body)) => Served {
-            response: response(
-                inner,
-                StatusCode::OK,
-                format.content_type(),
-                ResponseBody::Full(body),
-            ),
-            delivery,
-            dropped,
-            note,
-        },
+
+    let response = match answer {
+        Ok(Reply::Body(body)) => {
+            let body = ResponseBody::Full(body);
+            response(inner, StatusCode::OK, format.content_type(), body)
+        }
         Ok(Reply::Events(subscription)) => {
             let body = ResponseBody::Stream(Box::pin(*subscription));
-            let response = response(inner, StatusCode::OK, eventstream::CONTENT_TYPE, body);
-            Served {
-                response,
-                delivery,
-                dropped,
-                note,
-            }
+            response(inner, StatusCode::OK, eventstream::CONTENT_TYPE, body)
         }
-        Err(error) => failed(inner, format, &error, note),
+        Err(error) => {
+            note.error = Some(error.code.as_str().to_owned());
+            error_response(inner, format, &error)
+        }
     };
-    served.delivery = delivery;
-    served.dropped = dropped;
+
     for wait in &effects.after {
         pause(inner, wait).await;
     }
-    served
+    Served {
+        response,
+        delivery: effects.delivery,
+        drops_connection: effects.drops_connection,
+        note,
+    }
+}
+
+/// Delays the answer of a write until the store has the write.
+///
+/// # Errors
+/// `InternalFailure` if the store cannot be written to.
+async fn wait_until_stored<T>(inner: &Inner, operation: Operation, answer: Answer<T>) -> Answer<T> {
+    match &inner.store {
+        Some(store) if !only_reads(operation) => {
+            store.settled().await.map_err(|_| internal_failure())?;
+            answer
+        }
+        Some(_) | None => answer,
+    }
 }
 
 fn new_call(
@@ -144,18 +153,17 @@ fn new_call(
     namespace: Namespace,
     format: Format,
 ) -> Call<'_> {
-    let (now_ms, now) = (inner.env.now_ms(), inner.env.monotonic());
     Call {
         inner,
         operation,
         namespace,
         format,
-        now_ms,
-        now,
+        now_ms: inner.env.now_ms(),
+        now: inner.env.monotonic(),
     }
 }
 
-/// True for operations that change nothing which must be stored before they are answered.
+/// True for an operation without a change that the store must have before the answer.
 fn only_reads(operation: Operation) -> bool {
     matches!(
         operation,
@@ -176,7 +184,8 @@ fn only_reads(operation: Operation) -> bool {
     )
 }
 
-/// Account and region: what the signature says, where it says it. An access key of twelve digits is an account.
+/// The region in the signature, and an access key of twelve digits as the account; else the account
+/// and region of the settings.
 fn namespace_of(inner: &Inner, incoming: &Incoming<'_>) -> Namespace {
     let mut namespace = inner.home();
     if let Ok(claims) = sigv4::claims(incoming.headers, incoming.query) {
@@ -191,7 +200,7 @@ fn namespace_of(inner: &Inner, incoming: &Incoming<'_>) -> Namespace {
     namespace
 }
 
-/// Sixteen bytes as a UUID, such as AWS names requests by.
+/// A random UUID, the form of AWS's request ids.
 fn request_id(inner: &Inner) -> String {
     let (a, b) = (inner.env.random(), inner.env.random());
     format!(
@@ -220,40 +229,32 @@ fn response(
     response
 }
 
-fn failed(inner: &Inner, format: Format, error: &ApiError, mut note: Note) -> Served {
-    note.error = Some(error.code.as_str().to_owned());
+fn error_response(inner: &Inner, format: Format, error: &ApiError) -> Response {
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::BAD_REQUEST);
     let body = ResponseBody::Full(error.encode(format));
     let mut response = response(inner, status, format.content_type(), body);
     if let Ok(kind) = HeaderValue::from_str(error.code.as_str()) {
         response.headers_mut().insert("x-amzn-errortype", kind);
     }
-    Served {
-        response,
-        delivery: Delivery::Whole,
-        dropped: false,
-        note,
-    }
+    response
 }
 
-/// What AWS answers to anything that is no call of its protocol.
+/// AWS's answer to a request that is no call of the protocol.
 fn not_kinesis(inner: &Inner) -> Served {
     let body = ResponseBody::Full(Bytes::from_static(b"<UnknownOperationException/>\n"));
-    let note = Note {
-        error: Some("UnknownOperationException".to_owned()),
-        ..Note::default()
-    };
-    let response = response(inner, StatusCode::NOT_FOUND, "application/xml", body);
     Served {
-        response,
+        response: response(inner, StatusCode::NOT_FOUND, "application/xml", body),
         delivery: Delivery::Whole,
-        dropped: false,
-        note,
+        drops_connection: false,
+        note: LogNote {
+            error: Some("UnknownOperationException".to_owned()),
+            ..LogNote::default()
+        },
     }
 }
 
-/// The error that answers a body which cannot be read.
-fn unreadable(error: &CodecError) -> ApiError {
+/// The answer to a body that cannot be decoded.
+fn decode_error(error: &CodecError) -> ApiError {
     match error {
         CodecError::TooLarge { .. } => ApiError::new(ErrorCode::RequestTooLarge, error.to_string()),
         CodecError::Malformed { .. }
@@ -267,58 +268,61 @@ fn unreadable(error: &CodecError) -> ApiError {
 
 async fn pause(inner: &Inner, wait: &Wait) {
     match wait {
-        Wait::Ms(ms) => inner.env.sleep(Duration::from_millis(*ms)).await,
-        Wait::Gate(gate) => inner.faults.wait_at(gate, inner.waiter()).await,
+        Wait::Millis(ms) => inner.env.sleep(Duration::from_millis(*ms)).await,
+        Wait::Gate(gate) => inner.faults.wait_at(gate, inner.new_waiter()).await,
     }
 }
 
-/// A call with its body, and where to say what was done to it.
+/// A call with its body. Running a job fills in the effects of faults and the note.
 struct Job<'a, 'b> {
     call: Call<'a>,
     body: Bytes,
     effects: &'b mut Effects,
-    note: &'b mut Note,
+    note: &'b mut LogNote,
 }
 
-/// The error that a call with a late or lost effect is given up with; nobody sees it.
-fn given_up() -> ApiError {
+/// The answer of a call that is not carried out and whose answer faults keep from the caller.
+fn unseen_error() -> ApiError {
     ApiError::new(ErrorCode::ServiceUnavailable, "")
 }
 
 impl Job<'_, '_> {
-    fn read<R: Request>(&self) -> Answer<R> {
+    fn decode<R: Request>(&self) -> Answer<R> {
         let body: &[u8] = if self.body.is_empty() && self.call.format == Format::Json {
             b"{}"
         } else {
             &self.body
         };
-        codec::decode(self.call.format, body).map_err(|e| unreadable(&e))
+        codec::decode(self.call.format, body).map_err(|e| decode_error(&e))
     }
 
-    /// Decides what misbehaviour does to the call, and does what comes before it is carried out.
+    /// Asks `decide` for the effects of faults on the call, and applies the effects that come before
+    /// the call is carried out.
     ///
     /// # Errors
-    /// Whatever the call is answered with instead of being carried out.
-    async fn before(
+    /// The answer of a call that faults keep from being carried out.
+    async fn apply_faults(
         &mut self,
-        names: &Names<'_>,
-        shard: impl Fn(&Call<'_>) -> Effects,
+        target: &Target<'_>,
+        decide: impl Fn(&Call<'_>) -> Effects,
     ) -> Answer<()> {
-        self.note.stream = names.stream().map(str::to_owned);
-        *self.effects = shard(&self.call);
+        self.note.stream = target.stream().map(str::to_owned);
+        *self.effects = decide(&self.call);
+
         for wait in std::mem::take(&mut self.effects.before) {
             pause(self.call.inner, &wait).await;
             self.call.now_ms = self.call.inner.env.now_ms();
             self.call.now = self.call.inner.env.monotonic();
         }
+
         if let Some(ms) = self.effects.late_ms {
             let due_ms = self.call.now_ms.saturating_add(ms);
             put_late(&self.call, due_ms, self.body.clone());
             self.effects.delivery = Delivery::Silent;
-            return Err(given_up());
+            return Err(unseen_error());
         }
-        if self.effects.dropped {
-            return Err(given_up());
+        if self.effects.drops_connection {
+            return Err(unseen_error());
         }
         match self.effects.error.clone() {
             Some(error) => Err(error),
@@ -326,112 +330,116 @@ impl Job<'_, '_> {
         }
     }
 
-    /// Decodes, carries out and encodes.
-    async fn plain<R: Request + Addressed>(
+    /// Decodes the request, carries out the operation and encodes the answer.
+    async fn answer<R: Request + Targeted>(
         mut self,
         operation: impl FnOnce(&Call<'_>, &R) -> Answer<R::Answer>,
     ) -> Answer<Reply> {
-        let request: R = self.read()?;
-        let names = request.names();
-        self.before(&names, |call| {
-            decide(call, &names, names.shard.map_or(Shards::None, Shards::One))
-        })
-        .await?;
+        let request: R = self.decode()?;
+        let target = request.target();
+        self.apply_faults(&target, |call| decide(call, &target, shard_of(&target)))
+            .await?;
+
         let answer = operation(&self.call, &request)?;
         Ok(Reply::Body(codec::encode_answer(self.call.format, &answer)))
     }
 
     async fn put_records(mut self) -> Answer<Reply> {
         let parsed =
-            PutRecordsParsed::parse(self.call.format, &self.body).map_err(|e| unreadable(&e))?;
-        let names = Names {
-            name: parsed.stream_name.as_deref(),
+            PutRecordsParsed::parse(self.call.format, &self.body).map_err(|e| decode_error(&e))?;
+        let target = Target {
+            stream_name: parsed.stream_name.as_deref(),
             arn: parsed.stream_arn.as_deref(),
-            ..Names::default()
+            ..Target::default()
         };
         let decide = |call: &Call<'_>| {
-            decide(
-                call,
-                &names,
-                Shards::Of(&|shard| records::put_records_touches(call, &parsed, shard)),
-            )
+            let touches = |shard: &str| put::put_records_touches(call, &parsed, shard);
+            decide(call, &target, Shards::Touched(&touches))
         };
-        self.before(&names, decide).await?;
-        records::put_records(&self.call, &parsed, self.effects).map(Reply::Body)
+        self.apply_faults(&target, decide).await?;
+
+        put::put_records(&self.call, &parsed, self.effects).map(Reply::Body)
     }
 
     async fn put_record(mut self) -> Answer<Reply> {
-        let request: PutRecordRequest = self.read()?;
-        let names = request.names();
+        let request: PutRecordRequest = self.decode()?;
+        let target = request.target();
         let decide = |call: &Call<'_>| {
-            decide(
-                call,
-                &names,
-                Shards::Of(&|shard| records::put_record_touches(call, &request, shard)),
-            )
+            let touches = |shard: &str| put::put_record_touches(call, &request, shard);
+            decide(call, &target, Shards::Touched(&touches))
         };
-        self.before(&names, decide).await?;
-        let answer = records::put_record(&self.call, &request, self.effects)?;
+        self.apply_faults(&target, decide).await?;
+
+        let answer = put::put_record(&self.call, &request, self.effects)?;
         Ok(Reply::Body(codec::encode_answer(self.call.format, &answer)))
     }
 
     async fn get_records(mut self) -> Answer<Reply> {
-        let request: GetRecordsRequest = self.read()?;
-        let found = records::get_records_subject(&self.call, &request);
-        let names = found
-            .as_ref()
-            .map_or(Names::default(), |(stream, shard)| Names {
-                name: Some(&stream.name),
-                shard: Some(shard),
-                ..Names::default()
-            });
-        let region = found
-            .as_ref()
-            .map(|(stream, _)| stream.namespace.region.clone());
+        let request: GetRecordsRequest = self.decode()?;
+        let found = get::get_records_target(&self.call, &request);
+        let found = found.as_ref();
+        let target = found.map_or(Target::default(), |(stream, shard)| Target {
+            stream_name: Some(&stream.name),
+            shard_id: Some(shard),
+            ..Target::default()
+        });
+        let region = found.map(|(stream, _)| stream.namespace.region.as_str());
+
         let decide = |call: &Call<'_>| {
-            let subject = Subject {
+            call.inner.faults.decide(&Subject {
                 operation: call.operation,
-                stream: names.stream(),
-                region: region.as_deref().unwrap_or(&call.namespace.region),
-                shard: names.shard.map_or(Shards::None, Shards::One),
+                stream: target.stream_name,
+                region: region.unwrap_or(&call.namespace.region),
+                shard: shard_of(&target),
                 consumer: None,
-            };
-            call.inner.faults.decide(&subject)
+            })
         };
-        self.before(&names, decide).await?;
-        records::get_records(&self.call, &request, self.effects).map(Reply::Body)
+        self.apply_faults(&target, decide).await?;
+
+        get::get_records(&self.call, &request, self.effects).map(Reply::Body)
     }
 
     async fn subscribe(mut self) -> Answer<Reply> {
-        let request: SubscribeToShardRequest = self.read()?;
-        let names = Names {
+        let request: SubscribeToShardRequest = self.decode()?;
+        let target = Target {
             arn: request.consumer_arn.as_deref(),
-            shard: request.shard_id.as_deref(),
-            ..Names::default()
+            shard_id: request.shard_id.as_deref(),
+            ..Target::default()
         };
-        self.before(&names, |call| {
-            decide(call, &names, names.shard.map_or(Shards::None, Shards::One))
-        })
-        .await?;
+        self.apply_faults(&target, |call| decide(call, &target, shard_of(&target)))
+            .await?;
+
         let subscription = consumers::subscribe(&self.call, &request, self.effects)?;
         Ok(Reply::Events(Box::new(subscription)))
     }
 }
 
-fn decide(call: &Call<'_>, names: &Names<'_>, shard: Shards<'_>) -> Effects {
+fn shard_of<'a>(target: &Target<'a>) -> Shards<'a> {
+    target.shard_id.map_or(Shards::None, Shards::One)
+}
+
+/// The effects of faults on a call.
+fn decide(call: &Call<'_>, target: &Target<'_>, shard: Shards<'_>) -> Effects {
     call.inner.faults.decide(&Subject {
         operation: call.operation,
-        stream: names.stream(),
-        region: names.region().unwrap_or(&call.namespace.region),
+        stream: target.stream(),
+        region: target.region().unwrap_or(&call.namespace.region),
         shard,
-        consumer: names.consumer(),
+        consumer: target.consumer(),
     })
 }
 
-async fn run(call: Call<'_>, body: Bytes, effects: &mut Effects, note: &mut Note) -> Answer<Reply> {
+// tidy: long because there is one arm for each operation
+async fn run(
+    call: Call<'_>,
+    body: Bytes,
+    effects: &mut Effects,
+    note: &mut LogNote,
+) -> Answer<Reply> {
     if body.len() > limits::REQUEST_BODY_BYTES {
         return Err(ApiError::new(ErrorCode::RequestTooLarge, ""));
     }
+
     let operation = call.operation;
     let job = Job {
         call,
@@ -439,52 +447,54 @@ async fn run(call: Call<'_>, body: Bytes, effects: &mut Effects, note: &mut Note
         effects,
         note,
     };
+
     match operation {
-        Operation::AddTagsToStream => job.plain(tags::add_to_stream).await,
-        Operation::CreateStream => job.plain(streams::create).await,
-        Operation::DecreaseStreamRetentionPeriod => job.plain(settings::decrease_retention).await,
-        Operation::DeleteResourcePolicy => job.plain(tags::delete_policy).await,
-        Operation::DeleteStream => job.plain(streams::delete).await,
-        Operation::DeregisterStreamConsumer => job.plain(consumers::deregister).await,
-        Operation::DescribeAccountSettings => job.plain(settings::describe_account).await,
-        Operation::DescribeLimits => job.plain(settings::describe_limits).await,
-        Operation::DescribeStream => job.plain(streams::describe).await,
-        Operation::DescribeStreamConsumer => job.plain(consumers::describe).await,
-        Operation::DescribeStreamSummary => job.plain(streams::describe_summary).await,
-        Operation::DisableEnhancedMonitoring => job.plain(settings::disable_monitoring).await,
-        Operation::EnableEnhancedMonitoring => job.plain(settings::enable_monitoring).await,
+        Operation::AddTagsToStream => job.answer(tags::add_to_stream).await,
+        Operation::CreateStream => job.answer(streams::create).await,
+        Operation::DecreaseStreamRetentionPeriod => job.answer(settings::decrease_retention).await,
+        Operation::DeleteResourcePolicy => job.answer(tags::delete_policy).await,
+        Operation::DeleteStream => job.answer(streams::delete).await,
+        Operation::DeregisterStreamConsumer => job.answer(consumers::deregister).await,
+        Operation::DescribeAccountSettings => job.answer(settings::describe_account).await,
+        Operation::DescribeLimits => job.answer(settings::describe_limits).await,
+        Operation::DescribeStream => job.answer(streams::describe).await,
+        Operation::DescribeStreamConsumer => job.answer(consumers::describe).await,
+        Operation::DescribeStreamSummary => job.answer(streams::describe_summary).await,
+        Operation::DisableEnhancedMonitoring => job.answer(settings::disable_monitoring).await,
+        Operation::EnableEnhancedMonitoring => job.answer(settings::enable_monitoring).await,
         Operation::GetRecords => job.get_records().await,
-        Operation::GetResourcePolicy => job.plain(tags::get_policy).await,
-        Operation::GetShardIterator => job.plain(records::get_iterator).await,
-        Operation::IncreaseStreamRetentionPeriod => job.plain(settings::increase_retention).await,
-        Operation::ListShards => job.plain(shards::list).await,
-        Operation::ListStreamConsumers => job.plain(consumers::list).await,
-        Operation::ListStreams => job.plain(streams::list).await,
-        Operation::ListTagsForResource => job.plain(tags::list_of_resource).await,
-        Operation::ListTagsForStream => job.plain(tags::list_of_stream).await,
-        Operation::MergeShards => job.plain(shards::merge).await,
+        Operation::GetResourcePolicy => job.answer(tags::get_policy).await,
+        Operation::GetShardIterator => job.answer(get::get_iterator).await,
+        Operation::IncreaseStreamRetentionPeriod => job.answer(settings::increase_retention).await,
+        Operation::ListShards => job.answer(shards::list).await,
+        Operation::ListStreamConsumers => job.answer(consumers::list).await,
+        Operation::ListStreams => job.answer(streams::list).await,
+        Operation::ListTagsForResource => job.answer(tags::list_of_resource).await,
+        Operation::ListTagsForStream => job.answer(tags::list_of_stream).await,
+        Operation::MergeShards => job.answer(shards::merge).await,
         Operation::PutRecord => job.put_record().await,
         Operation::PutRecords => job.put_records().await,
-        Operation::PutResourcePolicy => job.plain(tags::put_policy).await,
-        Operation::RegisterStreamConsumer => job.plain(consumers::register).await,
-        Operation::RemoveTagsFromStream => job.plain(tags::remove_from_stream).await,
-        Operation::SplitShard => job.plain(shards::split).await,
-        Operation::StartStreamEncryption => job.plain(settings::start_encryption).await,
-        Operation::StopStreamEncryption => job.plain(settings::stop_encryption).await,
+        Operation::PutResourcePolicy => job.answer(tags::put_policy).await,
+        Operation::RegisterStreamConsumer => job.answer(consumers::register).await,
+        Operation::RemoveTagsFromStream => job.answer(tags::remove_from_stream).await,
+        Operation::SplitShard => job.answer(shards::split).await,
+        Operation::StartStreamEncryption => job.answer(settings::start_encryption).await,
+        Operation::StopStreamEncryption => job.answer(settings::stop_encryption).await,
         Operation::SubscribeToShard => job.subscribe().await,
-        Operation::TagResource => job.plain(tags::tag_resource).await,
-        Operation::UntagResource => job.plain(tags::untag_resource).await,
-        Operation::UpdateAccountSettings => job.plain(settings::update_account).await,
-        Operation::UpdateMaxRecordSize => job.plain(settings::max_record_size).await,
-        Operation::UpdateShardCount => job.plain(shards::update_count).await,
-        Operation::UpdateStreamMode => job.plain(settings::mode).await,
+        Operation::TagResource => job.answer(tags::tag_resource).await,
+        Operation::UntagResource => job.answer(tags::untag_resource).await,
+        Operation::UpdateAccountSettings => job.answer(settings::update_account).await,
+        Operation::UpdateMaxRecordSize => job.answer(settings::max_record_size).await,
+        Operation::UpdateShardCount => job.answer(shards::update_count).await,
+        Operation::UpdateStreamMode => job.answer(settings::mode).await,
         Operation::UpdateStreamRecordDistributionStrategy => {
-            job.plain(settings::distribution).await
+            job.answer(settings::distribution).await
         }
-        Operation::UpdateStreamWarmThroughput => job.plain(settings::warm_throughput).await,
+        Operation::UpdateStreamWarmThroughput => job.answer(settings::warm_throughput).await,
     }
 }
 
+/// Adds a write to the late calls.
 fn put_late(call: &Call<'_>, due_ms: u64, body: Bytes) {
     let mut late = lock(&call.inner.late);
     if late.len() < LATE_MAX {
@@ -498,7 +508,7 @@ fn put_late(call: &Call<'_>, due_ms: u64, body: Bytes) {
     }
 }
 
-/// Carries out what is due of the late calls: only writes have an effect without an answer.
+/// Carries out the late calls that are due.
 fn carry_out_late(inner: &Arc<Inner>, now_ms: u64) {
     let due: Vec<LateCall> = {
         let mut late = lock(&inner.late);
@@ -507,20 +517,36 @@ fn carry_out_late(inner: &Arc<Inner>, now_ms: u64) {
         }
         late.extract_if(.., |call| call.due_ms <= now_ms).collect()
     };
+
     for late in due {
-        let call = new_call(inner, late.operation, late.namespace, late.format);
-        let effects = Effects::default();
-        let done = match late.operation {
-            Operation::PutRecords => PutRecordsParsed::parse(late.format, &late.body)
-                .map_err(|e| unreadable(&e))
-                .and_then(|parsed| records::put_records(&call, &parsed, &effects).map(|_| ())),
-            Operation::PutRecord => codec::decode(late.format, &late.body)
-                .map_err(|e| unreadable(&e))
-                .and_then(|request| records::put_record(&call, &request, &effects).map(|_| ())),
-            _ => Ok(()),
-        };
-        if let Err(error) = done {
-            tracing::info!(operation = %late.operation, %error, "a late call failed");
+        let operation = late.operation;
+        if let Err(error) = carry_out(inner, late) {
+            tracing::info!(%operation, %error, "a late call failed");
         }
+    }
+}
+
+/// Carries out a late call. Only writes have an effect without an answer.
+fn carry_out(inner: &Arc<Inner>, late: LateCall) -> Answer<()> {
+    let LateCall {
+        operation,
+        namespace,
+        format,
+        body,
+        ..
+    } = late;
+    let call = new_call(inner, operation, namespace, format);
+    let effects = Effects::default();
+
+    match operation {
+        Operation::PutRecords => {
+            let parsed = PutRecordsParsed::parse(format, &body).map_err(|e| decode_error(&e))?;
+            put::put_records(&call, &parsed, &effects).map(|_| ())
+        }
+        Operation::PutRecord => {
+            let request = codec::decode(format, &body).map_err(|e| decode_error(&e))?;
+            put::put_record(&call, &request, &effects).map(|_| ())
+        }
+        _ => Ok(()),
     }
 }

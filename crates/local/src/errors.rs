@@ -1,10 +1,11 @@
-//! What is refused, in AWS's words as far as they are known.
+//! Constructors of the errors that AWS answers, with AWS's messages where these are known.
 
 use distributary_wire::error::{ApiError, ErrorCode};
+use distributary_wire::types::StreamStatus;
 
 use crate::stream::Stream;
 
-/// An answer, or what is answered in its place.
+/// The answer of an operation, or the error that is answered instead.
 pub(crate) type Answer<T> = Result<T, ApiError>;
 
 pub(crate) fn invalid_argument(message: impl Into<String>) -> ApiError {
@@ -31,6 +32,14 @@ pub(crate) fn stream_not_found(name: &str, account: &str) -> ApiError {
     not_found(format!("Stream {name} under account {account} not found."))
 }
 
+pub(crate) fn stream_not_active(stream: &Stream, status: &StreamStatus) -> ApiError {
+    let (name, account) = (&stream.name, &stream.namespace.account);
+    in_use(format!(
+        "Stream {name} under account {account} not ACTIVE, instead in state {status}"
+    ))
+}
+
+/// Answer of `GetShardIterator` and others to an unknown shard.
 pub(crate) fn shard_not_found(shard: &str, stream: &Stream) -> ApiError {
     let (name, account) = (&stream.name, &stream.namespace.account);
     not_found(format!(
@@ -38,6 +47,7 @@ pub(crate) fn shard_not_found(shard: &str, stream: &Stream) -> ApiError {
     ))
 }
 
+/// Answer of `SubscribeToShard` to an unknown shard, in other words than [`shard_not_found`].
 pub(crate) fn shard_does_not_exist(shard: &str, stream: &Stream) -> ApiError {
     let (name, account) = (&stream.name, &stream.namespace.account);
     not_found(format!(
@@ -78,7 +88,7 @@ pub(crate) fn dry_run() -> ApiError {
     )
 }
 
-/// What a throttled entry of `PutRecords` says, and a throttled `PutRecord` and `GetRecords`.
+/// Message of a throttled `PutRecord`, `GetRecords` or entry of `PutRecords`.
 pub(crate) fn rate_exceeded_message(shard: &str, stream: &Stream) -> String {
     let (name, account) = (&stream.name, &stream.namespace.account);
     format!("Rate exceeded for shard {shard} in stream {name} under account {account}.")

@@ -1,19 +1,24 @@
-//! The embedded Kinesis: Amazon Kinesis Data Streams in one process, exact, fast, and able to misbehave on command.
+//! The embedded Kinesis: Amazon Kinesis Data Streams in one process, exact, fast, and with faults on
+//! command.
 //!
 //! ```
 //! use distributary_local::Local;
 //!
 //! let local = Local::builder().seed(1).build();
 //! local.create_stream("input", 4).unwrap();
-//! let transport = local.transport(); // what a client calls, without a socket
+//! let transport = local.transport(); // calls the streams without a socket
 //! # let _ = transport;
 //! ```
 //!
-//! - [`Local`] holds streams. It answers encoded requests, through [`LocalTransport`] in process and through [`server`]
-//!   over HTTP; both take the same way, so what is true of one is true of the other.
-//! - [`Env`] is where time, randomness and waiting come from. Nothing runs in the background: states and retention are
-//!   worked out when somebody looks, and a subscription is a stream that is polled.
-//! - [`faults`] is misbehaviour on command.
+//! - [`Local`] holds streams and answers encoded requests. [`LocalTransport`] passes requests in
+//!   process, [`server`] over HTTP; both use the same code, so both give the same answers.
+//! - [`Env`] supplies time, randomness and sleep. Nothing runs in the background: states and
+//!   retention are computed at the next call, and a subscription is a stream that the caller polls.
+//! - [`faults`] makes calls fail on command.
+//!
+//! A request's way through the modules: `dispatch` → `faults` (effects on the call) → `ops` (one
+//! function for each operation) → `stream` (shards and settings) → `log` (records of a shard) →
+//! `store` (disk, optional). `push` is the answer of `SubscribeToShard`.
 
 mod answer;
 mod check;
@@ -26,7 +31,6 @@ mod local;
 mod log;
 #[cfg(test)]
 mod log_model;
-mod names;
 mod ops;
 mod push;
 mod rates;
@@ -37,6 +41,7 @@ mod settings;
 mod store;
 mod stream;
 mod sync;
+mod target;
 mod token;
 mod transport;
 

@@ -1,4 +1,4 @@
-//! The embedded Kinesis itself: its settings and its streams.
+//! The embedded Kinesis: settings, accounts and streams.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,10 +18,10 @@ use crate::settings::{Delays, Settings, TrimmedPosition};
 use crate::store::{Change as Stored, Contents, Store, StoreError};
 use crate::stream::{Namespace, Phase, Shard, State, Stream};
 
-/// How often the age of records is looked at, in milliseconds.
-const SWEEP_MS: u64 = 1000;
+/// Milliseconds between two looks at the age of all records.
+const DROP_INTERVAL_MS: u64 = 1000;
 
-/// An embedded Kinesis. Clones are the same one.
+/// An embedded Kinesis. Clones share all streams.
 #[derive(Clone)]
 pub struct Local {
     pub(crate) inner: Arc<Inner>,
@@ -35,9 +35,10 @@ pub(crate) struct Inner {
     accounts: Mutex<BTreeMap<Namespace, Account>>,
     next_uid: AtomicU64,
     next_waiter: AtomicU64,
-    swept_ms: AtomicU64,
-    /// Bytes of data and keys held, as far as counted; kept only with a budget.
-    held: AtomicU64,
+    /// When records were last dropped by age.
+    dropped_at_ms: AtomicU64,
+    /// Estimated bytes of data and keys in memory. Counted only with a byte budget.
+    held_bytes: AtomicU64,
     dropped: Mutex<Dropped>,
     pub(crate) late: Mutex<Vec<LateCall>>,
     pub(crate) store: Option<Arc<Store>>,
@@ -59,7 +60,7 @@ impl Streams {
     }
 }
 
-/// What an account has in a region apart from streams.
+/// State of an account in a region, other than streams.
 #[derive(Default)]
 pub(crate) struct Account {
     pub(crate) commitment: Option<MinimumThroughputBillingCommitmentOutput>,
@@ -67,7 +68,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// True for On-demand Advantage.
+    /// True for an account with On-demand Advantage.
     pub(crate) fn is_committed(&self) -> bool {
         use distributary_wire::types::MinimumThroughputBillingCommitmentOutputStatus as Status;
         self.commitment
@@ -76,125 +77,125 @@ impl Account {
     }
 }
 
-/// What retention has dropped since the start.
+/// Records dropped since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Dropped {
-    /// Records older than their stream's retention.
+    /// Records dropped at the end of the stream's retention period.
     pub records_by_age: u64,
     /// Records dropped to stay under [`Settings::retention_bytes`].
     pub records_by_budget: u64,
-    /// Bytes of data and keys freed, for either reason.
+    /// Bytes of data and keys freed, for both reasons.
     pub bytes: u64,
 }
 
-/// Why [`Local::create_stream`] did not.
+/// Error of [`Local::create_stream`].
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
-    /// There is one of that name.
+    /// A stream of this name exists.
     #[error("the stream {name} exists already; delete it first or use another name")]
     Exists {
         /// The name.
         name: String,
     },
-    /// The name is not one.
+    /// The name has a wrong length or a wrong character.
     #[error("{name:?} is no stream name: use 1 to 128 of a-z, A-Z, 0-9, '_', '.' and '-'")]
     Name {
         /// The name as given.
         name: String,
     },
-    /// Too many or no shards.
+    /// The number of shards is 0 or over the limit.
     #[error("a stream cannot have {shards} shards: use 1 to {limit}")]
     Shards {
         /// The number as given.
         shards: u32,
-        /// The largest number.
+        /// The largest allowed number.
         limit: u32,
     },
 }
 
-/// Sets up a [`Local`].
+/// Builds a [`Local`].
 pub struct Builder {
     env: Option<Arc<dyn Env>>,
     settings: Settings,
 }
 
 impl Builder {
-    /// Time, randomness and waiting; [`RealEnv`] if not set.
+    /// Sets time, randomness and sleep. Default: [`RealEnv`].
     pub fn env(mut self, env: Arc<dyn Env>) -> Self {
         self.env = Some(env);
         self
     }
 
-    /// All settings at once.
+    /// Replaces all settings.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self
     }
 
-    /// The account of requests that do not name one (12 digits).
+    /// Sets the account of requests without an account (12 digits).
     pub fn account(mut self, account: impl Into<String>) -> Self {
         self.settings.account = account.into();
         self
     }
 
-    /// The region of requests that do not name one.
+    /// Sets the region of requests without a signature.
     pub fn region(mut self, region: impl Into<String>) -> Self {
         self.settings.region = region.into();
         self
     }
 
-    /// How long states last.
+    /// Sets the duration of states.
     pub fn delays(mut self, delays: Delays) -> Self {
         self.settings.delays = delays;
         self
     }
 
-    /// Limits throughput and calls as AWS does.
+    /// Enforces AWS's limits of shards and of calls.
     pub fn enforce_limits(mut self, enforce: bool) -> Self {
         self.settings.enforce_limits = enforce;
         self
     }
 
-    /// Bytes kept in all streams together.
+    /// Sets the byte budget of all streams together: [`Settings::retention_bytes`].
     pub fn retention_bytes(mut self, bytes: u64) -> Self {
         self.settings.retention_bytes = Some(bytes);
         self
     }
 
-    /// What a checkpoint older than retention gets.
+    /// Sets the answer to a position whose next record has been dropped.
     pub fn trimmed_position(mut self, answer: TrimmedPosition) -> Self {
         self.settings.trimmed_position = answer;
         self
     }
 
-    /// How long a subscription lasts.
+    /// Sets the time after which a subscription ends.
     pub fn subscription_length(mut self, length: Duration) -> Self {
         self.settings.subscription_length = length;
         self
     }
 
-    /// The seed of the misbehaviour.
+    /// Sets the seed of the faults.
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = Some(seed);
         self
     }
 
-    /// An embedded Kinesis that keeps everything in memory.
+    /// Builds an embedded Kinesis that holds everything in memory only.
     pub fn build(self) -> Local {
-        self.with(
-            None,
-            Contents {
-                next_uid: 1,
-                ..Contents::default()
-            },
-        )
+        let contents = Contents {
+            next_uid: 1,
+            ..Contents::default()
+        };
+        self.with(None, contents)
     }
 
-    /// One that keeps everything in memory and in a directory, with what is there already. Survives the death of the
-    /// process: a write is acknowledged when the operating system has it. It has a thread of its own.
+    /// Builds an embedded Kinesis on a directory, with the streams that the directory holds.
+    ///
+    /// Everything is held in memory and on disk. Acknowledged writes survive the end of the process:
+    /// a write is acknowledged after the operating system has the write. One thread writes to disk.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing in the directory has been changed then.
+    /// [`StoreError`]. Nothing in the directory has been changed then.
     pub fn open(self, dir: impl AsRef<Path>) -> Result<Local, StoreError> {
         let (store, contents) = Store::open(dir.as_ref())?;
         Ok(self.with(Some(Arc::new(store)), contents))
@@ -212,35 +213,34 @@ impl Builder {
             accounts: Mutex::default(),
             next_uid: AtomicU64::new(contents.next_uid),
             next_waiter: AtomicU64::new(1),
-            swept_ms: AtomicU64::new(0),
-            held: AtomicU64::new(0),
+            dropped_at_ms: AtomicU64::new(0),
+            held_bytes: AtomicU64::new(0),
             dropped: Mutex::default(),
             late: Mutex::default(),
             store,
         };
-        for (uid, found) in contents.streams {
-            let store = inner.store.clone();
+
+        for (uid, stored) in contents.streams {
             let stream = Stream::new(
                 uid,
-                found.namespace,
-                &found.name,
-                found.created_ms,
-                found.state,
-                store,
+                stored.namespace,
+                &stored.name,
+                stored.created_ms,
+                stored.state,
+                inner.store.clone(),
             );
-            // Works out when something is due.
+            // Computes when the next change is due.
             stream.write(now_ms, |_| ());
             inner.streams_mut().insert(Arc::new(stream));
         }
         for (namespace, commitment) in contents.commitments {
             inner.account(&namespace, |account| account.commitment = Some(commitment));
         }
-        // A smaller budget than before counts from the start.
-        inner.count_held(
-            usize::try_from(inner.all_streams().iter().map(|s| s.held()).sum::<u64>())
-                .unwrap_or(usize::MAX),
-            now_ms,
-        );
+
+        // The byte budget may be smaller than in the process before.
+        let held: u64 = inner.all_streams().iter().map(|s| s.held_bytes()).sum();
+        inner.count_held(usize::try_from(held).unwrap_or(usize::MAX), now_ms);
+
         Local {
             inner: Arc::new(inner),
         }
@@ -248,7 +248,7 @@ impl Builder {
 }
 
 impl Local {
-    /// Starts to set one up.
+    /// A builder with the default settings.
     pub fn builder() -> Builder {
         Builder {
             env: None,
@@ -256,10 +256,11 @@ impl Local {
         }
     }
 
-    /// Creates a provisioned stream in the account and region of the settings; it is ACTIVE at once.
+    /// Creates a provisioned stream in the account and region of the settings. The stream is ACTIVE at
+    /// once.
     ///
     /// # Errors
-    /// [`CreateError`].
+    /// [`CreateError`] for a name in use, a wrong name or a wrong number of shards.
     pub fn create_stream(&self, name: &str, shards: u32) -> Result<(), CreateError> {
         let limit = self.inner.settings.shard_limit;
         if !distributary_wire::arn::is_name(name) {
@@ -270,22 +271,24 @@ impl Local {
         if shards == 0 || shards > limit {
             return Err(CreateError::Shards { shards, limit });
         }
+
         let now_ms = self.inner.env.now_ms();
         let state = State::new(shards, Phase::Active, StreamMode::Provisioned, now_ms);
-        let made = self
-            .inner
-            .add_stream(&self.inner.home(), name, now_ms, state);
-        made.map(|_| ()).map_err(|_| CreateError::Exists {
-            name: name.to_owned(),
-        })
+        let namespace = self.inner.home();
+        match self.inner.add_stream(&namespace, name, now_ms, state) {
+            Ok(_) => Ok(()),
+            Err(NameTaken) => Err(CreateError::Exists {
+                name: name.to_owned(),
+            }),
+        }
     }
 
-    /// Misbehaviour on command.
+    /// Faults on command.
     pub fn faults(&self) -> &Faults {
         &self.inner.faults
     }
 
-    /// What retention has dropped so far.
+    /// Records dropped so far.
     pub fn dropped(&self) -> Dropped {
         *lock(&self.inner.dropped)
     }
@@ -304,13 +307,13 @@ impl std::fmt::Debug for Local {
     }
 }
 
-/// Locks without regard to a panic elsewhere.
+/// Locks a mutex, also after a panic of another holder.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A stream of that name is there already.
-pub(crate) struct Taken;
+/// The error of adding a stream whose name is in use.
+pub(crate) struct NameTaken;
 
 impl Inner {
     fn streams(&self) -> RwLockReadGuard<'_, Streams> {
@@ -321,7 +324,7 @@ impl Inner {
         self.streams.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The account and region of requests that do not name them.
+    /// The account and region of requests without a signature.
     pub(crate) fn home(&self) -> Namespace {
         Namespace {
             account: self.settings.account.clone(),
@@ -329,43 +332,55 @@ impl Inner {
         }
     }
 
-    /// A number for somebody who waits.
-    pub(crate) fn waiter(&self) -> u64 {
+    /// A new number, by which a log or a gate knows a waiting task.
+    pub(crate) fn new_waiter(&self) -> u64 {
         self.next_waiter.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// True if positions whose next record has been dropped are refused.
+    pub(crate) fn refuses_trimmed_positions(&self) -> bool {
+        self.settings.trimmed_position == TrimmedPosition::Refuse
+    }
+
+    /// Calls `operation` with the state of an account.
     pub(crate) fn account<R>(
         &self,
         namespace: &Namespace,
-        use_it: impl FnOnce(&mut Account) -> R,
+        operation: impl FnOnce(&mut Account) -> R,
     ) -> R {
         let mut accounts = lock(&self.accounts);
         match accounts.get_mut(namespace) {
-            Some(account) => use_it(account),
-            None => use_it(accounts.entry(namespace.clone()).or_default()),
+            Some(account) => operation(account),
+            None => operation(accounts.entry(namespace.clone()).or_default()),
         }
     }
 
+    /// Adds a stream.
+    ///
+    /// # Errors
+    /// [`NameTaken`].
     pub(crate) fn add_stream(
         &self,
         namespace: &Namespace,
         name: &str,
         now_ms: u64,
         state: State,
-    ) -> Result<Arc<Stream>, Taken> {
+    ) -> Result<Arc<Stream>, NameTaken> {
         let mut streams = self.streams_mut();
-        let taken = streams.by_name.get(namespace).and_then(|s| s.get(name));
-        if let Some(old) = taken {
+        let streams_of = streams.by_name.get(namespace);
+        if let Some(old) = streams_of.and_then(|s| s.get(name)) {
             if old.read(now_ms).phase != Phase::Gone {
-                return Err(Taken);
+                return Err(NameTaken);
             }
             let old = Arc::clone(old);
-            self.forget(&mut streams, &old);
+            self.remove(&mut streams, &old);
         }
+
         let uid = self.next_uid.fetch_add(1, Ordering::Relaxed);
         if let Some(store) = &self.store {
             store.push(Stored::next_uid(uid + 1));
         }
+
         let stream = Arc::new(Stream::new(
             uid,
             namespace.clone(),
@@ -379,17 +394,19 @@ impl Inner {
         Ok(stream)
     }
 
-    /// Forgets a stream whose deletion is over.
+    /// Removes a stream at the end of DELETING.
     fn remove_stream(&self, stream: &Stream) {
-        self.forget(&mut self.streams_mut(), stream);
+        self.remove(&mut self.streams_mut(), stream);
     }
 
-    fn forget(&self, streams: &mut Streams, stream: &Stream) {
+    fn remove(&self, streams: &mut Streams, stream: &Stream) {
         if streams.by_uid.remove(&stream.uid).is_some()
             && let Some(store) = &self.store
         {
             store.push(Stored::RemoveStream { uid: stream.uid });
         }
+
+        // A later stream of the same name stays.
         if let Some(names) = streams.by_name.get_mut(&stream.namespace)
             && names.get(&stream.name).is_some_and(|s| s.uid == stream.uid)
         {
@@ -397,6 +414,8 @@ impl Inner {
         }
     }
 
+    /// The stream with a name.
+    ///
     /// # Errors
     /// `ResourceNotFoundException`.
     pub(crate) fn stream(
@@ -411,6 +430,7 @@ impl Inner {
             .get(namespace)
             .and_then(|s| s.get(name))
             .cloned();
+
         self.unless_gone(found, now_ms)
             .ok_or_else(|| stream_not_found(name, &namespace.account))
     }
@@ -420,16 +440,17 @@ impl Inner {
         self.unless_gone(found, now_ms)
     }
 
+    /// The stream, unless DELETING is over; then the stream is removed.
     fn unless_gone(&self, stream: Option<Arc<Stream>>, now_ms: u64) -> Option<Arc<Stream>> {
         let stream = stream?;
-        let gone = stream.read(now_ms).phase == Phase::Gone;
-        if gone {
+        if stream.read(now_ms).phase == Phase::Gone {
             self.remove_stream(&stream);
+            return None;
         }
-        (!gone).then_some(stream)
+        Some(stream)
     }
 
-    /// The streams of an account and region in order of their names.
+    /// The streams of an account and region in the order of their names.
     pub(crate) fn streams_of(&self, namespace: &Namespace, now_ms: u64) -> Vec<Arc<Stream>> {
         let all: Vec<_> = self
             .streams()
@@ -446,81 +467,72 @@ impl Inner {
         self.streams().by_uid.values().cloned().collect()
     }
 
-    /// Drops what is older than its stream's retention, once a second at most.
-    pub(crate) fn sweep(&self, now_ms: u64) {
-        let swept_ms = self.swept_ms.load(Ordering::Relaxed);
-        if now_ms < swept_ms.saturating_add(SWEEP_MS) {
+    /// Drops the records that are older than the retention period, once a second at most.
+    pub(crate) fn drop_expired(&self, now_ms: u64) {
+        let last_ms = self.dropped_at_ms.load(Ordering::Relaxed);
+        if now_ms < last_ms.saturating_add(DROP_INTERVAL_MS) {
             return;
         }
-        self.swept_ms.store(now_ms, Ordering::Relaxed);
+        self.dropped_at_ms.store(now_ms, Ordering::Relaxed);
+
         for stream in self.all_streams() {
             let state = stream.read(now_ms);
             for shard in state.shards.values() {
-                self.note_dropped(
-                    &stream,
-                    shard,
-                    shard.trim(now_ms, state.retention_hours),
-                    Reason::Age,
-                );
+                let trimmed = shard.drop_expired(now_ms, state.retention_hours);
+                self.note_dropped(&stream, shard, trimmed, DropReason::Age);
             }
-            let gone = state.phase == Phase::Gone;
+
+            let is_gone = state.phase == Phase::Gone;
             drop(state);
-            if gone {
+            if is_gone {
                 self.remove_stream(&stream);
             }
         }
     }
 
-    /// Counts bytes that came in, and drops the oldest chunks while there are more than the budget.
+    /// Adds written bytes to the estimate, and drops the oldest records while above the byte budget.
     pub(crate) fn count_held(&self, bytes: usize, now_ms: u64) {
         let Some(budget) = self.settings.retention_bytes else {
             return;
         };
-        let held = self.held.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        let held = self.held_bytes.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
         if held > budget {
-            self.drop_oldest(budget, now_ms);
+            self.drop_to_budget(budget, now_ms);
         }
     }
 
-    fn drop_oldest(&self, budget: u64, now_ms: u64) {
+    fn drop_to_budget(&self, budget: u64, now_ms: u64) {
         let streams = self.all_streams();
-        // What was counted on the way is only an estimate: closed shards and streams have gone.
-        let mut held: u64 = streams.iter().map(|s| s.held()).sum();
+        // The estimate still counts closed shards and streams that have been removed.
+        let mut held: u64 = streams.iter().map(|s| s.held_bytes()).sum();
+
         while held > budget {
-            let oldest = streams
-                .iter()
-                .flat_map(|stream| {
-                    let state = stream.read(now_ms);
-                    let shards: Vec<_> = state.shards.values().cloned().collect();
-                    shards.into_iter().map(move |shard| (stream, shard))
-                })
-                .filter_map(|(stream, shard)| {
-                    shard.log.oldest_arrival_ms().map(|ms| (ms, stream, shard))
-                })
-                .min_by_key(|(ms, _, _)| *ms);
-            let Some((_, stream, shard)) = oldest else {
+            let Some((stream, shard)) = oldest_shard(&streams, now_ms) else {
                 break;
             };
             let trimmed = shard.log.drop_oldest_segment();
-            self.note_dropped(stream, &shard, trimmed, Reason::Budget);
+            self.note_dropped(stream, &shard, trimmed, DropReason::ByteBudget);
             if trimmed.freed_bytes == 0 {
                 break;
             }
             held = held.saturating_sub(trimmed.freed_bytes as u64);
         }
-        self.held.store(held, Ordering::Relaxed);
+
+        self.held_bytes.store(held, Ordering::Relaxed);
     }
 
+    /// Counts dropped records and removes the records from the store.
     pub(crate) fn note_dropped(
         &self,
         stream: &Stream,
         shard: &Shard,
         trimmed: Trimmed,
-        reason: Reason,
+        reason: DropReason,
     ) {
         if trimmed == Trimmed::default() {
             return;
         }
+
         if let Some(store) = &self.store {
             let before = shard.log.bounds().head;
             store.push(Stored::Trim {
@@ -529,11 +541,12 @@ impl Inner {
                 before,
             });
         }
+
         let mut dropped = lock(&self.dropped);
         dropped.bytes += trimmed.freed_bytes as u64;
         match reason {
-            Reason::Age => dropped.records_by_age += trimmed.records,
-            Reason::Budget => {
+            DropReason::Age => dropped.records_by_age += trimmed.records,
+            DropReason::ByteBudget => {
                 dropped.records_by_budget += trimmed.records;
                 tracing::warn!(
                     stream = %stream.arn,
@@ -545,9 +558,26 @@ impl Inner {
     }
 }
 
-/// Why records were dropped.
+/// The shard with the oldest record.
+fn oldest_shard(streams: &[Arc<Stream>], now_ms: u64) -> Option<(&Stream, Arc<Shard>)> {
+    let mut oldest: Option<(u64, &Stream, Arc<Shard>)> = None;
+    for stream in streams {
+        for shard in stream.read(now_ms).shards.values() {
+            let Some(arrival_ms) = shard.log.oldest_arrival_ms() else {
+                continue;
+            };
+            if oldest.as_ref().is_none_or(|(ms, _, _)| arrival_ms < *ms) {
+                oldest = Some((arrival_ms, stream, Arc::clone(shard)));
+            }
+        }
+    }
+
+    oldest.map(|(_, stream, shard)| (stream, shard))
+}
+
+/// Reason for dropping records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
+pub(crate) enum DropReason {
     Age,
-    Budget,
+    ByteBudget,
 }

@@ -1,4 +1,4 @@
-//! Subscriptions: a stream of frames that is woken when records arrive, not polled.
+//! Subscriptions (`SubscribeToShard`): streams of frames that are woken when records arrive.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -11,21 +11,23 @@ use distributary_wire::error::ApiError;
 use distributary_wire::eventstream::SubscribeEvent;
 use distributary_wire::limits;
 use distributary_wire::transport::TransportError;
-use futures_core::Stream as Frames;
+use futures_core::Stream as FrameStream;
 
-use crate::answer::NumberedPage;
+use crate::answer::{NumberedPage, millis_behind};
 use crate::env::Sleep;
 use crate::errors;
 use crate::faults::SubscriptionFault;
-use crate::local::{Inner, Reason, lock};
+use crate::local::{DropReason, Inner, lock};
+use crate::log::Page;
+use crate::ops::Call;
 use crate::rates::Bucket;
 use crate::settings::TrimmedPosition;
-use crate::stream::{Phase, Shard, Stream, retention_ms};
+use crate::stream::{Phase, Shard, State, Stream, retention_ms};
 
-/// Bytes of data and keys of one event; the first record always fits.
+/// Bytes of data and keys of the largest event. The first record always fits.
 const EVENT_BYTES: usize = 1024 * 1024;
 
-/// Ends, silences or takes over a subscription from outside.
+/// Ends or silences a subscription from outside.
 #[derive(Debug, Default)]
 pub(crate) struct Control {
     state: Mutex<ControlState>,
@@ -33,24 +35,24 @@ pub(crate) struct Control {
 
 #[derive(Debug, Default)]
 struct ControlState {
-    fault: Option<SubscriptionFault>,
-    muted: bool,
+    /// The end of the subscription. The first end stays.
+    end: Option<SubscriptionFault>,
+    is_muted: bool,
     waker: Option<Waker>,
 }
 
 impl Control {
-    /// Ends or silences the subscription. An end is final.
-    pub(crate) fn fault(&self, fault: SubscriptionFault) {
+    pub(crate) fn apply(&self, fault: SubscriptionFault) {
         self.change(|state| match fault {
-            SubscriptionFault::Mute => state.muted = true,
+            SubscriptionFault::Mute => state.is_muted = true,
             end => {
-                state.fault.get_or_insert(end);
+                state.end.get_or_insert(end);
             }
         });
     }
 
     pub(crate) fn mute(&self, mute: bool) {
-        self.change(|state| state.muted = mute);
+        self.change(|state| state.is_muted = mute);
     }
 
     fn change(&self, change: impl FnOnce(&mut ControlState)) {
@@ -59,101 +61,118 @@ impl Control {
             change(&mut state);
             state.waker.take()
         };
+
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    /// What has been done to the subscription, which is woken when that changes.
-    fn look(&self, cx: &Context<'_>) -> (Option<SubscriptionFault>, bool) {
+    /// The end, and whether the subscription is muted. The task is woken when either changes.
+    fn poll_state(&self, cx: &Context<'_>) -> (Option<SubscriptionFault>, bool) {
         let mut state = lock(&self.state);
         state.waker = Some(cx.waker().clone());
-        (state.fault.clone(), state.muted)
+        (state.end.clone(), state.is_muted)
     }
 }
 
 /// A subscription to a shard.
 pub(crate) struct Subscription {
-    pub(crate) inner: Arc<Inner>,
-    pub(crate) stream: Arc<Stream>,
-    pub(crate) shard: Arc<Shard>,
-    pub(crate) control: Arc<Control>,
-    pub(crate) format: Format,
-    /// The record to push next.
-    pub(crate) offset: u64,
+    inner: Arc<Inner>,
+    stream: Arc<Stream>,
+    shard: Arc<Shard>,
+    control: Arc<Control>,
+    format: Format,
+    /// Offset of the next record to push.
+    offset: u64,
+    /// Number of the subscription among the shard's waiters and the live subscriptions.
     pub(crate) waiter: u64,
-    /// What is to go wrong, after so many events.
-    pub(crate) planned: Option<(u64, SubscriptionFault)>,
+    /// A fault, and the number of events before the fault.
+    planned: Option<(u64, SubscriptionFault)>,
     progress: Progress,
-    /// When it ends, by the monotonic clock.
-    ends: Duration,
-    /// When a heartbeat is due.
-    beat: Duration,
-    /// The rate of a consumer, if enforced.
-    pace: Option<Bucket>,
+    /// When the subscription ends, by the monotonic clock.
+    ends_at: Duration,
+    /// When the next heartbeat is due, by the monotonic clock.
+    heartbeat_at: Duration,
+    /// The consumer's read limit, if limits are enforced.
+    rate: Option<Bucket>,
+    /// A sleep and the time at which the sleep ends.
     timer: Option<(Duration, Sleep)>,
+    /// Events sent so far.
     events: u64,
-    empty: u8,
+    /// Events without records sent so far because the position is older than retention.
+    empty_events: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
+    /// The initial response is still to be sent.
     Opening,
     Running,
-    Done,
+    Ended,
 }
 
-type Item = Result<Bytes, TransportError>;
+type Frame = Result<Bytes, TransportError>;
+
+/// The next step of a running subscription.
+enum Step {
+    Send(Frame),
+    /// Ends without an error, as AWS ends a subscription after five minutes.
+    End,
+    Wait,
+}
 
 impl Subscription {
-    #[allow(clippy::too_many_arguments)] // They are the subscription.
     pub(crate) fn new(
-        inner: &Arc<Inner>,
+        call: &Call<'_>,
         stream: Arc<Stream>,
         shard: Arc<Shard>,
         control: Arc<Control>,
-        format: Format,
         offset: u64,
         planned: Option<(u64, SubscriptionFault)>,
     ) -> Self {
+        let inner = call.inner;
         let now = inner.env.monotonic();
         let settings = &inner.settings;
+        let rate = limits::SHARD_READ_BYTES_PER_SECOND as f64;
+
         Self {
-            ends: now + settings.subscription_length,
-            beat: now,
-            pace: settings
-                .enforce_limits
-                .then(|| Bucket::full(limits::SHARD_READ_BYTES_PER_SECOND as f64)),
             inner: Arc::clone(inner),
             stream,
             shard,
             control,
-            format,
+            format: call.format,
             offset,
-            waiter: inner.waiter(),
+            waiter: inner.new_waiter(),
             planned,
             progress: Progress::Opening,
+            ends_at: now + settings.subscription_length,
+            heartbeat_at: now,
+            rate: settings.enforce_limits.then(|| Bucket::full(rate)),
             timer: None,
             events: 0,
-            empty: 0,
+            empty_events: 0,
         }
     }
 
-    fn frame(&self, event: &SubscribeEvent) -> Item {
+    fn encode_frame(&self, event: &SubscribeEvent) -> Frame {
         let frame = event.to_frame(self.format).encode();
         frame.map_err(|e| TransportError::Broken {
             source: Box::new(e),
         })
     }
 
-    fn broken(&mut self, why: &'static str) -> Item {
-        self.progress = Progress::Done;
-        Err(TransportError::Broken { source: why.into() })
+    /// Ends with a broken connection.
+    fn break_off(&mut self) -> Frame {
+        self.progress = Progress::Ended;
+        Err(TransportError::Broken {
+            source: "broken on command".into(),
+        })
     }
 
-    fn exception(&mut self, error: ApiError) -> Item {
-        self.progress = Progress::Done;
-        self.frame(&SubscribeEvent::Exception(error))
+    /// Ends with an exception.
+    fn exception(&mut self, error: ApiError) -> Frame {
+        self.progress = Progress::Ended;
+        self.encode_frame(&SubscribeEvent::Exception(error))
     }
 
     /// Ready when the time has come.
@@ -161,6 +180,7 @@ impl Subscription {
         if at <= now {
             return Poll::Ready(());
         }
+
         if self.timer.as_ref().is_none_or(|(set, _)| *set != at) {
             self.timer = Some((at, self.inner.env.sleep(at - now)));
         }
@@ -170,162 +190,178 @@ impl Subscription {
         }
     }
 
-    /// What stops it now, if anything does.
-    fn stopped(&mut self, fault: Option<SubscriptionFault>, now: Duration) -> Option<Option<Item>> {
-        let planned = self
-            .planned
-            .take_if(|(after, _)| self.events >= *after)
-            .map(|(_, fault)| fault);
+    /// The end of the subscription, if due: by a fault, or because the time is up.
+    fn check_end(&mut self, fault: Option<SubscriptionFault>, now: Duration) -> Step {
+        let planned = self.planned.take_if(|(after, _)| self.events >= *after);
+        let planned = planned.map(|(_, fault)| fault);
         if let Some(SubscriptionFault::Mute) = planned {
             self.control.mute(true);
         }
+
         match fault.or(planned) {
-            Some(SubscriptionFault::End(None)) => {
-                self.progress = Progress::Done;
-                return Some(None);
-            }
-            Some(SubscriptionFault::End(Some(error))) => return Some(Some(self.exception(error))),
-            Some(SubscriptionFault::Break) => return Some(Some(self.broken("broken on command"))),
-            Some(SubscriptionFault::Mute) | None => {}
+            Some(SubscriptionFault::End(None)) => Step::End,
+            Some(SubscriptionFault::End(Some(error))) => Step::Send(self.exception(error)),
+            Some(SubscriptionFault::Break) => Step::Send(self.break_off()),
+            Some(SubscriptionFault::Mute) | None if now >= self.ends_at => Step::End,
+            Some(SubscriptionFault::Mute) | None => Step::Wait,
         }
-        if now >= self.ends {
-            self.progress = Progress::Done;
-            return Some(None);
-        }
-        None
     }
 
-    /// The next event, if there is one to send now.
-    fn event(&mut self, now_ms: u64, now: Duration) -> Option<Item> {
+    /// The next event, if one is due now.
+    fn next_event(&mut self, now_ms: u64, now: Duration) -> Step {
         let stream = Arc::clone(&self.stream);
         let state = stream.read(now_ms);
         if state.phase == Phase::Gone {
             let error = errors::stream_not_found(&stream.name, &stream.namespace.account);
-            return Some(self.exception(error));
-        }
-        let trimmed = self.shard.trim(now_ms, state.retention_hours);
-        self.inner
-            .note_dropped(&stream, &self.shard, trimmed, Reason::Age);
-        let max_bytes = EVENT_BYTES.min(self.inner.settings.answer_bytes);
-        if let TrimmedPosition::EmptyPages(pages) = self.inner.settings.trimmed_position
-            && self.offset < self.shard.log.bounds().head
-            && self.empty < pages
-        {
-            self.empty += 1;
-            let behind = retention_ms(state.retention_hours).cast_signed();
-            let continuation = self.shard.before(self.offset).to_string();
-            let payload =
-                NumberedPage::empty().encode_event(self.format, Some(&continuation), behind, &[]);
-            return Some(self.send(payload, now));
-        }
-        let page = self
-            .shard
-            .log
-            .read(self.offset, limits::GET_RECORDS_ENTRIES, max_bytes);
-        let refuses = self.inner.settings.trimmed_position == TrimmedPosition::Refuse;
-        if refuses && self.offset < page.bounds.lost_before {
-            self.ends = now;
-            return None;
+            return Step::Send(self.exception(error));
         }
 
-        let ended = page.bounds.ended && page.next >= page.bounds.tail;
-        self.offset = page.next;
-        if page.len() == 0 && !ended && now < self.beat {
-            return None;
+        let trimmed = self.shard.drop_expired(now_ms, state.retention_hours);
+        self.inner
+            .note_dropped(&stream, &self.shard, trimmed, DropReason::Age);
+        let max_bytes = EVENT_BYTES.min(self.inner.settings.answer_bytes);
+        let max_records = limits::GET_RECORDS_ENTRIES;
+        let page = self.shard.log.read(self.offset, max_records, max_bytes);
+
+        match self.inner.settings.trimmed_position {
+            TrimmedPosition::EmptyPages(pages)
+                if self.offset < page.bounds.head && self.empty_events < pages =>
+            {
+                Step::Send(self.empty_event(&state, now))
+            }
+            // The consumer subscribes again after its last record, and that position is refused.
+            TrimmedPosition::Refuse if self.offset < page.bounds.lost_before => Step::End,
+            TrimmedPosition::EmptyPages(_) | TrimmedPosition::Refuse => {
+                self.page_event(&state, &page, now_ms, now)
+            }
         }
-        let behind = crate::answer::millis_behind(&page, now_ms);
-        let bytes = page.bytes;
-        let payload = if ended {
-            self.progress = Progress::Done;
-            let children = state.children_of(self.shard.index);
-            NumberedPage::new(&page, self.shard.numbers).encode_event(
-                self.format,
-                None,
-                behind,
-                &children,
-            )
-        } else {
-            let encoded = NumberedPage::new(&page, self.shard.numbers);
-            let continuation = encoded
-                .last_sequence()
-                .map_or_else(|| self.shard.before(self.offset).to_string(), str::to_owned);
-            encoded.encode_event(self.format, Some(&continuation), behind, &[])
-        };
-        drop(state);
-        if let Some(pace) = &mut self.pace {
-            pace.spend(now, bytes as f64);
-        }
-        Some(self.send(payload, now))
     }
 
-    fn send(&mut self, payload: Bytes, now: Duration) -> Item {
+    /// An event without records, as far behind as the retention, at a position older than that.
+    fn empty_event(&mut self, state: &State, now: Duration) -> Frame {
+        self.empty_events += 1;
+        let behind_ms = retention_ms(state.retention_hours).cast_signed();
+        let continuation = self.shard.sequence_before(self.offset).to_string();
+        let page = NumberedPage::empty();
+        let payload = page.encode_event(self.format, Some(&continuation), behind_ms, &[]);
+        self.send(payload, now)
+    }
+
+    /// The event of a page with records, at the end of the shard, or as a heartbeat.
+    fn page_event(&mut self, state: &State, page: &Page, now_ms: u64, now: Duration) -> Step {
+        let is_end = page.bounds.ended && page.next >= page.bounds.tail;
+        self.offset = page.next;
+        if page.len() == 0 && !is_end && now < self.heartbeat_at {
+            return Step::Wait;
+        }
+
+        let behind_ms = millis_behind(page, now_ms);
+        let numbered = NumberedPage::new(page, self.shard.numbers);
+        let payload = if is_end {
+            self.progress = Progress::Ended;
+            let children = state.children_of(self.shard.index);
+            numbered.encode_event(self.format, None, behind_ms, &children)
+        } else {
+            let continuation = numbered.last_sequence().map_or_else(
+                || self.shard.sequence_before(self.offset).to_string(),
+                str::to_owned,
+            );
+            numbered.encode_event(self.format, Some(&continuation), behind_ms, &[])
+        };
+
+        if let Some(rate) = &mut self.rate {
+            rate.spend(now, page.bytes as f64);
+        }
+        Step::Send(self.send(payload, now))
+    }
+
+    fn send(&mut self, payload: Bytes, now: Duration) -> Frame {
         self.events += 1;
-        self.beat = now + self.inner.settings.heartbeat;
-        self.frame(&SubscribeEvent::Event {
+        self.heartbeat_at = now + self.inner.settings.heartbeat;
+        self.encode_frame(&SubscribeEvent::Event {
             format: self.format,
             payload,
         })
     }
 
-    /// When it has something to do of itself: end, beat, or see that the stream has changed.
-    fn wake_at(&self, now_ms: u64, now: Duration, muted: bool) -> Duration {
-        let due_ms = self.stream.read(now_ms).due_ms();
-        let changes = match due_ms {
-            u64::MAX => self.ends,
+    /// When to look again without a new record: at the end, at a heartbeat, or when the stream's
+    /// state changes.
+    fn next_look(&self, now_ms: u64, now: Duration, is_muted: bool) -> Duration {
+        let state_changes = match self.stream.read(now_ms).due_ms() {
+            u64::MAX => self.ends_at,
             due_ms => now + Duration::from_millis(due_ms.saturating_sub(now_ms)),
         };
-        let beat = if muted { self.ends } else { self.beat };
-        self.ends.min(changes).min(beat)
+        let heartbeat = if is_muted {
+            self.ends_at
+        } else {
+            self.heartbeat_at
+        };
+        self.ends_at.min(state_changes).min(heartbeat)
+    }
+
+    /// How long the consumer's read limit delays the next event.
+    fn rate_delay(&mut self, now: Duration) -> Duration {
+        let rate = self.rate.as_mut();
+        rate.map_or(Duration::ZERO, |rate| rate.wait(now))
+    }
+
+    /// Runs until a frame is ready, the subscription ends, or the task is to be woken later.
+    fn poll_running(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame>> {
+        // Each round either returns, or finds a record or a timer that is up.
+        loop {
+            let (now_ms, now) = (self.inner.env.now_ms(), self.inner.env.monotonic());
+            let (fault, _) = self.control.poll_state(cx);
+            match self.check_end(fault, now) {
+                Step::Send(frame) => return Poll::Ready(Some(frame)),
+                Step::End => return self.end(),
+                Step::Wait => {}
+            }
+
+            // `check_end` may have muted the subscription.
+            let (_, is_muted) = self.control.poll_state(cx);
+            let rate_delay = self.rate_delay(now);
+            let wake_at = if is_muted {
+                self.next_look(now_ms, now, true)
+            } else if rate_delay > Duration::ZERO {
+                self.ends_at.min(now + rate_delay)
+            } else {
+                match self.next_event(now_ms, now) {
+                    Step::Send(frame) => return Poll::Ready(Some(frame)),
+                    Step::End => return self.end(),
+                    Step::Wait => {}
+                }
+                let log = &self.shard.log;
+                if log.poll_readable(self.waiter, self.offset, cx).is_ready() {
+                    continue;
+                }
+                self.next_look(now_ms, now, false)
+            };
+
+            if self.poll_until(wake_at, now, cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.timer = None;
+        }
+    }
+
+    fn end(&mut self) -> Poll<Option<Frame>> {
+        self.progress = Progress::Ended;
+        Poll::Ready(None)
     }
 }
 
-impl Frames for Subscription {
-    type Item = Item;
+impl FrameStream for Subscription {
+    type Item = Frame;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Frame>> {
         let this = self.get_mut();
         match this.progress {
             Progress::Opening => {
                 this.progress = Progress::Running;
-                return Poll::Ready(Some(this.frame(&SubscribeEvent::InitialResponse)));
+                Poll::Ready(Some(this.encode_frame(&SubscribeEvent::InitialResponse)))
             }
-            Progress::Done => return Poll::Ready(None),
-            Progress::Running => {}
-        }
-        // Each round either returns or has found a timer that is up.
-        loop {
-            let (now_ms, now) = (this.inner.env.now_ms(), this.inner.env.monotonic());
-            let (fault, _) = this.control.look(cx);
-            if let Some(end) = this.stopped(fault, now) {
-                return Poll::Ready(end);
-            }
-            let (_, muted) = this.control.look(cx);
-            let paid = this
-                .pace
-                .as_mut()
-                .map_or(Duration::ZERO, |pace| pace.wait(now));
-            let at = if muted {
-                this.wake_at(now_ms, now, true)
-            } else if paid > Duration::ZERO {
-                this.ends.min(now + paid)
-            } else {
-                if let Some(item) = this.event(now_ms, now) {
-                    return Poll::Ready(Some(item));
-                }
-                if this
-                    .shard
-                    .log
-                    .poll_readable(this.waiter, this.offset, cx)
-                    .is_ready()
-                {
-                    continue;
-                }
-                this.wake_at(now_ms, now, false)
-            };
-            if this.poll_until(at, now, cx).is_pending() {
-                return Poll::Pending;
-            }
-            this.timer = None;
+            Progress::Running => this.poll_running(cx),
+            Progress::Ended => Poll::Ready(None),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! AWS's rates, where they are enforced.
+//! AWS's limits of shards and of calls, as token buckets.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,13 +6,15 @@ use std::time::Duration;
 use distributary_wire::limits;
 use distributary_wire::op::Operation;
 
-/// A bucket that fills at `rate` a second and holds one second's worth. It may go into debt: what does not fit at once is
-/// paid by waiting, as a shard that gave a 10 MiB answer gives nothing for five seconds.
+/// A token bucket that holds the tokens of one second. The level may become negative: a shard that
+/// has returned an answer of 10 MiB returns nothing for five seconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bucket {
+    /// Tokens a second.
     rate: f64,
+    /// Tokens at the time of the last use.
     level: f64,
-    at: Duration,
+    last_use: Duration,
 }
 
 impl Bucket {
@@ -20,46 +22,46 @@ impl Bucket {
         Self {
             rate,
             level: rate,
-            at: Duration::ZERO,
+            last_use: Duration::ZERO,
         }
     }
 
     fn fill(&mut self, now: Duration) {
-        let passed = now.saturating_sub(self.at).as_secs_f64();
+        let passed = now.saturating_sub(self.last_use).as_secs_f64();
         self.level = (self.level + passed * self.rate).min(self.rate);
-        self.at = now;
+        self.last_use = now;
     }
 
-    /// Takes `amount` if it is there.
+    /// Takes `amount` tokens if the bucket has as many.
     pub(crate) fn take(&mut self, now: Duration, amount: f64) -> bool {
         self.fill(now);
-        let enough = self.level >= amount;
-        if enough {
+        let is_enough = self.level >= amount;
+        if is_enough {
             self.level -= amount;
         }
-        enough
+        is_enough
     }
 
-    /// True unless in debt.
+    /// True if the level is positive.
     pub(crate) fn is_open(&mut self, now: Duration) -> bool {
         self.fill(now);
         self.level > 0.0
     }
 
-    /// Takes `amount`, also into debt.
+    /// Takes `amount` tokens; the level may become negative.
     pub(crate) fn spend(&mut self, now: Duration, amount: f64) {
         self.fill(now);
         self.level -= amount;
     }
 
-    /// How long until it is out of debt.
+    /// The time until the level is no longer negative.
     pub(crate) fn wait(&mut self, now: Duration) -> Duration {
         self.fill(now);
         Duration::from_secs_f64((-self.level / self.rate).max(0.0))
     }
 }
 
-/// The rates of one shard.
+/// The limits of one shard.
 #[derive(Debug)]
 pub(crate) struct ShardRates {
     write_bytes: Bucket,
@@ -82,37 +84,46 @@ impl Default for ShardRates {
 }
 
 impl ShardRates {
-    /// Admits a record of `size` bytes, or throttles it. One larger than a second's worth is admitted when nothing else is
-    /// owed.
-    pub(crate) fn write(&mut self, now: Duration, size: usize) -> bool {
+    /// True if a record of `size` bytes is within the write limits, and counts the record. A record
+    /// larger than one second's bytes needs a full bucket.
+    pub(crate) fn admit_write(&mut self, now: Duration, size: usize) -> bool {
         let full = limits::SHARD_WRITE_BYTES_PER_SECOND as f64;
         let needed = (size as f64).min(full);
         self.write_bytes.fill(now);
         if self.write_bytes.level < needed || !self.write_records.take(now, 1.0) {
             return false;
         }
+
         self.write_bytes.spend(now, size as f64);
         true
     }
 
-    /// Admits a `GetRecords` call, or throttles it.
-    pub(crate) fn read(&mut self, now: Duration) -> bool {
+    /// True if a `GetRecords` call is within the read limits, and counts the call.
+    pub(crate) fn admit_read(&mut self, now: Duration) -> bool {
         self.read_bytes.is_open(now) && self.reads.take(now, 1.0)
     }
 
-    /// Counts what a `GetRecords` call gave.
-    pub(crate) fn has_read(&mut self, now: Duration, bytes: usize) {
+    /// Counts the bytes of a `GetRecords` answer.
+    pub(crate) fn count_read(&mut self, now: Duration, bytes: usize) {
         self.read_bytes.spend(now, bytes as f64);
     }
 
-    /// Admits a `GetShardIterator` call, or throttles it.
-    pub(crate) fn iterator(&mut self, now: Duration) -> bool {
+    /// True if a `GetShardIterator` call is within the limit, and counts the call.
+    pub(crate) fn admit_iterator(&mut self, now: Duration) -> bool {
         self.iterators.take(now, 1.0)
     }
 }
 
-/// What an operation is counted against, and how many a second are allowed.
-fn call_rate(operation: Operation) -> Option<(u32, bool)> {
+/// The scope of a limit of calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    Account,
+    Stream,
+}
+
+/// The calls a second of an operation, and the scope of the limit; `None` for an operation that is
+/// limited by shard. Source: Kinesis Data Streams Developer Guide, "Quotas and limits".
+fn call_rate(operation: Operation) -> Option<(u32, Scope)> {
     use Operation::*;
     match operation {
         CreateStream
@@ -142,44 +153,45 @@ fn call_rate(operation: Operation) -> Option<(u32, bool)> {
         | PutResourcePolicy
         | DeleteResourcePolicy
         | GetResourcePolicy
-        | ListStreamConsumers => Some((limits::CONTROL_PER_SECOND, false)),
-        ListStreams => Some((limits::LIST_STREAMS_PER_SECOND, false)),
-        DescribeStream => Some((limits::DESCRIBE_STREAM_PER_SECOND, false)),
+        | ListStreamConsumers => Some((limits::CONTROL_PER_SECOND, Scope::Account)),
+        ListStreams => Some((limits::LIST_STREAMS_PER_SECOND, Scope::Account)),
+        DescribeStream => Some((limits::DESCRIBE_STREAM_PER_SECOND, Scope::Account)),
         DescribeStreamSummary | DescribeStreamConsumer => {
-            Some((limits::DESCRIBE_SUMMARY_PER_SECOND, false))
+            Some((limits::DESCRIBE_SUMMARY_PER_SECOND, Scope::Account))
         }
-        DescribeLimits | DescribeAccountSettings => Some((1, false)),
-        ListShards => Some((limits::LIST_SHARDS_PER_SECOND, true)),
-        // Limited by shard.
+        DescribeLimits | DescribeAccountSettings => Some((1, Scope::Account)),
+        ListShards => Some((limits::LIST_SHARDS_PER_SECOND, Scope::Stream)),
         GetRecords | GetShardIterator | PutRecord | PutRecords | SubscribeToShard => None,
     }
 }
 
-/// Buckets kept for one account and region; beyond it they start anew.
+/// Buckets of one account and region. At this number all buckets are dropped and start full.
 const BUCKETS_MAX: usize = 10_000;
 
-/// The rates of calls of one account and region.
+/// The limits of calls of one account and region.
 #[derive(Debug, Default)]
 pub(crate) struct CallRates {
+    /// By operation and stream; the stream is empty for a limit of the account.
     buckets: BTreeMap<(Operation, String), Bucket>,
 }
 
 impl CallRates {
-    /// Admits a call, or throttles it. `stream` is the name of the stream it is for.
+    /// True if a call is within the limit, and counts the call. `stream` is the name of the stream
+    /// that the call is about.
     pub(crate) fn admit(&mut self, operation: Operation, stream: &str, now: Duration) -> bool {
-        let Some((rate, per_stream)) = call_rate(operation) else {
+        let Some((rate, scope)) = call_rate(operation) else {
             return true;
         };
-        let scope = if per_stream {
-            stream.to_owned()
-        } else {
-            String::new()
+        let stream = match scope {
+            Scope::Account => String::new(),
+            Scope::Stream => stream.to_owned(),
         };
+
         if self.buckets.len() >= BUCKETS_MAX {
             self.buckets.clear();
         }
-        let bucket = self.buckets.entry((operation, scope));
-        bucket
+        self.buckets
+            .entry((operation, stream))
             .or_insert_with(|| Bucket::full(f64::from(rate)))
             .take(now, 1.0)
     }
@@ -196,29 +208,37 @@ mod tests {
     #[test]
     fn a_shard_takes_a_thousand_records_or_a_megabyte_a_second() {
         let mut small = ShardRates::default();
-        assert_eq!((0..1500).filter(|_| small.write(at(0), 10)).count(), 1000);
-        assert_eq!((0..1500).filter(|_| small.write(at(500), 10)).count(), 500);
+        assert_eq!(
+            (0..1500).filter(|_| small.admit_write(at(0), 10)).count(),
+            1000
+        );
+        assert_eq!(
+            (0..1500).filter(|_| small.admit_write(at(500), 10)).count(),
+            500
+        );
         let mut large = ShardRates::default();
         assert_eq!(
-            (0..100).filter(|_| large.write(at(0), 100 * 1024)).count(),
+            (0..100)
+                .filter(|_| large.admit_write(at(0), 100 * 1024))
+                .count(),
             10
         );
-        // A record of 10 MiB goes through, and blocks the shard for ten seconds.
+        // A record of 10 MiB is written, and blocks the shard for ten seconds.
         let mut huge = ShardRates::default();
-        assert!(huge.write(at(0), 10 << 20));
-        assert!(!huge.write(at(9000), 1));
-        assert!(huge.write(at(9100), 1));
+        assert!(huge.admit_write(at(0), 10 << 20));
+        assert!(!huge.admit_write(at(9000), 1));
+        assert!(huge.admit_write(at(9100), 1));
     }
 
     #[test]
     fn a_large_answer_blocks_the_shard_for_five_seconds() {
         let mut rates = ShardRates::default();
-        assert!(rates.read(at(0)));
-        rates.has_read(at(0), 10 << 20);
-        assert!(!rates.read(at(3900)));
-        assert!(rates.read(at(4100)));
+        assert!(rates.admit_read(at(0)));
+        rates.count_read(at(0), 10 << 20);
+        assert!(!rates.admit_read(at(3900)));
+        assert!(rates.admit_read(at(4100)));
         let mut empty = ShardRates::default();
-        assert_eq!((0..9).filter(|_| empty.read(at(0))).count(), 5);
+        assert_eq!((0..9).filter(|_| empty.admit_read(at(0))).count(), 5);
     }
 
     #[test]

@@ -1,34 +1,34 @@
-//! Changes of a stream that pass through UPDATING: splits, merges, a new shard count, settings.
+//! Changes that a stream makes at the end of UPDATING: splits, merges, a new shard count, settings.
 
 use distributary_wire::hashkey::HashRange;
 use distributary_wire::types::StreamMode;
 
 use crate::stream::{Phase, State};
 
-/// A change that is made when UPDATING ends.
+/// A change made at the end of UPDATING. Stored on disk as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Change {
-    /// Splits a shard; the second child begins at the key.
+    /// Splits a shard. The second child starts at hash key `at`.
     Split { shard: u32, at: u128 },
     /// Merges two adjacent shards.
     Merge { shard: u32, adjacent: u32 },
-    /// Splits and merges until there are so many shards of even ranges.
+    /// Splits and merges shards until there are this many of equal hash ranges.
     Count(u32),
-    /// Encrypts with a key, or no longer.
+    /// Encrypts with a KMS key; `None` stops encryption.
     Encrypt(Option<String>),
-    /// Changes the capacity mode.
+    /// Sets the capacity mode.
     Mode(StreamMode),
-    /// Changes the largest record, in KiB.
+    /// Sets the largest record in KiB.
     RecordSize(i32),
-    /// Keeps records for so many hours.
+    /// Sets the retention period in hours.
     Retention(i32),
-    /// Changes the warm throughput, in MiB a second.
+    /// Sets the warm throughput in MiB a second.
     Warm(i32),
 }
 
 impl State {
-    /// Begins a change, which is made after `delay_ms`.
-    pub(crate) fn begin(&mut self, change: Change, now_ms: u64, delay_ms: u64) {
+    /// Starts UPDATING; the change is made after `delay_ms`.
+    pub(crate) fn start_change(&mut self, change: Change, now_ms: u64, delay_ms: u64) {
         self.phase = Phase::Updating {
             until_ms: now_ms.saturating_add(delay_ms),
             change,
@@ -36,14 +36,14 @@ impl State {
         self.wake_subscribers();
     }
 
-    /// Subscribers look when the stream will change, so that they see it then.
+    /// Wakes all subscribers, so that each asks when the next change is due.
     pub(crate) fn wake_subscribers(&self) {
         for shard in self.shards.values() {
             shard.log.wake_all();
         }
     }
 
-    /// Makes a change.
+    /// Makes a change now.
     pub(crate) fn apply(&mut self, change: &Change, now_ms: u64) {
         match change {
             Change::Split { shard, at } => {
@@ -61,19 +61,19 @@ impl State {
         }
     }
 
-    /// Closes an open shard; gives the second in which its children are created, later than it was.
+    /// Closes an open shard. Returns the hash range, and the second since 1970 at which the children
+    /// are created: at least one second after the parent, so that sequence numbers grow.
     fn close(&mut self, index: u32, now_ms: u64) -> Option<(HashRange, u64)> {
         let at = self.open.iter().position(|s| s.index == index)?;
         let shard = self.open.remove(at);
         let closed_ms = shard.log.close(now_ms);
-        Some((
-            shard.range,
-            (closed_ms / 1000).max(shard.numbers.created_s + 1),
-        ))
+
+        let children_created_s = (closed_ms / 1000).max(shard.numbers.created_s + 1);
+        Some((shard.range, children_created_s))
     }
 
-    /// The index of the second child. The children are there before readers can see that the parent is closed, since the
-    /// caller holds the stream's lock.
+    /// Splits an open shard. Returns the number of the second child. The caller holds the stream's
+    /// lock, so no reader sees the closed parent before the children exist.
     fn split(&mut self, index: u32, at: u128, now_ms: u64) -> Option<u32> {
         let (range, created_s) = self.close(index, now_ms)?;
         let below = HashRange {
@@ -84,39 +84,41 @@ impl State {
             start: at,
             end: range.end,
         };
-        self.add_shard(below, (Some(index), None), now_ms, created_s);
-        Some(
-            self.add_shard(above, (Some(index), None), now_ms, created_s)
-                .index,
-        )
+
+        let parents = (Some(index), None);
+        self.add_shard(below, parents, now_ms, created_s);
+        let second = self.add_shard(above, parents, now_ms, created_s);
+        Some(second.index)
     }
 
+    /// Merges two open shards. Returns the number of the child.
     fn merge(&mut self, index: u32, adjacent: u32, now_ms: u64) -> Option<u32> {
-        let (a, a_s) = self.close(index, now_ms)?;
-        let (b, b_s) = self.close(adjacent, now_ms)?;
+        let (first, first_s) = self.close(index, now_ms)?;
+        let (second, second_s) = self.close(adjacent, now_ms)?;
         let range = HashRange {
-            start: a.start.min(b.start),
-            end: a.end.max(b.end),
+            start: first.start.min(second.start),
+            end: first.end.max(second.end),
         };
-        Some(
-            self.add_shard(range, (Some(index), Some(adjacent)), now_ms, a_s.max(b_s))
-                .index,
-        )
+
+        let parents = (Some(index), Some(adjacent));
+        let child = self.add_shard(range, parents, now_ms, first_s.max(second_s));
+        Some(child.index)
     }
 
-    /// Splits every open shard at the new boundaries inside it, then merges what belongs together. Like AWS's, the way
-    /// there may leave short-lived shards behind that are closed and empty.
+    /// Splits the open shards at the new boundaries, then merges the parts of each new range. As on
+    /// AWS, closed and empty shards in between may remain.
     fn scale(&mut self, target: u32, now_ms: u64) {
         let ranges = HashRange::even(target);
         for range in &ranges {
-            let cut = self
+            let to_split = self
                 .open
                 .iter()
                 .find(|s| s.range.contains(range.start) && s.range.start != range.start);
-            if let Some(index) = cut.map(|s| s.index) {
+            if let Some(index) = to_split.map(|s| s.index) {
                 self.split(index, range.start, now_ms);
             }
         }
+
         for range in &ranges {
             let parts: Vec<u32> = self
                 .open

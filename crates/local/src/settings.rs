@@ -1,36 +1,37 @@
-//! How an embedded Kinesis is set up.
+//! Settings of an embedded Kinesis.
 
 use std::time::Duration;
 
 use distributary_wire::limits;
 
-/// What happens at a checkpoint older than retention: AWS is known to answer in either way.
+/// The answer to a position whose next record has been dropped. AWS is known to give either answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrimmedPosition {
-    /// `GetShardIterator` and `SubscribeToShard` refuse it with `InvalidArgumentException`.
+    /// `GetShardIterator` and `SubscribeToShard` refuse the position with `InvalidArgumentException`.
     Refuse,
-    /// It is taken, and this many `GetRecords` answers are empty and far behind before the oldest record comes.
+    /// The position is accepted. This many `GetRecords` answers are empty and as far behind as the
+    /// retention period; then the oldest record follows.
     EmptyPages(u8),
 }
 
-/// How long the states of a stream or a consumer last before the next.
+/// Duration of the states of streams and consumers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delays {
-    /// CREATING until ACTIVE.
+    /// CREATING of a stream.
     pub create: Duration,
-    /// DELETING until it is gone.
+    /// DELETING of a stream.
     pub delete: Duration,
-    /// UPDATING until the change is made and ACTIVE again.
+    /// UPDATING of a stream. The change is made at the end.
     pub update: Duration,
-    /// CREATING or DELETING of a consumer.
+    /// CREATING and DELETING of a consumer.
     pub consumer: Duration,
 }
 
 impl Delays {
-    /// Every change is made at once.
+    /// No state lasts; every change is made at once.
     pub const NONE: Self = Self::all(Duration::ZERO);
 
-    /// Every state lasts as long.
+    /// Every state lasts for `delay`.
     pub const fn all(delay: Duration) -> Self {
         Self {
             create: delay,
@@ -47,42 +48,43 @@ impl Default for Delays {
     }
 }
 
-/// Settings of an embedded Kinesis; the defaults are AWS's, but for delays, which are none, and rates, which are not
-/// enforced.
+/// Settings of an embedded Kinesis. The defaults are AWS's, with two exceptions: states have no
+/// delay, and limits are not enforced.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The account of requests that do not name one.
+    /// Account of requests without an account (12 digits).
     pub account: String,
-    /// The region of requests that do not name one.
+    /// Region of requests without a signature.
     pub region: String,
-    /// How long states last.
+    /// Duration of states.
     pub delays: Delays,
-    /// Throughput of shards and rates of calls are limited as AWS limits them.
+    /// True to enforce AWS's limits of shards and of calls.
     pub enforce_limits: bool,
-    /// Bytes of data and keys kept in all streams together; the oldest chunks (about 1 MiB) are dropped first. `None`:
-    /// only their age counts.
+    /// Byte budget: bytes of data and keys kept in all streams together. Above the budget the oldest
+    /// records are dropped, about 1 MiB at a time. `None` for no limit.
     pub retention_bytes: Option<u64>,
-    /// What a checkpoint older than retention gets.
+    /// Answer to a position whose next record has been dropped.
     pub trimmed_position: TrimmedPosition,
-    /// How long a shard iterator is good.
+    /// Time after which a shard iterator expires.
     pub iterator_age: Duration,
-    /// How long a page token is good.
+    /// Time after which a page token expires.
     pub page_token_age: Duration,
-    /// How long a subscription lasts.
+    /// Time after which a subscription ends.
     pub subscription_length: Duration,
-    /// How long an idle subscription is silent before an event without records.
+    /// Time between events without records on an idle subscription.
     pub heartbeat: Duration,
-    /// How soon after a subscription the next for the same consumer and shard is refused.
+    /// Time after a subscription in which another of the same consumer and shard is refused.
     pub resubscribe_after: Duration,
-    /// Consumers of one stream; `None`: as AWS has it, by the account's settings.
+    /// Consumers of one stream; `None` for AWS's limit, which depends on the account's settings.
     pub consumers_per_stream: Option<usize>,
     /// Open shards of all provisioned streams of an account and region.
     pub shard_limit: u32,
     /// On-demand streams of an account and region.
     pub on_demand_stream_limit: u32,
-    /// Bytes of data and keys of one `GetRecords` answer or one pushed event; the first record always fits.
+    /// Bytes of data and keys of one `GetRecords` answer or one event of a subscription. The first
+    /// record always fits.
     pub answer_bytes: usize,
-    /// The seed of the misbehaviour; `None`: a random one.
+    /// Seed of the faults; `None` for a random seed.
     pub seed: Option<u64>,
 }
 

@@ -1,11 +1,13 @@
-//! A stream: its shards, its settings and its states. States change lazily, when somebody looks, so nothing runs in the
-//! background.
+//! A stream: shards, settings and states.
+//!
+//! Nothing runs in the background. A change that is due is made at the next read or write of the
+//! stream's state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use distributary_wire::arn::StreamArn;
+use distributary_wire::arn::{ConsumerArn, StreamArn};
 use distributary_wire::hashkey::HashRange;
 use distributary_wire::types::{
     ChildShard, MetricsName, RecordDistributionStrategy, SequenceNumberRange, StreamMode,
@@ -14,23 +16,34 @@ use distributary_wire::types::{
 use distributary_wire::{limits, types};
 
 use crate::consumer::Consumer;
+use crate::errors::{Answer, consumer_not_found, stream_not_found};
 use crate::log::{Log, Trimmed};
 use crate::rates::ShardRates;
 use crate::reshard::Change;
 use crate::sequence::{Sequence, ShardNumbers};
 use crate::store::{Change as Stored, Store, format};
 
-/// Milliseconds of an hour of retention.
+/// Milliseconds of an hour.
 const HOUR_MS: u64 = 3_600_000;
 
-/// Whose streams: each account has its own in each region.
+/// An account and a region. Stream names are unique in a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Namespace {
     pub(crate) account: String,
     pub(crate) region: String,
 }
 
-/// A shard. What it is never changes, but for its log.
+impl Namespace {
+    /// The account and region in an ARN.
+    pub(crate) fn of(arn: &StreamArn) -> Self {
+        Self {
+            account: arn.account.clone(),
+            region: arn.region.clone(),
+        }
+    }
+}
+
+/// A shard. Only the log and the rates of a shard change.
 #[derive(Debug)]
 pub(crate) struct Shard {
     pub(crate) index: u32,
@@ -44,7 +57,7 @@ pub(crate) struct Shard {
     pub(crate) rates: Mutex<ShardRates>,
 }
 
-/// `shardId-` and twelve digits.
+/// The id of a shard: `shardId-` and twelve digits.
 pub(crate) fn shard_id(index: u32) -> String {
     format!("shardId-{index:012}")
 }
@@ -52,8 +65,8 @@ pub(crate) fn shard_id(index: u32) -> String {
 /// The number in a shard's id; `None` for any other text.
 pub(crate) fn shard_index(id: &str) -> Option<u32> {
     let digits = id.strip_prefix("shardId-")?;
-    let plain = digits.len() == 12 && digits.bytes().all(|b| b.is_ascii_digit());
-    if plain { digits.parse().ok() } else { None }
+    let is_number = digits.len() == 12 && digits.bytes().all(|b| b.is_ascii_digit());
+    if is_number { digits.parse().ok() } else { None }
 }
 
 impl Shard {
@@ -103,24 +116,22 @@ impl Shard {
         }
     }
 
-    /// The number that continues at `offset` if used as `AFTER_SEQUENCE_NUMBER`.
-    pub(crate) fn before(&self, offset: u64) -> Sequence {
-        match offset.checked_sub(1) {
-            None => self.numbers.starting(),
-            Some(last) => {
-                let arrival_ms = self
-                    .log
-                    .arrival_ms(last)
-                    .unwrap_or(self.numbers.created_s * 1000);
-                self.numbers.of_record(last, arrival_ms)
-            }
-        }
+    /// The sequence number after which reading continues at `offset`.
+    pub(crate) fn sequence_before(&self, offset: u64) -> Sequence {
+        let Some(last) = offset.checked_sub(1) else {
+            return self.numbers.starting();
+        };
+
+        // The arrival of a dropped record is unknown. Positions are compared by the index alone.
+        let created_ms = self.numbers.created_s * 1000;
+        let arrival_ms = self.log.arrival_ms(last).unwrap_or(created_ms);
+        self.numbers.of_record(last, arrival_ms)
     }
 
-    /// Drops what is older than retention.
-    pub(crate) fn trim(&self, now_ms: u64, retention_hours: i32) -> Trimmed {
-        self.log
-            .drop_before(now_ms.saturating_sub(retention_ms(retention_hours)))
+    /// Drops the records that are older than the retention period.
+    pub(crate) fn drop_expired(&self, now_ms: u64, retention_hours: i32) -> Trimmed {
+        let horizon_ms = now_ms.saturating_sub(retention_ms(retention_hours));
+        self.log.drop_before(horizon_ms)
     }
 }
 
@@ -129,7 +140,7 @@ pub(crate) fn retention_ms(hours: i32) -> u64 {
     u64::from(hours.unsigned_abs()) * HOUR_MS
 }
 
-/// What state a stream is in, and until when.
+/// The state of a stream, and the time (milliseconds since 1970) at which the state ends.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Phase {
     Creating { until_ms: u64 },
@@ -139,45 +150,49 @@ pub(crate) enum Phase {
     Gone,
 }
 
-/// What may change of a stream.
+/// The parts of a stream that may change.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) phase: Phase,
     pub(crate) shards: BTreeMap<u32, Arc<Shard>>,
-    /// The open ones by hash range.
+    /// The open shards in the order of their hash ranges.
     pub(crate) open: Vec<Arc<Shard>>,
+    /// Number of the next shard.
     pub(crate) next_shard: u32,
     pub(crate) mode: StreamMode,
     pub(crate) retention_hours: i32,
     pub(crate) max_record_kib: i32,
+    /// The KMS key of an encrypted stream.
     pub(crate) key_id: Option<String>,
     pub(crate) metrics: BTreeSet<MetricsName>,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) policy: Option<String>,
+    /// Warm throughput in MiB a second.
     pub(crate) warm_mibps: Option<i32>,
     pub(crate) distribution: RecordDistributionStrategy,
+    /// Consumers by name.
     pub(crate) consumers: BTreeMap<String, Consumer>,
-    /// When each of the last day's `UpdateShardCount` calls was.
+    /// Times of the `UpdateShardCount` calls of the last day.
     pub(crate) scalings_ms: Vec<u64>,
-    /// When something changes by itself next.
+    /// When the next change is due; `u64::MAX` for never.
     due_ms: u64,
-    /// Closed shards that are older than retention, to be taken out of the store.
-    expired: Vec<u32>,
-    /// As it was stored last.
+    /// Shards that were removed after the retention period, to be removed from the store.
+    expired_shards: Vec<u32>,
+    /// The stream in the store's format, as stored last.
     stored: Vec<u8>,
 }
 
 /// A stream.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    /// Never used again, also not by a stream of the same name.
+    /// Number of the stream. A later stream of the same name has another number.
     pub(crate) uid: u64,
     pub(crate) namespace: Namespace,
     pub(crate) name: String,
     pub(crate) arn: StreamArn,
     pub(crate) created_ms: u64,
-    /// Places records that have no key, or whose key is ignored.
-    pub(crate) turn: AtomicU64,
+    /// Counts the records that are placed in turn, because the key is absent or ignored.
+    pub(crate) next_turn: AtomicU64,
     store: Option<Arc<Store>>,
     state: RwLock<State>,
 }
@@ -197,44 +212,48 @@ impl Stream {
             account: namespace.account.clone(),
             name: name.to_owned(),
         };
-        let turn = AtomicU64::new(0);
+
         Self {
             uid,
             namespace,
             name: name.to_owned(),
             arn,
             created_ms,
-            turn,
+            next_turn: AtomicU64::new(0),
             store,
             state: RwLock::new(state),
         }
     }
 
-    /// The state as it is now.
+    /// The state, after changes that are due.
     pub(crate) fn read(&self, now_ms: u64) -> RwLockReadGuard<'_, State> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         if now_ms < state.due_ms {
             return state;
         }
+
         drop(state);
         self.write(now_ms, |_| ());
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state, after what is due has been done.
+    /// Changes the state, after changes that are due.
     pub(crate) fn write<R>(&self, now_ms: u64, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.settle(now_ms);
+        state.make_due_changes(now_ms);
         let result = change(&mut state);
-        state.settle(now_ms);
+        state.make_due_changes(now_ms);
+
         self.save(&mut state);
         result
     }
 
-    /// Stores what has changed. Under the lock, so that a shard is stored before its records.
+    /// Passes a changed state to the store. Called under the state's lock, so that a shard reaches
+    /// the store before the shard's records.
     fn save(&self, state: &mut State) {
-        let expired = std::mem::take(&mut state.expired);
+        let expired_shards = std::mem::take(&mut state.expired_shards);
         let Some(store) = &self.store else { return };
+
         let value = format::write_stream(self, state);
         if value != state.stored {
             state.stored.clone_from(&value);
@@ -243,7 +262,8 @@ impl Stream {
                 value,
             });
         }
-        for shard in expired {
+
+        for shard in expired_shards {
             store.push(Stored::Trim {
                 uid: self.uid,
                 shard,
@@ -252,13 +272,12 @@ impl Stream {
         }
     }
 
-    /// The store, if there is one.
     pub(crate) fn store(&self) -> Option<&Arc<Store>> {
         self.store.as_ref()
     }
 
     /// Bytes of data and keys in memory.
-    pub(crate) fn held(&self) -> u64 {
+    pub(crate) fn held_bytes(&self) -> u64 {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         state
             .shards
@@ -268,7 +287,7 @@ impl Stream {
     }
 }
 
-/// The partition that a region belongs to.
+/// The AWS partition of a region.
 pub(crate) fn partition_of(region: &str) -> &'static str {
     match region {
         r if r.starts_with("cn-") => "aws-cn",
@@ -278,7 +297,7 @@ pub(crate) fn partition_of(region: &str) -> &'static str {
 }
 
 impl State {
-    /// A new stream with `shards` shards of even ranges.
+    /// A new stream with `shards` shards of equal hash ranges.
     pub(crate) fn new(shards: u32, phase: Phase, mode: StreamMode, now_ms: u64) -> Self {
         let mut state = Self {
             phase,
@@ -297,23 +316,31 @@ impl State {
             consumers: BTreeMap::new(),
             scalings_ms: Vec::new(),
             due_ms: 0,
-            expired: Vec::new(),
+            expired_shards: Vec::new(),
             stored: Vec::new(),
         };
+
         for range in HashRange::even(shards) {
             state.add_shard(range, (None, None), now_ms, now_ms / 1000);
         }
         state
     }
 
-    /// Does what has become due by `now_ms`.
-    fn settle(&mut self, now_ms: u64) {
+    fn make_due_changes(&mut self, now_ms: u64) {
+        self.end_phase(now_ms);
+        self.consumers.retain(|_, c| !c.is_gone(now_ms));
+        self.remove_expired_shards(now_ms);
+        self.due_ms = self.next_due();
+    }
+
+    /// Moves to the next phase if the current phase is over.
+    fn end_phase(&mut self, now_ms: u64) {
         match &self.phase {
             Phase::Creating { until_ms } if *until_ms <= now_ms => self.phase = Phase::Active,
             Phase::Updating { until_ms, change } if *until_ms <= now_ms => {
-                let (at_ms, change) = (*until_ms, change.clone());
+                let change = change.clone();
                 self.phase = Phase::Active;
-                self.apply(&change, at_ms.max(now_ms));
+                self.apply(&change, now_ms);
             }
             Phase::Deleting { until_ms } if *until_ms <= now_ms => {
                 self.phase = Phase::Gone;
@@ -325,49 +352,44 @@ impl State {
             | Phase::Deleting { .. }
             | Phase::Gone => {}
         }
-        self.consumers.retain(|_, c| !c.is_gone(now_ms));
+    }
+
+    /// Removes closed shards after the retention period.
+    fn remove_expired_shards(&mut self, now_ms: u64) {
         let retention = retention_ms(self.retention_hours);
-        let expired = &mut self.expired;
-        self.shards.retain(|index, s| {
-            let gone = s
-                .log
-                .bounds()
-                .closed_ms
-                .is_some_and(|ms| ms.saturating_add(retention) <= now_ms);
-            if gone {
+        let expired = &mut self.expired_shards;
+        self.shards.retain(|index, shard| {
+            let closed_ms = shard.log.bounds().closed_ms;
+            let is_expired = closed_ms.is_some_and(|ms| ms.saturating_add(retention) <= now_ms);
+            if is_expired {
                 expired.push(*index);
             }
-            !gone
+            !is_expired
         });
-        self.due_ms = self.next_due();
     }
 
     fn next_due(&self) -> u64 {
-        let phase = match &self.phase {
+        let phase_ms = match &self.phase {
             Phase::Creating { until_ms }
             | Phase::Updating { until_ms, .. }
             | Phase::Deleting { until_ms } => *until_ms,
             Phase::Active | Phase::Gone => u64::MAX,
         };
+
         let retention = retention_ms(self.retention_hours);
-        let closed = self
+        let closed_shards = self
             .shards
             .values()
             .filter_map(|s| s.log.bounds().closed_ms);
-        let shard = closed
-            .map(|ms| ms.saturating_add(retention))
-            .min()
-            .unwrap_or(u64::MAX);
-        let consumer = self
-            .consumers
-            .values()
-            .map(Consumer::due_ms)
-            .min()
-            .unwrap_or(u64::MAX);
-        phase.min(shard).min(consumer)
+        let shard_ms = closed_shards.map(|ms| ms.saturating_add(retention)).min();
+        let consumer_ms = self.consumers.values().map(Consumer::due_ms).min();
+
+        phase_ms
+            .min(shard_ms.unwrap_or(u64::MAX))
+            .min(consumer_ms.unwrap_or(u64::MAX))
     }
 
-    /// When the state next changes by itself; `u64::MAX` if never.
+    /// When the next change is due; `u64::MAX` for never.
     pub(crate) fn due_ms(&self) -> u64 {
         self.due_ms
     }
@@ -381,9 +403,33 @@ impl State {
         }
     }
 
+    pub(crate) fn is_creating(&self) -> bool {
+        matches!(self.phase, Phase::Creating { .. })
+    }
+
     /// True if records can be written and read.
     pub(crate) fn serves(&self) -> bool {
         matches!(self.phase, Phase::Active | Phase::Updating { .. })
+    }
+
+    /// # Errors
+    /// `ResourceNotFoundException` unless records can be written and read.
+    pub(crate) fn check_serves(&self, stream: &Stream) -> Answer<()> {
+        if self.serves() {
+            return Ok(());
+        }
+        Err(stream_not_found(&stream.name, &stream.namespace.account))
+    }
+
+    /// The consumer with an ARN.
+    ///
+    /// # Errors
+    /// `ResourceNotFoundException`.
+    pub(crate) fn consumer_mut(&mut self, arn: &ConsumerArn) -> Answer<&mut Consumer> {
+        let consumer = self.consumers.get_mut(&arn.name);
+        consumer
+            .filter(|c| c.arn == *arn)
+            .ok_or_else(|| consumer_not_found(&arn.name, &arn.stream.account))
     }
 
     pub(crate) fn add_shard(
@@ -400,12 +446,13 @@ impl State {
             now_ms,
             created_s,
         ));
+
         self.next_shard += 1;
         self.insert_shard(Arc::clone(&shard));
         shard
     }
 
-    /// Takes a shard into the map, and among the open ones unless it is closed.
+    /// Adds a shard to `shards`, and an open shard to `open`.
     pub(crate) fn insert_shard(&mut self, shard: Arc<Shard>) {
         if shard.log.bounds().closed_ms.is_none() {
             let at = self
@@ -413,34 +460,32 @@ impl State {
                 .partition_point(|s| s.range.start < shard.range.start);
             self.open.insert(at, Arc::clone(&shard));
         }
+
         self.shards.insert(shard.index, shard);
     }
 
-    /// The place in `open` of the shard that a hash key goes to.
+    /// The place in `open` of the shard for a hash key.
     pub(crate) fn route(&self, key: u128) -> usize {
         self.open.partition_point(|s| s.range.end < key)
     }
 
-    /// The shard of that id.
+    /// The shard with an id.
     pub(crate) fn shard(&self, id: &str) -> Option<&Arc<Shard>> {
         shard_index(id).and_then(|index| self.shards.get(&index))
     }
 
-    /// What a closed shard became.
+    /// The children of a closed shard.
     pub(crate) fn children_of(&self, parent: u32) -> Vec<ChildShard> {
-        let children = self
-            .shards
-            .range(parent..)
-            .map(|(_, s)| s)
-            .filter(|s| s.is_child_of(parent));
-        let describe = |s: &Arc<Shard>| ChildShard {
-            shard_id: s.id.clone(),
-            parent_shards: [s.parent, s.adjacent_parent]
-                .into_iter()
-                .flatten()
-                .map(shard_id)
-                .collect(),
-            hash_key_range: Some(s.range.to_wire()),
+        let later = self.shards.range(parent..).map(|(_, shard)| shard);
+        let children = later.filter(|s| s.is_child_of(parent));
+
+        let describe = |s: &Arc<Shard>| {
+            let parents = [s.parent, s.adjacent_parent].into_iter().flatten();
+            ChildShard {
+                shard_id: s.id.clone(),
+                parent_shards: parents.map(shard_id).collect(),
+                hash_key_range: Some(s.range.to_wire()),
+            }
         };
         children.map(describe).collect()
     }

@@ -1,4 +1,4 @@
-//! The embedded Kinesis as a transport: a client cannot tell it from a network.
+//! The embedded Kinesis as a transport for clients in the same process.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,15 +14,17 @@ use crate::dispatch::{self, Incoming};
 use crate::faults::Delivery;
 use crate::local::Local;
 
-/// Calls a [`Local`] in the same process. An answer that misbehaviour cuts or drops is [`TransportError::Broken`], one
-/// that never comes is [`TransportError::Timeout`] when the deadline has passed by the clock of its [`Env`](crate::Env).
+/// Calls a [`Local`] in the same process.
+///
+/// An answer that a fault cuts or drops is [`TransportError::Broken`]. An answer that never comes is
+/// [`TransportError::Timeout`] at the deadline, by the clock of the [`Env`](crate::Env).
 #[derive(Clone, Debug)]
 pub struct LocalTransport {
     local: Local,
 }
 
 impl Local {
-    /// A transport to it, without a socket.
+    /// A transport without a socket.
     pub fn transport(&self) -> LocalTransport {
         LocalTransport {
             local: self.clone(),
@@ -39,8 +41,9 @@ impl Transport for LocalTransport {
     async fn call(&self, request: Request, deadline: Duration) -> Result<Response, TransportError> {
         let timeout = self.local.inner.env.sleep(deadline);
         let work = self.answer(request);
+
         tokio::select! {
-            // An answer that is there at the deadline is one.
+            // An answer that is ready at the deadline counts.
             biased;
             answer = work => answer,
             () = timeout => Err(TransportError::Timeout { after: deadline }),
@@ -58,10 +61,12 @@ impl LocalTransport {
             headers: &head.headers,
             body: body.to_bytes(),
         };
+
         let served = dispatch::serve(&self.local.inner, incoming).await;
-        if served.dropped {
+        if served.drops_connection {
             return Err(broken("the connection was dropped on command"));
         }
+
         match served.delivery {
             Delivery::Whole => Ok(served.response),
             Delivery::Broken => Err(broken("the answer was lost on command")),
@@ -71,7 +76,7 @@ impl LocalTransport {
     }
 }
 
-/// A whole body that is cut has not come; an event stream comes up to the cut.
+/// Cuts an answer: a complete body is lost, an event stream is read up to the cut.
 fn cut(response: Response, after: usize) -> Result<Response, TransportError> {
     let (head, body) = response.into_parts();
     match body {
@@ -86,10 +91,10 @@ fn cut(response: Response, after: usize) -> Result<Response, TransportError> {
     }
 }
 
-/// The first bytes of a stream, then a broken connection.
+/// Yields the first bytes of a stream, then a broken connection.
 pub(crate) struct CutStream {
     pub(crate) inner: ByteStream,
-    /// `None` after the cut.
+    /// Bytes before the cut; `None` after the cut.
     pub(crate) left: Option<usize>,
 }
 
@@ -105,12 +110,14 @@ impl Stream for CutStream {
             }
             Some(_) => {}
         }
+
         let Poll::Ready(item) = self.inner.as_mut().poll_next(cx) else {
             return Poll::Pending;
         };
         let (Some(Ok(chunk)), Some(left)) = (&item, self.left) else {
             return Poll::Ready(item);
         };
+
         let chunk = chunk.slice(..chunk.len().min(left));
         self.left = Some(left - chunk.len());
         Poll::Ready(Some(Ok(chunk)))

@@ -1,7 +1,8 @@
-//! Misbehaviour on command.
+//! Faults on command.
 //!
-//! A [`Rule`] selects calls and says what is done to them; rules are looked at in the order in which they were added, and
-//! all that match apply. What happens by chance is decided by one seeded generator, in the order of the calls.
+//! A [`Rule`] selects calls and has an action for each selected call. All rules that select a call
+//! apply, in the order in which the rules were added. One seeded generator decides all chances, in
+//! the order of the calls.
 
 mod rule;
 
@@ -22,27 +23,28 @@ pub use rule::{Action, Entries, OperationName, Rule, RuleError, Select};
 
 use crate::errors;
 use crate::local::lock;
+use crate::push::Control;
 
-/// Rules at one time.
+/// The largest number of rules.
 const RULES_MAX: usize = 1000;
 
-/// Names a rule that was added.
+/// The id of a rule.
 pub type RuleId = u64;
 
-/// A rule and what became of it.
+/// A rule, and how many calls the rule has applied to.
 #[derive(Clone, Debug, Serialize)]
 pub struct RuleStatus {
-    /// Its id.
+    /// The rule's id.
     pub id: RuleId,
     /// The rule.
     pub rule: Rule,
-    /// Calls that it selected.
+    /// Calls that the rule selected.
     pub selected: u64,
-    /// Calls that it did something to.
+    /// Selected calls with an action other than [`Action::Pass`].
     pub applied: u64,
 }
 
-/// What a call is about, for rules to select by.
+/// The properties of a call that rules select by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Subject<'a> {
     pub(crate) operation: Operation,
@@ -57,8 +59,8 @@ pub(crate) struct Subject<'a> {
 pub(crate) enum Shards<'a> {
     None,
     One(&'a str),
-    /// Those that the records of a write go to.
-    Of(&'a dyn Fn(&str) -> bool),
+    /// The shards that records of a write go to: true for the id of such a shard.
+    Touched(&'a dyn Fn(&str) -> bool),
 }
 
 impl std::fmt::Debug for Shards<'_> {
@@ -66,7 +68,7 @@ impl std::fmt::Debug for Shards<'_> {
         match self {
             Self::None => f.write_str("None"),
             Self::One(id) => write!(f, "One({id})"),
-            Self::Of(_) => f.write_str("Of(..)"),
+            Self::Touched(_) => f.write_str("Touched(..)"),
         }
     }
 }
@@ -75,57 +77,67 @@ impl std::fmt::Debug for Shards<'_> {
 #[derive(Clone, Debug)]
 pub(crate) struct FailedEntries {
     entries: Entries,
+    /// The id of the shard; `None` for every shard.
     shard: Option<String>,
-    throttle: bool,
+    fault: EntryFault,
 }
 
-/// What becomes of an entry.
+/// The failure of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EntryFault {
     Throttled,
     Failed,
 }
 
-/// How the answer of a call goes out.
+/// The way in which an answer is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Delivery {
     #[default]
     Whole,
-    /// The connection breaks after so many bytes of the body.
+    /// The connection breaks after this many bytes of the body.
     Cut(usize),
     /// The connection breaks before the answer.
     Broken,
-    /// Nothing ever comes.
+    /// The connection stays open without an answer.
     Silent,
 }
 
-/// How a subscription goes wrong.
+/// A fault of a subscription.
 #[derive(Clone, Debug)]
 pub(crate) enum SubscriptionFault {
+    /// Ends, with an exception if given.
     End(Option<ApiError>),
+    /// Ends with a broken connection.
     Break,
+    /// Sends nothing more, neither records nor heartbeats.
     Mute,
 }
 
-/// A wait.
 #[derive(Clone, Debug)]
 pub(crate) enum Wait {
-    Ms(u64),
+    Millis(u64),
+    /// Until the gate of this name is opened.
     Gate(String),
 }
 
-/// Everything that is done to one call.
+/// The effects of all rules on one call.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Effects {
+    /// Waits before the call is carried out.
     pub(crate) before: Vec<Wait>,
+    /// Waits before the answer is sent.
     pub(crate) after: Vec<Wait>,
+    /// Answered instead of carrying out the call.
     pub(crate) error: Option<ApiError>,
+    /// Delay of a write that is carried out after the caller was left without an answer.
     pub(crate) late_ms: Option<u64>,
-    pub(crate) dropped: bool,
+    /// The call is not carried out, and the connection breaks.
+    pub(crate) drops_connection: bool,
     pub(crate) delivery: Delivery,
     pub(crate) entries: Vec<FailedEntries>,
     pub(crate) expire_iterator: bool,
     pub(crate) empty_page: bool,
+    /// A fault of the subscription, and the number of events before the fault.
     pub(crate) subscription: Option<(u64, SubscriptionFault)>,
 }
 
@@ -136,15 +148,16 @@ struct Rules {
     gates: BTreeMap<String, Gate>,
 }
 
-/// Those that wait at a gate.
+/// A gate and the calls that wait there.
 #[derive(Debug, Default)]
 struct Gate {
-    /// Counts releases.
+    /// How many times the gate has been released.
     released: u64,
+    /// Wakers of the waiting calls, by the number of the waiter.
     waiting: BTreeMap<u64, Waker>,
 }
 
-/// The misbehaviour of one embedded Kinesis.
+/// The faults of one embedded Kinesis. Clones share all rules.
 #[derive(Clone, Debug)]
 pub struct Faults {
     inner: Arc<FaultsInner>,
@@ -152,27 +165,31 @@ pub struct Faults {
 
 #[derive(Debug)]
 struct FaultsInner {
-    any: AtomicBool,
+    /// False without rules, so that calls need no lock.
+    has_rules: AtomicBool,
+    /// Increased to expire all iterators.
     iterator_epoch: AtomicU32,
     rules: Mutex<Rules>,
     rng: Mutex<StdRng>,
-    subscriptions: Mutex<BTreeMap<u64, (Watched, Arc<crate::push::Control>)>>,
+    /// By the number of the waiter.
+    subscriptions: Mutex<BTreeMap<u64, LiveSubscription>>,
 }
 
-/// What a live subscription is to.
-#[derive(Clone, Debug)]
-pub(crate) struct Watched {
+/// A live subscription, and the properties that a [`Select`] compares.
+#[derive(Debug)]
+pub(crate) struct LiveSubscription {
     pub(crate) stream: String,
     pub(crate) region: String,
     pub(crate) shard: String,
     pub(crate) consumer: String,
+    pub(crate) control: Arc<Control>,
 }
 
 impl Faults {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             inner: Arc::new(FaultsInner {
-                any: AtomicBool::new(false),
+                has_rules: AtomicBool::new(false),
                 iterator_epoch: AtomicU32::new(0),
                 rules: Mutex::default(),
                 rng: Mutex::new(StdRng::seed_from_u64(seed)),
@@ -181,16 +198,17 @@ impl Faults {
         }
     }
 
-    /// Adds a rule, after those that are there.
+    /// Adds a rule after the other rules.
     ///
     /// # Errors
-    /// [`RuleError`].
+    /// [`RuleError`] for a wrong rule or too many rules.
     pub fn add(&self, rule: Rule) -> Result<RuleId, RuleError> {
         rule.check()?;
         let mut rules = lock(&self.inner.rules);
         if rules.rules.len() >= RULES_MAX {
             return Err(RuleError::TooMany { limit: RULES_MAX });
         }
+
         rules.next_id += 1;
         let id = rules.next_id;
         rules.rules.push(RuleStatus {
@@ -199,41 +217,42 @@ impl Faults {
             selected: 0,
             applied: 0,
         });
-        self.inner.any.store(true, Ordering::Release);
+        self.inner.has_rules.store(true, Ordering::Release);
         Ok(id)
     }
 
-    /// Takes a rule away; false if there is none of that id.
+    /// Removes a rule. False if no rule has the id.
     pub fn remove(&self, id: RuleId) -> bool {
         let mut rules = lock(&self.inner.rules);
         let before = rules.rules.len();
         rules.rules.retain(|r| r.id != id);
         self.inner
-            .any
+            .has_rules
             .store(!rules.rules.is_empty(), Ordering::Release);
         rules.rules.len() < before
     }
 
-    /// Takes all rules away, releases all gates and lets muted subscriptions speak.
+    /// Removes all rules, releases all gates and unmutes all subscriptions.
     pub fn clear(&self) {
         let gates: Vec<String> = {
             let mut rules = lock(&self.inner.rules);
             rules.rules.clear();
-            self.inner.any.store(false, Ordering::Release);
+            self.inner.has_rules.store(false, Ordering::Release);
             rules.gates.keys().cloned().collect()
         };
+
         for gate in gates {
             self.release(&gate);
         }
         self.mute_subscriptions(&Select::default(), false);
     }
 
-    /// The rules, and what became of them.
+    /// The rules in order, and how many calls each rule has applied to.
     pub fn list(&self) -> Vec<RuleStatus> {
         lock(&self.inner.rules).rules.clone()
     }
 
-    /// Lets those go on that wait at a gate; says how many.
+    /// Lets the calls that wait at a gate continue. Returns their number.
     pub fn release(&self, gate: &str) -> usize {
         let woken = {
             let mut rules = lock(&self.inner.rules);
@@ -243,6 +262,7 @@ impl Faults {
             gate.released += 1;
             std::mem::take(&mut gate.waiting)
         };
+
         let count = woken.len();
         for waker in woken.into_values() {
             waker.wake();
@@ -250,7 +270,7 @@ impl Faults {
         count
     }
 
-    /// How many calls wait at a gate.
+    /// The number of calls that wait at a gate.
     pub fn held(&self, gate: &str) -> usize {
         lock(&self.inner.rules)
             .gates
@@ -258,101 +278,110 @@ impl Faults {
             .map_or(0, |g| g.waiting.len())
     }
 
-    /// Makes every shard iterator that has been given out so far an expired one.
+    /// Expires every shard iterator made so far.
     pub fn expire_iterators(&self) {
         self.inner.iterator_epoch.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Ends live subscriptions now, with an error if there is one; says how many. `operations` is not looked at.
+    /// Ends live subscriptions, with an exception if given. Returns their number. Ignores
+    /// [`Select::operations`].
     pub fn end_subscriptions(&self, select: &Select, error: Option<&ApiError>) -> usize {
-        let chosen = self.subscriptions(select);
+        let chosen = self.live_controls(select);
         for control in &chosen {
-            control.fault(SubscriptionFault::End(error.cloned()));
+            control.apply(SubscriptionFault::End(error.cloned()));
         }
         chosen.len()
     }
 
-    /// Breaks the connections of live subscriptions now; says how many. `operations` is not looked at.
+    /// Breaks the connections of live subscriptions. Returns their number. Ignores
+    /// [`Select::operations`].
     pub fn break_subscriptions(&self, select: &Select) -> usize {
-        let chosen = self.subscriptions(select);
+        let chosen = self.live_controls(select);
         for control in &chosen {
-            control.fault(SubscriptionFault::Break);
+            control.apply(SubscriptionFault::Break);
         }
         chosen.len()
     }
 
-    /// Silences live subscriptions, or lets them speak again; says how many. `operations` is not looked at.
+    /// Mutes or unmutes live subscriptions. Returns their number. Ignores [`Select::operations`].
     pub fn mute_subscriptions(&self, select: &Select, mute: bool) -> usize {
-        let chosen = self.subscriptions(select);
+        let chosen = self.live_controls(select);
         for control in &chosen {
             control.mute(mute);
         }
         chosen.len()
     }
 
-    fn subscriptions(&self, select: &Select) -> Vec<Arc<crate::push::Control>> {
-        let all = lock(&self.inner.subscriptions);
-        let is =
+    /// The controls of the live subscriptions that a selection chooses.
+    fn live_controls(&self, select: &Select) -> Vec<Arc<Control>> {
+        let matches =
             |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|w| w == value);
-        all.values()
-            .filter(|(s, _)| {
-                is(&select.stream, &s.stream)
-                    && is(&select.region, &s.region)
-                    && is(&select.shard, &s.shard)
-                    && is(&select.consumer, &s.consumer)
-            })
-            .map(|(_, control)| Arc::clone(control))
-            .collect()
+        let is_chosen = |live: &&LiveSubscription| {
+            matches(&select.stream, &live.stream)
+                && matches(&select.region, &live.region)
+                && matches(&select.shard, &live.shard)
+                && matches(&select.consumer, &live.consumer)
+        };
+
+        let subscriptions = lock(&self.inner.subscriptions);
+        let chosen = subscriptions.values().filter(is_chosen);
+        chosen.map(|live| Arc::clone(&live.control)).collect()
     }
 
-    pub(crate) fn watch(&self, waiter: u64, watched: Watched, control: Arc<crate::push::Control>) {
-        lock(&self.inner.subscriptions).insert(waiter, (watched, control));
+    pub(crate) fn watch(&self, waiter: u64, live: LiveSubscription) {
+        lock(&self.inner.subscriptions).insert(waiter, live);
     }
 
     pub(crate) fn unwatch(&self, waiter: u64) {
         lock(&self.inner.subscriptions).remove(&waiter);
     }
 
-    /// Iterators of earlier epochs have expired.
+    /// The current epoch. Iterators of earlier epochs are expired.
     pub(crate) fn iterator_epoch(&self) -> u32 {
         self.inner.iterator_epoch.load(Ordering::Acquire)
     }
 
-    /// What is done to a call.
+    /// The effects of the rules on a call; counts the call.
     pub(crate) fn decide(&self, subject: &Subject<'_>) -> Effects {
         let mut effects = Effects::default();
-        if !self.inner.any.load(Ordering::Acquire) {
+        if !self.inner.has_rules.load(Ordering::Acquire) {
             return effects;
         }
+
         let mut rules = lock(&self.inner.rules);
         for status in &mut rules.rules {
             if !selects(&status.rule.select, subject) {
                 continue;
             }
+
             status.selected += 1;
-            let rule = &status.rule;
-            let action = if rule.script.is_empty() {
-                let spent = rule.times.is_some_and(|times| status.applied >= times);
-                (!spent && self.chance(rule.probability)).then_some(&rule.action)
-            } else {
-                usize::try_from(status.selected - 1)
-                    .ok()
-                    .and_then(|at| rule.script.get(at))
-            };
-            if let Some(action) = action.filter(|a| **a != Action::Pass) {
-                effects.add(action, &rule.select);
+            if let Some(action) = self.action(status).filter(|a| **a != Action::Pass) {
+                effects.add(action, &status.rule.select);
                 status.applied += 1;
             }
         }
         effects
     }
 
+    /// The action of a rule for the call that the rule has selected last.
+    fn action<'a>(&self, status: &'a RuleStatus) -> Option<&'a Action> {
+        let rule = &status.rule;
+        if !rule.script.is_empty() {
+            let step = usize::try_from(status.selected - 1).ok()?;
+            return rule.script.get(step);
+        }
+
+        let is_used_up = rule.times.is_some_and(|times| status.applied >= times);
+        (!is_used_up && self.chance(rule.probability)).then_some(&rule.action)
+    }
+
     fn chance(&self, probability: f64) -> bool {
-        // Without a draw where there is nothing to decide, so that such rules change no other's luck.
+        // A certain result draws no random number, so that such a rule does not change the results of
+        // other rules.
         probability >= 1.0 || (probability > 0.0 && lock(&self.inner.rng).random_bool(probability))
     }
 
-    /// What becomes of one entry of a write.
+    /// The failure of one entry of a write, if any. `place` counts from 0.
     pub(crate) fn entry(
         &self,
         effects: &Effects,
@@ -364,25 +393,21 @@ impl Faults {
             let Entries {
                 probability,
                 places,
-                key: wanted,
+                key: wanted_key,
             } = &failed.entries;
-            let meant = failed.shard.as_deref().is_none_or(|s| s == shard)
+            let is_selected = failed.shard.as_deref().is_none_or(|s| s == shard)
                 && places.as_ref().is_none_or(|p| p.contains(&place))
-                && wanted.as_deref().is_none_or(|w| Some(w) == key)
+                && wanted_key.as_deref().is_none_or(|w| Some(w) == key)
                 && self.chance(probability.unwrap_or(1.0));
-            meant.then_some(if failed.throttle {
-                EntryFault::Throttled
-            } else {
-                EntryFault::Failed
-            })
+            is_selected.then_some(failed.fault)
         })
     }
 
-    /// Completes when the gate is next released.
-    pub(crate) fn wait_at(&self, gate: &str, waiter: u64) -> AtGate {
+    /// Completes at the next release of a gate.
+    pub(crate) fn wait_at(&self, gate: &str, waiter: u64) -> GateWait {
         let mut rules = lock(&self.inner.rules);
         let released = rules.gates.entry(gate.to_owned()).or_default().released;
-        AtGate {
+        GateWait {
             faults: self.clone(),
             gate: gate.to_owned(),
             waiter,
@@ -392,50 +417,34 @@ impl Faults {
 }
 
 fn selects(select: &Select, subject: &Subject<'_>) -> bool {
-    let is = |wanted: &Option<String>, value: Option<&str>| {
+    let matches = |wanted: &Option<String>, value: Option<&str>| {
         wanted.is_none() || wanted.as_deref() == value
     };
-    let shard = match (&select.shard, subject.shard) {
+    let operations = &select.operations;
+    let matches_operation =
+        operations.is_empty() || operations.iter().any(|o| o.0 == subject.operation);
+    let matches_shard = || match (&select.shard, subject.shard) {
         (None, _) => true,
         (Some(wanted), Shards::One(id)) => wanted == id,
-        (Some(wanted), Shards::Of(touches)) => touches(wanted),
+        (Some(wanted), Shards::Touched(touches)) => touches(wanted),
         (Some(_), Shards::None) => false,
     };
-    let operation =
-        select.operations.is_empty() || select.operations.iter().any(|o| o.0 == subject.operation);
-    operation
-        && is(&select.stream, subject.stream)
-        && is(&select.region, Some(subject.region))
-        && is(&select.consumer, subject.consumer)
-        && shard
+
+    matches_operation
+        && matches(&select.stream, subject.stream)
+        && matches(&select.region, Some(subject.region))
+        && matches(&select.consumer, subject.consumer)
+        && matches_shard()
 }
 
 impl Effects {
     fn add(&mut self, action: &Action, select: &Select) {
-        let shard = || select.shard.clone();
-        let wait = |after: bool, wait: Wait, effects: &mut Self| {
-            if after {
-                effects.after.push(wait);
-            } else {
-                effects.before.push(wait);
-            }
-        };
         match action {
             Action::Pass => {}
             Action::ThrottleEntries(entries) => {
-                self.entries.push(FailedEntries {
-                    entries: entries.clone(),
-                    shard: shard(),
-                    throttle: true,
-                });
+                self.fail_entries(entries, select, EntryFault::Throttled);
             }
-            Action::FailEntries(entries) => {
-                self.entries.push(FailedEntries {
-                    entries: entries.clone(),
-                    shard: shard(),
-                    throttle: false,
-                });
-            }
+            Action::FailEntries(entries) => self.fail_entries(entries, select, EntryFault::Failed),
             Action::Error {
                 code,
                 message,
@@ -444,13 +453,13 @@ impl Effects {
                 self.error = Some(rule::error_of(code, message, *status));
             }
             Action::ExpireToken => self.error = Some(errors::expired_token()),
-            Action::Delay { ms, after } => wait(*after, Wait::Ms(*ms), self),
-            Action::Hold { gate, after } => wait(*after, Wait::Gate(gate.clone()), self),
+            Action::Delay { ms, after } => self.wait(*after, Wait::Millis(*ms)),
+            Action::Hold { gate, after } => self.wait(*after, Wait::Gate(gate.clone())),
             Action::CutAnswer { after_bytes } => self.delivery = Delivery::Cut(*after_bytes),
             Action::LoseReply { hang: false } => self.delivery = Delivery::Broken,
             Action::LoseReply { hang: true } => self.delivery = Delivery::Silent,
             Action::Late { ms } => self.late_ms = Some(*ms),
-            Action::DropConnection => self.dropped = true,
+            Action::DropConnection => self.drops_connection = true,
             Action::ExpireIterator => self.expire_iterator = true,
             Action::EmptyPage => self.empty_page = true,
             Action::EndSubscription { after_events, code } => {
@@ -465,18 +474,36 @@ impl Effects {
             }
         }
     }
+
+    fn fail_entries(&mut self, entries: &Entries, select: &Select, fault: EntryFault) {
+        self.entries.push(FailedEntries {
+            entries: entries.clone(),
+            shard: select.shard.clone(),
+            fault,
+        });
+    }
+
+    fn wait(&mut self, after: bool, wait: Wait) {
+        let waits = if after {
+            &mut self.after
+        } else {
+            &mut self.before
+        };
+        waits.push(wait);
+    }
 }
 
-/// Somebody who waits at a gate.
+/// Completes when a gate is released.
 #[derive(Debug)]
-pub(crate) struct AtGate {
+pub(crate) struct GateWait {
     faults: Faults,
     gate: String,
     waiter: u64,
+    /// Releases of the gate when the wait started.
     released: u64,
 }
 
-impl Future for AtGate {
+impl Future for GateWait {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -487,12 +514,13 @@ impl Future for AtGate {
         if gate.released > self.released {
             return Poll::Ready(());
         }
+
         gate.waiting.insert(self.waiter, cx.waker().clone());
         Poll::Pending
     }
 }
 
-impl Drop for AtGate {
+impl Drop for GateWait {
     fn drop(&mut self) {
         if let Some(gate) = lock(&self.faults.inner.rules).gates.get_mut(&self.gate) {
             gate.waiting.remove(&self.waiter);
@@ -546,7 +574,7 @@ mod tests {
         let seen: Vec<_> = (0..4)
             .map(|_| {
                 let effects = faults.decide(&subject(Operation::PutRecord, "a"));
-                (effects.dropped, effects.delivery)
+                (effects.drops_connection, effects.delivery)
             })
             .collect();
         let whole = (false, Delivery::Whole);
@@ -569,7 +597,11 @@ mod tests {
                 .add(Rule::always(Operation::PutRecord, Action::DropConnection).probability(0.3))
                 .unwrap();
             (0..200)
-                .map(|_| faults.decide(&subject(Operation::PutRecord, "a")).dropped)
+                .map(|_| {
+                    faults
+                        .decide(&subject(Operation::PutRecord, "a"))
+                        .drops_connection
+                })
                 .collect::<Vec<_>>()
         };
         assert_eq!(run(7), run(7));
@@ -600,7 +632,7 @@ mod tests {
             .unwrap();
         let touches = |s: &str| s == "s1";
         let put = Subject {
-            shard: Shards::Of(&touches),
+            shard: Shards::Touched(&touches),
             ..subject(Operation::PutRecords, "a")
         };
         let effects = faults.decide(&put);

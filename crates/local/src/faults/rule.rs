@@ -1,4 +1,4 @@
-//! What misbehaviour looks like: which calls, how often, and what is done to them. As Rust values and as JSON.
+//! Rules of faults, as Rust values and as JSON: the selected calls, how often, and the action.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use distributary_wire::error::{ApiError, ErrorCode};
 use distributary_wire::op::Operation;
 use serde::{Deserialize, Serialize};
 
-/// Which calls a rule is for; what is not set matches every call.
+/// Selects calls. A member that is not set matches every call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Select {
@@ -19,7 +19,7 @@ pub struct Select {
     /// The region that the stream is in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    /// The id of the shard. A write matches if one of its records goes there.
+    /// The id of the shard. A write matches if a record of the write goes to the shard.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shard: Option<String>,
     /// The name of the consumer (`SubscribeToShard` and the consumer calls).
@@ -27,7 +27,7 @@ pub struct Select {
     pub consumer: Option<String>,
 }
 
-/// An [`Operation`] as JSON has it: by name.
+/// An [`Operation`], in JSON the name of the operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "&'static str")]
 pub struct OperationName(pub Operation);
@@ -48,24 +48,24 @@ impl From<OperationName> for &'static str {
     }
 }
 
-/// Misbehaviour: what is done to which calls, and how often.
+/// A fault: the selected calls, how often, and the action on each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Which calls.
+    /// The selected calls.
     #[serde(default)]
     pub select: Select,
-    /// Of those, each with this probability, 0 to 1.
+    /// The probability of the action for each selected call, 0 to 1.
     #[serde(default = "always")]
     pub probability: f64,
-    /// No more than so many times.
+    /// The largest number of calls to apply to; no limit if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u64>,
-    /// What is done to each; or, with `script`, nothing.
+    /// The action on each selected call. Ignored with a `script`.
     #[serde(default)]
     pub action: Action,
-    /// What is done to the first call selected, to the second, and so on; after its end the rule does nothing. Overrides
-    /// `action`, `probability` and `times`.
+    /// The actions on the first selected call, the second, and so on. After the last action the rule
+    /// does nothing. Overrides `action`, `probability` and `times`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub script: Vec<Action>,
 }
@@ -74,139 +74,142 @@ fn always() -> f64 {
     1.0
 }
 
-/// Which entries of a `PutRecords` an action is for; with nothing set, all. With a shard selected, only those that go
-/// there.
+/// Selects entries of a `PutRecords`. A member that is not set matches every entry. A rule with a
+/// shard applies to entries of that shard only.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Entries {
-    /// Each with this probability, 0 to 1.
+    /// The probability for each entry, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probability: Option<f64>,
-    /// Those at these places, counted from 0.
+    /// The places of the entries, counted from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub places: Option<Vec<usize>>,
-    /// Those with this partition key.
+    /// The partition key of the entries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
 }
 
-/// What is done to a call.
+/// An action on a call.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Action {
-    /// Nothing.
+    /// No fault.
     #[default]
     Pass,
-    /// Entries of a write fail with `ProvisionedThroughputExceededException`; a `PutRecord` as a whole.
+    /// Entries of a write, or a `PutRecord`, fail with `ProvisionedThroughputExceededException`.
     ThrottleEntries(Entries),
-    /// Entries of a write fail with `InternalFailure`; a `PutRecord` as a whole.
+    /// Entries of a write, or a `PutRecord`, fail with `InternalFailure`.
     FailEntries(Entries),
-    /// The call is not carried out and answered with an error.
+    /// The call is answered with an error and not carried out.
     Error {
-        /// Such as `ProvisionedThroughputExceededException`.
+        /// The error code, for example `ProvisionedThroughputExceededException`.
         code: String,
-        /// For people.
+        /// The error message.
         #[serde(default)]
         message: String,
-        /// The HTTP status; if not set, what AWS gives the code.
+        /// The HTTP status, 400 to 599; AWS's status of the code if not set.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         status: Option<u16>,
     },
-    /// The call is not carried out: `ExpiredTokenException`, as if the credentials had run out.
+    /// The call is answered with `ExpiredTokenException`, as with expired credentials, and not
+    /// carried out.
     ExpireToken,
-    /// The call waits.
+    /// The call or the answer is delayed.
     Delay {
-        /// How long, in milliseconds.
+        /// The delay in milliseconds.
         ms: u64,
-        /// False: before it is carried out. True: between that and its answer.
+        /// False to wait before the call is carried out, true to wait before the answer.
         #[serde(default)]
         after: bool,
     },
-    /// The call waits until the gate of that name is released.
+    /// The call or the answer waits until the gate of this name is released.
     Hold {
-        /// The gate.
+        /// The name of the gate.
         gate: String,
-        /// False: before it is carried out. True: between that and its answer.
+        /// False to wait before the call is carried out, true to wait before the answer.
         #[serde(default)]
         after: bool,
     },
-    /// The call is carried out, and its connection breaks after so many bytes of the answer's body.
+    /// The call is carried out, and the connection breaks within the body of the answer.
     CutAnswer {
-        /// Bytes of the body that still come.
+        /// Bytes of the body that are sent.
         after_bytes: usize,
     },
-    /// The call is carried out, and no answer comes.
+    /// The call is carried out, and no answer is sent.
     LoseReply {
-        /// False: the connection breaks. True: it stays open and silent, until the caller gives up.
+        /// False to break the connection, true to keep the connection open until the caller's
+        /// timeout.
         #[serde(default)]
         hang: bool,
     },
-    /// No answer comes, and the call is carried out this much later, when its caller may long have given up.
+    /// No answer is sent, and a write is carried out later, possibly after the caller's timeout.
     Late {
-        /// How much later, in milliseconds. It happens when anything is called after that time.
+        /// The delay in milliseconds. The write is carried out at the first call after that time.
         ms: u64,
     },
-    /// The call is not carried out and its connection breaks.
+    /// The connection breaks, and the call is not carried out.
     DropConnection,
     /// `GetRecords`: `ExpiredIteratorException`.
     ExpireIterator,
-    /// `GetRecords`: an answer without records, as AWS gives them at times; reading goes on at the same place.
+    /// `GetRecords`: an answer without records, as AWS sends at times. The next iterator has the same
+    /// position.
     EmptyPage,
-    /// `SubscribeToShard`: the subscription ends after so many events, with an error if there is a code.
+    /// `SubscribeToShard`: the subscription ends, with an exception if a code is given.
     EndSubscription {
-        /// Events that still come.
+        /// Events that are sent before.
         #[serde(default)]
         after_events: u64,
-        /// Such as `InternalFailureException`.
+        /// The code of the exception, for example `InternalFailureException`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<String>,
     },
-    /// `SubscribeToShard`: after so many events the connection breaks in the middle of a frame.
+    /// `SubscribeToShard`: the connection breaks.
     BreakSubscription {
-        /// Events that still come.
+        /// Events that are sent before.
         #[serde(default)]
         after_events: u64,
     },
-    /// `SubscribeToShard`: after so many events nothing comes any more, neither records nor heartbeats.
+    /// `SubscribeToShard`: nothing more is sent, neither records nor heartbeats.
     MuteSubscription {
-        /// Events that still come.
+        /// Events that are sent before.
         #[serde(default)]
         after_events: u64,
     },
 }
 
-/// Why a rule was not taken.
+/// Error of [`Faults::add`](super::Faults::add).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
-    /// Not a probability.
-    #[error("{what} is {value}; give a probability from 0 to 1")]
+    /// A probability is below 0 or above 1.
+    #[error("{member} is {value}; give a probability from 0 to 1")]
     Probability {
-        /// Which member.
-        what: &'static str,
-        /// As given.
+        /// The member of the rule.
+        member: &'static str,
+        /// The value as given.
         value: String,
     },
-    /// There are too many rules.
-    #[error("there are {limit} rules already; remove some first")]
+    /// The largest number of rules is reached.
+    #[error("{limit} rules exist already; remove some first")]
     TooMany {
-        /// How many there may be.
+        /// The largest number of rules.
         limit: usize,
     },
-    /// A script is too long.
-    #[error("a script of {length} steps; give no more than {limit}")]
+    /// The script is too long.
+    #[error("the script has {length} actions; give at most {limit}")]
     Script {
-        /// As given.
+        /// The number of actions as given.
         length: usize,
-        /// How many there may be.
+        /// The largest number of actions.
         limit: usize,
     },
 }
 
-/// Steps of a script.
+/// The largest number of actions of a script.
 const SCRIPT_MAX: usize = 10_000;
 
 impl Rule {
-    /// One action for every call of an operation.
+    /// A rule with one action on every call of an operation.
     pub fn always(operation: Operation, action: Action) -> Self {
         let select = Select {
             operations: vec![OperationName(operation)],
@@ -221,7 +224,7 @@ impl Rule {
         }
     }
 
-    /// One action after the other for the next calls of an operation.
+    /// A rule with a script for the next calls of an operation.
     pub fn script(operation: Operation, script: impl Into<Vec<Action>>) -> Self {
         Self {
             script: script.into(),
@@ -229,61 +232,59 @@ impl Rule {
         }
     }
 
-    /// Only for this stream.
+    /// Applies the rule only to this stream.
     pub fn stream(mut self, name: impl Into<String>) -> Self {
         self.select.stream = Some(name.into());
         self
     }
 
-    /// Only for this shard.
+    /// Applies the rule only to this shard.
     pub fn shard(mut self, id: impl Into<String>) -> Self {
         self.select.shard = Some(id.into());
         self
     }
 
-    /// Only with this probability, 0 to 1.
+    /// Applies the rule with this probability, 0 to 1.
     pub fn probability(mut self, probability: f64) -> Self {
         self.probability = probability;
         self
     }
 
-    /// No more than so many times.
+    /// Applies the rule to this many calls at most.
     pub fn times(mut self, times: u64) -> Self {
         self.times = Some(times);
         self
     }
 
     /// # Errors
-    /// [`RuleError`].
+    /// [`RuleError`] for a wrong probability or a too long script.
     pub(crate) fn check(&self) -> Result<(), RuleError> {
-        let probability = |what, value: f64| {
-            let value_text = value.to_string();
-            if (0.0..=1.0).contains(&value) {
-                Ok(())
-            } else {
-                Err(RuleError::Probability {
-                    what,
-                    value: value_text,
-                })
-            }
-        };
-        probability("probability", self.probability)?;
+        check_probability("probability", self.probability)?;
         if self.script.len() > SCRIPT_MAX {
             return Err(RuleError::Script {
                 length: self.script.len(),
                 limit: SCRIPT_MAX,
             });
         }
+
         for action in self.script.iter().chain([&self.action]) {
             if let Action::ThrottleEntries(entries) | Action::FailEntries(entries) = action {
-                probability(
-                    "the probability of entries",
-                    entries.probability.unwrap_or(1.0),
-                )?;
+                let probability = entries.probability.unwrap_or(1.0);
+                check_probability("the probability of entries", probability)?;
             }
         }
         Ok(())
     }
+}
+
+fn check_probability(member: &'static str, value: f64) -> Result<(), RuleError> {
+    if (0.0..=1.0).contains(&value) {
+        return Ok(());
+    }
+    Err(RuleError::Probability {
+        member,
+        value: value.to_string(),
+    })
 }
 
 impl fmt::Display for Action {

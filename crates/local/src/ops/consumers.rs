@@ -1,173 +1,222 @@
-//! Consumers with enhanced fan-out, and their subscriptions.
+//! Consumers with enhanced fan-out, and `SubscribeToShard`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use distributary_wire::arn::ConsumerArn;
+use distributary_wire::error::ApiError;
 use distributary_wire::limits;
 use distributary_wire::types::*;
 
+use super::get::{StartPosition, start_offset};
+use super::streams::check_creation_time;
 use super::{Call, page_size};
 use crate::check::{Checks, Pattern};
-use crate::consumer::{Consumer, Subscribed};
+use crate::consumer::{Consumer, LastSubscription};
 use crate::errors::{
     Answer, consumer_not_found, dry_run, in_use, invalid_argument, invalid_next_token,
-    limit_exceeded, shard_does_not_exist,
+    limit_exceeded, shard_does_not_exist, stream_not_active,
 };
-use crate::faults::{Effects, SubscriptionFault, Watched};
-use crate::ops::records::{Start, start_offset};
+use crate::faults::{Effects, LiveSubscription, SubscriptionFault};
 use crate::ops::tags::check_tags;
 use crate::push::{Control, Subscription};
 use crate::settings::millis;
-use crate::stream::Stream;
+use crate::stream::{Shard, State, Stream};
 use crate::token::{self, Kind};
 
-/// Consumers on a page, by default and at most.
-const PAGE: usize = 100;
+/// Consumers on a page of `ListStreamConsumers` by default.
+const PAGE_DEFAULT: usize = 100;
 const PAGE_MAX: usize = 10_000;
+
+fn check_register(request: &RegisterStreamConsumerRequest) -> Answer<()> {
+    let name = request.consumer_name.as_deref();
+    let mut checks = Checks::of_stream_arn(request);
+    checks.required("consumerName", name.as_ref());
+    checks.text("consumerName", name, 1..=128, Pattern::Name);
+    checks.finish()
+}
 
 pub(crate) fn register(
     call: &Call<'_>,
     request: &RegisterStreamConsumerRequest,
 ) -> Answer<RegisterStreamConsumerResponse> {
-    let (name, arn) = (request.consumer_name.as_ref(), request.stream_arn.as_ref());
-    let mut checks = Checks::default();
-    checks.required("streamARN", arn);
-    checks.stream_arn(arn.map(String::as_str));
-    checks.required("consumerName", name);
-    checks.text(
-        "consumerName",
-        name.map(String::as_str),
-        1,
-        128,
-        Pattern::Name,
-    );
-    checks.done()?;
+    check_register(request)?;
     let tags = request.tags.clone().unwrap_or_default();
     check_tags(&tags)?;
-    let stream = call.stream(None, arn.map(String::as_str))?;
-    let name = name.cloned().unwrap_or_default();
-    let advantage = call
-        .inner
-        .account(&stream.namespace, |account| account.is_committed());
-    let limit = call
-        .inner
-        .settings
-        .consumers_per_stream
-        .unwrap_or(if advantage {
-            limits::CONSUMERS_PER_STREAM_ADVANTAGE
-        } else {
-            limits::CONSUMERS_PER_STREAM
-        });
+    let stream = call.stream(None, request.stream_arn.as_deref())?;
+    let limit = consumer_limit(call, &stream);
+    let name = request.consumer_name.clone().unwrap_or_default();
+    let delay_ms = millis(call.inner.settings.delays.consumer);
+
     stream.write(call.now_ms, |state| {
-        let account = &stream.namespace.account;
-        if !state.serves() {
-            return Err(in_use(format!(
-                "Stream {} under account {account} not ACTIVE, instead in state {}",
-                stream.name,
-                state.status()
-            )));
-        }
-        if state.consumers.contains_key(&name) {
-            return Err(in_use(format!(
-                "Consumer {name} under stream {} already exists for account {account}.",
-                stream.name
-            )));
-        }
-        if state.consumers.len() >= limit {
-            return Err(limit_exceeded(format!(
-                "Stream {} under account {account} cannot have more than {limit} consumers.",
-                stream.name
-            )));
-        }
-        let creating = state.consumers.values().filter(|c| c.status(call.now_ms) == ConsumerStatus::Creating);
-        if creating.count() >= limits::CONSUMERS_CREATING {
-            return Err(limit_exceeded(format!(
-                "Stream {} under account {account} cannot have more than {} consumers in CREATING state.",
-                stream.name,
-                limits::CONSUMERS_CREATING
-            )));
-        }
-        let created_s = (call.now_ms / 1000).cast_signed();
+        check_room(call, &stream, state, &name, limit)?;
         let consumer = Consumer {
-            arn: ConsumerArn { stream: stream.arn.clone(), name: name.clone(), created_s },
+            arn: ConsumerArn {
+                stream: stream.arn.clone(),
+                name: name.clone(),
+                created_s: (call.now_ms / 1000).cast_signed(),
+            },
             created_ms: call.now_ms,
-            active_ms: call.now_ms.saturating_add(millis(call.inner.settings.delays.consumer)),
+            active_ms: call.now_ms.saturating_add(delay_ms),
             gone_ms: None,
             tags,
             policy: None,
             subscriptions: BTreeMap::new(),
         };
+
         // AWS always answers CREATING here.
         let mut shown = consumer.describe(call.now_ms);
         shown.consumer_status = ConsumerStatus::Creating;
-        state.consumers.insert(name.clone(), consumer);
+        state.consumers.insert(name, consumer);
         Ok(RegisterStreamConsumerResponse { consumer: shown })
     })
 }
 
-/// The stream and name of the consumer that is given by its ARN, or by its name and the stream's ARN.
-fn find(
-    call: &Call<'_>,
-    stream_arn: Option<&str>,
-    name: Option<&str>,
-    arn: Option<&str>,
-) -> Answer<(Arc<Stream>, String, Option<ConsumerArn>)> {
-    let mut checks = Checks::default();
-    checks.stream_arn(stream_arn);
-    checks.text("consumerName", name, 1, 128, Pattern::Name);
-    checks.text("consumerARN", arn, 1, 2048, Pattern::ConsumerArn);
-    checks.done()?;
-    if let Some(text) = arn {
-        let arn: ConsumerArn = text
-            .parse()
-            .map_err(|_| invalid_argument(format!("ConsumerARN {text} is not valid.")))?;
-        let agrees = name.is_none_or(|name| name == arn.name)
-            && stream_arn.is_none_or(|stream| stream == arn.stream.to_string());
-        if !agrees {
-            return Err(invalid_argument(
-                "ConsumerARN, ConsumerName and StreamARN do not name the same consumer.",
-            ));
-        }
-        return Ok((call.stream_of_consumer(&arn)?, arn.name.clone(), Some(arn)));
+/// The largest number of consumers of a stream.
+fn consumer_limit(call: &Call<'_>, stream: &Stream) -> usize {
+    if let Some(limit) = call.inner.settings.consumers_per_stream {
+        return limit;
     }
-    let (Some(stream_arn), Some(name)) = (stream_arn, name) else {
-        return Err(invalid_argument(
-            "Either ConsumerARN or both ConsumerName and StreamARN must be specified.",
-        ));
-    };
-    Ok((call.stream(None, Some(stream_arn))?, name.to_owned(), None))
+
+    let namespace = &stream.namespace;
+    if call.inner.account(namespace, |a| a.is_committed()) {
+        limits::CONSUMERS_PER_STREAM_ADVANTAGE
+    } else {
+        limits::CONSUMERS_PER_STREAM
+    }
 }
 
-/// True if the consumer is the one meant, not a later one of the same name.
-fn is_meant(consumer: &Consumer, arn: Option<&ConsumerArn>) -> bool {
-    arn.is_none_or(|arn| *arn == consumer.arn)
+/// # Errors
+/// `ResourceInUseException` for the stream's state or a name in use; `LimitExceededException`.
+fn check_room(
+    call: &Call<'_>,
+    stream: &Stream,
+    state: &State,
+    name: &str,
+    limit: usize,
+) -> Answer<()> {
+    let (stream_name, account) = (&stream.name, &stream.namespace.account);
+    if !state.serves() {
+        return Err(stream_not_active(stream, &state.status()));
+    }
+    if state.consumers.contains_key(name) {
+        return Err(in_use(format!(
+            "Consumer {name} under stream {stream_name} already exists for account {account}."
+        )));
+    }
+    if state.consumers.len() >= limit {
+        return Err(limit_exceeded(format!(
+            "Stream {stream_name} under account {account} cannot have more than {limit} consumers."
+        )));
+    }
+
+    let is_creating = |c: &&Consumer| c.status(call.now_ms) == ConsumerStatus::Creating;
+    let creating = state.consumers.values().filter(is_creating).count();
+    let max_creating = limits::CONSUMERS_CREATING;
+    if creating >= max_creating {
+        return Err(limit_exceeded(format!(
+            "Stream {stream_name} under account {account} cannot have more than {max_creating} \
+             consumers in CREATING state."
+        )));
+    }
+    Ok(())
+}
+
+/// The consumer that a request names, by name or by ARN.
+struct ConsumerReference {
+    stream: Arc<Stream>,
+    name: String,
+    /// Distinguishes the consumer from an earlier consumer with the same name.
+    arn: Option<ConsumerArn>,
+}
+
+impl ConsumerReference {
+    /// Finds the stream. The consumer itself is looked up by the operation, under the stream's lock.
+    fn find(
+        call: &Call<'_>,
+        stream_arn: Option<&str>,
+        name: Option<&str>,
+        arn: Option<&str>,
+    ) -> Answer<Self> {
+        let mut checks = Checks::default();
+        checks.stream_arn(stream_arn);
+        checks.text("consumerName", name, 1..=128, Pattern::Name);
+        checks.text("consumerARN", arn, 1..=2048, Pattern::ConsumerArn);
+        checks.finish()?;
+
+        if let Some(text) = arn {
+            let arn = parse_arn(text)?;
+            check_agreement(&arn, stream_arn, name)?;
+            return Ok(Self {
+                stream: call.stream_of_consumer(&arn)?,
+                name: arn.name.clone(),
+                arn: Some(arn),
+            });
+        }
+
+        let (Some(stream_arn), Some(name)) = (stream_arn, name) else {
+            return Err(invalid_argument(
+                "Either ConsumerARN or both ConsumerName and StreamARN must be specified.",
+            ));
+        };
+        Ok(Self {
+            stream: call.stream(None, Some(stream_arn))?,
+            name: name.to_owned(),
+            arn: None,
+        })
+    }
+
+    fn is(&self, consumer: &Consumer) -> bool {
+        self.arn.as_ref().is_none_or(|arn| *arn == consumer.arn)
+    }
+
+    fn not_found(&self) -> ApiError {
+        consumer_not_found(&self.name, &self.stream.namespace.account)
+    }
+}
+
+fn parse_arn(text: &str) -> Answer<ConsumerArn> {
+    text.parse()
+        .map_err(|_| invalid_argument(format!("ConsumerARN {text} is not valid.")))
+}
+
+/// # Errors
+/// `InvalidArgumentException` if the ARN and the other members name different consumers.
+fn check_agreement(arn: &ConsumerArn, stream_arn: Option<&str>, name: Option<&str>) -> Answer<()> {
+    let agrees = name.is_none_or(|name| name == arn.name)
+        && stream_arn.is_none_or(|stream| stream == arn.stream.to_string());
+    if agrees {
+        return Ok(());
+    }
+    Err(invalid_argument(
+        "ConsumerARN, ConsumerName and StreamARN do not name the same consumer.",
+    ))
 }
 
 pub(crate) fn describe(
     call: &Call<'_>,
     request: &DescribeStreamConsumerRequest,
 ) -> Answer<DescribeStreamConsumerResponse> {
-    let (stream, name, arn) = find(
+    let reference = ConsumerReference::find(
         call,
         request.stream_arn.as_deref(),
         request.consumer_name.as_deref(),
         request.consumer_arn.as_deref(),
     )?;
-    let state = stream.read(call.now_ms);
-    let found = state
-        .consumers
-        .get(&name)
-        .filter(|c| is_meant(c, arn.as_ref()));
-    let found = found.ok_or_else(|| consumer_not_found(&name, &stream.namespace.account))?;
-    let shown = found.describe(call.now_ms);
+    let state = reference.stream.read(call.now_ms);
+    let consumer = state.consumers.get(&reference.name);
+    let shown = consumer
+        .filter(|c| reference.is(c))
+        .ok_or_else(|| reference.not_found())?
+        .describe(call.now_ms);
+
     Ok(DescribeStreamConsumerResponse {
         consumer_description: ConsumerDescription {
             consumer_name: shown.consumer_name,
             consumer_arn: shown.consumer_arn,
             consumer_status: shown.consumer_status,
             consumer_creation_timestamp: shown.consumer_creation_timestamp,
-            stream_arn: stream.arn.to_string(),
+            stream_arn: reference.stream.arn.to_string(),
         },
     })
 }
@@ -176,70 +225,61 @@ pub(crate) fn deregister(
     call: &Call<'_>,
     request: &DeregisterStreamConsumerRequest,
 ) -> Answer<DeregisterStreamConsumerResponse> {
-    let (stream, name, arn) = find(
+    let reference = ConsumerReference::find(
         call,
         request.stream_arn.as_deref(),
         request.consumer_name.as_deref(),
         request.consumer_arn.as_deref(),
     )?;
-    stream.write(call.now_ms, |state| {
-        let found = state
-            .consumers
-            .get_mut(&name)
-            .filter(|c| is_meant(c, arn.as_ref()));
-        let found = found.ok_or_else(|| consumer_not_found(&name, &stream.namespace.account))?;
-        let delay_ms = millis(call.inner.settings.delays.consumer);
-        found
-            .gone_ms
-            .get_or_insert(call.now_ms.saturating_add(delay_ms));
-        let gone = consumer_not_found(&name, &stream.namespace.account);
-        for subscribed in found.subscriptions.values() {
-            subscribed
-                .control
-                .fault(SubscriptionFault::End(Some(gone.clone())));
+    let delay_ms = millis(call.inner.settings.delays.consumer);
+
+    reference.stream.write(call.now_ms, |state| {
+        let consumer = state.consumers.get_mut(&reference.name);
+        let consumer = consumer
+            .filter(|c| reference.is(c))
+            .ok_or_else(|| reference.not_found())?;
+
+        let gone_ms = call.now_ms.saturating_add(delay_ms);
+        consumer.gone_ms.get_or_insert(gone_ms);
+        for last in consumer.subscriptions.values() {
+            let end = SubscriptionFault::End(Some(reference.not_found()));
+            last.control.apply(end);
         }
         Ok(DeregisterStreamConsumerResponse::default())
     })
+}
+
+fn check_list(request: &ListStreamConsumersRequest) -> Answer<()> {
+    let token = request.next_token.as_deref();
+    let mut checks = Checks::of_stream_arn(request);
+    checks.text("nextToken", token, 1..=1_048_576, Pattern::Any);
+    checks.number("maxResults", request.max_results, 1..=PAGE_MAX as i32);
+    checks.finish()
+}
+
+/// The name after which a page of `ListStreamConsumers` starts.
+fn list_start(call: &Call<'_>, stream: &Stream, token: Option<&str>) -> Answer<Option<String>> {
+    let Some(text) = token else {
+        return Ok(None);
+    };
+    let age_ms = millis(call.inner.settings.page_token_age);
+    let payload = token::open_page(Kind::Consumers, text, call.now_ms, age_ms)?;
+    let (uid, rest) = token::read_page_payload(&payload)?;
+    let name = std::str::from_utf8(rest).ok().filter(|_| uid == stream.uid);
+    Ok(Some(name.ok_or_else(invalid_next_token)?.to_owned()))
 }
 
 pub(crate) fn list(
     call: &Call<'_>,
     request: &ListStreamConsumersRequest,
 ) -> Answer<ListStreamConsumersResponse> {
-    let arn = request.stream_arn.as_deref();
-    let mut checks = Checks::default();
-    checks.required("streamARN", arn.as_ref());
-    checks.stream_arn(arn);
-    checks.text(
-        "nextToken",
-        request.next_token.as_deref(),
-        1,
-        1_048_576,
-        Pattern::Any,
-    );
-    checks.number("maxResults", request.max_results, 1, PAGE_MAX as i32);
-    checks.done()?;
-    let stream = call.stream(None, arn)?;
-    if let Some(created) = request.stream_creation_timestamp
-        && created.0 / 1000 != (stream.created_ms / 1000).cast_signed()
-    {
-        return Err(crate::errors::stream_not_found(
-            &stream.name,
-            &stream.namespace.account,
-        ));
-    }
-    let after = match &request.next_token {
-        None => None,
-        Some(text) => {
-            let age_ms = millis(call.inner.settings.page_token_age);
-            let payload = token::open_page(Kind::Consumers, text, call.now_ms, age_ms)?;
-            let (uid, rest) = token::read_page_payload(&payload)?;
-            let name = std::str::from_utf8(rest).ok().filter(|_| uid == stream.uid);
-            Some(name.ok_or_else(invalid_next_token)?.to_owned())
-        }
-    };
+    check_list(request)?;
+    let stream = call.stream(None, request.stream_arn.as_deref())?;
+    check_creation_time(&stream, request.stream_creation_timestamp)?;
+    let after = list_start(call, &stream, request.next_token.as_deref())?;
+
     let state = stream.read(call.now_ms);
-    let size = page_size(request.max_results, PAGE, PAGE_MAX);
+    let size = page_size(request.max_results, PAGE_DEFAULT, PAGE_MAX);
     let mut rest = state
         .consumers
         .values()
@@ -250,6 +290,7 @@ pub(crate) fn list(
         let payload = token::page_payload(stream.uid, last.arn.name.as_bytes());
         token::seal(Kind::Consumers, call.now_ms, 0, &payload)
     });
+
     Ok(ListStreamConsumersResponse {
         consumers: Some(page.iter().map(|c| c.describe(call.now_ms)).collect()),
         next_token,
@@ -257,102 +298,122 @@ pub(crate) fn list(
 }
 
 fn check_subscribe(request: &SubscribeToShardRequest) -> Answer<()> {
+    let arn = request.consumer_arn.as_deref();
     let mut checks = Checks::default();
-    checks.required("consumerARN", request.consumer_arn.as_ref());
-    checks.text(
-        "consumerARN",
-        request.consumer_arn.as_deref(),
-        1,
-        2048,
-        Pattern::ConsumerArn,
-    );
+    checks.required("consumerARN", arn.as_ref());
+    checks.text("consumerARN", arn, 1..=2048, Pattern::ConsumerArn);
     checks.required("shardId", request.shard_id.as_ref());
     checks.shard_id("shardId", request.shard_id.as_deref());
     checks.required("startingPosition", request.starting_position.as_ref());
     if let Some(position) = &request.starting_position {
         checks.required("startingPosition.type", position.kind.as_ref());
         let kind = position.kind.as_ref().map(|k| k.as_str());
-        checks.known("startingPosition.type", kind, ShardIteratorType::KNOWN);
-        let number = position.sequence_number.as_deref();
+        checks.one_of("startingPosition.type", kind, ShardIteratorType::KNOWN);
         checks.text(
             "startingPosition.sequenceNumber",
-            number,
-            0,
-            129,
+            position.sequence_number.as_deref(),
+            0..=129,
             Pattern::SequenceNumber,
         );
     }
-    checks.done()
+    checks.finish()
 }
 
-/// Subscribes, and takes over an earlier subscription of the consumer to the shard.
+/// Subscribes a consumer to a shard. Ends an earlier subscription of the consumer to the shard.
 pub(crate) fn subscribe(
     call: &Call<'_>,
     request: &SubscribeToShardRequest,
     effects: &Effects,
 ) -> Answer<Subscription> {
     check_subscribe(request)?;
-    let text = request.consumer_arn.as_deref().unwrap_or_default();
-    let arn: ConsumerArn = text
-        .parse()
-        .map_err(|_| invalid_argument(format!("ConsumerARN {text} is not valid.")))?;
+    let arn = parse_arn(request.consumer_arn.as_deref().unwrap_or_default())?;
     let stream = call.stream_of_consumer(&arn)?;
-    let shard_id = request.shard_id.clone().unwrap_or_default();
-    let position = request.starting_position.clone().unwrap_or_default();
+
     let control = Arc::new(Control::default());
     let (shard, offset) = stream.write(call.now_ms, |state| {
-        let account = &stream.namespace.account;
-        let shard =
-            state.shard(&shard_id).cloned().ok_or_else(|| shard_does_not_exist(&shard_id, &stream))?;
-        let start = Start {
-            kind: position.kind.unwrap_or_default(),
-            sequence: position.sequence_number.as_deref(),
-            timestamp: position.timestamp,
-        };
-        let offset = start_offset(call, &stream, state, &shard, &start)?;
-        let consumer = state.consumers.get_mut(&arn.name).filter(|c| c.arn == arn);
-        let consumer = consumer.ok_or_else(|| consumer_not_found(&arn.name, account))?;
-        let status = consumer.status(call.now_ms);
-        if status != ConsumerStatus::Active {
-            return Err(in_use(format!(
-                "Consumer {} under stream {} for account {account} not ACTIVE, instead in state {status}",
-                arn.name, stream.name
-            )));
-        }
-        let who = format!("{account}:{}:{shard_id}:{}", stream.name, arn.name);
-        let wait = call.inner.settings.resubscribe_after;
-        let before = consumer.subscriptions.get(&shard.index);
-        if before.is_some_and(|before| call.now.saturating_sub(before.at) < wait) {
-            return Err(in_use(format!("Another active subscription exists for this consumer: {who}")));
-        }
+        let (shard, offset) = subscription_start(call, request, &stream, state)?;
+        let consumer = state.consumer_mut(&arn)?;
+        check_can_subscribe(call, &stream, &shard, consumer)?;
         if request.dry_run.unwrap_or_default() {
             return Err(dry_run());
         }
-        let mine = Subscribed { at: call.now, control: Arc::clone(&control) };
-        if let Some(before) = consumer.subscriptions.insert(shard.index, mine) {
-            let error = in_use(format!("Another active subscription exists for this consumer: {who}"));
-            before.control.fault(SubscriptionFault::End(Some(error)));
+
+        let new = LastSubscription {
+            at: call.now,
+            control: Arc::clone(&control),
+        };
+        if let Some(last) = consumer.subscriptions.insert(shard.index, new) {
+            let error = already_subscribed(&stream, &shard, &arn.name);
+            last.control.apply(SubscriptionFault::End(Some(error)));
         }
         Ok((shard, offset))
     })?;
-    let watched = Watched {
+
+    let live = LiveSubscription {
         stream: stream.name.clone(),
         region: stream.namespace.region.clone(),
-        shard: shard_id,
+        shard: shard.id.clone(),
         consumer: arn.name,
+        control: Arc::clone(&control),
     };
     let planned = effects.subscription.clone();
-    let subscription = Subscription::new(
-        call.inner,
-        stream,
-        shard,
-        Arc::clone(&control),
-        call.format,
-        offset,
-        planned,
-    );
-    call.inner
-        .faults
-        .watch(subscription.waiter, watched, control);
+    let subscription = Subscription::new(call, stream, shard, control, offset, planned);
+    call.inner.faults.watch(subscription.waiter, live);
     Ok(subscription)
+}
+
+/// The shard and the offset at which a subscription starts.
+fn subscription_start(
+    call: &Call<'_>,
+    request: &SubscribeToShardRequest,
+    stream: &Stream,
+    state: &State,
+) -> Answer<(Arc<Shard>, u64)> {
+    let id = request.shard_id.as_deref().unwrap_or_default();
+    let shard = state
+        .shard(id)
+        .ok_or_else(|| shard_does_not_exist(id, stream))?;
+
+    let position = request.starting_position.clone().unwrap_or_default();
+    let start = StartPosition {
+        kind: position.kind.unwrap_or_default(),
+        sequence_number: position.sequence_number.as_deref(),
+        timestamp: position.timestamp,
+    };
+    let offset = start_offset(call, stream, state, shard, &start)?;
+    Ok((Arc::clone(shard), offset))
+}
+
+/// # Errors
+/// `ResourceInUseException` unless the consumer is ACTIVE and its last subscription to the shard is
+/// old enough.
+fn check_can_subscribe(
+    call: &Call<'_>,
+    stream: &Stream,
+    shard: &Shard,
+    consumer: &Consumer,
+) -> Answer<()> {
+    let name = &consumer.arn.name;
+    let status = consumer.status(call.now_ms);
+    if status != ConsumerStatus::Active {
+        let (stream, account) = (&stream.name, &stream.namespace.account);
+        return Err(in_use(format!(
+            "Consumer {name} under stream {stream} for account {account} not ACTIVE, instead in \
+             state {status}"
+        )));
+    }
+
+    let wait = call.inner.settings.resubscribe_after;
+    let last = consumer.subscriptions.get(&shard.index);
+    if last.is_some_and(|last| call.now.saturating_sub(last.at) < wait) {
+        return Err(already_subscribed(stream, shard, name));
+    }
+    Ok(())
+}
+
+fn already_subscribed(stream: &Stream, shard: &Shard, consumer: &str) -> ApiError {
+    let (name, account, shard) = (&stream.name, &stream.namespace.account, &shard.id);
+    in_use(format!(
+        "Another active subscription exists for this consumer: {account}:{name}:{shard}:{consumer}"
+    ))
 }

@@ -1,45 +1,35 @@
 //! The settings of streams and accounts.
 
-use distributary_wire::error::ErrorCode;
+use distributary_wire::error::ApiError;
 use distributary_wire::limits;
 use distributary_wire::types::*;
 
 use super::Call;
-use super::streams::Usage;
+use super::streams::{Usage, check_distribution};
 use crate::check::{Checks, Pattern};
 use crate::errors::{Answer, in_use, invalid_argument, validation};
 use crate::reshard::Change;
-use crate::stream::State;
+use crate::stream::{State, Stream};
+use crate::target::Targeted;
 
-/// Milliseconds for which On-demand Advantage cannot be turned off again.
+/// Milliseconds before On-demand Advantage can be turned off again.
 const COMMITMENT_MS: i64 = 24 * 3_600_000;
-/// The largest warm throughput, in MiB a second: 10 GiB.
+/// The largest warm throughput in MiB a second.
 const WARM_MIBPS_MAX: i32 = 10 * 1024;
 
-fn names(name: Option<&str>, arn: Option<&str>) -> Checks {
-    let mut checks = Checks::default();
-    checks.stream_name(name);
-    checks.stream_arn(arn);
-    checks
-}
-
-/// For operations that take only an ARN.
-fn by_arn(arn: Option<&String>) -> Checks {
-    let mut checks = Checks::default();
-    checks.required("streamARN", arn);
-    checks.stream_arn(arn.map(String::as_str));
-    checks
+/// The direction in which an operation may change the retention period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retention {
+    Increase,
+    Decrease,
 }
 
 pub(crate) fn increase_retention(
     call: &Call<'_>,
     request: &IncreaseStreamRetentionPeriodRequest,
 ) -> Answer<IncreaseStreamRetentionPeriodResponse> {
-    let (name, arn) = (
-        request.stream_name.as_deref(),
-        request.stream_arn.as_deref(),
-    );
-    retention(call, name, arn, request.retention_period_hours, true)?;
+    let hours = request.retention_period_hours;
+    change_retention(call, request, hours, Retention::Increase)?;
     Ok(IncreaseStreamRetentionPeriodResponse::default())
 }
 
@@ -47,154 +37,162 @@ pub(crate) fn decrease_retention(
     call: &Call<'_>,
     request: &DecreaseStreamRetentionPeriodRequest,
 ) -> Answer<DecreaseStreamRetentionPeriodResponse> {
-    let (name, arn) = (
-        request.stream_name.as_deref(),
-        request.stream_arn.as_deref(),
-    );
-    retention(call, name, arn, request.retention_period_hours, false)?;
+    let hours = request.retention_period_hours;
+    change_retention(call, request, hours, Retention::Decrease)?;
     Ok(DecreaseStreamRetentionPeriodResponse::default())
 }
 
-fn retention(
+fn change_retention(
     call: &Call<'_>,
-    name: Option<&str>,
-    arn: Option<&str>,
+    request: &impl Targeted,
     hours: Option<i32>,
-    up: bool,
+    direction: Retention,
 ) -> Answer<()> {
-    let mut checks = names(name, arn);
+    let mut checks = Checks::of_stream(request);
     checks.required("retentionPeriodHours", hours.as_ref());
-    checks.done()?;
+    checks.finish()?;
     let hours = hours.unwrap_or_default();
-    let (least, most) = limits::RETENTION_HOURS.into_inner();
-    if hours < least {
-        return Err(invalid_argument(format!(
-            "Minimum allowed retention period is {least} hours."
-        )));
-    }
-    if hours > most {
-        return Err(invalid_argument(format!(
-            "Maximum allowed retention period is {most} hours."
-        )));
-    }
-    let stream = call.stream(name, arn)?;
-    call.change(&stream, |state| {
-        let now = state.retention_hours;
-        let wrong = if up { hours < now } else { hours > now };
-        if wrong {
-            let than = if up { "shorter" } else { "longer" };
-            return Err(invalid_argument(format!(
-                "Requested retention period ({hours} hours) for stream {} can not be {than} than existing retention \
-                 period ({now} hours). Use {} API.",
-                stream.name,
-                if up { "DecreaseRetentionPeriod" } else { "IncreaseRetentionPeriod" },
-            )));
-        }
-        state.begin(Change::Retention(hours), call.now_ms, call.update_ms());
+    check_retention_limits(hours)?;
+
+    let stream = call.stream_of(request)?;
+    call.change_active(&stream, |state| {
+        direction.check(hours, state.retention_hours, &stream)?;
+        state.start_change(Change::Retention(hours), call.now_ms, call.update_ms());
         Ok(())
     })
+}
+
+fn check_retention_limits(hours: i32) -> Answer<()> {
+    let (min, max) = limits::RETENTION_HOURS.into_inner();
+    let message = if hours < min {
+        format!("Minimum allowed retention period is {min} hours.")
+    } else if hours > max {
+        format!("Maximum allowed retention period is {max} hours.")
+    } else {
+        return Ok(());
+    };
+    Err(invalid_argument(message))
+}
+
+impl Retention {
+    /// # Errors
+    /// `InvalidArgumentException` if the change goes in the other direction.
+    fn check(self, hours: i32, current: i32, stream: &Stream) -> Answer<()> {
+        let (is_allowed, than, other) = match self {
+            Self::Increase => (hours >= current, "shorter", "DecreaseRetentionPeriod"),
+            Self::Decrease => (hours <= current, "longer", "IncreaseRetentionPeriod"),
+        };
+        if is_allowed {
+            return Ok(());
+        }
+
+        let name = &stream.name;
+        Err(invalid_argument(format!(
+            "Requested retention period ({hours} hours) for stream {name} can not be {than} than \
+             existing retention period ({current} hours). Use {other} API."
+        )))
+    }
 }
 
 pub(crate) fn max_record_size(
     call: &Call<'_>,
     request: &UpdateMaxRecordSizeRequest,
 ) -> Answer<UpdateMaxRecordSizeResponse> {
-    let mut checks = by_arn(request.stream_arn.as_ref());
-    checks.required(
-        "maxRecordSizeInKiB",
-        request.max_record_size_in_kib.as_ref(),
-    );
-    let (least, most) = limits::MAX_RECORD_SIZE_KIB.into_inner();
-    checks.number(
-        "maxRecordSizeInKiB",
-        request.max_record_size_in_kib,
-        least,
-        most,
-    );
-    checks.done()?;
-    let stream = call.stream(None, request.stream_arn.as_deref())?;
-    call.change(&stream, |state| {
-        let kib = request.max_record_size_in_kib.unwrap_or(least);
-        state.begin(Change::RecordSize(kib), call.now_ms, call.update_ms());
+    let kib = request.max_record_size_in_kib;
+    let mut checks = Checks::of_stream_arn(request);
+    checks.required("maxRecordSizeInKiB", kib.as_ref());
+    checks.number("maxRecordSizeInKiB", kib, limits::MAX_RECORD_SIZE_KIB);
+    checks.finish()?;
+
+    let stream = call.stream_of(request)?;
+    call.change_active(&stream, |state| {
+        let change = Change::RecordSize(kib.unwrap_or(*limits::MAX_RECORD_SIZE_KIB.start()));
+        state.start_change(change, call.now_ms, call.update_ms());
         Ok(UpdateMaxRecordSizeResponse::default())
     })
+}
+
+fn check_mode(request: &UpdateStreamModeRequest, mode: Option<&StreamMode>) -> Answer<()> {
+    let member = "streamModeDetails.streamMode";
+    let throughput = request.warm_throughput_mibps;
+    let mut checks = Checks::of_stream_arn(request);
+    checks.required(member, mode);
+    checks.one_of(member, mode.map(|m| m.as_str()), StreamMode::KNOWN);
+    checks.number("warmThroughputMiBps", throughput, 0..=WARM_MIBPS_MAX);
+    checks.finish()
 }
 
 pub(crate) fn mode(
     call: &Call<'_>,
     request: &UpdateStreamModeRequest,
 ) -> Answer<UpdateStreamModeResponse> {
-    let wanted = request
-        .stream_mode_details
-        .as_ref()
-        .and_then(|d| d.stream_mode.clone());
-    let mut checks = by_arn(request.stream_arn.as_ref());
-    checks.required("streamModeDetails.streamMode", wanted.as_ref());
-    checks.known(
-        "streamModeDetails.streamMode",
-        wanted.as_ref().map(|m| m.as_str()),
-        StreamMode::KNOWN,
-    );
-    checks.number(
-        "warmThroughputMiBps",
-        request.warm_throughput_mibps,
-        0,
-        WARM_MIBPS_MAX,
-    );
-    checks.done()?;
-    let stream = call.stream(None, request.stream_arn.as_deref())?;
-    let wanted = wanted.unwrap_or_default();
+    let details = request.stream_mode_details.as_ref();
+    let mode = details.and_then(|d| d.stream_mode.clone());
+    check_mode(request, mode.as_ref())?;
+
+    let stream = call.stream_of(request)?;
+    let mode = mode.unwrap_or_default();
     let usage = Usage::of(call);
-    call.change(&stream, |state| {
-        if wanted == StreamMode::OnDemand && state.mode != wanted {
-            let limit = call.inner.settings.on_demand_stream_limit;
-            if usage.on_demand >= limit {
-                return Err(crate::errors::limit_exceeded(format!(
-                    "This request would exceed the on-demand stream limit for the account. Limit: {limit}."
-                )));
-            }
+    call.change_active(&stream, |state| {
+        if mode == StreamMode::OnDemand && state.mode != mode {
+            check_on_demand_limit(call, &usage)?;
         }
-        if wanted == StreamMode::Provisioned {
-            if request.warm_throughput_mibps.is_some() {
-                return Err(validation("WarmThroughputMiBps is only valid for the on-demand capacity mode."));
-            }
-            if state.distribution == RecordDistributionStrategy::Auto {
-                return Err(invalid_argument(
-                    "A stream with RecordDistributionStrategy AUTO must stay in the on-demand capacity mode.",
-                ));
-            }
+        if mode == StreamMode::Provisioned {
+            check_can_be_provisioned(request, state)?;
         }
+
         if request.warm_throughput_mibps.is_some() {
             state.warm_mibps = request.warm_throughput_mibps;
         }
-        state.begin(Change::Mode(wanted), call.now_ms, call.update_ms());
+        state.start_change(Change::Mode(mode), call.now_ms, call.update_ms());
         Ok(UpdateStreamModeResponse::default())
     })
+}
+
+fn check_on_demand_limit(call: &Call<'_>, usage: &Usage) -> Answer<()> {
+    let limit = call.inner.settings.on_demand_stream_limit;
+    if usage.on_demand < limit {
+        return Ok(());
+    }
+    Err(crate::errors::limit_exceeded(format!(
+        "This request would exceed the on-demand stream limit for the account. Limit: {limit}."
+    )))
+}
+
+fn check_can_be_provisioned(request: &UpdateStreamModeRequest, state: &State) -> Answer<()> {
+    if request.warm_throughput_mibps.is_some() {
+        return Err(validation(
+            "WarmThroughputMiBps is only valid for the on-demand capacity mode.",
+        ));
+    }
+    if state.distribution == RecordDistributionStrategy::Auto {
+        return Err(invalid_argument(
+            "A stream with RecordDistributionStrategy AUTO must stay in the on-demand capacity \
+             mode.",
+        ));
+    }
+    Ok(())
 }
 
 pub(crate) fn distribution(
     call: &Call<'_>,
     request: &UpdateStreamRecordDistributionStrategyRequest,
 ) -> Answer<UpdateStreamRecordDistributionStrategyResponse> {
-    let wanted = request.record_distribution_strategy.clone();
-    let mut checks = by_arn(request.stream_arn.as_ref());
-    checks.required("recordDistributionStrategy", wanted.as_ref());
-    let known = RecordDistributionStrategy::KNOWN;
-    checks.known(
+    let strategy = request.record_distribution_strategy.as_ref();
+    let mut checks = Checks::of_stream_arn(request);
+    checks.required("recordDistributionStrategy", strategy);
+    checks.one_of(
         "recordDistributionStrategy",
-        wanted.as_ref().map(|d| d.as_str()),
-        known,
+        strategy.map(|s| s.as_str()),
+        RecordDistributionStrategy::KNOWN,
     );
-    checks.done()?;
-    let stream = call.stream(None, request.stream_arn.as_deref())?;
-    let wanted = wanted.unwrap_or_default();
-    call.change(&stream, |state| {
-        if state.mode != StreamMode::OnDemand && wanted == RecordDistributionStrategy::Auto {
-            return Err(invalid_argument(
-                "RecordDistributionStrategy AUTO is only supported for streams with the on-demand capacity mode.",
-            ));
-        }
-        state.distribution = wanted;
+    checks.finish()?;
+
+    let stream = call.stream_of(request)?;
+    let strategy = strategy.cloned().unwrap_or_default();
+    call.change_active(&stream, |state| {
+        check_distribution(&state.mode, &strategy)?;
+        state.distribution = strategy;
         Ok(UpdateStreamRecordDistributionStrategyResponse::default())
     })
 }
@@ -203,42 +201,24 @@ pub(crate) fn warm_throughput(
     call: &Call<'_>,
     request: &UpdateStreamWarmThroughputRequest,
 ) -> Answer<UpdateStreamWarmThroughputResponse> {
-    let (name, arn) = (
-        request.stream_name.as_deref(),
-        request.stream_arn.as_deref(),
-    );
-    let mut checks = names(name, arn);
-    checks.required(
-        "warmThroughputMiBps",
-        request.warm_throughput_mibps.as_ref(),
-    );
-    checks.number(
-        "warmThroughputMiBps",
-        request.warm_throughput_mibps,
-        0,
-        WARM_MIBPS_MAX,
-    );
-    checks.done()?;
-    let stream = call.stream(name, arn)?;
-    let committed = call
+    let mibps = request.warm_throughput_mibps;
+    let mut checks = Checks::of_stream(request);
+    checks.required("warmThroughputMiBps", mibps.as_ref());
+    checks.number("warmThroughputMiBps", mibps, 0..=WARM_MIBPS_MAX);
+    checks.finish()?;
+
+    let stream = call.stream_of(request)?;
+    let target = mibps.unwrap_or_default();
+    let is_committed = call
         .inner
         .account(&stream.namespace, |account| account.is_committed());
-    let target = request.warm_throughput_mibps.unwrap_or_default();
-    let before = call.change(&stream, |state| {
-        if state.mode != StreamMode::OnDemand {
-            return Err(validation(
-                "Warm throughput is only supported for streams in on-demand capacity mode.",
-            ));
-        }
-        if !committed {
-            return Err(validation(
-                "Warm throughput needs MinimumThroughputBillingCommitment to be enabled for the account.",
-            ));
-        }
+    let before = call.change_active(&stream, |state| {
+        check_warm_throughput(state, is_committed)?;
         let before = state.warm_mibps;
-        state.begin(Change::Warm(target), call.now_ms, call.update_ms());
+        state.start_change(Change::Warm(target), call.now_ms, call.update_ms());
         Ok(before)
     })?;
+
     Ok(UpdateStreamWarmThroughputResponse {
         stream_arn: Some(stream.arn.to_string()),
         stream_name: Some(stream.name.clone()),
@@ -249,30 +229,35 @@ pub(crate) fn warm_throughput(
     })
 }
 
+fn check_warm_throughput(state: &State, is_committed: bool) -> Answer<()> {
+    if state.mode != StreamMode::OnDemand {
+        return Err(validation(
+            "Warm throughput is only supported for streams in on-demand capacity mode.",
+        ));
+    }
+    if !is_committed {
+        return Err(validation(
+            "Warm throughput needs MinimumThroughputBillingCommitment to be enabled for the \
+             account.",
+        ));
+    }
+    Ok(())
+}
+
 pub(crate) fn start_encryption(
     call: &Call<'_>,
     request: &StartStreamEncryptionRequest,
 ) -> Answer<StartStreamEncryptionResponse> {
-    let (name, arn) = (
-        request.stream_name.as_deref(),
-        request.stream_arn.as_deref(),
-    );
-    check_encryption(
-        name,
-        arn,
-        request.encryption_type.as_ref(),
-        request.key_id.as_ref(),
-    )?;
+    let (kind, key) = (request.encryption_type.as_ref(), request.key_id.as_ref());
+    check_encryption(request, kind, key)?;
     if request.encryption_type == Some(EncryptionType::None) {
         return Err(invalid_argument("EncryptionType must be KMS."));
     }
-    let stream = call.stream(name, arn)?;
-    call.change(&stream, |state| {
-        state.begin(
-            Change::Encrypt(request.key_id.clone()),
-            call.now_ms,
-            call.update_ms(),
-        );
+
+    let stream = call.stream_of(request)?;
+    call.change_active(&stream, |state| {
+        let change = Change::Encrypt(request.key_id.clone());
+        state.start_change(change, call.now_ms, call.update_ms());
         Ok(StartStreamEncryptionResponse::default())
     })
 }
@@ -281,77 +266,73 @@ pub(crate) fn stop_encryption(
     call: &Call<'_>,
     request: &StopStreamEncryptionRequest,
 ) -> Answer<StopStreamEncryptionResponse> {
-    let (name, arn) = (
-        request.stream_name.as_deref(),
-        request.stream_arn.as_deref(),
-    );
-    check_encryption(
-        name,
-        arn,
-        request.encryption_type.as_ref(),
-        request.key_id.as_ref(),
-    )?;
-    let stream = call.stream(name, arn)?;
-    call.change(&stream, |state| {
+    let (kind, key) = (request.encryption_type.as_ref(), request.key_id.as_ref());
+    check_encryption(request, kind, key)?;
+
+    let stream = call.stream_of(request)?;
+    call.change_active(&stream, |state| {
         if state.key_id.is_none() {
+            let (name, account) = (&stream.name, &stream.namespace.account);
             return Err(in_use(format!(
-                "Stream {} under account {} is not encrypted.",
-                stream.name, stream.namespace.account
+                "Stream {name} under account {account} is not encrypted."
             )));
         }
-        state.begin(Change::Encrypt(None), call.now_ms, call.update_ms());
+        state.start_change(Change::Encrypt(None), call.now_ms, call.update_ms());
         Ok(StopStreamEncryptionResponse::default())
     })
 }
 
 fn check_encryption(
-    name: Option<&str>,
-    arn: Option<&str>,
+    request: &impl Targeted,
     kind: Option<&EncryptionType>,
     key: Option<&String>,
 ) -> Answer<()> {
-    let mut checks = names(name, arn);
+    let mut checks = Checks::of_stream(request);
     checks.required("encryptionType", kind);
-    checks.known(
+    checks.one_of(
         "encryptionType",
         kind.map(|k| k.as_str()),
         EncryptionType::KNOWN,
     );
     checks.required("keyId", key);
-    checks.text("keyId", key.map(String::as_str), 1, 2048, Pattern::Any);
-    checks.done()
+    checks.text("keyId", key.map(String::as_str), 1..=2048, Pattern::Any);
+    checks.finish()
 }
 
-/// Every single metric.
+/// Every metric except `ALL`.
 fn all_metrics() -> impl Iterator<Item = MetricsName> {
     MetricsName::KNOWN
         .iter()
         .map(|name| MetricsName::from(*name))
-        .filter(|m| *m != MetricsName::All)
+        .filter(|metric| *metric != MetricsName::All)
 }
 
-/// The metrics before, after, and the stream's name and ARN.
-type Monitoring = (Vec<MetricsName>, Vec<MetricsName>, String, String);
+/// The change of a stream's shard-level metrics.
+struct Monitoring {
+    before: Vec<MetricsName>,
+    after: Vec<MetricsName>,
+    stream_name: String,
+    stream_arn: String,
+}
 
-fn monitoring(
+/// Calls `change` for each metric of a request.
+fn change_monitoring(
     call: &Call<'_>,
-    (name, arn): (Option<&str>, Option<&str>),
+    request: &impl Targeted,
     metrics: Option<&Vec<MetricsName>>,
     change: impl Fn(&mut State, MetricsName),
 ) -> Answer<Monitoring> {
-    let mut checks = names(name, arn);
+    let mut checks = Checks::of_stream(request);
     checks.required("shardLevelMetrics", metrics);
-    checks.count("shardLevelMetrics", "[]", metrics.map(Vec::len), 1, 7);
+    checks.count("shardLevelMetrics", "[]", metrics.map(Vec::len), 1..=7);
     for metric in metrics.into_iter().flatten() {
-        checks.known(
-            "shardLevelMetrics",
-            Some(metric.as_str()),
-            MetricsName::KNOWN,
-        );
+        let name = Some(metric.as_str());
+        checks.one_of("shardLevelMetrics", name, MetricsName::KNOWN);
     }
-    checks.done()?;
-    let stream = call.stream(name, arn)?;
-    call.change(&stream, |state| {
+    checks.finish()?;
+
+    let stream = call.stream_of(request)?;
+    call.change_active(&stream, |state| {
         let before = state.metrics.iter().cloned().collect();
         for metric in metrics.into_iter().flatten() {
             match metric {
@@ -359,8 +340,13 @@ fn monitoring(
                 one => change(state, one.clone()),
             }
         }
-        let after = state.metrics.iter().cloned().collect();
-        Ok((before, after, stream.name.clone(), stream.arn.to_string()))
+
+        Ok(Monitoring {
+            before,
+            after: state.metrics.iter().cloned().collect(),
+            stream_name: stream.name.clone(),
+            stream_arn: stream.arn.to_string(),
+        })
     })
 }
 
@@ -368,23 +354,16 @@ pub(crate) fn enable_monitoring(
     call: &Call<'_>,
     request: &EnableEnhancedMonitoringRequest,
 ) -> Answer<EnableEnhancedMonitoringResponse> {
-    let stream = (
-        request.stream_name.as_deref(),
-        request.stream_arn.as_deref(),
-    );
-    let (before, after, name, arn) = monitoring(
-        call,
-        stream,
-        request.shard_level_metrics.as_ref(),
-        |state, metric| {
-            state.metrics.insert(metric);
-        },
-    )?;
+    let metrics = request.shard_level_metrics.as_ref();
+    let monitoring = change_monitoring(call, request, metrics, |state, metric| {
+        state.metrics.insert(metric);
+    })?;
+
     Ok(EnableEnhancedMonitoringResponse {
-        stream_name: Some(name),
-        current_shard_level_metrics: Some(before),
-        desired_shard_level_metrics: Some(after),
-        stream_arn: Some(arn),
+        stream_name: Some(monitoring.stream_name),
+        current_shard_level_metrics: Some(monitoring.before),
+        desired_shard_level_metrics: Some(monitoring.after),
+        stream_arn: Some(monitoring.stream_arn),
     })
 }
 
@@ -392,23 +371,16 @@ pub(crate) fn disable_monitoring(
     call: &Call<'_>,
     request: &DisableEnhancedMonitoringRequest,
 ) -> Answer<DisableEnhancedMonitoringResponse> {
-    let stream = (
-        request.stream_name.as_deref(),
-        request.stream_arn.as_deref(),
-    );
-    let (before, after, name, arn) = monitoring(
-        call,
-        stream,
-        request.shard_level_metrics.as_ref(),
-        |state, metric| {
-            state.metrics.remove(&metric);
-        },
-    )?;
+    let metrics = request.shard_level_metrics.as_ref();
+    let monitoring = change_monitoring(call, request, metrics, |state, metric| {
+        state.metrics.remove(&metric);
+    })?;
+
     Ok(DisableEnhancedMonitoringResponse {
-        stream_name: Some(name),
-        current_shard_level_metrics: Some(before),
-        desired_shard_level_metrics: Some(after),
-        stream_arn: Some(arn),
+        stream_name: Some(monitoring.stream_name),
+        current_shard_level_metrics: Some(monitoring.before),
+        desired_shard_level_metrics: Some(monitoring.after),
+        stream_arn: Some(monitoring.stream_arn),
     })
 }
 
@@ -416,9 +388,10 @@ pub(crate) fn describe_limits(
     call: &Call<'_>,
     _request: &DescribeLimitsRequest,
 ) -> Answer<DescribeLimitsResponse> {
-    call.admit(&call.namespace, "")?;
+    call.check_rate(&call.namespace, "")?;
     let usage = Usage::of(call);
     let settings = &call.inner.settings;
+
     Ok(DescribeLimitsResponse {
         shard_limit: settings.shard_limit.cast_signed(),
         open_shard_count: usage.provisioned_shards.cast_signed(),
@@ -441,10 +414,11 @@ pub(crate) fn describe_account(
     call: &Call<'_>,
     _request: &DescribeAccountSettingsRequest,
 ) -> Answer<DescribeAccountSettingsResponse> {
-    call.admit(&call.namespace, "")?;
+    call.check_rate(&call.namespace, "")?;
     let commitment = call
         .inner
         .account(&call.namespace, |account| account.commitment.clone());
+
     Ok(DescribeAccountSettingsResponse {
         minimum_throughput_billing_commitment: Some(commitment.unwrap_or_else(no_commitment)),
     })
@@ -454,53 +428,75 @@ pub(crate) fn update_account(
     call: &Call<'_>,
     request: &UpdateAccountSettingsRequest,
 ) -> Answer<UpdateAccountSettingsResponse> {
-    use MinimumThroughputBillingCommitmentInputStatus as Wanted;
-    use MinimumThroughputBillingCommitmentOutputStatus as Status;
-    let wanted = request
-        .minimum_throughput_billing_commitment
-        .as_ref()
-        .map(|c| c.status.clone());
+    use MinimumThroughputBillingCommitmentInputStatus as Requested;
+    let commitment = request.minimum_throughput_billing_commitment.as_ref();
+    let status = commitment.map(|c| c.status.clone());
     let mut checks = Checks::default();
-    checks.required("minimumThroughputBillingCommitment", wanted.as_ref());
-    let member = "minimumThroughputBillingCommitment.status";
-    checks.known(member, wanted.as_ref().map(|s| s.as_str()), Wanted::KNOWN);
-    checks.done()?;
-    call.admit(&call.namespace, "")?;
+    checks.required("minimumThroughputBillingCommitment", status.as_ref());
+    checks.one_of(
+        "minimumThroughputBillingCommitment.status",
+        status.as_ref().map(|s| s.as_str()),
+        Requested::KNOWN,
+    );
+    checks.finish()?;
+
+    call.check_rate(&call.namespace, "")?;
     let now = Timestamp(call.now_ms.cast_signed());
     let commitment = call.inner.account(&call.namespace, |account| {
-        let mut commitment = account.commitment.clone().unwrap_or_else(no_commitment);
-        let enabled = commitment.status != Status::Disabled;
-        match wanted {
-            Some(Wanted::Enabled) if !enabled => {
-                commitment = MinimumThroughputBillingCommitmentOutput {
-                    status: Status::Enabled,
-                    started_at: Some(now),
-                    ended_at: None,
-                    earliest_allowed_end_at: Some(Timestamp(now.0 + COMMITMENT_MS)),
-                };
-            }
-            Some(Wanted::Disabled) if enabled => {
-                if commitment.earliest_allowed_end_at.is_some_and(|end| end > now) {
-                    return Err(distributary_wire::error::ApiError::new(
-                        ErrorCode::InvalidArgument,
-                        "The minimum throughput billing commitment cannot be disabled before its earliest allowed end.",
-                    ));
-                }
-                commitment.status = Status::Disabled;
-                commitment.ended_at = Some(now);
-            }
-            Some(_) | None => {}
-        }
-        account.commitment = Some(commitment.clone());
-        Ok(commitment)
+        let current = account.commitment.clone().unwrap_or_else(no_commitment);
+        let changed = match status {
+            Some(Requested::Enabled) => enable_commitment(current, now),
+            Some(Requested::Disabled) => disable_commitment(current, now)?,
+            Some(_) | None => current,
+        };
+        account.commitment = Some(changed.clone());
+        Ok::<_, ApiError>(changed)
     })?;
+
     if let Some(store) = &call.inner.store {
-        store.push(crate::store::Change::commitment(
-            &call.namespace,
-            &commitment,
-        ));
+        let change = crate::store::Change::commitment(&call.namespace, &commitment);
+        store.push(change);
     }
     Ok(UpdateAccountSettingsResponse {
         minimum_throughput_billing_commitment: Some(commitment),
     })
+}
+
+fn enable_commitment(
+    current: MinimumThroughputBillingCommitmentOutput,
+    now: Timestamp,
+) -> MinimumThroughputBillingCommitmentOutput {
+    use MinimumThroughputBillingCommitmentOutputStatus as Status;
+    if current.status != Status::Disabled {
+        return current;
+    }
+    MinimumThroughputBillingCommitmentOutput {
+        status: Status::Enabled,
+        started_at: Some(now),
+        ended_at: None,
+        earliest_allowed_end_at: Some(Timestamp(now.0 + COMMITMENT_MS)),
+    }
+}
+
+/// # Errors
+/// `InvalidArgumentException` before the earliest end.
+fn disable_commitment(
+    mut current: MinimumThroughputBillingCommitmentOutput,
+    now: Timestamp,
+) -> Answer<MinimumThroughputBillingCommitmentOutput> {
+    use MinimumThroughputBillingCommitmentOutputStatus as Status;
+    if current.status == Status::Disabled {
+        return Ok(current);
+    }
+
+    let earliest_end = current.earliest_allowed_end_at;
+    if earliest_end.is_some_and(|end| end > now) {
+        return Err(invalid_argument(
+            "The minimum throughput billing commitment cannot be disabled before its earliest \
+             allowed end.",
+        ));
+    }
+    current.status = Status::Disabled;
+    current.ended_at = Some(now);
+    Ok(current)
 }

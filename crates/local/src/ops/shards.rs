@@ -1,63 +1,56 @@
-//! Listing, splitting and merging shards.
+//! `ListShards`, `SplitShard`, `MergeShards` and `UpdateShardCount`.
 
 use std::sync::Arc;
 
+use distributary_wire::hashkey::{self, HashRange};
 use distributary_wire::limits;
 use distributary_wire::types::*;
 
-use super::streams::Usage;
+use super::streams::{Usage, check_creation_time};
 use super::{Call, page_size};
-use crate::check::{self, Checks, Pattern};
+use crate::check::{Checks, Pattern};
 use crate::errors::{
-    Answer, in_use, invalid_argument, invalid_next_token, limit_exceeded, shard_not_found,
-    validation,
+    Answer, invalid_argument, invalid_next_token, limit_exceeded, shard_not_found,
+    stream_not_active, validation,
 };
 use crate::reshard::Change;
 use crate::settings::millis;
 use crate::stream::{self, State, Stream, retention_ms, shard_index};
 use crate::token::{self, Kind};
 
-/// `UpdateShardCount` calls in 24 hours.
+/// `UpdateShardCount` calls in 24 hours, if limits are enforced.
 const SCALINGS_PER_DAY: usize = 10;
 const DAY_MS: u64 = 24 * 3_600_000;
 
-/// A [`ShardFilter`] that has been checked.
+/// A [`ShardFilter`] that has passed the checks. Times are in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Filter {
-    /// Also those that have been closed, back to retention.
+    /// Open shards, and closed shards that retention still keeps.
     All,
-    Latest,
-    /// Open at that time.
-    At(u64),
-    /// Open at that time or later.
-    From(u64),
+    Open,
+    /// Shards open at a time.
+    OpenAt(u64),
+    /// Shards open at a time or later.
+    OpenSince(u64),
 }
 
+/// A filter and the number of the first shard to list.
+type Selection = (Filter, u32);
+
 impl Filter {
-    /// Reads a filter; with where to start if it is `AFTER_SHARD_ID`.
     fn read(
         call: &Call<'_>,
         filter: &ShardFilter,
         state: &State,
         stream: &Stream,
-    ) -> Answer<(Self, u32)> {
+    ) -> Answer<Selection> {
         let kind = filter.kind.clone().unwrap_or_default();
-        let time = || {
-            let at = filter.timestamp.ok_or_else(|| {
-                invalid_argument(format!(
-                    "Timestamp must be specified for a shard filter of type {kind}."
-                ))
-            })?;
-            let at_ms = u64::try_from(at.0).unwrap_or(0);
-            if at_ms > call.now_ms {
-                return Err(future_time(at_ms, call.now_ms));
-            }
-            Ok(at_ms)
-        };
+        let time_ms = || filter_time_ms(call, filter, &kind);
         let horizon_ms = call
             .now_ms
             .saturating_sub(retention_ms(state.retention_hours))
             .max(stream.created_ms);
+
         match kind {
             ShardFilterType::AfterShardId => {
                 let id = filter.shard_id.as_deref().ok_or_else(|| {
@@ -65,14 +58,13 @@ impl Filter {
                         "ShardId must be specified for a shard filter of type AFTER_SHARD_ID.",
                     )
                 })?;
-                let index = shard_index(id).ok_or_else(|| shard_not_found(id, stream))?;
-                Ok((Self::All, index.saturating_add(1)))
+                Ok((Self::All, index_after(id, stream)?))
             }
-            ShardFilterType::AtLatest => Ok((Self::Latest, 0)),
-            ShardFilterType::AtTrimHorizon => Ok((Self::At(horizon_ms), 0)),
+            ShardFilterType::AtLatest => Ok((Self::Open, 0)),
+            ShardFilterType::AtTrimHorizon => Ok((Self::OpenAt(horizon_ms), 0)),
             ShardFilterType::FromTrimHorizon => Ok((Self::All, 0)),
-            ShardFilterType::AtTimestamp => Ok((Self::At(time()?.max(horizon_ms)), 0)),
-            ShardFilterType::FromTimestamp => Ok((Self::From(time()?), 0)),
+            ShardFilterType::AtTimestamp => Ok((Self::OpenAt(time_ms()?.max(horizon_ms)), 0)),
+            ShardFilterType::FromTimestamp => Ok((Self::OpenSince(time_ms()?), 0)),
             ShardFilterType::Other(_) => Err(invalid_argument(
                 "The type of the shard filter must be specified.",
             )),
@@ -83,19 +75,23 @@ impl Filter {
         let closed_ms = shard.log.bounds().closed_ms;
         match self {
             Self::All => true,
-            Self::Latest => closed_ms.is_none(),
-            Self::At(ms) => shard.created_ms <= ms && closed_ms.is_none_or(|closed| closed >= ms),
-            Self::From(ms) => closed_ms.is_none_or(|closed| closed >= ms),
+            Self::Open => closed_ms.is_none(),
+            Self::OpenAt(ms) => {
+                shard.created_ms <= ms && closed_ms.is_none_or(|closed| closed >= ms)
+            }
+            Self::OpenSince(ms) => closed_ms.is_none_or(|closed| closed >= ms),
         }
     }
 
+    /// The filter in a page token.
     fn to_bytes(self) -> [u8; 9] {
         let (kind, ms) = match self {
             Self::All => (0, 0),
-            Self::Latest => (1, 0),
-            Self::At(ms) => (2, ms),
-            Self::From(ms) => (3, ms),
+            Self::Open => (1, 0),
+            Self::OpenAt(ms) => (2, ms),
+            Self::OpenSince(ms) => (3, ms),
         };
+
         let mut out = [kind; 9];
         out[1..].copy_from_slice(&u64::to_be_bytes(ms));
         out
@@ -105,144 +101,175 @@ impl Filter {
         let ms = u64::from_be_bytes(ms);
         match kind {
             0 => Some(Self::All),
-            1 => Some(Self::Latest),
-            2 => Some(Self::At(ms)),
-            3 => Some(Self::From(ms)),
+            1 => Some(Self::Open),
+            2 => Some(Self::OpenAt(ms)),
+            3 => Some(Self::OpenSince(ms)),
             _ => None,
         }
     }
 }
 
-/// What AWS says to a time in the future.
-pub(crate) fn future_time(at_ms: u64, now_ms: u64) -> distributary_wire::error::ApiError {
-    invalid_argument(format!(
-        "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. timestampInMillis: \
-         {at_ms}, currentTimestampInMillis: {now_ms}"
-    ))
+/// The time of a filter, in milliseconds since 1970.
+fn filter_time_ms(call: &Call<'_>, filter: &ShardFilter, kind: &ShardFilterType) -> Answer<u64> {
+    let at = filter.timestamp.ok_or_else(|| {
+        invalid_argument(format!(
+            "Timestamp must be specified for a shard filter of type {kind}."
+        ))
+    })?;
+    let at_ms = u64::try_from(at.0).unwrap_or(0);
+    check_not_in_future(call, at_ms)?;
+    Ok(at_ms)
+}
+
+/// # Errors
+/// `InvalidArgumentException`, with AWS's message.
+pub(crate) fn check_not_in_future(call: &Call<'_>, at_ms: u64) -> Answer<()> {
+    let now_ms = call.now_ms;
+    if at_ms <= now_ms {
+        return Ok(());
+    }
+    Err(invalid_argument(format!(
+        "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. \
+         timestampInMillis: {at_ms}, currentTimestampInMillis: {now_ms}"
+    )))
+}
+
+/// The number after that of a shard.
+///
+/// # Errors
+/// `ResourceNotFoundException` if the id has no shard id's form. The shard need not exist.
+pub(crate) fn index_after(id: &str, stream: &Stream) -> Answer<u32> {
+    let index = shard_index(id).ok_or_else(|| shard_not_found(id, stream))?;
+    Ok(index.saturating_add(1))
 }
 
 fn check_list(request: &ListShardsRequest) -> Answer<()> {
-    let filter = request.shard_filter.as_ref();
-    let mut checks = Checks::default();
-    checks.stream_name(request.stream_name.as_deref());
-    checks.stream_arn(request.stream_arn.as_deref());
-    checks.text(
-        "nextToken",
-        request.next_token.as_deref(),
-        1,
-        1_048_576,
-        Pattern::Any,
-    );
+    let mut checks = Checks::of_stream(request);
+    let token = request.next_token.as_deref();
+    checks.text("nextToken", token, 1..=1_048_576, Pattern::Any);
     checks.shard_id(
         "exclusiveStartShardId",
         request.exclusive_start_shard_id.as_deref(),
     );
-    checks.number("maxResults", request.max_results, 1, 10_000);
-    if let Some(filter) = filter {
+    checks.number("maxResults", request.max_results, 1..=10_000);
+    if let Some(filter) = &request.shard_filter {
         checks.required("shardFilter.type", filter.kind.as_ref());
         let kind = filter.kind.as_ref().map(|k| k.as_str());
-        checks.known("shardFilter.type", kind, ShardFilterType::KNOWN);
+        checks.one_of("shardFilter.type", kind, ShardFilterType::KNOWN);
         checks.shard_id("shardFilter.shardId", filter.shard_id.as_deref());
     }
-    checks.done()?;
-    let named = request.stream_name.is_some();
-    if request.next_token.is_some() {
-        let with = [
-            (named, "StreamName"),
-            (
-                request.exclusive_start_shard_id.is_some(),
-                "ExclusiveStartShardId",
-            ),
-            (
-                request.stream_creation_timestamp.is_some(),
-                "StreamCreationTimestamp",
-            ),
-        ];
-        if let Some((_, what)) = with.iter().find(|(given, _)| *given) {
-            return Err(invalid_argument(format!(
-                "NextToken and {what} cannot be provided together."
-            )));
+    checks.finish()?;
+
+    check_list_members(request)
+}
+
+/// Checks that members of `ListShards` which exclude each other are not given together.
+fn check_list_members(request: &ListShardsRequest) -> Answer<()> {
+    let has_name = request.stream_name.is_some();
+    if request.next_token.is_none() {
+        if has_name || request.stream_arn.is_some() {
+            return Ok(());
         }
-    } else if !named && request.stream_arn.is_none() {
         return Err(invalid_argument(
             "Either NextToken, StreamName or StreamARN should be provided.",
         ));
     }
-    Ok(())
+
+    let has_start = request.exclusive_start_shard_id.is_some();
+    let has_creation = request.stream_creation_timestamp.is_some();
+    let excluded = [
+        (has_name, "StreamName"),
+        (has_start, "ExclusiveStartShardId"),
+        (has_creation, "StreamCreationTimestamp"),
+    ];
+    match excluded.iter().find(|(is_given, _)| *is_given) {
+        Some((_, member)) => Err(invalid_argument(format!(
+            "NextToken and {member} cannot be provided together."
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The content of a page token.
+struct ListToken {
+    uid: u64,
+    selection: Selection,
+}
+
+impl ListToken {
+    fn open(call: &Call<'_>, text: &str) -> Answer<Self> {
+        let age_ms = millis(call.inner.settings.page_token_age);
+        let payload = token::open_page(Kind::Shards, text, call.now_ms, age_ms)?;
+        let (uid, rest) = token::read_page_payload(&payload)?;
+
+        let selection = || {
+            let (filter, start) = rest.split_first_chunk::<9>()?;
+            let start = start.first_chunk::<4>()?;
+            Some((Filter::from_bytes(*filter)?, u32::from_be_bytes(*start)))
+        };
+        Ok(Self {
+            uid,
+            selection: selection().ok_or_else(invalid_next_token)?,
+        })
+    }
+
+    fn seal(&self, call: &Call<'_>) -> String {
+        let (filter, start) = self.selection;
+        let place = [&filter.to_bytes()[..], &start.to_be_bytes()].concat();
+        let payload = token::page_payload(self.uid, &place);
+        token::seal(Kind::Shards, call.now_ms, 0, &payload)
+    }
+}
+
+/// The stream of a `ListShards`, from the token or else from the name or ARN.
+fn listed_stream(
+    call: &Call<'_>,
+    request: &ListShardsRequest,
+    token: Option<&ListToken>,
+) -> Answer<Arc<Stream>> {
+    let Some(token) = token else {
+        return call.stream_of(request);
+    };
+    let stream = call
+        .inner
+        .stream_by_uid(token.uid, call.now_ms)
+        .ok_or_else(invalid_next_token)?;
+    call.check_rate(&stream.namespace, &stream.name)?;
+    Ok(stream)
 }
 
 pub(crate) fn list(call: &Call<'_>, request: &ListShardsRequest) -> Answer<ListShardsResponse> {
     check_list(request)?;
-    let size = page_size(
-        request.max_results,
-        limits::LIST_SHARDS_MAX,
-        limits::LIST_SHARDS_MAX,
-    );
-    let resumed = match &request.next_token {
-        Some(text) => Some(open_page(call, text)?),
+    let token = match &request.next_token {
+        Some(text) => Some(ListToken::open(call, text)?),
         None => None,
     };
-    let stream = match resumed {
-        Some((uid, _, _)) => {
-            let stream = call
-                .inner
-                .stream_by_uid(uid, call.now_ms)
-                .ok_or_else(invalid_next_token)?;
-            call.admit(&stream.namespace, &stream.name)?;
-            stream
-        }
-        None => call.stream(
-            request.stream_name.as_deref(),
-            request.stream_arn.as_deref(),
-        )?,
-    };
-    if let Some(created) = request.stream_creation_timestamp
-        && created.0 / 1000 != (stream.created_ms / 1000).cast_signed()
-    {
-        return Err(crate::errors::stream_not_found(
-            &stream.name,
-            &stream.namespace.account,
-        ));
-    }
+    let stream = listed_stream(call, request, token.as_ref())?;
+    check_creation_time(&stream, request.stream_creation_timestamp)?;
     let state = stream.read(call.now_ms);
     if !state.serves() {
-        let (name, account, status) = (&stream.name, &stream.namespace.account, state.status());
-        return Err(in_use(format!(
-            "Stream {name} under account {account} not ACTIVE, instead in state {status}"
-        )));
+        return Err(stream_not_active(&stream, &state.status()));
     }
-    let (filter, start) = match (resumed, &request.shard_filter) {
-        (Some((_, filter, start)), _) => (filter, start),
+
+    let (filter, start) = match (token, &request.shard_filter) {
+        (Some(token), _) => token.selection,
         (None, Some(filter)) => Filter::read(call, filter, &state, &stream)?,
         (None, None) => (Filter::All, 0),
     };
     let start = match request.exclusive_start_shard_id.as_deref() {
-        Some(id) => start.max(
-            shard_index(id)
-                .ok_or_else(|| shard_not_found(id, &stream))?
-                .saturating_add(1),
-        ),
+        Some(id) => start.max(index_after(id, &stream)?),
         None => start,
     };
-    let mut rest = state
-        .shards
-        .range(start..)
-        .map(|(_, s)| s)
-        .filter(|s| filter.shows(s));
+
+    let (max, shards) = (limits::LIST_SHARDS_MAX, state.shards.range(start..));
+    let size = page_size(request.max_results, max, max);
+    let mut rest = shards.map(|(_, s)| s).filter(|s| filter.shows(s));
     let page: Vec<_> = rest.by_ref().take(size).collect();
     let last = page.last().filter(|_| rest.next().is_some());
     let next_token = last.map(|last| {
-        let rest = [
-            &filter.to_bytes()[..],
-            &last.index.saturating_add(1).to_be_bytes(),
-        ]
-        .concat();
-        token::seal(
-            Kind::Shards,
-            call.now_ms,
-            0,
-            &token::page_payload(stream.uid, &rest),
-        )
+        let selection = (filter, last.index.saturating_add(1));
+        let uid = stream.uid;
+        ListToken { uid, selection }.seal(call)
     });
     Ok(ListShardsResponse {
         shards: Some(page.iter().map(|s| s.describe()).collect()),
@@ -250,36 +277,20 @@ pub(crate) fn list(call: &Call<'_>, request: &ListShardsRequest) -> Answer<ListS
     })
 }
 
-/// The stream, the filter and where to go on.
-fn open_page(call: &Call<'_>, text: &str) -> Answer<(u64, Filter, u32)> {
-    let age_ms = millis(call.inner.settings.page_token_age);
-    let payload = token::open_page(Kind::Shards, text, call.now_ms, age_ms)?;
-    let (uid, rest) = token::read_page_payload(&payload)?;
-    let read = || {
-        let (filter, start) = rest.split_first_chunk::<9>()?;
-        let start = start.first_chunk::<4>()?;
-        Some((
-            uid,
-            Filter::from_bytes(*filter)?,
-            u32::from_be_bytes(*start),
-        ))
-    };
-    read().ok_or_else(invalid_next_token)
-}
-
+/// A shard that can be split or merged.
 fn open_shard<'a>(state: &'a State, stream: &Stream, id: &str) -> Answer<&'a Arc<stream::Shard>> {
     let shard = state.shard(id).ok_or_else(|| shard_not_found(id, stream))?;
     if shard.log.bounds().closed_ms.is_some() {
         let (name, account) = (&stream.name, &stream.namespace.account);
         return Err(invalid_argument(format!(
-            "Shard {id} in stream {name} under account {account} has already been merged or split, and thus is not \
-             eligible for merging or splitting."
+            "Shard {id} in stream {name} under account {account} has already been merged or \
+             split, and thus is not eligible for merging or splitting."
         )));
     }
     Ok(shard)
 }
 
-fn provisioned(state: &State, call: &Call<'_>) -> Answer<()> {
+fn check_provisioned(call: &Call<'_>, state: &State) -> Answer<()> {
     if state.mode == StreamMode::OnDemand {
         let operation = call.operation;
         return Err(validation(format!(
@@ -290,131 +301,121 @@ fn provisioned(state: &State, call: &Call<'_>) -> Answer<()> {
 }
 
 pub(crate) fn split(call: &Call<'_>, request: &SplitShardRequest) -> Answer<SplitShardResponse> {
-    let (name, arn) = (
-        request.stream_name.as_deref(),
-        request.stream_arn.as_deref(),
-    );
-    let mut checks = Checks::default();
-    checks.stream_name(name);
-    checks.stream_arn(arn);
+    let hash_key = request.new_starting_hash_key.as_deref();
+    let mut checks = Checks::of_stream(request);
     checks.required("shardToSplit", request.shard_to_split.as_ref());
     checks.shard_id("shardToSplit", request.shard_to_split.as_deref());
-    checks.required("newStartingHashKey", request.new_starting_hash_key.as_ref());
-    let key = request.new_starting_hash_key.as_deref();
-    checks.text("newStartingHashKey", key, 1, 39, Pattern::HashKey);
-    checks.done()?;
-    let stream = call.stream(name, arn)?;
+    checks.required("newStartingHashKey", hash_key.as_ref());
+    checks.text("newStartingHashKey", hash_key, 1..=39, Pattern::HashKey);
+    checks.finish()?;
+
+    let stream = call.stream_of(request)?;
     let id = request.shard_to_split.as_deref().unwrap_or_default();
-    call.change(&stream, |state| {
-        provisioned(state, call)?;
-        let (shard, range) = {
-            let shard = open_shard(state, &stream, id)?;
-            (shard.index, shard.range)
+    call.change_active(&stream, |state| {
+        check_provisioned(call, state)?;
+        let shard = open_shard(state, &stream, id)?;
+        let key = hash_key.unwrap_or_default();
+        let change = Change::Split {
+            shard: shard.index,
+            at: split_point(&stream, id, shard.range, key)?,
         };
-        let key = key.unwrap_or_default();
-        // A child may not be empty, and AWS wants two keys below the cut.
-        let at = check::hash_key(key).filter(|at| *at > range.start.saturating_add(1) && *at < range.end);
-        let at = at.ok_or_else(|| {
+
+        state.start_change(change, call.now_ms, call.update_ms());
+        Ok(SplitShardResponse::default())
+    })
+}
+
+/// The first hash key of the second child.
+///
+/// # Errors
+/// `InvalidArgumentException` unless a child's range has keys. AWS asks for two keys below the split.
+fn split_point(stream: &Stream, id: &str, range: HashRange, key: &str) -> Answer<u128> {
+    let HashRange { start, end } = range;
+    hashkey::parse(key)
+        .filter(|at| *at > start.saturating_add(1) && *at < end)
+        .ok_or_else(|| {
+            let (name, account) = (&stream.name, &stream.namespace.account);
             invalid_argument(format!(
-                "NewStartingHashKey {key} used in SplitShard() on shard {id} in stream {} under account {} is not both \
-                 greater than one plus the shard's StartingHashKey {} and less than the shard's EndingHashKey {}.",
-                stream.name, stream.namespace.account, range.start, range.end
+                "NewStartingHashKey {key} used in SplitShard() on shard {id} in stream {name} \
+                 under account {account} is not both greater than one plus the shard's \
+                 StartingHashKey {start} and less than the shard's EndingHashKey {end}."
             ))
-        })?;
-        state.begin(Change::Split { shard, at }, call.now_ms, call.update_ms());
-        Ok(())
-    })?;
-    Ok(SplitShardResponse::default())
+        })
 }
 
 pub(crate) fn merge(call: &Call<'_>, request: &MergeShardsRequest) -> Answer<MergeShardsResponse> {
-    let (name, arn) = (
-        request.stream_name.as_deref(),
-        request.stream_arn.as_deref(),
+    let first = request.shard_to_merge.as_deref();
+    let second = request.adjacent_shard_to_merge.as_deref();
+    let mut checks = Checks::of_stream(request);
+    checks.required("shardToMerge", first.as_ref());
+    checks.shard_id("shardToMerge", first);
+    checks.required("adjacentShardToMerge", second.as_ref());
+    checks.shard_id("adjacentShardToMerge", second);
+    checks.finish()?;
+
+    let stream = call.stream_of(request)?;
+    call.change_active(&stream, |state| {
+        check_provisioned(call, state)?;
+        let ids = (first.unwrap_or_default(), second.unwrap_or_default());
+        let change = merge_change(state, &stream, ids)?;
+        state.start_change(change, call.now_ms, call.update_ms());
+        Ok(MergeShardsResponse::default())
+    })
+}
+
+/// # Errors
+/// `InvalidArgumentException` unless the shards are open and their hash ranges adjacent.
+fn merge_change(state: &State, stream: &Stream, (first, second): (&str, &str)) -> Answer<Change> {
+    let shard = open_shard(state, stream, first)?;
+    let adjacent = open_shard(state, stream, second)?;
+    if !shard.range.is_adjacent(&adjacent.range) {
+        let (name, account) = (&stream.name, &stream.namespace.account);
+        return Err(invalid_argument(format!(
+            "Shards {first} and {second} in stream {name} under account {account} are not an \
+             adjacent pair of shards eligible for merging"
+        )));
+    }
+    Ok(Change::Merge {
+        shard: shard.index,
+        adjacent: adjacent.index,
+    })
+}
+
+fn check_update_count(request: &UpdateShardCountRequest) -> Answer<()> {
+    let target = request.target_shard_count;
+    let scaling = request.scaling_type.as_ref();
+    let mut checks = Checks::of_stream(request);
+    checks.required("targetShardCount", target.as_ref());
+    checks.number("targetShardCount", target, 1..=i32::MAX);
+    checks.required("scalingType", scaling);
+    checks.one_of(
+        "scalingType",
+        scaling.map(|s| s.as_str()),
+        ScalingType::KNOWN,
     );
-    let mut checks = Checks::default();
-    checks.stream_name(name);
-    checks.stream_arn(arn);
-    checks.required("shardToMerge", request.shard_to_merge.as_ref());
-    checks.shard_id("shardToMerge", request.shard_to_merge.as_deref());
-    checks.required(
-        "adjacentShardToMerge",
-        request.adjacent_shard_to_merge.as_ref(),
-    );
-    checks.shard_id(
-        "adjacentShardToMerge",
-        request.adjacent_shard_to_merge.as_deref(),
-    );
-    checks.done()?;
-    let stream = call.stream(name, arn)?;
-    let one = request.shard_to_merge.as_deref().unwrap_or_default();
-    let other = request
-        .adjacent_shard_to_merge
-        .as_deref()
-        .unwrap_or_default();
-    call.change(&stream, |state| {
-        provisioned(state, call)?;
-        let change = {
-            let a = open_shard(state, &stream, one)?;
-            let b = open_shard(state, &stream, other)?;
-            if !a.range.is_adjacent(&b.range) {
-                return Err(invalid_argument(format!(
-                    "Shards {one} and {other} in stream {} under account {} are not an adjacent pair of shards eligible \
-                     for merging",
-                    stream.name, stream.namespace.account
-                )));
-            }
-            Change::Merge { shard: a.index, adjacent: b.index }
-        };
-        state.begin(change, call.now_ms, call.update_ms());
-        Ok(())
-    })?;
-    Ok(MergeShardsResponse::default())
+    checks.finish()
 }
 
 pub(crate) fn update_count(
     call: &Call<'_>,
     request: &UpdateShardCountRequest,
 ) -> Answer<UpdateShardCountResponse> {
-    let (name, arn) = (
-        request.stream_name.as_deref(),
-        request.stream_arn.as_deref(),
-    );
-    let mut checks = Checks::default();
-    checks.stream_name(name);
-    checks.stream_arn(arn);
-    checks.required("targetShardCount", request.target_shard_count.as_ref());
-    checks.number("targetShardCount", request.target_shard_count, 1, i32::MAX);
-    checks.required("scalingType", request.scaling_type.as_ref());
-    checks.known(
-        "scalingType",
-        request.scaling_type.as_ref().map(|s| s.as_str()),
-        ScalingType::KNOWN,
-    );
-    checks.done()?;
-    let stream = call.stream(name, arn)?;
-    let target = request
-        .target_shard_count
-        .unwrap_or_default()
-        .unsigned_abs();
+    check_update_count(request)?;
+    let stream = call.stream_of(request)?;
+    let target = request.target_shard_count.unwrap_or_default();
+    let target = target.unsigned_abs();
+
     let usage = Usage::of(call);
-    let current = call.change(&stream, |state| {
-        provisioned(state, call)?;
+    let current = call.change_active(&stream, |state| {
+        check_provisioned(call, state)?;
         let current = state.open.len() as u32;
         check_target(current, target)?;
         usage.check_shards(call, target.saturating_sub(current))?;
-        state.scalings_ms.retain(|at| at.saturating_add(DAY_MS) > call.now_ms);
-        if call.inner.settings.enforce_limits {
-            if state.scalings_ms.len() >= SCALINGS_PER_DAY {
-                return Err(limit_exceeded(format!(
-                    "UpdateShardCount cannot be called more than {SCALINGS_PER_DAY} times in a 24 hour period."
-                )));
-            }
-            state.scalings_ms.push(call.now_ms);
-        }
-        state.begin(Change::Count(target), call.now_ms, call.update_ms());
+        count_scaling(call, state)?;
+        state.start_change(Change::Count(target), call.now_ms, call.update_ms());
         Ok(current)
     })?;
+
     Ok(UpdateShardCountResponse {
         stream_name: Some(stream.name.clone()),
         current_shard_count: Some(current.cast_signed()),
@@ -424,18 +425,41 @@ pub(crate) fn update_count(
 }
 
 /// # Errors
-/// `InvalidArgumentException`.
+/// `InvalidArgumentException` unless the target is between half and double the current count.
 fn check_target(current: u32, target: u32) -> Answer<()> {
-    let counts = format!("Current open shard count: {current} Target shard count: {target}");
-    if target > current.saturating_mul(2) {
-        return Err(invalid_argument(format!(
-            "UpdateShardCount cannot scale up over double your current open shard count. {counts}"
+    let problem = if target > current.saturating_mul(2) {
+        "up over double"
+    } else if target < current.div_ceil(2) {
+        "down below half"
+    } else {
+        return Ok(());
+    };
+
+    Err(invalid_argument(format!(
+        "UpdateShardCount cannot scale {problem} your current open shard count. Current open shard \
+         count: {current} Target shard count: {target}"
+    )))
+}
+
+/// Counts an `UpdateShardCount` against the limit of a day, if limits are enforced.
+///
+/// # Errors
+/// `LimitExceededException`.
+fn count_scaling(call: &Call<'_>, state: &mut State) -> Answer<()> {
+    let now_ms = call.now_ms;
+    state
+        .scalings_ms
+        .retain(|at| at.saturating_add(DAY_MS) > now_ms);
+    if !call.inner.settings.enforce_limits {
+        return Ok(());
+    }
+
+    if state.scalings_ms.len() >= SCALINGS_PER_DAY {
+        return Err(limit_exceeded(format!(
+            "UpdateShardCount cannot be called more than {SCALINGS_PER_DAY} times in a 24 hour \
+             period."
         )));
     }
-    if target < current.div_ceil(2) {
-        return Err(invalid_argument(format!(
-            "UpdateShardCount cannot scale down below half your current open shard count. {counts}"
-        )));
-    }
+    state.scalings_ms.push(now_ms);
     Ok(())
 }

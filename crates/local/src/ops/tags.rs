@@ -1,61 +1,66 @@
-//! Tags and resource policies: kept and shown, never acted on.
+//! Tags and resource policies, which are stored and shown but have no effect.
 
 use std::collections::BTreeMap;
 
 use distributary_wire::arn::ConsumerArn;
+use distributary_wire::error::ApiError;
 use distributary_wire::limits;
 use distributary_wire::types::*;
 
 use super::Call;
 use crate::check::{Checks, Pattern};
-use crate::errors::{Answer, consumer_not_found, invalid_argument, limit_exceeded, not_found};
-use crate::stream::State;
+use crate::errors::{Answer, invalid_argument, limit_exceeded, not_found};
 
-/// Tags of one request.
+/// Tags in one request.
 const REQUEST_TAGS: usize = 200;
-/// Bytes of a policy.
+/// Bytes of the longest policy.
 const POLICY_BYTES: usize = 20 * 1024;
 
 /// # Errors
-/// `ValidationException` and `InvalidArgumentException`.
+/// `ValidationException` for a length, `InvalidArgumentException` for a character.
 pub(crate) fn check_tags(tags: &BTreeMap<String, String>) -> Answer<()> {
     let mut checks = Checks::default();
     for (key, value) in tags {
-        checks.text("tags", Some(key), 1, 128, Pattern::Any);
-        checks.text("tags", Some(value), 0, 256, Pattern::Any);
+        checks.text("tags", Some(key), 1..=128, Pattern::Any);
+        checks.text("tags", Some(value), 0..=256, Pattern::Any);
     }
-    checks.done()?;
-    let allowed = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@%".contains(c);
-    match tags
-        .iter()
-        .find(|(k, v)| !k.chars().all(allowed) || !v.chars().all(allowed))
-    {
-        Some(_) => Err(invalid_argument(
-            "Some tags contain invalid characters. Valid characters: Unicode letters, \
-            digits, white space, _ . / = + - % @.",
-        )),
-        None => Ok(()),
+    checks.finish()?;
+
+    let is_allowed = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@%".contains(c);
+    let mut texts = tags.iter().flat_map(|(key, value)| [key, value]);
+    if texts.all(|text| text.chars().all(is_allowed)) {
+        return Ok(());
     }
+    Err(invalid_argument(
+        "Some tags contain invalid characters. Valid characters: Unicode letters, digits, white \
+         space, _ . / = + - % @.",
+    ))
 }
 
-/// Adds tags, if there is room for them.
+/// Adds tags to the tags of a resource. `resource` names the resource for the message.
+///
+/// # Errors
+/// `LimitExceededException`.
 fn add(
-    have: &mut BTreeMap<String, String>,
-    more: &BTreeMap<String, String>,
+    tags: &mut BTreeMap<String, String>,
+    added: &BTreeMap<String, String>,
     resource: &str,
 ) -> Answer<()> {
-    let total = have.len() + more.keys().filter(|key| !have.contains_key(*key)).count();
-    if total > limits::TAGS {
+    let new_keys = added.keys().filter(|key| !tags.contains_key(*key));
+    let limit = limits::TAGS;
+    if tags.len() + new_keys.count() > limit {
         return Err(limit_exceeded(format!(
-            "Failed to add tags to {resource} because a given resource cannot have more than {} tags associated with it.",
-            limits::TAGS
+            "Failed to add tags to {resource} because a given resource cannot have more than \
+             {limit} tags associated with it."
         )));
     }
-    have.extend(more.iter().map(|(k, v)| (k.clone(), v.clone())));
+
+    tags.extend(added.iter().map(|(k, v)| (k.clone(), v.clone())));
     Ok(())
 }
 
-fn listed(tags: &BTreeMap<String, String>) -> Vec<Tag> {
+/// Tags as the protocol shows them.
+fn to_wire(tags: &BTreeMap<String, String>) -> Vec<Tag> {
     tags.iter()
         .map(|(key, value)| Tag {
             key: key.clone(),
@@ -64,36 +69,24 @@ fn listed(tags: &BTreeMap<String, String>) -> Vec<Tag> {
         .collect()
 }
 
-fn shown(keys: &[String]) -> String {
-    format!("[{}]", keys.join(", "))
+fn check_added(checks: &mut Checks, tags: Option<&BTreeMap<String, String>>) {
+    checks.required("tags", tags);
+    checks.count("tags", "{}", tags.map(BTreeMap::len), 1..=REQUEST_TAGS);
 }
 
 pub(crate) fn add_to_stream(
     call: &Call<'_>,
     request: &AddTagsToStreamRequest,
 ) -> Answer<AddTagsToStreamResponse> {
-    let (name, arn) = (
-        request.stream_name.as_deref(),
-        request.stream_arn.as_deref(),
-    );
-    let mut checks = Checks::default();
-    checks.stream_name(name);
-    checks.stream_arn(arn);
-    checks.required("tags", request.tags.as_ref());
-    checks.count(
-        "tags",
-        "{}",
-        request.tags.as_ref().map(BTreeMap::len),
-        1,
-        REQUEST_TAGS,
-    );
-    checks.done()?;
-    let none = BTreeMap::new();
-    let tags = request.tags.as_ref().unwrap_or(&none);
-    check_tags(tags)?;
-    let stream = call.stream(name, arn)?;
+    let mut checks = Checks::of_stream(request);
+    check_added(&mut checks, request.tags.as_ref());
+    checks.finish()?;
+    let tags = request.tags.clone().unwrap_or_default();
+    check_tags(&tags)?;
+
+    let stream = call.stream_of(request)?;
     stream.write(call.now_ms, |state| {
-        add(&mut state.tags, tags, &format!("stream {}", stream.name))
+        add(&mut state.tags, &tags, &format!("stream {}", stream.name))
     })?;
     Ok(AddTagsToStreamResponse::default())
 }
@@ -102,16 +95,11 @@ pub(crate) fn remove_from_stream(
     call: &Call<'_>,
     request: &RemoveTagsFromStreamRequest,
 ) -> Answer<RemoveTagsFromStreamResponse> {
-    let (name, arn) = (
-        request.stream_name.as_deref(),
-        request.stream_arn.as_deref(),
-    );
-    let mut checks = Checks::default();
-    checks.stream_name(name);
-    checks.stream_arn(arn);
+    let mut checks = Checks::of_stream(request);
     check_keys(&mut checks, request.tag_keys.as_ref());
-    checks.done()?;
-    let stream = call.stream(name, arn)?;
+    checks.finish()?;
+
+    let stream = call.stream_of(request)?;
     stream.write(call.now_ms, |state| {
         for key in request.tag_keys.iter().flatten() {
             state.tags.remove(key);
@@ -122,10 +110,15 @@ pub(crate) fn remove_from_stream(
 
 fn check_keys(checks: &mut Checks, keys: Option<&Vec<String>>) {
     checks.required("tagKeys", keys);
-    let text = keys.map(|keys| shown(keys)).unwrap_or_default();
-    checks.count("tagKeys", &text, keys.map(Vec::len), 1, 50);
+    let shown = keys.map(|keys| format!("[{}]", keys.join(", ")));
+    checks.count(
+        "tagKeys",
+        &shown.unwrap_or_default(),
+        keys.map(Vec::len),
+        1..=50,
+    );
     for key in keys.into_iter().flatten() {
-        checks.text("tagKeys", Some(key), 1, 128, Pattern::Any);
+        checks.text("tagKeys", Some(key), 1..=128, Pattern::Any);
     }
 }
 
@@ -133,75 +126,63 @@ pub(crate) fn list_of_stream(
     call: &Call<'_>,
     request: &ListTagsForStreamRequest,
 ) -> Answer<ListTagsForStreamResponse> {
-    let (name, arn) = (
-        request.stream_name.as_deref(),
-        request.stream_arn.as_deref(),
-    );
     let after = request.exclusive_start_tag_key.as_deref();
-    let mut checks = Checks::default();
-    checks.stream_name(name);
-    checks.stream_arn(arn);
-    checks.text("exclusiveStartTagKey", after, 1, 128, Pattern::Any);
-    checks.number("limit", request.limit, 1, 50);
-    checks.done()?;
-    let stream = call.stream(name, arn)?;
+    let mut checks = Checks::of_stream(request);
+    checks.text("exclusiveStartTagKey", after, 1..=128, Pattern::Any);
+    checks.number("limit", request.limit, 1..=50);
+    checks.finish()?;
+
+    let stream = call.stream_of(request)?;
     let state = stream.read(call.now_ms);
     let size = super::page_size(request.limit, limits::TAGS, limits::TAGS);
-    let mut rest = listed(&state.tags);
-    rest.retain(|tag| after.is_none_or(|after| tag.key.as_str() > after));
-    let more = rest.len() > size;
-    rest.truncate(size);
+    let mut tags = to_wire(&state.tags);
+    tags.retain(|tag| after.is_none_or(|after| tag.key.as_str() > after));
+    let has_more_tags = tags.len() > size;
+    tags.truncate(size);
+
     Ok(ListTagsForStreamResponse {
-        tags: rest,
-        has_more_tags: more,
+        tags,
+        has_more_tags,
     })
 }
 
-/// What can have tags and a policy.
-struct Tagged<'a> {
+/// The tags and the policy of a stream or a consumer.
+struct Resource<'a> {
     tags: &'a mut BTreeMap<String, String>,
     policy: &'a mut Option<String>,
 }
 
-/// Uses the stream or consumer of an ARN.
-fn resource<R>(
+/// Calls `operation` with the stream or consumer of an ARN. `check_more` adds checks of further
+/// members of the request.
+fn with_resource<R>(
     call: &Call<'_>,
     arn: Option<&String>,
-    more: impl FnOnce(&mut Checks),
-    use_it: impl FnOnce(Tagged<'_>) -> Answer<R>,
+    check_more: impl FnOnce(&mut Checks),
+    operation: impl FnOnce(Resource<'_>) -> Answer<R>,
 ) -> Answer<R> {
+    let text = arn.map(String::as_str);
     let mut checks = Checks::default();
     checks.required("resourceARN", arn);
-    checks.text(
-        "resourceARN",
-        arn.map(String::as_str),
-        1,
-        2048,
-        Pattern::ResourceArn,
-    );
-    more(&mut checks);
-    checks.done()?;
-    let arn = arn.map(String::as_str).unwrap_or_default();
-    let Ok(consumer) = arn.parse::<ConsumerArn>() else {
-        let stream = call.stream(None, Some(arn))?;
+    checks.text("resourceARN", text, 1..=2048, Pattern::ResourceArn);
+    check_more(&mut checks);
+    checks.finish()?;
+
+    let Ok(consumer_arn) = text.unwrap_or_default().parse::<ConsumerArn>() else {
+        let stream = call.stream(None, text)?;
         return stream.write(call.now_ms, |state| {
-            use_it(Tagged {
+            operation(Resource {
                 tags: &mut state.tags,
                 policy: &mut state.policy,
             })
         });
     };
-    let stream = call.stream_of_consumer(&consumer)?;
-    stream.write(call.now_ms, |state: &mut State| {
-        let found = state
-            .consumers
-            .get_mut(&consumer.name)
-            .filter(|c| c.arn == consumer);
-        let found =
-            found.ok_or_else(|| consumer_not_found(&consumer.name, &consumer.stream.account))?;
-        use_it(Tagged {
-            tags: &mut found.tags,
-            policy: &mut found.policy,
+
+    let stream = call.stream_of_consumer(&consumer_arn)?;
+    stream.write(call.now_ms, |state| {
+        let consumer = state.consumer_mut(&consumer_arn)?;
+        operation(Resource {
+            tags: &mut consumer.tags,
+            policy: &mut consumer.policy,
         })
     })
 }
@@ -212,19 +193,13 @@ pub(crate) fn tag_resource(
 ) -> Answer<TagResourceResponse> {
     let arn = request.resource_arn.as_ref();
     let tags = request.tags.as_ref();
-    let more = |checks: &mut Checks| {
-        checks.required("tags", tags);
-        checks.count("tags", "{}", tags.map(BTreeMap::len), 1, REQUEST_TAGS);
-    };
-    resource(call, arn, more, |tagged| {
-        let none = BTreeMap::new();
-        let tags = tags.unwrap_or(&none);
-        check_tags(tags)?;
-        add(
-            tagged.tags,
-            tags,
-            arn.map(String::as_str).unwrap_or_default(),
-        )?;
+    let check_more = |checks: &mut Checks| check_added(checks, tags);
+
+    with_resource(call, arn, check_more, |resource| {
+        let tags = tags.cloned().unwrap_or_default();
+        check_tags(&tags)?;
+        let name = arn.map(String::as_str).unwrap_or_default();
+        add(resource.tags, &tags, name)?;
         Ok(TagResourceResponse::default())
     })
 }
@@ -234,13 +209,15 @@ pub(crate) fn untag_resource(
     request: &UntagResourceRequest,
 ) -> Answer<UntagResourceResponse> {
     let keys = request.tag_keys.as_ref();
-    resource(
+    let check_more = |checks: &mut Checks| check_keys(checks, keys);
+
+    with_resource(
         call,
         request.resource_arn.as_ref(),
-        |checks| check_keys(checks, keys),
-        |tagged| {
+        check_more,
+        |resource| {
             for key in keys.into_iter().flatten() {
-                tagged.tags.remove(key);
+                resource.tags.remove(key);
             }
             Ok(UntagResourceResponse::default())
         },
@@ -251,14 +228,14 @@ pub(crate) fn list_of_resource(
     call: &Call<'_>,
     request: &ListTagsForResourceRequest,
 ) -> Answer<ListTagsForResourceResponse> {
-    resource(
+    let arn = request.resource_arn.as_ref();
+    with_resource(
         call,
-        request.resource_arn.as_ref(),
+        arn,
         |_| (),
-        |tagged| {
-            Ok(ListTagsForResourceResponse {
-                tags: Some(listed(tagged.tags)),
-            })
+        |resource| {
+            let tags = Some(to_wire(resource.tags));
+            Ok(ListTagsForResourceResponse { tags })
         },
     )
 }
@@ -268,16 +245,24 @@ pub(crate) fn put_policy(
     request: &PutResourcePolicyRequest,
 ) -> Answer<PutResourcePolicyResponse> {
     let policy = request.policy.as_ref();
-    let more = |checks: &mut Checks| checks.required("policy", policy);
-    resource(call, request.resource_arn.as_ref(), more, |tagged| {
-        let policy = policy.cloned().unwrap_or_default();
-        let object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&policy);
-        if object.is_err() || policy.len() > POLICY_BYTES {
-            return Err(invalid_argument("Policy is not a valid policy document."));
-        }
-        *tagged.policy = Some(policy);
-        Ok(PutResourcePolicyResponse::default())
-    })
+    let check_more = |checks: &mut Checks| checks.required("policy", policy);
+
+    with_resource(
+        call,
+        request.resource_arn.as_ref(),
+        check_more,
+        |resource| {
+            let policy = policy.cloned().unwrap_or_default();
+            let object =
+                serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&policy);
+            if object.is_err() || policy.len() > POLICY_BYTES {
+                return Err(invalid_argument("Policy is not a valid policy document."));
+            }
+
+            *resource.policy = Some(policy);
+            Ok(PutResourcePolicyResponse::default())
+        },
+    )
 }
 
 pub(crate) fn get_policy(
@@ -285,15 +270,14 @@ pub(crate) fn get_policy(
     request: &GetResourcePolicyRequest,
 ) -> Answer<GetResourcePolicyResponse> {
     let arn = request.resource_arn.as_ref();
-    resource(
+    with_resource(
         call,
         arn,
         |_| (),
-        |tagged| match tagged.policy {
-            Some(policy) => Ok(GetResourcePolicyResponse {
-                policy: policy.clone(),
-            }),
-            None => Err(no_policy(arn)),
+        |resource| {
+            let policy = resource.policy.clone();
+            let policy = policy.ok_or_else(|| policy_not_found(arn))?;
+            Ok(GetResourcePolicyResponse { policy })
         },
     )
 }
@@ -303,18 +287,19 @@ pub(crate) fn delete_policy(
     request: &DeleteResourcePolicyRequest,
 ) -> Answer<DeleteResourcePolicyResponse> {
     let arn = request.resource_arn.as_ref();
-    resource(
+    with_resource(
         call,
         arn,
         |_| (),
-        |tagged| match tagged.policy.take() {
-            Some(_) => Ok(DeleteResourcePolicyResponse::default()),
-            None => Err(no_policy(arn)),
+        |resource| {
+            let policy = resource.policy.take();
+            policy.ok_or_else(|| policy_not_found(arn))?;
+            Ok(DeleteResourcePolicyResponse::default())
         },
     )
 }
 
-fn no_policy(arn: Option<&String>) -> distributary_wire::error::ApiError {
+fn policy_not_found(arn: Option<&String>) -> ApiError {
     not_found(format!(
         "No resource policy found for {}.",
         arn.map(String::as_str).unwrap_or_default()

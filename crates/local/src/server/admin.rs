@@ -1,17 +1,17 @@
-//! The paths under `/_distributary/`: misbehaviour over HTTP, for callers on this machine only.
+//! The paths under `/_distributary/`: faults over HTTP, for callers on this machine only.
 //!
-//! | call | does |
+//! | call | effect |
 //! | --- | --- |
-//! | `GET faults` | lists the rules and what became of them |
-//! | `POST faults` | adds the rule in the body; answers its id |
-//! | `DELETE faults` | removes all rules, opens all gates |
+//! | `GET faults` | lists the rules and how many calls each applied to |
+//! | `POST faults` | adds the rule in the body; answers the rule's id |
+//! | `DELETE faults` | removes all rules, releases all gates |
 //! | `DELETE faults/{id}` | removes a rule |
-//! | `POST gates/{gate}` | releases the calls held at a gate; answers how many |
-//! | `GET gates/{gate}` | how many calls are held there |
-//! | `POST iterators/expire` | expires all shard iterators given out so far |
-//! | `POST subscriptions/end`, `/break`, `/mute`, `/unmute` | to those that the selection in the body chooses |
-//! | `GET stats` | what retention has dropped |
-//! | `GET health` | that it runs |
+//! | `POST gates/{gate}` | releases the calls held at a gate; answers their number |
+//! | `GET gates/{gate}` | answers the number of calls held at a gate |
+//! | `POST iterators/expire` | expires all shard iterators made so far |
+//! | `POST subscriptions/end`, `/break`, `/mute`, `/unmute` | applies to the subscriptions that the selection in the body chooses |
+//! | `GET stats` | answers the number of dropped records |
+//! | `GET health` | answers `ok` |
 
 use std::net::SocketAddr;
 
@@ -24,15 +24,23 @@ use serde_json::{Value, json};
 
 use super::Server;
 use super::body::Body;
-use crate::faults::{Rule, Select};
+use crate::faults::{Faults, Rule, Select};
 
-/// Where the paths begin.
+/// Prefix of the paths.
 pub(super) const PREFIX: &str = "/_distributary/";
 
-type Told = (StatusCode, Value);
+type Reply = (StatusCode, Value);
 
-fn wrong(status: StatusCode, message: impl Into<String>) -> Told {
+fn ok(value: Value) -> Reply {
+    (StatusCode::OK, value)
+}
+
+fn error(status: StatusCode, message: impl Into<String>) -> Reply {
     (status, json!({ "error": message.into() }))
+}
+
+fn bad_request(cause: impl std::error::Error) -> Reply {
+    error(StatusCode::BAD_REQUEST, cause.to_string())
 }
 
 pub(super) fn answer(
@@ -41,18 +49,19 @@ pub(super) fn answer(
     body: &Bytes,
     peer: SocketAddr,
 ) -> Response<Body> {
-    // A page in a browser on this machine could call it too; browsers say so.
-    let allowed = server.admin
+    // A web page in a browser on this machine may not call these paths. Browsers send `Origin`.
+    let is_allowed = server.admin
         && peer.ip().to_canonical().is_loopback()
         && !head.headers.contains_key(ORIGIN);
-    let (status, value) = if allowed {
+    let (status, value) = if is_allowed {
         route(server, head, body)
     } else {
-        wrong(
+        error(
             StatusCode::FORBIDDEN,
-            "only for programs on this machine, and only if it is turned on",
+            "call from a program on this machine, and start the server with the admin paths",
         )
     };
+
     let text = format!("{value}\n");
     let mut response = Response::new(Body::whole(ResponseBody::Full(text.into())));
     *response.status_mut() = status;
@@ -62,12 +71,12 @@ pub(super) fn answer(
     response
 }
 
-fn route(server: &Server, head: &Parts, body: &Bytes) -> Told {
+fn route(server: &Server, head: &Parts, body: &Bytes) -> Reply {
     let path = head.uri.path().strip_prefix(PREFIX).unwrap_or_default();
-    let parts: Vec<&str> = path.split('/').collect();
+    let segments: Vec<&str> = path.split('/').collect();
     let faults = server.local.faults();
-    let ok = |value: Value| (StatusCode::OK, value);
-    match (&head.method, parts.as_slice()) {
+
+    match (&head.method, segments.as_slice()) {
         (&Method::GET, ["health"]) => ok(json!({ "status": "ok" })),
         (&Method::GET, ["stats"]) => ok(json!({ "dropped": server.local.dropped() })),
         (&Method::GET, ["faults"]) => ok(json!({ "rules": faults.list() })),
@@ -75,16 +84,10 @@ fn route(server: &Server, head: &Parts, body: &Bytes) -> Told {
             faults.clear();
             ok(json!({}))
         }
-        (&Method::POST, ["faults"]) => match serde_json::from_slice::<Rule>(body) {
-            Ok(rule) => match faults.add(rule) {
-                Ok(id) => ok(json!({ "id": id })),
-                Err(error) => wrong(StatusCode::BAD_REQUEST, error.to_string()),
-            },
-            Err(error) => wrong(StatusCode::BAD_REQUEST, error.to_string()),
-        },
+        (&Method::POST, ["faults"]) => add_rule(faults, body),
         (&Method::DELETE, ["faults", id]) => match id.parse() {
             Ok(id) if faults.remove(id) => ok(json!({})),
-            Ok(_) | Err(_) => wrong(StatusCode::NOT_FOUND, format!("there is no rule {id}")),
+            Ok(_) | Err(_) => error(StatusCode::NOT_FOUND, format!("no rule has the id {id}")),
         },
         (&Method::GET, ["gates", gate]) => ok(json!({ "held": faults.held(gate) })),
         (&Method::POST, ["gates", gate]) => ok(json!({ "released": faults.release(gate) })),
@@ -92,32 +95,43 @@ fn route(server: &Server, head: &Parts, body: &Bytes) -> Told {
             faults.expire_iterators();
             ok(json!({}))
         }
-        (&Method::POST, ["subscriptions", what]) => subscriptions(server, what, body),
-        _ => wrong(
+        (&Method::POST, ["subscriptions", action]) => subscriptions(faults, action, body),
+        (method, _) => error(
             StatusCode::NOT_FOUND,
-            format!("{} {path} is nothing; see docs/LOCAL.md", head.method),
+            format!("{method} {path} does not exist; see docs/LOCAL.md"),
         ),
     }
 }
 
-fn subscriptions(server: &Server, what: &str, body: &Bytes) -> Told {
-    let faults = server.local.faults();
+fn add_rule(faults: &Faults, body: &Bytes) -> Reply {
+    let rule = match serde_json::from_slice::<Rule>(body) {
+        Ok(rule) => rule,
+        Err(error) => return bad_request(error),
+    };
+    match faults.add(rule) {
+        Ok(id) => ok(json!({ "id": id })),
+        Err(error) => bad_request(error),
+    }
+}
+
+fn subscriptions(faults: &Faults, action: &str, body: &Bytes) -> Reply {
     let body: &[u8] = if body.is_empty() { b"{}" } else { body };
     let select: Select = match serde_json::from_slice(body) {
         Ok(select) => select,
-        Err(error) => return wrong(StatusCode::BAD_REQUEST, error.to_string()),
+        Err(error) => return bad_request(error),
     };
-    let count = match what {
+
+    let count = match action {
         "end" => faults.end_subscriptions(&select, None),
         "break" => faults.break_subscriptions(&select),
         "mute" => faults.mute_subscriptions(&select, true),
         "unmute" => faults.mute_subscriptions(&select, false),
         _ => {
-            return wrong(
+            return error(
                 StatusCode::NOT_FOUND,
-                format!("{what} is none of end, break, mute and unmute"),
+                format!("{action:?} is unknown; use end, break, mute or unmute"),
             );
         }
     };
-    (StatusCode::OK, json!({ "subscriptions": count }))
+    ok(json!({ "subscriptions": count }))
 }

@@ -1,4 +1,4 @@
-//! The body of an answer, as hyper wants it.
+//! The body of an answer, in the form that hyper takes.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,12 +9,14 @@ use http_body::{Frame, SizeHint};
 
 use crate::transport::CutStream;
 
-/// The body of an answer: whole, cut short, or a stream.
+/// The body of an answer.
 pub(crate) enum Body {
     Whole(Bytes),
-    /// Announced longer than it is, so that the connection breaks at its end.
+    /// A body with a larger `Content-Length` than its bytes, so that the connection breaks.
     Cut {
+        /// Bytes still to be sent; `None` after sending.
         rest: Option<Bytes>,
+        /// `Content-Length`.
         announced: u64,
     },
     Stream(ByteStream),
@@ -28,7 +30,7 @@ impl Body {
         }
     }
 
-    /// Ends after so many bytes.
+    /// A body whose connection breaks after a number of bytes.
     pub(crate) fn cut(body: ResponseBody, after: usize) -> Self {
         match body {
             ResponseBody::Full(bytes) => {
@@ -45,7 +47,7 @@ impl Body {
         }
     }
 
-    /// Its length in bytes, if it has one.
+    /// The bytes to be sent; `None` for a stream.
     pub(crate) fn length(&self) -> Option<u64> {
         match self {
             Self::Whole(bytes) => Some(bytes.len() as u64),

@@ -1,4 +1,5 @@
-//! The embedded Kinesis over HTTP/1.1 and HTTP/2, in clear (h2c) or with a self-made certificate.
+//! The embedded Kinesis as a server: HTTP/1.1 and HTTP/2, in clear text or with a self-made
+//! certificate.
 
 mod admin;
 mod body;
@@ -26,30 +27,30 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::dispatch::{self, Incoming, Note};
+use crate::dispatch::{self, Incoming, LogNote};
 use crate::faults::Delivery;
 use crate::local::Local;
 use body::Body;
 pub use request_log::RequestLog;
 pub use tls::{Certificate, TlsError};
 
-/// How long connections have to end after [`Handle::shutdown`].
+/// Time for connections to end after [`Handle::shutdown`].
 const GRACE: Duration = Duration::from_secs(5);
-/// How long to wait before accepting again after an error such as too many open files.
+/// Pause after a failed accept, for example with too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Bytes of a request's body that room is made for before they have come.
+/// Bytes of the largest buffer that is allocated by `Content-Length` alone.
 const BODY_AHEAD: u64 = 16 * 1024 * 1024;
 
-/// How to serve.
+/// Options of [`serve`].
 #[derive(Debug)]
 pub struct ServerOptions {
-    /// The address; port 0 takes a free one.
+    /// The address to listen on. Port 0 takes a free port.
     pub listen: SocketAddr,
-    /// HTTPS with this certificate; plain HTTP if `None`.
+    /// The certificate of HTTPS; `None` for plain HTTP.
     pub tls: Option<Certificate>,
-    /// Where a line for each request goes.
+    /// The destination of the request log.
     pub request_log: RequestLog,
-    /// The paths under `/_distributary/`: misbehaviour and numbers, for callers on this machine only.
+    /// True to serve the paths under `/_distributary/` (faults, statistics) to this machine.
     pub admin: bool,
 }
 
@@ -65,15 +66,15 @@ impl Default for ServerOptions {
     }
 }
 
-/// Why there is no server.
+/// Error of [`serve`].
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address cannot be listened on.
+    /// The server cannot listen on the address.
     #[error("cannot listen on {listen}; choose another address, or port 0 for a free one")]
     Listen {
-        /// As given.
+        /// The address as given.
         listen: SocketAddr,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
@@ -82,18 +83,18 @@ pub enum ServeError {
     Tls(#[source] TlsError),
 }
 
-/// A stream to create at the start, as `name:shards`.
+/// A stream to create at the start, written as `name:shards`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamSpec {
-    /// Its name.
+    /// The stream's name.
     pub name: String,
-    /// How many shards; 1 if not said.
+    /// The number of shards; 1 if not given.
     pub shards: u32,
 }
 
-/// Why a text is no [`StreamSpec`].
+/// Error of parsing a [`StreamSpec`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no stream; give name:shards, such as orders:4")]
+#[error("{text:?} is no stream; give name:shards, for example orders:4")]
 pub struct StreamSpecError {
     text: String,
 }
@@ -104,6 +105,7 @@ impl FromStr for StreamSpec {
     fn from_str(text: &str) -> Result<Self, StreamSpecError> {
         let (name, shards) = text.split_once(':').unwrap_or((text, "1"));
         let shards = shards.parse().ok().filter(|n| *n > 0);
+
         match shards {
             Some(shards) if distributary_wire::arn::is_name(name) => Ok(Self {
                 name: name.to_owned(),
@@ -116,31 +118,31 @@ impl FromStr for StreamSpec {
     }
 }
 
-/// A running server. It goes on if this is dropped.
+/// A running server. Dropping the handle does not stop the server.
 #[derive(Debug)]
 pub struct Handle {
     addr: SocketAddr,
-    secure: bool,
+    is_https: bool,
     stop: watch::Sender<bool>,
     accepting: tokio::task::JoinHandle<()>,
 }
 
 impl Handle {
-    /// The address it listens on, with the port that was taken.
+    /// The address that the server listens on, with the actual port.
     pub fn local_addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// What a client is given as endpoint.
+    /// The URL that clients use as endpoint.
     pub fn endpoint(&self) -> String {
-        let scheme = if self.secure { "https" } else { "http" };
+        let scheme = if self.is_https { "https" } else { "http" };
         format!("{scheme}://{}", self.addr)
     }
 
-    /// Accepts no more, ends subscriptions, lets requests finish for up to five seconds, and returns.
+    /// Stops accepting connections, ends subscriptions, and waits for requests, five seconds at most.
     pub async fn shutdown(self) {
         self.stop.send_replace(true);
-        // It cannot fail but by a panic, which has been reported by then.
+        // Fails only after a panic of the task, which tokio has reported.
         let _ = self.accepting.await;
     }
 }
@@ -151,10 +153,10 @@ struct Server {
     admin: bool,
 }
 
-/// Serves `local` until [`Handle::shutdown`]. Must be called in a tokio runtime with I/O and time.
+/// Serves `local` until [`Handle::shutdown`]. Needs a tokio runtime with I/O and time.
 ///
 /// # Errors
-/// [`ServeError`].
+/// [`ServeError`] if the address or the certificate cannot be used.
 pub async fn serve(local: Local, options: ServerOptions) -> Result<Handle, ServeError> {
     let ServerOptions {
         listen,
@@ -169,29 +171,31 @@ pub async fn serve(local: Local, options: ServerOptions) -> Result<Handle, Serve
         Some(certificate) => Some(certificate.acceptor().map_err(ServeError::Tls)?),
         None => None,
     };
+
     let (stop, stopped) = watch::channel(false);
     let server = Arc::new(Server {
         local,
         log: request_log,
         admin,
     });
-    let secure = acceptor.is_some();
+    let is_https = acceptor.is_some();
     let accepting = tokio::spawn(accept(server, listener, acceptor, stopped));
     Ok(Handle {
         addr,
-        secure,
+        is_https,
         stop,
         accepting,
     })
 }
 
-/// Completes when the server is to stop; never if its handle is dropped.
-async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
+/// Completes when the server is to stop; never after the handle was dropped.
+async fn stop_requested(stopped: &mut watch::Receiver<bool>) {
     if stopped.wait_for(|stop| *stop).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
+/// Accepts connections until the server is to stop, then waits for the connections to end.
 async fn accept(
     server: Arc<Server>,
     listener: TcpListener,
@@ -201,10 +205,10 @@ async fn accept(
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            // Ends the loop, so it must not wait behind new connections.
+            // A request to stop comes before new connections.
             biased;
-            () = told_to_stop(&mut stopped) => break,
-            // Takes ended connections away; pending while there are none.
+            () = stop_requested(&mut stopped) => break,
+            // Removes ended connections. Disabled while the set is empty.
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((socket, peer)) => {
@@ -218,19 +222,22 @@ async fn accept(
             },
         }
     }
+
     drop(listener);
     server
         .local
         .faults()
         .end_subscriptions(&crate::faults::Select::default(), None);
+
     let timeout = server.local.inner.env.sleep(GRACE);
     let all = async { while connections.join_next().await.is_some() {} };
     tokio::select! {
         () = all => {}
-        () = timeout => tracing::warn!("connections were still open after {GRACE:?}; they are cut"),
+        () = timeout => tracing::warn!("connections are still open after {GRACE:?} and are closed now"),
     }
 }
 
+/// Serves a connection, after the TLS handshake if there is a certificate.
 async fn connect(
     server: Arc<Server>,
     socket: TcpStream,
@@ -241,16 +248,17 @@ async fn connect(
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
+
     match acceptor {
-        None => converse(server, socket, peer, stopped).await,
+        None => serve_connection(server, socket, peer, stopped).await,
         Some(acceptor) => match acceptor.accept(socket).await {
-            Ok(secured) => converse(server, secured, peer, stopped).await,
-            Err(error) => tracing::debug!(%peer, %error, "no TLS"),
+            Ok(stream) => serve_connection(server, stream, peer, stopped).await,
+            Err(error) => tracing::debug!(%peer, %error, "the TLS handshake failed"),
         },
     }
 }
 
-async fn converse<S>(
+async fn serve_connection<S>(
     server: Arc<Server>,
     socket: S,
     peer: SocketAddr,
@@ -262,19 +270,21 @@ async fn converse<S>(
         let server = Arc::clone(&server);
         async move { server.answer(request, peer).await }
     });
+
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // Windows that a 10 MiB body fits in, so that one connection is not held up by acknowledgements.
+    // A body of 10 MiB fits the windows, so no connection waits for window updates.
     builder
         .http2()
         .timer(TokioTimer::new())
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(16 << 20)
         .max_send_buf_size(1 << 20);
+
     let connection = builder.serve_connection(TokioIo::new(socket), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = told_to_stop(&mut stopped) => {
+        () = stop_requested(&mut stopped) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -284,26 +294,27 @@ async fn converse<S>(
     }
 }
 
-/// The connection breaks without an answer.
+/// The error that breaks a connection without an answer.
 #[derive(Debug, thiserror::Error)]
-#[error("dropped on command")]
-struct Dropped;
+#[error("the connection is dropped on command")]
+struct DropConnection;
 
 impl Server {
     async fn answer(
         &self,
         request: Request<HyperBody>,
         peer: SocketAddr,
-    ) -> Result<Response<Body>, Dropped> {
+    ) -> Result<Response<Body>, DropConnection> {
         let started = self.local.inner.env.monotonic();
         let (head, body) = request.into_parts();
         let body = match read_body(&head, body).await {
             Ok(body) => body,
-            Err(Unread::TooLarge) => return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE)),
-            Err(Unread::Broken) => return Err(Dropped),
+            Err(BodyError::TooLarge) => return Ok(empty_answer(StatusCode::PAYLOAD_TOO_LARGE)),
+            Err(BodyError::Broken) => return Err(DropConnection),
         };
+
         let (response, note) = if head.uri.path().starts_with(admin::PREFIX) {
-            (admin::answer(self, &head, &body, peer), Note::default())
+            (admin::answer(self, &head, &body, peer), LogNote::default())
         } else {
             let incoming = Incoming {
                 method: &head.method,
@@ -313,74 +324,76 @@ impl Server {
                 body,
             };
             let served = dispatch::serve(&self.local.inner, incoming).await;
-            let delivery = if served.dropped {
-                Delivery::Broken
-            } else {
-                served.delivery
-            };
-            (self.deliver(served.response, delivery).await?, served.note)
+            if served.drops_connection {
+                return Err(DropConnection);
+            }
+            let response = deliver(served.response, served.delivery).await?;
+            (response, served.note)
         };
-        self.log.line(
-            &self.local.inner,
-            &request_log::Entry {
-                peer,
-                head: &head,
-                status: response.status(),
-                bytes: response.body().length(),
-                note: &note,
-                started,
-            },
-        );
-        Ok(response)
-    }
 
-    /// # Errors
-    /// [`Dropped`] where misbehaviour wants no answer.
-    async fn deliver(
-        &self,
-        response: Response<ResponseBody>,
-        delivery: Delivery,
-    ) -> Result<Response<Body>, Dropped> {
-        match delivery {
-            Delivery::Whole => Ok(response.map(Body::whole)),
-            Delivery::Cut(after) => Ok(response.map(|body| Body::cut(body, after))),
-            Delivery::Broken => Err(Dropped),
-            // Until the caller closes the connection, which drops this.
-            Delivery::Silent => match std::future::pending::<Infallible>().await {},
-        }
+        let entry = request_log::Entry {
+            peer,
+            head: &head,
+            status: response.status(),
+            bytes: response.body().length(),
+            note: &note,
+            started,
+        };
+        self.log.write_line(&self.local.inner, &entry);
+        Ok(response)
     }
 }
 
-enum Unread {
+/// Prepares an answer as faults ask for.
+///
+/// # Errors
+/// [`DropConnection`] if a fault keeps the answer.
+async fn deliver(
+    response: Response<ResponseBody>,
+    delivery: Delivery,
+) -> Result<Response<Body>, DropConnection> {
+    match delivery {
+        Delivery::Whole => Ok(response.map(Body::whole)),
+        Delivery::Cut(after) => Ok(response.map(|body| Body::cut(body, after))),
+        Delivery::Broken => Err(DropConnection),
+        // Waits until the caller closes the connection, which drops this future.
+        Delivery::Silent => match std::future::pending::<Infallible>().await {},
+    }
+}
+
+/// Reason for a request without a body.
+enum BodyError {
     TooLarge,
+    /// The connection broke.
     Broken,
 }
 
-/// The whole body in one piece.
-async fn read_body(head: &http::request::Parts, mut body: HyperBody) -> Result<Bytes, Unread> {
+/// Reads the body into one buffer.
+async fn read_body(head: &http::request::Parts, mut body: HyperBody) -> Result<Bytes, BodyError> {
     let limit = limits::REQUEST_BODY_BYTES as u64;
     let declared = head.headers.get(http::header::CONTENT_LENGTH);
     let declared: Option<u64> = declared
         .and_then(|v| v.to_str().ok())
         .and_then(|v| v.parse().ok());
     if declared.is_some_and(|length| length > limit) {
-        return Err(Unread::TooLarge);
+        return Err(BodyError::TooLarge);
     }
+
     let mut all = BytesMut::with_capacity(declared.unwrap_or(0).min(BODY_AHEAD) as usize);
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Unread::Broken)?;
+        let frame = frame.map_err(|_| BodyError::Broken)?;
         let Some(chunk) = frame.data_ref() else {
             continue;
         };
         if (all.len() + chunk.len()) as u64 > limit {
-            return Err(Unread::TooLarge);
+            return Err(BodyError::TooLarge);
         }
         all.extend_from_slice(chunk);
     }
     Ok(all.freeze())
 }
 
-fn plain(status: StatusCode) -> Response<Body> {
+fn empty_answer(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::whole(ResponseBody::Full(Bytes::new())));
     *response.status_mut() = status;
     response

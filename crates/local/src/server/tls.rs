@@ -1,4 +1,4 @@
-//! A certificate made here and now, for clients that speak only HTTPS.
+//! A self-made certificate, for clients that support only HTTPS.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 
-/// Names that the certificate is good for.
+/// Host names of every certificate.
 const NAMES: [&str; 5] = [
     "localhost",
     "127.0.0.1",
@@ -20,56 +20,56 @@ const NAMES: [&str; 5] = [
     "*.localhost",
 ];
 
-/// A server's certificate and its key, signed by an authority that is made with it and signs nothing else.
+/// A server's certificate with the private key. The certificate is signed by an authority that is
+/// created at the same time and signs nothing else.
 #[derive(Debug)]
 pub struct Certificate {
-    pem: String,
+    /// The authority's certificate.
+    authority_pem: String,
     der: CertificateDer<'static>,
     key: KeyPair,
 }
 
-/// Why there is no TLS.
+/// Error of making or using a certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The certificate cannot be made.
-    #[error("cannot make a certificate for {names:?}; leave out names that are none")]
+    #[error("cannot make a certificate for {names:?}; remove the names that are no host names")]
     Make {
-        /// The names it was to be for.
+        /// The host names of the certificate.
         names: Vec<String>,
-        /// What the library said.
+        /// The error of the library.
         #[source]
         source: rcgen::Error,
     },
-    /// The library does not take it.
-    #[error("cannot use the certificate")]
+    /// The TLS library refuses the certificate.
+    #[error("cannot use the certificate; make a new one")]
     Use(#[source] rustls::Error),
-    /// The certificate cannot be written down.
-    #[error("cannot write the certificate to {path}; choose a place that can be written to")]
+    /// The certificate cannot be written to a file.
+    #[error("cannot write the certificate to {path}; choose a writable path")]
     Write {
-        /// As given.
+        /// The path as given.
         path: String,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
     },
 }
 
 impl Certificate {
-    /// A new one, for this machine's loopback names and for `more`.
+    /// Makes a certificate for this machine's loopback names and for further names.
     ///
     /// # Errors
     /// [`TlsError::Make`].
-    pub fn generate(more: &[String]) -> Result<Self, TlsError> {
-        let names: Vec<String> = NAMES
-            .iter()
-            .map(|n| (*n).to_owned())
-            .chain(more.iter().cloned())
-            .collect();
-        let failed = |source| TlsError::Make {
-            names: names.clone(),
-            source,
-        };
-        // Two certificates: OpenSSL trusts only what may sign, and rustls takes nothing that may sign as a server's own.
+    pub fn generate(further_names: &[String]) -> Result<Self, TlsError> {
+        let names = NAMES.iter().map(|name| (*name).to_owned());
+        let names: Vec<String> = names.chain(further_names.iter().cloned()).collect();
+        Self::for_names(names.clone()).map_err(|source| TlsError::Make { names, source })
+    }
+
+    /// Makes an authority and a certificate signed by the authority. Two certificates are needed:
+    /// OpenSSL trusts only an authority, and rustls refuses an authority as a server's certificate.
+    fn for_names(names: Vec<String>) -> Result<Self, rcgen::Error> {
         let mut params = CertificateParams::default();
         params
             .distinguished_name
@@ -79,18 +79,19 @@ impl Certificate {
             KeyUsagePurpose::DigitalSignature,
             KeyUsagePurpose::KeyCertSign,
         ];
-        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().map_err(failed)?)
-            .map_err(failed)?;
-        let key = KeyPair::generate().map_err(failed)?;
-        let mut params = CertificateParams::new(names.clone()).map_err(failed)?;
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(names)?;
         params
             .distinguished_name
             .push(DnType::CommonName, "distributary local");
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let certificate = params.signed_by(&key, &authority).map_err(failed)?;
+        let certificate = params.signed_by(&key, &authority)?;
+
         Ok(Self {
-            pem: authority.pem(),
+            authority_pem: authority.pem(),
             der: certificate.der().clone(),
             key,
         })
@@ -98,15 +99,15 @@ impl Certificate {
 
     /// The authority's certificate as PEM, for clients to trust (`AWS_CA_BUNDLE`).
     pub fn pem(&self) -> &str {
-        &self.pem
+        &self.authority_pem
     }
 
-    /// Writes the PEM to a file.
+    /// Writes [`pem`](Self::pem) to a file.
     ///
     /// # Errors
     /// [`TlsError::Write`].
     pub fn write_pem(&self, path: &Path) -> Result<(), TlsError> {
-        std::fs::write(path, &self.pem).map_err(|source| TlsError::Write {
+        std::fs::write(path, &self.authority_pem).map_err(|source| TlsError::Write {
             path: path.display().to_string(),
             source,
         })
@@ -121,6 +122,7 @@ impl Certificate {
             .with_no_client_auth()
             .with_single_cert(vec![self.der.clone()], key)
             .map_err(TlsError::Use)?;
+
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(TlsAcceptor::from(Arc::new(config)))
     }

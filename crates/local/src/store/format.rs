@@ -1,8 +1,11 @@
-//! How streams and records lie in the store. Each value begins with the version of its format and ends with a CRC-32 of
-//! its key and everything before, so that damage is seen whatever the store underneath notices.
+//! The format of streams and records in the store.
 //!
-//! A piece of records: version, arrival (ms), number of records, and for each its start, key length and flags; then keys
-//! and data. All numbers are big-endian. A stream: version, then JSON.
+//! Each value starts with a version and ends with a CRC-32 of the key and all bytes before, which
+//! finds damage that redb does not report. Numbers are big-endian.
+//!
+//! - A piece of records: version (1 byte), arrival in milliseconds since 1970 (8), number of records
+//!   (4); for each record the start (4), key length (2) and flags (2); then the keys and data.
+//! - A stream: version (1 byte), then JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,14 +23,14 @@ use crate::stream::{Namespace, Phase, Shard, State, Stream};
 const PIECE_VERSION: u8 = 1;
 const STREAM_VERSION: u8 = 1;
 /// Version, arrival and number of records.
-const PIECE_HEAD: usize = 1 + 8 + 4;
-const ENTRY: usize = 8;
-const CHECKSUM: usize = 4;
+const PIECE_HEADER_BYTES: usize = 1 + 8 + 4;
+const ENTRY_BYTES: usize = 8;
+const CHECKSUM_BYTES: usize = 4;
 
-/// Where a piece lies: stream, shard, offset of its first record.
+/// Key of a piece: number of the stream, number of the shard, offset of the first record.
 pub(crate) type PieceKey = (u64, u32, u64);
 
-fn checksum(key: &[u8], value: &[u8]) -> [u8; CHECKSUM] {
+fn checksum(key: &[u8], value: &[u8]) -> [u8; CHECKSUM_BYTES] {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(key);
     hasher.update(value);
@@ -42,12 +45,12 @@ fn key_bytes((uid, shard, first): PieceKey) -> [u8; 20] {
     out
 }
 
-/// Bytes of a piece as stored.
+/// Bytes of the value of a piece.
 pub(crate) fn piece_len(entries: &[Entry], bytes: &[u8]) -> usize {
-    PIECE_HEAD + entries.len() * ENTRY + bytes.len() + CHECKSUM
+    PIECE_HEADER_BYTES + entries.len() * ENTRY_BYTES + bytes.len() + CHECKSUM_BYTES
 }
 
-/// Writes a piece into `out`, which has [`piece_len`] bytes. The entries' starts count from `base`.
+/// Writes a piece into `out`, which has [`piece_len`] bytes. `base` is the start of the first entry.
 pub(crate) fn write_piece(
     key: PieceKey,
     arrival_ms: u64,
@@ -63,6 +66,7 @@ pub(crate) fn write_piece(
         }
         at += field.len();
     };
+
     put(&[PIECE_VERSION]);
     put(&arrival_ms.to_be_bytes());
     put(&(entries.len() as u32).to_be_bytes());
@@ -72,27 +76,29 @@ pub(crate) fn write_piece(
         put(&entry.flags.to_be_bytes());
     }
     put(bytes);
-    if let Some((value, end)) = out.split_last_chunk_mut::<CHECKSUM>() {
+
+    if let Some((value, end)) = out.split_last_chunk_mut::<CHECKSUM_BYTES>() {
         *end = checksum(&key_bytes(key), value);
     }
 }
 
-/// Takes the checksum off a value; `None` if it does not fit.
+/// A value without the checksum; `None` if the checksum is wrong.
 fn verified<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
-    let (value, sum) = value.split_last_chunk::<CHECKSUM>()?;
+    let (value, sum) = value.split_last_chunk::<CHECKSUM_BYTES>()?;
     (checksum(key, value) == *sum).then_some(value)
 }
 
-/// Reads a piece; `None` if it is damaged or of another version.
+/// Reads a piece; `None` for damage or another version.
 pub(crate) fn read_piece(key: PieceKey, value: &[u8]) -> Option<StoredPiece> {
     let value = verified(&key_bytes(key), value)?;
     let (version, rest) = value.split_first()?;
     let (arrival, rest) = rest.split_first_chunk::<8>()?;
     let (count, rest) = rest.split_first_chunk::<4>()?;
     let count = u32::from_be_bytes(*count) as usize;
-    let (index, bytes) = rest.split_at_checked(count.checked_mul(ENTRY)?)?;
+
+    let (index, bytes) = rest.split_at_checked(count.checked_mul(ENTRY_BYTES)?)?;
     let entries: Vec<Entry> = index
-        .as_chunks::<ENTRY>()
+        .as_chunks::<ENTRY_BYTES>()
         .0
         .iter()
         .map(|[a, b, c, d, k0, k1, f0, f1]| Entry {
@@ -101,11 +107,12 @@ pub(crate) fn read_piece(key: PieceKey, value: &[u8]) -> Option<StoredPiece> {
             flags: u16::from_be_bytes([*f0, *f1]),
         })
         .collect();
-    let ordered = entries.is_sorted_by_key(|e| e.start)
+    let is_ordered = entries.is_sorted_by_key(|e| e.start)
         && entries
             .last()
             .is_none_or(|e| e.start as usize <= bytes.len());
-    (*version == PIECE_VERSION && ordered && count > 0).then(|| StoredPiece {
+
+    (*version == PIECE_VERSION && is_ordered && count > 0).then(|| StoredPiece {
         first: key.2,
         arrival_ms: u64::from_be_bytes(*arrival),
         bytes: Bytes::copy_from_slice(bytes),
@@ -113,7 +120,7 @@ pub(crate) fn read_piece(key: PieceKey, value: &[u8]) -> Option<StoredPiece> {
     })
 }
 
-/// A stream as stored.
+/// The stored form of a stream.
 #[derive(Debug, Serialize, Deserialize)]
 struct StreamRecord {
     account: String,
@@ -139,6 +146,7 @@ struct StreamRecord {
 #[derive(Debug, Serialize, Deserialize)]
 struct ShardRecord {
     index: u32,
+    /// First hash key, in decimal: JSON numbers have not enough digits.
     start: String,
     end: String,
     parent: Option<u32>,
@@ -158,26 +166,68 @@ struct ConsumerRecord {
     policy: Option<String>,
 }
 
+impl ShardRecord {
+    fn of(shard: &Shard) -> Self {
+        Self {
+            index: shard.index,
+            start: shard.range.start.to_string(),
+            end: shard.range.end.to_string(),
+            parent: shard.parent,
+            adjacent_parent: shard.adjacent_parent,
+            created_ms: shard.created_ms,
+            created_s: shard.numbers.created_s,
+            closed_ms: shard.log.bounds().closed_ms,
+        }
+    }
+
+    /// The shard, open and without records.
+    fn into_shard(self) -> Option<Shard> {
+        let range = HashRange {
+            start: hashkey::parse(&self.start)?,
+            end: hashkey::parse(&self.end)?,
+        };
+        let parents = (self.parent, self.adjacent_parent);
+        Some(Shard::new(
+            self.index,
+            range,
+            parents,
+            self.created_ms,
+            self.created_s,
+        ))
+    }
+}
+
+impl ConsumerRecord {
+    fn of(consumer: &Consumer) -> Self {
+        Self {
+            arn: consumer.arn.to_string(),
+            created_ms: consumer.created_ms,
+            active_ms: consumer.active_ms,
+            gone_ms: consumer.gone_ms,
+            tags: consumer.tags.clone(),
+            policy: consumer.policy.clone(),
+        }
+    }
+
+    /// The consumer, without subscriptions.
+    fn into_consumer(self) -> Option<Consumer> {
+        let arn: ConsumerArn = self.arn.parse().ok()?;
+        Some(Consumer {
+            arn,
+            created_ms: self.created_ms,
+            active_ms: self.active_ms,
+            gone_ms: self.gone_ms,
+            tags: self.tags,
+            policy: self.policy,
+            subscriptions: BTreeMap::new(),
+        })
+    }
+}
+
 /// Encodes a stream.
 pub(crate) fn write_stream(stream: &Stream, state: &State) -> Vec<u8> {
-    let shard = |s: &Arc<Shard>| ShardRecord {
-        index: s.index,
-        start: s.range.start.to_string(),
-        end: s.range.end.to_string(),
-        parent: s.parent,
-        adjacent_parent: s.adjacent_parent,
-        created_ms: s.created_ms,
-        created_s: s.numbers.created_s,
-        closed_ms: s.log.bounds().closed_ms,
-    };
-    let consumer = |c: &Consumer| ConsumerRecord {
-        arn: c.arn.to_string(),
-        created_ms: c.created_ms,
-        active_ms: c.active_ms,
-        gone_ms: c.gone_ms,
-        tags: c.tags.clone(),
-        policy: c.policy.clone(),
-    };
+    let shards = state.shards.values();
+    let consumers = state.consumers.values();
     let record = StreamRecord {
         account: stream.namespace.account.clone(),
         region: stream.namespace.region.clone(),
@@ -195,23 +245,23 @@ pub(crate) fn write_stream(stream: &Stream, state: &State) -> Vec<u8> {
         warm_mibps: state.warm_mibps,
         distribution: state.distribution.clone(),
         scalings_ms: state.scalings_ms.clone(),
-        shards: state.shards.values().map(shard).collect(),
-        consumers: state.consumers.values().map(consumer).collect(),
+        shards: shards.map(|shard| ShardRecord::of(shard)).collect(),
+        consumers: consumers.map(ConsumerRecord::of).collect(),
     };
     write_json(STREAM_VERSION, &stream.uid.to_be_bytes(), &record)
 }
 
-/// Encodes a value as its version, JSON and a checksum with its key.
+/// Encodes a value as version, JSON and checksum.
 pub(crate) fn write_json(version: u8, key: &[u8], value: &impl Serialize) -> Vec<u8> {
     let mut out = vec![version];
-    // Writing to memory cannot fail, and none of our types has keys that are not text; should it, the reader refuses it.
+    // Fails only for a map whose keys are not text, and no stored type has one.
     let _ = serde_json::to_writer(&mut out, value);
     let sum = checksum(key, &out);
     out.extend(sum);
     out
 }
 
-/// Reads what [`write_json`] wrote.
+/// Decodes a value of [`write_json`]; `None` for damage or another version.
 pub(crate) fn read_json<T: for<'de> Deserialize<'de>>(
     version: u8,
     key: &[u8],
@@ -224,16 +274,34 @@ pub(crate) fn read_json<T: for<'de> Deserialize<'de>>(
     serde_json::from_slice(json).ok()
 }
 
-/// A stream read back. Its shards are still to get their records, and then to be closed, if they were.
+/// A stream from the store. The shards are open until their records are restored, then
+/// [`close_shards`](Self::close_shards) closes the shards that were closed.
 pub(crate) struct ReadStream {
     pub(crate) namespace: Namespace,
     pub(crate) name: String,
     pub(crate) created_ms: u64,
     pub(crate) state: State,
-    pub(crate) shards: Vec<(Arc<Shard>, Option<u64>)>,
+    /// Shards that are not in `state` yet, with the time of closing.
+    shards: Vec<(Arc<Shard>, Option<u64>)>,
 }
 
-/// Reads a stream; `None` if it is damaged or of another version.
+impl ReadStream {
+    /// The shard with a number.
+    pub(crate) fn shard(&self, index: u32) -> Option<&Arc<Shard>> {
+        let shards = self.shards.iter().map(|(shard, _)| shard);
+        shards.into_iter().find(|shard| shard.index == index)
+    }
+
+    /// Closes the shards that were closed, and moves all shards into the state.
+    pub(crate) fn close_shards(&mut self) {
+        for (shard, closed_ms) in std::mem::take(&mut self.shards) {
+            shard.log.restore_closed(closed_ms);
+            self.state.insert_shard(shard);
+        }
+    }
+}
+
+/// Reads a stream; `None` for damage or another version.
 pub(crate) fn read_stream(uid: u64, value: &[u8]) -> Option<ReadStream> {
     let record: StreamRecord = read_json(STREAM_VERSION, &uid.to_be_bytes(), value)?;
     let mut state = State::new(0, record.phase, record.mode, record.created_ms);
@@ -247,37 +315,18 @@ pub(crate) fn read_stream(uid: u64, value: &[u8]) -> Option<ReadStream> {
     state.warm_mibps = record.warm_mibps;
     state.distribution = record.distribution;
     state.scalings_ms = record.scalings_ms;
+
     let mut shards = Vec::new();
     for shard in record.shards {
-        let range = HashRange {
-            start: hashkey::parse(&shard.start)?,
-            end: hashkey::parse(&shard.end)?,
-        };
-        let parents = (shard.parent, shard.adjacent_parent);
-        let made = Arc::new(Shard::new(
-            shard.index,
-            range,
-            parents,
-            shard.created_ms,
-            shard.created_s,
-        ));
-        shards.push((made, shard.closed_ms));
+        let closed_ms = shard.closed_ms;
+        shards.push((Arc::new(shard.into_shard()?), closed_ms));
     }
     for consumer in record.consumers {
-        let arn: ConsumerArn = consumer.arn.parse().ok()?;
-        state.consumers.insert(
-            arn.name.clone(),
-            Consumer {
-                arn,
-                created_ms: consumer.created_ms,
-                active_ms: consumer.active_ms,
-                gone_ms: consumer.gone_ms,
-                tags: consumer.tags,
-                policy: consumer.policy,
-                subscriptions: BTreeMap::new(),
-            },
-        );
+        let consumer = consumer.into_consumer()?;
+        let name = consumer.arn.name.clone();
+        state.consumers.insert(name, consumer);
     }
+
     let namespace = Namespace {
         account: record.account,
         region: record.region,
@@ -338,7 +387,7 @@ mod tests {
             damaged[at] ^= 1;
             assert!(read_piece(key, &damaged).is_none(), "{at}");
         }
-        // A piece in another's place.
+        // The value of a piece under the key of another piece.
         assert!(read_piece((7, 3, 0), &out).is_none());
         assert!(read_piece(key, &out[..5]).is_none() && read_piece(key, b"").is_none());
     }

@@ -1,9 +1,9 @@
 //! Streams and records on disk, in one redb file.
 //!
-//! redb keeps its file whole at every moment (copy on write, two headers, checksums), so a process may be killed at any
-//! time. A write is acknowledged, and seen by readers, only after its transaction has been handed to the operating system;
-//! it is not synced to the disk, so a crash of the machine itself may lose the last seconds. One thread writes, and takes
-//! everything that waits into one transaction.
+//! redb keeps the file consistent at every moment (copy on write, two headers, checksums), so the
+//! process may be killed at any time. A write is acknowledged, and readable, after the operating
+//! system has the transaction. Nothing is synced, so a crash of the machine may lose the last
+//! seconds. One thread writes, all waiting changes in one transaction.
 
 pub(crate) mod format;
 
@@ -28,64 +28,69 @@ use crate::log::StoredPiece;
 use crate::stream::{Namespace, Shard};
 use format::{PieceKey, ReadStream};
 
+/// Streams by number.
 const STREAMS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("streams");
+/// Pieces of records.
 const PIECES: TableDefinition<'_, PieceKey, &[u8]> = TableDefinition::new("pieces");
+/// [`NEXT_UID`] and commitments.
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
 const FILE: &str = "kinesis.redb";
-/// Says that there are data, so that a file that has gone missing or was cut to nothing is not taken for a new one.
+/// Name of a file that marks a directory with data. With the marker, a missing or empty data file is
+/// an error instead of a new store.
 const MARKER: &str = "FORMAT";
 const MARKER_TEXT: &str = "distributary-local 1\n";
+/// Key of the number of the next stream.
 const NEXT_UID: &str = "next_uid";
-/// Followed by account and region.
+/// Prefix of the key of a commitment; account, space and region follow.
 const COMMITMENT: &str = "commitment ";
 const META_VERSION: u8 = 1;
-/// Bytes of a stored piece at most, unless it is one record: with redb's own, just under a power of two, which is how it
-/// gives out pages.
+/// Bytes of the largest stored piece, unless the piece is one record. redb allocates pages in powers
+/// of two; with redb's overhead this is just below one.
 const PIECE_BYTES: usize = 60 * 1024;
-/// Bytes of redb's cache; everything is in our memory as well.
+/// Bytes of redb's cache. Small, because all records are in the logs' memory anyway.
 const CACHE_BYTES: usize = 32 * 1024 * 1024;
 
-/// Why the data of a directory cannot be used.
+/// Error of opening a directory.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The directory or a file in it cannot be used.
-    #[error("cannot use the directory {}; check that it exists and may be written to", dir.display())]
+    /// The directory or a file in the directory cannot be used.
+    #[error("cannot use the directory {}; check that the directory exists and is writable", dir.display())]
     Directory {
-        /// As given.
+        /// The directory as given.
         dir: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// Another process has it open.
+    /// Another process has opened the directory.
     #[error("the directory {} is in use by another process; stop it or use another directory", dir.display())]
     InUse {
-        /// As given.
+        /// The directory as given.
         dir: PathBuf,
     },
-    /// It holds something else, or data of a version that this one does not know.
-    #[error("the directory {} holds {found:?}, which this version does not read; use another directory", dir.display())]
+    /// The directory holds other data, or data of a version that is not supported.
+    #[error("the directory {} holds {found:?}, which this version cannot read; use another directory", dir.display())]
     Version {
-        /// As given.
+        /// The directory as given.
         dir: PathBuf,
-        /// What its marker says.
+        /// The content of the marker.
         found: String,
     },
-    /// What it holds is damaged. Nothing has been changed.
-    #[error("the data in {} are damaged ({what}); restore them from a copy, or use an empty directory", dir.display())]
+    /// The data are damaged. Nothing has been changed.
+    #[error("the data in {} are damaged ({place}); restore them from a copy, or use an empty directory", dir.display())]
     Damaged {
-        /// As given.
+        /// The directory as given.
         dir: PathBuf,
-        /// Where.
-        what: String,
-        /// What the store said, if it was the store that noticed.
+        /// The damaged part.
+        place: String,
+        /// The error of redb, if redb has found the damage.
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
 }
 
-/// redb's file without syncing: what the operating system has survives a killed process.
+/// redb's file without syncing. Data survive the end of the process, not a crash of the machine.
 #[derive(Debug)]
 struct Unsynced(FileBackend);
 
@@ -131,7 +136,7 @@ impl StorageBackend for Unsynced {
     }
 }
 
-/// Something to store.
+/// A change to be stored.
 pub(crate) enum Change {
     Piece {
         uid: u64,
@@ -145,7 +150,7 @@ pub(crate) enum Change {
     RemoveStream {
         uid: u64,
     },
-    /// Records before that offset are no longer needed.
+    /// Removes records before an offset, as far as whole pieces can be removed.
     Trim {
         uid: u64,
         shard: u32,
@@ -158,7 +163,7 @@ pub(crate) enum Change {
 }
 
 impl Change {
-    /// The number that the next stream gets.
+    /// Sets the number of the next stream.
     pub(crate) fn next_uid(next: u64) -> Self {
         let value = format::write_json(META_VERSION, NEXT_UID.as_bytes(), &next);
         Self::Meta {
@@ -167,7 +172,7 @@ impl Change {
         }
     }
 
-    /// The commitment of an account in a region.
+    /// Sets the commitment of an account in a region.
     pub(crate) fn commitment(of: &Namespace, commitment: &Commitment) -> Self {
         let key = format!("{COMMITMENT}{} {}", of.account, of.region);
         let value = format::write_json(META_VERSION, key.as_bytes(), commitment);
@@ -175,23 +180,27 @@ impl Change {
     }
 }
 
+/// Changes that wait for the writing thread.
 #[derive(Default)]
 struct Queue {
     changes: Vec<Change>,
-    /// Of the last change that was put in.
+    /// Number of the last change that was queued.
     ticket: u64,
-    closing: bool,
+    /// The store is being dropped.
+    is_closing: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
+    /// Number of the last change that was written.
     ticket: u64,
-    failed: bool,
+    has_failed: bool,
 }
 
 struct Shared {
     queue: Mutex<Queue>,
-    more: Condvar,
+    /// Signalled for a new change and at closing.
+    queue_changed: Condvar,
     progress: watch::Sender<Progress>,
 }
 
@@ -201,19 +210,20 @@ pub(crate) struct Store {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What a store could not keep.
+/// The error of waiting for a store that cannot write.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lost;
 
-/// What was in the directory.
+/// The content of a directory.
 #[derive(Default)]
 pub(crate) struct Contents {
     pub(crate) next_uid: u64,
-    /// By their numbers.
+    /// Sorted by number.
     pub(crate) streams: Vec<(u64, ReadStream)>,
     pub(crate) commitments: Vec<(Namespace, Commitment)>,
 }
 
+/// Opens a directory, and makes errors that name the directory.
 struct Opener<'a> {
     dir: &'a Path,
 }
@@ -226,15 +236,15 @@ impl Opener<'_> {
         }
     }
 
-    fn damaged(&self, what: impl Into<String>) -> StoreError {
+    fn damaged(&self, place: impl Into<String>) -> StoreError {
         StoreError::Damaged {
             dir: self.dir.to_owned(),
-            what: what.into(),
+            place: place.into(),
             source: None,
         }
     }
 
-    fn by_redb(&self, error: impl Into<redb::Error>) -> StoreError {
+    fn redb_error(&self, error: impl Into<redb::Error>) -> StoreError {
         match error.into() {
             redb::Error::DatabaseAlreadyOpen => StoreError::InUse {
                 dir: self.dir.to_owned(),
@@ -244,130 +254,132 @@ impl Opener<'_> {
             }
             other => StoreError::Damaged {
                 dir: self.dir.to_owned(),
-                what: FILE.to_owned(),
+                place: FILE.to_owned(),
                 source: Some(Box::new(other)),
             },
         }
     }
 
+    /// Damage that redb reported by a panic.
     fn panicked(&self, panic: &(dyn Any + Send)) -> StoreError {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
         self.damaged(format!("{FILE}: {}", text.unwrap_or_default()))
     }
 
-    /// Opens the file, making a new one only where there is no marker.
+    /// Opens the data file. Creates a new file only without a marker.
     fn file(&self) -> Result<File, StoreError> {
         std::fs::create_dir_all(self.dir).map_err(|e| self.directory(e))?;
-        let (marker, path) = (self.dir.join(MARKER), self.dir.join(FILE));
-        match std::fs::read_to_string(&marker) {
-            Ok(text) if text == MARKER_TEXT => {
-                let length = std::fs::metadata(&path).map(|m| m.len()).unwrap_or(0);
-                if length == 0 {
-                    return Err(self.damaged(format!("{FILE} is missing or empty")));
-                }
+        let path = self.dir.join(FILE);
+        if self.is_marked()? {
+            let length = std::fs::metadata(&path).map(|m| m.len()).unwrap_or(0);
+            if length == 0 {
+                return Err(self.damaged(format!("{FILE} is missing or empty")));
             }
-            Ok(found) => {
-                return Err(StoreError::Version {
-                    dir: self.dir.to_owned(),
-                    found: found.trim().to_owned(),
-                });
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                return Err(self.damaged(MARKER));
-            }
-            Err(error) => return Err(self.directory(error)),
         }
+
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         options.open(&path).map_err(|e| self.directory(e))
     }
 
+    /// True if the directory has the marker of this version.
+    fn is_marked(&self) -> Result<bool, StoreError> {
+        match std::fs::read_to_string(self.dir.join(MARKER)) {
+            Ok(text) if text == MARKER_TEXT => Ok(true),
+            Ok(text) => Err(StoreError::Version {
+                dir: self.dir.to_owned(),
+                found: text.trim().to_owned(),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(self.damaged(MARKER)),
+            Err(error) => Err(self.directory(error)),
+        }
+    }
+
     fn database(&self) -> Result<Database, StoreError> {
         let file = self.file()?;
-        let backend = FileBackend::new(file).map_err(|e| self.by_redb(e))?;
+        let backend = FileBackend::new(file).map_err(|e| self.redb_error(e))?;
         let mut builder = redb::Builder::new();
         builder
             .set_cache_size(CACHE_BYTES)
             .set_check_integrity_on_open(true);
-        // The check finds damage before anything is built on it; where the library panics instead, that is damage, too.
+
+        // Some damage makes redb panic instead of returning an error.
         let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             builder.create_with_backend(Unsynced(backend))
         }));
         let database = match opened {
-            Ok(opened) => opened.map_err(|e: DatabaseError| self.by_redb(e))?,
+            Ok(opened) => opened.map_err(|e: DatabaseError| self.redb_error(e))?,
             Err(panic) => return Err(self.panicked(&*panic)),
         };
+
         std::fs::write(self.dir.join(MARKER), MARKER_TEXT).map_err(|e| self.directory(e))?;
         Ok(database)
     }
 
     fn load(&self, database: &Database) -> Result<Contents, StoreError> {
-        let write = database.begin_write().map_err(|e| self.by_redb(e))?;
-        // Makes the tables of a new file.
-        write.open_table(STREAMS).map_err(|e| self.by_redb(e))?;
-        write.open_table(PIECES).map_err(|e| self.by_redb(e))?;
-        write.open_table(META).map_err(|e| self.by_redb(e))?;
-        write.commit().map_err(|e| self.by_redb(e))?;
-        let read = database.begin_read().map_err(|e| self.by_redb(e))?;
-        let meta = read.open_table(META).map_err(|e| self.by_redb(e))?;
-        let mut loaded = Contents {
+        create_tables(database).map_err(|e| self.redb_error(e))?;
+        let read = database.begin_read().map_err(|e| self.redb_error(e))?;
+        let mut contents = Contents {
             next_uid: 1,
             ..Contents::default()
         };
-        for row in meta.iter().map_err(|e| self.by_redb(e))? {
-            let (key, value) = row.map_err(|e| self.by_redb(e))?;
-            self.load_meta(key.value(), value.value(), &mut loaded)?;
+
+        let meta = read.open_table(META).map_err(|e| self.redb_error(e))?;
+        for row in meta.iter().map_err(|e| self.redb_error(e))? {
+            let (key, value) = row.map_err(|e| self.redb_error(e))?;
+            self.load_meta(key.value(), value.value(), &mut contents)?;
         }
-        let streams = &mut loaded.streams;
-        let table = read.open_table(STREAMS).map_err(|e| self.by_redb(e))?;
-        for row in table.iter().map_err(|e| self.by_redb(e))? {
-            let (uid, value) = row.map_err(|e| self.by_redb(e))?;
+
+        let table = read.open_table(STREAMS).map_err(|e| self.redb_error(e))?;
+        for row in table.iter().map_err(|e| self.redb_error(e))? {
+            let (uid, value) = row.map_err(|e| self.redb_error(e))?;
             let uid = uid.value();
-            let stream = format::read_stream(uid, value.value());
-            streams.push((
-                uid,
-                stream.ok_or_else(|| self.damaged(format!("stream {uid}")))?,
-            ));
+            let stream = format::read_stream(uid, value.value())
+                .ok_or_else(|| self.damaged(format!("stream {uid}")))?;
+            contents.streams.push((uid, stream));
         }
-        let table = read.open_table(PIECES).map_err(|e| self.by_redb(e))?;
-        for row in table.iter().map_err(|e| self.by_redb(e))? {
-            let (key, value) = row.map_err(|e| self.by_redb(e))?;
-            let key = key.value();
-            self.restore(streams, key, value.value())?;
+
+        let table = read.open_table(PIECES).map_err(|e| self.redb_error(e))?;
+        for row in table.iter().map_err(|e| self.redb_error(e))? {
+            let (key, value) = row.map_err(|e| self.redb_error(e))?;
+            self.load_piece(&contents.streams, key.value(), value.value())?;
         }
-        for (_, stream) in streams {
-            for (shard, closed_ms) in std::mem::take(&mut stream.shards) {
-                shard.log.restore_closed(closed_ms);
-                stream.state.insert_shard(shard);
-            }
+
+        for (_, stream) in &mut contents.streams {
+            stream.close_shards();
         }
-        Ok(loaded)
+        Ok(contents)
     }
 
-    fn load_meta(&self, key: &str, value: &[u8], loaded: &mut Contents) -> Result<(), StoreError> {
+    fn load_meta(
+        &self,
+        key: &str,
+        value: &[u8],
+        contents: &mut Contents,
+    ) -> Result<(), StoreError> {
         let damaged = || self.damaged(format!("the entry {key:?}"));
         if key == NEXT_UID {
-            loaded.next_uid =
-                format::read_json(META_VERSION, key.as_bytes(), value).ok_or_else(damaged)?;
-        } else if let Some((account, region)) =
-            key.strip_prefix(COMMITMENT).and_then(|k| k.split_once(' '))
-        {
-            let of = Namespace {
-                account: account.to_owned(),
-                region: region.to_owned(),
-            };
-            let commitment =
-                format::read_json(META_VERSION, key.as_bytes(), value).ok_or_else(damaged)?;
-            loaded.commitments.push((of, commitment));
-        } else {
-            return Err(damaged());
+            let next = format::read_json(META_VERSION, key.as_bytes(), value);
+            contents.next_uid = next.ok_or_else(damaged)?;
+            return Ok(());
         }
+
+        let name = key.strip_prefix(COMMITMENT);
+        let (account, region) = name.and_then(|n| n.split_once(' ')).ok_or_else(damaged)?;
+        let commitment = format::read_json(META_VERSION, key.as_bytes(), value);
+        let namespace = Namespace {
+            account: account.to_owned(),
+            region: region.to_owned(),
+        };
+        let commitment = commitment.ok_or_else(damaged)?;
+        contents.commitments.push((namespace, commitment));
         Ok(())
     }
 
-    fn restore(
+    /// Adds a piece to the log of its shard.
+    fn load_piece(
         &self,
         streams: &[(u64, ReadStream)],
         key: PieceKey,
@@ -375,106 +387,121 @@ impl Opener<'_> {
     ) -> Result<(), StoreError> {
         let (uid, shard, first) = key;
         let place = format!("stream {uid}, shard {shard}, record {first}");
-        let stream = streams
+        let shard = streams
             .binary_search_by_key(&uid, |(uid, _)| *uid)
             .ok()
-            .and_then(|at| streams.get(at));
-        let shard = stream.and_then(|(_, s)| s.shards.iter().find(|(s, _)| s.index == shard));
-        let (shard, _) = shard.ok_or_else(|| self.damaged(format!("{place}: no such shard")))?;
+            .and_then(|at| streams.get(at))
+            .and_then(|(_, stream)| stream.shard(shard))
+            .ok_or_else(|| self.damaged(format!("{place}: no such shard")))?;
+
         let piece = format::read_piece(key, value).ok_or_else(|| self.damaged(place.clone()))?;
         shard.log.restore(piece).map_err(|expected| {
             self.damaged(format!(
-                "{place}: the records before it, from {expected}, are missing"
+                "{place}: the records before, from {expected}, are missing"
             ))
         })
     }
 }
 
+/// Creates the tables of a new file.
+fn create_tables(database: &Database) -> Result<(), redb::Error> {
+    let write = database.begin_write()?;
+    write.open_table(STREAMS)?;
+    write.open_table(PIECES)?;
+    write.open_table(META)?;
+    write.commit()?;
+    Ok(())
+}
+
 impl Store {
-    /// Opens a directory, or makes a new one, and reads all that is there.
+    /// Opens or creates a directory and reads the whole content.
     pub(crate) fn open(dir: &Path) -> Result<(Self, Contents), StoreError> {
         let opener = Opener { dir };
         let database = opener.database()?;
         let loaded =
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| opener.load(&database)));
         let contents = loaded.map_err(|panic| opener.panicked(&*panic))??;
+
         let (progress, _) = watch::channel(Progress::default());
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
-            more: Condvar::new(),
+            queue_changed: Condvar::new(),
             progress,
         });
-        let writer = Arc::clone(&shared);
-        let spawned = std::thread::Builder::new()
+        let for_thread = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || {
-                write_all(&database, &writer);
-            });
-        let thread = spawned.map_err(|e| opener.directory(e))?;
-        Ok((
-            Self {
-                shared,
-                thread: Mutex::new(Some(thread)),
-            },
-            contents,
-        ))
+            .spawn(move || run_writer(&database, &for_thread))
+            .map_err(|e| opener.directory(e))?;
+
+        let store = Self {
+            shared,
+            thread: Mutex::new(Some(thread)),
+        };
+        Ok((store, contents))
     }
 
-    /// Puts a change in line.
+    /// Queues a change.
     pub(crate) fn push(&self, change: Change) {
         let mut queue = lock(&self.shared.queue);
         queue.ticket += 1;
         queue.changes.push(change);
-        self.shared.more.notify_one();
+        self.shared.queue_changed.notify_one();
     }
 
-    /// Completes when everything that is in line now has been stored.
+    /// Completes when all changes that are queued now have been written.
     ///
     /// # Errors
-    /// [`Lost`] once the store cannot be written to.
+    /// [`Lost`] after a write has failed.
     pub(crate) async fn settled(&self) -> Result<(), Lost> {
         let ticket = lock(&self.shared.queue).ticket;
         let mut progress = self.shared.progress.subscribe();
         let reached = progress
-            .wait_for(|p| p.failed || p.ticket >= ticket)
+            .wait_for(|p| p.has_failed || p.ticket >= ticket)
             .await
             .map_err(|_| Lost)?;
-        if reached.failed { Err(Lost) } else { Ok(()) }
+        if reached.has_failed {
+            Err(Lost)
+        } else {
+            Ok(())
+        }
     }
 }
 
 impl Drop for Store {
     fn drop(&mut self) {
-        lock(&self.shared.queue).closing = true;
-        self.shared.more.notify_one();
+        lock(&self.shared.queue).is_closing = true;
+        self.shared.queue_changed.notify_one();
         if let Some(thread) = lock(&self.thread).take() {
-            // It cannot fail but by a panic, which has been reported by then.
+            // Fails only after a panic of the thread, which has been reported.
             let _ = thread.join();
         }
     }
 }
 
-/// The writing thread: ends when the store is dropped and nothing is left, or when it cannot write.
-fn write_all(database: &Database, shared: &Shared) {
+/// The writing thread. Ends after the store is dropped and the queue is empty, or a write fails.
+fn run_writer(database: &Database, shared: &Shared) {
     loop {
         let (changes, ticket) = {
             let mut queue = lock(&shared.queue);
             while queue.changes.is_empty() {
-                if queue.closing {
+                if queue.is_closing {
                     return;
                 }
                 queue = shared
-                    .more
+                    .queue_changed
                     .wait(queue)
                     .unwrap_or_else(PoisonError::into_inner);
             }
             (std::mem::take(&mut queue.changes), queue.ticket)
         };
+
         if let Err(error) = write(database, &changes) {
-            tracing::error!(%error, "cannot write to the store; no more writes are taken");
-            shared.progress.send_modify(|p| p.failed = true);
+            tracing::error!(%error, "cannot write to the store; all further writes fail, so free disk space and start again");
+            shared.progress.send_modify(|p| p.has_failed = true);
             return;
         }
+
         for change in &changes {
             if let Change::Piece { shard, piece, .. } = change {
                 shard.log.publish(piece.first + piece.entries.len() as u64);
@@ -484,6 +511,7 @@ fn write_all(database: &Database, shared: &Shared) {
     }
 }
 
+/// Writes changes in one transaction.
 fn write(database: &Database, changes: &[Change]) -> Result<(), redb::Error> {
     let write = database.begin_write()?;
     apply(&write, changes)?;
@@ -495,23 +523,11 @@ fn apply(write: &WriteTransaction, changes: &[Change]) -> Result<(), redb::Error
     let mut streams = write.open_table(STREAMS)?;
     let mut pieces = write.open_table(PIECES)?;
     let mut meta = write.open_table(META)?;
+
     for change in changes {
         match change {
             Change::Piece { uid, shard, piece } => {
-                for part in parts(piece) {
-                    let key = (*uid, shard.index, part.first);
-                    let length = format::piece_len(part.entries, part.bytes);
-                    let mut room = pieces.insert_reserve(key, length)?;
-                    let base = part.entries.first().map_or(0, |e| e.start);
-                    format::write_piece(
-                        key,
-                        piece.arrival_ms,
-                        part.entries,
-                        base,
-                        part.bytes,
-                        room.as_mut(),
-                    );
-                }
+                write_piece(&mut pieces, (*uid, shard.index), piece)?;
             }
             Change::Stream { uid, value } => {
                 streams.insert(uid, value.as_slice())?;
@@ -521,19 +537,7 @@ fn apply(write: &WriteTransaction, changes: &[Change]) -> Result<(), redb::Error
                 pieces.retain_in((*uid, 0, 0)..(uid.saturating_add(1), 0, 0), |_, _| false)?;
             }
             Change::Trim { uid, shard, before } => {
-                let start = (*uid, *shard, 0);
-                // The last piece that begins before may reach beyond.
-                let keep = match *before {
-                    u64::MAX => Some((*uid, *shard, u64::MAX)),
-                    before => pieces
-                        .range(start..(*uid, *shard, before))?
-                        .next_back()
-                        .transpose()?
-                        .map(|(key, _)| key.value()),
-                };
-                if let Some(keep) = keep {
-                    pieces.retain_in(start..keep, |_, _| false)?;
-                }
+                remove_pieces(&mut pieces, (*uid, *shard), *before)?;
             }
             Change::Meta { key, value } => {
                 meta.insert(key.as_str(), value.as_slice())?;
@@ -543,24 +547,71 @@ fn apply(write: &WriteTransaction, changes: &[Change]) -> Result<(), redb::Error
     Ok(())
 }
 
-/// A part of a piece that is stored as one value.
+type PieceTable<'a> = redb::Table<'a, PieceKey, &'static [u8]>;
+
+fn write_piece(
+    pieces: &mut PieceTable<'_>,
+    (uid, shard): (u64, u32),
+    piece: &StoredPiece,
+) -> Result<(), redb::Error> {
+    for part in parts(piece) {
+        let key = (uid, shard, part.first);
+        let length = format::piece_len(part.entries, part.bytes);
+        let mut value = pieces.insert_reserve(key, length)?;
+        let base = part.entries.first().map_or(0, |e| e.start);
+        format::write_piece(
+            key,
+            piece.arrival_ms,
+            part.entries,
+            base,
+            part.bytes,
+            value.as_mut(),
+        );
+    }
+    Ok(())
+}
+
+/// Removes the pieces of a shard that hold only records before an offset. The last piece that starts
+/// before the offset may hold later records and stays, unless the whole shard is removed.
+fn remove_pieces(
+    pieces: &mut PieceTable<'_>,
+    (uid, shard): (u64, u32),
+    before: u64,
+) -> Result<(), redb::Error> {
+    let start = (uid, shard, 0);
+    let first_kept = match before {
+        u64::MAX => Some((uid, shard, u64::MAX)),
+        before => pieces
+            .range(start..(uid, shard, before))?
+            .next_back()
+            .transpose()?
+            .map(|(key, _)| key.value()),
+    };
+
+    if let Some(first_kept) = first_kept {
+        pieces.retain_in(start..first_kept, |_, _| false)?;
+    }
+    Ok(())
+}
+
+/// Consecutive records of a piece, stored as one value.
 struct Part<'a> {
+    /// Offset of the first record.
     first: u64,
     entries: &'a [crate::log::Entry],
     bytes: &'a [u8],
 }
 
-/// Cuts a piece between records into parts of about [`PIECE_BYTES`].
+/// Splits a piece between records into parts of [`PIECE_BYTES`] at most.
 fn parts(piece: &StoredPiece) -> Vec<Part<'_>> {
     let mut out = Vec::new();
     let mut from = 0;
+    let start_of = |at: usize| {
+        let entry = piece.entries.get(at);
+        entry.map_or(piece.bytes.len(), |e| e.start as usize)
+    };
+
     while from < piece.entries.len() {
-        let start_of = |at: usize| {
-            piece
-                .entries
-                .get(at)
-                .map_or(piece.bytes.len(), |e| e.start as usize)
-        };
         let start = start_of(from);
         let mut to = from + 1;
         while to < piece.entries.len() && start_of(to + 1) - start + (to - from) * 8 <= PIECE_BYTES
