@@ -1,0 +1,385 @@
+//! A kind of output or source as the configuration sees it: a name, a table of keys, and functions that make settings.
+//!
+//! The settings of a kind are one serde struct in one file, which implements [`OutputKind`](crate::outputs::OutputKind)
+//! or [`SourceKind`](crate::sources::SourceKind). [`Kind`] hides the struct's type.
+
+use std::fmt;
+use std::sync::Arc;
+
+use distributary_core::clock::Clock;
+use distributary_core::output::Trouble;
+use distributary_kinesis::client::StreamDescription;
+use distributary_kinesis::config::{ConnectError, Connector};
+use tokio::sync::watch;
+use toml::Table;
+
+use crate::keys::Key;
+use crate::values::{Expected, Name, nearest};
+
+/// One kind; `S` is [`OutputSettings`](crate::outputs::OutputSettings) or
+/// [`SourceSettings`](crate::sources::SourceSettings).
+#[derive(Clone, Copy)]
+pub struct Kind<S> {
+    /// The word for it in `type = "…"` and before the colon of a shorthand.
+    pub name: &'static str,
+    /// One sentence for the reference.
+    pub summary: &'static str,
+    /// The keys of its own; keys that all kinds have are not in it.
+    pub keys: &'static [Key],
+    presence: Presence<S>,
+}
+
+/// Whether this build has a kind.
+#[derive(Clone, Copy)]
+enum Presence<S> {
+    BuiltIn(Functions<S>),
+    LeftOut { feature: &'static str },
+}
+
+/// The functions of a kind's settings.
+#[derive(Clone, Copy)]
+pub(crate) struct Functions<S> {
+    /// Reads the part after the colon of a shorthand.
+    pub(crate) shorthand: fn(&str) -> Result<Table, Expected>,
+    /// Tells whether settings with these own keys take the inherited value of another key.
+    pub(crate) inherits: fn(&Table, &str) -> bool,
+    /// The fields of the settings.
+    pub(crate) fields: fn() -> &'static [&'static str],
+    /// Reads a table of the kind's own keys.
+    pub(crate) parse: fn(Table) -> Result<S, toml::de::Error>,
+}
+
+/// Declares a module for each word, and the list of the kinds in them. With `word if "feature"` the module is compiled with
+/// that cargo feature only, and the list names the feature otherwise.
+macro_rules! kinds {
+    (
+        $(#[$attribute:meta])*
+        pub const $list:ident: $type:ty = $of:ident[$($module:ident $(if $feature:literal)?),+];
+    ) => {
+        $(
+            $(#[cfg(feature = $feature)])?
+            pub mod $module;
+        )+
+
+        $(#[$attribute])*
+        pub const $list: $type = &[
+            $(
+                $(#[cfg(feature = $feature)])?
+                Kind::$of::<$module::Settings>(),
+                $(
+                    #[cfg(not(feature = $feature))]
+                    Kind::left_out(stringify!($module), $feature),
+                )?
+            )+
+        ];
+    };
+}
+
+pub(crate) use kinds;
+
+impl<S> fmt::Debug for Kind<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kind({})", self.name)
+    }
+}
+
+impl<S> Kind<S> {
+    pub(crate) const fn built_in(
+        name: &'static str,
+        summary: &'static str,
+        keys: &'static [Key],
+        functions: Functions<S>,
+    ) -> Self {
+        Self {
+            name,
+            summary,
+            keys,
+            presence: Presence::BuiltIn(functions),
+        }
+    }
+
+    /// A kind that exists, but that this build was made without: naming it is an error that names the cargo feature.
+    pub const fn left_out(name: &'static str, feature: &'static str) -> Self {
+        Self {
+            name,
+            summary: "",
+            keys: &[],
+            presence: Presence::LeftOut { feature },
+        }
+    }
+
+    /// True if this build has the kind.
+    pub fn is_built_in(&self) -> bool {
+        matches!(self.presence, Presence::BuiltIn(_))
+    }
+
+    fn functions(&self) -> Result<&Functions<S>, Expected> {
+        match &self.presence {
+            Presence::BuiltIn(functions) => Ok(functions),
+            Presence::LeftOut { feature } => Err(Expected(format!(
+                "{} is not in this build: it needs the cargo feature {feature}; use a released \
+                 binary, or build with --features {feature}",
+                self.name
+            ))),
+        }
+    }
+
+    /// The table of keys that `rest`, the part after the colon of a shorthand, stands for.
+    ///
+    /// # Errors
+    /// [`Expected`] if `rest` is not what the kind takes, or if this build has not the kind.
+    pub fn shorthand(&self, rest: &str) -> Result<Table, Expected> {
+        (self.functions()?.shorthand)(rest)
+    }
+
+    /// True if settings with the keys of `table` take the inherited value of `key`.
+    pub fn inherits(&self, table: &Table, key: &str) -> bool {
+        match &self.presence {
+            Presence::BuiltIn(functions) => (functions.inherits)(table, key),
+            Presence::LeftOut { .. } => false,
+        }
+    }
+
+    /// The names of the settings' fields, which [`Kind::keys`] describes.
+    pub fn fields(&self) -> &'static [&'static str] {
+        match &self.presence {
+            Presence::BuiltIn(functions) => (functions.fields)(),
+            Presence::LeftOut { .. } => &[],
+        }
+    }
+
+    /// The settings in `table`, which holds keys of [`Kind::keys`] only.
+    ///
+    /// # Errors
+    /// [`Expected`] with serde's message, or if this build has not the kind.
+    pub fn parse(&self, table: Table) -> Result<S, Expected> {
+        let parse = self.functions()?.parse;
+        parse(table).map_err(|error| Expected(error.message().to_owned()))
+    }
+}
+
+/// The kind called `name`.
+///
+/// # Errors
+/// [`Expected`] with the kinds that there are, and the nearest one; or with the feature that a kind needs.
+pub fn find<'a, S>(kinds: &'a [Kind<S>], name: &str) -> Result<&'a Kind<S>, Expected> {
+    if let Some(kind) = kinds.iter().find(|kind| kind.name == name) {
+        kind.functions()?;
+        return Ok(kind);
+    }
+
+    let names = || kinds.iter().map(|kind| kind.name);
+    let hint = nearest(name, names()).map_or_else(
+        || format!("expected one of {}", names().collect::<Vec<_>>().join(", ")),
+        |near| format!("did you mean {near:?}?"),
+    );
+    Err(Expected(format!("{name:?} is no kind; {hint}")))
+}
+
+/// A shorthand taken apart: `[NAME=]KIND:REST`, a kind alone, or a stream's name or ARN.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shorthand {
+    /// A name of the user's choice.
+    pub name: Option<Name>,
+    /// The kind's name.
+    pub kind: &'static str,
+    /// The keys of the kind that the rest stands for.
+    pub table: Table,
+}
+
+impl Shorthand {
+    /// Reads `text`. The first of `kinds` takes texts that name no kind.
+    ///
+    /// # Errors
+    /// [`Expected`] if the kind is not known, or does not take the rest.
+    pub fn parse<S>(text: &str, kinds: &[Kind<S>]) -> Result<Self, Expected> {
+        let (name, target) = named(text);
+        let Some(default) = kinds.first() else {
+            return Err(Expected::new("this build has no kinds"));
+        };
+
+        let (kind, rest) = match target.split_once(':') {
+            // An ARN has colons, and names no kind.
+            _ if target.starts_with("arn:") => (default, target),
+            Some((kind, rest)) => (find(kinds, kind)?, rest),
+            None => match kinds.iter().find(|kind| kind.name == target) {
+                Some(kind) => (kind, ""),
+                None => (default, target),
+            },
+        };
+        Ok(Self {
+            name,
+            kind: kind.name,
+            table: kind.shorthand(rest)?,
+        })
+    }
+}
+
+/// Splits `NAME=` off. An equals sign after a character that no name has belongs to the target (a path, an address).
+fn named(text: &str) -> (Option<Name>, &str) {
+    text.split_once('=')
+        .and_then(|(name, target)| Some((Some(name.parse().ok()?), target)))
+        .unwrap_or((None, text))
+}
+
+/// A text that tells two targets apart: outputs with equal targets write to one place, as far as settings tell.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Target {
+    /// The kind and all settings that decide about the place.
+    pub text: String,
+    /// True: no second output of the process may have the same target, not even one of another fan-out.
+    pub exclusive: bool,
+}
+
+/// Facts about the process and the fan-out that settings are checked against, without I/O.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// True: the Kinesis streams are those of a server embedded in this process, which has no credentials.
+    pub embedded: bool,
+}
+
+/// Everything that building a source or an output may use.
+#[derive(Clone, Debug)]
+pub struct BuildContext {
+    /// Time.
+    pub clock: Clock,
+    /// Clients of Kinesis, one for all that connect alike.
+    pub connector: Arc<Connector>,
+    /// Facts about the process.
+    pub surroundings: Surroundings,
+    /// The source's stream, if the source is one: missing outputs are created like it.
+    pub like: Option<StreamDescription>,
+    /// For an output that makes going on pointless, such as one whose reader is gone.
+    pub ending: Ending,
+}
+
+/// A request to end the process in an orderly way.
+#[derive(Clone, Debug)]
+pub struct Ending(Arc<watch::Sender<Option<String>>>);
+
+impl Default for Ending {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(None)))
+    }
+}
+
+impl Ending {
+    /// Asks for the end; `reason` is one sentence for the user. The first reason counts.
+    pub fn request(&self, reason: &str) {
+        self.0.send_if_modified(|current| {
+            let is_first = current.is_none();
+            if is_first {
+                *current = Some(reason.to_owned());
+            }
+            is_first
+        });
+    }
+
+    /// Completes with the reason when the end has been requested.
+    pub async fn requested(&self) -> String {
+        let mut reasons = self.0.subscribe();
+        loop {
+            if let Some(reason) = reasons.borrow_and_update().clone() {
+                return reason;
+            }
+            // The sender lives as long as `self`.
+            if reasons.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+/// The reason why a source or an output could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The settings, or the environment's, lead nowhere: no region, a bad endpoint.
+    #[error(transparent)]
+    Settings(#[from] ConnectError),
+    /// The service answered with an error, or not at all.
+    #[error("{message}")]
+    Failed {
+        /// The failed step and the service's message.
+        message: String,
+        /// The service's answer.
+        #[source]
+        source: Trouble,
+    },
+    /// The operating system refused something.
+    #[error("{message}")]
+    System {
+        /// The failed step, and the remedy.
+        message: String,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// How serious a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// As it should be.
+    Fine,
+    /// Works, with a drawback.
+    Warning,
+    /// Does not work.
+    Failure,
+}
+
+/// One result of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The checked thing: a stream, a file.
+    pub subject: String,
+    /// One sentence about its state.
+    pub finding: String,
+    /// How serious that is.
+    pub severity: Severity,
+    /// The remedy; empty if none is needed.
+    pub advice: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::outputs::KINDS;
+
+    use super::*;
+
+    fn parsed(text: &str) -> Shorthand {
+        Shorthand::parse(text, KINDS).unwrap()
+    }
+
+    fn stream(shorthand: &Shorthand) -> Option<&str> {
+        shorthand.table.get("stream")?.as_str()
+    }
+
+    #[test]
+    fn names_and_arns_are_streams() {
+        let plain = parsed("orders");
+        assert_eq!((plain.kind, stream(&plain)), ("kinesis", Some("orders")));
+
+        let arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/orders";
+        let named = parsed(&format!("eu={arn}"));
+        assert_eq!(named.name, Some(Name("eu".to_owned())));
+        assert_eq!((named.kind, stream(&named)), ("kinesis", Some(arn)));
+    }
+
+    #[test]
+    fn a_kind_that_was_left_out_names_its_feature() {
+        let kinds = [
+            Kind::<()>::left_out("sqs", "output-sqs"),
+            Kind::left_out("sns", "output-sns"),
+        ];
+        let told = find(&kinds, "sqs").unwrap_err().0;
+        assert!(told.contains("--features output-sqs"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn the_first_reason_to_end_counts() {
+        let ending = Ending::default();
+        ending.request("one");
+        ending.request("two");
+        assert_eq!(ending.requested().await, "one");
+    }
+}

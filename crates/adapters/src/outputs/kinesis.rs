@@ -1,0 +1,348 @@
+//! The kind `kinesis`: an Amazon Kinesis data stream. The output itself is in `distributary-kinesis`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use distributary_core::engine::Order;
+use distributary_core::output::{Trouble, TroubleKind};
+use distributary_kinesis::client::{Client, StreamDescription};
+use distributary_kinesis::config::ConnectOptions;
+use distributary_kinesis::create;
+use distributary_kinesis::names::StreamRef;
+use distributary_kinesis::output::{KinesisOutput, OutputOptions, Route};
+use serde::{Deserialize, Deserializer, de};
+use toml::Table;
+
+use super::{BuiltOutput, OutputKind};
+use crate::keys::{Absent, Form, Key};
+use crate::kind::{BuildContext, BuildError, Finding, Severity, Surroundings, Target};
+use crate::values::{self, Expected};
+
+/// The settings of one stream.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Settings {
+    #[serde(deserialize_with = "values::text")]
+    stream: StreamRef,
+    region: Option<String>,
+    profile: Option<String>,
+    endpoint_url: Option<String>,
+    role_arn: Option<String>,
+    external_id: Option<String>,
+    #[serde(default, deserialize_with = "route")]
+    route: Route,
+    #[serde(default)]
+    create: bool,
+}
+
+const ROUTES: &[(&str, Route)] = &[
+    ("partition-key", Route::PartitionKey),
+    ("source-shard", Route::SourceShard),
+];
+
+fn route<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Route, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    values::word(&text, ROUTES).map_err(de::Error::custom)
+}
+
+/// The key `region`.
+pub(crate) const REGION: Key = Key {
+    name: "region",
+    form: Form::Text("REGION"),
+    absent: Absent::Inherited("that of the ARN, else as the AWS tools find it"),
+    help: "AWS region of a stream that is given by name",
+    example: "eu-central-1",
+};
+
+/// The key `profile`.
+pub(crate) const PROFILE: Key = Key {
+    name: "profile",
+    form: Form::Text("PROFILE"),
+    absent: Absent::Inherited("as the AWS tools find it"),
+    help: "AWS profile",
+    example: "production",
+};
+
+/// The key `endpoint-url`.
+pub(crate) const ENDPOINT_URL: Key = Key {
+    name: "endpoint-url",
+    form: Form::Text("URL"),
+    absent: Absent::Inherited("AWS, or AWS_ENDPOINT_URL"),
+    help: "Kinesis endpoint, such as http://127.0.0.1:4567",
+    example: "http://127.0.0.1:4567",
+};
+
+/// The key `role-arn`.
+pub(crate) const ROLE_ARN: Key = Key {
+    name: "role-arn",
+    form: Form::Text("ARN"),
+    absent: Absent::Default(""),
+    help: "Role to assume; the session is renewed automatically",
+    example: "arn:aws:iam::123456789012:role/writer",
+};
+
+/// The key `external-id`.
+pub(crate) const EXTERNAL_ID: Key = Key {
+    name: "external-id",
+    form: Form::Text("ID"),
+    absent: Absent::Default(""),
+    help: "External id that the role's trust policy demands",
+    example: "distributary",
+};
+
+#[async_trait]
+impl OutputKind for Settings {
+    const NAME: &'static str = "kinesis";
+    const SUMMARY: &'static str = "An Amazon Kinesis data stream. A record is durable when \
+        PutRecords acknowledged that very record.";
+    const KEYS: &'static [Key] = &[
+        Key {
+            name: "stream",
+            form: Form::Stream,
+            absent: Absent::Required,
+            help: "Stream to write to: a name, or an ARN, which also gives the region",
+            example: "output1",
+        },
+        REGION,
+        PROFILE,
+        ENDPOINT_URL,
+        ROLE_ARN,
+        EXTERNAL_ID,
+        Key {
+            name: "route",
+            form: Form::Choice(&["partition-key", "source-shard"]),
+            absent: Absent::Inherited("partition-key"),
+            help: "Selects the output's shard: partition-key, or source-shard (records go to the \
+                   place in the hash space that their source shard has, so that records of one \
+                   shard stay together)",
+            example: "source-shard",
+        },
+        Key {
+            name: "create",
+            form: Form::Boolean,
+            absent: Absent::Inherited("false"),
+            help: "Create a missing stream, with the source's number of shards and its mode",
+            example: "true",
+        },
+    ];
+
+    fn shorthand(rest: &str) -> Result<Table, Expected> {
+        stream_table(rest)
+    }
+
+    fn inherits(table: &Table, key: &str) -> bool {
+        inherits(table, key)
+    }
+
+    fn default_name(&self) -> String {
+        self.stream.name().to_owned()
+    }
+
+    fn target(&self, surroundings: &Surroundings) -> Target {
+        stream_target(&self.stream, &self.connection(surroundings))
+    }
+
+    fn orders(&self) -> &'static [Order] {
+        &[Order::Strict, Order::Resend, Order::Unordered]
+    }
+
+    fn validate(&self, surroundings: &Surroundings) -> Vec<String> {
+        connection_problems(
+            &self.stream,
+            self.region.as_deref(),
+            &self.connection(surroundings),
+        )
+    }
+
+    async fn build(&self, context: &BuildContext) -> Result<BuiltOutput, BuildError> {
+        let client = self.client(context).await?;
+        if self.creates(context)
+            && let Some(like) = &context.like
+        {
+            create::ensure(&client, &self.stream, like)
+                .await
+                .map_err(|trouble| self.failed(trouble))?;
+        }
+
+        let output = self.output(client.clone());
+        let description = output
+            .check()
+            .await
+            .map_err(|trouble| self.failed(trouble))?;
+        Ok(BuiltOutput {
+            output: Arc::new(output),
+            identity: stream_identity(&client, &description),
+        })
+    }
+
+    async fn check(&self, context: &BuildContext) -> Vec<Finding> {
+        let client = match self.client(context).await {
+            Ok(client) => client,
+            Err(error) => return vec![self.finding(Severity::Failure, error.to_string(), "")],
+        };
+        match client.describe(&self.stream).await {
+            Ok(described) => vec![self.described(&described.answer)],
+            Err(trouble) => vec![self.unreachable(&trouble, context)],
+        }
+    }
+}
+
+impl Settings {
+    fn connection(&self, surroundings: &Surroundings) -> ConnectOptions {
+        ConnectOptions {
+            region: own_region(&self.stream, self.region.as_ref()),
+            profile: self.profile.clone(),
+            endpoint_url: self.endpoint_url.clone(),
+            role_arn: self.role_arn.clone(),
+            external_id: self.external_id.clone(),
+            no_credentials: surroundings.embedded,
+        }
+    }
+
+    async fn client(&self, context: &BuildContext) -> Result<Client, BuildError> {
+        let connection = self.connection(&context.surroundings);
+        Ok(context.connector.connect(&self.stream, &connection).await?)
+    }
+
+    fn output(&self, client: Client) -> KinesisOutput {
+        KinesisOutput::new(
+            client,
+            self.stream.clone(),
+            OutputOptions { route: self.route },
+        )
+    }
+
+    /// An embedded Kinesis is empty at the start: every stream that is named is created.
+    fn creates(&self, context: &BuildContext) -> bool {
+        self.create || context.surroundings.embedded
+    }
+
+    fn failed(&self, trouble: Trouble) -> BuildError {
+        let hint = match trouble.kind {
+            TroubleKind::Missing => "; or have it created: --create",
+            _ => "",
+        };
+        BuildError::Failed {
+            message: format!("cannot write to {}: {trouble}{hint}", self.stream),
+            source: trouble,
+        }
+    }
+
+    fn finding(&self, severity: Severity, finding: String, advice: &str) -> Finding {
+        Finding {
+            subject: self.stream.to_string(),
+            finding,
+            severity,
+            advice: advice.to_owned(),
+        }
+    }
+
+    fn described(&self, described: &StreamDescription) -> Finding {
+        let finding = format!("{} shards, mode {}", described.open_shards, described.mode);
+        if described.places_by_itself {
+            return self.finding(
+                Severity::Warning,
+                format!("{finding}, and the stream distributes records itself"),
+                "records of one partition key get no order there; use a stream that routes by key",
+            );
+        }
+        self.finding(Severity::Fine, finding, "")
+    }
+
+    fn unreachable(&self, trouble: &Trouble, context: &BuildContext) -> Finding {
+        let missing = trouble.kind == TroubleKind::Missing;
+        if missing && self.creates(context) {
+            let finding = "does not exist; it is created at the start".to_owned();
+            return self.finding(Severity::Fine, finding, "");
+        }
+
+        let advice = if missing {
+            "create the stream, or set create = true"
+        } else {
+            ""
+        };
+        self.finding(Severity::Failure, trouble.to_string(), advice)
+    }
+}
+
+/// The table that a stream's name or ARN stands for.
+pub(crate) fn stream_table(rest: &str) -> Result<Table, Expected> {
+    if rest.is_empty() {
+        return Err(Expected::new(
+            "kinesis needs a stream: kinesis:NAME or kinesis:ARN",
+        ));
+    }
+    let stream: StreamRef = rest.parse().map_err(|error| Expected(format!("{error}")))?;
+
+    let mut table = Table::new();
+    table.insert("stream".to_owned(), stream.to_string().into());
+    Ok(table)
+}
+
+/// The region that an ARN gives is never replaced by an inherited one.
+pub(crate) fn inherits(table: &Table, key: &str) -> bool {
+    let stream = table.get("stream").and_then(|stream| stream.as_str());
+    key != "region" || !stream.is_some_and(|stream| stream.starts_with("arn:"))
+}
+
+/// The region of the stream's ARN, else the one that is set.
+pub(crate) fn own_region(stream: &StreamRef, set: Option<&String>) -> Option<String> {
+    stream.region().map(str::to_owned).or_else(|| set.cloned())
+}
+
+/// The target of a stream. Two names of one stream (a name and an ARN) are told apart here, and recognised by
+/// [`stream_identity`] once the streams have been described.
+pub(crate) fn stream_target(stream: &StreamRef, connection: &ConnectOptions) -> Target {
+    Target {
+        text: format!("kinesis {stream} {connection:?}"),
+        exclusive: false,
+    }
+}
+
+/// The identity of a stream that has been described.
+pub(crate) fn stream_identity(client: &Client, description: &StreamDescription) -> String {
+    format!(
+        "{} in {} at {}",
+        description.arn,
+        client.region(),
+        client.endpoint()
+    )
+}
+
+/// Everything that is wrong with how a stream is reached.
+pub(crate) fn connection_problems(
+    stream: &StreamRef,
+    region: Option<&str>,
+    connection: &ConnectOptions,
+) -> Vec<String> {
+    let mut problems = Vec::new();
+    if let (Some(set), Some(own)) = (region, stream.region())
+        && set != own
+    {
+        problems.push(format!(
+            "region {set} is not that of {stream}; leave it out"
+        ));
+    }
+    if connection.external_id.is_some() && connection.role_arn.is_none() {
+        problems.push("external-id is only of use with role-arn; give both or none".to_owned());
+    }
+
+    let is_role = |role: &&String| role.starts_with("arn:") && role.contains(":role/");
+    if let Some(role) = connection.role_arn.as_ref().filter(|role| !is_role(role)) {
+        problems.push(format!(
+            "role-arn {role:?} is no role: expected one such as \
+             arn:aws:iam::123456789012:role/writer"
+        ));
+    }
+
+    let foreign = connection.endpoint_url.is_some()
+        || connection.profile.is_some()
+        || connection.role_arn.is_some();
+    if connection.no_credentials && foreign {
+        problems.push(
+            "endpoint-url, profile and role-arn are of no use with --local; leave them out"
+                .to_owned(),
+        );
+    }
+    problems
+}

@@ -1,0 +1,198 @@
+//! The kinds of outputs: one file each, and one word each in [`KINDS`].
+
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use distributary_core::engine::Order;
+use distributary_core::output::Output;
+use serde::de::DeserializeOwned;
+use toml::Table;
+
+use crate::keys::{Key, fields_of};
+use crate::kind::{BuildContext, BuildError, Finding, Functions, Kind, Surroundings, Target};
+use crate::values::Expected;
+
+crate::kind::kinds! {
+    /// Every kind of output, the default one first. A kind of output is added by its word here; a kind that needs a
+    /// cargo feature is written `word if "feature"`.
+    pub const KINDS: &[Kind<OutputSettings>] = of_output[kinesis];
+}
+
+/// The settings of one output of some kind, as serde reads them. A kind implements this in a file of its own.
+#[async_trait]
+pub trait OutputKind: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync + 'static {
+    /// The word for the kind.
+    const NAME: &'static str;
+    /// One sentence for the reference.
+    const SUMMARY: &'static str;
+    /// The kind's own keys: one for each field of the struct, with the same name.
+    const KEYS: &'static [Key];
+
+    /// The table of keys that the part after the colon of `KIND:REST` stands for; `rest` is empty for `KIND` alone.
+    ///
+    /// # Errors
+    /// [`Expected`] if the rest is not what the kind takes.
+    fn shorthand(rest: &str) -> Result<Table, Expected>;
+
+    /// True if settings with the own keys in `table` take the inherited value of `key`, which `table` has not.
+    fn inherits(table: &Table, key: &str) -> bool {
+        let (_, _) = (table, key);
+        true
+    }
+
+    /// The output's name where the user gave none.
+    fn default_name(&self) -> String;
+
+    /// The place that is written to. No I/O.
+    fn target(&self, surroundings: &Surroundings) -> Target;
+
+    /// The orders per partition key that the output can keep, the best one first. No I/O.
+    fn orders(&self) -> &'static [Order];
+
+    /// Everything that is wrong with the settings, each in one sentence. No I/O.
+    fn validate(&self, surroundings: &Surroundings) -> Vec<String>;
+
+    /// Connects, and makes the output.
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    async fn build(&self, context: &BuildContext) -> Result<BuiltOutput, BuildError>;
+
+    /// Looks whether the output would work, without writing to it.
+    async fn check(&self, context: &BuildContext) -> Vec<Finding>;
+}
+
+/// An output, ready for the engine.
+pub struct BuiltOutput {
+    /// The output.
+    pub output: Arc<dyn Output>,
+    /// A text that is equal for two outputs, or a source and an output, that turned out to be one place.
+    pub identity: String,
+}
+
+/// The settings of an output of any kind.
+#[derive(Clone, Debug)]
+pub struct OutputSettings(Arc<dyn AnyOutput>);
+
+impl PartialEq for OutputSettings {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.equals(&*other.0)
+    }
+}
+
+impl OutputSettings {
+    /// Hides the type of `settings`.
+    pub fn new<K: OutputKind>(settings: K) -> Self {
+        Self(Arc::new(settings))
+    }
+
+    /// The kind's name.
+    pub fn kind(&self) -> &'static str {
+        self.0.kind()
+    }
+
+    /// As [`OutputKind::default_name`].
+    pub fn default_name(&self) -> String {
+        self.0.default_name()
+    }
+
+    /// As [`OutputKind::target`].
+    pub fn target(&self, surroundings: &Surroundings) -> Target {
+        self.0.target(surroundings)
+    }
+
+    /// As [`OutputKind::orders`].
+    pub fn orders(&self) -> &'static [Order] {
+        self.0.orders()
+    }
+
+    /// As [`OutputKind::validate`].
+    pub fn validate(&self, surroundings: &Surroundings) -> Vec<String> {
+        self.0.validate(surroundings)
+    }
+
+    /// As [`OutputKind::build`].
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub async fn build(&self, context: &BuildContext) -> Result<BuiltOutput, BuildError> {
+        self.0.build(context).await
+    }
+
+    /// As [`OutputKind::check`].
+    pub async fn check(&self, context: &BuildContext) -> Vec<Finding> {
+        self.0.check(context).await
+    }
+}
+
+/// [`OutputKind`] without its type.
+#[async_trait]
+trait AnyOutput: Debug + Send + Sync {
+    fn as_any(&self) -> &dyn Any;
+    fn equals(&self, other: &dyn AnyOutput) -> bool;
+    fn kind(&self) -> &'static str;
+    fn default_name(&self) -> String;
+    fn target(&self, surroundings: &Surroundings) -> Target;
+    fn orders(&self) -> &'static [Order];
+    fn validate(&self, surroundings: &Surroundings) -> Vec<String>;
+    async fn build(&self, context: &BuildContext) -> Result<BuiltOutput, BuildError>;
+    async fn check(&self, context: &BuildContext) -> Vec<Finding>;
+}
+
+#[async_trait]
+impl<K: OutputKind> AnyOutput for K {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn equals(&self, other: &dyn AnyOutput) -> bool {
+        other.as_any().downcast_ref() == Some(self)
+    }
+
+    fn kind(&self) -> &'static str {
+        K::NAME
+    }
+
+    fn default_name(&self) -> String {
+        OutputKind::default_name(self)
+    }
+
+    fn target(&self, surroundings: &Surroundings) -> Target {
+        OutputKind::target(self, surroundings)
+    }
+
+    fn orders(&self) -> &'static [Order] {
+        OutputKind::orders(self)
+    }
+
+    fn validate(&self, surroundings: &Surroundings) -> Vec<String> {
+        OutputKind::validate(self, surroundings)
+    }
+
+    async fn build(&self, context: &BuildContext) -> Result<BuiltOutput, BuildError> {
+        OutputKind::build(self, context).await
+    }
+
+    async fn check(&self, context: &BuildContext) -> Vec<Finding> {
+        OutputKind::check(self, context).await
+    }
+}
+
+impl Kind<OutputSettings> {
+    /// The kind whose settings are `K`.
+    pub const fn of_output<K: OutputKind>() -> Self {
+        Self::built_in(
+            K::NAME,
+            K::SUMMARY,
+            K::KEYS,
+            Functions {
+                shorthand: K::shorthand,
+                inherits: K::inherits,
+                fields: fields_of::<K>,
+                parse: |table| K::deserialize(table).map(OutputSettings::new),
+            },
+        )
+    }
+}

@@ -1,0 +1,314 @@
+//! Values of keys that are more than a text. Each says in its error which value was expected.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use distributary_core::clock::Millis;
+use distributary_core::engine::{Order, Start};
+use serde::{Deserialize, Deserializer, de};
+
+/// A value that is not one of the expected ones; the text names both.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Expected(pub String);
+
+impl Expected {
+    /// The error with this text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+/// Reads a value of `T` from its text, for serde.
+///
+/// # Errors
+/// The error of `T`'s parser.
+pub fn text<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    String::deserialize(deserializer)?
+        .parse()
+        .map_err(de::Error::custom)
+}
+
+/// Reads an optional value of `T` from its text, for serde.
+///
+/// # Errors
+/// The error of `T`'s parser.
+pub fn optional_text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    text(deserializer).map(Some)
+}
+
+/// The value of a word in a list of words, or an error with the list and the nearest word.
+///
+/// # Errors
+/// [`Expected`] if `text` is not in the list.
+pub fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Expected> {
+    if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+        return Ok(*value);
+    }
+
+    let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    Err(not_one_of(text, &known))
+}
+
+/// The error for a text that is not in a list of words.
+pub(crate) fn not_one_of(text: &str, words: &[&str]) -> Expected {
+    let hint = nearest(text, words.iter().copied())
+        .map_or_else(String::new, |word| format!("; did you mean {word:?}?"));
+    Expected(format!("{text:?} is none of {}{hint}", words.join(", ")))
+}
+
+/// The known word that is most like `text`; none if no word is at least half alike.
+pub fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    /// Below this likeness (1: equal) two words have nothing in common.
+    const ALIKE: f64 = 0.5;
+
+    let text = text.to_lowercase().replace('_', "-");
+    known
+        .map(|word| (strsim::normalized_damerau_levenshtein(&text, word), word))
+        .filter(|(alike, _)| *alike >= ALIKE)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, word)| word)
+}
+
+/// The longest name of a fan-out or an output, in bytes: names become parts of file names.
+const NAME_CHARS: usize = 128;
+
+/// The name of a fan-out or an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name(pub String);
+
+impl FromStr for Name {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+        if (1..=NAME_CHARS).contains(&text.len()) && text.bytes().all(allowed) {
+            return Ok(Self(text.to_owned()));
+        }
+
+        Err(Expected(format!(
+            "{text:?} is no name: expected 1 to {NAME_CHARS} of a-z, A-Z, 0-9, '_', '.', '-'"
+        )))
+    }
+}
+
+/// The position at which an output without progress starts, as users write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StartAt(pub Start);
+
+impl FromStr for StartAt {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        match text {
+            "trim-horizon" => return Ok(Self(Start::TrimHorizon)),
+            "latest" => return Ok(Self(Start::Latest)),
+            _ => {}
+        }
+
+        moment(text).map(|at| Self(Start::At(at))).ok_or_else(|| {
+            Expected(format!(
+                "{text:?} is no start: expected trim-horizon, latest, or a time such as \
+                 2026-01-31T00:00:00Z"
+            ))
+        })
+    }
+}
+
+/// A moment in RFC 3339.
+fn moment(text: &str) -> Option<Millis> {
+    use time::format_description::well_known::Rfc3339;
+
+    let at = time::OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    let millis = at.unix_timestamp_nanos().div_euclid(1_000_000);
+    Some(Millis(i64::try_from(millis).ok()?))
+}
+
+/// A length of time, such as `200ms`, `30s` or `5m`; above 0 and at most a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+/// The longest length of time that any key takes.
+const SPAN_MAX: Duration = Duration::from_secs(86_400);
+
+impl FromStr for Span {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        let time = humantime::parse_duration(text)
+            .ok()
+            .filter(|time| !time.is_zero() && *time <= SPAN_MAX);
+        time.map(Self).ok_or_else(|| {
+            Expected(format!(
+                "{text:?} is no length of time: expected one such as 200ms, 30s or 5m, above 0s and at \
+                 most 24h"
+            ))
+        })
+    }
+}
+
+/// A number of bytes, such as `256MiB` or `1GB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub usize);
+
+impl FromStr for Size {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let unit: Option<usize> = match unit.trim() {
+            "" | "B" => Some(1),
+            "kB" => Some(1000),
+            "MB" => Some(1_000_000),
+            "GB" => Some(1_000_000_000),
+            "KiB" => Some(1 << 10),
+            "MiB" => Some(1 << 20),
+            "GiB" => Some(1 << 30),
+            _ => None,
+        };
+
+        let size = unit.and_then(|unit| number.parse::<usize>().ok()?.checked_mul(unit));
+        size.map(Self).ok_or_else(|| {
+            Expected(format!(
+                "{text:?} is no size: expected one such as 256MiB or 1GB"
+            ))
+        })
+    }
+}
+
+/// An address to listen on, such as `127.0.0.1:9464`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address(pub SocketAddr);
+
+impl FromStr for Address {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        let address = text.replace("localhost:", "127.0.0.1:").parse();
+        address.map(Self).map_err(|_| {
+            Expected(format!(
+                "{text:?} is no address: expected IP:PORT, such as 127.0.0.1:9464"
+            ))
+        })
+    }
+}
+
+/// The orders per partition key, as users write them.
+pub const ORDERS: &[(&str, Order)] = &[
+    ("strict", Order::Strict),
+    ("resend", Order::Resend),
+    ("unordered", Order::Unordered),
+];
+
+/// An order as users write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrderWord(pub Order);
+
+impl FromStr for OrderWord {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        word(text, ORDERS).map(Self)
+    }
+}
+
+impl fmt::Display for OrderWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let found = ORDERS.iter().find(|(_, order)| *order == self.0);
+        f.write_str(found.map_or("", |(word, _)| word))
+    }
+}
+
+/// Implements `Deserialize` for types that are read from a text.
+macro_rules! deserialize_from_text {
+    ($($name:ident),*) => {$(
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                text(deserializer)
+            }
+        }
+    )*};
+}
+
+deserialize_from_text!(Name, StartAt, Span, Size, Address, OrderWord);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts() {
+        let at = |text: &str| text.parse::<StartAt>().map(|start| start.0);
+        assert_eq!(at("latest"), Ok(Start::Latest));
+        assert_eq!(at("trim-horizon"), Ok(Start::TrimHorizon));
+        assert_eq!(
+            at("2026-01-31T00:00:00.123+01:00"),
+            Ok(Start::At(Millis(1_769_814_000_123)))
+        );
+        for bad in [
+            "",
+            "LATEST",
+            "yesterday",
+            "2026-01-31",
+            "2026-02-30T00:00:00Z",
+        ] {
+            assert!(
+                at(bad)
+                    .unwrap_err()
+                    .0
+                    .contains("expected trim-horizon, latest"),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn sizes_and_spans() {
+        let size = |text: &str| text.parse::<Size>().ok().map(|size| size.0);
+        assert_eq!(
+            ["256MiB", "1 GB", "17", "2kB"].map(size),
+            [Some(256 << 20), Some(1_000_000_000), Some(17), Some(2000)]
+        );
+        assert_eq!(
+            ["", "MiB", "1.5GB", "-1", "99999999999GiB", "1mib"].map(size),
+            [None; 6]
+        );
+        let span = |text: &str| text.parse::<Span>().ok().map(|span| span.0);
+        assert_eq!(
+            ["200ms", "1m 30s"].map(span),
+            [
+                Some(Duration::from_millis(200)),
+                Some(Duration::from_secs(90))
+            ]
+        );
+        assert_eq!(["", "0s", "5", "-1s", "2 days"].map(span), [None; 5]);
+    }
+
+    #[test]
+    fn names() {
+        assert!("../x".parse::<Name>().is_err());
+        assert!("".parse::<Name>().is_err());
+        assert_eq!("a.b-c_1".parse(), Ok(Name("a.b-c_1".to_owned())));
+    }
+
+    #[test]
+    fn the_nearest_word() {
+        let known = ["from", "role-arn", "until-caught-up"];
+        let near = |text| nearest(text, known.into_iter());
+        assert_eq!(near("form"), Some("from"));
+        assert_eq!(near("role_arn"), Some("role-arn"));
+        assert_eq!(near("until-caugth-up"), Some("until-caught-up"));
+        assert_eq!(near("zzz"), None);
+    }
+}

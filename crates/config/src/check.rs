@@ -1,0 +1,190 @@
+//! Unknown keys and wrong values of a file: all of them, not only the first.
+
+use distributary_adapters::keys::Key;
+use distributary_adapters::kind::{self, Kind};
+use distributary_adapters::values::nearest;
+
+use crate::keys::{EVERY_OUTPUT, EVERY_SOURCE, FAN_OUT_LIST, OUTPUT, SOURCE, TYPE};
+use crate::mistake::Mistakes;
+use crate::registry::Registry;
+use crate::table::{Entry, Table, Value};
+
+/// The place to move a key to that stands in the wrong table.
+const TOP: &str = "the top of the file, before the first [[output]]";
+
+/// Checks the tables of the file `root`.
+pub fn check(root: &Table, registry: &Registry) -> Mistakes {
+    let mut checker = Checker {
+        registry,
+        top: registry.top_keys(),
+        mistakes: Mistakes::default(),
+    };
+    checker.root(root);
+    checker.mistakes
+}
+
+struct Checker<'a> {
+    registry: &'a Registry,
+    top: Vec<&'static Key>,
+    mistakes: Mistakes,
+}
+
+/// A table to check, and the keys that belong there.
+struct Level<'a> {
+    /// The table's name in messages, with a space behind it; empty at the top.
+    prefix: String,
+    known: Vec<&'static Key>,
+    /// Keys whose values are tables.
+    nested: &'a [&'a str],
+}
+
+impl Checker<'_> {
+    fn root(&mut self, root: &Table) {
+        let level = Level {
+            prefix: String::new(),
+            known: self.top.clone(),
+            nested: &[OUTPUT, SOURCE, FAN_OUT_LIST],
+        };
+        self.keys(root, &level);
+        self.nested(root, "");
+
+        self.list(root, FAN_OUT_LIST, "from = \"NAME\"");
+        for (i, fan_out) in root.tables(FAN_OUT_LIST).iter().enumerate() {
+            let prefix = format!("fan-out {} ", i + 1);
+            let level = Level {
+                prefix: prefix.clone(),
+                known: self.registry.fan_out_keys(),
+                nested: &[OUTPUT, SOURCE],
+            };
+            self.keys(fan_out, &level);
+            self.nested(fan_out, &prefix);
+        }
+    }
+
+    /// The source and the outputs in the top of the file or in a fan-out.
+    fn nested(&mut self, table: &Table, prefix: &str) {
+        if let Some(entry) = table.entries.get(SOURCE)
+            && !matches!(entry.value, Value::Table(_))
+        {
+            let message = "key source: expected a table: [source] on a line, then stream = \"NAME\"; or \
+                           write from = \"NAME\"";
+            self.mistakes.add(entry.place.clone(), message);
+        }
+        if let Some(source) = table.table(SOURCE) {
+            let kinds = self.registry.sources.clone();
+            self.of_kind(source, format!("{prefix}source "), &kinds, EVERY_SOURCE);
+        }
+
+        self.list(table, OUTPUT, "stream = \"NAME\"");
+        for (i, output) in table.tables(OUTPUT).iter().enumerate() {
+            let kinds = self.registry.outputs.clone();
+            let prefix = format!("{prefix}output {} ", i + 1);
+            self.of_kind(output, prefix, &kinds, EVERY_OUTPUT);
+        }
+    }
+
+    /// Reports a key that should be a list of tables and is something else.
+    fn list(&mut self, table: &Table, key: &str, example: &str) {
+        if let Some(entry) = table.entries.get(key)
+            && !matches!(entry.value, Value::Tables(_))
+        {
+            let message = format!(
+                "key {key}: expected a table for each {key}: [[{key}]] on a line, then {example}"
+            );
+            self.mistakes.add(entry.place.clone(), message);
+        }
+    }
+
+    /// A table whose keys depend on its kind.
+    fn of_kind<S>(
+        &mut self,
+        table: &Table,
+        prefix: String,
+        kinds: &[Kind<S>],
+        every: &'static [Key],
+    ) {
+        let kind = match table.text(TYPE) {
+            Some((name, place)) => kind::find(kinds, name).map_err(|expected| {
+                let message = format!("key {prefix}{TYPE}: {expected}");
+                self.mistakes.add(place.clone(), message);
+            }),
+            None => kinds.first().ok_or(()),
+        };
+        // The other keys mean nothing without the kind.
+        let Ok(kind) = kind else { return };
+
+        let known: Vec<&'static Key> = every.iter().chain(kind.keys).collect();
+        for key in &known {
+            if key.absent == distributary_adapters::keys::Absent::Required
+                && !table.entries.contains_key(key.name)
+            {
+                let message = format!("{prefix}missing key {:?}: {}", key.name, key.help);
+                self.mistakes.add(table.place.clone(), message);
+            }
+        }
+        let level = Level {
+            prefix,
+            known,
+            nested: &[],
+        };
+        self.keys(table, &level);
+    }
+
+    /// Each key of `table`: known, and with a value of the key's form.
+    fn keys(&mut self, table: &Table, level: &Level<'_>) {
+        for (name, entry) in &table.entries {
+            if level.nested.contains(&name.as_str()) {
+                continue;
+            }
+            match level.known.iter().find(|key| key.name == name) {
+                Some(key) => self.value(key, entry, &level.prefix),
+                None => {
+                    let hint = self.hint(name, level);
+                    let message = format!("{}key {name:?} is not known; {hint}", level.prefix);
+                    self.mistakes.add(entry.key_place.clone(), message);
+                }
+            }
+        }
+    }
+
+    fn value(&mut self, key: &Key, entry: &Entry, prefix: &str) {
+        let checked = match &entry.value {
+            Value::Plain(value) => key.form.check(value).map_err(|expected| expected.0),
+            Value::Table(_) | Value::Tables(_) => {
+                Err(format!("a table: expected {}", key.form.placeholder()))
+            }
+        };
+        if let Err(expected) = checked {
+            let message = format!("key {prefix}{}: {expected}", key.name);
+            self.mistakes.add(entry.place.clone(), message);
+        }
+    }
+
+    /// The remedy for an unknown key.
+    fn hint(&self, name: &str, level: &Level<'_>) -> String {
+        let at_top = level.prefix.is_empty();
+        if name == "to" {
+            return "an output is written [[output]] on a line, then stream = \"NAME\"".to_owned();
+        }
+        if at_top && self.is_key_of_outputs(name) {
+            return "it belongs in [[output]]".to_owned();
+        }
+        if !at_top && self.top.iter().any(|key| key.name == name) {
+            return format!("it belongs in {TOP}");
+        }
+
+        let names = || level.known.iter().map(|key| key.name);
+        match nearest(name, names().chain(level.nested.iter().copied())) {
+            Some(near) => format!("did you mean {near:?}?"),
+            None => format!("expected one of {}", names().collect::<Vec<_>>().join(", ")),
+        }
+    }
+
+    fn is_key_of_outputs(&self, name: &str) -> bool {
+        let of_kinds = self.registry.outputs.iter().flat_map(|kind| kind.keys);
+        EVERY_OUTPUT
+            .iter()
+            .chain(of_kinds)
+            .any(|key| key.name == name)
+    }
+}

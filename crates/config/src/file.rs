@@ -1,0 +1,126 @@
+//! The configuration file: TOML, with the place of each key and value.
+
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+use crate::mistake::{Mistakes, Place};
+use crate::table::{Entry, Table, Value};
+
+/// The longest configuration, in bytes.
+const FILE_MAX: u64 = 4 << 20;
+
+/// Reads the bytes of the file at `path`.
+///
+/// # Errors
+/// [`Mistakes`] if the file can't be read, or is longer than 4 MiB.
+pub fn read(path: &Path) -> Result<Vec<u8>, Mistakes> {
+    let failed = |error: std::io::Error| {
+        let path = path.display();
+        Mistakes::one(
+            Place::Nowhere,
+            format!("cannot read the configuration {path}: {error}"),
+        )
+    };
+    let length = fs::metadata(path).map_err(failed)?.len();
+    if length > FILE_MAX {
+        return Err(Mistakes::one(
+            Place::File(path.into()),
+            format!("not a configuration: the file has {length} bytes"),
+        ));
+    }
+    fs::read(path).map_err(failed)
+}
+
+/// The keys in `bytes`, the content of the file at `path`.
+///
+/// # Errors
+/// [`Mistakes`] if the bytes are not TOML.
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<Table, Mistakes> {
+    let path: Arc<Path> = path.into();
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return Err(Mistakes::one(
+            Place::File(path),
+            "not a configuration: the file is not UTF-8 text",
+        ));
+    };
+
+    let file = Text { path, text };
+    let root = DeTable::parse(text).map_err(|error| {
+        let place = error.span().map_or_else(
+            || Place::File(Arc::clone(&file.path)),
+            |span| file.place(&span),
+        );
+        Mistakes::one(place, error.message())
+    })?;
+    let place = Place::File(Arc::clone(&file.path));
+    file.table(place, root.into_inner())
+}
+
+/// A file's path and text.
+struct Text<'a> {
+    path: Arc<Path>,
+    text: &'a str,
+}
+
+impl Text<'_> {
+    /// Line and column of the first byte of `span`.
+    fn place(&self, span: &Range<usize>) -> Place {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Place::Line {
+            path: Arc::clone(&self.path),
+            line: before.matches('\n').count() + 1,
+            column: Some(before[line_start..].chars().count() + 1),
+        }
+    }
+
+    fn table(&self, place: Place, table: DeTable<'_>) -> Result<Table, Mistakes> {
+        let mut entries = std::collections::BTreeMap::new();
+        for (key, value) in table {
+            let entry = Entry {
+                key_place: self.place(&key.span()),
+                place: self.place(&value.span()),
+                value: self.value(value)?,
+            };
+            entries.insert(key.into_inner().into_owned(), entry);
+        }
+        Ok(Table { place, entries })
+    }
+
+    fn value(&self, value: Spanned<DeValue<'_>>) -> Result<Value, Mistakes> {
+        let span = value.span();
+        match value.into_inner() {
+            DeValue::Table(table) => {
+                let table = self.table(self.place(&span).whole_line(), table)?;
+                Ok(Value::Table(table))
+            }
+            DeValue::Array(items)
+                if !items.is_empty()
+                    && items
+                        .iter()
+                        .all(|item| matches!(item.get_ref(), DeValue::Table(_))) =>
+            {
+                let tables = items.into_iter().map(|item| match self.value(item)? {
+                    Value::Table(table) => Ok(Some(table)),
+                    Value::Plain(_) | Value::Tables(_) => Ok(None),
+                });
+                let tables: Result<Vec<_>, Mistakes> = tables.collect();
+                Ok(Value::Tables(tables?.into_iter().flatten().collect()))
+            }
+            other => self.plain(Spanned::new(span, other)),
+        }
+    }
+
+    fn plain(&self, value: Spanned<DeValue<'_>>) -> Result<Value, Mistakes> {
+        let place = self.place(&value.span());
+        toml::Value::deserialize(ValueDeserializer::from(value))
+            .map(Value::Plain)
+            .map_err(|error| Mistakes::one(place, error.message()))
+    }
+}

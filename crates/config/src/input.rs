@@ -1,0 +1,135 @@
+//! Values from outside the file: flags and environment variables.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use distributary_adapters::values::nearest;
+
+use crate::keys::{VARIABLE_PREFIX, variable};
+use crate::mistake::{Mistakes, Place};
+use crate::registry::Registry;
+use crate::table::Table;
+
+/// The variable and flag of the list of outputs.
+pub const TO: &str = "to";
+
+/// Flags and environment variables, as far as they were given.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Input {
+    /// Values of flags.
+    pub flags: Table,
+    /// Values of environment variables.
+    pub variables: Table,
+    /// Outputs as shorthands; if there are any, the outputs of the file do not count.
+    pub to: Vec<(Place, String)>,
+    /// True: the streams are those of a Kinesis server embedded in this process.
+    pub embedded: bool,
+    /// The folder for files that keep state, as the environment has it.
+    pub state_folder: Option<PathBuf>,
+    /// Sentences about variables that mean nothing.
+    pub warnings: Vec<String>,
+    mistakes: Mistakes,
+}
+
+impl Input {
+    /// Adds the flag `--name text`.
+    pub fn flag(&mut self, registry: &Registry, name: &str, text: &str) {
+        let place = Place::Flag(name.to_owned());
+        let read = read(registry, name, text, &place, &mut self.flags);
+        read.unwrap_or_else(|mistakes| self.mistakes.append(mistakes));
+    }
+
+    /// Takes the outputs of the flag `--to`, in place of those of the environment.
+    pub fn outputs_of_flags(&mut self, to: &[String]) {
+        if !to.is_empty() {
+            self.to = shorthands(to.iter().map(String::as_str), &Place::Flag(TO.to_owned()));
+        }
+    }
+
+    /// Takes the variables that begin with `DISTRIBUTARY_`. An empty one counts as not set. `others` are the variables
+    /// that the program uses by itself; one that nobody uses gives a warning.
+    pub fn environment(
+        &mut self,
+        registry: &Registry,
+        environment: &BTreeMap<String, String>,
+        others: &[&str],
+    ) {
+        self.state_folder = state_folder(environment);
+        let set = environment.iter().filter(|(_, value)| !value.is_empty());
+        for (name, value) in set.filter(|(name, _)| name.starts_with(VARIABLE_PREFIX)) {
+            let place = Place::Variable(name.clone());
+            let keys = registry.top_keys();
+            if *name == variable(TO) {
+                self.to = shorthands(value.split(','), &place);
+            } else if let Some(key) = keys.iter().find(|key| variable(key.name) == *name) {
+                let read = read(registry, key.name, value, &place, &mut self.variables);
+                read.unwrap_or_else(|mistakes| self.mistakes.append(mistakes));
+            } else if !others.contains(&name.as_str()) {
+                self.warnings.push(unknown_variable(registry, name, others));
+            }
+        }
+    }
+
+    /// Wrong values of flags and variables.
+    pub fn mistakes(&self) -> &Mistakes {
+        &self.mistakes
+    }
+}
+
+fn read(
+    registry: &Registry,
+    name: &str,
+    text: &str,
+    place: &Place,
+    into: &mut Table,
+) -> Result<(), Mistakes> {
+    let keys = registry.top_keys();
+    let Some(key) = keys.iter().find(|key| key.name == name) else {
+        return Err(Mistakes::one(place.clone(), "there is no such key"));
+    };
+    let value = key
+        .form
+        .read(text)
+        .map_err(|expected| Mistakes::one(place.clone(), expected.0))?;
+    into.set(key.name, value, place);
+    Ok(())
+}
+
+fn shorthands<'a>(texts: impl Iterator<Item = &'a str>, place: &Place) -> Vec<(Place, String)> {
+    texts
+        .map(|text| (place.clone(), text.trim().to_owned()))
+        .collect()
+}
+
+fn unknown_variable(registry: &Registry, name: &str, others: &[&str]) -> String {
+    let mut known: Vec<String> = registry
+        .top_keys()
+        .iter()
+        .map(|key| variable(key.name))
+        .collect();
+    known.push(variable(TO));
+    known.extend(others.iter().map(|&other| other.to_owned()));
+
+    // Only the part after the prefix counts: the prefix makes all variables alike.
+    let ending = |name: &str| {
+        let ending = name.strip_prefix(VARIABLE_PREFIX).unwrap_or(name);
+        ending.to_lowercase().replace('_', "-")
+    };
+    let endings: Vec<String> = known.iter().map(|name| ending(name)).collect();
+    let near = nearest(&ending(name), endings.iter().map(String::as_str));
+    let hint = near.map_or_else(String::new, |near| {
+        format!("; did you mean {}?", variable(near))
+    });
+    format!("the environment variable {name} means nothing here{hint}")
+}
+
+/// `$XDG_STATE_HOME/distributary`, else `~/.local/state/distributary`. Relative paths do not count.
+fn state_folder(environment: &BTreeMap<String, String>) -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        let path = PathBuf::from(environment.get(name)?);
+        path.is_absolute().then_some(path)
+    };
+    let home = || Some(absolute("HOME")?.join(".local/state"));
+    let folder = absolute("XDG_STATE_HOME").or_else(home)?;
+    Some(folder.join("distributary"))
+}

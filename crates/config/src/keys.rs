@@ -1,0 +1,207 @@
+//! Keys that belong to no kind: of the process, of a fan-out, of every output.
+
+use distributary_adapters::keys::{Absent, Form, Key};
+
+/// The list of outputs, in the file and in a fan-out.
+pub const OUTPUT: &str = "output";
+/// The source's table, in the file and in a fan-out.
+pub const SOURCE: &str = "source";
+/// The list of fan-outs, in the file.
+pub const FAN_OUT_LIST: &str = "fan-out";
+/// The kind of a source or an output.
+pub const TYPE: &str = "type";
+/// The prefix of environment variables.
+pub const VARIABLE_PREFIX: &str = "DISTRIBUTARY_";
+
+/// The environment variable of a key or flag.
+pub fn variable(key: &str) -> String {
+    let name = key.to_uppercase().replace('-', "_");
+    format!("{VARIABLE_PREFIX}{name}")
+}
+
+/// Keys that tell one fan-out from another: never inherited from the top of the file.
+pub const FAN_OUT: &[Key] = &[
+    Key {
+        name: "from",
+        form: Form::Text("[KIND:]STREAM"),
+        absent: Absent::Default("a [source] table"),
+        help: "Stream to copy: a name, an ARN, or KIND:REST",
+        example: "input",
+    },
+    Key {
+        name: "name",
+        form: Form::Name,
+        absent: Absent::Default("the stream's name"),
+        help: "The fan-out's name: part of the default state file's name, and written into that \
+               file",
+        example: "orders",
+    },
+    Key {
+        name: "state",
+        form: Form::Path,
+        absent: Absent::Default(
+            "$XDG_STATE_HOME/distributary/NAME.db, that is ~/.local/state/distributary/NAME.db",
+        ),
+        help: "File that keeps the progress; in a configuration file relative to that file",
+        example: "orders.db",
+    },
+];
+
+/// Keys of a fan-out that may also be written once for all fan-outs of a file.
+pub const DELIVERY: &[Key] = &[
+    Key {
+        name: "start",
+        form: Form::Start,
+        absent: Absent::Inherited("trim-horizon"),
+        help: "Where an output starts that has no progress yet: trim-horizon (the oldest record), \
+               latest (records from now on) or a time such as 2026-01-31T00:00:00Z",
+        example: "latest",
+    },
+    Key {
+        name: "order",
+        form: Form::Choice(&["strict", "resend", "unordered"]),
+        absent: Absent::Inherited("resend"),
+        help: "Order per partition key through partial failures: strict, resend or unordered \
+               (docs/SEMANTICS.md, line 3); an output that cannot keep this order keeps the best \
+               one that the kind allows",
+        example: "strict",
+    },
+    Key {
+        name: "give-up-after",
+        form: Form::Span,
+        absent: Absent::Inherited("1m"),
+        help: "With until-caught-up: time after which an output is given up that fails for a cause \
+               outside this program (access denied, no such stream, refused credentials); the \
+               others are finished first, then the exit code is 1",
+        example: "5m",
+    },
+    Key {
+        name: "checkpoint-interval",
+        form: Form::Span,
+        absent: Absent::Inherited("1s"),
+        help: "Time between two writes of the progress; records delivered since the last one are \
+               sent again after a crash",
+        example: "500ms",
+    },
+    Key {
+        name: "read-interval",
+        form: Form::Span,
+        absent: Absent::Inherited("200ms"),
+        help: "Least time between two reads of a shard, on average over five; raise it where other \
+               programs poll the stream too",
+        example: "1s",
+    },
+    Key {
+        name: "idle-interval",
+        form: Form::Span,
+        absent: Absent::Inherited("1s"),
+        help: "Time between two reads of a shard without new records",
+        example: "2s",
+    },
+    Key {
+        name: "write-timeout",
+        form: Form::Span,
+        absent: Absent::Inherited("30s"),
+        help: "Time after which an unanswered write is sent again",
+        example: "10s",
+    },
+];
+
+/// Keys of the process, at the top of the file.
+pub const PROCESS: &[Key] = &[
+    Key {
+        name: "memory",
+        form: Form::Size,
+        absent: Absent::Default("256MiB"),
+        help: "Memory for records that are read and not yet written, such as 1GiB; at least 64MiB \
+               for each fan-out",
+        example: "1GiB",
+    },
+    Key {
+        name: "metrics",
+        form: Form::Address,
+        absent: Absent::Default("do not"),
+        help: "Serve /metrics (Prometheus), /healthz and /readyz on this address, such as \
+               127.0.0.1:9464",
+        example: "127.0.0.1:9464",
+    },
+    Key {
+        name: "metrics-per-shard",
+        form: Form::Boolean,
+        absent: Absent::Default("false"),
+        help: "Metrics per output and shard as well, which may be many",
+        example: "true",
+    },
+    Key {
+        name: "log-format",
+        form: Form::Choice(&["text", "json"]),
+        absent: Absent::Default("text"),
+        help: "Format of log lines on stderr: text, with a live view in a terminal, or json",
+        example: "json",
+    },
+    Key {
+        name: "until-caught-up",
+        form: Form::Boolean,
+        absent: Absent::Default("false"),
+        help: "End with exit code 0 when every output has every record that was in the stream at \
+               the start",
+        example: "true",
+    },
+    Key {
+        name: "drain-timeout",
+        form: Form::Span,
+        absent: Absent::Default("30s"),
+        help: "Longest wait for writes that are under way when the program is stopped",
+        example: "10s",
+    },
+];
+
+/// Keys that every output has, whatever its kind.
+pub const EVERY_OUTPUT: &[Key] = &[
+    Key {
+        name: TYPE,
+        form: Form::Text("KIND"),
+        absent: Absent::Default("kinesis"),
+        help: "The kind of the output",
+        example: "kinesis",
+    },
+    Key {
+        name: "name",
+        form: Form::Name,
+        absent: Absent::Default("from the target: the stream's name, the file's name"),
+        help: "The output's name in the progress, the logs and the metrics. Needed where two \
+               outputs have the same default name (streams of one name in two regions). An output \
+               with another name starts anew",
+        example: "london",
+    },
+    Key {
+        name: "order",
+        form: Form::Choice(&["strict", "resend", "unordered"]),
+        absent: Absent::Default("the fan-out's order, as far as the kind can keep it"),
+        help: "Order per partition key: strict, resend or unordered (docs/SEMANTICS.md, line 3)",
+        example: "unordered",
+    },
+    Key {
+        name: "start",
+        form: Form::Start,
+        absent: Absent::Default("the fan-out's start"),
+        help: "Where the output starts while there is no progress",
+        example: "latest",
+    },
+    Key {
+        name: "paused",
+        form: Form::Boolean,
+        absent: Absent::Default("false"),
+        help: "true: nothing is written to the output, and its position is kept",
+        example: "true",
+    },
+];
+
+/// The key of every source, whatever its kind.
+pub const EVERY_SOURCE: &[Key] = &[Key {
+    name: TYPE,
+    form: Form::Text("KIND"),
+    absent: Absent::Default("kinesis"),
+    help: "The kind of the source",
+    example: "kinesis",
+}];

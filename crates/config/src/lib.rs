@@ -1,0 +1,30 @@
+//! The configuration, for every program that runs fan-outs: from a file, flags and environment variables to a
+//! [`Process`].
+//!
+//! A value is taken from the first of these that has it: a flag, the flag's environment variable, the file, the default.
+//! Flags, variables and keys have one table ([`keys`]) and one set of names.
+//!
+//! - [`file`]: TOML with the place of each key. [`input`]: flags and variables. Both give [`table::Table`]s.
+//! - [`check`]: unknown keys and wrong values, all of a file at once.
+//! - [`resolve`]: tables to a [`Process`], with every default filled in.
+
+pub mod check;
+pub mod file;
+pub mod input;
+pub mod keys;
+pub mod mistake;
+mod outputs;
+pub mod process;
+pub mod registry;
+pub mod resolve;
+mod source;
+pub mod table;
+
+pub use distributary_adapters::values;
+pub use input::Input;
+pub use mistake::{Mistake, Mistakes, Place};
+pub use process::{FanOutConfig, LogFormat, OutputConfig, Process};
+pub use registry::Registry;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! The resolved configuration: every value with its default.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use distributary_adapters::kind::Surroundings;
+use distributary_adapters::outputs::OutputSettings;
+use distributary_adapters::sources::SourceSettings;
+use distributary_adapters::values::{self, Expected};
+use distributary_core::engine::{self, Order, Start};
+use serde::{Deserialize, Deserializer};
+
+/// One process with its fan-outs.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Memory for records of all fan-outs, in bytes.
+    pub memory: usize,
+    /// The address of the metrics.
+    pub metrics: Option<SocketAddr>,
+    /// Metrics per output and shard as well.
+    pub metrics_per_shard: bool,
+    /// The format of log lines.
+    pub log_format: LogFormat,
+    /// End when every output has every record that was in the stream at the start.
+    pub until_caught_up: bool,
+    /// Longest wait for writes that are under way when the process is stopped.
+    pub drain_timeout: Duration,
+    /// Facts that outputs and sources are built with.
+    pub surroundings: Surroundings,
+    /// At least one, each with its own name.
+    pub fan_outs: Vec<FanOutConfig>,
+    /// Sentences for the log: values that were adapted, variables that mean nothing.
+    pub notes: Vec<String>,
+}
+
+/// One fan-out.
+#[derive(Clone, Debug)]
+pub struct FanOutConfig {
+    /// The name.
+    pub name: String,
+    /// The source.
+    pub source: SourceSettings,
+    /// The file that keeps the progress; `None`: the progress is gone at the end, with the embedded streams.
+    pub state: Option<PathBuf>,
+    /// Limits and intervals.
+    pub engine: engine::Settings,
+    /// At least one, each with its own name.
+    pub outputs: Vec<OutputConfig>,
+}
+
+/// One output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutputConfig {
+    /// The name in the progress, the logs and the metrics.
+    pub name: String,
+    /// The kind, with the keys of the kind.
+    pub settings: OutputSettings,
+    /// Order per partition key; the output can keep it.
+    pub order: Order,
+    /// Where the output starts while there is no progress.
+    pub start: Start,
+    /// True: nothing is written, and the position is kept.
+    pub paused: bool,
+}
+
+/// The format of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        values::word(text, &[("text", Self::Text), ("json", Self::Json)])
+    }
+}
+
+impl<'de> Deserialize<'de> for LogFormat {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        values::text(deserializer)
+    }
+}
+
+/// A setting that differs and cannot be changed while the process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FixedKey(pub &'static str);
+
+impl fmt::Display for FixedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} cannot be changed while it runs; stop it and start it again",
+            self.0
+        )
+    }
+}
+
+/// The first key of the pairs that differs.
+fn first_difference(pairs: &[(&'static str, bool)]) -> Result<(), FixedKey> {
+    match pairs.iter().find(|(_, differs)| *differs) {
+        Some((key, _)) => Err(FixedKey(key)),
+        None => Ok(()),
+    }
+}
+
+impl Process {
+    /// Checks that `new` differs from this process only in ways that can be applied while it runs.
+    ///
+    /// # Errors
+    /// The first key that cannot be changed.
+    pub fn check_change(&self, new: &Self) -> Result<(), FixedKey> {
+        let names = |process: &Self| -> Vec<String> {
+            let fan_outs = process.fan_outs.iter();
+            fan_outs.map(|fan_out| fan_out.name.clone()).collect()
+        };
+        first_difference(&[
+            ("memory", self.memory != new.memory),
+            ("metrics", self.metrics != new.metrics),
+            (
+                "metrics-per-shard",
+                self.metrics_per_shard != new.metrics_per_shard,
+            ),
+            ("log-format", self.log_format != new.log_format),
+            (
+                "until-caught-up",
+                self.until_caught_up != new.until_caught_up,
+            ),
+            ("name", names(self) != names(new)),
+        ])?;
+
+        let pairs = self.fan_outs.iter().zip(&new.fan_outs);
+        pairs
+            .map(|(old, new)| old.check_change(new))
+            .collect::<Result<(), FixedKey>>()
+    }
+}
+
+impl FanOutConfig {
+    /// Checks that `new` differs only in its outputs.
+    fn check_change(&self, new: &Self) -> Result<(), FixedKey> {
+        let (old, other) = (&self.engine, &new.engine);
+        first_difference(&[
+            ("from", self.source != new.source),
+            ("state", self.state != new.state),
+            (
+                "checkpoint-interval",
+                old.checkpoint_interval != other.checkpoint_interval,
+            ),
+            (
+                "read-interval",
+                old.min_read_interval != other.min_read_interval,
+            ),
+            ("idle-interval", old.idle_poll != other.idle_poll),
+            (
+                "give-up-after",
+                old.lasting_patience != other.lasting_patience,
+            ),
+            (
+                "write-timeout",
+                old.request_deadline != other.request_deadline,
+            ),
+        ])
+    }
+}

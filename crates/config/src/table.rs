@@ -1,0 +1,113 @@
+//! Tables of keys with the place of each key, wherever they were written.
+
+use std::collections::BTreeMap;
+
+use distributary_adapters::keys::{Form, Key};
+
+use crate::mistake::Place;
+
+/// Keys with their values.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Table {
+    /// The place of the table's beginning.
+    pub place: Place,
+    /// The values by key.
+    pub entries: BTreeMap<String, Entry>,
+}
+
+/// One key's value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The place of the key.
+    pub key_place: Place,
+    /// The place of the value.
+    pub place: Place,
+    /// The value.
+    pub value: Value,
+}
+
+/// A value: plain, or made of further keys.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A text, a number, a boolean, a moment, a list.
+    Plain(toml::Value),
+    /// A table.
+    Table(Table),
+    /// A list of tables.
+    Tables(Vec<Table>),
+}
+
+impl Table {
+    /// The tables of the list `key`; none if the key is missing.
+    pub fn tables(&self, key: &str) -> &[Table] {
+        match self.entries.get(key).map(|entry| &entry.value) {
+            Some(Value::Tables(tables)) => tables,
+            _ => &[],
+        }
+    }
+
+    /// The table `key`.
+    pub fn table(&self, key: &str) -> Option<&Table> {
+        match self.entries.get(key).map(|entry| &entry.value) {
+            Some(Value::Table(table)) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// The text `key`, with its place.
+    pub fn text(&self, key: &str) -> Option<(&str, &Place)> {
+        let entry = self.entries.get(key)?;
+        match &entry.value {
+            Value::Plain(toml::Value::String(text)) => Some((text, &entry.place)),
+            _ => None,
+        }
+    }
+
+    /// Sets a plain value.
+    pub fn set(&mut self, key: &str, value: toml::Value, place: &Place) {
+        let entry = Entry {
+            key_place: place.clone(),
+            place: place.clone(),
+            value: Value::Plain(value),
+        };
+        self.entries.insert(key.to_owned(), entry);
+    }
+}
+
+/// Tables in their order of precedence: the first one that has a key decides.
+#[derive(Clone, Debug)]
+pub struct Layers<'a>(pub Vec<&'a Table>);
+
+impl<'a> Layers<'a> {
+    /// The entry that decides about `key`.
+    pub fn entry(&self, key: &str) -> Option<&'a Entry> {
+        self.0.iter().find_map(|table| table.entries.get(key))
+    }
+
+    /// The plain value of `key`; a path that was written in a file is relative to that file.
+    pub fn plain(&self, key: &Key) -> Option<toml::Value> {
+        let entry = self.entry(key.name)?;
+        let Value::Plain(value) = &entry.value else {
+            return None;
+        };
+
+        match (
+            key.form,
+            value,
+            entry.place.file().and_then(|file| file.parent()),
+        ) {
+            (Form::Path, toml::Value::String(path), Some(folder)) => {
+                let beside = folder.join(path);
+                Some(beside.to_string_lossy().into_owned().into())
+            }
+            _ => Some(value.clone()),
+        }
+    }
+
+    /// The plain values of `keys`, for serde.
+    pub fn collect<'k>(&self, keys: impl IntoIterator<Item = &'k Key>) -> toml::Table {
+        keys.into_iter()
+            .filter_map(|key| Some((key.name.to_owned(), self.plain(key)?)))
+            .collect()
+    }
+}

@@ -1,0 +1,522 @@
+//! Which value counts, and how mistakes are reported.
+
+// Helpers of tests may panic.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use distributary_core::engine::{Order, Start};
+
+use crate::resolve::resolve;
+use crate::{Input, LogFormat, Mistakes, Process, Registry};
+
+const PATH: &str = "/etc/d/orders.toml";
+
+fn process(text: &str) -> Result<Process, Mistakes> {
+    with(&Input::default(), text)
+}
+
+fn with(input: &Input, text: &str) -> Result<Process, Mistakes> {
+    let file = (Path::new(PATH), text.as_bytes());
+    resolve(&Registry::default(), input, Some(file))
+}
+
+#[track_caller]
+fn problem(text: &str) -> String {
+    process(text).unwrap_err().to_string()
+}
+
+fn flags(values: &[(&str, &str)], to: &[&str]) -> Input {
+    let registry = Registry::default();
+    let mut input = Input::default();
+    for (name, value) in values {
+        input.flag(&registry, name, value);
+    }
+    let to: Vec<String> = to.iter().map(|&text| text.to_owned()).collect();
+    input.outputs_of_flags(&to);
+    input
+}
+
+fn environment(variables: &[(&str, &str)]) -> Input {
+    let variables: BTreeMap<String, String> = variables
+        .iter()
+        .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let mut input = Input::default();
+    input.environment(&Registry::default(), &variables, &["DISTRIBUTARY_LOG"]);
+    input
+}
+
+#[test]
+fn a_whole_file() {
+    let process = process(
+        r#"
+        name = "orders"
+        from = "input"
+        start = "latest"
+        state = "orders.db"
+        order = "strict"
+        memory = "1GiB"
+        checkpoint-interval = "500ms"
+        metrics = "127.0.0.1:9464"
+
+        [[output]]
+        stream = "output1"
+
+        [[output]]
+        stream = "arn:aws:kinesis:eu-west-1:123456789012:stream/output2"
+        role-arn = "arn:aws:iam::123456789012:role/writer"
+        external-id = "x"
+        order = "unordered"
+        route = "source-shard"
+        start = "2026-01-31T00:00:00Z"
+        paused = true
+        "#,
+    )
+    .unwrap();
+    assert_eq!(process.metrics, Some("127.0.0.1:9464".parse().unwrap()));
+    let [config] = &process.fan_outs[..] else {
+        panic!("{process:?}")
+    };
+    assert_eq!(
+        (config.name.as_str(), config.source.default_name().as_str()),
+        ("orders", "input")
+    );
+    assert_eq!(config.state, Some(PathBuf::from("/etc/d/orders.db")));
+    assert_eq!(config.engine.memory_budget, 1 << 30);
+    assert_eq!(
+        config.engine.checkpoint_interval,
+        Duration::from_millis(500)
+    );
+    let [one, two] = &config.outputs[..] else {
+        panic!("{config:?}")
+    };
+    assert_eq!(
+        (one.name.as_str(), one.order, one.start, one.paused),
+        ("output1", Order::Strict, Start::Latest, false)
+    );
+    assert_eq!(
+        (two.name.as_str(), two.order),
+        ("output2", Order::Unordered)
+    );
+    assert!(two.paused && matches!(two.start, Start::At(_)));
+    let settings = format!("{:?}", two.settings);
+    assert!(settings.contains("SourceShard"), "{settings}");
+    assert!(settings.contains("role/writer"), "{settings}");
+}
+
+#[test]
+fn mistakes_name_place_key_expectation_and_the_nearest_key() {
+    for (text, expected) in [
+        (
+            "form = \"a\"",
+            "1:1: key \"form\" is not known; did you mean \"from\"?",
+        ),
+        (
+            "from = \"a\"\n\nuntil_caught_up = true",
+            "3:1: key \"until_caught_up\" is not known; did you mean \"until-caught-up\"?",
+        ),
+        (
+            "from = \"a\"\nzzzzzzz = 1",
+            "2:1: key \"zzzzzzz\" is not known; expected one of from, name, state,",
+        ),
+        (
+            "from = \"a\"\nto = [\"b\"]",
+            "2:1: key \"to\" is not known; an output is written [[output]] on a line",
+        ),
+        (
+            "from = \"a\"\nrole-arn = \"x\"",
+            "2:1: key \"role-arn\" is not known; it belongs in [[output]]",
+        ),
+        (
+            "from = \"a\"\n[[output]]\nstream = \"b\"\nmemory = \"1GiB\"",
+            "4:1: output 1 key \"memory\" is not known; it belongs in the top",
+        ),
+        (
+            "from = \"a\"\n[[output]]\nstream = \"b\"\n[[output]]\nstream = \"c\"\nsteam = \"b\"",
+            "6:1: output 2 key \"steam\" is not known; did you mean \"stream\"?",
+        ),
+        (
+            "from = \"a\"\n[[output]]\nname = \"b\"",
+            "2: output 1 missing key \"stream\"",
+        ),
+        (
+            "from = \"a b\"\n[[output]]\nstream = \"b\"",
+            "1:8: key from: \"a b\" names no stream: expected a name",
+        ),
+        (
+            "from = \"a\"\nstart = \"noon\"",
+            "2:9: key start: \"noon\" is no start: expected trim-horizon, latest, or a time",
+        ),
+        (
+            "from = \"a\"\nmemory = 17",
+            "2:10: key memory: 17 is a number: expected a text with a unit, such as \"17MiB\"",
+        ),
+        (
+            "from = \"a\"\nmetrics = \"9464\"",
+            "2:11: key metrics: \"9464\" is no address: expected IP:PORT",
+        ),
+        (
+            "from = \"a\"\norder = \"srtict\"",
+            "2:9: key order: \"srtict\" is none of strict, resend, unordered; did you mean \"strict\"?",
+        ),
+        (
+            "from = \"a\"\ncreate = \"yes\"",
+            "2:10: key create: \"yes\" is a text: expected true or false",
+        ),
+        (
+            "from = \"a\"\n[[output]]\nstream = \"b\"\npaused = 1",
+            "4:10: key output 1 paused: 1 is a number: expected true or false",
+        ),
+        (
+            "from = \"a\"\noutput = \"b\"",
+            "2:10: key output: expected a table for each output",
+        ),
+        (
+            "from = \"a\"\n[[output]]\ntype = \"kinesiss\"\nstream = \"b\"",
+            "3:8: key output 1 type: \"kinesiss\" is no kind; did you mean \"kinesis\"?",
+        ),
+        ("from = \"a", "1:10: "),
+        ("from = \"a\"\nfrom = \"b\"", "2:1: duplicate key"),
+        (
+            "from = \"a\"\n[[output]]\nstream = \"a\"",
+            "2: the output a is the source itself",
+        ),
+        (
+            "from = \"a\"\n[[output]]\nstream = \"b\"\n[[output]]\nstream = \"b\"",
+            "4: the output b is given twice (first at /etc/d/orders.toml:2)",
+        ),
+        (
+            "from = \"a\"\n[[output]]\nstream = \"b\"\nexternal-id = \"x\"",
+            "2: external-id is only of use with role-arn",
+        ),
+        (
+            "from = \"a\"\n[[output]]\nstream = \"b\"\nrole-arn = \"x\"",
+            "2: role-arn \"x\" is no role: expected one such as",
+        ),
+    ] {
+        let told = problem(text);
+        assert!(
+            told.starts_with(&format!("{PATH}:{expected}")),
+            "{text:?}\ntold     {told}\nexpected {PATH}:{expected}"
+        );
+    }
+    assert!(problem("").contains("no stream to copy: give --from"));
+    assert!(problem("from = \"a\"").contains("no output to copy to: give --to"));
+}
+
+#[test]
+fn all_mistakes_of_a_file_are_reported_together() {
+    let told = problem(
+        "from = \"a\"\nmemroy = \"1GiB\"\nstart = \"noon\"\n[[output]]\nstream = \"b\"\npaused = 1\n\
+         [[output]]\nsteam = \"c\"\n",
+    );
+    let lines: Vec<&str> = told.lines().collect();
+    let places = ["2:1:", "3:9:", "6:10:", "7:", "8:1:"];
+    assert_eq!(lines.len(), places.len(), "{told}");
+    for place in places {
+        let at = format!("{PATH}:{place}");
+        assert!(lines.iter().any(|l| l.starts_with(&at)), "{at}\n{told}");
+    }
+}
+
+#[test]
+fn all_mistakes_between_settings_are_reported_together() {
+    let told = problem(
+        "from = \"a\"\n[[output]]\nstream = \"b\"\nexternal-id = \"x\"\nregion = \"eu\"\n\
+         [[output]]\nstream = \"arn:aws:kinesis:eu-west-1:123456789012:stream/c\"\nregion = \"eu\"\n",
+    );
+    assert!(told.contains("orders.toml:2: external-id"), "{told}");
+    assert!(
+        told.contains("orders.toml:6: region eu is not that of"),
+        "{told}"
+    );
+}
+
+#[test]
+fn streams_of_the_same_name_need_names() {
+    let text = "from = \"a\"\n[[output]]\nstream = \"arn:aws:kinesis:eu-west-1:123456789012:stream/a\"\n\
+                [[output]]\nstream = \"arn:aws:kinesis:eu-west-2:123456789012:stream/a\"\n";
+    assert!(
+        problem(text).contains("two outputs are called a (the other one at /etc/d/orders.toml:2)"),
+        "{}",
+        problem(text)
+    );
+    let named = process(&format!("{text}name = \"london\"")).unwrap();
+    assert_eq!(named.fan_outs[0].outputs[1].name, "london");
+}
+
+#[test]
+fn flags_go_before_the_file_and_the_file_before_defaults() {
+    let input = flags(
+        &[
+            ("state", "mine.db"),
+            ("memory", "128MiB"),
+            ("region", "eu-central-1"),
+        ],
+        &["c", "d=e"],
+    );
+    let process = with(
+        &input,
+        "from = \"a\"\nregion = \"us-east-1\"\nprofile = \"p\"\nstate = \"its.db\"\nmemory = \"1GiB\"\n\
+         [[output]]\nstream = \"b\"",
+    )
+    .unwrap();
+    let config = &process.fan_outs[0];
+    assert_eq!(config.state, Some("mine.db".into()));
+    assert_eq!(config.engine.memory_budget, 128 << 20);
+    let source = format!("{:?}", config.source);
+    assert!(source.contains("eu-central-1"), "{source}");
+    assert!(source.contains("profile: Some(\"p\")"), "{source}");
+    let names: Vec<&str> = config.outputs.iter().map(|o| o.name.as_str()).collect();
+    assert_eq!(names, ["c", "d"]);
+    assert_eq!(
+        (config.name.as_str(), process.drain_timeout),
+        ("a", Duration::from_secs(30))
+    );
+}
+
+#[test]
+fn variables_go_behind_flags_and_before_the_file() {
+    let mut input = environment(&[
+        ("DISTRIBUTARY_FROM", "v"),
+        ("DISTRIBUTARY_TO", "x, name=y"),
+        ("DISTRIBUTARY_MEMORY", "128MiB"),
+        ("DISTRIBUTARY_LOG_FORMAT", "json"),
+        ("DISTRIBUTARY_START", ""),
+        ("DISTRIBUTARY_LOG", "debug"),
+    ]);
+    input.flag(&Registry::default(), "memory", "512MiB");
+    let process = with(
+        &input,
+        "from = \"a\"\nmemory = \"1GiB\"\nstart = \"latest\"",
+    )
+    .unwrap();
+    assert_eq!(process.memory, 512 << 20);
+    assert_eq!(process.log_format, LogFormat::Json);
+    let config = &process.fan_outs[0];
+    assert_eq!(config.source.default_name(), "v");
+    assert_eq!(config.outputs[1].name, "name");
+    assert_eq!(config.outputs[1].start, Start::Latest);
+    assert_eq!(process.notes, Vec::<String>::new());
+}
+
+#[test]
+fn a_wrong_variable_is_blamed_by_its_name_and_an_unknown_one_is_noted() {
+    let input = environment(&[
+        ("DISTRIBUTARY_FROM", "a"),
+        ("DISTRIBUTARY_TO", "b"),
+        ("DISTRIBUTARY_MEMROY", "1GiB"),
+    ]);
+    let notes = with(&input, "").unwrap().notes;
+    assert!(
+        notes[0].contains("did you mean DISTRIBUTARY_MEMORY?"),
+        "{notes:?}"
+    );
+
+    let wrong = environment(&[("DISTRIBUTARY_MEMORY", "much"), ("DISTRIBUTARY_TO", "b")]);
+    let told = with(&wrong, "from = \"a\"").unwrap_err().to_string();
+    assert!(
+        told.starts_with("DISTRIBUTARY_MEMORY: \"much\" is no size"),
+        "{told}"
+    );
+
+    let wrong = environment(&[("DISTRIBUTARY_TO", "sqqs:b")]);
+    let told = with(&wrong, "from = \"a\"").unwrap_err().to_string();
+    assert!(
+        told.starts_with("DISTRIBUTARY_TO: \"sqqs\" is no kind"),
+        "{told}"
+    );
+}
+
+#[test]
+fn wrong_flags_are_blamed_by_their_names() {
+    let told = |values, to| {
+        let input = flags(values, to);
+        with(&input, "from = \"a\"").unwrap_err().to_string()
+    };
+    assert!(told(&[("order", "srtict")], &["b"]).starts_with("--order: \"srtict\" is none of"));
+    assert!(told(&[], &["a b"]).starts_with("--to: \"a b\" names no stream"));
+    assert!(told(&[], &["a"]).starts_with("--to: the output a is the source itself"));
+}
+
+#[test]
+fn the_state_file_stands_in_the_state_folder() {
+    let state = |variables: &[(&str, &str)]| {
+        let process = with(
+            &environment(variables),
+            "from = \"orders\"\n[[output]]\nstream = \"b\"",
+        );
+        process.unwrap().fan_outs[0].state.clone().unwrap()
+    };
+    assert_eq!(
+        state(&[("XDG_STATE_HOME", "/s"), ("HOME", "/home/u")]),
+        Path::new("/s/distributary/orders.db")
+    );
+    assert_eq!(
+        state(&[("XDG_STATE_HOME", "s"), ("HOME", "/home/u")]),
+        Path::new("/home/u/.local/state/distributary/orders.db")
+    );
+    assert_eq!(state(&[]), Path::new("orders.db"));
+}
+
+#[test]
+fn an_embedded_kinesis_needs_no_state_file() {
+    let mut input = flags(&[("from", "a")], &["b"]);
+    input.embedded = true;
+    let process = resolve(&Registry::default(), &input, None).unwrap();
+    assert_eq!(process.fan_outs[0].state, None);
+
+    let told = with(&input, "profile = \"p\"").unwrap_err().to_string();
+    assert!(told.contains("of no use with --local"), "{told}");
+}
+
+#[test]
+fn a_source_is_a_text_or_a_table() {
+    let table = "[source]\nstream = \"a\"\nregion = \"eu-west-1\"\n[[output]]\nstream = \"b\"\n";
+    let process = process(table).unwrap();
+    assert_eq!(process.fan_outs[0].name, "a");
+    let shown = format!("{:?}", process.fan_outs[0].source);
+    assert!(shown.contains("eu-west-1"), "{shown}");
+
+    assert!(problem(&format!("from = \"a\"\n{table}")).contains("the source is given twice"));
+    assert!(problem("source = \"a\"").contains("key source: expected a table"));
+    assert!(problem("from = \"x=a\"\n[[output]]\nstream = \"b\"").contains("a source has none"));
+}
+
+#[test]
+fn several_fan_outs_in_one_file() {
+    let text = r#"
+        memory = "1GiB"
+        order = "strict"
+        region = "eu-west-1"
+
+        [[fan-out]]
+        from = "a"
+        [[fan-out.output]]
+        stream = "b"
+
+        [[fan-out]]
+        name = "second"
+        order = "unordered"
+        state = "second.db"
+        [fan-out.source]
+        stream = "b"
+        region = "us-east-1"
+        [[fan-out.output]]
+        stream = "c"
+        [[fan-out.output]]
+        stream = "d"
+        order = "resend"
+        "#;
+    let process = process(text).unwrap();
+    let [one, two] = &process.fan_outs[..] else {
+        panic!("{process:?}")
+    };
+    assert_eq!((one.name.as_str(), two.name.as_str()), ("a", "second"));
+    assert_eq!(one.state, Some("a.db".into()));
+    assert_eq!(two.state, Some("/etc/d/second.db".into()));
+    assert_eq!(one.engine.memory_budget, 512 << 20);
+    assert_eq!(one.outputs[0].order, Order::Strict);
+    assert_eq!(two.outputs[0].order, Order::Unordered);
+    assert_eq!(two.outputs[1].order, Order::Resend);
+    assert!(format!("{:?}", one.source).contains("eu-west-1"));
+    assert!(format!("{:?}", two.source).contains("us-east-1"));
+    assert!(format!("{:?}", two.outputs[0].settings).contains("eu-west-1"));
+}
+
+#[test]
+fn fan_outs_do_not_share_names_state_or_keys_of_one() {
+    let fan_out = |extra: &str| {
+        format!("[[fan-out]]\nfrom = \"a\"\n{extra}[[fan-out.output]]\nstream = \"b\"\n")
+    };
+    let twice = format!("{}{}", fan_out(""), fan_out(""));
+    assert!(problem(&twice).contains("two fan-outs are called a"));
+    let state = |name: &str| fan_out(&format!("name = \"{name}\"\nstate = \"s\"\n"));
+    let one_state = format!("{}{}", state("x"), state("y"));
+    assert!(problem(&one_state).contains("two fan-outs have one state file"));
+    let beside = format!("from = \"x\"\n{}", fan_out(""));
+    assert!(problem(&beside).contains("key from: the file has [[fan-out]] tables"));
+    let input = flags(&[("from", "x")], &[]);
+    let told = with(&input, &fan_out("")).unwrap_err().to_string();
+    assert!(told.starts_with("--from: key from: the file has"), "{told}");
+    let small = format!(
+        "memory = \"100MiB\"\n{}{}",
+        fan_out(""),
+        fan_out("name = \"z\"\n")
+    );
+    assert!(problem(&small).contains("give at least 128MiB"));
+    let misspelt = fan_out("form = \"a\"\n");
+    assert!(problem(&misspelt).contains("fan-out 1 key \"form\" is not known; did you mean"));
+}
+
+#[test]
+fn only_outputs_change_while_it_runs() {
+    let text = "from = \"a\"\n[[output]]\nstream = \"b\"\n";
+    let old = process(text).unwrap();
+    let with_another = process(&format!("{text}[[output]]\nstream = \"c\"\n")).unwrap();
+    assert_eq!(old.check_change(&with_another), Ok(()));
+    for (key, line) in [
+        ("memory", "memory = \"1GiB\""),
+        ("from", "region = \"eu-west-1\""),
+        ("read-interval", "read-interval = \"1s\""),
+        ("name", "name = \"x\""),
+    ] {
+        let new = process(&format!("{line}\n{text}")).unwrap();
+        assert_eq!(old.check_change(&new).unwrap_err().0, key);
+    }
+}
+
+#[test]
+fn tables_of_keys_agree_with_the_structs() {
+    let sorted = |mut names: Vec<&'static str>| {
+        names.sort_unstable();
+        names
+    };
+    for (keys, fields) in crate::resolve::fields() {
+        assert_eq!(sorted(keys), sorted(fields.to_vec()));
+    }
+
+    let common = crate::keys::EVERY_OUTPUT.iter().map(|key| key.name);
+    let mut fields = crate::outputs::common_fields().to_vec();
+    fields.push(crate::keys::TYPE);
+    assert_eq!(sorted(common.collect()), sorted(fields));
+
+    let registry = Registry::default();
+    let outputs = registry
+        .outputs
+        .iter()
+        .map(|k| (k.name, k.keys, k.fields()));
+    let sources = registry
+        .sources
+        .iter()
+        .map(|k| (k.name, k.keys, k.fields()));
+    for (kind, keys, fields) in outputs.chain(sources) {
+        let names = keys.iter().map(|key| key.name).collect();
+        assert_eq!(sorted(names), sorted(fields.to_vec()), "kind {kind}");
+    }
+}
+
+#[test]
+fn examples_are_valid_and_names_mean_one_thing() {
+    let registry = Registry::default();
+    let of_outputs = registry.outputs.iter().flat_map(|kind| kind.keys);
+    let of_sources = registry.sources.iter().flat_map(|kind| kind.keys);
+    let top = registry.top_keys();
+    let all = of_outputs.chain(of_sources).chain(top.iter().copied());
+    for key in all.chain(crate::keys::EVERY_OUTPUT) {
+        assert!(key.form.read(key.example).is_ok(), "{}", key.name);
+        assert!(!key.help.ends_with('.'), "{}", key.name);
+        if let Some(at_top) = top.iter().find(|other| other.name == key.name) {
+            assert_eq!(at_top.form, key.form, "{}", key.name);
+        }
+    }
+
+    let mut names: Vec<&str> = top.iter().map(|key| key.name).collect();
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count, "a name is listed twice");
+}
