@@ -84,14 +84,6 @@ pub const DELIVERY: &[Key] = &[
         example: "500ms",
     },
     Key {
-        name: "read-interval",
-        form: Form::Span,
-        absent: Absent::Inherited("200ms"),
-        help: "Least time between two reads of a shard, on average over five; raise it where other \
-               programs poll the stream too",
-        example: "1s",
-    },
-    Key {
         name: "idle-interval",
         form: Form::Span,
         absent: Absent::Inherited("1s"),

@@ -157,29 +157,31 @@ impl Outputs<'_> {
         settings: &OutputSettings,
         notes: &mut Vec<String>,
     ) -> Result<Order, String> {
-        let (kind, possible) = (settings.kind(), settings.orders());
-        if let Some(OrderWord(order)) = own {
-            if possible.contains(&order) {
-                return Ok(order);
-            }
-            let words: Vec<String> = possible.iter().map(|&o| OrderWord(o).to_string()).collect();
-            return Err(format!(
-                "key order: an output of type {kind} cannot keep the order {}; expected {}",
-                OrderWord(order),
-                words.join(" or ")
-            ));
+        let keeps = settings.keeps();
+        let problem = |order: Order| {
+            let kind = settings.kind();
+            format!(
+                "an output of type {kind} cannot keep the order {}",
+                OrderWord(order)
+            )
+        };
+        if let Some(OrderWord(own)) = own {
+            let best = OrderWord(keeps.best(own));
+            return match keeps.holds(own) {
+                true => Ok(own),
+                false => Err(format!("key order: {}; expected {best}", problem(own))),
+            };
         }
 
         let wanted = self.order.unwrap_or_default();
-        let best = possible.first().copied().unwrap_or_default();
-        if possible.contains(&wanted) {
-            return Ok(wanted);
+        let best = keeps.best(wanted);
+        if best != wanted {
+            let reason = problem(wanted);
+            notes.push(format!(
+                "output {name}: the order is {}, for {reason}",
+                OrderWord(best)
+            ));
         }
-        notes.push(format!(
-            "output {name}: the order is {}, for an output of type {kind} cannot keep the order {}",
-            OrderWord(best),
-            OrderWord(wanted)
-        ));
         Ok(best)
     }
 }

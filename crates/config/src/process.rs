@@ -137,10 +137,8 @@ impl Process {
             ("name", names(self) != names(new)),
         ])?;
 
-        let pairs = self.fan_outs.iter().zip(&new.fan_outs);
-        pairs
-            .map(|(old, new)| old.check_change(new))
-            .collect::<Result<(), FixedKey>>()
+        let mut pairs = self.fan_outs.iter().zip(&new.fan_outs);
+        pairs.try_for_each(|(old, new)| old.check_change(new))
     }
 }
 
@@ -149,15 +147,11 @@ impl FanOutConfig {
     fn check_change(&self, new: &Self) -> Result<(), FixedKey> {
         let (old, other) = (&self.engine, &new.engine);
         first_difference(&[
-            ("from", self.source != new.source),
+            ("the source", self.source != new.source),
             ("state", self.state != new.state),
             (
                 "checkpoint-interval",
                 old.checkpoint_interval != other.checkpoint_interval,
-            ),
-            (
-                "read-interval",
-                old.min_read_interval != other.min_read_interval,
             ),
             ("idle-interval", old.idle_poll != other.idle_poll),
             (

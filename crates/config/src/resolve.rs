@@ -48,7 +48,6 @@ struct FanOutKeys {
     order: Option<OrderWord>,
     give_up_after: Option<Span>,
     checkpoint_interval: Option<Span>,
-    read_interval: Option<Span>,
     idle_interval: Option<Span>,
     write_timeout: Option<Span>,
 }
@@ -142,9 +141,10 @@ impl Resolver<'_> {
 
         let (mut fan_outs, mut mistakes) = (Vec::new(), Mistakes::default());
         for table in tables {
-            let shared = Layers(top.0.iter().copied().collect());
-            let (outside, root) = shared.0.split_at(shared.0.len() - 1);
-            let layers = Layers([outside, &[table], root].concat());
+            let Input {
+                flags, variables, ..
+            } = self.input;
+            let layers = Layers(vec![flags, variables, table, self.root]);
             match self.fan_out(table, &layers, &[], memory) {
                 Ok(fan_out) => fan_outs.push(fan_out),
                 Err(more) => mistakes.append(more),
@@ -292,7 +292,6 @@ fn engine_settings(keys: &FanOutKeys, memory: usize) -> engine::Settings {
     engine::Settings {
         memory_budget: memory,
         checkpoint_interval: or(keys.checkpoint_interval, default.checkpoint_interval),
-        min_read_interval: or(keys.read_interval, default.min_read_interval),
         idle_poll: or(keys.idle_interval, default.idle_poll),
         lasting_patience: or(keys.give_up_after, default.lasting_patience),
         request_deadline: or(keys.write_timeout, default.request_deadline),

@@ -460,8 +460,8 @@ fn only_outputs_change_while_it_runs() {
     assert_eq!(old.check_change(&with_another), Ok(()));
     for (key, line) in [
         ("memory", "memory = \"1GiB\""),
-        ("from", "region = \"eu-west-1\""),
-        ("read-interval", "read-interval = \"1s\""),
+        ("the source", "region = \"eu-west-1\""),
+        ("the source", "read-interval = \"1s\""),
         ("name", "name = \"x\""),
     ] {
         let new = process(&format!("{line}\n{text}")).unwrap();

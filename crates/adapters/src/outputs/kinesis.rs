@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use distributary_core::engine::Order;
-use distributary_core::output::{Trouble, TroubleKind};
+use distributary_core::output::{KeepsOrder, Trouble, TroubleKind};
 use distributary_kinesis::client::{Client, StreamDescription};
 use distributary_kinesis::config::ConnectOptions;
 use distributary_kinesis::create;
@@ -142,8 +141,8 @@ impl OutputKind for Settings {
         stream_target(&self.stream, &self.connection(surroundings))
     }
 
-    fn orders(&self) -> &'static [Order] {
-        &[Order::Strict, Order::Resend, Order::Unordered]
+    fn keeps(&self) -> KeepsOrder {
+        KeepsOrder::PerKey
     }
 
     fn validate(&self, surroundings: &Surroundings) -> Vec<String> {

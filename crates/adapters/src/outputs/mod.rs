@@ -5,8 +5,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use distributary_core::engine::Order;
-use distributary_core::output::Output;
+use distributary_core::output::{KeepsOrder, Output};
 use serde::de::DeserializeOwned;
 use toml::Table;
 
@@ -48,8 +47,8 @@ pub trait OutputKind: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync
     /// The place that is written to. No I/O.
     fn target(&self, surroundings: &Surroundings) -> Target;
 
-    /// The orders per partition key that the output can keep, the best one first. No I/O.
-    fn orders(&self) -> &'static [Order];
+    /// The order per partition key that the output can keep. No I/O.
+    fn keeps(&self) -> KeepsOrder;
 
     /// Everything that is wrong with the settings, each in one sentence. No I/O.
     fn validate(&self, surroundings: &Surroundings) -> Vec<String>;
@@ -103,9 +102,9 @@ impl OutputSettings {
         self.0.target(surroundings)
     }
 
-    /// As [`OutputKind::orders`].
-    pub fn orders(&self) -> &'static [Order] {
-        self.0.orders()
+    /// As [`OutputKind::keeps`].
+    pub fn keeps(&self) -> KeepsOrder {
+        self.0.keeps()
     }
 
     /// As [`OutputKind::validate`].
@@ -135,7 +134,7 @@ trait AnyOutput: Debug + Send + Sync {
     fn kind(&self) -> &'static str;
     fn default_name(&self) -> String;
     fn target(&self, surroundings: &Surroundings) -> Target;
-    fn orders(&self) -> &'static [Order];
+    fn keeps(&self) -> KeepsOrder;
     fn validate(&self, surroundings: &Surroundings) -> Vec<String>;
     async fn build(&self, context: &BuildContext) -> Result<BuiltOutput, BuildError>;
     async fn check(&self, context: &BuildContext) -> Vec<Finding>;
@@ -163,8 +162,8 @@ impl<K: OutputKind> AnyOutput for K {
         OutputKind::target(self, surroundings)
     }
 
-    fn orders(&self) -> &'static [Order] {
-        OutputKind::orders(self)
+    fn keeps(&self) -> KeepsOrder {
+        OutputKind::keeps(self)
     }
 
     fn validate(&self, surroundings: &Surroundings) -> Vec<String> {

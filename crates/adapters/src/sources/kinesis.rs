@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use distributary_core::source::ReadLimits;
 use distributary_kinesis::client::Client;
 use distributary_kinesis::config::ConnectOptions;
 use distributary_kinesis::names::StreamRef;
-use distributary_kinesis::source::KinesisSource;
+use distributary_kinesis::source::{KinesisSource, READ_LIMITS};
 use serde::Deserialize;
 use toml::Table;
 
@@ -17,7 +18,7 @@ use crate::outputs::kinesis::{
     ENDPOINT_URL, EXTERNAL_ID, PROFILE, REGION, ROLE_ARN, connection_problems, inherits,
     own_region, stream_identity, stream_table, stream_target,
 };
-use crate::values::{self, Expected};
+use crate::values::{self, Expected, Span};
 
 /// The settings of one stream.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -30,6 +31,7 @@ pub struct Settings {
     endpoint_url: Option<String>,
     role_arn: Option<String>,
     external_id: Option<String>,
+    read_interval: Option<Span>,
 }
 
 #[async_trait]
@@ -49,6 +51,14 @@ impl SourceKind for Settings {
         ENDPOINT_URL,
         ROLE_ARN,
         EXTERNAL_ID,
+        Key {
+            name: "read-interval",
+            form: Form::Span,
+            absent: Absent::Inherited("200ms"),
+            help: "Least time between two reads of a shard, on average over five; raise it where other \
+                   programs poll the stream too",
+            example: "1s",
+        },
     ];
 
     fn shorthand(rest: &str) -> Result<Table, Expected> {
@@ -77,7 +87,8 @@ impl SourceKind for Settings {
 
     async fn build(&self, context: &BuildContext) -> Result<BuiltSource, BuildError> {
         let client = self.client(context).await?;
-        let source = KinesisSource::new(client.clone(), self.stream.clone());
+        let limits = self.limits(&client);
+        let source = KinesisSource::with_limits(client.clone(), self.stream.clone(), limits);
         let described = source.check().await.map_err(|trouble| BuildError::Failed {
             message: format!("cannot read {}: {trouble}", self.stream),
             source: trouble,
@@ -85,7 +96,6 @@ impl SourceKind for Settings {
         Ok(BuiltSource {
             source: Arc::new(source),
             identity: stream_identity(&client, &described),
-            is_aws: is_aws(&client),
             stream: Some(described),
         })
     }
@@ -129,6 +139,20 @@ impl Settings {
     async fn client(&self, context: &BuildContext) -> Result<Client, BuildError> {
         let connection = self.connection(&context.surroundings);
         Ok(context.connector.connect(&self.stream, &connection).await?)
+    }
+}
+
+impl Settings {
+    /// The limits of reading one shard. Only AWS limits the bytes that a shard returns in a second.
+    fn limits(&self, client: &Client) -> ReadLimits {
+        let mut limits = READ_LIMITS;
+        if !is_aws(client) {
+            limits.bytes_per_second = None;
+        }
+        if let Some(Span(interval)) = self.read_interval {
+            limits.per = interval * limits.calls.get();
+        }
+        limits
     }
 }
 

@@ -68,8 +68,6 @@ pub struct BuiltSource {
     pub identity: String,
     /// The stream, if it is one: missing outputs are created like it.
     pub stream: Option<StreamDescription>,
-    /// True if AWS itself is read, with its limits; a server of the same protocol has limits of its own.
-    pub is_aws: bool,
 }
 
 /// The settings of a source of any kind.
