@@ -73,11 +73,20 @@ pub fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&
     const ALIKE: f64 = 0.5;
 
     let text = text.to_lowercase().replace('_', "-");
+    let alike = |word: &str| strsim::normalized_damerau_levenshtein(&text, word);
+    // Among words that are equally alike, the one with the longer common beginning was meant.
+    let beginning = |word: &str| {
+        text.chars()
+            .zip(word.chars())
+            .take_while(|(a, b)| a == b)
+            .count()
+    };
+
     known
-        .map(|word| (strsim::normalized_damerau_levenshtein(&text, word), word))
-        .filter(|(alike, _)| *alike >= ALIKE)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, word)| word)
+        .map(|word| (alike(word), beginning(word), word))
+        .filter(|(alike, ..)| *alike >= ALIKE)
+        .max_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))
+        .map(|(.., word)| word)
 }
 
 /// The longest name of a fan-out or an output, in bytes: names become parts of file names.
@@ -310,5 +319,8 @@ mod tests {
         assert_eq!(near("role_arn"), Some("role-arn"));
         assert_eq!(near("until-caugth-up"), Some("until-caught-up"));
         assert_eq!(near("zzz"), None);
+        let tie = |words: [&'static str; 2]| nearest("stat", words.into_iter());
+        assert_eq!(tie(["state", "start"]), Some("state"));
+        assert_eq!(tie(["start", "state"]), Some("state"));
     }
 }

@@ -134,6 +134,7 @@ impl Process {
                 "until-caught-up",
                 self.until_caught_up != new.until_caught_up,
             ),
+            ("drain-timeout", self.drain_timeout != new.drain_timeout),
             ("name", names(self) != names(new)),
         ])?;
 

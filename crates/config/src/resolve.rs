@@ -109,8 +109,8 @@ impl Resolver<'_> {
             return Err(Mistakes::one(
                 place.unwrap_or_default(),
                 format!(
-                    "memory = {memory} bytes is too little for {count} fan-outs: give at least \
-                     {}MiB",
+                    "memory = {memory} bytes is too little: give at least {}MiB, 64MiB for each \
+                     fan-out",
                     (MEMORY_MIN >> 20) * count
                 ),
             ));

@@ -1,18 +1,9 @@
 //! Log lines on stderr, as text or JSON.
 
-use crate::screen;
-use clap::ValueEnum;
+pub(crate) use distributary_config::LogFormat;
 use tracing_subscriber::EnvFilter;
 
-/// How log lines look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One object a line, for machines.
-    Json,
-}
+use crate::screen;
 
 /// Begins logging. Level `info`, or what `DISTRIBUTARY_LOG` says in the syntax of `RUST_LOG` (`debug`,
 /// `distributary_kinesis=trace` …). With `quiet`, warnings and errors only.
