@@ -5,7 +5,6 @@ mod config;
 mod connect;
 #[cfg(test)]
 mod docs;
-mod embedded;
 mod failure;
 mod fanout;
 mod logging;

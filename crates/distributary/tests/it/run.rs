@@ -251,7 +251,7 @@ fn a_second_signal_ends_it_now() {
         let done = daemon.end().expect(code);
         assert!(
             done.err
-                .contains("again: ended before all was written down"),
+                .contains("again: stopped before all progress was saved"),
             "{}",
             done.err
         );
@@ -604,15 +604,15 @@ fn wrong_flags_and_files_end_with_2() {
                 "output1",
                 &format!("x={arn}output1"),
             ],
-            "output1 and x are one place",
+            "output1 and x are one stream",
         ),
         (
             &["--from", "input"],
-            "no output to copy to: give --to STREAM",
+            "nothing says where to copy to: give --to STREAM",
         ),
         (
             &["--to", "output1"],
-            "no stream to copy: give --from STREAM",
+            "nothing says which stream to copy: give --from STREAM",
         ),
         (
             &["-c", "/nowhere/d.toml"],
@@ -669,7 +669,7 @@ fn what_fails_while_running_ends_with_1() {
         ),
         (
             &["--from", "input", "--to", "nope"],
-            "or have it created: --create",
+            "or let it be made: --create",
         ),
         (
             &[
