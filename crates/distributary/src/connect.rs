@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use distributary_adapters::kind::{BuildContext, Ending, Surroundings};
 use distributary_core::clock::Clock;
 use distributary_core::text::chain;
 use distributary_kinesis::client::Client;
@@ -12,11 +13,8 @@ use distributary_local::Local;
 use crate::failure::Failure;
 
 /// Where the streams are.
-///
-/// `run`'s configuration file has the same keys, but for `local`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Connection")]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct ConnectArgs {
     /// AWS region of streams that are given by name [default: as the AWS tools find it]
     #[arg(
@@ -44,7 +42,6 @@ pub(crate) struct ConnectArgs {
     pub(crate) endpoint_url: Option<String>,
     /// Use an embedded Kinesis in this process, empty and gone at the end; no account and no credentials are looked for
     #[arg(long, env = "DISTRIBUTARY_LOCAL", hide_env = true, conflicts_with_all = ["endpoint_url", "profile"])]
-    #[serde(skip)]
     pub(crate) local: bool,
 }
 
@@ -54,7 +51,7 @@ pub(crate) struct Access {
     pub(crate) clock: Clock,
     /// The embedded Kinesis, if that is where the streams are.
     pub(crate) local: Option<Local>,
-    connector: Connector,
+    connector: Arc<Connector>,
     options: ConnectOptions,
 }
 
@@ -85,9 +82,28 @@ impl Access {
         Ok(Self {
             clock,
             local,
-            connector,
+            connector: Arc::new(connector),
             options,
         })
+    }
+
+    /// The access of `run`, whose sources and outputs have connection options of their own.
+    pub(crate) fn for_process(surroundings: &Surroundings) -> Result<Self, Failure> {
+        let local = surroundings.embedded.then(|| Local::builder().build());
+        Self::over(local, ConnectOptions::default())
+    }
+
+    /// The context in which a fan-out's source and outputs are built.
+    pub(crate) fn build_context(&self, ending: Ending) -> BuildContext {
+        BuildContext {
+            clock: self.clock.clone(),
+            connector: Arc::clone(&self.connector),
+            surroundings: Surroundings {
+                embedded: self.local.is_some(),
+            },
+            like: None,
+            ending,
+        }
     }
 
     /// A client for `stream` with the command's own options.

@@ -1,31 +1,19 @@
 //! Log lines on stderr, as text or JSON.
 
-use clap::ValueEnum;
+pub(crate) use distributary_config::LogFormat;
 use tracing_subscriber::EnvFilter;
 
 use crate::screen;
 
-/// The form of log lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object per line, for machines.
-    Json,
-}
-
-/// Starts logging, at level `info`, or at level `warn` if `quiet`. The variable `DISTRIBUTARY_LOG`
-/// overrides the level, in the syntax of `RUST_LOG` (`debug`, `distributary_kinesis=trace` …).
+/// Begins logging. Level `info`, or what `DISTRIBUTARY_LOG` says in the syntax of `RUST_LOG` (`debug`,
+/// `distributary_kinesis=trace` …). With `quiet`, warnings and errors only.
 pub(crate) fn start(format: LogFormat, quiet: bool) {
-    // aws-config warns of each place without a region or credentials; the final error tells the
-    // user the remedy.
+    // aws-config warns of each place where it found no region or credentials; the error at the end says what to do.
     let default = if quiet {
         "warn,aws_config=error"
     } else {
         "info,aws_config=error"
     };
-
     let filter =
         EnvFilter::try_from_env("DISTRIBUTARY_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let builder = tracing_subscriber::fmt()
@@ -34,8 +22,7 @@ pub(crate) fn start(format: LogFormat, quiet: bool) {
         .with_target(false);
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr())
         && std::env::var_os("NO_COLOR").is_none();
-
-    // Fails only if logging is already started.
+    // Fails only if logging was begun before, which is as good.
     let _ = match format {
         LogFormat::Text => builder.with_ansi(ansi).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

@@ -5,6 +5,7 @@ mod config;
 mod connect;
 #[cfg(test)]
 mod docs;
+mod embedded;
 mod failure;
 mod fanout;
 mod logging;

@@ -1,10 +1,16 @@
 //! `distributary run`.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::config::{self, Config, File, Flags, Settings, To};
-use crate::connect::{Access, ConnectArgs};
+use distributary_adapters::keys::Form;
+use distributary_config::keys::variable;
+use distributary_config::{Input, Mistakes, Place, Process, Registry, file, resolve};
+
+use crate::config::KeyFlags;
+use crate::connect::Access;
+use crate::embedded;
 use crate::failure::Failure;
 use crate::fanout::{self, Edits};
 use crate::logging;
@@ -14,56 +20,109 @@ use crate::logging;
 #[command(after_help = "\
 Examples:
   distributary run --from input --to output1 --to output2
+  distributary run --from input --to output1 --to file:input.jsonl
   distributary run -c distributary.toml
   distributary run --from input --to eu=arn:aws:kinesis:eu-west-1:123456789012:stream/input --until-caught-up
 
-Credentials, region and endpoint come from where every AWS tool takes them (AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL, \
-~/.aws/config). Ctrl-C or SIGTERM finishes what is under way; the next start goes on where each output was. Every \
-setting, as a flag, a variable (DISTRIBUTARY_FROM for --from) and a key of the file: docs/CONFIG.md.")]
+Credentials, region and endpoint are found as every AWS tool finds them (AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL, \
+~/.aws/config). Ctrl-C or SIGTERM finishes the writes that are under way; the next start continues where each output \
+was. Every setting, as a flag, a variable (DISTRIBUTARY_FROM for --from) and a key of the file: docs/CONFIG.md.")]
 pub(crate) struct RunArgs {
-    /// Configuration file (TOML); flags and variables go before it. Its outputs may be edited while it runs
-    #[arg(
-        short,
-        long,
-        display_order = 0,
-        env = "DISTRIBUTARY_CONFIG",
-        hide_env = true,
-        value_name = "FILE"
-    )]
+    /// Configuration file (TOML); flags and variables have precedence. The outputs in the file may be changed while
+    /// the program runs
+    #[arg(short, long, display_order = 0, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Stream to copy to: a name or an ARN, with a name of its own if two are called the same. Once for each output, or
-    /// several after one --to
-    #[arg(long, env = "DISTRIBUTARY_TO", hide_env = true, value_name = "[NAME=]STREAM", num_args = 1.., value_delimiter = ',')]
-    to: Vec<To>,
+    /// Output: a stream's name or ARN, or KIND:REST, such as file:PATH or stdout; with a name if two outputs would have
+    /// the same name. Once for each output, or several after one --to
+    #[arg(long, value_name = "[NAME=][KIND:]TARGET", num_args = 1.., value_delimiter = ',')]
+    to: Vec<String>,
+    /// Use an embedded Kinesis in this process, empty and gone at the end; needs no account and no credentials
+    #[arg(long)]
+    local: bool,
     #[command(flatten)]
-    settings: Settings,
-    #[command(flatten)]
-    connect: ConnectArgs,
+    keys: KeyFlags,
 }
+
+/// The flag and variable of the configuration file.
+const CONFIG: &str = "config";
+/// The flag and variable of the embedded Kinesis.
+const LOCAL: &str = "local";
+/// The variable of the log's levels.
+const LOG: &str = "log";
 
 /// Runs it.
 pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
-    let RunArgs {
-        config: path,
-        to,
-        settings,
-        connect,
-    } = args;
-    let flags = Flags {
-        settings,
-        connect,
-        to,
+    let wrong = |mistakes: Mistakes| Failure::usage(mistakes.to_string());
+    let registry = Registry::default();
+    let environment = environment();
+    let input = input(&args, &environment, &registry).map_err(wrong)?;
+    let path = args.config.or_else(|| {
+        let path = environment.get(&variable(CONFIG))?;
+        (!path.is_empty()).then(|| path.into())
+    });
+
+    let (process, edits) = match path {
+        Some(path) => from_file(path, input, registry).map_err(wrong)?,
+        None => {
+            let process = resolve::resolve(&registry, &input, None).map_err(wrong)?;
+            (process, None)
+        }
     };
-    let wrong = |problem: config::Problem| Failure::usage(problem.0);
-    let mut edits = None;
-    let mut file = None;
-    if let Some(path) = path {
-        let content = config::read(&path).map_err(wrong)?;
-        file = Some(File::parse(&path, &content).map_err(wrong)?);
-        edits = Some(Edits::new(path, flags.clone(), content));
+    logging::start(process.log_format, false);
+    for note in &process.notes {
+        tracing::warn!("{note}");
     }
-    let config = Config::resolve(flags, file).map_err(wrong)?;
-    logging::start(config.log_format, false);
-    let access = Access::new(&config.connect)?;
-    fanout::supervise(config, access, edits).await
+
+    let access = Access::for_process(&process.surroundings)?;
+    if let Some(local) = &access.local {
+        embedded::prepare(local, &process).await?;
+    }
+    fanout::supervise_all(process, &access, edits.as_ref()).await
+}
+
+/// The process that the file at `path` describes, and the file to follow.
+fn from_file(
+    path: PathBuf,
+    input: Input,
+    registry: Registry,
+) -> Result<(Process, Option<Edits>), Mistakes> {
+    let content = file::read(&path)?;
+    let given: (&Path, &[u8]) = (&path, &content);
+    let process = resolve::resolve(&registry, &input, Some(given))?;
+    Ok((process, Some(Edits::new(path, input, registry, content))))
+}
+
+/// The variables of the environment; those that are not UTF-8 mean nothing to this program.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// Flags and variables.
+fn input(
+    args: &RunArgs,
+    environment: &BTreeMap<String, String>,
+    registry: &Registry,
+) -> Result<Input, Mistakes> {
+    let others = [variable(CONFIG), variable(LOCAL), variable(LOG)];
+    let others: Vec<&str> = others.iter().map(String::as_str).collect();
+    let mut input = Input::default();
+    input.environment(registry, environment, &others);
+    args.keys.add_to(&mut input, registry);
+    input.outputs_of_flags(&args.to);
+    input.embedded = args.local || local_variable(environment)?;
+    Ok(input)
+}
+
+fn local_variable(environment: &BTreeMap<String, String>) -> Result<bool, Mistakes> {
+    let name = variable(LOCAL);
+    let Some(text) = environment.get(&name).filter(|text| !text.is_empty()) else {
+        return Ok(false);
+    };
+
+    let value = Form::Boolean
+        .read(text)
+        .map_err(|expected| Mistakes::one(Place::Variable(name), expected.0))?;
+    Ok(value.as_bool() == Some(true))
 }

@@ -1,197 +1,237 @@
-//! docs/CONFIG.md, made of the flags and keys themselves.
+//! docs/CONFIG.md and docs/config.schema.json, made from the tables of keys.
 
 use std::fmt::Write as _;
 
 use clap::CommandFactory;
+use distributary_adapters::keys::{Absent, Form, Key};
+use distributary_adapters::kind::Kind;
+use distributary_config::keys::{
+    DELIVERY, EVERY_OUTPUT, EVERY_SOURCE, FAN_OUT, FAN_OUT_LIST, OUTPUT, PROCESS, SOURCE, TYPE,
+    variable,
+};
+use distributary_config::{Input, Registry, resolve};
+use serde_json::{Map, Value, json};
 
 use crate::cli::Cli;
-use crate::config::file::fields_of;
-use crate::config::settings::{OutputEntry, Settings};
-use crate::connect::ConnectArgs;
 use crate::docs;
 
-const HEAD: &str = "\
-# Configuration of `distributary run`
+const HEAD: &str = include_str!("reference.md");
 
-<!-- Made from the program: UPDATE_DOCS=1 cargo test -p distributary docs -->
-
-A setting is taken from the first of these that says it: a flag, its environment variable, the file that `-c FILE` names, its
-default. Flags and keys have the same names. What AWS tools take from `AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`,
-`AWS_CA_BUNDLE`, `HTTPS_PROXY`, `~/.aws/config` and so on is taken from there.
-
-```toml
-name = \"orders\"
-from = \"input\"
-state = \"orders.db\"
-
-[[output]]
-stream = \"output1\"
-
-[[output]]
-stream = \"arn:aws:kinesis:eu-west-1:123456789012:stream/output2\"
-role-arn = \"arn:aws:iam::123456789012:role/writer\"
-order = \"strict\"
-```
-
-Lengths of time are written `200ms`, `30s`, `5m`; sizes `64MiB`, `1GB`; moments as RFC 3339 (`2026-01-31T00:00:00Z`).
-
-Outputs given by `--to` take the place of the file's.
-
-## While it runs
-
-SIGHUP, or a change of the file (seen within two seconds), adds, removes, pauses, resumes and changes outputs; the others notice
-nothing. An output that is removed is forgotten: added again, it begins at its `start`. (Removed while the program is stopped, its place
-stays in the state file.) To stop writing to one and keep its place, set `paused = true`. A file with a mistake, or with another change than `[[output]]`, `start`, `order`, `route`, `create` and
-`drain-timeout`, changes nothing, and the log says why.
-
-## Exit codes
-
-| code | meaning |
-| --- | --- |
-| 0 | stopped by SIGINT or SIGTERM and all is written down; or `until-caught-up`, and it is |
-| 1 | it failed while running: no such stream, no server, no credentials, access denied, a state file in use or not its own; or `until-caught-up`, and an output stopped or was given up, the others being caught up |
-| 2 | the flags, the environment or the file are wrong |
-| 130, 143 | ended by a second SIGINT or SIGTERM before all was written down, or by the first before it was caught up |
-
-";
-
-/// Keys of `[[output]]` with their defaults and help, in the order of the reference. A test holds them to [`OutputEntry`].
-const OUTPUT_KEYS: &[(&str, &str, &str)] = &[
-    (
-        "stream",
-        "",
-        "Stream to write to: a name, or an ARN, which also says the region",
-    ),
-    (
-        "name",
-        "the stream's name",
-        "The output's name in the progress, the logs and the metrics. Needed where two outputs' streams have the same name (in two regions or accounts). An output that is given another name begins anew",
-    ),
-    (
-        "region",
-        "that of the ARN, else the fan-out's `region`",
-        "AWS region of the stream",
-    ),
-    (
-        "profile",
-        "the fan-out's `profile`",
-        "AWS profile that is written with",
-    ),
-    (
-        "endpoint-url",
-        "the fan-out's `endpoint-url`",
-        "Kinesis endpoint of the stream",
-    ),
-    (
-        "role-arn",
-        "",
-        "Role to assume for writing; the session is renewed by itself",
-    ),
-    (
-        "external-id",
-        "",
-        "External id that the role's owner asks for",
-    ),
-    (
-        "order",
-        "the fan-out's `order`",
-        "`strict`, `resend` or `unordered`: docs/SEMANTICS.md, line 3",
-    ),
-    (
-        "route",
-        "the fan-out's `route`",
-        "`partition-key`, or `source-shard`: records go to the place in the hash space that their source shard has, so that shard-mates stay shard-mates",
-    ),
-    (
-        "start",
-        "the fan-out's `start`",
-        "Where it begins as long as it has no progress",
-    ),
-    (
-        "paused",
-        "`false`",
-        "`true`: nothing is written to it, and its place is kept",
-    ),
-];
-
-fn reference() -> String {
+fn reference(registry: &Registry) -> String {
     let mut text = HEAD.to_owned();
+    text.push_str("## Flags without a key\n\n| flag | environment variable | meaning |\n| --- | --- | --- |\n");
     let cli = Cli::command();
     let run = cli.find_subcommand("run").expect("there is a command run");
-    let keys = [fields_of::<Settings>(), fields_of::<ConnectArgs>()].concat();
-    text.push_str(
-        "## Settings\n\n| flag | key | environment variable | meaning |\n| --- | --- | --- | --- |\n",
-    );
-    for arg in run.get_arguments() {
-        let Some(long) = arg.get_long().filter(|long| *long != "help") else {
+    let keys = registry.top_keys();
+    for flag in run.get_arguments() {
+        let Some(long) = flag.get_long().filter(|long| *long != "help") else {
             continue;
         };
-        let key = if keys.contains(&long) {
-            format!("`{long}`")
-        } else {
-            String::new()
-        };
-        let env = arg
-            .get_env()
-            .map_or_else(String::new, |env| format!("`{}`", env.to_string_lossy()));
-        let help = arg
-            .get_long_help()
-            .or(arg.get_help())
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        let help = match help.split_once(" [default: ") {
-            Some((help, default)) => {
-                format!("{help}. Default: {}", default.trim_end_matches(']'))
-            }
-            None => help.clone(),
-        };
-        let help = help.replace('|', "\\|").replace('\n', " ");
-        writeln!(text, "| `--{long}` | {key} | {env} | {help} |").expect("a String takes all");
+        if keys.iter().all(|key| key.name != long) {
+            let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
+            line(
+                &mut text,
+                &[
+                    &format!("`--{long}`"),
+                    &format!("`{}`", variable(long)),
+                    &help,
+                ],
+            );
+        }
     }
+
+    text.push_str("\n## Keys of the process\n\nAt the top of the file, as a flag and as an environment variable.\n\n");
+    with_variables(&mut text, PROCESS.iter());
     text.push_str(
-        "\n## Keys of `[[output]]`\n\n| key | default | meaning |\n| --- | --- | --- |\n",
+        "\n## Keys of a fan-out\n\nAt the top of the file, as a flag and as an environment variable; or in a `[[fan-out]]` table.\n\n",
     );
-    for (key, default, help) in OUTPUT_KEYS {
-        writeln!(text, "| `{key}` | {default} | {help} |").expect("a String takes all");
+    with_variables(&mut text, FAN_OUT.iter());
+    text.push_str(
+        "\n## Keys for all fan-outs\n\nAs the keys of a fan-out. At the top of a file with `[[fan-out]]` tables, the value holds \
+         for all of them; in a `[[fan-out]]` table, for that one.\n\n",
+    );
+    with_variables(&mut text, DELIVERY.iter());
+    text.push_str(
+        "\n## Keys of kinds, for all outputs and sources\n\nWritten as the keys above, the value holds for every output and source \
+         that has the key and does not set another value.\n\n",
+    );
+    with_variables(&mut text, registry.inherited_keys().into_iter());
+
+    text.push_str("\n## Keys of every `[[output]]`\n\n");
+    of_table(&mut text, EVERY_OUTPUT);
+    for kind in built_in(&registry.outputs) {
+        section(&mut text, "output", kind);
+    }
+    for kind in built_in(&registry.sources) {
+        section(&mut text, "source", kind);
     }
     text
 }
 
-#[test]
-fn docs_config_is_up_to_date() {
-    docs::hold("docs/CONFIG.md", &reference());
+fn built_in<S>(kinds: &[Kind<S>]) -> impl Iterator<Item = &Kind<S>> {
+    kinds.iter().filter(|kind| kind.is_built_in())
 }
 
-#[test]
-fn flags_and_keys_have_the_same_names() {
-    let cli = Cli::command();
-    let run = cli.find_subcommand("run").expect("there is a command run");
-    let only_flags = ["config", "to", "local", "help"];
-    let flags: Vec<&str> = run
-        .get_arguments()
-        .filter_map(clap::Arg::get_long)
-        .filter(|f| !only_flags.contains(f))
-        .collect();
-    let mut keys = [fields_of::<Settings>(), fields_of::<ConnectArgs>()].concat();
-    keys.sort_unstable();
-    let mut sorted = flags.clone();
-    sorted.sort_unstable();
-    assert_eq!(sorted, keys);
-    for flag in flags {
-        let arg = run
-            .get_arguments()
-            .find(|a| a.get_long() == Some(flag))
-            .expect("just listed");
-        let env = format!("DISTRIBUTARY_{}", flag.to_uppercase().replace('-', "_"));
-        assert_eq!(arg.get_env().and_then(|e| e.to_str()), Some(env.as_str()));
+fn section<S>(text: &mut String, of: &str, kind: &Kind<S>) {
+    let (name, summary) = (kind.name, kind.summary);
+    write!(text, "\n## `{of}` of `type = \"{name}\"`\n\n{summary}\n\n")
+        .expect("a String takes all");
+    of_table(text, kind.keys);
+}
+
+fn with_variables<'a>(text: &mut String, keys: impl Iterator<Item = &'a Key>) {
+    text.push_str("| flag and key | environment variable | meaning |\n| --- | --- | --- |\n");
+    for key in keys {
+        let help = match key.default_text() {
+            "" => key.help.to_owned(),
+            default => format!("{}. Default: {default}", key.help),
+        };
+        let variable = format!("`{}`", variable(key.name));
+        line(text, &[&format!("`{}`", key.name), &variable, &help]);
     }
 }
 
+fn of_table(text: &mut String, keys: &[Key]) {
+    if keys.is_empty() {
+        text.push_str("No keys of its own.\n");
+        return;
+    }
+    text.push_str("| key | default | example | meaning |\n| --- | --- | --- | --- |\n");
+    for key in keys {
+        let default = match key.absent {
+            Absent::Required => "(required)".to_owned(),
+            Absent::Default(text) => text.to_owned(),
+            Absent::Inherited(text) => format!("the same key above, else {text}"),
+        };
+        let example = match key.form {
+            Form::Boolean => format!("`{}`", key.example),
+            _ => format!("`\"{}\"`", key.example),
+        };
+        line(
+            text,
+            &[&format!("`{}`", key.name), &default, &example, key.help],
+        );
+    }
+}
+
+fn line(text: &mut String, cells: &[&str]) {
+    let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+    writeln!(text, "| {} |", cells.join(" | ")).expect("a String takes all");
+}
+
+/// A JSON schema of the file.
+fn schema(registry: &Registry) -> String {
+    let fan_out = with_places(registry, object(&registry.fan_out_keys(), true));
+    let mut top = with_places(registry, object(&registry.top_keys(), true));
+    top["properties"][FAN_OUT_LIST] = json!({"type": "array", "items": fan_out});
+    top["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    top["title"] = json!("Configuration of distributary");
+    let mut text = serde_json::to_string_pretty(&top).expect("a schema is JSON");
+    text.push('\n');
+    text
+}
+
+/// A table with the source and the outputs.
+fn with_places(registry: &Registry, mut table: Value) -> Value {
+    let source = of_kinds(&registry.sources, EVERY_SOURCE);
+    let output = of_kinds(&registry.outputs, EVERY_OUTPUT);
+    table["properties"][SOURCE] = source;
+    table["properties"][OUTPUT] = json!({"type": "array", "items": output});
+    table
+}
+
+/// One schema for each kind; the default kind needs no `type`.
+fn of_kinds<S>(kinds: &[Kind<S>], every: &'static [Key]) -> Value {
+    let schemas = built_in(kinds).enumerate().map(|(i, kind)| {
+        let keys: Vec<&Key> = every.iter().chain(kind.keys).collect();
+        let mut schema = object(&keys, false);
+        schema["properties"][TYPE] = json!({"const": kind.name});
+        if i > 0 {
+            let required = schema["required"].as_array_mut().expect("a list");
+            required.push(json!(TYPE));
+        }
+        schema
+    });
+    json!({"anyOf": schemas.collect::<Vec<_>>()})
+}
+
+fn object(keys: &[&Key], all_optional: bool) -> Value {
+    let properties: Map<String, Value> = keys
+        .iter()
+        .map(|key| (key.name.to_owned(), property(key)))
+        .collect();
+    let required: Vec<&str> = keys
+        .iter()
+        .filter(|key| !all_optional && key.absent == Absent::Required)
+        .map(|key| key.name)
+        .collect();
+    json!({
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": false,
+    })
+}
+
+fn property(key: &Key) -> Value {
+    let mut property = match key.form {
+        Form::Boolean => json!({"type": "boolean"}),
+        Form::Choice(words) => json!({"enum": words}),
+        Form::Text(_)
+        | Form::Path
+        | Form::Name
+        | Form::Stream
+        | Form::Start
+        | Form::Size
+        | Form::Span
+        | Form::Address => json!({"type": "string", "examples": [key.example]}),
+    };
+    property["description"] = json!(key.help);
+    property
+}
+
 #[test]
-fn every_key_of_an_output_is_documented() {
-    let mut documented: Vec<&str> = OUTPUT_KEYS.iter().map(|(key, _, _)| *key).collect();
-    let mut keys = fields_of::<OutputEntry>().to_vec();
-    documented.sort_unstable();
+fn docs_config_is_up_to_date() {
+    docs::hold("docs/CONFIG.md", &reference(&Registry::default()));
+}
+
+#[test]
+fn docs_schema_is_up_to_date() {
+    docs::hold("docs/config.schema.json", &schema(&Registry::default()));
+}
+
+#[test]
+fn the_example_of_the_reference_is_a_configuration() {
+    let example = HEAD
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next());
+    let mut count = 0;
+    for text in example {
+        let file = (std::path::Path::new("d.toml"), text.as_bytes());
+        let resolved = resolve::resolve(&Registry::default(), &Input::default(), Some(file));
+        assert!(resolved.is_ok(), "{text}\n{}", resolved.unwrap_err());
+        count += 1;
+    }
+    assert!(count > 0);
+}
+
+#[test]
+fn every_key_is_a_flag_of_run() {
+    let cli = Cli::command();
+    cli.clone().debug_assert();
+    let run = cli.find_subcommand("run").expect("there is a command run");
+    let mut flags: Vec<&str> = run
+        .get_arguments()
+        .filter_map(clap::Arg::get_long)
+        .filter(|flag| !["config", "to", "local", "help"].contains(flag))
+        .collect();
+    let mut keys: Vec<&str> = Registry::default()
+        .top_keys()
+        .iter()
+        .map(|key| key.name)
+        .collect();
+    flags.sort_unstable();
     keys.sort_unstable();
-    assert_eq!(documented, keys);
+    assert_eq!(flags, keys);
 }

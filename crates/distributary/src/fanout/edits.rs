@@ -1,25 +1,31 @@
 //! Changes of the configuration while it runs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use distributary_config::{
+    FanOutConfig, Input, Mistakes, OutputConfig, Place, Process, Registry, file, resolve,
+};
 use distributary_core::clock::Clock;
 use distributary_core::engine::{Change, Engine, OutputSpec};
 use distributary_core::store::OutputId;
 use distributary_core::text::chain;
 
-use super::build::Streams;
+use super::build::OutputBuilder;
 use super::signals::Hangups;
-use crate::config::{self, Config, File, Flags, OutputConfig, Problem};
 
 /// How often the file is looked at. A change counts when it is the same twice in a row: an editor may be in the middle of
 /// writing it, and half a file can look like one that has lost its outputs.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The file that a running fan-out follows, and the flags that go before it.
+#[derive(Clone)]
 pub(crate) struct Edits {
     path: PathBuf,
-    flags: Flags,
+    input: Input,
+    registry: Registry,
+    /// The fan-out that follows the file.
+    fan_out: String,
     /// What was last read, taken over or refused.
     seen: Option<Vec<u8>>,
 }
@@ -36,11 +42,21 @@ enum Step {
 
 impl Edits {
     /// Follows the file at `path`, whose content is in use.
-    pub(crate) fn new(path: PathBuf, flags: Flags, content: Vec<u8>) -> Self {
+    pub(crate) fn new(path: PathBuf, input: Input, registry: Registry, content: Vec<u8>) -> Self {
         Self {
             path,
-            flags,
+            input,
+            registry,
+            fan_out: String::new(),
             seen: Some(content),
+        }
+    }
+
+    /// The same for one fan-out of the file.
+    pub(crate) fn for_fan_out(&self, name: &str) -> Self {
+        Self {
+            fan_out: name.to_owned(),
+            ..self.clone()
         }
     }
 
@@ -48,9 +64,10 @@ impl Edits {
     pub(super) async fn follow(
         mut self,
         mut hangups: Hangups,
-        mut config: Config,
+        process: Process,
+        mut config: FanOutConfig,
         engine: &Engine,
-        streams: &Streams,
+        outputs: &OutputBuilder,
         clock: &Clock,
     ) {
         let mut candidate: Option<Vec<u8>> = None;
@@ -58,7 +75,7 @@ impl Edits {
             let asked = hangups.next_or_after(clock, LOOK).await;
             let content = match read(self.path.clone()).await {
                 Ok(content) => content,
-                Err(Problem(why)) => {
+                Err(why) => {
                     // An editor that replaces a file may have it away for a moment.
                     if asked {
                         tracing::error!(
@@ -76,15 +93,9 @@ impl Edits {
             }
             candidate = None;
             self.seen = Some(content.clone());
-            match take_over(
-                &self.path,
-                &content,
-                &self.flags,
-                &mut config,
-                engine,
-                streams,
-            )
-            .await
+            match self
+                .take_over(&content, &process, &mut config, engine, outputs)
+                .await
             {
                 Ok(0) => tracing::info!("the configuration was read again; nothing is different"),
                 Ok(steps) => tracing::info!(changes = steps, "the configuration was taken over"),
@@ -94,55 +105,63 @@ impl Edits {
     }
 }
 
-async fn read(path: PathBuf) -> Result<Vec<u8>, Problem> {
-    let failed = |e: tokio::task::JoinError| Problem(e.to_string());
-    tokio::task::spawn_blocking(move || config::read(&path))
+async fn read(path: PathBuf) -> Result<Vec<u8>, Mistakes> {
+    let failed = |error: tokio::task::JoinError| Mistakes::one(Place::Nowhere, error.to_string());
+    tokio::task::spawn_blocking(move || file::read(&path))
         .await
         .map_err(failed)?
 }
 
-/// Makes the running fan-out what the file says; how many changes that took. `config` is kept to what is in use, also when a
-/// change fails.
-async fn take_over(
-    path: &Path,
-    content: &[u8],
-    flags: &Flags,
-    config: &mut Config,
-    engine: &Engine,
-    streams: &Streams,
-) -> Result<usize, String> {
-    let unchanged = |why: String| format!("{why}; nothing has changed");
-    let new =
-        File::parse(path, content).and_then(|file| Config::resolve(flags.clone(), Some(file)));
-    let new = new.map_err(|Problem(why)| unchanged(why))?;
-    if let Some(key) = config.fixed_difference(&new) {
-        return Err(unchanged(format!(
-            "{key} cannot be changed while it runs; stop it and start it again"
-        )));
+impl Edits {
+    /// The fan-out as the file has it now.
+    fn changed(&self, content: &[u8], process: &Process) -> Result<FanOutConfig, String> {
+        let file = (self.path.as_path(), content);
+        let new = resolve::resolve(&self.registry, &self.input, Some(file))
+            .map_err(|mistakes| mistakes.to_string())?;
+        process
+            .check_change(&new)
+            .map_err(|fixed| fixed.to_string())?;
+
+        let fan_out = new.fan_outs.into_iter().find(|f| f.name == self.fan_out);
+        fan_out.ok_or_else(|| format!("the fan-out {} is missing", self.fan_out))
     }
-    let steps = steps(&config.outputs, &new.outputs);
-    // All outputs together, so that two that are one stream are found out; those that stay as they are may be out of order.
-    let touched = |o: &&OutputConfig| {
-        steps
-            .iter()
-            .any(|s| matches!(s, Step::Update(n) | Step::Add(n) if n.id == o.id))
-    };
-    let asked: Vec<OutputConfig> = new.outputs.iter().filter(touched).cloned().collect();
-    let mut specs = streams
-        .outputs(&asked, new.create)
-        .await
-        .map_err(|f| unchanged(f.message().to_owned()))?;
-    for step in &steps {
-        let change = change(step, &mut specs)?;
-        engine
-            .apply(change)
+
+    /// Makes the running fan-out what the file says; how many changes that took. `config` is kept to what is in use, also
+    /// when a change fails.
+    async fn take_over(
+        &self,
+        content: &[u8],
+        process: &Process,
+        config: &mut FanOutConfig,
+        engine: &Engine,
+        outputs: &OutputBuilder,
+    ) -> Result<usize, String> {
+        let unchanged = |why: String| format!("{why}; nothing has changed");
+        let new = self.changed(content, process).map_err(unchanged)?;
+        let steps = steps(&config.outputs, &new.outputs);
+        // All outputs together, so that two that are one place are found; those that stay as they are may be out of order.
+        let touched = |o: &&OutputConfig| {
+            steps
+                .iter()
+                .any(|s| matches!(s, Step::Update(n) | Step::Add(n) if n.name == o.name))
+        };
+        let asked: Vec<OutputConfig> = new.outputs.iter().filter(touched).cloned().collect();
+        let mut specs = outputs
+            .outputs(&asked)
             .await
-            .map_err(|e| format!("{}; changes before it were taken over", chain(&e)))?;
-        note(step, &mut config.outputs);
+            .map_err(|failure| unchanged(failure.message().to_owned()))?;
+
+        for step in &steps {
+            let change = change(step, &mut specs)?;
+            engine
+                .apply(change)
+                .await
+                .map_err(|e| format!("{}; changes before it were taken over", chain(&e)))?;
+            note(step, &mut config.outputs);
+        }
+        config.outputs = new.outputs;
+        Ok(steps.len())
     }
-    (config.create, config.drain_timeout) = (new.create, new.drain_timeout);
-    config.outputs = new.outputs;
-    Ok(steps.len())
 }
 
 fn change(step: &Step, specs: &mut Vec<OutputSpec>) -> Result<Change, String> {
@@ -155,22 +174,22 @@ fn change(step: &Step, specs: &mut Vec<OutputSpec>) -> Result<Change, String> {
         Step::Remove(id) => Change::Remove(OutputId::new(id)),
         Step::Pause(id) => Change::Pause(OutputId::new(id)),
         Step::Resume(id) => Change::Resume(OutputId::new(id)),
-        Step::Update(config) => Change::Update(spec(&config.id)?),
-        Step::Add(config) => Change::Add(spec(&config.id)?),
+        Step::Update(config) => Change::Update(spec(&config.name)?),
+        Step::Add(config) => Change::Add(spec(&config.name)?),
     })
 }
 
 /// Says a change that was made, and enters it into what is in use.
 fn note(step: &Step, outputs: &mut Vec<OutputConfig>) {
     let set_paused = |outputs: &mut Vec<OutputConfig>, id: &str, paused| {
-        if let Some(output) = outputs.iter_mut().find(|o| o.id == id) {
+        if let Some(output) = outputs.iter_mut().find(|o| o.name == id) {
             output.paused = paused;
         }
     };
     match step {
         Step::Remove(id) => {
             tracing::warn!(output = %id, "removed the output and forgot its progress");
-            outputs.retain(|o| o.id != *id);
+            outputs.retain(|o| o.name != *id);
         }
         Step::Pause(id) => {
             tracing::info!(output = %id, "paused the output; its place is kept");
@@ -181,12 +200,12 @@ fn note(step: &Step, outputs: &mut Vec<OutputConfig>) {
             set_paused(outputs, id, false);
         }
         Step::Update(new) => {
-            tracing::info!(output = %new.id, "changed the output's settings; it goes on where it was");
-            outputs.retain(|o| o.id != new.id);
+            tracing::info!(output = %new.name, "changed the output's settings; it goes on where it was");
+            outputs.retain(|o| o.name != new.name);
             outputs.push(new.clone());
         }
         Step::Add(new) => {
-            tracing::info!(output = %new.id, "added the output");
+            tracing::info!(output = %new.name, "added the output");
             outputs.push(new.clone());
         }
     }
@@ -194,12 +213,12 @@ fn note(step: &Step, outputs: &mut Vec<OutputConfig>) {
 
 /// What makes `old` into `new`. Removals come first, so that an output may take a stream that another one gives up.
 fn steps(old: &[OutputConfig], new: &[OutputConfig]) -> Vec<Step> {
-    let find = |list: &[OutputConfig], id: &str| list.iter().find(|o| o.id == id).cloned();
+    let find = |list: &[OutputConfig], id: &str| list.iter().find(|o| o.name == id).cloned();
     let removed = old
         .iter()
-        .filter(|o| find(new, &o.id).is_none())
-        .map(|o| Step::Remove(o.id.clone()));
-    let kept = new.iter().filter_map(|n| match find(old, &n.id) {
+        .filter(|o| find(new, &o.name).is_none())
+        .map(|o| Step::Remove(o.name.clone()));
+    let kept = new.iter().filter_map(|n| match find(old, &n.name) {
         None => Some(Step::Add(n.clone())),
         // `start` says nothing to an output that has begun.
         Some(o)
@@ -211,8 +230,8 @@ fn steps(old: &[OutputConfig], new: &[OutputConfig]) -> Vec<Step> {
         {
             Some(Step::Update(n.clone()))
         }
-        Some(o) if o.paused && !n.paused => Some(Step::Resume(n.id.clone())),
-        Some(o) if !o.paused && n.paused => Some(Step::Pause(n.id.clone())),
+        Some(o) if o.paused && !n.paused => Some(Step::Resume(n.name.clone())),
+        Some(o) if !o.paused && n.paused => Some(Step::Pause(n.name.clone())),
         Some(_) => None,
     });
     removed.chain(kept).collect()
@@ -220,19 +239,18 @@ fn steps(old: &[OutputConfig], new: &[OutputConfig]) -> Vec<Step> {
 
 #[cfg(test)]
 mod tests {
+    use distributary_adapters::kind::Shorthand;
+    use distributary_adapters::outputs::KINDS;
     use distributary_core::engine::{Order, Start};
-    use distributary_kinesis::config::ConnectOptions;
-    use distributary_kinesis::output::Route;
 
     use super::*;
 
     fn output(id: &str) -> OutputConfig {
+        let shorthand = Shorthand::parse(id, KINDS).unwrap();
         OutputConfig {
-            id: id.to_owned(),
-            stream: id.parse().unwrap(),
-            connect: ConnectOptions::default(),
+            name: id.to_owned(),
+            settings: KINDS[0].parse(shorthand.table).unwrap(),
             order: Order::Resend,
-            route: Route::PartitionKey,
             start: Start::TrimHorizon,
             paused: false,
         }

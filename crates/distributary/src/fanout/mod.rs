@@ -6,4 +6,4 @@ mod signals;
 mod supervise;
 
 pub(crate) use edits::Edits;
-pub(crate) use supervise::supervise;
+pub(crate) use supervise::supervise_all;

@@ -251,7 +251,7 @@ fn a_second_signal_ends_it_now() {
         let done = daemon.end().expect(code);
         assert!(
             done.err
-                .contains("again: stopped before all progress was saved"),
+                .contains("again: ended before all was written down"),
             "{}",
             done.err
         );
@@ -604,15 +604,15 @@ fn wrong_flags_and_files_end_with_2() {
                 "output1",
                 &format!("x={arn}output1"),
             ],
-            "output1 and x are one stream",
+            "output1 and x are one place",
         ),
         (
             &["--from", "input"],
-            "nothing says where to copy to: give --to STREAM",
+            "no output to copy to: give --to STREAM",
         ),
         (
             &["--to", "output1"],
-            "nothing says which stream to copy: give --from STREAM",
+            "no stream to copy: give --from STREAM",
         ),
         (
             &["-c", "/nowhere/d.toml"],
@@ -669,7 +669,7 @@ fn what_fails_while_running_ends_with_1() {
         ),
         (
             &["--from", "input", "--to", "nope"],
-            "or let it be made: --create",
+            "or have it created: --create",
         ),
         (
             &[

@@ -10,12 +10,12 @@ use distributary_wire::types::{PutRecordsRequest, PutRecordsRequestEntry};
 use crate::cli::streams::Given;
 use crate::failure::Failure;
 
-/// Time between two writes.
+/// How often it writes what is due.
 const TICK: Duration = Duration::from_millis(20);
-/// Partition keys in use.
+/// Partition keys that it uses.
 const KEYS: u64 = 100;
 
-/// The records produced.
+/// What was produced.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Produced {
     pub(super) records: u64,
@@ -40,7 +40,7 @@ impl<'a> Producer<'a> {
         }
     }
 
-    /// Produces until the time is over. A slow machine produces fewer records.
+    /// Until the time is over. What a slow machine does not manage in time is left out.
     pub(super) async fn run(self) -> Result<Produced, Failure> {
         let start = self.clock.now();
         let mut records = 0;
@@ -90,13 +90,13 @@ impl<'a> Producer<'a> {
         };
         let answered = self.to.client.on(&self.to.stream, request).await;
         let answer = answered
-            .map_err(|error| Failure::run(format!("cannot write to the input: {}", chain(&error))))?
+            .map_err(|error| Failure::run(format!("the producer: {}", chain(&error))))?
             .answer;
         match answer.failed_record_count.unwrap_or(0) {
             0 => Ok(()),
-            // The demo never makes the input refuse records.
+            // Nothing makes the input refuse records in this demo.
             failed => Err(Failure::run(format!(
-                "cannot write to the input: {failed} records were refused"
+                "the producer: {failed} records were not taken"
             ))),
         }
     }
