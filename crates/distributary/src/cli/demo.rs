@@ -1,9 +1,10 @@
 //! `distributary demo`.
 
-mod play;
 mod producer;
+mod scenario;
 mod summary;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,6 @@ use distributary_adapters::leases::sqlite::SqliteStore;
 use distributary_core::clock::Clock;
 use distributary_core::engine::{Engine, FanOut, Order, OutputSpec, Settings, Start, Status};
 use distributary_core::store::OutputId;
-use distributary_core::text::chain;
 use distributary_kinesis::config::ConnectOptions;
 use distributary_kinesis::output::{KinesisOutput, OutputOptions};
 use distributary_local::Local;
@@ -27,24 +27,24 @@ use crate::logging::{self, LogFormat};
 use crate::screen;
 use crate::verify::{self, Progress, Report, Subject, Tolerance};
 use crate::view::View;
-use play::Play;
-use producer::Producer;
+use producer::{Produced, Producer};
+use scenario::{Scenario, print_line};
 
 /// The stream that is read.
 const INPUT: &str = "input";
-/// Shards of the input at the start; one is split on the way.
+/// Shards of the input at the start; one is split during the demo.
 const INPUT_SHARDS: u32 = 2;
 /// Shards of each output.
 const OUTPUT_SHARDS: u32 = 2;
-/// Outputs at most: each is a copy of the input in memory.
+/// The most outputs: each is a copy of the input in memory.
 const OUTPUTS_MAX: u32 = 50;
-/// Records of the input at most, times outputs: they stay in memory, at about 100 bytes each.
+/// The most records of the input times outputs, which stay in memory at about 100 bytes each.
 const RECORDS_MAX: u64 = 20_000_000;
-/// How long the outputs may take to catch up after the last record.
+/// Time in which the outputs have to catch up after the last record.
 const CATCH_UP: Duration = Duration::from_secs(60);
-/// How often the view gets something new.
+/// Time between two snapshots for the view.
 const SNAPSHOT: Duration = Duration::from_millis(100);
-/// How long it may take to end.
+/// Time in which the engine has to stop.
 const SHUTDOWN: Duration = Duration::from_secs(10);
 /// Exit code after Ctrl-C, as shells have it.
 const INTERRUPTED: u8 = 130;
@@ -52,95 +52,120 @@ const INTERRUPTED: u8 = 130;
 /// Flags of `demo`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Everything happens in this process: an embedded Kinesis with a stream `input` and its outputs, a producer, the fan-out, \
-and the comparison of what arrived with what was sent. Nothing is left behind.
+Everything runs in this process: an embedded Kinesis with a stream `input` and its outputs, a \
+producer, the fan-out, and the comparison of every output with the input. Nothing is left behind.
 
 Exit code: 0 if every output has every record, in order; 1 if not.")]
 pub(crate) struct DemoArgs {
-    /// How long records are produced
+    /// Time for which records are produced
     #[arg(long = "for", default_value = "10s", value_name = "TIME")]
     time: Span,
-    /// Records a second
+    /// Records per second
     #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
-    /// Outputs: output1, output2, app-output-1, app-output-2 …
+    /// Number of outputs, named output1, output2, app-output-1, app-output-2 …
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(OUTPUTS_MAX)))]
     outputs: u32,
 }
 
-/// Runs it.
+/// Runs `demo`.
 pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
     logging::start(LogFormat::Text, true);
     let records = u64::from(args.rate) * args.time.0.as_secs().max(1);
     if records * u64::from(args.outputs) > RECORDS_MAX {
         return Err(Failure::usage(format!(
-            "--rate times --for times --outputs is more than {RECORDS_MAX} records, which all stay in memory; take less"
+            "--rate times --for times --outputs is more than {RECORDS_MAX} records, which all stay \
+             in memory; lower one of the three"
         )));
     }
+
     let interrupted = interrupted().map_err(|error| Failure::from_error(&error))?;
-    // Its files go when this function ends, however it does.
+    // The directory is deleted when this function ends, in every case.
     let dir = tempfile::tempdir()
-        .map_err(|e| Failure::run(format!("cannot make a directory for the state: {e}")))?;
+        .map_err(|error| Failure::run(format!("cannot create a temporary directory: {error}")))?;
     tokio::select! {
         biased;
         () = interrupted => {
             screen::clear();
             Err(Failure::run("interrupted; nothing is left behind").with_code(INTERRUPTED))
         }
-        shown = show(&args, dir.path()) => {
-            let holds = shown?;
-            Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        complete = show(&args, dir.path()) => {
+            Ok(if complete? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }
 }
 
-/// The demo from its beginning to its end; true if the comparison holds.
-async fn show(args: &DemoArgs, dir: &std::path::Path) -> Result<bool, Failure> {
+/// Shows the whole demo. Returns true if every output has every record, in order.
+async fn show(args: &DemoArgs, dir: &Path) -> Result<bool, Failure> {
     let local = Local::builder().build();
     let names: Vec<String> = (1..=args.outputs).map(output_name).collect();
-    let made = std::iter::once((INPUT, INPUT_SHARDS))
-        .chain(names.iter().map(|name| (name.as_str(), OUTPUT_SHARDS)));
-    for (name, shards) in made {
+    create_streams(&local, &names)?;
+    let access = Access::over(Some(local.clone()), ConnectOptions::default())?;
+    let input = Given::open(&access, INPUT).await?;
+    let outputs = open_all(&access, &names).await?;
+
+    summary::introduce(args, &names);
+    let engine = start(&access, &input, &outputs, dir).await?;
+    let clock = access.clock.clone();
+    let mut scenario = Scenario::new(&local, &input, &names, args.time.0, clock.clone());
+    let producer = Producer::new(&input, clock, args.rate, args.time.0);
+    let view = View::fit(LogFormat::Text);
+    let produced = copy_with_view(view, producer, &mut scenario, &engine, &access).await?;
+    let status = engine
+        .shutdown(SHUTDOWN)
+        .await
+        .map_err(|error| Failure::from_error(&error))?;
+    view.end(&status);
+
+    print_line("\nComparing every output with the input …");
+    let report = compare(&access, &input, &outputs, dir).await?;
+    let complete = report.same() && report.source_records() == produced.records;
+    summary::conclude(&summary::Shown {
+        produced,
+        scenario: &scenario,
+        status: &status,
+        report: &report,
+        complete,
+    });
+    Ok(complete)
+}
+
+fn create_streams(local: &Local, outputs: &[String]) -> Result<(), Failure> {
+    let outputs = outputs.iter().map(|name| (name.as_str(), OUTPUT_SHARDS));
+    for (name, shards) in std::iter::once((INPUT, INPUT_SHARDS)).chain(outputs) {
         local
             .create_stream(name, shards)
             .map_err(|error| Failure::from_error(&error))?;
     }
-    let access = Access::over(Some(local.clone()), ConnectOptions::default())?;
-    let input = Given::open(&access, INPUT).await?;
-    let mut outputs = Vec::with_capacity(names.len());
-    for name in &names {
-        outputs.push(Given::open(&access, name).await?);
-    }
-    summary::introduce(args, &names);
-    let engine = start(&access, &input, &outputs, dir).await?;
+    Ok(())
+}
 
-    let mut play = Play::new(&local, &input, &names, args.time.0, access.clock.clone());
-    let producer = Producer::new(&input, access.clock.clone(), args.rate, args.time.0);
-    let view = View::fit(LogFormat::Text);
+async fn open_all(access: &Access, names: &[String]) -> Result<Vec<Given>, Failure> {
+    let mut all = Vec::with_capacity(names.len());
+    for name in names {
+        all.push(Given::open(access, name).await?);
+    }
+    Ok(all)
+}
+
+/// Produces, copies and shows the progress until every output has caught up.
+async fn copy_with_view(
+    view: View,
+    producer: Producer<'_>,
+    scenario: &mut Scenario<'_>,
+    engine: &Engine,
+    access: &Access,
+) -> Result<Produced, Failure> {
     let (snapshots, watched) = watch::channel(None);
-    let produced = tokio::select! {
-        produced = produce_and_catch_up(producer, &mut play, &engine, &access) => produced?,
-        ended = engine.ended() => return Err(Failure::run(chain(&ended))),
-        // Neither ends by itself.
-        never = publish(&engine, &snapshots, &access.clock) => match never {},
-        () = view.show(watched, access.clock.clone()) => return Err(Failure::run("the view ended; this is a bug")),
-    };
-    let status = engine
-        .shutdown(SHUTDOWN)
-        .await
-        .map_err(|error| Failure::run(chain(&error)))?;
-    view.end(&status);
-    play::tell("\nComparing what arrived with what was sent …");
-    let report = compare(&access, &input, &outputs, dir).await?;
-    let holds = report.same() && report.source_records() == produced.records;
-    summary::conclude(&summary::Shown {
-        produced,
-        play: &play,
-        status: &status,
-        report: &report,
-        holds,
-    });
-    Ok(holds)
+    tokio::select! {
+        produced = produce_and_catch_up(producer, scenario, engine, access) => produced,
+        ended = engine.ended() => Err(Failure::from_error(&ended)),
+        // Neither of these ends by itself.
+        never = publish(engine, &snapshots, &access.clock) => match never {},
+        () = view.show(watched, access.clock.clone()) => {
+            Err(Failure::run("the view ended; this is a bug, please report it"))
+        }
+    }
 }
 
 fn output_name(number: u32) -> String {
@@ -154,30 +179,17 @@ async fn start(
     access: &Access,
     input: &Given,
     outputs: &[Given],
-    dir: &std::path::Path,
+    dir: &Path,
 ) -> Result<Engine, Failure> {
     let store = SqliteStore::open(&dir.join("demo.db"), "demo")
-        .map_err(|error| Failure::run(chain(&error)))?;
+        .map_err(|error| Failure::from_error(&error))?;
     let mut specs = Vec::with_capacity(outputs.len());
     for output in outputs {
-        let to = KinesisOutput::new(
-            output.client.clone(),
-            output.stream.clone(),
-            OutputOptions::default(),
-        );
-        to.check()
-            .await
-            .map_err(|error| Failure::run(chain(&error)))?;
-        specs.push(OutputSpec {
-            id: OutputId::new(&output.name),
-            output: Arc::new(to),
-            order: Order::default(),
-            start: Start::TrimHorizon,
-            paused: false,
-        });
+        specs.push(spec(output).await?);
     }
+
     let settings = Settings {
-        // The embedded Kinesis throttles nobody, and nobody shares it: no need to leave room, nor to wait long.
+        // The embedded Kinesis does not throttle and has no other readers, so waits can be short.
         idle_poll: Duration::from_millis(200),
         backoff_cap: Duration::from_secs(1),
         ..Settings::default()
@@ -192,43 +204,59 @@ async fn start(
     };
     Engine::start(fan_out)
         .await
-        .map_err(|error| Failure::run(chain(&error)))
+        .map_err(|error| Failure::from_error(&error))
 }
 
-/// Produces while the play goes on, then waits until every output has everything.
+async fn spec(given: &Given) -> Result<OutputSpec, Failure> {
+    let output = KinesisOutput::new(
+        given.client.clone(),
+        given.stream.clone(),
+        OutputOptions::default(),
+    );
+    output
+        .check()
+        .await
+        .map_err(|error| Failure::from_error(&error))?;
+    Ok(OutputSpec {
+        id: OutputId::new(&given.name),
+        output: Arc::new(output),
+        order: Order::default(),
+        start: Start::TrimHorizon,
+        paused: false,
+    })
+}
+
+/// Produces while the scenario runs, then waits until every output has every record.
 async fn produce_and_catch_up(
     producer: Producer<'_>,
-    play: &mut Play<'_>,
+    scenario: &mut Scenario<'_>,
     engine: &Engine,
     access: &Access,
-) -> Result<producer::Produced, Failure> {
+) -> Result<Produced, Failure> {
     let produce = producer.run();
     tokio::pin!(produce);
     let produced = loop {
         tokio::select! {
             produced = &mut produce => break produced?,
-            // Both ask for the next step only after the last is done.
-            stepped = play.step(engine) => stepped?,
+            stepped = scenario.step(engine) => stepped?,
         }
     };
-    play.end()?;
-    let behind = |status: &Status| {
-        status
-            .outputs
-            .iter()
-            .any(|output| output.counts.durable < produced.records)
+
+    scenario.release();
+    let is_behind = |status: &Status| {
+        let mut outputs = status.outputs.iter();
+        outputs.any(|output| output.counts.durable < produced.records)
     };
     let caught_up = async {
-        while behind(&engine.status()) {
-            play.watch(engine).await;
+        while is_behind(&engine.status()) {
+            scenario.watch(engine).await;
         }
     };
     if access.clock.timeout(CATCH_UP, caught_up).await.is_none() {
-        let text = format!(
-            "after {} s not every output has everything; comparing what they have",
+        print_line(&format!(
+            "after {} s some outputs are still behind; comparing the records so far",
             CATCH_UP.as_secs()
-        );
-        play::tell(&text);
+        ));
     }
     Ok(produced)
 }
@@ -249,7 +277,7 @@ async fn compare(
     access: &Access,
     input: &Given,
     outputs: &[Given],
-    dir: &std::path::Path,
+    dir: &Path,
 ) -> Result<Report, Failure> {
     let subject = |given: &Given| Subject {
         name: given.name.clone(),
@@ -257,7 +285,7 @@ async fn compare(
     };
     let options = verify::Options {
         clock: access.clock.clone(),
-        // A copy that sends again after an answer was lost has repeats, by contract. Here none should be.
+        // The contract allows repeats after a lost response.
         tolerance: Tolerance {
             repeats: true,
             order: false,
@@ -269,5 +297,5 @@ async fn compare(
     let progress = Arc::new(Progress::new(to.len()));
     verify::verify(&subject(input), &to, &options, &progress)
         .await
-        .map_err(|error| Failure::run(chain(&error)))
+        .map_err(|error| Failure::from_error(&error))
 }

@@ -1,10 +1,10 @@
-//! SIGINT and SIGTERM, for the commands that have nothing to finish.
+//! SIGINT and SIGTERM, for commands that have nothing to finish.
 
 use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// From this call on, the first of either signal completes what it returns, instead of ending the process.
+/// From this call on, SIGINT and SIGTERM complete the returned future instead of ending the process.
 pub(crate) fn interrupted() -> io::Result<impl Future<Output = ()>> {
     let (mut interrupt, mut terminate) = (
         signal(SignalKind::interrupt())?,

@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::logging::{self, LogFormat};
 use crate::show;
 
-/// Where a line for each request goes.
+/// The destination of the request log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Log {
     /// To standard error, in the style of an access log
@@ -29,88 +29,92 @@ enum Log {
     Off,
 }
 
-/// Empty pages before the oldest record, with [`Trimmed::EmptyPages`].
+/// Empty responses before the oldest record, with [`Trimmed::EmptyPages`].
 const EMPTY_PAGES: u8 = 10;
-/// Digits of an account.
+/// Digits of an AWS account number.
 const ACCOUNT_DIGITS: usize = 12;
 
-/// What a reader gets that asks for a place which retention has deleted.
+/// The answer to a read at a position that retention has deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Trimmed {
     /// An error
     #[default]
     Refuse,
-    /// Some empty pages far behind, then the oldest record
+    /// Some empty responses, then the oldest record
     EmptyPages,
 }
 
 /// Flags of `local`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The address is printed on standard output as a URL, alone on its line, when it answers and all --stream are ACTIVE. It \
-ends with SIGINT or SIGTERM, with exit code 0.
+Standard output gets one line, the server's URL, once the server answers and all --stream are \
+ACTIVE. SIGINT (Ctrl-C) or SIGTERM stops the server, with exit code 0.
 
-Any AWS SDK can use it: set AWS_ENDPOINT_URL to that URL, AWS_REGION to a region, and AWS_ACCESS_KEY_ID and \
-AWS_SECRET_ACCESS_KEY to anything.")]
+Any AWS SDK can use the server: set AWS_ENDPOINT_URL to the URL, AWS_REGION to a region, and \
+AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to any text.")]
 pub(crate) struct LocalArgs {
-    /// Address and port; port 0 takes a free one. Nothing is checked but the form of requests: leave it on loopback
+    /// Address and port; port 0 takes a free one. Credentials are not checked: stay on loopback
     #[arg(long, default_value = "127.0.0.1:4567", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
-    /// Stream to create, such as orders:4 for four shards; may be given more than once
+    /// Stream to create, such as orders:4 for four shards; can be given more than once
     #[arg(long = "stream", value_name = "NAME:SHARDS")]
     streams: Vec<StreamSpec>,
-    /// Keep streams and records in this directory too: they survive a restart and a kill. Streams that are there stay as
-    /// they are [default: in memory only]
+    /// Keep streams and records in this directory, through restarts and kills. Streams that are in
+    /// the directory stay unchanged [default: in memory only]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Serve HTTPS, with a certificate made for this run
     #[arg(long)]
     tls: bool,
-    /// Write that certificate to this file, for AWS_CA_BUNDLE
+    /// Write the certificate to this file, for AWS_CA_BUNDLE
     #[arg(long, value_name = "FILE", requires = "tls")]
     tls_cert_out: Option<PathBuf>,
-    /// Further name or address that the certificate is for; may be given more than once
+    /// Another name or address that the certificate is valid for; can be given more than once
     #[arg(long = "tls-name", value_name = "NAME", requires = "tls")]
     tls_names: Vec<String>,
-    /// Throttle as AWS does: 1 MB/s and 1,000 records/s into a shard, 2 MB/s and 5 reads/s out of it, and so on
+    /// Throttle as AWS does: per shard 1 MB/s and 1,000 records/s of writes, 2 MB/s and 5 reads/s,
+    /// and so on
     #[arg(long)]
     enforce_limits: bool,
-    /// Keep at most so many bytes of records, the newest [default: all of the last 24 hours]
+    /// Keep only the newest records, up to this many bytes [default: all of the last 24 hours]
     #[arg(long, value_name = "BYTES")]
     retention_bytes: Option<u64>,
-    /// How long streams and consumers stay CREATING, UPDATING or DELETING, such as 500ms [default: not at all]
+    /// Time that streams and consumers stay CREATING, UPDATING or DELETING, such as 500ms
+    /// [default: 0]
     #[arg(long, value_name = "TIME")]
     state_delay: Option<Span>,
-    /// What a reader gets that asks for a place which retention has deleted; AWS is known to do both
+    /// Answer to a read at a position that retention has deleted; AWS is known to do both
     #[arg(long, value_enum, default_value_t, value_name = "ANSWER")]
     trimmed_position: Trimmed,
-    /// How long a subscription (enhanced fan-out) lasts
+    /// Duration of a subscription (enhanced fan-out)
     #[arg(long, default_value = "5m", value_name = "TIME")]
     subscription_length: Span,
-    /// Region of the streams above, and of requests that name none
+    /// Region of --stream, and of requests that name none
     #[arg(long, default_value = "us-east-1", value_name = "REGION")]
     region: String,
-    /// Account of the streams above, and of requests that name none
+    /// Account of --stream, and of requests that name none
     #[arg(long, default_value = "000000000000", value_name = "ACCOUNT")]
     account: String,
-    /// Seed of the misbehaviour that is asked for over /_distributary/ (docs/LOCAL.md) [default: a random one]
+    /// Seed of the faults that are requested over /_distributary/ (docs/LOCAL.md)
+    /// [default: random]
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
-    /// Where a line for each request goes
+    /// Destination of the request log, one line per request
     #[arg(long, value_enum, default_value_t, value_name = "WHERE")]
     request_log: Log,
 }
 
-/// Runs it.
+/// Runs `local`.
 pub(crate) async fn run(args: LocalArgs) -> Result<ExitCode, Failure> {
     logging::start(LogFormat::Text, false);
-    // Before the address is told: who reads it may end the server at once.
+    // Before the address is printed: a reader of the address may stop the server at once.
     let interrupted = interrupted().map_err(|error| Failure::from_error(&error))?;
-    let local = make(&args)?;
-    let certificate = certificate(&args)?;
+
+    let local = build(&args)?;
+    create_streams(&local, &args.streams)?;
     let options = ServerOptions {
         listen: args.listen,
-        tls: certificate,
+        tls: certificate(&args)?,
         request_log: match args.request_log {
             Log::Stderr => RequestLog::to(io::stderr()),
             Log::Off => RequestLog::off(),
@@ -119,11 +123,17 @@ pub(crate) async fn run(args: LocalArgs) -> Result<ExitCode, Failure> {
     };
     let handle = server::serve(local.clone(), options)
         .await
-        .map_err(|error| Failure::run(chain(&error)))?;
-    tell(&args, &handle)
+        .map_err(|error| Failure::from_error(&error))?;
+    announce(&args, &handle)
         .map_err(|error| Failure::run(format!("cannot print the address: {error}")))?;
+
     interrupted.await;
     handle.shutdown().await;
+    report_dropped(&local);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report_dropped(local: &Local) {
     let dropped = local.dropped();
     if dropped.records_by_age + dropped.records_by_budget > 0 {
         eprintln!(
@@ -132,27 +142,11 @@ pub(crate) async fn run(args: LocalArgs) -> Result<ExitCode, Failure> {
             show::records(dropped.records_by_budget),
         );
     }
-    Ok(ExitCode::SUCCESS)
 }
 
-fn make(args: &LocalArgs) -> Result<Local, Failure> {
-    if args.account.len() != ACCOUNT_DIGITS || !args.account.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(Failure::usage(format!(
-            "--account {}: expected {ACCOUNT_DIGITS} digits",
-            args.account
-        )));
-    }
-    let mut names = BTreeSet::new();
-    if let Some(twice) = args
-        .streams
-        .iter()
-        .find(|stream| !names.insert(&stream.name))
-    {
-        return Err(Failure::usage(format!(
-            "--stream {} is given twice",
-            twice.name
-        )));
-    }
+/// The embedded Kinesis that the flags describe, without the streams of `--stream`.
+fn build(args: &LocalArgs) -> Result<Local, Failure> {
+    check_account(&args.account)?;
     let mut builder = Local::builder()
         .region(args.region.clone())
         .account(args.account.clone())
@@ -162,6 +156,7 @@ fn make(args: &LocalArgs) -> Result<Local, Failure> {
             Trimmed::Refuse => TrimmedPosition::Refuse,
             Trimmed::EmptyPages => TrimmedPosition::EmptyPages(EMPTY_PAGES),
         });
+
     if let Some(delay) = args.state_delay {
         builder = builder.delays(Delays::all(delay.0));
     }
@@ -171,22 +166,41 @@ fn make(args: &LocalArgs) -> Result<Local, Failure> {
     if let Some(seed) = args.seed {
         builder = builder.seed(seed);
     }
-    let local = match &args.dir {
+
+    match &args.dir {
         Some(dir) => builder
             .open(dir)
-            .map_err(|error| Failure::run(format!("--dir: {}", chain(&error))))?,
-        None => builder.build(),
-    };
-    for StreamSpec { name, shards } in &args.streams {
+            .map_err(|error| Failure::run(format!("--dir: {}", chain(&error)))),
+        None => Ok(builder.build()),
+    }
+}
+
+fn check_account(account: &str) -> Result<(), Failure> {
+    if account.len() == ACCOUNT_DIGITS && account.bytes().all(|b| b.is_ascii_digit()) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "--account {account}: expected {ACCOUNT_DIGITS} digits"
+    )))
+}
+
+fn create_streams(local: &Local, streams: &[StreamSpec]) -> Result<(), Failure> {
+    let mut names = BTreeSet::new();
+    if let Some(twice) = streams.iter().find(|stream| !names.insert(&stream.name)) {
+        let name = &twice.name;
+        return Err(Failure::usage(format!("--stream {name} is given twice")));
+    }
+
+    for StreamSpec { name, shards } in streams {
         match local.create_stream(name, *shards) {
-            // In memory there is none yet; in a directory it is from last time.
+            // A directory can hold the stream of an earlier run.
             Ok(()) | Err(CreateError::Exists { .. }) => {}
             Err(error @ (CreateError::Name { .. } | CreateError::Shards { .. })) => {
                 return Err(Failure::usage(format!("--stream: {}", chain(&error))));
             }
         }
     }
-    Ok(local)
+    Ok(())
 }
 
 fn certificate(args: &LocalArgs) -> Result<Option<Certificate>, Failure> {
@@ -195,6 +209,7 @@ fn certificate(args: &LocalArgs) -> Result<Option<Certificate>, Failure> {
     }
     let certificate = Certificate::generate(&args.tls_names)
         .map_err(|error| Failure::usage(format!("--tls: {}", chain(&error))))?;
+
     if let Some(path) = &args.tls_cert_out {
         certificate
             .write_pem(path)
@@ -203,34 +218,36 @@ fn certificate(args: &LocalArgs) -> Result<Option<Certificate>, Failure> {
     Ok(Some(certificate))
 }
 
-/// The address on stdout; for somebody who looks on, also what to do with it, on stderr.
-fn tell(args: &LocalArgs, handle: &Handle) -> io::Result<()> {
+/// Prints the address on stdout and, if stderr is a terminal, instructions there.
+fn announce(args: &LocalArgs, handle: &Handle) -> io::Result<()> {
     let endpoint = handle.endpoint();
     if io::stderr().is_terminal() {
-        let bundle = args
-            .tls_cert_out
-            .as_ref()
-            .map(|path| format!(" AWS_CA_BUNDLE={}", path.display()));
-        eprintln!(
-            "In another terminal, for any AWS SDK, the AWS CLI and this program:\n  \
-             export AWS_ENDPOINT_URL={endpoint} AWS_REGION={}{}\n  \
-             export AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x\n\
-             Ctrl-C ends it; its streams {}.",
-            args.region,
-            bundle.unwrap_or_default(),
-            if args.dir.is_some() {
-                "stay in the directory"
-            } else {
-                "go with it"
-            },
-        );
+        eprint!("{}", instructions(args, &endpoint));
     }
     if !handle.local_addr().ip().is_loopback() {
         eprintln!(
-            "It listens beyond this machine and checks no credentials: anyone who reaches it can use it."
+            "Warning: the server is reachable from other machines and checks no credentials."
         );
     }
     let mut out = io::stdout().lock();
     writeln!(out, "{endpoint}")?;
     out.flush()
+}
+
+fn instructions(args: &LocalArgs, endpoint: &str) -> String {
+    let bundle = match &args.tls_cert_out {
+        Some(path) => format!(" AWS_CA_BUNDLE={}", path.display()),
+        None => String::new(),
+    };
+    let streams = match &args.dir {
+        Some(_) => "are kept in the directory",
+        None => "are deleted then",
+    };
+    format!(
+        "In another terminal, for any AWS SDK, the AWS CLI and this program:\n  \
+         export AWS_ENDPOINT_URL={endpoint} AWS_REGION={}{bundle}\n  \
+         export AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x\n\
+         Ctrl-C stops the server; the streams {streams}.\n",
+        args.region,
+    )
 }

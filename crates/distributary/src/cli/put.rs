@@ -4,7 +4,7 @@ mod input;
 mod send;
 
 use std::ffi::OsString;
-use std::io::{BufReader, IsTerminal};
+use std::io::{BufRead, BufReader, IsTerminal};
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -24,31 +24,35 @@ use crate::show;
 use input::{BadRecord, Form, Keys};
 use send::{PutRecords, SendError, Sender, Tally};
 
-/// KiB of records read from standard input and not yet acknowledged: a record of the largest size and more.
+/// KiB of records read from standard input and not yet acknowledged. Room for a record of the
+/// largest size.
 const AHEAD_KIB: usize = 16 * 1024;
-/// Records of the same.
+/// Records read from standard input and not yet acknowledged.
 const AHEAD: usize = 8192;
 
 /// Flags of `put`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Records of one key stay in order: after a partial failure, what follows the failed record under its key is sent again, \
-so a record may be there twice. Ends with 0 only if every record was acknowledged.")]
+Records of one key stay in order: after a partial failure, the records that follow the failed one \
+under its key are sent again, so the stream may hold a record twice. The exit code is 0 only if \
+every record was acknowledged.")]
 pub(crate) struct PutArgs {
     /// Name or ARN of the stream
     stream: String,
-    /// The data, a record each; if there are none, each line of standard input is a record (all bytes but the newline)
+    /// The data of one record each. Without data, each line of standard input is a record (all bytes
+    /// but the newline)
     data: Vec<OsString>,
-    /// Partition key of all records [default: a random one for each, which spreads them over the shards]
+    /// Partition key of all records [default: a random key for each record, which spreads the
+    /// records over the shards]
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
-    /// Each record is its partition key, this text, and its data
+    /// The text between partition key and data in each record, such as a colon
     #[arg(long, value_name = "TEXT", conflicts_with = "key")]
     key_delimiter: Option<String>,
-    /// Number from 0 to 2^128 - 1 that chooses the shard in place of the partition key
+    /// Number from 0 to 2^128 - 1 that chooses the shard instead of the partition key
     #[arg(long, value_name = "NUMBER")]
     explicit_hash_key: Option<String>,
-    /// The data are given as base64
+    /// The data is base64; the stream gets the decoded bytes
     #[arg(long)]
     base64: bool,
     #[command(flatten)]
@@ -78,7 +82,7 @@ impl PutArgs {
             base64: self.base64,
         };
         if let Keys::Fixed(_) = form.keys {
-            // A wrong key is one whatever the data.
+            // A wrong key is wrong for any data.
             form.record(b"")
                 .map_err(|error| Failure::usage(format!("--key: {error}")))?;
         }
@@ -86,7 +90,7 @@ impl PutArgs {
     }
 }
 
-/// A stream, for [`Sender`].
+/// The stream that a [`Sender`] writes to.
 struct Target(Given);
 
 impl PutRecords for Target {
@@ -98,41 +102,33 @@ impl PutRecords for Target {
             records: Some(entries),
             ..Default::default()
         };
-        Ok(self
-            .0
-            .client
-            .on(&self.0.stream, request)
-            .await?
-            .answer
-            .records)
+        let Given { client, stream, .. } = &self.0;
+        Ok(client.on(stream, request).await?.answer.records)
     }
 }
 
-/// Runs it.
+/// Runs `put`.
 pub(crate) async fn run(args: PutArgs) -> Result<ExitCode, Failure> {
     logging::start(LogFormat::Text, true);
     let access = Access::new(&args.connect)?;
     let form = args.form(&access.clock)?;
     let target = Target(Given::open(&access, &args.stream).await?);
+
     let mut sender = Sender::new(&target, &access.clock);
     let done = if args.data.is_empty() {
         from_input(&mut sender, form).await
     } else {
-        let records = args.data.into_iter().zip(1u64..).map(|(data, number)| {
-            form.record(&data.into_vec()).map_err(|error| {
-                Failure::usage(format!("record {number} of the command line: {error}"))
-            })
-        });
-        // All of them are looked at before any is sent.
-        let records = records.collect::<Result<Vec<_>, _>>()?;
+        // Every record is checked before any is sent.
+        let records = records(&form, args.data)?;
         from_arguments(&mut sender, records)
             .await
             .map_err(Stop::Send)
     };
-    let said = summary(&args.stream, &sender.tally);
+
+    let summary = summary(&args.stream, &sender.tally);
     match done {
         Ok(()) => {
-            eprintln!("{said}");
+            eprintln!("{summary}");
             Ok(ExitCode::SUCCESS)
         }
         Err(stop) if sender.tally.records == 0 => Err(Failure::run(format!(
@@ -140,11 +136,21 @@ pub(crate) async fn run(args: PutArgs) -> Result<ExitCode, Failure> {
             args.stream,
             chain(&stop)
         ))),
-        Err(stop) => Err(Failure::run(format!("{said}, then: {}", chain(&stop)))),
+        Err(stop) => Err(Failure::run(format!("{summary}, then: {}", chain(&stop)))),
     }
 }
 
-/// Why not everything was put.
+/// The records of the command line.
+fn records(form: &Form, data: Vec<OsString>) -> Result<Vec<PutRecordsRequestEntry>, Failure> {
+    let record = |(data, number): (OsString, u64)| {
+        form.record(&data.into_vec()).map_err(|error| {
+            Failure::usage(format!("record {number} of the command line: {error}"))
+        })
+    };
+    data.into_iter().zip(1..).map(record).collect()
+}
+
+/// The reason why some records were not written.
 #[derive(Debug, thiserror::Error)]
 enum Stop {
     #[error(transparent)]
@@ -191,7 +197,7 @@ async fn from_arguments<P: PutRecords>(
     sender.send(request.entries).await
 }
 
-/// What goes into one request.
+/// The records of one request.
 #[derive(Default)]
 struct Request {
     entries: Vec<PutRecordsRequestEntry>,
@@ -205,82 +211,119 @@ impl Request {
     }
 }
 
-/// A record that was read, and its share of what may be read ahead.
+/// A record that was read, and its permit to be held in memory.
 type Ahead = (PutRecordsRequestEntry, OwnedSemaphorePermit);
 
-/// Puts each line of standard input: what is there goes at once, in requests as large as there is input for.
+/// Puts each line of standard input. Lines are sent as soon as they are read; a request holds as
+/// many as are waiting.
 async fn from_input<P: PutRecords>(sender: &mut Sender<'_, P>, form: Form) -> Result<(), Stop> {
     if std::io::stdin().is_terminal() {
-        eprintln!("reading records from the terminal, one a line; end with Ctrl-D");
+        eprintln!("reading records from the terminal, one per line; end with Ctrl-D");
     }
-    let mut lines = read_ahead(form);
-    let mut left_over: Option<Ahead> = None;
-    let mut stop: Option<Stop> = None;
+    let mut lines = Lines {
+        lines: read_ahead(form),
+        next: None,
+    };
     loop {
-        let mut request = Request::default();
-        let mut permits = Vec::new();
-        let mut item = match left_over.take() {
-            Some(item) => Some(Ok(item)),
-            None => lines.recv().await,
-        };
-        loop {
-            match item {
-                Some(Ok((entry, permit)))
-                    if send::fits(&entry, request.entries.len(), request.bytes) =>
-                {
-                    request.push(entry);
-                    permits.push(permit);
-                }
-                Some(Ok(item)) => {
-                    left_over = Some(item);
-                    break;
-                }
-                Some(Err(why)) => {
-                    stop = Some(why);
-                    break;
-                }
-                None => break,
-            }
-            item = lines.try_recv().ok();
-        }
-        let over = request.entries.is_empty();
+        let (request, permits, end) = lines.request().await;
         sender.send(request.entries).await?;
-        match stop {
-            Some(why) => return Err(why),
-            None if over => return Ok(()),
+        drop(permits);
+        match end {
             None => {}
+            Some(End::Input) => return Ok(()),
+            Some(End::Stop(stop)) => return Err(stop),
         }
     }
 }
 
-/// Reads standard input in a thread of its own: such a read cannot be called off, and must not keep the program.
+/// The records of standard input.
+struct Lines {
+    lines: mpsc::Receiver<Result<Ahead, Stop>>,
+    /// A record that did not fit into the last request.
+    next: Option<Ahead>,
+}
+
+/// The reason why no further request follows.
+enum End {
+    /// Standard input is at its end.
+    Input,
+    Stop(Stop),
+}
+
+impl Lines {
+    /// The next request: waits for one record, and takes the others that are waiting and fit.
+    async fn request(&mut self) -> (Request, Vec<OwnedSemaphorePermit>, Option<End>) {
+        let mut request = Request::default();
+        let mut permits = Vec::new();
+        let mut item = match self.next.take() {
+            Some(item) => Some(Ok(item)),
+            None => self.lines.recv().await,
+        };
+        if item.is_none() {
+            return (request, permits, Some(End::Input));
+        }
+
+        while let Some(next) = item {
+            match next {
+                Ok((entry, permit)) if send::fits(&entry, request.entries.len(), request.bytes) => {
+                    request.push(entry);
+                    permits.push(permit);
+                }
+                Ok(left_over) => {
+                    self.next = Some(left_over);
+                    break;
+                }
+                Err(stop) => return (request, permits, Some(End::Stop(stop))),
+            }
+            item = self.lines.try_recv().ok();
+        }
+        (request, permits, None)
+    }
+}
+
+/// Reads standard input in a thread of its own: a blocking read cannot be cancelled, and must not
+/// keep the process alive.
 fn read_ahead(form: Form) -> mpsc::Receiver<Result<Ahead, Stop>> {
     let (send, receive) = mpsc::channel(AHEAD);
     let budget = Arc::new(Semaphore::new(AHEAD_KIB));
     let runtime = tokio::runtime::Handle::current();
+
     std::thread::spawn(move || {
         let mut from = BufReader::new(std::io::stdin().lock());
         for number in 1.. {
-            let record = match input::line(&mut from) {
-                Ok(None) => return,
-                Ok(Some(line)) => line
-                    .and_then(|line| form.record(&line))
-                    .map_err(|source| Stop::Record { number, source }),
-                Err(error) => Err(Stop::Input(error)),
+            let Some(record) = next_record(&mut from, &form, number) else {
+                return;
             };
-            let last = record.is_err();
             let item = record.and_then(|entry| {
-                // At most 10 MiB, so it fits in a u32 and in the budget.
+                // At most 10 MiB, so the size fits in a u32 and in the budget.
                 let kib = u32::try_from(send::size(&entry) / 1024 + 1).unwrap_or(u32::MAX);
                 let permit = runtime.block_on(Arc::clone(&budget).acquire_many_owned(kib));
                 permit
                     .map(|permit| (entry, permit))
-                    .map_err(|e| Stop::Input(std::io::Error::other(e)))
+                    .map_err(|error| Stop::Input(std::io::Error::other(error)))
             });
-            if send.blocking_send(item).is_err() || last {
+
+            let is_last = item.is_err();
+            if send.blocking_send(item).is_err() || is_last {
                 return;
             }
         }
     });
     receive
+}
+
+/// The record of the next line, which has this number; `None` at the end.
+fn next_record(
+    from: &mut impl BufRead,
+    form: &Form,
+    number: u64,
+) -> Option<Result<PutRecordsRequestEntry, Stop>> {
+    match input::line(from) {
+        Ok(None) => None,
+        Ok(Some(line)) => Some(
+            line.and_then(|line| form.record(&line))
+                .map_err(|source| Stop::Record { number, source }),
+        ),
+        Err(error) => Some(Err(Stop::Input(error))),
+    }
 }

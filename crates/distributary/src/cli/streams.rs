@@ -1,4 +1,4 @@
-//! The streams that `put`, `tail` and `verify` are given.
+//! The streams named on the command line of `put`, `tail` and `verify`.
 
 use std::sync::Arc;
 
@@ -12,17 +12,17 @@ use distributary_local::CreateError;
 use crate::connect::{Access, stream_ref};
 use crate::failure::Failure;
 
-/// A stream that a command was given.
+/// A stream named on the command line.
 pub(crate) struct Given {
-    /// As the user wrote it.
+    /// The name or ARN as the user wrote it.
     pub(crate) name: String,
     pub(crate) stream: StreamRef,
     pub(crate) client: Client,
 }
 
 impl Given {
-    /// The stream that `name` says. No call is made to it. With `--local` it is made, with one shard: the embedded
-    /// Kinesis of a command is empty.
+    /// The stream with this name or ARN. Calls no server. With `--local`, creates the stream with one
+    /// shard, since the embedded Kinesis of a command is empty.
     pub(crate) async fn open(access: &Access, name: &str) -> Result<Self, Failure> {
         let stream = stream_ref(name)?;
         if let Some(local) = &access.local {
@@ -41,7 +41,7 @@ impl Given {
         })
     }
 
-    /// It, to be read.
+    /// The stream as a source.
     pub(crate) fn source(&self) -> Arc<dyn Source> {
         Arc::new(KinesisSource::new(self.client.clone(), self.stream.clone()))
     }

@@ -50,7 +50,8 @@ order. Stop with Ctrl-C, or by closing the pipe (`| head`); the exit code is the
 pub(crate) struct TailArgs {
     /// Name or ARN of the stream
     stream: String,
-    /// Where to start: trim-horizon (the oldest record), latest (new records only), or a time (RFC 3339)
+    /// Where to start: trim-horizon (the oldest record), latest (new records only), or a time
+    /// (RFC 3339)
     #[arg(long, default_value = "trim-horizon", value_name = "WHERE")]
     start: StartAt,
     /// Stop after this many records
@@ -77,7 +78,8 @@ pub(crate) async fn run(args: TailArgs) -> Result<ExitCode, Failure> {
     let (events, receive) = mpsc::channel(AHEAD);
     let (report, printed) = oneshot::channel();
     let (format, limit) = (args.format, args.limit.unwrap_or(u64::MAX));
-    // A thread of its own: a write to a pager can block for ever, and must not keep the process alive.
+    // A thread of its own: a write to a pager can block for ever, and must not keep the process
+    // alive.
     std::thread::spawn(move || report.send(print_all(receive, format, limit)));
 
     let printed = async {
@@ -87,19 +89,30 @@ pub(crate) async fn run(args: TailArgs) -> Result<ExitCode, Failure> {
     tokio::select! {
         biased;
         () = interrupted => Ok(ExitCode::SUCCESS),
-        (walked, printed) = printed => match printed {
-            Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Failure::run(format!("cannot print: {error}")))
-            }
-            // The thread reports unless it panicked, and a panic is printed by itself.
-            Err(_) => Err(Failure::run("printing failed; this is a bug, please report it")),
-            Ok(_) => match walked {
-                Ok(()) => Ok(ExitCode::SUCCESS),
-                Err(error) => Err(Failure::from_error(&error)),
-            },
-        },
+        (walked, printed) = printed => outcome(walked, printed),
         () = output_closed() => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// The end of the command once reading and printing have ended.
+fn outcome(
+    walked: Result<(), WalkError>,
+    printed: Result<io::Result<()>, oneshot::error::RecvError>,
+) -> Result<ExitCode, Failure> {
+    match printed {
+        Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
+            return Err(Failure::run(format!("cannot print: {error}")));
+        }
+        Ok(_) => {}
+        // The thread reports unless it panicked, and a panic is printed by itself.
+        Err(_) => {
+            return Err(Failure::run(
+                "printing failed; this is a bug, please report it",
+            ));
+        }
+    }
+    walked.map_err(|error| Failure::from_error(&error))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The walk through the stream that the flags ask for. Fails if there is no such stream.

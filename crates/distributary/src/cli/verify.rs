@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use distributary_core::clock::Clock;
-use distributary_core::text::chain;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::streams::Given;
@@ -19,12 +18,12 @@ use crate::verify::{Options, Progress, Report, Subject, Tolerance, verify};
 
 /// Exit code if the streams differ.
 const DIFFERENT: u8 = 1;
-/// Exit code if they could not be compared.
+/// Exit code if the comparison failed.
 const NOT_COMPARED: u8 = 3;
-/// How often the progress bar is drawn.
+/// Time between two drawings of the progress bar.
 const DRAW: Duration = Duration::from_millis(100);
 
-/// How the result is printed.
+/// The form of the result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// A table and examples
@@ -37,29 +36,31 @@ enum Format {
 /// Flags of `verify`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Compares what the streams hold now, as multisets of partition key and data; equal records are legitimate. Per key, a \
-record is out of order if one comes after it that comes before it in the source; of a record that is repeated, its last \
-occurrence counts. Let a copy that is still running catch up first: what it has not copied yet is missing. Shards are read as fast as they allow, which slows \
-their other readers meanwhile.
+Compares the present contents of the streams, as multisets of partition key and data; equal \
+records are legitimate. Within a key, a record is out of order if a later record of the copy comes \
+before the record in the source; of repeated records, the last occurrence counts. Let a running \
+copy catch up first: records that are not copied yet are missing. Shards are read as fast as they \
+allow, which slows their other readers during the comparison.
 
-Memory: up to 64 MiB of fingerprints while reading, 64 MiB more while comparing, and eight answers of at most 10 MiB; the \
-rest goes to temporary files, about 110 bytes a record.
+Memory: up to 64 MiB of fingerprints while reading, 64 MiB more while comparing, and eight \
+responses of at most 10 MiB; the other fingerprints go to temporary files, about 110 bytes per \
+record.
 
-Exit code: 0 the same, 1 different, 2 wrong usage, 3 could not compare.")]
+Exit code: 0 same, 1 different, 2 wrong usage, 3 comparison failed.")]
 pub(crate) struct VerifyArgs {
-    /// The source: name or ARN
+    /// Name or ARN of the source
     #[arg(long, value_name = "STREAM")]
     from: String,
-    /// The copies: names or ARNs
+    /// Names or ARNs of the copies
     #[arg(long, value_name = "STREAM", required = true, num_args = 1..)]
     to: Vec<String>,
-    /// Repeated records are no difference (a copy after a failure has them)
+    /// Do not count repeated records, which a copy can have after a failure
     #[arg(long)]
     allow_repeats: bool,
-    /// The order of records is no difference
+    /// Do not count records that are out of order
     #[arg(long)]
     ignore_order: bool,
-    /// Examples shown of each kind of difference
+    /// Number of examples of each kind of difference
     #[arg(long, value_name = "N", default_value_t = 5)]
     examples: usize,
     /// How to print the result
@@ -72,7 +73,7 @@ pub(crate) struct VerifyArgs {
     connect: ConnectArgs,
 }
 
-/// Runs it.
+/// Runs `verify`.
 pub(crate) async fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
     logging::start(LogFormat::Text, true);
     let access = Access::new(&args.connect)?;
@@ -86,18 +87,11 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
     for name in &args.to {
         to.push(subject(&access, name).await?);
     }
-    let options = Options {
-        clock: access.clock.clone(),
-        tolerance: Tolerance {
-            repeats: args.allow_repeats,
-            order: args.ignore_order,
-        },
-        examples: args.examples,
-        dir: args.temp_dir.unwrap_or_else(std::env::temp_dir),
-    };
+
+    let options = options(&args, access.clock);
     let report = with_bar(&from, &to, &options)
         .await
-        .map_err(|error| Failure::run(chain(&error)).with_code(NOT_COMPARED))?;
+        .map_err(|error| Failure::from_error(&error).with_code(NOT_COMPARED))?;
     match args.format {
         Format::Text => print!("{}", text(&report)),
         Format::Json => println!("{}", report.json()),
@@ -109,6 +103,18 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
     })
 }
 
+fn options(args: &VerifyArgs, clock: Clock) -> Options {
+    Options {
+        clock,
+        tolerance: Tolerance {
+            repeats: args.allow_repeats,
+            order: args.ignore_order,
+        },
+        examples: args.examples,
+        dir: args.temp_dir.clone().unwrap_or_else(std::env::temp_dir),
+    }
+}
+
 async fn subject(access: &Access, name: &str) -> Result<Subject, Failure> {
     let given = Given::open(access, name).await?;
     Ok(Subject {
@@ -117,7 +123,7 @@ async fn subject(access: &Access, name: &str) -> Result<Subject, Failure> {
     })
 }
 
-/// The whole result for people.
+/// The result for people.
 fn text(report: &Report) -> String {
     let verdict = match (report.same(), report.copies.len()) {
         (true, 1) => "The copy is the same as the source.".to_owned(),
@@ -137,7 +143,7 @@ async fn with_bar(
     options: &Options,
 ) -> Result<Report, crate::verify::ReadError> {
     let progress = Arc::new(Progress::new(to.len()));
-    // Draws nothing if stderr is no terminal.
+    // Draws nothing if stderr is not a terminal.
     let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3}%  {msg}") {
         bar.set_style(style);

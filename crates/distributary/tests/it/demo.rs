@@ -10,7 +10,7 @@ fn it_shows_the_main_job_and_leaves_nothing_behind() {
     let done = finish(command, b"").expect(0);
     let text = done.text();
     for says in [
-        "every output has exactly that",
+        "every output has exactly these",
         "output1         1,000        0      0",
         "app-output-1    1,000        0      0",
         "refused every write",
@@ -36,7 +36,7 @@ fn it_shows_the_main_job_and_leaves_nothing_behind() {
 fn one_output_is_enough() {
     let done = finish(program(&["demo", "--for", "500ms", "--outputs", "1"]), b"").expect(0);
     assert!(
-        done.text().contains("the output has exactly that"),
+        done.text().contains("the output has exactly these"),
         "{}",
         done.text()
     );
@@ -59,6 +59,6 @@ fn an_interrupted_demo_leaves_nothing_behind() {
 #[test]
 fn what_does_not_fit_in_memory_is_refused() {
     let done = finish(program(&["demo", "--for", "10m", "--rate", "100000"]), b"").expect(2);
-    assert!(done.err.contains("take less"), "{}", done.err);
+    assert!(done.err.contains("lower one of the three"), "{}", done.err);
     finish(program(&["demo", "--outputs", "0"]), b"").expect(2);
 }

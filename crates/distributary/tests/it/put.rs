@@ -217,15 +217,15 @@ fn what_is_wrong_is_said() {
         ),
         (
             &["put", "s", "--key", "", "x"],
-            "--key: its partition key has 0 characters",
+            "--key: the partition key has 0 characters",
         ),
         (
             &["put", "s", "--base64", "--key", "k", "?"],
-            "record 1 of the command line: it is not base64",
+            "record 1 of the command line: the data is not base64",
         ),
         (
             &["put", "s", "--key-delimiter", ":", "x"],
-            "record 1 of the command line: it has no \":\"",
+            "record 1 of the command line: the delimiter \":\"",
         ),
         (&["put", "no stream", "x"], "names no stream"),
         (&["put"], "STREAM"),

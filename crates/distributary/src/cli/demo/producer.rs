@@ -10,12 +10,12 @@ use distributary_wire::types::{PutRecordsRequest, PutRecordsRequestEntry};
 use crate::cli::streams::Given;
 use crate::failure::Failure;
 
-/// How often it writes what is due.
+/// Time between two writes.
 const TICK: Duration = Duration::from_millis(20);
-/// Partition keys that it uses.
+/// Partition keys in use.
 const KEYS: u64 = 100;
 
-/// What was produced.
+/// The records produced.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Produced {
     pub(super) records: u64,
@@ -40,7 +40,7 @@ impl<'a> Producer<'a> {
         }
     }
 
-    /// Until the time is over. What a slow machine does not manage in time is left out.
+    /// Produces until the time is over. A slow machine produces fewer records.
     pub(super) async fn run(self) -> Result<Produced, Failure> {
         let start = self.clock.now();
         let mut records = 0;
@@ -90,13 +90,13 @@ impl<'a> Producer<'a> {
         };
         let answered = self.to.client.on(&self.to.stream, request).await;
         let answer = answered
-            .map_err(|error| Failure::run(format!("the producer: {}", chain(&error))))?
+            .map_err(|error| Failure::run(format!("cannot write to the input: {}", chain(&error))))?
             .answer;
         match answer.failed_record_count.unwrap_or(0) {
             0 => Ok(()),
-            // Nothing makes the input refuse records in this demo.
+            // The demo never makes the input refuse records.
             failed => Err(Failure::run(format!(
-                "the producer: {failed} records were not taken"
+                "cannot write to the input: {failed} records were refused"
             ))),
         }
     }

@@ -1,16 +1,16 @@
-//! What the demo says before and after.
+//! The texts that the demo prints before and after.
 
 use std::time::Duration;
 
 use distributary_core::engine::Status;
 
-use super::play::{Play, tell};
 use super::producer::Produced;
+use super::scenario::{Scenario, print_line};
 use super::{DemoArgs, INPUT, INPUT_SHARDS, OUTPUT_SHARDS};
 use crate::show;
 use crate::verify::Report;
 
-/// What is about to be seen.
+/// Prints the setup.
 pub(super) fn introduce(args: &DemoArgs, outputs: &[String]) {
     let list = match outputs {
         [one] => one.clone(),
@@ -18,93 +18,78 @@ pub(super) fn introduce(args: &DemoArgs, outputs: &[String]) {
         [] => String::new(),
     };
     let s = if outputs.len() == 1 { "" } else { "s" };
-    tell(&format!(
+    print_line(&format!(
         "An embedded Kinesis in this process: stream {INPUT} with {INPUT_SHARDS} shards, and\n\
          {} output{s} ({list}) with {OUTPUT_SHARDS} shards each.\n\
-         For {} s, {} records a second go into {INPUT}; the fan-out copies them.\n",
+         For {} s, {} records per second are put into {INPUT}; the fan-out copies them.\n",
         outputs.len(),
         args.time.0.as_secs_f64(),
         show::count(u64::from(args.rate)),
     ));
 }
 
-/// What happened.
+/// The results of the demo.
 pub(super) struct Shown<'a> {
     pub(super) produced: Produced,
-    pub(super) play: &'a Play<'a>,
+    pub(super) scenario: &'a Scenario<'a>,
     pub(super) status: &'a Status,
     pub(super) report: &'a Report,
-    pub(super) holds: bool,
+    /// True if every output has every record, in order.
+    pub(super) complete: bool,
 }
 
-/// What was seen, and what to try next: on stdout.
+/// Prints the results and the next commands to try, on stdout.
 pub(super) fn conclude(shown: &Shown<'_>) {
-    println!("{}", text(shown, &path()));
-}
-
-/// What makes the program be found by its name; empty if the user called it by that.
-fn path() -> String {
-    let by_name = std::env::args_os()
-        .next()
-        .is_some_and(|called| !called.to_string_lossy().contains('/'));
-    let dir = std::env::current_exe()
-        .ok()
-        .and_then(|exe| Some(exe.parent()?.display().to_string()));
-    dir.filter(|_| !by_name)
-        .map(|dir| format!("  export PATH=\"$PATH:{dir}\"\n"))
-        .unwrap_or_default()
-}
-
-fn text(shown: &Shown<'_>, path: &str) -> String {
-    let Shown {
-        produced,
-        play,
-        status,
-        report,
-        holds,
-    } = shown;
-    let outputs = status.outputs.len();
-    let mut text = format!(
-        "\nEach output compared with {INPUT}, record by record:\n\n{}\n",
-        if *holds {
-            report.table()
+    println!(
+        "\nEach output compared with {INPUT}, record by record:\n\n{}\n{}{}\nNothing is left \
+         behind. {}",
+        if shown.complete {
+            shown.report.table()
         } else {
-            report.text()
-        }
-    );
-    if *holds {
-        text.push_str(&format!(
-            "{} were put into {INPUT} in {:.1} s, and {} {}:\n\
-             nothing missing, nothing extra, every key in order.\n\n",
-            show::records(produced.records),
-            produced.took.as_secs_f64(),
-            if outputs == 1 {
-                "the output has"
-            } else {
-                "every output has"
-            },
-            if report.repeats() == 0 {
-                "exactly that"
-            } else {
-                "all of that"
-            },
-        ));
-    } else {
-        text.push_str(
-            "The comparison does NOT hold. Please report this, with what stands above.\n\n",
-        );
-    }
-    text.push_str(&format!(
-        "- One read served {}: {} delivered, {} read.\n",
-        if outputs == 1 {
-            "the output".to_owned()
-        } else {
-            format!("all {outputs} outputs")
+            shown.report.text()
         },
-        show::records(status.outputs.iter().map(|o| o.counts.durable).sum()),
-        show::count(status.source.records),
-    ));
-    if let Some(split) = &play.split {
+        verdict(shown),
+        events(shown),
+        next_commands(&path()),
+    );
+}
+
+fn verdict(shown: &Shown<'_>) -> String {
+    if !shown.complete {
+        return "The comparison FAILED. Please report this, with the text above.\n\n".to_owned();
+    }
+    let outputs = if shown.status.outputs.len() == 1 {
+        "the output has"
+    } else {
+        "every output has"
+    };
+    let records = if shown.report.repeats() == 0 {
+        "exactly these"
+    } else {
+        "all of these"
+    };
+    format!(
+        "{} were put into {INPUT} in {:.1} s, and {outputs} {records}:\n\
+         nothing missing, nothing extra, every key in order.\n\n",
+        show::records(shown.produced.records),
+        shown.produced.took.as_secs_f64(),
+    )
+}
+
+/// The events of the demo and their effect, one item each.
+fn events(shown: &Shown<'_>) -> String {
+    let outputs = &shown.status.outputs;
+    let served = match outputs.len() {
+        1 => "the output".to_owned(),
+        n => format!("all {n} outputs"),
+    };
+    let mut text = format!(
+        "- One read served {served}: {} delivered, {} read.\n",
+        show::records(outputs.iter().map(|o| o.counts.durable).sum()),
+        show::count(shown.status.source.records),
+    );
+
+    if let Some(split) = &shown.scenario.split {
         text.push_str(&format!(
             "- After {:.1} s {} was split: its children were copied after it.\n",
             split.at.as_secs_f64(),
@@ -112,47 +97,47 @@ fn text(shown: &Shown<'_>, path: &str) -> String {
         ));
     }
     text.push_str(&throttling(shown));
-    let repeats = report.repeats();
+
+    let repeats = shown.report.repeats();
     if repeats > 0 {
         text.push_str(&format!(
-            "- {} sent again after a lost answer: at least once is the promise, and\n  each one's last occurrence stands in order.\n",
+            "- {} sent again after a lost response: delivery is at least once, and\n  \
+             the last occurrence of each record stands in order.\n",
             show::records(repeats)
         ));
     }
-    text.push_str(&format!("\nNothing is left behind. {}", next(path)));
     text
 }
 
 fn throttling(shown: &Shown<'_>) -> String {
-    let play = shown.play;
-    let Some(throttled) = &play.throttled else {
+    let scenario = shown.scenario;
+    let Some(throttled) = &scenario.throttled else {
         return String::new();
     };
-    let lasted = throttled
-        .to
-        .unwrap_or(throttled.from)
-        .saturating_sub(throttled.from);
-    let of = |name: &str| play.behind.get(name).copied().unwrap_or_default();
-    let others = play
-        .behind
-        .keys()
-        .filter(|name| **name != throttled.output)
-        .map(|name| of(name))
-        .max();
-    let refused: u64 = shown
-        .status
-        .outputs
-        .iter()
-        .filter(|output| output.id.as_str() == throttled.output)
+    let is_throttled = |name: &str| name == throttled.output;
+    let longest = |throttled: bool| {
+        let outputs = scenario.behind.iter();
+        outputs
+            .filter(|(name, _)| is_throttled(name) == throttled)
+            .map(|(_, behind)| *behind)
+            .max()
+            .unwrap_or_default()
+    };
+
+    let outputs = shown.status.outputs.iter();
+    let refused: u64 = outputs
+        .filter(|output| is_throttled(output.id.as_str()))
         .flat_map(|output| output.counts.errors.values())
         .sum();
+    let until = throttled.to.unwrap_or(throttled.from);
     format!(
-        "- {} refused every write for {:.1} s ({} refused). It fell up to {}\n  behind, the others never more than {}; then it caught up.\n",
+        "- {} refused every write for {} ({} refused) and fell up to\n  {} behind, then caught up; \
+         the others were never more than {} behind.\n",
         throttled.output,
-        lasted.as_secs_f64(),
+        seconds(until.saturating_sub(throttled.from)),
         show::count(refused),
-        seconds(of(&throttled.output)),
-        at_most(others.unwrap_or_default()),
+        seconds(longest(true)),
+        at_most(longest(false)),
     )
 }
 
@@ -160,16 +145,26 @@ fn seconds(d: Duration) -> String {
     format!("{:.1} s", d.as_secs_f64())
 }
 
-/// "never more than" this.
+/// An upper limit of `d` to one decimal.
 fn at_most(d: Duration) -> String {
-    if d < Duration::from_millis(100) {
-        "0.1 s".to_owned()
-    } else {
-        seconds(d)
+    seconds(d.max(Duration::from_millis(100)))
+}
+
+/// A command that adds this program to the path; empty if the user started the program by name.
+fn path() -> String {
+    let by_name = std::env::args_os()
+        .next()
+        .is_some_and(|program| !program.to_string_lossy().contains('/'));
+    let dir = std::env::current_exe()
+        .ok()
+        .and_then(|exe| Some(exe.parent()?.display().to_string()));
+    match dir.filter(|_| !by_name) {
+        Some(dir) => format!("  export PATH=\"$PATH:{dir}\"\n"),
+        None => String::new(),
     }
 }
 
-fn next(path: &str) -> String {
+fn next_commands(path: &str) -> String {
     format!(
         "Next, the same by hand. In one terminal:\n\n\
          {path}  distributary local --stream input:2 --stream output1:1 --stream output2:1\n\n\

@@ -6,68 +6,52 @@ use distributary_core::clock::Clock;
 use distributary_wire::limits::{PARTITION_KEY_CHARS, RECORD_BYTES_MAX};
 use distributary_wire::types::PutRecordsRequestEntry;
 
-/// Where a record's partition key comes from.
+/// The origin of a record's partition key.
 #[derive(Clone, Debug)]
 pub(super) enum Keys {
-    /// One for all.
+    /// The same key for all records.
     Fixed(String),
-    /// A new one for each record, which spreads them over the shards.
+    /// A random key for each record, which spreads the records over the shards.
     Random(Clock),
-    /// What stands before the first of these in each record.
+    /// The text before the first of these delimiters in each record.
     Before(String),
 }
 
-/// How a text becomes a record.
+/// The form of a record in text.
 #[derive(Clone, Debug)]
 pub(super) struct Form {
     pub(super) keys: Keys,
     /// Decimal, below 2^128.
     pub(super) explicit_hash_key: Option<String>,
-    /// The data stand as base64.
+    /// True if the data is base64.
     pub(super) base64: bool,
 }
 
-/// Why a text is no record.
+/// The reason why a text is not a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadRecord {
-    #[error("it has no {0:?}, which --key-delimiter says stands between key and data")]
+    #[error("the delimiter {0:?} of --key-delimiter is missing between key and data")]
     NoDelimiter(String),
-    #[error("its partition key is not UTF-8 text")]
+    #[error("the partition key is not UTF-8 text")]
     KeyText,
-    #[error("its partition key has {0} characters; Kinesis takes 1 to {PARTITION_KEY_CHARS}")]
+    #[error("the partition key has {0} characters; Kinesis takes 1 to {PARTITION_KEY_CHARS}")]
     KeyLength(usize),
-    #[error("it is not base64, which --base64 says it is")]
+    #[error("the data is not base64, which --base64 asks for")]
     Base64,
-    #[error(
-        "it has more than {RECORD_BYTES_MAX} bytes, the most that Kinesis takes for data and key"
-    )]
+    #[error("data and key have more than {RECORD_BYTES_MAX} bytes, the most that Kinesis takes")]
     TooLarge,
 }
 
 impl Form {
-    /// The record that `text` says.
+    /// The record that `text` stands for.
     pub(super) fn record(&self, text: &[u8]) -> Result<PutRecordsRequestEntry, BadRecord> {
-        let (key, text) = match &self.keys {
-            Keys::Fixed(key) => (key.clone(), text),
-            Keys::Random(clock) => (format!("{:016x}", clock.random()), text),
-            Keys::Before(delimiter) => {
-                let at = memchr::memmem::find(text, delimiter.as_bytes())
-                    .ok_or_else(|| BadRecord::NoDelimiter(delimiter.clone()))?;
-                let key = std::str::from_utf8(&text[..at]).map_err(|_| BadRecord::KeyText)?;
-                (key.to_owned(), &text[at + delimiter.len()..])
-            }
-        };
+        let (key, text) = self.split(text)?;
         let chars = key.chars().count();
         if !(1..=PARTITION_KEY_CHARS).contains(&chars) {
             return Err(BadRecord::KeyLength(chars));
         }
-        let data = if self.base64 {
-            base64_simd::STANDARD
-                .decode_to_vec(text.trim_ascii())
-                .map_err(|_| BadRecord::Base64)?
-        } else {
-            text.to_vec()
-        };
+
+        let data = self.data(text)?;
         if data.len() + key.len() > RECORD_BYTES_MAX {
             return Err(BadRecord::TooLarge);
         }
@@ -77,13 +61,38 @@ impl Form {
             explicit_hash_key: self.explicit_hash_key.clone(),
         })
     }
+
+    /// The partition key, and the text of the data.
+    fn split<'a>(&self, text: &'a [u8]) -> Result<(String, &'a [u8]), BadRecord> {
+        match &self.keys {
+            Keys::Fixed(key) => Ok((key.clone(), text)),
+            Keys::Random(clock) => Ok((format!("{:016x}", clock.random()), text)),
+            Keys::Before(delimiter) => {
+                let at = memchr::memmem::find(text, delimiter.as_bytes())
+                    .ok_or_else(|| BadRecord::NoDelimiter(delimiter.clone()))?;
+                let key = std::str::from_utf8(&text[..at]).map_err(|_| BadRecord::KeyText)?;
+                Ok((key.to_owned(), &text[at + delimiter.len()..]))
+            }
+        }
+    }
+
+    fn data(&self, text: &[u8]) -> Result<Vec<u8>, BadRecord> {
+        if self.base64 {
+            base64_simd::STANDARD
+                .decode_to_vec(text.trim_ascii())
+                .map_err(|_| BadRecord::Base64)
+        } else {
+            Ok(text.to_vec())
+        }
+    }
 }
 
-/// Bytes of a line that are looked at: a record of the largest size as base64, with a key of the longest and a delimiter.
+/// Bytes of a line that are read: a record of the largest size as base64, the longest key and a
+/// delimiter.
 const LINE_MAX: u64 = RECORD_BYTES_MAX as u64 / 3 * 4 + 64 * 1024;
 
-/// The next line without its end, or `None` after the last. A line is what stands before a newline; what follows the
-/// last newline is one too, unless it is empty. All other bytes are data, carriage returns too.
+/// The next line without the newline, or `None` after the last line. The bytes after the last newline
+/// are a line unless there are none. All other bytes are data, carriage returns included.
 pub(super) fn line(from: &mut impl BufRead) -> io::Result<Option<Result<Vec<u8>, BadRecord>>> {
     let mut line = Vec::new();
     from.by_ref().take(LINE_MAX).read_until(b'\n', &mut line)?;

@@ -1,4 +1,4 @@
-//! Sending records in order, until each one is acknowledged.
+//! Sends records in order until each one is acknowledged.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,40 +11,39 @@ use distributary_wire::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
 
 use crate::patience::backoff;
 
-/// How long nothing may be acknowledged before it gives up.
+/// Time without an acknowledgement after which `put` fails.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
-/// Wait after the first answer that acknowledged nothing; doubled with each further one.
+/// Wait after the first response without a new acknowledgement; doubled with each further one.
 const BACKOFF: Duration = Duration::from_millis(100);
 /// The longest wait.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// Failures in a row after which the user gets a message.
+const REPORT_AFTER: u32 = 3;
 
-/// Failures in a row after which the user is told.
-const SAY_AFTER: u32 = 3;
-
-/// What can put records: one `PutRecords` call.
+/// The seam to a stream: one `PutRecords` call.
 pub(super) trait PutRecords {
-    /// One call; the answers in the order of `entries`, as many as there are.
+    /// One call. Returns one result for each entry, in the same order.
     async fn put(
         &self,
         entries: Vec<PutRecordsRequestEntry>,
     ) -> Result<Vec<PutRecordsResultEntry>, Trouble>;
 }
 
-/// Why records were not acknowledged.
+/// The reason why records were not acknowledged.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SendError {
-    /// The stream refused a request, and would again.
+    /// The stream refused a request, and would refuse it again.
     #[error("the stream refused {records}")]
     Refused {
-        /// Which ones.
+        /// The numbers of the records.
         records: String,
         #[source]
         source: Trouble,
     },
-    /// Nothing answers, and nothing has yet.
+    /// No server answered, not even once.
     #[error(transparent)]
     Unreached(Trouble),
-    /// The stream took nothing for too long.
+    /// The stream acknowledged no record for too long.
     #[error("no record was acknowledged for {} seconds", PATIENCE.as_secs())]
     GaveUp {
         #[source]
@@ -52,27 +51,27 @@ pub(super) enum SendError {
     },
 }
 
-/// What was done so far.
+/// The work done so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     /// Records acknowledged, each counted once.
     pub(super) records: u64,
     /// Their data and keys, in bytes.
     pub(super) bytes: u64,
-    /// Acknowledged records that were sent again, to keep the order of their keys.
+    /// Acknowledged records that were sent again to keep the order of their keys.
     pub(super) repeated: u64,
-    /// Shard and sequence number of the last one.
+    /// Shard and sequence number of the last acknowledged record.
     pub(super) last: Option<(String, String)>,
 }
 
-/// One record on its way.
+/// A record of the request in progress.
 struct Pending {
     entry: PutRecordsRequestEntry,
-    /// It is acknowledged, and is sent again for the sake of order.
+    /// True if the record is acknowledged and is sent again for the sake of order.
     acknowledged: bool,
 }
 
-/// Sends records: at most one request at a time.
+/// Sends records, one request at a time.
 pub(super) struct Sender<'a, P> {
     to: &'a P,
     clock: &'a Clock,
@@ -85,9 +84,9 @@ pub(super) fn size(entry: &PutRecordsRequestEntry) -> usize {
         + entry.partition_key.as_ref().map_or(0, String::len)
 }
 
-/// True if `entry` fits beside others of which there are `count`, with `bytes` in all.
+/// True if `entry` fits into a request that holds `count` records with `bytes` in all.
 pub(super) fn fits(entry: &PutRecordsRequestEntry, count: usize, bytes: usize) -> bool {
-    // What every server takes; AWS takes twice that, for no gain here. A larger record goes alone.
+    // Every server takes 5 MiB; AWS takes twice that, for no gain here. A larger record is sent alone.
     count == 0 || count < PUT_RECORDS_ENTRIES && bytes + size(entry) <= PUT_RECORDS_BYTES_OLD
 }
 
@@ -100,7 +99,7 @@ impl<'a, P: PutRecords> Sender<'a, P> {
         }
     }
 
-    /// Sends `entries`, one request's worth, until each is acknowledged.
+    /// Sends `entries`, which fit into one request, until each is acknowledged.
     pub(super) async fn send(
         &mut self,
         entries: Vec<PutRecordsRequestEntry>,
@@ -137,24 +136,26 @@ impl<'a, P: PutRecords> Sender<'a, P> {
         Ok(())
     }
 
-    /// Counts what was acknowledged, and leaves in `pending` what has to be sent again. True if anything new was.
+    /// Counts the acknowledged records, and leaves in `pending` the records to send again. True if a
+    /// record was acknowledged for the first time.
     fn acknowledge(
         &mut self,
         pending: &mut Vec<Pending>,
         results: &[PutRecordsResultEntry],
     ) -> bool {
-        let mut new = false;
-        // Keys of records that failed: all that follows under one of them goes again, or it would stand before.
+        let mut is_new = false;
+        // Keys of failed records. Later records of such a key are sent again, or they would
+        // stand before the failed one.
         let mut failed: BTreeSet<String> = BTreeSet::new();
         let mut results = results.iter();
         pending.retain_mut(|p| {
-            let through = results.next().and_then(acknowledged);
+            let result = results.next().and_then(acknowledged);
             let key = p.entry.partition_key.clone().unwrap_or_default();
-            if let Some((shard, sequence)) = through {
+            if let Some((shard, sequence)) = result {
                 if p.acknowledged {
                     self.tally.repeated += 1;
                 } else {
-                    new = true;
+                    is_new = true;
                     self.tally.records += 1;
                     self.tally.bytes += size(&p.entry) as u64;
                 }
@@ -165,9 +166,10 @@ impl<'a, P: PutRecords> Sender<'a, P> {
             failed.insert(key);
             true
         });
-        new
+        is_new
     }
 
+    /// Waits before the next try, or fails if another try is useless.
     async fn wait(
         &self,
         trouble: Trouble,
@@ -176,43 +178,42 @@ impl<'a, P: PutRecords> Sender<'a, P> {
         pending: &[Pending],
     ) -> Result<(), SendError> {
         match trouble.kind {
-            TroubleKind::Throttled | TroubleKind::Unavailable | TroubleKind::Unintelligible => {
-                if self.tally.records == 0 && is_unreached(&trouble) {
-                    // More likely a wrong endpoint than one that will come back.
-                    return Err(SendError::Unreached(trouble));
-                }
-                if self.clock.now().since(since) >= PATIENCE {
-                    return Err(SendError::GaveUp { source: trouble });
-                }
-                if failures == SAY_AFTER {
-                    eprintln!("{trouble}; trying for {} s", PATIENCE.as_secs());
-                }
-                let wait = backoff(self.clock, &trouble, failures, BACKOFF, BACKOFF_MAX);
-                self.clock.sleep(wait).await;
-                Ok(())
-            }
+            TroubleKind::Throttled | TroubleKind::Unavailable | TroubleKind::Unintelligible => {}
             TroubleKind::Unauthenticated
             | TroubleKind::Denied
             | TroubleKind::Missing
-            | TroubleKind::Invalid => {
-                let first = self.tally.records + 1;
-                let last =
-                    self.tally.records + pending.iter().filter(|p| !p.acknowledged).count() as u64;
-                let records = if first == last {
-                    format!("record {first}")
-                } else {
-                    format!("records {first} to {last}")
-                };
-                Err(SendError::Refused {
-                    records,
-                    source: trouble,
-                })
-            }
+            | TroubleKind::Invalid => return Err(self.refused(trouble, pending)),
         }
+
+        // A wrong endpoint is more likely than a server that returns.
+        if self.tally.records == 0 && is_unreached(&trouble) {
+            return Err(SendError::Unreached(trouble));
+        }
+        if self.clock.now().since(since) >= PATIENCE {
+            return Err(SendError::GaveUp { source: trouble });
+        }
+        if failures == REPORT_AFTER {
+            eprintln!("{trouble}; retrying for {} s", PATIENCE.as_secs());
+        }
+
+        let wait = backoff(self.clock, &trouble, failures, BACKOFF, BACKOFF_MAX);
+        self.clock.sleep(wait).await;
+        Ok(())
+    }
+
+    fn refused(&self, source: Trouble, pending: &[Pending]) -> SendError {
+        let first = self.tally.records + 1;
+        let last = self.tally.records + pending.iter().filter(|p| !p.acknowledged).count() as u64;
+        let records = if first == last {
+            format!("record {first}")
+        } else {
+            format!("records {first} to {last}")
+        };
+        SendError::Refused { records, source }
     }
 }
 
-/// True if no server was found.
+/// True if no server was reached.
 fn is_unreached(trouble: &Trouble) -> bool {
     let source = trouble
         .source
@@ -233,7 +234,7 @@ fn acknowledged(result: &PutRecordsResultEntry) -> Option<(&str, &str)> {
     }
 }
 
-/// Why one record was not acknowledged. The server may take it the next time.
+/// The reason why one record was not acknowledged. The server may accept the record next time.
 fn entry_trouble(result: &PutRecordsResultEntry) -> Option<Trouble> {
     if acknowledged(result).is_some() {
         return None;
@@ -241,7 +242,7 @@ fn entry_trouble(result: &PutRecordsResultEntry) -> Option<Trouble> {
     let code = result
         .error_code
         .as_deref()
-        .unwrap_or("neither an error nor a sequence number was answered");
+        .unwrap_or("the response has neither an error nor a sequence number");
     let message = match result.error_message.as_deref() {
         Some(message) => format!("{code}: {message}"),
         None => code.to_owned(),

@@ -1,5 +1,6 @@
-//! One record as a line.
+//! Prints one record as a line.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use distributary_core::batch::ShardId;
@@ -9,6 +10,7 @@ use serde::Serialize;
 use super::Format;
 use crate::show;
 
+/// A record as JSON.
 #[derive(Serialize)]
 struct Line<'a> {
     time: String,
@@ -29,50 +31,51 @@ pub(super) fn print(
     shard: &ShardId,
     record: &Record<'_>,
 ) -> io::Result<()> {
-    let decoded;
-    let data = match record.form {
-        DataForm::Raw => record.data,
-        DataForm::Base64 => {
-            decoded = base64_simd::STANDARD
-                .decode_to_vec(record.data)
-                .map_err(|_| {
-                    io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        "the server sent data that are no base64",
-                    )
-                })?;
-            &decoded
-        }
-    };
+    let data = data(record)?;
     match format {
-        Format::Text => writeln!(
-            out,
-            "{} {} {} {}",
-            show::time(record.arrival),
-            show::shard_number(shard),
-            record
-                .key
-                .map_or("-".to_owned(), |key| show::escape(key.as_bytes())),
-            show::escape(data),
-        ),
-        Format::Json => {
-            let text = std::str::from_utf8(data).ok();
-            let line = Line {
-                time: show::time(record.arrival),
-                shard: shard.as_str(),
-                sequence: record.sequence,
-                key: record.key,
-                data: text,
-                data_base64: text
-                    .is_none()
-                    .then(|| base64_simd::STANDARD.encode_to_string(data)),
-            };
-            serde_json::to_writer(&mut *out, &line)?;
-            out.write_all(b"\n")
+        Format::Text => {
+            let key = record.key.map(|key| show::escape(key.as_bytes()));
+            write!(
+                out,
+                "{} {} {} {}",
+                show::time(record.arrival),
+                show::shard_number(shard),
+                key.as_deref().unwrap_or("-"),
+                show::escape(&data),
+            )?;
         }
-        Format::Raw => {
-            out.write_all(data)?;
-            out.write_all(b"\n")
+        Format::Json => serde_json::to_writer(&mut *out, &Line::new(shard, record, &data))?,
+        Format::Raw => out.write_all(&data)?,
+    }
+    out.write_all(b"\n")
+}
+
+fn data<'a>(record: &Record<'a>) -> io::Result<Cow<'a, [u8]>> {
+    match record.form {
+        DataForm::Raw => Ok(Cow::Borrowed(record.data)),
+        DataForm::Base64 => match base64_simd::STANDARD.decode_to_vec(record.data) {
+            Ok(data) => Ok(Cow::Owned(data)),
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the server sent data that is not base64",
+            )),
+        },
+    }
+}
+
+impl<'a> Line<'a> {
+    fn new(shard: &'a ShardId, record: &Record<'a>, data: &'a [u8]) -> Self {
+        let text = std::str::from_utf8(data).ok();
+        Self {
+            time: show::time(record.arrival),
+            shard: shard.as_str(),
+            sequence: record.sequence,
+            key: record.key,
+            data: text,
+            data_base64: match text {
+                Some(_) => None,
+                None => Some(base64_simd::STANDARD.encode_to_string(data)),
+            },
         }
     }
 }

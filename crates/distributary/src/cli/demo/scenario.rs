@@ -1,4 +1,4 @@
-//! What happens while the demo runs: a shard is split, an output is throttled.
+//! The events of the demo: a shard is split, an output is throttled.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -8,7 +8,6 @@ use distributary_core::batch::ShardId;
 use distributary_core::clock::{Clock, Instant};
 use distributary_core::engine::{Engine, Status};
 use distributary_core::source::{HashRange, Shard};
-use distributary_core::text::chain;
 use distributary_local::Local;
 use distributary_local::faults::{Action, OperationName, Rule, RuleId, Select};
 use distributary_wire::error::ErrorCode;
@@ -19,14 +18,14 @@ use crate::cli::streams::Given;
 use crate::failure::Failure;
 use crate::screen::LogWriter;
 
-/// How often the engine is looked at.
-const LOOK: Duration = Duration::from_millis(100);
+/// Time between two looks at the engine.
+const INTERVAL: Duration = Duration::from_millis(100);
 
-/// What is done, at which part of the time (in hundredths).
-const PLOT: [(u32, Act); 3] = [(25, Act::Split), (40, Act::Throttle), (65, Act::Release)];
+/// The events, each with the percentage of the demo's time at which the event happens.
+const PLOT: [(u32, Step); 3] = [(25, Step::Split), (40, Step::Throttle), (65, Step::Release)];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Act {
+enum Step {
     Split,
     Throttle,
     Release,
@@ -48,33 +47,33 @@ pub(super) struct Throttled {
     rule: RuleId,
 }
 
-/// What is done on the way, and what is seen of it.
-pub(super) struct Play<'a> {
+/// Makes the events happen, and records their effect.
+pub(super) struct Scenario<'a> {
     local: &'a Local,
     input: &'a Given,
     outputs: &'a [String],
-    time: Duration,
+    duration: Duration,
     clock: Clock,
     start: Instant,
-    left: std::slice::Iter<'static, (u32, Act)>,
+    steps: std::slice::Iter<'static, (u32, Step)>,
     pub(super) split: Option<Split>,
     pub(super) throttled: Option<Throttled>,
-    /// The furthest that each output was behind since one of them was throttled.
+    /// By output, the longest delay behind the input since one output was throttled.
     pub(super) behind: BTreeMap<String, Duration>,
 }
 
-/// Says a line, above the live view if there is one.
-pub(super) fn tell(text: &str) {
-    // Nobody who reads: no reason to stop.
+/// Prints a line on stderr, above the live view if there is one.
+pub(super) fn print_line(text: &str) {
+    // A closed stderr is no reason to stop.
     let _ = LogWriter.write_all(format!("{text}\n").as_bytes());
 }
 
-impl<'a> Play<'a> {
+impl<'a> Scenario<'a> {
     pub(super) fn new(
         local: &'a Local,
         input: &'a Given,
         outputs: &'a [String],
-        time: Duration,
+        duration: Duration,
         clock: Clock,
     ) -> Self {
         let start = clock.now();
@@ -82,80 +81,87 @@ impl<'a> Play<'a> {
             local,
             input,
             outputs,
-            time,
+            duration,
             clock,
             start,
-            left: PLOT.iter(),
+            steps: PLOT.iter(),
             split: None,
             throttled: None,
             behind: BTreeMap::new(),
         }
     }
 
-    /// Looks at the engine, and does what is due.
+    /// Looks at the engine after a moment, and makes the next event happen if its time has come.
     pub(super) async fn step(&mut self, engine: &Engine) -> Result<(), Failure> {
         self.watch(engine).await;
-        let Some((part, act)) = self.left.as_slice().first().copied() else {
+        let Some((percentage, step)) = self.steps.as_slice().first().copied() else {
             return Ok(());
         };
-        if self.elapsed() >= self.time * part / 100 {
-            self.left.next();
-            match act {
-                Act::Split => self.split().await?,
-                Act::Throttle => self.throttle()?,
-                Act::Release => self.release(),
+        if self.elapsed() < self.duration * percentage / 100 {
+            return Ok(());
+        }
+
+        self.steps.next();
+        match step {
+            Step::Split => self.split().await,
+            Step::Throttle => self.throttle(),
+            Step::Release => {
+                self.release();
+                Ok(())
             }
         }
-        Ok(())
     }
 
-    /// Looks at the engine, after a moment.
+    /// Looks at the engine after a moment.
     pub(super) async fn watch(&mut self, engine: &Engine) {
-        self.clock.sleep(LOOK).await;
-        self.see(&engine.status());
+        self.clock.sleep(INTERVAL).await;
+        self.observe(&engine.status());
     }
 
-    /// The time for acts is over: nothing stays throttled.
-    pub(super) fn end(&mut self) -> Result<(), Failure> {
-        self.release();
-        Ok(())
+    /// Ends the throttling, if there is one.
+    pub(super) fn release(&mut self) {
+        let now = self.elapsed();
+        let Some(throttled) = self.throttled.as_mut().filter(|t| t.to.is_none()) else {
+            return;
+        };
+        throttled.to = Some(now);
+        self.local.faults().remove(throttled.rule);
+        let text = format!("{} takes writes again", throttled.output);
+        self.print_event(&text);
     }
 
     fn elapsed(&self) -> Duration {
         self.clock.now().since(self.start)
     }
 
-    fn see(&mut self, status: &Status) {
+    fn observe(&mut self, status: &Status) {
         if self.throttled.is_none() {
             return;
         }
         for output in &status.outputs {
             if let Some(behind) = output.behind {
-                let most = self
-                    .behind
-                    .entry(output.id.as_str().to_owned())
-                    .or_default();
-                *most = behind.max(*most);
+                let output = output.id.as_str().to_owned();
+                let longest = self.behind.entry(output).or_default();
+                *longest = behind.max(*longest);
             }
         }
     }
 
-    fn say(&self, text: &str) {
-        tell(&format!("{:>5.1} s  {text}", self.elapsed().as_secs_f64()));
+    fn print_event(&self, text: &str) {
+        print_line(&format!("{:>5.1} s  {text}", self.elapsed().as_secs_f64()));
     }
 
     async fn split(&mut self) -> Result<(), Failure> {
-        let failed =
-            |error: &dyn std::error::Error| Failure::run(format!("cannot split a shard: {error}"));
         let shards = self
             .input
             .source()
             .shards()
             .await
-            .map_err(|error| failed(&error))?;
+            .map_err(|error| Failure::run(format!("cannot split a shard: {error}")))?;
         let Some((shard, range)) = shards.into_iter().find_map(splittable) else {
             return Ok(());
         };
+
         let middle = range.start + (range.end - range.start) / 2 + 1;
         let request = SplitShardRequest {
             stream_name: Some(self.input.stream.name().to_owned()),
@@ -168,38 +174,25 @@ impl<'a> Play<'a> {
             .client
             .call(&request)
             .await
-            .map_err(|error| Failure::run(chain(&error)))?;
-        self.say(&format!("{} of {} is split in two", shard, self.input.name));
+            .map_err(|error| Failure::from_error(&error))?;
+
+        self.print_event(&format!("{shard} of {} is split in two", self.input.name));
         self.split = Some(Split { at, shard });
         Ok(())
     }
 
     fn throttle(&mut self) -> Result<(), Failure> {
-        // With one output only, nobody could be seen to go on.
+        // A single output has no other beside it that could continue.
         let Some(output) = self.outputs.get(1) else {
             return Ok(());
-        };
-        let rule = Rule {
-            select: Select {
-                operations: vec![OperationName(Operation::PutRecords)],
-                stream: Some(output.clone()),
-                ..Select::default()
-            },
-            probability: 1.0,
-            times: None,
-            action: Action::Error {
-                code: ErrorCode::ProvisionedThroughputExceeded.as_str().to_owned(),
-                message: "throttled by the demo".to_owned(),
-                status: None,
-            },
-            script: Vec::new(),
         };
         let rule = self
             .local
             .faults()
-            .add(rule)
+            .add(refuse_writes(output))
             .map_err(|error| Failure::from_error(&error))?;
-        self.say(&format!("{output} is throttled: it refuses every write"));
+
+        self.print_event(&format!("{output} is throttled: every write is refused"));
         self.throttled = Some(Throttled {
             output: output.clone(),
             from: self.elapsed(),
@@ -208,20 +201,28 @@ impl<'a> Play<'a> {
         });
         Ok(())
     }
+}
 
-    fn release(&mut self) {
-        let now = self.elapsed();
-        let Some(throttled) = self.throttled.as_mut().filter(|t| t.to.is_none()) else {
-            return;
-        };
-        throttled.to = Some(now);
-        self.local.faults().remove(throttled.rule);
-        let text = format!("{} takes writes again", throttled.output);
-        self.say(&text);
+/// The rule by which every write to `stream` is throttled.
+fn refuse_writes(stream: &str) -> Rule {
+    Rule {
+        select: Select {
+            operations: vec![OperationName(Operation::PutRecords)],
+            stream: Some(stream.to_owned()),
+            ..Select::default()
+        },
+        probability: 1.0,
+        times: None,
+        action: Action::Error {
+            code: ErrorCode::ProvisionedThroughputExceeded.as_str().to_owned(),
+            message: "throttled by the demo".to_owned(),
+            status: None,
+        },
+        script: Vec::new(),
     }
 }
 
-/// An open shard with room for two, and its range.
+/// The shard and its range, if the shard is open and its range can be divided.
 fn splittable(shard: Shard) -> Option<(ShardId, HashRange)> {
     let range = shard
         .hash_range
