@@ -1,4 +1,4 @@
-//! Source and copy, joined by fingerprint.
+//! Joins source and copy by fingerprint.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -7,39 +7,39 @@ use std::path::PathBuf;
 
 use super::ancestry::Ancestry;
 use super::order;
-use super::rows::{OutputRow, Place, RecordRow, SourceRow};
+use super::rows::{CopyRow, Place, RecordRow, SourceRow};
 use super::sort::{Sorted, Sorter, Tape};
 
-/// What a comparison may use.
+/// The limits of a comparison.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     /// Bytes of rows held in memory at a time.
     pub(crate) memory: usize,
-    /// Where the rest goes.
+    /// Directory for the other rows.
     pub(crate) dir: PathBuf,
     /// Examples kept of each kind of difference.
     pub(crate) examples: usize,
 }
 
-/// Kinds of difference.
+/// The kinds of difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
-    /// In the source, and not as often in the copy.
+    /// The copy has fewer of the record than the source.
     Missing,
-    /// In the copy, and not in the source.
+    /// The copy has a record that the source has not.
     Extra,
-    /// More often in the copy than in the source.
+    /// The copy has more of the record than the source.
     Repeated,
-    /// In the copy before a record of its key that comes first in the source.
+    /// In the copy, the record comes before one of the same key that is earlier in the source.
     OutOfOrder,
 }
 
-/// All records with one kind of difference.
+/// The records with one kind of difference.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Difference {
-    /// How many.
+    /// The number of the records.
     pub(crate) count: u64,
-    /// The first of them: in the source if they are missing, otherwise in the copy.
+    /// The places of the first of the records: in the source for missing records, else in the copy.
     pub(crate) first: BTreeSet<Place>,
 }
 
@@ -57,7 +57,7 @@ impl Difference {
     }
 }
 
-/// What the comparison of a source with one copy found.
+/// The result of comparing a source with one copy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Comparison {
     /// Records of the source.
@@ -71,7 +71,7 @@ pub(crate) struct Comparison {
 }
 
 impl Comparison {
-    /// What it found of one kind.
+    /// The differences of one kind.
     pub(crate) fn of(&self, kind: Kind) -> &Difference {
         match kind {
             Kind::Missing => &self.missing,
@@ -82,53 +82,67 @@ impl Comparison {
     }
 }
 
-/// Compares. `progress` is called now and then with the number of rows done, of twice the rows of both streams in all.
+/// Compares `copy` with `source`. Calls `progress` with the number of rows done; in all, each row of
+/// both streams counts twice.
 pub(crate) fn compare(
     source: (&Sorted<RecordRow>, &Ancestry),
     copy: (&Sorted<RecordRow>, &Ancestry),
     limits: &Limits,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<Comparison> {
-    let mut found = Comparison {
-        source: source.0.len(),
-        copy: copy.0.len(),
-        ..Comparison::default()
-    };
-    let mut join = Join {
-        limits,
-        in_source: Sorter::new(limits.memory / 2, &limits.dir),
-        in_copy: Sorter::new(limits.memory / 2, &limits.dir),
-    };
-    // Two readings side by side: the first counts equals, so that the second knows what to make of each. A group of
-    // equals may be too large to be held.
-    let (mut counted, mut rows) = (Pair::new(source.0, copy.0)?, Pair::new(source.0, copy.0)?);
-    let mut done = 0;
-    let mut said = 0;
-    while let Some(print) = counted.next_print() {
-        let group = counted.count(print)?;
-        join.group(&group, &mut rows, &mut found)?;
-        done += group.in_source + group.in_copy;
-        if done - said >= PROGRESS_EVERY {
-            progress(done);
-            said = done;
-        }
+    let mut join = Join::new(source.0, copy.0, limits)?;
+    let mut progress = Progress::new(progress);
+    while let Some(rows) = join.next_group()? {
+        progress.add(rows);
     }
-    let (in_source, in_copy) = (join.in_source.finish()?, join.in_copy.finish()?);
-    let disorder = order::judge(
-        (&in_source, source.1),
-        (&in_copy, copy.1),
+
+    let Join {
+        mut found,
+        in_source,
+        in_copy,
+        ..
+    } = join;
+    found.out_of_order = order::judge(
+        (&in_source.finish()?, source.1),
+        (&in_copy.finish()?, copy.1),
         limits.examples,
-        &mut |n| {
-            progress(done + n);
-        },
+        &mut progress,
     )?;
-    found.out_of_order = disorder;
-    progress(2 * done);
+    progress.finish(2 * (found.source + found.copy));
     Ok(found)
 }
 
 /// Rows between two reports of progress.
-pub(super) const PROGRESS_EVERY: u64 = 1 << 16;
+const PROGRESS_EVERY: u64 = 1 << 16;
+
+/// Counts rows, and reports the count now and then.
+pub(super) struct Progress<'a> {
+    report: &'a mut dyn FnMut(u64),
+    done: u64,
+    reported: u64,
+}
+
+impl<'a> Progress<'a> {
+    fn new(report: &'a mut dyn FnMut(u64)) -> Self {
+        Self {
+            report,
+            done: 0,
+            reported: 0,
+        }
+    }
+
+    pub(super) fn add(&mut self, rows: u64) {
+        self.done += rows;
+        if self.done - self.reported >= PROGRESS_EVERY {
+            (self.report)(self.done);
+            self.reported = self.done;
+        }
+    }
+
+    fn finish(self, rows: u64) {
+        (self.report)(rows);
+    }
+}
 
 /// Source and copy, read side by side.
 struct Pair<'a> {
@@ -141,7 +155,7 @@ struct Group {
     print: u128,
     in_source: u64,
     in_copy: u64,
-    /// The last of them in the source.
+    /// The place of the last of the records in the source.
     last: Option<Place>,
 }
 
@@ -154,11 +168,9 @@ impl<'a> Pair<'a> {
     }
 
     fn next_print(&self) -> Option<u128> {
-        let (a, b) = (
-            self.source.peek().map(|r| r.print),
-            self.copy.peek().map(|r| r.print),
-        );
-        a.into_iter().chain(b).min()
+        let source = self.source.peek().map(|row| row.print);
+        let copy = self.copy.peek().map(|row| row.print);
+        source.into_iter().chain(copy).min()
     }
 
     fn count(&mut self, print: u128) -> io::Result<Group> {
@@ -168,59 +180,96 @@ impl<'a> Pair<'a> {
             in_copy: 0,
             last: None,
         };
-        while let Some(row) = self.source.take_if(|r| r.print == print)? {
+        while let Some(row) = self.source.take_if(|row| row.print == print)? {
             group.in_source += 1;
             group.last = Some(row.place);
         }
-        while self.copy.take_if(|r| r.print == print)?.is_some() {
+        while self.copy.take_if(|row| row.print == print)?.is_some() {
             group.in_copy += 1;
         }
         Ok(group)
     }
 }
 
-/// What the join makes for the judgement of order.
-struct Join<'a> {
-    limits: &'a Limits,
-    in_source: Sorter<SourceRow>,
-    in_copy: Sorter<OutputRow>,
+impl Group {
+    /// True if the copy has all of the records.
+    fn is_complete(&self) -> bool {
+        self.in_source > 0 && self.in_copy >= self.in_source
+    }
 }
 
-impl Join<'_> {
-    fn group(
-        &mut self,
-        group: &Group,
-        rows: &mut Pair<'_>,
-        found: &mut Comparison,
-    ) -> io::Result<()> {
-        let examples = self.limits.examples;
-        let complete = group.in_source > 0 && group.in_copy >= group.in_source;
+/// The join, with the rows for the judgement of order.
+struct Join<'a> {
+    examples: usize,
+    /// Counts equal records before `rows` has them, since a group can be too large to be held.
+    counted: Pair<'a>,
+    rows: Pair<'a>,
+    found: Comparison,
+    in_source: Sorter<SourceRow>,
+    in_copy: Sorter<CopyRow>,
+}
+
+impl<'a> Join<'a> {
+    fn new(
+        source: &'a Sorted<RecordRow>,
+        copy: &'a Sorted<RecordRow>,
+        limits: &Limits,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            examples: limits.examples,
+            counted: Pair::new(source, copy)?,
+            rows: Pair::new(source, copy)?,
+            found: Comparison {
+                source: source.len(),
+                copy: copy.len(),
+                ..Comparison::default()
+            },
+            in_source: Sorter::new(limits.memory / 2, &limits.dir),
+            in_copy: Sorter::new(limits.memory / 2, &limits.dir),
+        })
+    }
+
+    /// Compares the next group of equal records. Returns the number of rows; `None` at the end.
+    fn next_group(&mut self) -> io::Result<Option<u64>> {
+        let Some(print) = self.counted.next_print() else {
+            return Ok(None);
+        };
+        let group = self.counted.count(print)?;
+        self.take_source(&group)?;
+        self.take_copy(&group)?;
+        Ok(Some(group.in_source + group.in_copy))
+    }
+
+    fn take_source(&mut self, group: &Group) -> io::Result<()> {
         let mut i = 0;
-        while let Some(row) = rows.source.take_if(|r| r.print == group.print)? {
+        while let Some(row) = self.rows.source.take_if(|row| row.print == group.print)? {
             i += 1;
             if i > group.in_copy {
-                found.missing.add(row.place, examples);
+                self.found.missing.add(row.place, self.examples);
             }
-            if complete && row.key != 0 {
-                let last = i == group.in_source;
+            if group.is_complete() && row.key != 0 {
                 self.in_source.push(SourceRow {
                     key: row.key,
                     place: Reverse(row.place),
                     print: row.print,
-                    last,
+                    last: i == group.in_source,
                 })?;
             }
         }
+        Ok(())
+    }
+
+    fn take_copy(&mut self, group: &Group) -> io::Result<()> {
         let mut i = 0;
-        while let Some(row) = rows.copy.take_if(|r| r.print == group.print)? {
+        while let Some(row) = self.rows.copy.take_if(|row| row.print == group.print)? {
             i += 1;
             if group.in_source == 0 {
-                found.extra.add(row.place, examples);
+                self.found.extra.add(row.place, self.examples);
             } else if i > group.in_source {
-                found.repeated.add(row.place, examples);
+                self.found.repeated.add(row.place, self.examples);
             }
-            if complete && row.key != 0 {
-                self.in_copy.push(OutputRow {
+            if group.is_complete() && row.key != 0 {
+                self.in_copy.push(CopyRow {
                     key: row.key,
                     place: Reverse(row.place),
                     print: row.print,

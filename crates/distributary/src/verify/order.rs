@@ -1,69 +1,76 @@
-//! The order of each key's records, by the rule in [`super`].
+//! Judges the order of each key's records, by the rule in [`super`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
 use super::ancestry::Ancestry;
-use super::compare::{Difference, PROGRESS_EVERY};
-use super::rows::{OutputRow, Place, SourceRow};
+use super::compare::{Difference, Progress};
+use super::rows::{CopyRow, Place, SourceRow};
 use super::sort::{Sorted, Tape};
 
-/// Judges all keys. `progress` is called now and then with the number of rows done.
+/// Judges the order of all keys.
 pub(super) fn judge(
     (source, source_shards): (&Sorted<SourceRow>, &Ancestry),
-    (copy, copy_shards): (&Sorted<OutputRow>, &Ancestry),
+    (copy, copy_shards): (&Sorted<CopyRow>, &Ancestry),
     examples: usize,
-    progress: &mut dyn FnMut(u64),
+    progress: &mut Progress<'_>,
 ) -> io::Result<Difference> {
     let (mut source, mut copy) = (source.iter()?, copy.iter()?);
     let mut found = Difference::default();
-    let (mut done, mut said) = (0, 0);
     while let Some(key) = copy.peek().map(|row| row.key) {
-        let mut line = Line {
-            key,
-            source: &mut source,
-            shards: source_shards,
-            shard: None,
-            next: None,
-            ordered: true,
-            taken: 0,
-            found: Found::new(examples),
-        };
-        line.advance()?;
-        let mut side_by_side = SideBySide {
-            first: BTreeMap::new(),
-            found: Found::new(examples),
-        };
-        let mut copy_ordered = true;
-        let mut shard = None;
+        let mut line = Line::new(key, &mut source, source_shards, examples)?;
+        let mut side_by_side = SideBySide::new(examples);
+        let mut one_line = OneLine::new(copy_shards);
+
         while let Some(row) = copy.take_if(|row| row.key == key)? {
-            done += 1;
-            let here = row.place.0.shard();
-            copy_ordered &= shard.is_none_or(|s| copy_shards.ordered(s, here));
-            shard = Some(here);
+            one_line.add(row.place.0);
             line.take(&row)?;
             side_by_side.take(&row);
+            progress.add(1);
         }
         line.finish()?;
-        done += line.taken;
-        let judged = if line.ordered && copy_ordered {
+        progress.add(line.taken);
+
+        let judged = if line.one_line.holds && one_line.holds {
             line.found
         } else {
             side_by_side.found
         };
         judged.add_to(&mut found, examples);
-        if done - said >= PROGRESS_EVERY {
-            progress(done);
-            said = done;
-        }
     }
     Ok(found)
 }
 
-/// What is out of order within one key, found from its end backwards.
+/// Whether the records of a key stand in one line: each in the shard of the one before, in an
+/// ancestor or in a descendant.
+struct OneLine<'a> {
+    shards: &'a Ancestry,
+    last: Option<usize>,
+    holds: bool,
+}
+
+impl<'a> OneLine<'a> {
+    fn new(shards: &'a Ancestry) -> Self {
+        Self {
+            shards,
+            last: None,
+            holds: true,
+        }
+    }
+
+    fn add(&mut self, place: Place) {
+        let shard = place.shard();
+        self.holds &= self
+            .last
+            .is_none_or(|last| self.shards.ordered(last, shard));
+        self.last = Some(shard);
+    }
+}
+
+/// The records of one key that are out of order, found from the end backwards.
 struct Found {
     count: u64,
-    /// The last found, which are the first in the copy.
+    /// The places found last, which are the first in the copy.
     places: VecDeque<Place>,
     examples: usize,
 }
@@ -93,43 +100,57 @@ impl Found {
     }
 }
 
-/// A key whose records stand in one line.
+/// A key, judged as if all its records stood in one line.
 struct Line<'a, 'b> {
     key: u64,
     source: &'a mut Tape<'b, SourceRow>,
-    shards: &'a Ancestry,
-    shard: Option<usize>,
+    one_line: OneLine<'a>,
     /// The last record of the source that is not found yet.
     next: Option<SourceRow>,
-    /// The source's records of this key do stand in one line.
-    ordered: bool,
+    /// Records of the source that were taken.
     taken: u64,
     found: Found,
 }
 
-impl Line<'_, '_> {
+impl<'a, 'b> Line<'a, 'b> {
+    fn new(
+        key: u64,
+        source: &'a mut Tape<'b, SourceRow>,
+        shards: &'a Ancestry,
+        examples: usize,
+    ) -> io::Result<Self> {
+        let mut line = Self {
+            key,
+            source,
+            one_line: OneLine::new(shards),
+            next: None,
+            taken: 0,
+            found: Found::new(examples),
+        };
+        line.advance()?;
+        Ok(line)
+    }
+
     fn advance(&mut self) -> io::Result<()> {
         let key = self.key;
         self.next = self.source.take_if(|row| row.key == key)?;
         if let Some(row) = self.next {
             self.taken += 1;
-            let here = row.place.0.shard();
-            self.ordered &= self.shard.is_none_or(|s| self.shards.ordered(s, here));
-            self.shard = Some(here);
+            self.one_line.add(row.place.0);
         }
         Ok(())
     }
 
-    fn take(&mut self, row: &OutputRow) -> io::Result<()> {
+    fn take(&mut self, row: &CopyRow) -> io::Result<()> {
         let Some(place) = row.stands_for else {
-            // A repeat, or one of several equals in its place.
+            // A repeat, or one of several equal records in order.
             return if self.next.is_some_and(|next| next.print == row.print) {
                 self.advance()
             } else {
                 Ok(())
             };
         };
-        // What is skipped comes earlier in the copy: found out of order there, if it is the last of its equals.
+        // A skipped record comes earlier in the copy. The last of equal records is counted there.
         while let Some(next) = self.next.filter(|next| next.place.0 > place) {
             self.skip(&next)?;
         }
@@ -156,15 +177,23 @@ impl Line<'_, '_> {
     }
 }
 
-/// A key whose records lie in shards side by side: each pair of a shard of the source and one of the copy by itself.
+/// A key whose records lie in shards side by side. Each pair of a shard of the source and a shard of
+/// the copy is judged by itself.
 struct SideBySide {
-    /// By pair, the first record of the source seen so far.
+    /// By pair, the earliest record of the source so far.
     first: BTreeMap<(usize, usize), Place>,
     found: Found,
 }
 
 impl SideBySide {
-    fn take(&mut self, row: &OutputRow) {
+    fn new(examples: usize) -> Self {
+        Self {
+            first: BTreeMap::new(),
+            found: Found::new(examples),
+        }
+    }
+
+    fn take(&mut self, row: &CopyRow) {
         let Some(place) = row.stands_for.filter(|_| row.unique) else {
             return;
         };

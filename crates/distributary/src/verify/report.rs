@@ -1,6 +1,4 @@
-//! What a comparison found, for people and for programs.
-
-use std::fmt::Write as _;
+//! The result of a comparison, for people and for programs.
 
 use distributary_core::clock::Millis;
 use serde::Serialize;
@@ -9,7 +7,7 @@ use super::compare::{Comparison, Kind};
 use super::examples::Example;
 use crate::show;
 
-/// Which differences do not count.
+/// The differences that do not count.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tolerance {
     /// Repeated records.
@@ -18,30 +16,30 @@ pub(crate) struct Tolerance {
     pub(crate) order: bool,
 }
 
-/// One copy with what was found.
+/// The result for one copy.
 pub(crate) struct Copy {
-    /// Its name, as the user gave it.
+    /// The copy's name as the user wrote it.
     pub(crate) name: String,
     pub(crate) comparison: Comparison,
     /// The first records of each kind of difference.
     pub(crate) examples: Vec<(Kind, Vec<Example>)>,
 }
 
-/// A comparison of a source with its copies.
+/// The result of comparing a source with its copies.
 pub(crate) struct Report {
-    /// The source's name, as the user gave it.
+    /// The source's name as the user wrote it.
     pub(crate) source: String,
-    /// What the streams held at this moment was compared.
+    /// The moment whose contents were compared.
     pub(crate) at: Millis,
     pub(crate) tolerance: Tolerance,
     pub(crate) copies: Vec<Copy>,
 }
 
-/// All kinds, in the order in which they are shown.
+/// All kinds, in the order of the report.
 pub(crate) const KINDS: [Kind; 4] = [Kind::Missing, Kind::Extra, Kind::Repeated, Kind::OutOfOrder];
 
 impl Kind {
-    /// True if its examples are records of the source; otherwise they are the copy's.
+    /// True if the examples are records of the source; false if they are the copy's.
     pub(crate) fn is_of_source(self) -> bool {
         match self {
             Self::Missing => true,
@@ -49,7 +47,7 @@ impl Kind {
         }
     }
 
-    /// As the user reads it.
+    /// The name for the user.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -69,7 +67,7 @@ impl Tolerance {
         }
     }
 
-    /// True if nothing was found that counts.
+    /// True if no difference counts.
     pub(crate) fn same(self, found: &Comparison) -> bool {
         KINDS
             .iter()
@@ -85,7 +83,7 @@ impl Report {
             .all(|copy| self.tolerance.same(&copy.comparison))
     }
 
-    /// The names of the copies that differ.
+    /// The names of the copies that are different from the source.
     pub(crate) fn different(&self) -> impl Iterator<Item = &str> {
         let differs = |copy: &&Copy| !self.tolerance.same(&copy.comparison);
         self.copies
@@ -94,7 +92,7 @@ impl Report {
             .map(|copy| copy.name.as_str())
     }
 
-    /// Records that copies have more often than the source, in all.
+    /// The number of repeated records of all copies.
     pub(crate) fn repeats(&self) -> u64 {
         self.copies
             .iter()
@@ -111,84 +109,41 @@ impl Report {
     pub(crate) fn text(&self) -> String {
         let mut text = self.table();
         for copy in &self.copies {
-            for (kind, examples) in copy
-                .examples
-                .iter()
-                .filter(|(_, examples)| !examples.is_empty())
-            {
-                let count = copy.comparison.of(*kind).count;
-                let whose = if kind.is_of_source() {
-                    "of the source"
-                } else {
-                    "of the copy"
-                };
-                let shown = match u64::try_from(examples.len()) {
-                    Ok(n) if n < count => format!("the first {n} of {}", show::count(count)),
-                    _ => show::records(count),
-                };
-                // Writing to a string does not fail.
-                let _ = writeln!(
-                    text,
-                    "\n{}: {} ({shown} {whose})",
-                    label(&copy.name),
-                    kind.name()
-                );
-                for example in examples {
-                    text.push_str(&example_text(example));
+            for (kind, examples) in &copy.examples {
+                if !examples.is_empty() {
+                    text.push_str(&examples_text(copy, *kind, examples));
                 }
             }
         }
         text
     }
 
-    /// The table alone: a line for each copy.
+    /// The table alone, one line for each copy.
     pub(crate) fn table(&self) -> String {
-        let mut rows = vec![["", "records"].map(str::to_owned).to_vec()];
-        rows[0].extend(KINDS.iter().map(|kind| kind.name().to_owned()));
-        rows[0].push(String::new());
-        rows.push(vec![
-            label(&self.source),
-            show::count(self.source_records()),
-        ]);
-        for copy in &self.copies {
-            let found = &copy.comparison;
-            let mut row = vec![label(&copy.name), show::count(found.copy)];
-            row.extend(KINDS.iter().map(|kind| show::count(found.of(*kind).count)));
-            row.push(
-                if self.tolerance.same(found) {
-                    "same"
-                } else {
-                    "DIFFERENT"
-                }
-                .to_owned(),
-            );
-            rows.push(row);
-        }
-        let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |i: usize| {
-            rows.iter()
-                .filter_map(|row| row.get(i))
-                .map(|cell| cell.chars().count())
-                .max()
-        };
-        let widths: Vec<usize> = (0..columns).map(|i| width(i).unwrap_or(0)).collect();
-        let mut text = String::new();
-        for row in rows {
-            let mut line = String::new();
-            for (i, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                let _ = match i {
-                    0 => write!(line, "{cell:<width$}"),
-                    i if i + 1 == columns => write!(line, "  {cell}"),
-                    _ => write!(line, "  {cell:>width$}"),
-                };
-            }
-            text.push_str(line.trim_end());
-            text.push('\n');
-        }
-        text
+        let mut head = vec![String::new(), "records".to_owned()];
+        head.extend(KINDS.iter().map(|kind| kind.name().to_owned()));
+        head.push(String::new());
+        let source = vec![label(&self.source), show::count(self.source_records())];
+
+        let mut rows = vec![head, source];
+        rows.extend(self.copies.iter().map(|copy| self.row(copy)));
+        aligned(&rows)
     }
 
-    /// The same as one JSON object.
+    /// A copy's line of the table.
+    fn row(&self, copy: &Copy) -> Vec<String> {
+        let found = &copy.comparison;
+        let mut row = vec![label(&copy.name), show::count(found.copy)];
+        row.extend(KINDS.iter().map(|kind| show::count(found.of(*kind).count)));
+        row.push(if self.tolerance.same(found) {
+            "same".to_owned()
+        } else {
+            "DIFFERENT".to_owned()
+        });
+        row
+    }
+
+    /// The report as one JSON object.
     pub(crate) fn json(&self) -> serde_json::Value {
         let copies: Vec<JsonCopy<'_>> = self
             .copies
@@ -205,7 +160,53 @@ impl Report {
     }
 }
 
-/// A stream's name for a table: of an ARN only the end, unless it would be taken for something else.
+/// Rows as lines: numbers to the right, the first and the last column to the left.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            match column {
+                0 => line.push_str(&format!("{cell:<width$}")),
+                _ if column + 1 == columns => line.push_str(&format!("  {cell}")),
+                _ => line.push_str(&format!("  {cell:>width$}")),
+            }
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// The examples of one kind of difference, with a heading.
+fn examples_text(copy: &Copy, kind: Kind, examples: &[Example]) -> String {
+    let count = copy.comparison.of(kind).count;
+    let stream = if kind.is_of_source() {
+        "of the source"
+    } else {
+        "of the copy"
+    };
+    let shown = match u64::try_from(examples.len()) {
+        Ok(n) if n < count => format!("the first {n} of {}", show::count(count)),
+        _ => show::records(count),
+    };
+
+    let (name, kind) = (label(&copy.name), kind.name());
+    let mut text = format!("\n{name}: {kind} ({shown} {stream})\n");
+    for example in examples {
+        text.push_str(&example_text(example));
+    }
+    text
+}
+
+/// A stream's name for a table; of an ARN only region and name.
 fn label(name: &str) -> String {
     match name.parse::<distributary_wire::arn::StreamArn>() {
         Ok(arn) => format!("{}/{}", arn.region, arn.name),
@@ -216,7 +217,7 @@ fn label(name: &str) -> String {
 fn example_text(example: &Example) -> String {
     let Some(found) = &example.found else {
         return format!(
-            "  {}, a record that retention has deleted meanwhile\n",
+            "  {}, a record that retention has deleted since\n",
             example.shard
         );
     };
@@ -263,13 +264,8 @@ impl<'a> JsonCopy<'a> {
     fn new(copy: &'a Copy, tolerance: Tolerance) -> Self {
         let count = |kind| copy.comparison.of(kind).count;
         let examples = copy.examples.iter().flat_map(|(kind, examples)| {
-            examples.iter().map(|example| JsonExample {
-                kind: kind.name(),
-                shard: example.shard.as_str(),
-                sequence: example.found.as_ref().map(|f| f.sequence.as_str()),
-                key: example.found.as_ref().and_then(|f| f.key.as_deref()),
-                bytes: example.found.as_ref().map(|f| f.len),
-            })
+            let example = |example| JsonExample::new(*kind, example);
+            examples.iter().map(example)
         });
         Self {
             stream: &copy.name,
@@ -280,6 +276,19 @@ impl<'a> JsonCopy<'a> {
             repeated: count(Kind::Repeated),
             out_of_order: count(Kind::OutOfOrder),
             examples: examples.collect(),
+        }
+    }
+}
+
+impl<'a> JsonExample<'a> {
+    fn new(kind: Kind, example: &'a Example) -> Self {
+        let found = example.found.as_ref();
+        Self {
+            kind: kind.name(),
+            shard: example.shard.as_str(),
+            sequence: found.map(|record| record.sequence.as_str()),
+            key: found.and_then(|record| record.key.as_deref()),
+            bytes: found.map(|record| record.len),
         }
     }
 }

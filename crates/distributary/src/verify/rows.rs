@@ -1,10 +1,10 @@
-//! What is kept of a record: fixed-size rows of fingerprints and places.
+//! The rows that stand for records: fingerprints and places, of a fixed size.
 
 use std::cmp::Reverse;
+use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
 use siphasher::sip128::{Hasher128, SipHasher13 as Sip128};
-use std::hash::Hasher;
 
 use super::sort::Row;
 
@@ -13,7 +13,8 @@ const ORDINAL_BITS: u32 = 44;
 /// Shards that a place can name.
 pub(crate) const MAX_SHARDS: usize = 1 << (64 - ORDINAL_BITS);
 
-/// Where a record stands in its stream: the rank of its shard, then its number within it, from 0.
+/// The place of a record in a stream: the rank of the shard, then the record's number in the shard,
+/// from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place(u64);
 
@@ -31,37 +32,37 @@ impl Place {
         shard
     }
 
-    /// The record's number within its shard.
+    /// The record's number in the shard.
     pub(crate) fn ordinal(self) -> u64 {
         self.0 & ((1 << ORDINAL_BITS) - 1)
     }
 }
 
-/// Makes fingerprints. Keyed, so that nobody who writes records can make two differing ones look alike.
+/// Makes fingerprints with a secret key, so that a producer of records cannot forge equal ones.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Prints {
     keys: [u64; 4],
 }
 
 impl Prints {
-    /// From 256 random bits.
+    /// Fingerprints with these 256 random bits as key.
     pub(crate) fn new(keys: [u64; 4]) -> Self {
         Self { keys }
     }
 
-    /// Of a record: key and data.
+    /// The fingerprint of a record, from key and data.
     pub(crate) fn record(&self, key: Option<&str>, data: &[u8]) -> u128 {
         let mut hasher = Sip128::new_with_keys(self.keys[0], self.keys[1]);
-        let key = own(key);
+        let key = own_key(key);
         hasher.write_u64(key.len() as u64);
         hasher.write(key.as_bytes());
         hasher.write(data);
         hasher.finish128().as_u128()
     }
 
-    /// Of a partition key alone; 0 for none.
+    /// The fingerprint of a partition key; 0 for none.
     pub(crate) fn key(&self, key: Option<&str>) -> u64 {
-        let key = own(key);
+        let key = own_key(key);
         if key.is_empty() {
             return 0;
         }
@@ -71,13 +72,13 @@ impl Prints {
     }
 }
 
-/// Digits of a sequence number, and what it begins with. (Seen in every answer of AWS and of what imitates it.)
+/// Number of digits of a sequence number, and the first digits, as seen in every response of AWS and
+/// of its emulators.
 const SEQUENCE: (usize, &str) = (56, "49");
 
-/// A record's own key; empty if it has none. A copy of a record without a key has a sequence number in its place where the
-/// stream demands one, so a key that is one counts as none. No key and an empty one are the same: Kinesis allows no empty
-/// one.
-fn own(key: Option<&str>) -> &str {
+/// A record's own key; empty for a record without a key. A key that is a sequence number counts as
+/// none (see the module [`super`]). Kinesis allows no empty key.
+fn own_key(key: Option<&str>) -> &str {
     let (digits, start) = SEQUENCE;
     let is_sequence = |key: &&str| {
         key.len() == digits && key.starts_with(start) && key.bytes().all(|b| b.is_ascii_digit())
@@ -85,45 +86,45 @@ fn own(key: Option<&str>) -> &str {
     key.filter(|key| !is_sequence(key)).unwrap_or_default()
 }
 
-/// One record of a stream; sorts by content, equal records by place.
+/// A record of a stream; sorts by content, equal records by place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RecordRow {
     /// Fingerprint of key and data.
     pub(crate) print: u128,
-    /// Where it stands.
+    /// The record's place.
     pub(crate) place: Place,
-    /// Fingerprint of the key; 0 if it has none.
+    /// Fingerprint of the key; 0 without a key.
     pub(crate) key: u64,
 }
 
-/// One record of the source that the output has in full number; sorts by key, the last place first.
+/// A record of the source of which the copy has as many; sorts by key, the last place first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SourceRow {
     pub(crate) key: u64,
     pub(crate) place: Reverse<Place>,
     pub(crate) print: u128,
-    /// It is the last of its equals.
+    /// True for the last of equal records.
     pub(crate) last: bool,
 }
 
-/// One record of an output; sorts by key, the last place first.
+/// A record of the copy; sorts by key, the last place first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct OutputRow {
+pub(crate) struct CopyRow {
     pub(crate) key: u64,
     pub(crate) place: Reverse<Place>,
     pub(crate) print: u128,
-    /// If it is the last of its equals: the place of the last of its equals in the source.
+    /// Only for the last of equal records: the place of the last of them in the source.
     pub(crate) stands_for: Option<Place>,
-    /// The source has just one such record.
+    /// True if the source has exactly one such record.
     pub(crate) unique: bool,
 }
 
-/// Bytes of a row as they lie on disk, taken from the front.
+/// The bytes of a row on disk, taken from the front.
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
     fn take<const N: usize>(&mut self) -> [u8; N] {
-        // Rows are read in the size that they are written in.
+        // Rows are read in the size in which they are written, so no field is cut short.
         let (head, rest) = self
             .0
             .split_first_chunk::<N>()
@@ -173,7 +174,7 @@ impl Row for SourceRow {
     }
 }
 
-impl Row for OutputRow {
+impl Row for CopyRow {
     const BYTES: usize = 41;
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -186,16 +187,15 @@ impl Row for OutputRow {
 
     fn read(bytes: &[u8]) -> Self {
         let mut f = Fields(bytes);
-        let (key, place, print) = (
-            u64::from_le_bytes(f.take()),
-            u64::from_le_bytes(f.take()),
-            u128::from_le_bytes(f.take()),
-        );
+        let key = u64::from_le_bytes(f.take());
+        let place = Place(u64::from_le_bytes(f.take()));
+        let print = u128::from_le_bytes(f.take());
         let stands_for = Place(u64::from_le_bytes(f.take()));
         let [flags] = f.take();
+
         Self {
             key,
-            place: Reverse(Place(place)),
+            place: Reverse(place),
             print,
             stands_for: (flags & 1 != 0).then_some(stands_for),
             unique: flags & 2 != 0,
@@ -223,7 +223,7 @@ mod tests {
         ) {
             round_trip(RecordRow { print, place: Place(a), key });
             round_trip(SourceRow { key, place: Reverse(Place(a)), print, last });
-            round_trip(OutputRow { key, place: Reverse(Place(a)), print, stands_for: b.map(Place), unique });
+            round_trip(CopyRow { key, place: Reverse(Place(a)), print, stands_for: b.map(Place), unique });
         }
     }
 

@@ -1,4 +1,4 @@
-//! A whole comparison: read all streams, compare each copy, look up examples.
+//! A whole comparison: reads all streams, compares each copy, looks up examples.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,48 +9,48 @@ use distributary_core::source::Source;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::compare::{Comparison, Limits, compare};
-use super::examples::look_up;
+use super::compare::{Comparison, Kind, Limits, compare};
+use super::examples::{Example, look_up};
 use super::read::{self, Held, Meter, ReadError, Reading};
 use super::report::{Copy, KINDS, Report, Tolerance};
 use super::rows::Prints;
 use crate::walk::{RESPONSES, WalkError};
 
-/// Bytes of rows held in memory while all streams are read, and again while they are compared.
+/// Bytes of rows held in memory while the streams are read, and again during the comparison.
 const ROWS: usize = 64 * 1024 * 1024;
-/// Of that, what each stream has at least.
+/// The least part of that for each stream.
 const ROWS_MIN: usize = 1024 * 1024;
 
 /// A stream to compare.
 #[derive(Clone)]
 pub(crate) struct Subject {
-    /// As the user named it.
+    /// The name as the user wrote it.
     pub(crate) name: String,
     pub(crate) source: Arc<dyn Source>,
 }
 
-/// How to compare.
+/// The settings of a comparison.
 #[derive(Clone)]
 pub(crate) struct Options {
     pub(crate) clock: Clock,
     pub(crate) tolerance: Tolerance,
     /// Examples of each kind of difference.
     pub(crate) examples: usize,
-    /// For what does not fit in memory.
+    /// Directory for the rows that do not fit in memory.
     pub(crate) dir: PathBuf,
 }
 
-/// How far a comparison is. Read by what shows it.
+/// The progress of a comparison.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    /// Of each stream.
+    /// The meter of each stream.
     meters: Vec<Arc<Meter>>,
     compared: AtomicU64,
     to_compare: AtomicU64,
 }
 
 impl Progress {
-    /// Of the comparison of a source with so many copies.
+    /// The progress of a comparison of a source with this number of copies.
     pub(crate) fn new(copies: usize) -> Self {
         Self {
             meters: (0..=copies).map(|_| Arc::default()).collect(),
@@ -66,7 +66,7 @@ impl Progress {
             .fold((0, 0), |sum, m| (sum.0 + m.records(), sum.1 + m.bytes()))
     }
 
-    /// Part done, in thousandths: reading is counted as three quarters of it.
+    /// Part done, in thousandths; reading counts as three quarters.
     pub(crate) fn thousandths(&self) -> u64 {
         let all: u64 = self.meters.iter().map(|m| m.thousandths()).sum();
         let read = all / (self.meters.len() as u64).max(1);
@@ -79,7 +79,7 @@ impl Progress {
     }
 }
 
-/// Compares what `from` and `to` hold now. (`progress` is of as many copies.)
+/// Compares the contents of `from` and `to`. `progress` must be for as many copies.
 pub(crate) async fn verify(
     from: &Subject,
     to: &[Subject],
@@ -88,29 +88,14 @@ pub(crate) async fn verify(
 ) -> Result<Report, ReadError> {
     let subjects: Vec<&Subject> = std::iter::once(from).chain(to).collect();
     let until = moment(&subjects).await?;
-    let clock = &options.clock;
-    let reading = Reading {
-        clock: clock.clone(),
-        prints: Prints::new([
-            clock.random(),
-            clock.random(),
-            clock.random(),
-            clock.random(),
-        ]),
-        until,
-        responses: Arc::new(Semaphore::new(RESPONSES)),
-        memory: (ROWS / subjects.len()).max(ROWS_MIN),
-        dir: options.dir.clone(),
-    };
-    let mut held = read_all(&subjects, &reading, &progress.meters)
-        .await?
-        .into_iter();
-    let source = held.next().ok_or(ReadError::Task)?;
-    let copies: Vec<Arc<Held>> = held.collect();
-    let rows: u64 = copies
+    let reading = reading(until, subjects.len(), options);
+    let held = read_all(&subjects, &reading, &progress.meters).await?;
+    let (source, copies) = held.split_first().ok_or(ReadError::Task)?;
+
+    let rows = copies
         .iter()
-        .map(|copy| 2 * (source.rows.len() + copy.rows.len()))
-        .sum();
+        .map(|copy| source.rows.len() + copy.rows.len());
+    let rows = 2 * rows.sum::<u64>();
     progress.to_compare.store(rows, Ordering::Relaxed);
     let mut report = Report {
         source: from.name.clone(),
@@ -119,28 +104,47 @@ pub(crate) async fn verify(
         copies: Vec::with_capacity(to.len()),
     };
     for (subject, copy) in to.iter().zip(copies) {
-        let comparison = compare_one(&source, &copy, options, progress).await?;
-        let mut examples = Vec::new();
-        for kind in KINDS {
-            let places = comparison.of(kind).first.iter().copied();
-            let (stream, held) = if kind.is_of_source() {
-                (&from.source, &source)
-            } else {
-                (&subject.source, &copy)
-            };
-            examples.push((kind, look_up(stream, held, clock, places).await));
-        }
+        let comparison = compare_one(source, copy, options, progress).await?;
+        let streams = [(&from.source, source), (&subject.source, copy)];
         report.copies.push(Copy {
             name: subject.name.clone(),
+            examples: examples(&comparison, streams, &options.clock).await,
             comparison,
-            examples,
         });
     }
     Ok(report)
 }
 
-/// The moment whose contents are compared: every record acknowledged before this call arrived before it, in each stream.
-/// One for all streams, so that a copy made meanwhile is not taken for an extra record.
+fn reading(until: Millis, streams: usize, options: &Options) -> Reading {
+    let clock = &options.clock;
+    Reading {
+        clock: clock.clone(),
+        prints: Prints::new(std::array::from_fn(|_| clock.random())),
+        until,
+        responses: Arc::new(Semaphore::new(RESPONSES)),
+        memory: (ROWS / streams).max(ROWS_MIN),
+        dir: options.dir.clone(),
+    }
+}
+
+/// The first records of each kind of difference. `streams` are the source and the copy.
+async fn examples(
+    comparison: &Comparison,
+    streams: [(&Arc<dyn Source>, &Arc<Held>); 2],
+    clock: &Clock,
+) -> Vec<(Kind, Vec<Example>)> {
+    let mut examples = Vec::with_capacity(KINDS.len());
+    for kind in KINDS {
+        let places = comparison.of(kind).first.iter().copied();
+        let (stream, held) = streams[usize::from(!kind.is_of_source())];
+        examples.push((kind, look_up(stream, held, clock, places).await));
+    }
+    examples
+}
+
+/// The moment whose contents are compared: every record acknowledged before this call arrived before
+/// the moment, in each stream. One moment for all streams, so that a record that is copied meanwhile
+/// does not count as extra.
 async fn moment(subjects: &[&Subject]) -> Result<Millis, ReadError> {
     let mut until = Millis(i64::MAX);
     for subject in subjects {

@@ -1,7 +1,7 @@
-//! Sorting more rows than memory should hold: sorted runs in a temporary file, merged when they are read.
+//! Sorts more rows than fit in memory: sorted runs in temporary files, merged when they are read.
 //!
-//! Our own, since with rows of a fixed size it is little: no file for each run, and sorted rows can be read twice at a time.
-//! The files have no name in the file system from the moment they exist, so nothing is left behind, whatever happens.
+//! Own code, since little is needed for rows of a fixed size, and two readers at the same time are a
+//! requirement. The files never have a name in the file system, so nothing is left behind in any case.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,21 +11,21 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Runs of one level that are merged into one of the next, and the most that one iteration reads side by side for each
-/// level.
+/// Runs of one level that are merged into one run of the next level. Also the most runs of one level
+/// that are read side by side.
 const FAN_IN: usize = 64;
-/// Bytes of each run that an iteration holds in memory.
+/// Bytes of each run that a reader holds in memory.
 const READ_BUFFER: usize = 32 * 1024;
-/// Bytes that are collected before they are written.
+/// Bytes that are collected before a write.
 const WRITE_BUFFER: usize = 256 * 1024;
 
-/// What is sorted: of a fixed size on disk.
+/// A row of a fixed size on disk.
 pub(crate) trait Row: Copy + Ord {
     /// Bytes that [`Row::write`] appends.
     const BYTES: usize;
     /// Appends the row.
     fn write(&self, out: &mut Vec<u8>);
-    /// Reads what `write` appended; `bytes` is [`Row::BYTES`] long.
+    /// Reads a row from `bytes`, which `write` has made.
     fn read(bytes: &[u8]) -> Self;
 }
 
@@ -37,20 +37,21 @@ struct Run {
     end: u64,
 }
 
-/// Takes rows in any order.
+/// Takes rows in any order, and sorts them.
 pub(crate) struct Sorter<R> {
     buffer: Vec<R>,
     capacity: usize,
     dir: PathBuf,
-    /// The file that the runs of level 0 are appended to, and its length.
+    /// The file to which the runs of level 0 are appended, and its length.
     file: Option<(Arc<File>, u64)>,
-    /// Runs by level: level n + 1 holds merged runs of level n.
+    /// Runs by level; a run of level n + 1 was merged from runs of level n.
     levels: Vec<Vec<Run>>,
     rows: u64,
 }
 
 impl<R: Row> Sorter<R> {
-    /// A sorter that holds at most `memory` bytes of rows (at least one row) and keeps the rest in files in `dir`.
+    /// A sorter that holds at most `memory` bytes of rows, at least one row, and writes the other rows
+    /// to files in `dir`.
     pub(crate) fn new(memory: usize, dir: &Path) -> Self {
         let capacity = (memory / size_of::<R>()).max(1);
         Self {
@@ -63,7 +64,7 @@ impl<R: Row> Sorter<R> {
         }
     }
 
-    /// Takes one row.
+    /// Adds a row.
     pub(crate) fn push(&mut self, row: R) -> io::Result<()> {
         if self.buffer.len() >= self.capacity {
             self.spill()?;
@@ -73,7 +74,7 @@ impl<R: Row> Sorter<R> {
         Ok(())
     }
 
-    /// Sorts what is held.
+    /// Ends the input.
     pub(crate) fn finish(mut self) -> io::Result<Sorted<R>> {
         self.buffer.sort_unstable();
         self.buffer.shrink_to_fit();
@@ -110,7 +111,7 @@ impl<R: Row> Sorter<R> {
         }
         let merged = std::mem::take(&mut self.levels[level]);
         if level == 0 {
-            // Its space is given back with the last of its runs.
+            // The file's space is freed with the last of its runs.
             self.file = None;
         }
         let file = Arc::new(tempfile::tempfile_in(&self.dir)?);
@@ -131,7 +132,7 @@ impl<R: Row> Sorter<R> {
     }
 }
 
-/// Sorted rows. Can be read more than once, also at the same time.
+/// Sorted rows, for any number of readers at the same time.
 pub(crate) struct Sorted<R> {
     held: Vec<R>,
     runs: Vec<Run>,
@@ -152,14 +153,14 @@ impl<R: Row> Sorted<R> {
     }
 }
 
-/// Rows in order, with a look at the next one.
+/// A reader of sorted rows that shows the next row.
 pub(crate) struct Tape<'a, R> {
     rows: Merge<'a, R>,
     head: Option<R>,
 }
 
 impl<R: Row> Tape<'_, R> {
-    /// The next row, which stays.
+    /// The next row, which is not taken.
     pub(crate) fn peek(&self) -> Option<R> {
         self.head
     }
@@ -173,7 +174,7 @@ impl<R: Row> Tape<'_, R> {
         Ok(row)
     }
 
-    /// Takes the next row if it is one that `wanted` names.
+    /// Takes the next row if `wanted` holds for the row.
     pub(crate) fn take_if(&mut self, wanted: impl FnOnce(&R) -> bool) -> io::Result<Option<R>> {
         if self.head.as_ref().is_some_and(wanted) {
             self.take()
@@ -219,7 +220,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// One run, read a piece at a time.
+/// Reads one run in pieces.
 struct RunReader {
     run: Run,
     buffer: Vec<u8>,
@@ -229,26 +230,32 @@ struct RunReader {
 impl RunReader {
     fn next<R: Row>(&mut self) -> io::Result<Option<R>> {
         if self.at == self.buffer.len() {
-            let left = self.run.end - self.run.start;
-            if left == 0 {
+            if self.run.start == self.run.end {
                 return Ok(None);
             }
-            let piece = (READ_BUFFER / R::BYTES).max(1) * R::BYTES;
-            let piece = usize::try_from(left).map_or(piece, |left| left.min(piece));
-            self.buffer.resize(piece, 0);
-            self.run
-                .file
-                .read_exact_at(&mut self.buffer, self.run.start)?;
-            self.run.start += piece as u64;
-            self.at = 0;
+            self.fill(READ_BUFFER / R::BYTES * R::BYTES)?;
         }
         let row = R::read(&self.buffer[self.at..self.at + R::BYTES]);
         self.at += R::BYTES;
         Ok(Some(row))
     }
+
+    /// Reads the next piece, of at most `bytes`.
+    fn fill(&mut self, bytes: usize) -> io::Result<()> {
+        let left = self.run.end - self.run.start;
+        let bytes = usize::try_from(left).map_or(bytes, |left| left.min(bytes));
+        self.buffer.resize(bytes, 0);
+        self.run
+            .file
+            .read_exact_at(&mut self.buffer, self.run.start)?;
+
+        self.run.start += bytes as u64;
+        self.at = 0;
+        Ok(())
+    }
 }
 
-/// Sorted runs and a sorted slice as one.
+/// Merges sorted runs and a sorted slice.
 struct Merge<'a, R> {
     runs: Vec<RunReader>,
     held: std::slice::Iter<'a, R>,
@@ -335,7 +342,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sorts_whatever_the_memory(mut rows in prop::collection::vec(any::<u32>(), 0..2000), memory in 1usize..4000) {
+        fn rows_are_sorted_with_any_memory(mut rows in prop::collection::vec(any::<u32>(), 0..2000), memory in 1usize..4000) {
             let (got, _) = sorted(&rows, memory);
             rows.sort_unstable();
             prop_assert_eq!(got, rows);

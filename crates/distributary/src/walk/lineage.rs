@@ -57,8 +57,8 @@ impl Lineage {
     }
 }
 
-/// The ids of `shards`, parents before their children. Shards that are their own ancestors, which no
-/// sound server lists, stand at the end, by id.
+/// The ids of `shards`, parents before their children. Shards that are their own ancestors, which
+/// no sound server lists, stand at the end, by id.
 pub(crate) fn parents_first(shards: &[Shard]) -> Vec<ShardId> {
     let mut lineage = Lineage::default();
     lineage.add(shards.to_vec());
