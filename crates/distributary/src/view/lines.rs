@@ -1,13 +1,17 @@
-//! Log lines on how a fan-out does, where no terminal is.
+//! Log lines about the progress of a fan-out, for a stderr that is not a terminal.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use distributary_core::clock::{Clock, Instant};
-use distributary_core::engine::{OutputState, Status};
+use distributary_core::engine::{OutputState, OutputStatus, SourceStatus, Status};
 
 use super::{LOG, Snapshots};
 
+/// The most outputs of which each gets a line. Of more outputs, only those in trouble do.
+const LINES_MAX: usize = 10;
+
+/// Writes log lines at a fixed interval, until the future is dropped.
 pub(super) async fn show(mut snapshots: Snapshots, clock: Clock) {
     let mut last: Option<(Instant, Arc<Status>)> = None;
     loop {
@@ -15,90 +19,126 @@ pub(super) async fn show(mut snapshots: Snapshots, clock: Clock) {
         let Some(status) = snapshots.borrow_and_update().clone() else {
             continue;
         };
+
         let now = clock.now();
-        say(
-            &status,
-            last.as_ref()
-                .map(|(at, before)| (now.since(*at).as_secs_f64(), &**before)),
-        );
+        let before = last.as_ref().map(|(at, status)| Before {
+            seconds: now.since(*at).as_secs_f64(),
+            status,
+        });
+        log(&status, before.as_ref());
         last = Some((now, status));
     }
 }
 
+/// Writes the last log lines.
 pub(super) fn end(last: &Status) {
     for output in &last.outputs {
+        let counts = &output.counts;
         tracing::info!(
-            output = %output.id, delivered = output.counts.durable, in_flight = output.counts.in_flight,
-            repeats = output.counts.repeats, errors = output.counts.errors.values().sum::<u64>(), "at the end"
+            output = %output.id,
+            delivered = counts.durable,
+            in_flight = counts.in_flight,
+            repeats = counts.repeats,
+            errors = counts.errors.values().sum::<u64>(),
+            "at the end"
         );
     }
 }
 
-/// One line for the source; one for each output, as long as that is not too many, else for those that need looking at.
-fn say(status: &Status, before: Option<(f64, &Status)>) {
-    /// Outputs that get a line each.
-    const EACH: usize = 10;
-    let source = &status.source;
-    let read = before.map(|(seconds, b)| rate(source.records, b.source.records, seconds));
-    tracing::info!(
-        read = source.records,
-        read_per_second = read,
-        shards = source.shards_reading,
-        behind_seconds = source.behind.map(|b| b.as_secs_f64()),
-        failed_reads = source.failed + source.throttled,
-        gaps = source.gaps,
-        memory = status.memory.used,
-        "source"
-    );
+/// The status that was logged last.
+struct Before<'a> {
+    /// Seconds since then.
+    seconds: f64,
+    status: &'a Status,
+}
+
+/// Logs a line for the source, and lines for the outputs.
+fn log(status: &Status, before: Option<&Before<'_>>) {
+    log_source(status, before);
+
     let earlier: BTreeMap<&str, u64> = before
         .iter()
-        .flat_map(|(_, b)| &b.outputs)
-        .map(|o| (o.id.as_str(), o.counts.durable))
+        .flat_map(|before| &before.status.outputs)
+        .map(|output| (output.id.as_str(), output.counts.durable))
         .collect();
-    let mut unsaid = 0;
+    let mut quiet = 0;
     for output in &status.outputs {
-        let stopped = match &output.state {
-            OutputState::Stopped { reason, .. } => Some(reason.as_str()),
-            OutputState::Running | OutputState::Paused => None,
-        };
-        let trouble = stopped.is_some()
-            || output.advice.is_some()
-            || output.lanes.iter().any(|lane| lane.backing_off);
-        if status.outputs.len() > EACH && !trouble {
-            unsaid += 1;
+        if status.outputs.len() > LINES_MAX && !is_in_trouble(output) {
+            quiet += 1;
             continue;
         }
-        let per_second = before.and_then(|(seconds, _)| {
-            earlier
-                .get(output.id.as_str())
-                .map(|earlier| rate(output.counts.durable, *earlier, seconds))
-        });
-        tracing::info!(
-            output = %output.id,
-            delivered = output.counts.durable,
-            per_second,
-            behind_seconds = output.behind.map(|b| b.as_secs_f64()),
-            errors = output.counts.errors.values().sum::<u64>(),
-            paused = (output.state == OutputState::Paused).then_some(true),
-            stopped,
-            advice = output.advice.as_deref(),
-            last_error = output.last_error.as_ref().filter(|_| trouble).map(|e| e.text.as_str()),
-            "output"
-        );
+        let earlier = earlier.get(output.id.as_str());
+        let per_second = before
+            .zip(earlier)
+            .map(|(before, earlier)| rate(output.counts.durable, *earlier, before.seconds));
+        log_output(output, per_second);
     }
-    if unsaid > 0 {
+
+    if quiet > 0 {
         let behind = status.outputs.iter().filter_map(|o| o.behind).max();
         tracing::info!(
-            outputs = unsaid,
+            outputs = quiet,
             most_behind_seconds = behind.map(|b| b.as_secs_f64()),
             "the other outputs are running"
         );
     }
 }
 
-/// A second, rounded to tenths.
+fn log_source(status: &Status, before: Option<&Before<'_>>) {
+    let SourceStatus {
+        records,
+        shards_reading,
+        gaps,
+        ..
+    } = status.source;
+    let read_per_second =
+        before.map(|before| rate(records, before.status.source.records, before.seconds));
+    tracing::info!(
+        read = records,
+        read_per_second,
+        shards = shards_reading,
+        behind_seconds = status.source.behind.map(|b| b.as_secs_f64()),
+        failed_reads = status.source.failed + status.source.throttled,
+        gaps,
+        memory = status.memory.used,
+        "source"
+    );
+}
+
+fn log_output(output: &OutputStatus, per_second: Option<f64>) {
+    let last_error = output.last_error.as_ref();
+    tracing::info!(
+        output = %output.id,
+        delivered = output.counts.durable,
+        per_second,
+        behind_seconds = output.behind.map(|b| b.as_secs_f64()),
+        errors = output.counts.errors.values().sum::<u64>(),
+        paused = (output.state == OutputState::Paused).then_some(true),
+        stopped = stopped(output),
+        advice = output.advice.as_deref(),
+        last_error = last_error
+            .filter(|_| is_in_trouble(output))
+            .map(|error| error.text.as_str()),
+        "output"
+    );
+}
+
+/// The reason why an output is stopped.
+fn stopped(output: &OutputStatus) -> Option<&str> {
+    match &output.state {
+        OutputState::Stopped { reason, .. } => Some(reason),
+        OutputState::Running | OutputState::Paused => None,
+    }
+}
+
+fn is_in_trouble(output: &OutputStatus) -> bool {
+    let is_retrying = output.lanes.iter().any(|lane| lane.backing_off);
+    stopped(output).is_some() || output.advice.is_some() || is_retrying
+}
+
+/// The rate per second, rounded to tenths.
 fn rate(now: u64, before: u64, seconds: f64) -> f64 {
-    // A rate for people: precision does not matter.
+    // A rate for people needs no precision.
     #[allow(clippy::cast_precision_loss)]
     let more = now.saturating_sub(before) as f64;
     if seconds > 0.0 {

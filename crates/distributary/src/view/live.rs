@@ -1,4 +1,4 @@
-//! The live view: one line for the source, one for each output, as wide as the terminal.
+//! The live view: one line for the source and one for each output, as wide as the terminal.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,47 +12,41 @@ use super::{DRAW, Snapshots};
 use crate::screen;
 use crate::show;
 
-/// Width that is drawn for if the terminal says none.
+/// The width, in columns, if the terminal does not tell.
 const WIDTH: usize = 80;
-/// Rows left for log lines and the shell, of the terminal's height.
+/// Rows of the terminal that are left for log lines and the shell.
 const ROWS_LEFT: usize = 3;
-/// Columns of the numbers behind a name: delivered, rate, behind by, errors, with their spaces.
+/// Columns of the numbers after a name: delivered, rate, behind, errors, with spaces.
 const NUMBERS: usize = 13 + 13 + 10 + 8;
-/// A name is shown with at least so many characters.
+/// The least number of characters for a name.
 const NAME_MIN: usize = 8;
 
+/// Draws the view at a fixed interval, until the future is dropped.
 pub(super) async fn show(mut snapshots: Snapshots, clock: Clock) {
     let mut rates = Rates::default();
     loop {
         let status = snapshots.borrow_and_update().clone();
         if let Some(status) = status {
             let (width, height) = screen::size().unwrap_or((WIDTH, usize::MAX));
-            screen::draw(render(
-                &status,
-                &rates.update(&status, clock.now()),
-                width,
-                height,
-            ));
+            let speeds = rates.update(&status, clock.now());
+            screen::draw(render(&status, &speeds, width, height));
         }
         clock.sleep(DRAW).await;
     }
 }
 
+/// Draws the view a last time, and leaves it on the screen.
 pub(super) fn end(last: &Status) {
     let (width, _) = screen::size().unwrap_or((WIDTH, usize::MAX));
-    screen::draw(render(
-        last,
-        &Speeds {
-            ended: true,
-            ..Speeds::default()
-        },
-        width,
-        usize::MAX,
-    ));
+    let speeds = Speeds {
+        ended: true,
+        ..Speeds::default()
+    };
+    screen::draw(render(last, &speeds, width, usize::MAX));
     screen::keep();
 }
 
-/// Counters from which rates are made.
+/// The counters from which rates are made.
 #[derive(Default)]
 struct Rates {
     read: Rate,
@@ -60,7 +54,7 @@ struct Rates {
     outputs: BTreeMap<String, Rate>,
 }
 
-/// Rates a second; `None` while unknown, and at the end.
+/// Rates per second; `None` while unknown, and at the end.
 #[derive(Default)]
 struct Speeds {
     read: Option<f64>,
@@ -74,18 +68,15 @@ impl Rates {
     fn update(&mut self, status: &Status, now: Instant) -> Speeds {
         let ids: Vec<&str> = status.outputs.iter().map(|o| o.id.as_str()).collect();
         self.outputs.retain(|id, _| ids.contains(&id.as_str()));
-        let outputs = status.outputs.iter().map(|o| {
-            let id = o.id.to_string();
-            (
-                id.clone(),
-                self.outputs
-                    .entry(id)
-                    .or_default()
-                    .update(now, o.counts.durable),
-            )
-        });
+
+        let mut outputs = BTreeMap::new();
+        for output in &status.outputs {
+            let id = output.id.to_string();
+            let rate = self.outputs.entry(id.clone()).or_default();
+            outputs.insert(id, rate.update(now, output.counts.durable));
+        }
         Speeds {
-            outputs: outputs.collect(),
+            outputs,
             read: self.read.update(now, status.source.records),
             bytes: self.bytes.update(now, status.source.bytes),
             ended: false,
@@ -94,51 +85,18 @@ impl Rates {
 }
 
 fn render(status: &Status, speeds: &Speeds, width: usize, height: usize) -> Vec<String> {
-    // The last column stays free: a terminal that has just become narrower by one wraps nothing.
+    // The last column stays free: a terminal that becomes narrower by one column wraps no line.
     let width = width.saturating_sub(1).max(1);
-    let longest = status
-        .outputs
-        .iter()
-        .map(|o| o.id.as_str().len())
-        .max()
-        .unwrap_or(0);
-    let name = longest
-        .max("output".len())
-        .min(width.saturating_sub(NUMBERS))
-        .max(NAME_MIN);
+    let name = name_width(status, width);
     let mut lines = vec![String::new(), source_line(status, speeds), String::new()];
     lines.push(row(name, "output", "delivered", "rate", "behind", "errors"));
-    let notes = status.outputs.iter().filter_map(note).count();
+
     let room = height.saturating_sub(lines.len() + ROWS_LEFT).max(1);
-    let fits = status.outputs.len() + notes <= room;
-    let mut shown: Vec<&OutputStatus> = status.outputs.iter().collect();
-    if !fits {
-        // Those that need looking at come first, then those that are furthest behind.
-        shown.sort_by_key(|o| {
-            (
-                note(o).is_none(),
-                std::cmp::Reverse(o.behind.map_or(0, far)),
-            )
-        });
-    }
-    let mut left = if fits {
-        usize::MAX
-    } else {
-        room.saturating_sub(1)
-    };
-    let mut drawn = 0;
-    for output in shown {
-        let note = note(output);
-        let rows = 1 + usize::from(note.is_some());
-        if rows > left {
-            break;
-        }
-        left -= rows;
-        drawn += 1;
+    let (outputs, hidden) = fitting(&status.outputs, room);
+    for output in outputs {
         lines.push(output_line(output, speeds, name));
-        lines.extend(note.map(|note| format!("  ↳ {note}")));
+        lines.extend(note(output).map(|note| format!("  ↳ {note}")));
     }
-    let hidden = status.outputs.len() - drawn;
     if hidden > 0 {
         lines.push(format!(
             "… and {hidden} more outputs; /metrics has them all (--metrics)"
@@ -147,12 +105,48 @@ fn render(status: &Status, speeds: &Speeds, width: usize, height: usize) -> Vec<
     lines.iter().map(|line| cut(line, width)).collect()
 }
 
+/// Columns for the names of outputs.
+fn name_width(status: &Status, width: usize) -> usize {
+    let names = status.outputs.iter().map(|output| output.id.as_str().len());
+    let longest = names.max().unwrap_or(0).max("output".len());
+    longest.min(width.saturating_sub(NUMBERS)).max(NAME_MIN)
+}
+
+/// The outputs that fit into `room` rows with their notes, and the number of the others.
+fn fitting(outputs: &[OutputStatus], room: usize) -> (Vec<&OutputStatus>, usize) {
+    let rows = |output: &OutputStatus| 1 + usize::from(note(output).is_some());
+    let mut shown: Vec<&OutputStatus> = outputs.iter().collect();
+    if outputs.iter().map(rows).sum::<usize>() <= room {
+        return (shown, 0);
+    }
+
+    // Outputs that need attention come first, then the outputs that are furthest behind.
+    shown.sort_by_key(|output| {
+        let behind = output.behind.map_or(0, distance);
+        (note(output).is_none(), std::cmp::Reverse(behind))
+    });
+    // One row is for the number of hidden outputs.
+    let mut left = room.saturating_sub(1);
+    let fits = shown.iter().take_while(|output| {
+        let fits = rows(output) <= left;
+        left = left.saturating_sub(rows(output));
+        fits
+    });
+    let drawn = fits.count();
+    shown.truncate(drawn);
+    (shown, outputs.len() - drawn)
+}
+
 fn source_line(status: &Status, speeds: &Speeds) -> String {
     let source = &status.source;
     let stream = source.arn.rsplit('/').next().unwrap_or_default();
     let mut line = format!("{stream}: read {}", show::records(source.records));
     if let (Some(read), Some(bytes)) = (speeds.read, speeds.bytes) {
-        line.push_str(&format!(" ({}, {})", per_second(read), show_bytes(bytes)));
+        line.push_str(&format!(
+            " ({}, {})",
+            per_second(read),
+            bytes_per_second(bytes)
+        ));
     }
     if !speeds.ended {
         line.push_str(&format!(
@@ -185,7 +179,7 @@ fn output_line(output: &OutputStatus, speeds: &Speeds, name: usize) -> String {
         OutputState::Paused => "paused".to_owned(),
         OutputState::Stopped { .. } => "STOPPED".to_owned(),
     };
-    // At the end nobody looks at the source any more.
+    // The delay is unknown at the end, since the source is not read any more.
     let behind = if speeds.ended {
         String::new()
     } else {
@@ -201,14 +195,14 @@ fn output_line(output: &OutputStatus, speeds: &Speeds, name: usize) -> String {
     )
 }
 
-/// How far behind, in steps that double: rows must not change places all the time.
-fn far(behind: Duration) -> u32 {
+/// The delay in steps that double, so that rows do not change places all the time.
+fn distance(behind: Duration) -> u32 {
     (behind.as_secs() / 8)
         .checked_ilog2()
         .map_or(0, |steps| steps + 1)
 }
 
-/// Why an output needs looking at.
+/// The reason why an output needs attention.
 fn note(output: &OutputStatus) -> Option<String> {
     if let OutputState::Stopped { shard, reason } = &output.state {
         return Some(format!(
@@ -218,7 +212,7 @@ fn note(output: &OutputStatus) -> Option<String> {
     }
     let waits = output.lanes.iter().any(|lane| lane.backing_off);
     let error = output.last_error.as_ref().filter(|_| waits);
-    // Against throttling the advice is the shards that are missing; of all else the error says what to do.
+    // Against throttling, the advice is the number of missing shards. Other errors name their remedy.
     let throttled = error.is_some_and(|e| e.kind == Some(TroubleKind::Throttled));
     match (error, &output.advice) {
         (Some(error), None) => Some(error.text.clone()),
@@ -239,7 +233,7 @@ fn row(
     format!("{output:<name$}{delivered:>13}{rate:>13}{behind:>10}{errors:>8}")
 }
 
-/// At most `width` characters of `text`, without anything that moves a cursor.
+/// At most `width` characters of `text`, without control characters.
 fn cut(text: &str, width: usize) -> String {
     let clean = |c: char| if c.is_control() { ' ' } else { c };
     if text.chars().count() <= width {
@@ -260,17 +254,17 @@ fn per_second(rate: f64) -> String {
     }
 }
 
-fn show_bytes(rate: f64) -> String {
+fn bytes_per_second(rate: f64) -> String {
     format!("{}/s", show::bytes(whole(rate)))
 }
 
-/// A rate is never negative and fits.
+/// A rate as a whole number. A rate is never negative, and fits.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn whole(rate: f64) -> u64 {
     rate.round() as u64
 }
 
-/// A length of time for people: `0 s`, `1.2 s`, `3m 20s`, `2h 5m`, `3d 4h`.
+/// A duration for people: `0 s`, `1.2 s`, `3m 20s`, `2h 5m`, `3d 4h`.
 pub(super) fn duration(d: Duration) -> String {
     let s = d.as_secs();
     match s {

@@ -1,4 +1,4 @@
-//! What a fan-out shows of itself while it runs: a live view in a terminal, log lines elsewhere.
+//! The progress of a running fan-out: a live view in a terminal, log lines elsewhere.
 
 mod lines;
 mod live;
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::logging::LogFormat;
 use crate::screen;
 
-/// The last snapshot of an engine; `None` before its start.
+/// The last snapshot of an engine; `None` before the start.
 pub(crate) type Snapshots = watch::Receiver<Option<Arc<Status>>>;
 
 /// Time between two drawings of the live view.
@@ -22,17 +22,17 @@ const DRAW: Duration = Duration::from_millis(250);
 /// Time between two log lines.
 const LOG: Duration = Duration::from_secs(10);
 
-/// How a fan-out is watched.
+/// The form in which progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum View {
     /// A block of lines at the bottom of the terminal.
     Live,
-    /// A log line each ten seconds.
+    /// Log lines every ten seconds.
     Lines,
 }
 
 impl View {
-    /// The live view where a person looks at stderr.
+    /// The live view if stderr is a terminal and log lines are text.
     pub(crate) fn fit(format: LogFormat) -> Self {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         match format {
@@ -41,7 +41,7 @@ impl View {
         }
     }
 
-    /// Shows snapshots as they come; drop it to stop. The live view's last drawing stays where it is.
+    /// Shows snapshots until the future is dropped. The last drawing of the live view stays.
     pub(crate) async fn show(self, snapshots: Snapshots, clock: Clock) {
         match self {
             Self::Live => live::show(snapshots, clock).await,
@@ -49,7 +49,7 @@ impl View {
         }
     }
 
-    /// Says how it ended: the live view is drawn a last time and left standing, a log line is written.
+    /// Shows the last state: draws the live view once more and leaves it in place, or writes log lines.
     pub(crate) fn end(self, last: &Status) {
         match self {
             Self::Live => live::end(last),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use distributary_core::clock::Instant;
 
-/// How far back a rate looks.
+/// The stretch of time that a rate covers.
 const WINDOW: Duration = Duration::from_secs(5);
 /// Samples kept at most.
 const SAMPLES: usize = 64;
@@ -17,10 +17,10 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// Takes the counter's value at `now`; its rate a second over the last few seconds, as far as known.
+    /// Adds the counter's value at `now`. Returns the rate per second over the last few seconds, if known.
     pub(super) fn update(&mut self, now: Instant, value: u64) -> Option<f64> {
         if self.samples.back().is_some_and(|(_, last)| *last > value) {
-            // Counted anew: an output that was removed and added again.
+            // The counter starts again when an output is removed and added again.
             self.samples.clear();
         }
         self.samples.push_back((now, value));
@@ -35,7 +35,7 @@ impl Rate {
         }
         let (at, first) = *self.samples.front()?;
         let seconds = now.since(at).as_secs_f64();
-        // A rate for people: precision does not matter.
+        // A rate for people needs no precision.
         #[allow(clippy::cast_precision_loss)]
         let more = value.saturating_sub(first) as f64;
         (seconds > 0.0).then(|| more / seconds)

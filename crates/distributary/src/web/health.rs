@@ -1,4 +1,4 @@
-//! Whether the fan-out is working: `/readyz`.
+//! Tells whether the fan-out works, for `/readyz`.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -9,12 +9,13 @@ use distributary_core::sync::lock;
 
 use crate::view::Snapshots;
 
-/// Neither a read nor a delivery for so long, and it is stalled. Idle shards are read each second.
+/// Time without a read or a delivery after which the fan-out is stalled. Idle shards are read every
+/// second.
 const STALLED: Duration = Duration::from_secs(60);
-/// Failed transactions in a row after which the progress is said not to be kept.
-const COMMITS: u32 = 5;
-/// How often it is looked whether something moved.
-const LOOK: Duration = Duration::from_secs(1);
+/// Failed checkpoint transactions in a row after which the fan-out is not ready.
+const FAILED_COMMITS: u32 = 5;
+/// Time between two looks at the snapshots.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Watches the snapshots for progress.
 pub(super) struct Health {
@@ -23,6 +24,7 @@ pub(super) struct Health {
     moved: Mutex<Moved>,
 }
 
+/// The counters of work, and the time of their last change.
 #[derive(Clone, Copy, Default)]
 struct Moved {
     reads: u64,
@@ -46,7 +48,7 @@ impl Health {
     pub(super) async fn watch(self: std::sync::Arc<Self>) {
         loop {
             self.look();
-            self.clock.sleep(LOOK).await;
+            self.clock.sleep(INTERVAL).await;
         }
     }
 
@@ -57,7 +59,7 @@ impl Health {
         lock(&self.moved).update(&status, self.clock.now());
     }
 
-    /// Ready, or why not.
+    /// Fails with the reason if the fan-out is not ready.
     pub(super) fn ready(&self) -> Result<(), String> {
         self.look();
         let Some(status) = self.snapshots.borrow().clone() else {
@@ -90,34 +92,27 @@ fn successful_reads(status: &Status) -> u64 {
 }
 
 fn judge(status: &Status, moved: Moved, now: Instant) -> Result<(), String> {
-    let running = status
-        .outputs
-        .iter()
-        .filter(|o| o.state == OutputState::Running)
-        .count();
-    if running == 0
-        && status
-            .outputs
-            .iter()
-            .any(|o| o.state != OutputState::Paused)
-    {
+    let mut states = status.outputs.iter().map(|output| &output.state);
+    let is_running = states.clone().any(|state| *state == OutputState::Running);
+    let is_paused = !is_running && states.all(|state| *state == OutputState::Paused);
+    if !is_running && !is_paused {
         return Err("no output is running".to_owned());
     }
-    if status.commits.failing >= COMMITS {
-        return Err("the progress cannot be written down".to_owned());
+    if status.commits.failing >= FAILED_COMMITS {
+        return Err("checkpoints cannot be saved".to_owned());
     }
-    if running == 0 {
-        // Everything is paused, as somebody wished.
+    if is_paused {
         return Ok(());
     }
+
     if successful_reads(status) == 0 && status.source.shards_open > 0 {
-        return Err("nothing has been read yet".to_owned());
+        return Err("no read has succeeded yet".to_owned());
     }
-    let still = now.since(moved.at);
-    if still >= STALLED {
+    let idle = now.since(moved.at);
+    if idle >= STALLED {
         return Err(format!(
-            "stalled: nothing was read or delivered for {} s",
-            still.as_secs()
+            "stalled: no read and no delivery for {} s",
+            idle.as_secs()
         ));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The metrics, each once: name, what it says, and where its value is in a [`Status`].
+//! The metrics, each defined once: name, meaning, and place of the value in a [`Status`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,35 +10,35 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-/// The format's name and version.
+/// The content type of OpenMetrics text.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// How a value behaves.
+/// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Goes up; begins anew with the process. Its name gets `_total`.
+    /// A value that only goes up, from 0 at the start of the process. The name gets `_total`.
     Counter,
-    /// Goes up and down.
+    /// A value that goes up and down.
     Gauge,
 }
 
-/// One metric; its values by labels.
+/// One metric.
 struct Metric {
     name: &'static str,
     kind: Kind,
     help: &'static str,
-    of: Of,
+    values: Values,
 }
 
-/// What a metric is about, and so which labels it has. `None`: not known now, and left out.
-enum Of {
-    /// The whole fan-out: no labels.
+/// The values of a metric, by labels. A value that is `None` is unknown, and left out.
+enum Values {
+    /// One value for the fan-out, without labels.
     FanOut(fn(&Status) -> Option<f64>),
-    /// An output: `output`.
+    /// A value per output, with the label `output`.
     Output(fn(&OutputStatus) -> Option<f64>),
-    /// An output's errors: `output` and `kind`.
+    /// The errors per output, with the labels `output` and `kind`.
     Errors,
-    /// A lane: `output` and `shard`; only with `metrics-per-shard`.
+    /// A value per lane, with the labels `output` and `shard`; only with `metrics-per-shard`.
     Lane(fn(&LaneStatus) -> Option<f64>),
 }
 
@@ -46,13 +46,13 @@ const METRICS: &[Metric] = &[
     fan_out(
         "distributary_source_records",
         Kind::Counter,
-        "Records read from the source, those read again by outputs that catch up included",
+        "Records read from the source, including records that an output reads again to catch up",
         |s| n(s.source.records),
     ),
     fan_out(
         "distributary_source_bytes",
         Kind::Counter,
-        "Bytes of the source's answers",
+        "Bytes of the source's responses",
         |s| n(s.source.bytes),
     ),
     fan_out(
@@ -64,61 +64,61 @@ const METRICS: &[Metric] = &[
     fan_out(
         "distributary_source_throttled",
         Kind::Counter,
-        "GetRecords calls refused for their rate",
+        "GetRecords calls that were throttled",
         |s| n(s.source.throttled),
     ),
     fan_out(
         "distributary_source_failed",
         Kind::Counter,
-        "GetRecords calls that failed otherwise",
+        "GetRecords calls that failed for another reason",
         |s| n(s.source.failed),
     ),
     fan_out(
         "distributary_source_gaps",
         Kind::Counter,
-        "Stretches that retention deleted before they were read",
+        "Stretches of records that retention deleted before they were read",
         |s| n(s.source.gaps),
     ),
     fan_out(
         "distributary_source_behind_seconds",
         Kind::Gauge,
-        "How far reading is behind the source's newest record",
+        "Delay of reading behind the source's newest record",
         |s| seconds(s.source.behind),
     ),
     fan_out(
         "distributary_source_retention_seconds",
         Kind::Gauge,
-        "How long the source keeps a record",
+        "Retention of the source",
         |s| seconds(s.source.retention),
     ),
     fan_out(
         "distributary_source_shards",
         Kind::Gauge,
-        "Shards of the source that still hold records or take them",
+        "Shards of the source that hold or accept records",
         |s| size(s.source.shards),
     ),
     fan_out(
         "distributary_source_shards_open",
         Kind::Gauge,
-        "Shards of the source that take records",
+        "Shards of the source that accept records",
         |s| size(s.source.shards_open),
     ),
     fan_out(
         "distributary_source_shards_reading",
         Kind::Gauge,
-        "Shards that are being read",
+        "Shards of the source that are read now",
         |s| size(s.source.shards_reading),
     ),
     output(
         "distributary_records_read",
         Kind::Counter,
-        "Records handed to the output; always delivered + filtered + dead-lettered + in flight",
+        "Records read for the output; always delivered + filtered + dead-lettered + in flight",
         |o| n(o.counts.read),
     ),
     output(
         "distributary_records_delivered",
         Kind::Counter,
-        "Records that the output acknowledged, they and all before them in their shard",
+        "Records that the output acknowledged, together with all earlier records of the shard",
         |o| n(o.counts.durable),
     ),
     output(
@@ -130,25 +130,25 @@ const METRICS: &[Metric] = &[
     output(
         "distributary_records_filtered",
         Kind::Counter,
-        "Records that a filter took out",
+        "Records that a filter removed",
         |o| n(o.counts.filtered),
     ),
     output(
         "distributary_records_dead_lettered",
         Kind::Counter,
-        "Records that went to the dead letter destination",
+        "Records sent to the dead letter destination",
         |o| n(o.counts.dead_lettered),
     ),
     output(
         "distributary_records_in_flight",
         Kind::Gauge,
-        "Records handed to the output and none of these",
+        "Records read for the output and not yet delivered, filtered or dead-lettered",
         |o| n(o.counts.in_flight),
     ),
     output(
         "distributary_records_repeated",
         Kind::Counter,
-        "Records sent again though they had been, or may have been, written",
+        "Records sent again although they were written or may have been written",
         |o| n(o.counts.repeats),
     ),
     output(
@@ -160,115 +160,115 @@ const METRICS: &[Metric] = &[
     output(
         "distributary_retries",
         Kind::Counter,
-        "Requests that were sent because others failed",
+        "Requests sent because an earlier one failed",
         |o| n(o.counts.retries),
     ),
     output(
         "distributary_order_limited_requests",
         Kind::Counter,
-        "Requests that left records out only to keep the order (strict): order is what limits the output",
+        "Requests with records left out to keep the order (strict): the order limits the output",
         |o| n(o.counts.order_limited),
     ),
     output(
         "distributary_held_back",
         Kind::Counter,
-        "Times that records were held back because the output's shards had no room: its rate is what limits the output",
+        "Times that records waited because the output's shards were at their limit: the number of shards limits the output",
         |o| n(o.counts.held_back),
     ),
     Metric {
         name: "distributary_errors",
         kind: Kind::Counter,
-        help: "Answers of the output that were trouble, whole or for a record, by kind",
-        of: Of::Errors,
+        help: "Errors of the output, for a request or for a record, by kind",
+        values: Values::Errors,
     },
     output(
         "distributary_behind_seconds",
         Kind::Gauge,
-        "How far the output is behind the source's newest record: its furthest shard",
+        "Delay of the output behind the source's newest record, in the shard with the longest delay",
         |o| seconds(o.behind),
     ),
     output(
         "distributary_horizon_seconds",
         Kind::Gauge,
-        "Time until the source's retention would delete what the output has not got: its nearest shard",
+        "Time until the source's retention would delete records that the output has not received, in the nearest shard",
         |o| seconds(o.horizon),
     ),
     output(
         "distributary_output_running",
         Kind::Gauge,
-        "1 if the output is written to, 0 if it is paused or stopped",
+        "1 if the output is running, 0 if it is paused or stopped",
         |o| flag(o.state == OutputState::Running),
     ),
     output(
         "distributary_output_stopped",
         Kind::Gauge,
-        "1 if the output goes no further until somebody acts",
+        "1 if the output is stopped until a user acts",
         |o| flag(matches!(o.state, OutputState::Stopped { .. })),
     ),
     output(
         "distributary_output_caught_up",
         Kind::Gauge,
-        "1 if the output has everything that was in the source when the process started",
+        "1 if the output has every record that the source held at the start of the process",
         |o| flag(o.caught_up),
     ),
     output(
         "distributary_shards_in_window",
         Kind::Gauge,
-        "Shards whose newest records the output shares with the others",
+        "Shards whose reads the output shares with the other outputs",
         |o| size(o.in_window),
     ),
     output(
         "distributary_shards_catching_up",
         Kind::Gauge,
-        "Shards that the output reads again because it fell behind",
+        "Shards that are read again for the output because it fell behind",
         |o| size(o.catching_up),
     ),
     output(
         "distributary_shards_waiting_for_parents",
         Kind::Gauge,
-        "Shards whose parents the output has not finished",
+        "Shards that wait until the output has every record of their parents",
         |o| size(o.waiting_for_parents),
     ),
     fan_out(
         "distributary_memory_bytes",
         Kind::Gauge,
-        "Memory reserved for records that are read and not yet written",
+        "Memory reserved for records that are read and not yet delivered",
         |s| size(s.memory.used),
     ),
     fan_out(
         "distributary_memory_peak_bytes",
         Kind::Gauge,
-        "The most memory that was ever reserved",
+        "The most memory that was reserved so far",
         |s| size(s.memory.peak),
     ),
     fan_out(
         "distributary_memory_budget_bytes",
         Kind::Gauge,
-        "Memory that may be reserved",
+        "The limit of reserved memory",
         |s| size(s.memory.budget),
     ),
     fan_out(
         "distributary_checkpoints",
         Kind::Counter,
-        "Transactions that wrote the progress down",
+        "Transactions that saved checkpoints",
         |s| n(s.commits.transactions),
     ),
     fan_out(
         "distributary_checkpoint_seconds",
         Kind::Gauge,
-        "How long the last of them took",
+        "Duration of the last checkpoint transaction",
         |s| seconds(Some(s.commits.took)),
     ),
     fan_out(
         "distributary_checkpoint_age_seconds",
         Kind::Gauge,
-        "Time since the last of them",
+        "Time since the last checkpoint transaction",
         |s| seconds(s.commits.last.map(|at| s.at.since(at))),
     ),
     fan_out(
         "distributary_checkpoint_failures",
         Kind::Gauge,
-        "Transactions that failed in a row, now",
+        "Checkpoint transactions that failed in a row",
         |s| n(u64::from(s.commits.failing)),
     ),
     lane(
@@ -280,7 +280,7 @@ const METRICS: &[Metric] = &[
     lane(
         "distributary_shard_records_in_flight",
         Kind::Gauge,
-        "Records of the shard that are handed to the output and not delivered",
+        "Records of the shard that are read for the output and not yet delivered",
         |l| n(l.counts.in_flight),
     ),
     lane(
@@ -292,13 +292,13 @@ const METRICS: &[Metric] = &[
     lane(
         "distributary_shard_behind_seconds",
         Kind::Gauge,
-        "How far the output is behind in the shard",
+        "Delay of the output in the shard",
         |l| seconds(l.behind),
     ),
     lane(
         "distributary_shard_horizon_seconds",
         Kind::Gauge,
-        "Time until retention would delete what the output has not got of the shard",
+        "Time until retention would delete records of the shard that the output has not received",
         |l| seconds(l.horizon),
     ),
 ];
@@ -313,7 +313,7 @@ const fn fan_out(
         name,
         kind,
         help,
-        of: Of::FanOut(value),
+        values: Values::FanOut(value),
     }
 }
 
@@ -327,7 +327,7 @@ const fn output(
         name,
         kind,
         help,
-        of: Of::Output(value),
+        values: Values::Output(value),
     }
 }
 
@@ -341,7 +341,7 @@ const fn lane(
         name,
         kind,
         help,
-        of: Of::Lane(value),
+        values: Values::Lane(value),
     }
 }
 
@@ -364,7 +364,7 @@ fn seconds(value: Option<Duration>) -> Option<f64> {
     value.map(|d| d.as_secs_f64())
 }
 
-/// The page for `status`; without one, before the start, only what the metrics are.
+/// The page for `status`. Without a status, before the start, the page has no values.
 pub(super) fn text(status: Option<Arc<Status>>, per_shard: bool) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Page { status, per_shard }));
@@ -391,7 +391,7 @@ impl Collector for Page {
             .encode_info(&about)?;
         let shown = METRICS
             .iter()
-            .filter(|m| self.per_shard || !matches!(m.of, Of::Lane(_)));
+            .filter(|m| self.per_shard || !matches!(m.values, Values::Lane(_)));
         for metric in shown {
             let kind = match metric.kind {
                 Kind::Counter => MetricType::Counter,
@@ -407,35 +407,54 @@ impl Collector for Page {
 }
 
 impl Metric {
-    fn encode(&self, mut encoder: MetricEncoder<'_>, status: &Status) -> Result<(), fmt::Error> {
-        match self.of {
-            Of::FanOut(value) => value(status).map_or(Ok(()), |v| self.value(&mut encoder, v)),
-            Of::Output(value) => status.outputs.iter().try_for_each(|o| {
-                let labels = [("output", o.id.as_str())];
-                value(o).map_or(Ok(()), |v| {
-                    self.value(&mut encoder.encode_family(&labels)?, v)
-                })
-            }),
-            Of::Errors => status.outputs.iter().try_for_each(|o| {
-                errors(&o.counts).try_for_each(|(kind, count)| {
-                    let labels = [("output", o.id.as_str()), ("kind", kind)];
-                    count.map_or(Ok(()), |v| {
-                        self.value(&mut encoder.encode_family(&labels)?, v)
-                    })
-                })
-            }),
-            Of::Lane(value) => status.outputs.iter().try_for_each(|o| {
-                o.lanes.iter().try_for_each(|l| {
-                    let labels = [("output", o.id.as_str()), ("shard", l.shard.as_str())];
-                    value(l).map_or(Ok(()), |v| {
-                        self.value(&mut encoder.encode_family(&labels)?, v)
-                    })
-                })
-            }),
+    fn encode(&self, mut encoder: MetricEncoder<'_>, status: &Status) -> fmt::Result {
+        if let Values::FanOut(value) = self.values {
+            return self.put(&mut encoder, &[], value(status));
         }
+        for output in &status.outputs {
+            self.encode_output(&mut encoder, output)?;
+        }
+        Ok(())
     }
 
-    fn value(&self, encoder: &mut MetricEncoder<'_>, value: f64) -> Result<(), fmt::Error> {
+    /// Adds the values of one output.
+    fn encode_output(&self, encoder: &mut MetricEncoder<'_>, output: &OutputStatus) -> fmt::Result {
+        let label = ("output", output.id.as_str());
+        match self.values {
+            Values::FanOut(_) => {}
+            Values::Output(value) => self.put(encoder, &[label], value(output))?,
+            Values::Errors => {
+                for (kind, count) in errors(&output.counts) {
+                    self.put(encoder, &[label, ("kind", kind)], count)?;
+                }
+            }
+            Values::Lane(value) => {
+                for lane in &output.lanes {
+                    let labels = [label, ("shard", lane.shard.as_str())];
+                    self.put(encoder, &labels, value(lane))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds one value, if known.
+    fn put(
+        &self,
+        encoder: &mut MetricEncoder<'_>,
+        labels: &[(&str, &str)],
+        value: Option<f64>,
+    ) -> fmt::Result {
+        let Some(value) = value else {
+            return Ok(());
+        };
+        if labels.is_empty() {
+            return self.put_value(encoder, value);
+        }
+        self.put_value(&mut encoder.encode_family(&labels)?, value)
+    }
+
+    fn put_value(&self, encoder: &mut MetricEncoder<'_>, value: f64) -> fmt::Result {
         match self.kind {
             Kind::Counter => encoder.encode_counter::<NoLabelSet, f64, f64>(&value, None),
             Kind::Gauge => encoder.encode_gauge(&value),
@@ -443,7 +462,7 @@ impl Metric {
     }
 }
 
-/// Every kind of error, those that did not happen as zero: a rate needs a first value.
+/// The errors of every kind. Kinds without errors count 0, since a rate needs a first value.
 fn errors(counts: &Counts) -> impl Iterator<Item = (&'static str, Option<f64>)> {
     use distributary_core::output::TroubleKind as T;
     let kinds = [
@@ -472,11 +491,11 @@ mod tests {
         let mut text = "\
 # Metrics of `distributary run --metrics ADDRESS`
 
-<!-- Made from the program: UPDATE_DOCS=1 cargo test -p distributary docs -->
+<!-- Generated from the program: UPDATE_DOCS=1 cargo test -p distributary docs -->
 
-`/metrics` is OpenMetrics text, as Prometheus scrapes it. Counters begin anew with the process. `/healthz` answers 200 as long as the
-process lives; `/readyz` answers 200 while it works, and 503 with the reason before the first read, when nothing was read or
-delivered for a minute, when no output is running, or when the progress cannot be written down.
+`/metrics` is OpenMetrics text, for Prometheus. Counters start at 0 with the process. `/healthz` returns 200 while the process runs.
+`/readyz` returns 200 while the fan-out works, and 503 with the reason before the first read, after a minute without a read or a
+delivery, if no output is running, or if checkpoints cannot be saved.
 
 | metric | type | labels | meaning |
 | --- | --- | --- | --- |
@@ -487,11 +506,11 @@ delivered for a minute, when no output is running, or when the progress cannot b
                 Kind::Counter => ("_total", "counter"),
                 Kind::Gauge => ("", "gauge"),
             };
-            let labels = match metric.of {
-                Of::FanOut(_) => "",
-                Of::Output(_) => "`output`",
-                Of::Errors => "`output`, `kind`",
-                Of::Lane(_) => "`output`, `shard`; with `--metrics-per-shard`",
+            let labels = match metric.values {
+                Values::FanOut(_) => "",
+                Values::Output(_) => "`output`",
+                Values::Errors => "`output`, `kind`",
+                Values::Lane(_) => "`output`, `shard`; with `--metrics-per-shard`",
             };
             writeln!(
                 text,
@@ -520,7 +539,7 @@ delivered for a minute, when no output is running, or when the progress cannot b
     }
 
     #[test]
-    fn a_page_before_the_start_is_whole() {
+    fn a_page_before_the_start_is_complete() {
         let page = text(None, false).unwrap();
         assert!(
             page.ends_with("# EOF\n")

@@ -1,4 +1,4 @@
-//! `--metrics`: Prometheus metrics, and whether the process lives and works.
+//! The server of `--metrics`: Prometheus metrics, liveness and readiness.
 
 mod health;
 mod metrics;
@@ -15,31 +15,32 @@ use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::failure::Failure;
 use crate::view::Snapshots;
+use health::Health;
 
-/// Connections that are served at a time; further ones wait.
+/// Connections that are served at a time; more connections wait.
 const CONNECTIONS: usize = 64;
-/// How long a client may take for a request's headers, and so how long an idle connection stays.
-const HEADERS: Duration = Duration::from_secs(30);
-/// Pause after a failure to accept, such as too many open files.
+/// Time for the headers of a request, and so the time after which an idle connection is closed.
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause after a failed accept, as with too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// What is served.
+/// The settings and the data of the server.
 #[derive(Clone)]
 pub(crate) struct Web {
-    /// Where the snapshots come from.
+    /// The engine's snapshots.
     pub(crate) snapshots: Snapshots,
-    /// Tells how long ago something moved.
+    /// Measures the time since the last progress.
     pub(crate) clock: Clock,
-    /// Metrics per output and shard as well.
+    /// True for metrics per output and shard, too.
     pub(crate) per_shard: bool,
 }
 
-/// Listens on `address`, and serves as long as the runtime lives.
+/// Listens on `address`, and serves until the runtime ends.
 pub(crate) async fn serve(address: SocketAddr, web: Web) -> Result<(), Failure> {
     let cannot = |error| {
         Failure::run(format!(
@@ -49,16 +50,13 @@ pub(crate) async fn serve(address: SocketAddr, web: Web) -> Result<(), Failure> 
     let listener = TcpListener::bind(address).await.map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
     tracing::info!(url = %format!("http://{address}/metrics"), "serving metrics");
-    let health = Arc::new(health::Health::new(
-        web.clock.clone(),
-        web.snapshots.clone(),
-    ));
+    let health = Arc::new(Health::new(web.clock.clone(), web.snapshots.clone()));
     tokio::spawn(Arc::clone(&health).watch());
     tokio::spawn(accept(listener, web, health));
     Ok(())
 }
 
-async fn accept(listener: TcpListener, web: Web, health: Arc<health::Health>) {
+async fn accept(listener: TcpListener, web: Web, health: Arc<Health>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     // The semaphore is never closed.
     while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
@@ -72,60 +70,53 @@ async fn accept(listener: TcpListener, web: Web, health: Arc<health::Health>) {
         };
         let (web, health) = (web.clone(), Arc::clone(&health));
         tokio::spawn(async move {
-            let service = service_fn(|request| {
-                let answer = answer(&request, &web, &health);
-                async { Ok::<_, Infallible>(answer) }
-            });
-            let mut http = http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(HEADERS);
-            // A client that breaks off is its own affair.
-            let _ = http.serve_connection(TokioIo::new(stream), service).await;
+            serve_connection(stream, &web, &health).await;
             drop(permit);
         });
     }
 }
 
-fn answer(
-    request: &Request<Incoming>,
-    web: &Web,
-    health: &health::Health,
-) -> Response<Full<Bytes>> {
-    const TEXT: &str = "text/plain; charset=utf-8";
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return page(
-            StatusCode::METHOD_NOT_ALLOWED,
-            TEXT,
-            "only GET is answered here\n".to_owned(),
-        );
-    }
-    match request.uri().path() {
+async fn serve_connection(stream: TcpStream, web: &Web, health: &Health) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let response = if matches!(*request.method(), Method::GET | Method::HEAD) {
+            respond(request.uri().path(), web, health)
+        } else {
+            text(StatusCode::METHOD_NOT_ALLOWED, "only GET is supported")
+        };
+        async { Ok::<_, Infallible>(response) }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_TIMEOUT);
+    // A client that breaks the connection gets no response.
+    let _ = http.serve_connection(TokioIo::new(stream), service).await;
+}
+
+fn respond(path: &str, web: &Web, health: &Health) -> Response<Full<Bytes>> {
+    match path {
         "/metrics" => {
             let status = web.snapshots.borrow().clone();
             match metrics::text(status, web.per_shard) {
                 Ok(text) => page(StatusCode::OK, metrics::CONTENT_TYPE, text),
-                Err(error) => page(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    TEXT,
-                    format!("{error}\n"),
-                ),
+                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
             }
         }
-        "/healthz" => page(StatusCode::OK, TEXT, "ok\n".to_owned()),
+        "/healthz" => text(StatusCode::OK, "ok"),
         "/readyz" => match health.ready() {
-            Ok(()) => page(StatusCode::OK, TEXT, "ready\n".to_owned()),
-            Err(why) => page(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
+            Ok(()) => text(StatusCode::OK, "ready"),
+            Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, &reason),
         },
-        "/" => page(
-            StatusCode::OK,
-            TEXT,
-            "/metrics\n/healthz\n/readyz\n".to_owned(),
-        ),
-        _ => page(
+        "/" => text(StatusCode::OK, "/metrics\n/healthz\n/readyz"),
+        _ => text(
             StatusCode::NOT_FOUND,
-            TEXT,
-            "there is /metrics, /healthz and /readyz\n".to_owned(),
+            "not found; try /metrics, /healthz or /readyz",
         ),
     }
+}
+
+/// A plain text page.
+fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    page(status, "text/plain; charset=utf-8", format!("{text}\n"))
 }
 
 fn page(status: StatusCode, content_type: &'static str, text: String) -> Response<Full<Bytes>> {
