@@ -1,8 +1,9 @@
-//! Pages of docs/ that are made from the program.
+//! Pages of docs/ that are generated from the program.
 
 use std::path::Path;
 
-/// Fails if the page `path` of the repository is not `text`; writes it if `UPDATE_DOCS` is set.
+/// Fails if the page at `path` in the repository differs from `text`. With `UPDATE_DOCS` set, writes
+/// the page instead.
 pub(crate) fn hold(path: &str, text: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")

@@ -5,15 +5,17 @@ use tracing_subscriber::EnvFilter;
 
 use crate::screen;
 
-/// Begins logging. Level `info`, or what `DISTRIBUTARY_LOG` says in the syntax of `RUST_LOG` (`debug`,
-/// `distributary_kinesis=trace` …). With `quiet`, warnings and errors only.
+/// Starts logging, at level `info`, or at level `warn` if `quiet`. The variable `DISTRIBUTARY_LOG`
+/// overrides the level, in the syntax of `RUST_LOG` (`debug`, `distributary_kinesis=trace` …).
 pub(crate) fn start(format: LogFormat, quiet: bool) {
-    // aws-config warns of each place where it found no region or credentials; the error at the end says what to do.
+    // aws-config warns of each place without a region or credentials; the final error tells the
+    // user the remedy.
     let default = if quiet {
         "warn,aws_config=error"
     } else {
         "info,aws_config=error"
     };
+
     let filter =
         EnvFilter::try_from_env("DISTRIBUTARY_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let builder = tracing_subscriber::fmt()
@@ -22,7 +24,8 @@ pub(crate) fn start(format: LogFormat, quiet: bool) {
         .with_target(false);
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr())
         && std::env::var_os("NO_COLOR").is_none();
-    // Fails only if logging was begun before, which is as good.
+
+    // Fails only if logging is already started.
     let _ = match format {
         LogFormat::Text => builder.with_ansi(ansi).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

@@ -1,22 +1,23 @@
-//! The terminal behind stderr: log lines that scroll, and below them a block of lines that is drawn again and again.
+//! The terminal behind stderr: log lines that scroll, and below them a block of lines that is drawn
+//! again and again.
 //!
-//! Our own, because what is needed is two escape sequences, and the libraries at hand count the lines of a block by the
-//! width it was drawn at: after a resize they leave pieces of it behind.
+//! Own code, since two escape sequences are enough, and the libraries at hand count the lines of a
+//! block by the width at which the block was drawn: after a resize they leave pieces behind.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
 
 use distributary_core::sync::lock;
 
-/// One for the process, as there is one stderr.
+/// One per process, as there is one stderr.
 static SCREEN: Mutex<Screen> = Mutex::new(Screen { block: Vec::new() });
 
 struct Screen {
-    /// The lines that stand at the bottom now, as drawn: plain text, one column a character.
+    /// The lines at the bottom, as drawn: plain text, one column per character.
     block: Vec<String>,
 }
 
-/// Columns and rows of the terminal; `None` if stderr is none.
+/// Columns and rows of the terminal; `None` if stderr is not a terminal.
 pub(crate) fn size() -> Option<(usize, usize)> {
     if !io::stderr().is_terminal() {
         return None;
@@ -25,7 +26,7 @@ pub(crate) fn size() -> Option<(usize, usize)> {
     Some((usize::from(width.0), usize::from(height.0)))
 }
 
-/// Draws `lines` where the last block stood. Each must be shorter than the terminal is wide.
+/// Replaces the block by `lines`. Each line must be shorter than the terminal is wide.
 pub(crate) fn draw(lines: Vec<String>) {
     let mut screen = lock(&SCREEN);
     let mut text = screen.erase();
@@ -34,7 +35,7 @@ pub(crate) fn draw(lines: Vec<String>) {
     write(&text);
 }
 
-/// Takes the block away.
+/// Removes the block.
 pub(crate) fn clear() {
     let mut screen = lock(&SCREEN);
     let text = screen.erase();
@@ -42,12 +43,12 @@ pub(crate) fn clear() {
     write(&text);
 }
 
-/// Leaves the block where it stands; what comes next goes below it.
+/// Leaves the block in place; later output goes below.
 pub(crate) fn keep() {
     lock(&SCREEN).block.clear();
 }
 
-/// A terminal that went away is no reason to stop working.
+/// Errors are ignored: a terminal that is closed is no reason to stop copying.
 fn write(text: &str) {
     let mut stderr = io::stderr().lock();
     let _ = stderr
@@ -56,8 +57,8 @@ fn write(text: &str) {
 }
 
 impl Screen {
-    /// What takes the cursor, which stands below the block, to its first line, and removes it. A terminal that is narrower
-    /// than when the block was drawn has wrapped its lines.
+    /// The escape sequence that moves the cursor from below the block to its first line, and clears
+    /// the rest of the screen. A terminal that became narrower since has wrapped the lines.
     fn erase(&self) -> String {
         if self.block.is_empty() {
             return String::new();
@@ -79,7 +80,7 @@ impl Screen {
     }
 }
 
-/// Where log lines go: above the block.
+/// Writes log lines above the block.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogWriter;
 

@@ -3,8 +3,8 @@
 use distributary_core::batch::ShardId;
 use distributary_core::clock::Millis;
 
-/// `bytes` as text that a terminal can show: what is no UTF-8, no printable character or could pass for an escape is
-/// written `\xNN`, `\u{…}`, `\n`, `\r`, `\t` or `\\`.
+/// `bytes` as text that a terminal can show. Bytes that are not UTF-8, characters that are not
+/// printable, and backslashes are written as `\xNN`, `\u{…}`, `\n`, `\r`, `\t` or `\\`.
 pub(crate) fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -28,12 +28,20 @@ pub(crate) fn escape(bytes: &[u8]) -> String {
     text
 }
 
-/// Characters that change how others are shown, or show nothing: they would make text read as what it is not.
+/// Characters that are invisible or change how other characters are shown, and so falsify a text.
 fn invisible(c: char) -> bool {
-    matches!(u32::from(c), 0x200B..=0x200F | 0x2028..=0x202E | 0x2060..=0x206F | 0xFEFF | 0xFFF9..=0xFFFB | 0xE0000..=0xE007F)
+    matches!(
+        u32::from(c),
+        0x200B..=0x200F
+            | 0x2028..=0x202E
+            | 0x2060..=0x206F
+            | 0xFEFF
+            | 0xFFF9..=0xFFFB
+            | 0xE0000..=0xE007F
+    )
 }
 
-/// The number in a shard's id; the whole id if it has not the form that Kinesis gives it.
+/// The number in a shard's id; the whole id if the form is not Kinesis's own.
 pub(crate) fn shard_number(id: &ShardId) -> &str {
     match id.as_str().strip_prefix("shardId-") {
         Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
@@ -44,7 +52,7 @@ pub(crate) fn shard_number(id: &ShardId) -> &str {
     }
 }
 
-/// A count with its thousands apart: `1,234,567`.
+/// A count with thousands separators: `1,234,567`.
 pub(crate) fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -62,13 +70,13 @@ pub(crate) fn records(n: u64) -> String {
     format!("{} record{}", count(n), if n == 1 { "" } else { "s" })
 }
 
-/// A number of bytes in the unit that reads best: `999 bytes`, `1.5 MB` (1 MB = 1,000,000 bytes).
+/// A number of bytes with a fitting unit: `999 bytes`, `1.5 MB` (1 MB = 1,000,000 bytes).
 pub(crate) fn bytes(n: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
     if n < 1000 {
         return format!("{n} byte{}", if n == 1 { "" } else { "s" });
     }
-    // Shown to one decimal: exactness does not matter.
+    // Only one decimal is shown.
     #[allow(clippy::cast_precision_loss)]
     let mut value = n as f64 / 1000.0;
     let mut unit = 0;
@@ -79,8 +87,8 @@ pub(crate) fn bytes(n: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// A moment in UTC with milliseconds: `2026-01-31T00:00:00.000Z`. Moments that no calendar date is for are written as
-/// the number of milliseconds since 1970.
+/// A moment in UTC with milliseconds: `2026-01-31T00:00:00.000Z`. A moment beyond the calendar is
+/// written as milliseconds since 1970.
 pub(crate) fn time(at: Millis) -> String {
     let format = time::macros::format_description!(
         "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
@@ -98,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_can_show_stays_as_it_is() {
+    fn printable_text_is_unchanged() {
         assert_eq!(
             escape("{\"log\": \"Record 0\"} – Grüße, ভাষা".as_bytes()),
             "{\"log\": \"Record 0\"} – Grüße, ভাষা"
@@ -116,7 +124,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_that_steers_a_terminal_gets_through(data in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn no_control_character_is_left(data in prop::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(!escape(&data).chars().any(char::is_control));
         }
     }

@@ -1,6 +1,8 @@
-//! Signals: the first SIGINT or SIGTERM asks for an end, the second is one; SIGHUP asks to read the configuration again.
+//! Signals: the first SIGINT or SIGTERM stops the fan-out in good order, the second at once. SIGHUP
+//! reads the configuration again.
 
 use std::io;
+use std::time::Duration;
 
 use distributary_core::clock::Clock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -13,7 +15,7 @@ pub(super) struct Signals {
     terminate: Signal,
 }
 
-/// What asked for an end.
+/// The signal that asks the fan-out to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
     /// SIGINT: Ctrl-C.
@@ -23,7 +25,7 @@ pub(super) enum Stop {
 }
 
 impl Stop {
-    /// The exit code of a process that this signal ended: 128 and its number.
+    /// The exit code of a process that this signal ended: 128 plus the number of the signal.
     pub(super) fn code(self) -> u8 {
         match self {
             Self::Interrupt => 130,
@@ -40,7 +42,7 @@ impl Stop {
 }
 
 impl Signals {
-    /// From now on signals do not end the process by themselves.
+    /// From this call on, the signals do not end the process by themselves.
     pub(super) fn listen() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -48,7 +50,7 @@ impl Signals {
         })
     }
 
-    /// Completes with the next signal that asks for an end.
+    /// Completes with the next SIGINT or SIGTERM.
     pub(super) async fn stop(&mut self) -> Stop {
         tokio::select! {
             _ = self.interrupt.recv() => Stop::Interrupt,
@@ -56,13 +58,17 @@ impl Signals {
         }
     }
 
-    /// `work`, or the end of the process with the next signal.
+    /// Completes with `work`. The next signal ends the process.
     pub(super) async fn or_exit<T>(&mut self, work: impl Future<Output = T>) -> T {
         tokio::select! {
             done = work => done,
             stop = self.stop() => {
                 screen::clear();
-                eprintln!("distributary: {} again: ended before all was written down; what is missing is sent again next time", stop.name());
+                eprintln!(
+                    "distributary: {} again: stopped before all progress was saved; some records \
+                     are sent again at the next start",
+                    stop.name()
+                );
                 std::process::exit(i32::from(stop.code()));
             }
         }
@@ -73,13 +79,13 @@ impl Signals {
 pub(super) struct Hangups(Signal);
 
 impl Hangups {
-    /// From now on SIGHUP does not end the process.
+    /// From this call on, SIGHUP does not end the process.
     pub(super) fn listen() -> io::Result<Self> {
         signal(SignalKind::hangup()).map(Self)
     }
 
-    /// Completes with the next one, or after a while.
-    pub(super) async fn next_or_after(&mut self, clock: &Clock, wait: std::time::Duration) -> bool {
+    /// Completes with true at the next SIGHUP, or with false after `wait`.
+    pub(super) async fn next_or_after(&mut self, clock: &Clock, wait: Duration) -> bool {
         tokio::select! {
             _ = self.0.recv() => true,
             () = clock.sleep(wait) => false,

@@ -251,7 +251,7 @@ fn a_second_signal_ends_it_now() {
         let done = daemon.end().expect(code);
         assert!(
             done.err
-                .contains("again: ended before all was written down"),
+                .contains("again: stopped before all progress was saved"),
             "{}",
             done.err
         );
