@@ -1,8 +1,9 @@
-//! How fast it is: 1 KiB records in batches of 500 over one connection of plain HTTP, into a server in a process of its own.
+//! How fast it is: 1 KiB records in batches of 500 over one connection of plain HTTP, into a server
+//! in a process of its own.
 //!
-//! `speed [MiB] [shards] [dir]` starts itself as the server, then prints MB/s, the server's CPU seconds per GB in and out,
-//! its memory against the data, and how long after a put a subscriber has a record. With a directory the server keeps the
-//! records there as well.
+//! `speed [MiB] [shards] [dir]` starts itself as the server, then prints MB/s, the server's CPU
+//! seconds per GB in and out, its memory against the data, and how long after a put a subscriber
+//! has a record. With a directory the server keeps the records there as well.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // A measurement: it reads the real clock and may panic.
 
@@ -233,7 +234,8 @@ fn iterator(connection: &mut Connection, format: Format, shard: usize) -> String
         .unwrap()
 }
 
-/// Records of all shards, as many as a page takes at a time; only the end of each answer is looked at while it is timed.
+/// Records of all shards, as many as a page takes at a time; only the end of each answer is looked
+/// at while it is timed.
 fn read_all(connection: &mut Connection, format: Format, shards: usize) -> usize {
     let mut records = 0;
     for shard in 0..shards {

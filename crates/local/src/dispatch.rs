@@ -1,6 +1,6 @@
 //! From an HTTP request to an answer: finds the operation, the caller's account and region, and the
-//! format; applies faults; and runs the operation. Both the server and the in-process transport call
-//! [`serve`].
+//! format; applies faults; and runs the operation. Both the server and the in-process transport
+//! call [`serve`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,7 +98,6 @@ pub(crate) async fn serve(inner: &Arc<Inner>, incoming: Incoming<'_>) -> Served 
 
     let answer = match Operation::from_target(target) {
         Some(operation) => {
-            note.operation = Some(operation.name());
             let namespace = namespace_of(inner, &incoming);
             let call = new_call(inner, operation, namespace, format);
             let answer = run(call, incoming.body, &mut effects, &mut note).await;
@@ -107,20 +106,10 @@ pub(crate) async fn serve(inner: &Arc<Inner>, incoming: Incoming<'_>) -> Served 
         None => Err(ApiError::new(ErrorCode::UnknownOperation, "")),
     };
 
-    let response = match answer {
-        Ok(Reply::Body(body)) => {
-            let body = ResponseBody::Full(body);
-            response(inner, StatusCode::OK, format.content_type(), body)
-        }
-        Ok(Reply::Events(subscription)) => {
-            let body = ResponseBody::Stream(Box::pin(*subscription));
-            response(inner, StatusCode::OK, eventstream::CONTENT_TYPE, body)
-        }
-        Err(error) => {
-            note.error = Some(error.code.as_str().to_owned());
-            error_response(inner, format, &error)
-        }
-    };
+    if let Err(error) = &answer {
+        note.error = Some(error.code.as_str().to_owned());
+    }
+    let response = encode_reply(inner, format, answer);
 
     for wait in &effects.after {
         pause(inner, wait).await;
@@ -130,6 +119,21 @@ pub(crate) async fn serve(inner: &Arc<Inner>, incoming: Incoming<'_>) -> Served 
         delivery: effects.delivery,
         drops_connection: effects.drops_connection,
         note,
+    }
+}
+
+/// The HTTP response with the answer of an operation.
+fn encode_reply(inner: &Inner, format: Format, answer: Answer<Reply>) -> Response {
+    match answer {
+        Ok(Reply::Body(body)) => {
+            let body = ResponseBody::Full(body);
+            response(inner, StatusCode::OK, format.content_type(), body)
+        }
+        Ok(Reply::Events(subscription)) => {
+            let body = ResponseBody::Stream(Box::pin(*subscription));
+            response(inner, StatusCode::OK, eventstream::CONTENT_TYPE, body)
+        }
+        Err(error) => error_response(inner, format, &error),
     }
 }
 
@@ -296,8 +300,8 @@ impl Job<'_, '_> {
         codec::decode(self.call.format, body).map_err(|e| decode_error(&e))
     }
 
-    /// Asks `decide` for the effects of faults on the call, and applies the effects that come before
-    /// the call is carried out.
+    /// Asks `decide` for the effects of faults on the call, and applies the effects that come
+    /// before the call is carried out.
     ///
     /// # Errors
     /// The answer of a call that faults keep from being carried out.
@@ -309,11 +313,7 @@ impl Job<'_, '_> {
         self.note.stream = target.stream().map(str::to_owned);
         *self.effects = decide(&self.call);
 
-        for wait in std::mem::take(&mut self.effects.before) {
-            pause(self.call.inner, &wait).await;
-            self.call.now_ms = self.call.inner.env.now_ms();
-            self.call.now = self.call.inner.env.monotonic();
-        }
+        self.wait_before().await;
 
         if let Some(ms) = self.effects.late_ms {
             let due_ms = self.call.now_ms.saturating_add(ms);
@@ -330,6 +330,15 @@ impl Job<'_, '_> {
         }
     }
 
+    /// Waits as faults ask for, and moves the call to the time after the wait.
+    async fn wait_before(&mut self) {
+        for wait in std::mem::take(&mut self.effects.before) {
+            pause(self.call.inner, &wait).await;
+            self.call.now_ms = self.call.inner.env.now_ms();
+            self.call.now = self.call.inner.env.monotonic();
+        }
+    }
+
     /// Decodes the request, carries out the operation and encodes the answer.
     async fn answer<R: Request + Targeted>(
         mut self,
@@ -341,7 +350,8 @@ impl Job<'_, '_> {
             .await?;
 
         let answer = operation(&self.call, &request)?;
-        Ok(Reply::Body(codec::encode_answer(self.call.format, &answer)))
+        let body = codec::encode_answer(self.call.format, &answer);
+        Ok(Reply::Body(body))
     }
 
     async fn put_records(mut self) -> Answer<Reply> {
@@ -371,7 +381,8 @@ impl Job<'_, '_> {
         self.apply_faults(&target, decide).await?;
 
         let answer = put::put_record(&self.call, &request, self.effects)?;
-        Ok(Reply::Body(codec::encode_answer(self.call.format, &answer)))
+        let body = codec::encode_answer(self.call.format, &answer);
+        Ok(Reply::Body(body))
     }
 
     async fn get_records(mut self) -> Answer<Reply> {
@@ -386,13 +397,8 @@ impl Job<'_, '_> {
         let region = found.map(|(stream, _)| stream.namespace.region.as_str());
 
         let decide = |call: &Call<'_>| {
-            call.inner.faults.decide(&Subject {
-                operation: call.operation,
-                stream: target.stream_name,
-                region: region.unwrap_or(&call.namespace.region),
-                shard: shard_of(&target),
-                consumer: None,
-            })
+            let region = region.unwrap_or(&call.namespace.region);
+            decide_in_region(call, &target, region, shard_of(&target))
         };
         self.apply_faults(&target, decide).await?;
 
@@ -420,10 +426,20 @@ fn shard_of<'a>(target: &Target<'a>) -> Shards<'a> {
 
 /// The effects of faults on a call.
 fn decide(call: &Call<'_>, target: &Target<'_>, shard: Shards<'_>) -> Effects {
+    let region = target.region().unwrap_or(&call.namespace.region);
+    decide_in_region(call, target, region, shard)
+}
+
+fn decide_in_region(
+    call: &Call<'_>,
+    target: &Target<'_>,
+    region: &str,
+    shard: Shards<'_>,
+) -> Effects {
     call.inner.faults.decide(&Subject {
         operation: call.operation,
         stream: target.stream(),
-        region: target.region().unwrap_or(&call.namespace.region),
+        region,
         shard,
         consumer: target.consumer(),
     })
@@ -436,6 +452,8 @@ async fn run(
     effects: &mut Effects,
     note: &mut LogNote,
 ) -> Answer<Reply> {
+    use Operation::*;
+    note.operation = Some(call.operation.name());
     if body.len() > limits::REQUEST_BODY_BYTES {
         return Err(ApiError::new(ErrorCode::RequestTooLarge, ""));
     }
@@ -449,48 +467,46 @@ async fn run(
     };
 
     match operation {
-        Operation::AddTagsToStream => job.answer(tags::add_to_stream).await,
-        Operation::CreateStream => job.answer(streams::create).await,
-        Operation::DecreaseStreamRetentionPeriod => job.answer(settings::decrease_retention).await,
-        Operation::DeleteResourcePolicy => job.answer(tags::delete_policy).await,
-        Operation::DeleteStream => job.answer(streams::delete).await,
-        Operation::DeregisterStreamConsumer => job.answer(consumers::deregister).await,
-        Operation::DescribeAccountSettings => job.answer(settings::describe_account).await,
-        Operation::DescribeLimits => job.answer(settings::describe_limits).await,
-        Operation::DescribeStream => job.answer(streams::describe).await,
-        Operation::DescribeStreamConsumer => job.answer(consumers::describe).await,
-        Operation::DescribeStreamSummary => job.answer(streams::describe_summary).await,
-        Operation::DisableEnhancedMonitoring => job.answer(settings::disable_monitoring).await,
-        Operation::EnableEnhancedMonitoring => job.answer(settings::enable_monitoring).await,
-        Operation::GetRecords => job.get_records().await,
-        Operation::GetResourcePolicy => job.answer(tags::get_policy).await,
-        Operation::GetShardIterator => job.answer(get::get_iterator).await,
-        Operation::IncreaseStreamRetentionPeriod => job.answer(settings::increase_retention).await,
-        Operation::ListShards => job.answer(shards::list).await,
-        Operation::ListStreamConsumers => job.answer(consumers::list).await,
-        Operation::ListStreams => job.answer(streams::list).await,
-        Operation::ListTagsForResource => job.answer(tags::list_of_resource).await,
-        Operation::ListTagsForStream => job.answer(tags::list_of_stream).await,
-        Operation::MergeShards => job.answer(shards::merge).await,
-        Operation::PutRecord => job.put_record().await,
-        Operation::PutRecords => job.put_records().await,
-        Operation::PutResourcePolicy => job.answer(tags::put_policy).await,
-        Operation::RegisterStreamConsumer => job.answer(consumers::register).await,
-        Operation::RemoveTagsFromStream => job.answer(tags::remove_from_stream).await,
-        Operation::SplitShard => job.answer(shards::split).await,
-        Operation::StartStreamEncryption => job.answer(settings::start_encryption).await,
-        Operation::StopStreamEncryption => job.answer(settings::stop_encryption).await,
-        Operation::SubscribeToShard => job.subscribe().await,
-        Operation::TagResource => job.answer(tags::tag_resource).await,
-        Operation::UntagResource => job.answer(tags::untag_resource).await,
-        Operation::UpdateAccountSettings => job.answer(settings::update_account).await,
-        Operation::UpdateMaxRecordSize => job.answer(settings::max_record_size).await,
-        Operation::UpdateShardCount => job.answer(shards::update_count).await,
-        Operation::UpdateStreamMode => job.answer(settings::mode).await,
-        Operation::UpdateStreamRecordDistributionStrategy => {
-            job.answer(settings::distribution).await
-        }
-        Operation::UpdateStreamWarmThroughput => job.answer(settings::warm_throughput).await,
+        AddTagsToStream => job.answer(tags::add_to_stream).await,
+        CreateStream => job.answer(streams::create).await,
+        DecreaseStreamRetentionPeriod => job.answer(settings::decrease_retention).await,
+        DeleteResourcePolicy => job.answer(tags::delete_policy).await,
+        DeleteStream => job.answer(streams::delete).await,
+        DeregisterStreamConsumer => job.answer(consumers::deregister).await,
+        DescribeAccountSettings => job.answer(settings::describe_account).await,
+        DescribeLimits => job.answer(settings::describe_limits).await,
+        DescribeStream => job.answer(streams::describe).await,
+        DescribeStreamConsumer => job.answer(consumers::describe).await,
+        DescribeStreamSummary => job.answer(streams::describe_summary).await,
+        DisableEnhancedMonitoring => job.answer(settings::disable_monitoring).await,
+        EnableEnhancedMonitoring => job.answer(settings::enable_monitoring).await,
+        GetRecords => job.get_records().await,
+        GetResourcePolicy => job.answer(tags::get_policy).await,
+        GetShardIterator => job.answer(get::get_iterator).await,
+        IncreaseStreamRetentionPeriod => job.answer(settings::increase_retention).await,
+        ListShards => job.answer(shards::list).await,
+        ListStreamConsumers => job.answer(consumers::list).await,
+        ListStreams => job.answer(streams::list).await,
+        ListTagsForResource => job.answer(tags::list_of_resource).await,
+        ListTagsForStream => job.answer(tags::list_of_stream).await,
+        MergeShards => job.answer(shards::merge).await,
+        PutRecord => job.put_record().await,
+        PutRecords => job.put_records().await,
+        PutResourcePolicy => job.answer(tags::put_policy).await,
+        RegisterStreamConsumer => job.answer(consumers::register).await,
+        RemoveTagsFromStream => job.answer(tags::remove_from_stream).await,
+        SplitShard => job.answer(shards::split).await,
+        StartStreamEncryption => job.answer(settings::start_encryption).await,
+        StopStreamEncryption => job.answer(settings::stop_encryption).await,
+        SubscribeToShard => job.subscribe().await,
+        TagResource => job.answer(tags::tag_resource).await,
+        UntagResource => job.answer(tags::untag_resource).await,
+        UpdateAccountSettings => job.answer(settings::update_account).await,
+        UpdateMaxRecordSize => job.answer(settings::max_record_size).await,
+        UpdateShardCount => job.answer(shards::update_count).await,
+        UpdateStreamMode => job.answer(settings::mode).await,
+        UpdateStreamRecordDistributionStrategy => job.answer(settings::distribution).await,
+        UpdateStreamWarmThroughput => job.answer(settings::warm_throughput).await,
     }
 }
 
@@ -528,25 +544,20 @@ fn carry_out_late(inner: &Arc<Inner>, now_ms: u64) {
 
 /// Carries out a late call. Only writes have an effect without an answer.
 fn carry_out(inner: &Arc<Inner>, late: LateCall) -> Answer<()> {
-    let LateCall {
-        operation,
-        namespace,
-        format,
-        body,
-        ..
-    } = late;
-    let call = new_call(inner, operation, namespace, format);
+    let (format, body) = (late.format, &late.body);
+    let call = new_call(inner, late.operation, late.namespace, format);
     let effects = Effects::default();
 
-    match operation {
+    match late.operation {
         Operation::PutRecords => {
-            let parsed = PutRecordsParsed::parse(format, &body).map_err(|e| decode_error(&e))?;
-            put::put_records(&call, &parsed, &effects).map(|_| ())
+            let parsed = PutRecordsParsed::parse(format, body).map_err(|e| decode_error(&e))?;
+            put::put_records(&call, &parsed, &effects)?;
         }
         Operation::PutRecord => {
-            let request = codec::decode(format, &body).map_err(|e| decode_error(&e))?;
-            put::put_record(&call, &request, &effects).map(|_| ())
+            let request = codec::decode(format, body).map_err(|e| decode_error(&e))?;
+            put::put_record(&call, &request, &effects)?;
         }
-        _ => Ok(()),
+        _ => {}
     }
+    Ok(())
 }

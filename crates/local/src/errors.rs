@@ -33,26 +33,19 @@ pub(crate) fn stream_not_found(name: &str, account: &str) -> ApiError {
 }
 
 pub(crate) fn stream_not_active(stream: &Stream, status: &StreamStatus) -> ApiError {
-    let (name, account) = (&stream.name, &stream.namespace.account);
     in_use(format!(
-        "Stream {name} under account {account} not ACTIVE, instead in state {status}"
+        "Stream {stream} not ACTIVE, instead in state {status}"
     ))
 }
 
 /// Answer of `GetShardIterator` and others to an unknown shard.
 pub(crate) fn shard_not_found(shard: &str, stream: &Stream) -> ApiError {
-    let (name, account) = (&stream.name, &stream.namespace.account);
-    not_found(format!(
-        "Could not find shard {shard} in stream {name} under account {account}."
-    ))
+    not_found(format!("Could not find shard {shard} in stream {stream}."))
 }
 
 /// Answer of `SubscribeToShard` to an unknown shard, in other words than [`shard_not_found`].
 pub(crate) fn shard_does_not_exist(shard: &str, stream: &Stream) -> ApiError {
-    let (name, account) = (&stream.name, &stream.namespace.account);
-    not_found(format!(
-        "Shard {shard} in stream {name} under account {account} does not exist"
-    ))
+    not_found(format!("Shard {shard} in stream {stream} does not exist"))
 }
 
 pub(crate) fn consumer_not_found(consumer: &str, account: &str) -> ApiError {
@@ -90,8 +83,7 @@ pub(crate) fn dry_run() -> ApiError {
 
 /// Message of a throttled `PutRecord`, `GetRecords` or entry of `PutRecords`.
 pub(crate) fn rate_exceeded_message(shard: &str, stream: &Stream) -> String {
-    let (name, account) = (&stream.name, &stream.namespace.account);
-    format!("Rate exceeded for shard {shard} in stream {name} under account {account}.")
+    format!("Rate exceeded for shard {shard} in stream {stream}.")
 }
 
 pub(crate) fn rate_exceeded(shard: &str, stream: &Stream) -> ApiError {

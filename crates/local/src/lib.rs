@@ -1,5 +1,5 @@
-//! The embedded Kinesis: Amazon Kinesis Data Streams in one process, exact, fast, and with faults on
-//! command.
+//! The embedded Kinesis: Amazon Kinesis Data Streams in one process, exact, fast, and with faults
+//! on command.
 //!
 //! ```
 //! use distributary_local::Local;

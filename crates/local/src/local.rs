@@ -191,8 +191,9 @@ impl Builder {
 
     /// Builds an embedded Kinesis on a directory, with the streams that the directory holds.
     ///
-    /// Everything is held in memory and on disk. Acknowledged writes survive the end of the process:
-    /// a write is acknowledged after the operating system has the write. One thread writes to disk.
+    /// Everything is held in memory and on disk. Acknowledged writes survive the end of the
+    /// process: a write is acknowledged after the operating system has the write. One thread writes
+    /// to disk.
     ///
     /// # Errors
     /// [`StoreError`]. Nothing in the directory has been changed then.
@@ -256,8 +257,8 @@ impl Local {
         }
     }
 
-    /// Creates a provisioned stream in the account and region of the settings. The stream is ACTIVE at
-    /// once.
+    /// Creates a provisioned stream in the account and region of the settings. The stream is ACTIVE
+    /// at once.
     ///
     /// # Errors
     /// [`CreateError`] for a name in use, a wrong name or a wrong number of shards.
@@ -490,7 +491,8 @@ impl Inner {
         }
     }
 
-    /// Adds written bytes to the estimate, and drops the oldest records while above the byte budget.
+    /// Adds written bytes to the estimate, and drops the oldest records while above the byte
+    /// budget.
     pub(crate) fn count_held(&self, bytes: usize, now_ms: u64) {
         let Some(budget) = self.settings.retention_bytes else {
             return;

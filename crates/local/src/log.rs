@@ -1,8 +1,8 @@
 //! The log of a shard: records in the order of their arrival, appended at the end and dropped at
 //! the beginning.
 //!
-//! A record's offset is counted from 0 at the shard's creation. Offsets are assigned and records are
-//! inserted under one lock, so a reader at record *n* has been shown every record before *n*.
+//! A record's offset is counted from 0 at the shard's creation. Offsets are assigned and records
+//! are inserted under one lock, so a reader at record *n* has been shown every record before *n*.
 //!
 //! Terms, from small to large:
 //! - an [`Entry`] is the index of one record (8 bytes);
@@ -145,8 +145,8 @@ pub(crate) struct Bounds {
     /// The offset after the last readable record.
     pub(crate) tail: u64,
     /// Records before this offset were dropped for a reason other than age, by the byte budget or
-    /// before the process started. A reader cannot expect such a gap, as retention does not announce
-    /// the gap by `MillisBehindLatest`.
+    /// before the process started. A reader cannot expect such a gap, as retention does not
+    /// announce the gap by `MillisBehindLatest`.
     pub(crate) lost_before: u64,
     /// When the shard was closed.
     pub(crate) closed_ms: Option<u64>,
@@ -376,8 +376,8 @@ impl Log {
         closed_ms
     }
 
-    /// Reads the records from offset `from` on, or from the head if `from` has been dropped: at most
-    /// `max_records` records and `max_bytes` of data and keys. The first record always fits.
+    /// Reads the records from offset `from` on, or from the head if `from` has been dropped: at
+    /// most `max_records` records and `max_bytes` of data and keys. The first record always fits.
     pub(crate) fn read(&self, from: u64, max_records: usize, max_bytes: usize) -> Page {
         let state = self.lock();
         let from = from.max(state.head);

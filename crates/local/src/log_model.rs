@@ -95,7 +95,8 @@ fn no_reader_ever_skips_a_record() {
     );
 }
 
-/// No close wakes a reader here: after a lost wake-up a reader waits for ever, which shuttle reports.
+/// No close wakes a reader here: after a lost wake-up a reader waits for ever, which shuttle
+/// reports.
 #[test]
 fn an_append_wakes_waiting_readers() {
     shuttle::check_random(

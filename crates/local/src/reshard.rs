@@ -61,8 +61,8 @@ impl State {
         }
     }
 
-    /// Closes an open shard. Returns the hash range, and the second since 1970 at which the children
-    /// are created: at least one second after the parent, so that sequence numbers grow.
+    /// Closes an open shard. Returns the hash range, and the second since 1970 at which the
+    /// children are created: at least one second after the parent, so that sequence numbers grow.
     fn close(&mut self, index: u32, now_ms: u64) -> Option<(HashRange, u64)> {
         let at = self.open.iter().position(|s| s.index == index)?;
         let shard = self.open.remove(at);

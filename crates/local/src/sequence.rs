@@ -1,9 +1,10 @@
 //! Sequence numbers in AWS's shape: 188 bits, printed as 56 decimal digits.
 //!
-//! The fields from the top, with their bits: `2` (4), second of the shard's creation (36), low digit
-//! of the shard's number (4), index of the record in the shard (64), zero (8), second of the record's
-//! arrival (36), number of the shard (32), `2` (4). Numbers grow along a shard. A child's numbers are
-//! greater than all of the parents' numbers, because a child is created in a later second.
+//! The fields from the top, with their bits: `2` (4), second of the shard's creation (36), low
+//! digit of the shard's number (4), index of the record in the shard (64), zero (8), second of the
+//! record's arrival (36), number of the shard (32), `2` (4). Numbers grow along a shard. A child's
+//! numbers are greater than all of the parents' numbers, because a child is created in a later
+//! second.
 //!
 //! Source: numbers in AWS's documentation, and the layout found by the project kinesalite.
 

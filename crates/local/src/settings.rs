@@ -7,7 +7,8 @@ use distributary_wire::limits;
 /// The answer to a position whose next record has been dropped. AWS is known to give either answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrimmedPosition {
-    /// `GetShardIterator` and `SubscribeToShard` refuse the position with `InvalidArgumentException`.
+    /// `GetShardIterator` and `SubscribeToShard` refuse the position with
+    /// `InvalidArgumentException`.
     Refuse,
     /// The position is accepted. This many `GetRecords` answers are empty and as far behind as the
     /// retention period; then the oldest record follows.
@@ -60,8 +61,8 @@ pub struct Settings {
     pub delays: Delays,
     /// True to enforce AWS's limits of shards and of calls.
     pub enforce_limits: bool,
-    /// Byte budget: bytes of data and keys kept in all streams together. Above the budget the oldest
-    /// records are dropped, about 1 MiB at a time. `None` for no limit.
+    /// Byte budget: bytes of data and keys kept in all streams together. Above the budget the
+    /// oldest records are dropped, about 1 MiB at a time. `None` for no limit.
     pub retention_bytes: Option<u64>,
     /// Answer to a position whose next record has been dropped.
     pub trimmed_position: TrimmedPosition,

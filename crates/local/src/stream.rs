@@ -4,6 +4,7 @@
 //! stream's state.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
@@ -284,6 +285,14 @@ impl Stream {
             .values()
             .map(|s| s.log.held_bytes() as u64)
             .sum()
+    }
+}
+
+/// The stream in AWS's messages: the name and the account.
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let account = &self.namespace.account;
+        write!(f, "{} under account {account}", self.name)
     }
 }
 

@@ -1,7 +1,8 @@
 //! The opaque tokens that clients pass back: shard iterators and the tokens of pages.
 //!
 //! A token is base64 of: version (1 byte), kind (1), creation in milliseconds since 1970 (8), epoch
-//! (4), payload, CRC-32 of all of these (4). The checksum distinguishes garbage from an expired token.
+//! (4), payload, CRC-32 of all of these (4). The checksum distinguishes garbage from an expired
+//! token.
 
 use crate::errors::{Answer, invalid_iterator, invalid_next_token};
 use distributary_wire::error::{ApiError, ErrorCode};

@@ -16,8 +16,8 @@ use crate::local::Local;
 
 /// Calls a [`Local`] in the same process.
 ///
-/// An answer that a fault cuts or drops is [`TransportError::Broken`]. An answer that never comes is
-/// [`TransportError::Timeout`] at the deadline, by the clock of the [`Env`](crate::Env).
+/// An answer that a fault cuts or drops is [`TransportError::Broken`]. An answer that never comes
+/// is [`TransportError::Timeout`] at the deadline, by the clock of the [`Env`](crate::Env).
 #[derive(Clone, Debug)]
 pub struct LocalTransport {
     local: Local,

@@ -1,6 +1,8 @@
-//! Any request is answered: no panic, never an internal failure, and what is refused is refused with an error of AWS's.
+//! Any request is answered: no panic, never an internal failure, and what is refused is refused
+//! with an error of AWS's.
 //!
-//! The input is several requests, each `name: value` lines, an empty line and a body, with a NUL byte between them.
+//! The input is several requests, each `name: value` lines, an empty line and a body, with a NUL
+//! byte between them.
 #![no_main]
 
 use std::pin::pin;

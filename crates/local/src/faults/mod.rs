@@ -376,8 +376,8 @@ impl Faults {
     }
 
     fn chance(&self, probability: f64) -> bool {
-        // A certain result draws no random number, so that such a rule does not change the results of
-        // other rules.
+        // A certain result draws no random number, so that such a rule does not change the results
+        // of other rules.
         probability >= 1.0 || (probability > 0.0 && lock(&self.inner.rng).random_bool(probability))
     }
 

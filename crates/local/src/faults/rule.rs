@@ -64,8 +64,8 @@ pub struct Rule {
     /// The action on each selected call. Ignored with a `script`.
     #[serde(default)]
     pub action: Action,
-    /// The actions on the first selected call, the second, and so on. After the last action the rule
-    /// does nothing. Overrides `action`, `probability` and `times`.
+    /// The actions on the first selected call, the second, and so on. After the last action the
+    /// rule does nothing. Overrides `action`, `probability` and `times`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub script: Vec<Action>,
 }
@@ -152,8 +152,8 @@ pub enum Action {
     DropConnection,
     /// `GetRecords`: `ExpiredIteratorException`.
     ExpireIterator,
-    /// `GetRecords`: an answer without records, as AWS sends at times. The next iterator has the same
-    /// position.
+    /// `GetRecords`: an answer without records, as AWS sends at times. The next iterator has the
+    /// same position.
     EmptyPage,
     /// `SubscribeToShard`: the subscription ends, with an exception if a code is given.
     EndSubscription {

@@ -10,7 +10,7 @@ use distributary_wire::types::*;
 
 use super::get::{StartPosition, start_offset};
 use super::streams::check_creation_time;
-use super::{Call, page_size};
+use super::{Call, Page, page_size};
 use crate::check::{Checks, Pattern};
 use crate::consumer::{Consumer, LastSubscription};
 use crate::errors::{
@@ -46,23 +46,10 @@ pub(crate) fn register(
     let stream = call.stream(None, request.stream_arn.as_deref())?;
     let limit = consumer_limit(call, &stream);
     let name = request.consumer_name.clone().unwrap_or_default();
-    let delay_ms = millis(call.inner.settings.delays.consumer);
 
     stream.write(call.now_ms, |state| {
         check_room(call, &stream, state, &name, limit)?;
-        let consumer = Consumer {
-            arn: ConsumerArn {
-                stream: stream.arn.clone(),
-                name: name.clone(),
-                created_s: (call.now_ms / 1000).cast_signed(),
-            },
-            created_ms: call.now_ms,
-            active_ms: call.now_ms.saturating_add(delay_ms),
-            gone_ms: None,
-            tags,
-            policy: None,
-            subscriptions: BTreeMap::new(),
-        };
+        let consumer = new_consumer(call, &stream, &name, tags);
 
         // AWS always answers CREATING here.
         let mut shown = consumer.describe(call.now_ms);
@@ -70,6 +57,30 @@ pub(crate) fn register(
         state.consumers.insert(name, consumer);
         Ok(RegisterStreamConsumerResponse { consumer: shown })
     })
+}
+
+fn new_consumer(
+    call: &Call<'_>,
+    stream: &Stream,
+    name: &str,
+    tags: BTreeMap<String, String>,
+) -> Consumer {
+    let delay_ms = millis(call.inner.settings.delays.consumer);
+    let arn = ConsumerArn {
+        stream: stream.arn.clone(),
+        name: name.to_owned(),
+        created_s: (call.now_ms / 1000).cast_signed(),
+    };
+
+    Consumer {
+        arn,
+        created_ms: call.now_ms,
+        active_ms: call.now_ms.saturating_add(delay_ms),
+        gone_ms: None,
+        tags,
+        policy: None,
+        subscriptions: BTreeMap::new(),
+    }
 }
 
 /// The largest number of consumers of a stream.
@@ -95,31 +106,39 @@ fn check_room(
     name: &str,
     limit: usize,
 ) -> Answer<()> {
-    let (stream_name, account) = (&stream.name, &stream.namespace.account);
     if !state.serves() {
         return Err(stream_not_active(stream, &state.status()));
     }
     if state.consumers.contains_key(name) {
+        let (stream, account) = (&stream.name, &stream.namespace.account);
         return Err(in_use(format!(
-            "Consumer {name} under stream {stream_name} already exists for account {account}."
+            "Consumer {name} under stream {stream} already exists for account {account}."
         )));
     }
     if state.consumers.len() >= limit {
         return Err(limit_exceeded(format!(
-            "Stream {stream_name} under account {account} cannot have more than {limit} consumers."
+            "Stream {stream} cannot have more than {limit} consumers."
         )));
+    }
+    check_creating(call, stream, state)
+}
+
+/// # Errors
+/// `LimitExceededException` if too many consumers are CREATING.
+fn check_creating(call: &Call<'_>, stream: &Stream, state: &State) -> Answer<()> {
+    let creating = state
+        .consumers
+        .values()
+        .filter(|consumer| consumer.status(call.now_ms) == ConsumerStatus::Creating)
+        .count();
+    let limit = limits::CONSUMERS_CREATING;
+    if creating < limit {
+        return Ok(());
     }
 
-    let is_creating = |c: &&Consumer| c.status(call.now_ms) == ConsumerStatus::Creating;
-    let creating = state.consumers.values().filter(is_creating).count();
-    let max_creating = limits::CONSUMERS_CREATING;
-    if creating >= max_creating {
-        return Err(limit_exceeded(format!(
-            "Stream {stream_name} under account {account} cannot have more than {max_creating} \
-             consumers in CREATING state."
-        )));
-    }
-    Ok(())
+    Err(limit_exceeded(format!(
+        "Stream {stream} cannot have more than {limit} consumers in CREATING state."
+    )))
 }
 
 /// The consumer that a request names, by name or by ARN.
@@ -131,19 +150,15 @@ struct ConsumerReference {
 }
 
 impl ConsumerReference {
-    /// Finds the stream. The consumer itself is looked up by the operation, under the stream's lock.
+    /// Finds the stream. The consumer itself is looked up by the operation, under the stream's
+    /// lock.
     fn find(
         call: &Call<'_>,
         stream_arn: Option<&str>,
         name: Option<&str>,
         arn: Option<&str>,
     ) -> Answer<Self> {
-        let mut checks = Checks::default();
-        checks.stream_arn(stream_arn);
-        checks.text("consumerName", name, 1..=128, Pattern::Name);
-        checks.text("consumerARN", arn, 1..=2048, Pattern::ConsumerArn);
-        checks.finish()?;
-
+        check_reference(stream_arn, name, arn)?;
         if let Some(text) = arn {
             let arn = parse_arn(text)?;
             check_agreement(&arn, stream_arn, name)?;
@@ -173,6 +188,14 @@ impl ConsumerReference {
     fn not_found(&self) -> ApiError {
         consumer_not_found(&self.name, &self.stream.namespace.account)
     }
+}
+
+fn check_reference(stream_arn: Option<&str>, name: Option<&str>, arn: Option<&str>) -> Answer<()> {
+    let mut checks = Checks::default();
+    checks.stream_arn(stream_arn);
+    checks.text("consumerName", name, 1..=128, Pattern::Name);
+    checks.text("consumerARN", arn, 1..=2048, Pattern::ConsumerArn);
+    checks.finish()
 }
 
 fn parse_arn(text: &str) -> Answer<ConsumerArn> {
@@ -280,19 +303,19 @@ pub(crate) fn list(
 
     let state = stream.read(call.now_ms);
     let size = page_size(request.max_results, PAGE_DEFAULT, PAGE_MAX);
-    let mut rest = state
+    let rest = state
         .consumers
         .values()
         .filter(|c| after.as_ref().is_none_or(|a| c.arn.name > *a));
-    let page: Vec<_> = rest.by_ref().take(size).collect();
-    let last = page.last().filter(|_| rest.next().is_some());
-    let next_token = last.map(|last| {
+    let page = Page::take(rest, size);
+    let next_token = page.last_before_more().map(|last| {
         let payload = token::page_payload(stream.uid, last.arn.name.as_bytes());
         token::seal(Kind::Consumers, call.now_ms, 0, &payload)
     });
 
+    let consumers = page.items.iter().map(|c| c.describe(call.now_ms));
     Ok(ListStreamConsumersResponse {
-        consumers: Some(page.iter().map(|c| c.describe(call.now_ms)).collect()),
+        consumers: Some(consumers.collect()),
         next_token,
     })
 }
@@ -306,17 +329,25 @@ fn check_subscribe(request: &SubscribeToShardRequest) -> Answer<()> {
     checks.shard_id("shardId", request.shard_id.as_deref());
     checks.required("startingPosition", request.starting_position.as_ref());
     if let Some(position) = &request.starting_position {
-        checks.required("startingPosition.type", position.kind.as_ref());
-        let kind = position.kind.as_ref().map(|k| k.as_str());
-        checks.one_of("startingPosition.type", kind, ShardIteratorType::KNOWN);
-        checks.text(
-            "startingPosition.sequenceNumber",
-            position.sequence_number.as_deref(),
-            0..=129,
-            Pattern::SequenceNumber,
-        );
+        check_position(&mut checks, position);
     }
     checks.finish()
+}
+
+fn check_position(checks: &mut Checks, position: &StartingPosition) {
+    let kind = position.kind.as_ref();
+    checks.required("startingPosition.type", kind);
+    checks.one_of(
+        "startingPosition.type",
+        kind.map(|k| k.as_str()),
+        ShardIteratorType::KNOWN,
+    );
+    checks.text(
+        "startingPosition.sequenceNumber",
+        position.sequence_number.as_deref(),
+        0..=129,
+        Pattern::SequenceNumber,
+    );
 }
 
 /// Subscribes a consumer to a shard. Ends an earlier subscription of the consumer to the shard.
@@ -338,14 +369,7 @@ pub(crate) fn subscribe(
             return Err(dry_run());
         }
 
-        let new = LastSubscription {
-            at: call.now,
-            control: Arc::clone(&control),
-        };
-        if let Some(last) = consumer.subscriptions.insert(shard.index, new) {
-            let error = already_subscribed(&stream, &shard, &arn.name);
-            last.control.apply(SubscriptionFault::End(Some(error)));
-        }
+        replace_subscription(call, &stream, &shard, consumer, &control);
         Ok((shard, offset))
     })?;
 
@@ -360,6 +384,24 @@ pub(crate) fn subscribe(
     let subscription = Subscription::new(call, stream, shard, control, offset, planned);
     call.inner.faults.watch(subscription.waiter, live);
     Ok(subscription)
+}
+
+/// Notes a new subscription and ends the subscription before.
+fn replace_subscription(
+    call: &Call<'_>,
+    stream: &Stream,
+    shard: &Shard,
+    consumer: &mut Consumer,
+    control: &Arc<Control>,
+) {
+    let new = LastSubscription {
+        at: call.now,
+        control: Arc::clone(control),
+    };
+    if let Some(last) = consumer.subscriptions.insert(shard.index, new) {
+        let error = already_subscribed(stream, shard, &consumer.arn.name);
+        last.control.apply(SubscriptionFault::End(Some(error)));
+    }
 }
 
 /// The shard and the offset at which a subscription starts.

@@ -135,6 +135,28 @@ impl Call<'_> {
     }
 }
 
+/// The items of a page.
+pub(crate) struct Page<T> {
+    pub(crate) items: Vec<T>,
+    /// True if more items follow the page.
+    pub(crate) has_more: bool,
+}
+
+impl<T> Page<T> {
+    /// Takes the first `size` items.
+    pub(crate) fn take(mut items: impl Iterator<Item = T>, size: usize) -> Self {
+        Self {
+            items: items.by_ref().take(size).collect(),
+            has_more: items.next().is_some(),
+        }
+    }
+
+    /// The last item, if more items follow.
+    pub(crate) fn last_before_more(&self) -> Option<&T> {
+        self.items.last().filter(|_| self.has_more)
+    }
+}
+
 /// The number of items on a page: as requested or `default`, and at most `max`.
 pub(crate) fn page_size(requested: Option<i32>, default: usize, max: usize) -> usize {
     requested

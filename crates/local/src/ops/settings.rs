@@ -272,10 +272,7 @@ pub(crate) fn stop_encryption(
     let stream = call.stream_of(request)?;
     call.change_active(&stream, |state| {
         if state.key_id.is_none() {
-            let (name, account) = (&stream.name, &stream.namespace.account);
-            return Err(in_use(format!(
-                "Stream {name} under account {account} is not encrypted."
-            )));
+            return Err(in_use(format!("Stream {stream} is not encrypted.")));
         }
         state.start_change(Change::Encrypt(None), call.now_ms, call.update_ms());
         Ok(StopStreamEncryptionResponse::default())

@@ -7,7 +7,7 @@ use distributary_wire::limits;
 use distributary_wire::types::*;
 
 use super::streams::{Usage, check_creation_time};
-use super::{Call, page_size};
+use super::{Call, Page, page_size};
 use crate::check::{Checks, Pattern};
 use crate::errors::{
     Answer, invalid_argument, invalid_next_token, limit_exceeded, shard_not_found,
@@ -52,14 +52,7 @@ impl Filter {
             .max(stream.created_ms);
 
         match kind {
-            ShardFilterType::AfterShardId => {
-                let id = filter.shard_id.as_deref().ok_or_else(|| {
-                    invalid_argument(
-                        "ShardId must be specified for a shard filter of type AFTER_SHARD_ID.",
-                    )
-                })?;
-                Ok((Self::All, index_after(id, stream)?))
-            }
+            ShardFilterType::AfterShardId => Ok((Self::All, filter_start(filter, stream)?)),
             ShardFilterType::AtLatest => Ok((Self::Open, 0)),
             ShardFilterType::AtTrimHorizon => Ok((Self::OpenAt(horizon_ms), 0)),
             ShardFilterType::FromTrimHorizon => Ok((Self::All, 0)),
@@ -109,6 +102,14 @@ impl Filter {
     }
 }
 
+/// The number of the first shard of an `AFTER_SHARD_ID` filter.
+fn filter_start(filter: &ShardFilter, stream: &Stream) -> Answer<u32> {
+    let id = filter.shard_id.as_deref().ok_or_else(|| {
+        invalid_argument("ShardId must be specified for a shard filter of type AFTER_SHARD_ID.")
+    })?;
+    index_after(id, stream)
+}
+
 /// The time of a filter, in milliseconds since 1970.
 fn filter_time_ms(call: &Call<'_>, filter: &ShardFilter, kind: &ShardFilterType) -> Answer<u64> {
     let at = filter.timestamp.ok_or_else(|| {
@@ -153,14 +154,22 @@ fn check_list(request: &ListShardsRequest) -> Answer<()> {
     );
     checks.number("maxResults", request.max_results, 1..=10_000);
     if let Some(filter) = &request.shard_filter {
-        checks.required("shardFilter.type", filter.kind.as_ref());
-        let kind = filter.kind.as_ref().map(|k| k.as_str());
-        checks.one_of("shardFilter.type", kind, ShardFilterType::KNOWN);
-        checks.shard_id("shardFilter.shardId", filter.shard_id.as_deref());
+        check_filter(&mut checks, filter);
     }
     checks.finish()?;
 
     check_list_members(request)
+}
+
+fn check_filter(checks: &mut Checks, filter: &ShardFilter) {
+    let kind = filter.kind.as_ref();
+    checks.required("shardFilter.type", kind);
+    checks.one_of(
+        "shardFilter.type",
+        kind.map(|k| k.as_str()),
+        ShardFilterType::KNOWN,
+    );
+    checks.shard_id("shardFilter.shardId", filter.shard_id.as_deref());
 }
 
 /// Checks that members of `ListShards` which exclude each other are not given together.
@@ -238,6 +247,28 @@ fn listed_stream(
     Ok(stream)
 }
 
+/// The filter and the first shard of a `ListShards`.
+fn list_selection(
+    call: &Call<'_>,
+    request: &ListShardsRequest,
+    token: Option<&ListToken>,
+    state: &State,
+    stream: &Stream,
+) -> Answer<Selection> {
+    if let Some(token) = token {
+        return Ok(token.selection);
+    }
+
+    let (filter, start) = match &request.shard_filter {
+        Some(filter) => Filter::read(call, filter, state, stream)?,
+        None => (Filter::All, 0),
+    };
+    match request.exclusive_start_shard_id.as_deref() {
+        Some(id) => Ok((filter, start.max(index_after(id, stream)?))),
+        None => Ok((filter, start)),
+    }
+}
+
 pub(crate) fn list(call: &Call<'_>, request: &ListShardsRequest) -> Answer<ListShardsResponse> {
     check_list(request)?;
     let token = match &request.next_token {
@@ -246,33 +277,30 @@ pub(crate) fn list(call: &Call<'_>, request: &ListShardsRequest) -> Answer<ListS
     };
     let stream = listed_stream(call, request, token.as_ref())?;
     check_creation_time(&stream, request.stream_creation_timestamp)?;
+
     let state = stream.read(call.now_ms);
     if !state.serves() {
         return Err(stream_not_active(&stream, &state.status()));
     }
+    let (filter, start) = list_selection(call, request, token.as_ref(), &state, &stream)?;
 
-    let (filter, start) = match (token, &request.shard_filter) {
-        (Some(token), _) => token.selection,
-        (None, Some(filter)) => Filter::read(call, filter, &state, &stream)?,
-        (None, None) => (Filter::All, 0),
-    };
-    let start = match request.exclusive_start_shard_id.as_deref() {
-        Some(id) => start.max(index_after(id, &stream)?),
-        None => start,
-    };
-
-    let (max, shards) = (limits::LIST_SHARDS_MAX, state.shards.range(start..));
-    let size = page_size(request.max_results, max, max);
-    let mut rest = shards.map(|(_, s)| s).filter(|s| filter.shows(s));
-    let page: Vec<_> = rest.by_ref().take(size).collect();
-    let last = page.last().filter(|_| rest.next().is_some());
-    let next_token = last.map(|last| {
-        let selection = (filter, last.index.saturating_add(1));
-        let uid = stream.uid;
-        ListToken { uid, selection }.seal(call)
+    let shards = state
+        .shards
+        .range(start..)
+        .map(|(_, shard)| shard)
+        .filter(|shard| filter.shows(shard));
+    let max = limits::LIST_SHARDS_MAX;
+    let page = Page::take(shards, page_size(request.max_results, max, max));
+    let next_token = page.last_before_more().map(|last| {
+        let token = ListToken {
+            uid: stream.uid,
+            selection: (filter, last.index.saturating_add(1)),
+        };
+        token.seal(call)
     });
+
     Ok(ListShardsResponse {
-        shards: Some(page.iter().map(|s| s.describe()).collect()),
+        shards: Some(page.items.iter().map(|s| s.describe()).collect()),
         next_token,
     })
 }
@@ -281,9 +309,8 @@ pub(crate) fn list(call: &Call<'_>, request: &ListShardsRequest) -> Answer<ListS
 fn open_shard<'a>(state: &'a State, stream: &Stream, id: &str) -> Answer<&'a Arc<stream::Shard>> {
     let shard = state.shard(id).ok_or_else(|| shard_not_found(id, stream))?;
     if shard.log.bounds().closed_ms.is_some() {
-        let (name, account) = (&stream.name, &stream.namespace.account);
         return Err(invalid_argument(format!(
-            "Shard {id} in stream {name} under account {account} has already been merged or \
+            "Shard {id} in stream {stream} has already been merged or \
              split, and thus is not eligible for merging or splitting."
         )));
     }
@@ -300,21 +327,26 @@ fn check_provisioned(call: &Call<'_>, state: &State) -> Answer<()> {
     Ok(())
 }
 
-pub(crate) fn split(call: &Call<'_>, request: &SplitShardRequest) -> Answer<SplitShardResponse> {
+fn check_split(request: &SplitShardRequest) -> Answer<()> {
+    let shard = request.shard_to_split.as_deref();
     let hash_key = request.new_starting_hash_key.as_deref();
     let mut checks = Checks::of_stream(request);
-    checks.required("shardToSplit", request.shard_to_split.as_ref());
-    checks.shard_id("shardToSplit", request.shard_to_split.as_deref());
+    checks.required("shardToSplit", shard.as_ref());
+    checks.shard_id("shardToSplit", shard);
     checks.required("newStartingHashKey", hash_key.as_ref());
     checks.text("newStartingHashKey", hash_key, 1..=39, Pattern::HashKey);
-    checks.finish()?;
+    checks.finish()
+}
 
+pub(crate) fn split(call: &Call<'_>, request: &SplitShardRequest) -> Answer<SplitShardResponse> {
+    check_split(request)?;
     let stream = call.stream_of(request)?;
     let id = request.shard_to_split.as_deref().unwrap_or_default();
+    let key = request.new_starting_hash_key.as_deref().unwrap_or_default();
+
     call.change_active(&stream, |state| {
         check_provisioned(call, state)?;
         let shard = open_shard(state, &stream, id)?;
-        let key = hash_key.unwrap_or_default();
         let change = Change::Split {
             shard: shard.index,
             at: split_point(&stream, id, shard.range, key)?,
@@ -328,22 +360,22 @@ pub(crate) fn split(call: &Call<'_>, request: &SplitShardRequest) -> Answer<Spli
 /// The first hash key of the second child.
 ///
 /// # Errors
-/// `InvalidArgumentException` unless a child's range has keys. AWS asks for two keys below the split.
+/// `InvalidArgumentException` unless a child's range has keys. AWS asks for two keys below the
+/// split.
 fn split_point(stream: &Stream, id: &str, range: HashRange, key: &str) -> Answer<u128> {
     let HashRange { start, end } = range;
     hashkey::parse(key)
         .filter(|at| *at > start.saturating_add(1) && *at < end)
         .ok_or_else(|| {
-            let (name, account) = (&stream.name, &stream.namespace.account);
             invalid_argument(format!(
-                "NewStartingHashKey {key} used in SplitShard() on shard {id} in stream {name} \
-                 under account {account} is not both greater than one plus the shard's \
+                "NewStartingHashKey {key} used in SplitShard() on shard {id} in stream {stream} \
+                  is not both greater than one plus the shard's \
                  StartingHashKey {start} and less than the shard's EndingHashKey {end}."
             ))
         })
 }
 
-pub(crate) fn merge(call: &Call<'_>, request: &MergeShardsRequest) -> Answer<MergeShardsResponse> {
+fn check_merge(request: &MergeShardsRequest) -> Answer<()> {
     let first = request.shard_to_merge.as_deref();
     let second = request.adjacent_shard_to_merge.as_deref();
     let mut checks = Checks::of_stream(request);
@@ -351,13 +383,21 @@ pub(crate) fn merge(call: &Call<'_>, request: &MergeShardsRequest) -> Answer<Mer
     checks.shard_id("shardToMerge", first);
     checks.required("adjacentShardToMerge", second.as_ref());
     checks.shard_id("adjacentShardToMerge", second);
-    checks.finish()?;
+    checks.finish()
+}
 
+pub(crate) fn merge(call: &Call<'_>, request: &MergeShardsRequest) -> Answer<MergeShardsResponse> {
+    check_merge(request)?;
     let stream = call.stream_of(request)?;
+    let first = request.shard_to_merge.as_deref().unwrap_or_default();
+    let second = request
+        .adjacent_shard_to_merge
+        .as_deref()
+        .unwrap_or_default();
+
     call.change_active(&stream, |state| {
         check_provisioned(call, state)?;
-        let ids = (first.unwrap_or_default(), second.unwrap_or_default());
-        let change = merge_change(state, &stream, ids)?;
+        let change = merge_change(state, &stream, first, second)?;
         state.start_change(change, call.now_ms, call.update_ms());
         Ok(MergeShardsResponse::default())
     })
@@ -365,13 +405,12 @@ pub(crate) fn merge(call: &Call<'_>, request: &MergeShardsRequest) -> Answer<Mer
 
 /// # Errors
 /// `InvalidArgumentException` unless the shards are open and their hash ranges adjacent.
-fn merge_change(state: &State, stream: &Stream, (first, second): (&str, &str)) -> Answer<Change> {
+fn merge_change(state: &State, stream: &Stream, first: &str, second: &str) -> Answer<Change> {
     let shard = open_shard(state, stream, first)?;
     let adjacent = open_shard(state, stream, second)?;
     if !shard.range.is_adjacent(&adjacent.range) {
-        let (name, account) = (&stream.name, &stream.namespace.account);
         return Err(invalid_argument(format!(
-            "Shards {first} and {second} in stream {name} under account {account} are not an \
+            "Shards {first} and {second} in stream {stream} are not an \
              adjacent pair of shards eligible for merging"
         )));
     }
@@ -404,17 +443,8 @@ pub(crate) fn update_count(
     let stream = call.stream_of(request)?;
     let target = request.target_shard_count.unwrap_or_default();
     let target = target.unsigned_abs();
-
     let usage = Usage::of(call);
-    let current = call.change_active(&stream, |state| {
-        check_provisioned(call, state)?;
-        let current = state.open.len() as u32;
-        check_target(current, target)?;
-        usage.check_shards(call, target.saturating_sub(current))?;
-        count_scaling(call, state)?;
-        state.start_change(Change::Count(target), call.now_ms, call.update_ms());
-        Ok(current)
-    })?;
+    let current = call.change_active(&stream, |state| scale(call, state, &usage, target))?;
 
     Ok(UpdateShardCountResponse {
         stream_name: Some(stream.name.clone()),
@@ -422,6 +452,18 @@ pub(crate) fn update_count(
         target_shard_count: Some(target.cast_signed()),
         stream_arn: Some(stream.arn.to_string()),
     })
+}
+
+/// Starts the change to `target` shards. Returns the current number of open shards.
+fn scale(call: &Call<'_>, state: &mut State, usage: &Usage, target: u32) -> Answer<u32> {
+    check_provisioned(call, state)?;
+    let current = state.open.len() as u32;
+    check_target(current, target)?;
+    usage.check_shards(call, target.saturating_sub(current))?;
+    count_scaling(call, state)?;
+
+    state.start_change(Change::Count(target), call.now_ms, call.update_ms());
+    Ok(current)
 }
 
 /// # Errors

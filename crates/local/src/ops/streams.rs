@@ -5,12 +5,13 @@ use distributary_wire::limits;
 use distributary_wire::types::*;
 
 use super::shards::index_after;
-use super::{Call, page_size};
+use super::{Call, Page, page_size};
 use crate::check::{Checks, Pattern};
 use crate::errors::{
     Answer, in_use, invalid_argument, invalid_next_token, limit_exceeded, stream_not_found,
     validation,
 };
+use crate::local::NameTaken;
 use crate::ops::tags::check_tags;
 use crate::settings::millis;
 use crate::stream::{Phase, State, Stream};
@@ -80,9 +81,7 @@ pub(crate) fn create(
     let name = request.stream_name.as_deref().unwrap_or_default();
     check_room(call, name, &mode, shards)?;
 
-    let delay_ms = millis(call.inner.settings.delays.create);
-    let until_ms = call.now_ms.saturating_add(delay_ms);
-    let mut state = State::new(shards, Phase::Creating { until_ms }, mode, call.now_ms);
+    let mut state = State::new(shards, creating(call), mode, call.now_ms);
     state.tags = tags;
     state.warm_mibps = request.warm_throughput_mibps;
     state.distribution = distribution;
@@ -90,10 +89,21 @@ pub(crate) fn create(
         state.max_record_kib = kib;
     }
 
-    call.inner
+    match call
+        .inner
         .add_stream(&call.namespace, name, call.now_ms, state)
-        .map(|_| CreateStreamResponse::default())
-        .map_err(|_| name_taken(name, &call.namespace.account))
+    {
+        Ok(_) => Ok(CreateStreamResponse::default()),
+        Err(NameTaken) => Err(name_taken(name, &call.namespace.account)),
+    }
+}
+
+/// The first phase of a stream.
+fn creating(call: &Call<'_>) -> Phase {
+    let delay_ms = millis(call.inner.settings.delays.create);
+    Phase::Creating {
+        until_ms: call.now_ms.saturating_add(delay_ms),
+    }
 }
 
 /// # Errors
@@ -231,9 +241,8 @@ pub(crate) fn delete(
     stream.write(call.now_ms, |state| {
         let deletes_consumers = request.enforce_consumer_deletion.unwrap_or_default();
         if !deletes_consumers && !state.consumers.is_empty() {
-            let (name, account) = (&stream.name, &stream.namespace.account);
             return Err(in_use(format!(
-                "Stream {name} under account {account} has consumers registered to it."
+                "Stream {stream} has consumers registered to it."
             )));
         }
         if !matches!(state.phase, Phase::Deleting { .. } | Phase::Gone) {
@@ -281,25 +290,36 @@ pub(crate) fn describe(
     };
     let size = page_size(request.limit, limits::DESCRIBE_STREAM_SHARDS, PAGE_MAX);
     let is_creating = state.is_creating();
-    let shards = state.shards.range(from..).map(|(_, shard)| shard);
-    let mut shards = shards.filter(|_| !is_creating);
-    let page: Vec<Shard> = shards.by_ref().take(size).map(|s| s.describe()).collect();
+    let shards = state
+        .shards
+        .range(from..)
+        .map(|(_, shard)| shard.describe())
+        .filter(|_| !is_creating);
+    let page = Page::take(shards, size);
 
     Ok(DescribeStreamResponse {
-        stream_description: StreamDescription {
-            stream_name: stream.name.clone(),
-            stream_arn: stream.arn.to_string(),
-            stream_status: state.status(),
-            stream_mode_details: mode_details(&state),
-            shards: page,
-            has_more_shards: shards.next().is_some(),
-            retention_period_hours: state.retention_hours,
-            stream_creation_timestamp: Timestamp(stream.created_ms.cast_signed()),
-            enhanced_monitoring: enhanced_monitoring(&state),
-            encryption_type: encryption_type(&state),
-            key_id: state.key_id.clone(),
-        },
+        stream_description: description(&stream, &state, page),
     })
+}
+
+fn description(stream: &Stream, state: &State, shards: Page<Shard>) -> StreamDescription {
+    StreamDescription {
+        stream_name: stream.name.clone(),
+        stream_arn: stream.arn.to_string(),
+        stream_status: state.status(),
+        stream_mode_details: mode_details(state),
+        shards: shards.items,
+        has_more_shards: shards.has_more,
+        retention_period_hours: state.retention_hours,
+        stream_creation_timestamp: created_at(stream),
+        enhanced_monitoring: enhanced_monitoring(state),
+        encryption_type: encryption_type(state),
+        key_id: state.key_id.clone(),
+    }
+}
+
+fn created_at(stream: &Stream) -> Timestamp {
+    Timestamp(stream.created_ms.cast_signed())
 }
 
 pub(crate) fn describe_summary(
@@ -309,6 +329,13 @@ pub(crate) fn describe_summary(
     Checks::of_stream(request).finish()?;
     let stream = call.stream_of(request)?;
     let state = stream.read(call.now_ms);
+
+    Ok(DescribeStreamSummaryResponse {
+        stream_description_summary: description_summary(&stream, &state),
+    })
+}
+
+fn description_summary(stream: &Stream, state: &State) -> StreamDescriptionSummary {
     let is_on_demand = state.mode == StreamMode::OnDemand;
     let open_shards = if state.is_creating() {
         0
@@ -316,30 +343,32 @@ pub(crate) fn describe_summary(
         state.open.len()
     };
 
-    Ok(DescribeStreamSummaryResponse {
-        stream_description_summary: StreamDescriptionSummary {
-            stream_name: stream.name.clone(),
-            stream_arn: stream.arn.to_string(),
-            // AWS's API has the member, but AWS does not set the value yet.
-            stream_id: None,
-            stream_status: state.status(),
-            stream_mode_details: mode_details(&state),
-            retention_period_hours: state.retention_hours,
-            stream_creation_timestamp: Timestamp(stream.created_ms.cast_signed()),
-            enhanced_monitoring: enhanced_monitoring(&state),
-            encryption_type: encryption_type(&state),
-            key_id: state.key_id.clone(),
-            open_shard_count: open_shards as i32,
-            consumer_count: Some(state.consumers.len() as i32),
-            warm_throughput: state.warm_mibps.map(|mibps| WarmThroughputObject {
-                target_mibps: Some(mibps),
-                current_mibps: Some(mibps),
-            }),
-            max_record_size_in_kib: Some(state.max_record_kib),
-            channel_count: None,
-            record_distribution_strategy: is_on_demand.then(|| state.distribution.clone()),
-        },
-    })
+    StreamDescriptionSummary {
+        stream_name: stream.name.clone(),
+        stream_arn: stream.arn.to_string(),
+        // AWS's API has the member, but AWS does not set the value yet.
+        stream_id: None,
+        stream_status: state.status(),
+        stream_mode_details: mode_details(state),
+        retention_period_hours: state.retention_hours,
+        stream_creation_timestamp: created_at(stream),
+        enhanced_monitoring: enhanced_monitoring(state),
+        encryption_type: encryption_type(state),
+        key_id: state.key_id.clone(),
+        open_shard_count: open_shards as i32,
+        consumer_count: Some(state.consumers.len() as i32),
+        warm_throughput: state.warm_mibps.map(warm_throughput),
+        max_record_size_in_kib: Some(state.max_record_kib),
+        channel_count: None,
+        record_distribution_strategy: is_on_demand.then(|| state.distribution.clone()),
+    }
+}
+
+fn warm_throughput(mibps: i32) -> WarmThroughputObject {
+    WarmThroughputObject {
+        target_mibps: Some(mibps),
+        current_mibps: Some(mibps),
+    }
 }
 
 /// The name after which a page of `ListStreams` starts.
@@ -358,29 +387,36 @@ fn list_start(call: &Call<'_>, request: &ListStreamsRequest) -> Answer<Option<St
     }
 }
 
-pub(crate) fn list(call: &Call<'_>, request: &ListStreamsRequest) -> Answer<ListStreamsResponse> {
+fn check_list(request: &ListStreamsRequest) -> Answer<()> {
     let after = request.exclusive_start_stream_name.as_deref();
     let mut checks = Checks::default();
     checks.number("limit", request.limit, 1..=PAGE_MAX as i32);
     checks.text("exclusiveStartStreamName", after, 1..=128, Pattern::Name);
-    checks.finish()?;
+    checks.finish()
+}
 
+pub(crate) fn list(call: &Call<'_>, request: &ListStreamsRequest) -> Answer<ListStreamsResponse> {
+    check_list(request)?;
     call.check_rate(&call.namespace, "")?;
     let after = list_start(call, request)?;
     let size = page_size(request.limit, limits::LIST_STREAMS, PAGE_MAX);
     let streams = call.inner.streams_of(&call.namespace, call.now_ms);
-    let mut rest = streams
+    let rest = streams
         .iter()
         .filter(|s| after.as_ref().is_none_or(|after| s.name > *after));
-    let page: Vec<_> = rest.by_ref().take(size).collect();
-    let has_more = rest.next().is_some();
+    let page = Page::take(rest, size);
 
-    let last = page.last().filter(|_| has_more);
+    let next_token = page.last_before_more().map(|last| {
+        let payload = last.name.as_bytes();
+        token::seal(Kind::Streams, call.now_ms, 0, payload)
+    });
+    let names = page.items.iter().map(|s| s.name.clone());
+    let summaries = page.items.iter().map(|s| summary(s, call.now_ms));
     Ok(ListStreamsResponse {
-        stream_names: page.iter().map(|s| s.name.clone()).collect(),
-        has_more_streams: has_more,
-        next_token: last.map(|s| token::seal(Kind::Streams, call.now_ms, 0, s.name.as_bytes())),
-        stream_summaries: Some(page.iter().map(|s| summary(s, call.now_ms)).collect()),
+        stream_names: names.collect(),
+        has_more_streams: page.has_more,
+        next_token,
+        stream_summaries: Some(summaries.collect()),
     })
 }
 
@@ -391,6 +427,6 @@ fn summary(stream: &Stream, now_ms: u64) -> StreamSummary {
         stream_arn: stream.arn.to_string(),
         stream_status: state.status(),
         stream_mode_details: mode_details(&state),
-        stream_creation_timestamp: Some(Timestamp(stream.created_ms.cast_signed())),
+        stream_creation_timestamp: Some(created_at(stream)),
     }
 }

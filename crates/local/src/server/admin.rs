@@ -9,7 +9,7 @@
 //! | `POST gates/{gate}` | releases the calls held at a gate; answers their number |
 //! | `GET gates/{gate}` | answers the number of calls held at a gate |
 //! | `POST iterators/expire` | expires all shard iterators made so far |
-//! | `POST subscriptions/end`, `/break`, `/mute`, `/unmute` | applies to the subscriptions that the selection in the body chooses |
+//! | `POST subscriptions/{action}` | `end`, `break`, `mute` or `unmute` the selected subscriptions |
 //! | `GET stats` | answers the number of dropped records |
 //! | `GET health` | answers `ok` |
 
@@ -72,35 +72,72 @@ pub(super) fn answer(
 }
 
 fn route(server: &Server, head: &Parts, body: &Bytes) -> Reply {
+    let method = &head.method;
     let path = head.uri.path().strip_prefix(PREFIX).unwrap_or_default();
-    let segments: Vec<&str> = path.split('/').collect();
-    let faults = server.local.faults();
+    let (resource, name) = match path.split_once('/') {
+        Some((resource, name)) => (resource, Some(name)),
+        None => (path, None),
+    };
+    let local = &server.local;
+    let faults = local.faults();
 
-    match (&head.method, segments.as_slice()) {
-        (&Method::GET, ["health"]) => ok(json!({ "status": "ok" })),
-        (&Method::GET, ["stats"]) => ok(json!({ "dropped": server.local.dropped() })),
-        (&Method::GET, ["faults"]) => ok(json!({ "rules": faults.list() })),
-        (&Method::DELETE, ["faults"]) => {
-            faults.clear();
-            ok(json!({}))
-        }
-        (&Method::POST, ["faults"]) => add_rule(faults, body),
-        (&Method::DELETE, ["faults", id]) => match id.parse() {
-            Ok(id) if faults.remove(id) => ok(json!({})),
-            Ok(_) | Err(_) => error(StatusCode::NOT_FOUND, format!("no rule has the id {id}")),
-        },
-        (&Method::GET, ["gates", gate]) => ok(json!({ "held": faults.held(gate) })),
-        (&Method::POST, ["gates", gate]) => ok(json!({ "released": faults.release(gate) })),
-        (&Method::POST, ["iterators", "expire"]) => {
+    let reply = match (resource, name) {
+        ("health", None) => get_only(method, || json!({ "status": "ok" })),
+        ("stats", None) => get_only(method, || json!({ "dropped": local.dropped() })),
+        ("faults", id) => rules(faults, method, id, body),
+        ("gates", Some(gate)) => gates(faults, method, gate),
+        ("iterators", Some("expire")) if *method == Method::POST => {
             faults.expire_iterators();
-            ok(json!({}))
+            Some(ok(json!({})))
         }
-        (&Method::POST, ["subscriptions", action]) => subscriptions(faults, action, body),
-        (method, _) => error(
-            StatusCode::NOT_FOUND,
-            format!("{method} {path} does not exist; see docs/LOCAL.md"),
-        ),
+        ("subscriptions", Some(action)) if *method == Method::POST => {
+            Some(subscriptions(faults, action, body))
+        }
+        _ => None,
+    };
+    reply.unwrap_or_else(|| not_found(method, path))
+}
+
+fn not_found(method: &Method, path: &str) -> Reply {
+    error(
+        StatusCode::NOT_FOUND,
+        format!("{method} {path} does not exist; see docs/LOCAL.md"),
+    )
+}
+
+fn get_only(method: &Method, value: impl FnOnce() -> Value) -> Option<Reply> {
+    (*method == Method::GET).then(|| ok(value()))
+}
+
+/// The paths `faults` and `faults/{id}`; `None` for a method that does not exist.
+fn rules(faults: &Faults, method: &Method, id: Option<&str>, body: &Bytes) -> Option<Reply> {
+    match (method, id) {
+        (&Method::GET, None) => Some(ok(json!({ "rules": faults.list() }))),
+        (&Method::POST, None) => Some(add_rule(faults, body)),
+        (&Method::DELETE, None) => {
+            faults.clear();
+            Some(ok(json!({})))
+        }
+        (&Method::DELETE, Some(id)) => Some(remove_rule(faults, id)),
+        _ => None,
     }
+}
+
+/// The path `gates/{gate}`; `None` for a method that does not exist.
+fn gates(faults: &Faults, method: &Method, gate: &str) -> Option<Reply> {
+    match *method {
+        Method::GET => Some(ok(json!({ "held": faults.held(gate) }))),
+        Method::POST => Some(ok(json!({ "released": faults.release(gate) }))),
+        _ => None,
+    }
+}
+
+fn remove_rule(faults: &Faults, id: &str) -> Reply {
+    let is_removed = id.parse().is_ok_and(|id| faults.remove(id));
+    if is_removed {
+        return ok(json!({}));
+    }
+    error(StatusCode::NOT_FOUND, format!("no rule has the id {id}"))
 }
 
 fn add_rule(faults: &Faults, body: &Bytes) -> Reply {

@@ -67,17 +67,18 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
         match &mut *self {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Cut { rest, .. } => match rest.take_if(|bytes| !bytes.is_empty()) {
-                Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
-                None => Poll::Ready(Some(Err(TransportError::Broken {
-                    source: "cut on command".into(),
-                }))),
-            },
+            Self::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Self::Cut { rest, .. } => {
+                let bytes = rest.take_if(|bytes| !bytes.is_empty());
+                Poll::Ready(Some(bytes.map(Frame::data).ok_or_else(cut)))
+            }
             Self::Stream(stream) => stream
                 .as_mut()
                 .poll_next(cx)
-                .map(|item| item.map(|c| c.map(Frame::data))),
+                .map(|chunk| chunk.map(|chunk| chunk.map(Frame::data))),
         }
     }
 
@@ -91,5 +92,11 @@ impl http_body::Body for Body {
             Self::Cut { announced, .. } => SizeHint::with_exact(*announced),
             Self::Stream(_) => SizeHint::default(),
         }
+    }
+}
+
+fn cut() -> TransportError {
+    TransportError::Broken {
+        source: "the answer was cut on command".into(),
     }
 }

@@ -139,7 +139,8 @@ impl Handle {
         format!("{scheme}://{}", self.addr)
     }
 
-    /// Stops accepting connections, ends subscriptions, and waits for requests, five seconds at most.
+    /// Stops accepting connections, ends subscriptions, and waits for requests, five seconds at
+    /// most.
     pub async fn shutdown(self) {
         self.stop.send_replace(true);
         // Fails only after a panic of the task, which tokio has reported.

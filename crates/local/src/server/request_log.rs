@@ -54,7 +54,8 @@ pub(crate) struct Entry<'a> {
 }
 
 impl RequestLog {
-    /// Writes `peer - - [date] "POST / HTTP/1.1" status bytes "operation stream error" "agent" seconds`.
+    /// Writes `peer - - [date] "POST / HTTP/1.1" status bytes "operation stream error" "agent"
+    /// seconds`.
     pub(crate) fn write_line(&self, inner: &Inner, entry: &Entry<'_>) {
         let Some(sink) = &self.sink else { return };
 

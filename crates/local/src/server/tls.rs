@@ -62,25 +62,15 @@ impl Certificate {
     /// # Errors
     /// [`TlsError::Make`].
     pub fn generate(further_names: &[String]) -> Result<Self, TlsError> {
-        let names = NAMES.iter().map(|name| (*name).to_owned());
-        let names: Vec<String> = names.chain(further_names.iter().cloned()).collect();
+        let mut names: Vec<String> = NAMES.map(str::to_owned).to_vec();
+        names.extend_from_slice(further_names);
         Self::for_names(names.clone()).map_err(|source| TlsError::Make { names, source })
     }
 
     /// Makes an authority and a certificate signed by the authority. Two certificates are needed:
     /// OpenSSL trusts only an authority, and rustls refuses an authority as a server's certificate.
     fn for_names(names: Vec<String>) -> Result<Self, rcgen::Error> {
-        let mut params = CertificateParams::default();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "Distributary's local authority");
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![
-            KeyUsagePurpose::DigitalSignature,
-            KeyUsagePurpose::KeyCertSign,
-        ];
-        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-
+        let authority = new_authority()?;
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(names)?;
         params
@@ -126,4 +116,19 @@ impl Certificate {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
+}
+
+fn new_authority() -> Result<CertifiedIssuer<'static, KeyPair>, rcgen::Error> {
+    let mut params = CertificateParams::default();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "Distributary's local authority");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![
+        KeyUsagePurpose::DigitalSignature,
+        KeyUsagePurpose::KeyCertSign,
+    ];
+
+    let key = KeyPair::generate()?;
+    CertifiedIssuer::self_signed(params, key)
 }

@@ -3,8 +3,9 @@
 //! Each value starts with a version and ends with a CRC-32 of the key and all bytes before, which
 //! finds damage that redb does not report. Numbers are big-endian.
 //!
-//! - A piece of records: version (1 byte), arrival in milliseconds since 1970 (8), number of records
-//!   (4); for each record the start (4), key length (2) and flags (2); then the keys and data.
+//! - A piece of records: version (1 byte), arrival in milliseconds since 1970 (8), number of
+//!   records (4); for each record the start (4), key length (2) and flags (2); then the keys and
+//!   data.
 //! - A stream: version (1 byte), then JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,7 +51,8 @@ pub(crate) fn piece_len(entries: &[Entry], bytes: &[u8]) -> usize {
     PIECE_HEADER_BYTES + entries.len() * ENTRY_BYTES + bytes.len() + CHECKSUM_BYTES
 }
 
-/// Writes a piece into `out`, which has [`piece_len`] bytes. `base` is the start of the first entry.
+/// Writes a piece into `out`, which has [`piece_len`] bytes. `base` is the start of the first
+/// entry.
 pub(crate) fn write_piece(
     key: PieceKey,
     arrival_ms: u64,
@@ -95,29 +97,30 @@ pub(crate) fn read_piece(key: PieceKey, value: &[u8]) -> Option<StoredPiece> {
     let (arrival, rest) = rest.split_first_chunk::<8>()?;
     let (count, rest) = rest.split_first_chunk::<4>()?;
     let count = u32::from_be_bytes(*count) as usize;
-
     let (index, bytes) = rest.split_at_checked(count.checked_mul(ENTRY_BYTES)?)?;
-    let entries: Vec<Entry> = index
-        .as_chunks::<ENTRY_BYTES>()
-        .0
-        .iter()
-        .map(|[a, b, c, d, k0, k1, f0, f1]| Entry {
-            start: u32::from_be_bytes([*a, *b, *c, *d]),
-            key_length: u16::from_be_bytes([*k0, *k1]),
-            flags: u16::from_be_bytes([*f0, *f1]),
-        })
-        .collect();
-    let is_ordered = entries.is_sorted_by_key(|e| e.start)
-        && entries
-            .last()
-            .is_none_or(|e| e.start as usize <= bytes.len());
 
-    (*version == PIECE_VERSION && is_ordered && count > 0).then(|| StoredPiece {
+    let entries = index.as_chunks::<ENTRY_BYTES>().0;
+    let entries: Vec<Entry> = entries.iter().map(read_entry).collect();
+    let last_start = entries.last()?.start as usize;
+    let is_in_order = entries.is_sorted_by_key(|e| e.start);
+    if *version != PIECE_VERSION || !is_in_order || last_start > bytes.len() {
+        return None;
+    }
+
+    Some(StoredPiece {
         first: key.2,
         arrival_ms: u64::from_be_bytes(*arrival),
         bytes: Bytes::copy_from_slice(bytes),
         entries,
     })
+}
+
+fn read_entry([a, b, c, d, k0, k1, f0, f1]: &[u8; ENTRY_BYTES]) -> Entry {
+    Entry {
+        start: u32::from_be_bytes([*a, *b, *c, *d]),
+        key_length: u16::from_be_bytes([*k0, *k1]),
+        flags: u16::from_be_bytes([*f0, *f1]),
+    }
 }
 
 /// The stored form of a stream.
@@ -164,6 +167,39 @@ struct ConsumerRecord {
     gone_ms: Option<u64>,
     tags: BTreeMap<String, String>,
     policy: Option<String>,
+}
+
+/// Shards with the time of closing.
+type ReadShards = Vec<(Arc<Shard>, Option<u64>)>;
+
+impl StreamRecord {
+    /// The state without shards, and the shards.
+    fn into_state(self) -> Option<(State, ReadShards)> {
+        let mut state = State::new(0, self.phase, self.mode, self.created_ms);
+        state.next_shard = self.next_shard;
+        state.retention_hours = self.retention_hours;
+        state.max_record_kib = self.max_record_kib;
+        state.key_id = self.key_id;
+        state.metrics = self.metrics;
+        state.tags = self.tags;
+        state.policy = self.policy;
+        state.warm_mibps = self.warm_mibps;
+        state.distribution = self.distribution;
+        state.scalings_ms = self.scalings_ms;
+
+        for consumer in self.consumers {
+            let consumer = consumer.into_consumer()?;
+            let name = consumer.arn.name.clone();
+            state.consumers.insert(name, consumer);
+        }
+
+        let mut shards = Vec::new();
+        for shard in self.shards {
+            let closed_ms = shard.closed_ms;
+            shards.push((Arc::new(shard.into_shard()?), closed_ms));
+        }
+        Some((state, shards))
+    }
 }
 
 impl ShardRecord {
@@ -282,7 +318,7 @@ pub(crate) struct ReadStream {
     pub(crate) created_ms: u64,
     pub(crate) state: State,
     /// Shards that are not in `state` yet, with the time of closing.
-    shards: Vec<(Arc<Shard>, Option<u64>)>,
+    shards: ReadShards,
 }
 
 impl ReadStream {
@@ -304,37 +340,17 @@ impl ReadStream {
 /// Reads a stream; `None` for damage or another version.
 pub(crate) fn read_stream(uid: u64, value: &[u8]) -> Option<ReadStream> {
     let record: StreamRecord = read_json(STREAM_VERSION, &uid.to_be_bytes(), value)?;
-    let mut state = State::new(0, record.phase, record.mode, record.created_ms);
-    state.next_shard = record.next_shard;
-    state.retention_hours = record.retention_hours;
-    state.max_record_kib = record.max_record_kib;
-    state.key_id = record.key_id;
-    state.metrics = record.metrics;
-    state.tags = record.tags;
-    state.policy = record.policy;
-    state.warm_mibps = record.warm_mibps;
-    state.distribution = record.distribution;
-    state.scalings_ms = record.scalings_ms;
-
-    let mut shards = Vec::new();
-    for shard in record.shards {
-        let closed_ms = shard.closed_ms;
-        shards.push((Arc::new(shard.into_shard()?), closed_ms));
-    }
-    for consumer in record.consumers {
-        let consumer = consumer.into_consumer()?;
-        let name = consumer.arn.name.clone();
-        state.consumers.insert(name, consumer);
-    }
-
     let namespace = Namespace {
-        account: record.account,
-        region: record.region,
+        account: record.account.clone(),
+        region: record.region.clone(),
     };
+    let (name, created_ms) = (record.name.clone(), record.created_ms);
+    let (state, shards) = record.into_state()?;
+
     Some(ReadStream {
         namespace,
-        name: record.name,
-        created_ms: record.created_ms,
+        name,
+        created_ms,
         state,
         shards,
     })

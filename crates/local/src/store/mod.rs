@@ -36,8 +36,8 @@ const PIECES: TableDefinition<'_, PieceKey, &[u8]> = TableDefinition::new("piece
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
 const FILE: &str = "kinesis.redb";
-/// Name of a file that marks a directory with data. With the marker, a missing or empty data file is
-/// an error instead of a new store.
+/// Name of a file that marks a directory with data. With the marker, a missing or empty data file
+/// is an error instead of a new store.
 const MARKER: &str = "FORMAT";
 const MARKER_TEXT: &str = "distributary-local 1\n";
 /// Key of the number of the next stream.
@@ -45,8 +45,8 @@ const NEXT_UID: &str = "next_uid";
 /// Prefix of the key of a commitment; account, space and region follow.
 const COMMITMENT: &str = "commitment ";
 const META_VERSION: u8 = 1;
-/// Bytes of the largest stored piece, unless the piece is one record. redb allocates pages in powers
-/// of two; with redb's overhead this is just below one.
+/// Bytes of the largest stored piece, unless the piece is one record. redb allocates pages in
+/// powers of two; with redb's overhead this is just below one.
 const PIECE_BYTES: usize = 60 * 1024;
 /// Bytes of redb's cache. Small, because all records are in the logs' memory anyway.
 const CACHE_BYTES: usize = 32 * 1024 * 1024;
@@ -262,9 +262,11 @@ impl Opener<'_> {
 
     /// Damage that redb reported by a panic.
     fn panicked(&self, panic: &(dyn Any + Send)) -> StoreError {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
-        self.damaged(format!("{FILE}: {}", text.unwrap_or_default()))
+        let text = match panic.downcast_ref::<String>() {
+            Some(text) => text.as_str(),
+            None => panic.downcast_ref::<&str>().copied().unwrap_or_default(),
+        };
+        self.damaged(format!("{FILE}: {text}"))
     }
 
     /// Opens the data file. Creates a new file only without a marker.
@@ -319,88 +321,115 @@ impl Opener<'_> {
     }
 
     fn load(&self, database: &Database) -> Result<Contents, StoreError> {
-        create_tables(database).map_err(|e| self.redb_error(e))?;
-        let read = database.begin_read().map_err(|e| self.redb_error(e))?;
-        let mut contents = Contents {
-            next_uid: 1,
-            ..Contents::default()
-        };
-
-        let meta = read.open_table(META).map_err(|e| self.redb_error(e))?;
-        for row in meta.iter().map_err(|e| self.redb_error(e))? {
-            let (key, value) = row.map_err(|e| self.redb_error(e))?;
-            self.load_meta(key.value(), value.value(), &mut contents)?;
-        }
-
-        let table = read.open_table(STREAMS).map_err(|e| self.redb_error(e))?;
-        for row in table.iter().map_err(|e| self.redb_error(e))? {
-            let (uid, value) = row.map_err(|e| self.redb_error(e))?;
-            let uid = uid.value();
-            let stream = format::read_stream(uid, value.value())
-                .ok_or_else(|| self.damaged(format!("stream {uid}")))?;
-            contents.streams.push((uid, stream));
-        }
-
-        let table = read.open_table(PIECES).map_err(|e| self.redb_error(e))?;
-        for row in table.iter().map_err(|e| self.redb_error(e))? {
-            let (key, value) = row.map_err(|e| self.redb_error(e))?;
-            self.load_piece(&contents.streams, key.value(), value.value())?;
-        }
-
-        for (_, stream) in &mut contents.streams {
-            stream.close_shards();
-        }
-        Ok(contents)
-    }
-
-    fn load_meta(
-        &self,
-        key: &str,
-        value: &[u8],
-        contents: &mut Contents,
-    ) -> Result<(), StoreError> {
-        let damaged = || self.damaged(format!("the entry {key:?}"));
-        if key == NEXT_UID {
-            let next = format::read_json(META_VERSION, key.as_bytes(), value);
-            contents.next_uid = next.ok_or_else(damaged)?;
-            return Ok(());
-        }
-
-        let name = key.strip_prefix(COMMITMENT);
-        let (account, region) = name.and_then(|n| n.split_once(' ')).ok_or_else(damaged)?;
-        let commitment = format::read_json(META_VERSION, key.as_bytes(), value);
-        let namespace = Namespace {
-            account: account.to_owned(),
-            region: region.to_owned(),
-        };
-        let commitment = commitment.ok_or_else(damaged)?;
-        contents.commitments.push((namespace, commitment));
-        Ok(())
-    }
-
-    /// Adds a piece to the log of its shard.
-    fn load_piece(
-        &self,
-        streams: &[(u64, ReadStream)],
-        key: PieceKey,
-        value: &[u8],
-    ) -> Result<(), StoreError> {
-        let (uid, shard, first) = key;
-        let place = format!("stream {uid}, shard {shard}, record {first}");
-        let shard = streams
-            .binary_search_by_key(&uid, |(uid, _)| *uid)
-            .ok()
-            .and_then(|at| streams.get(at))
-            .and_then(|(_, stream)| stream.shard(shard))
-            .ok_or_else(|| self.damaged(format!("{place}: no such shard")))?;
-
-        let piece = format::read_piece(key, value).ok_or_else(|| self.damaged(place.clone()))?;
-        shard.log.restore(piece).map_err(|expected| {
-            self.damaged(format!(
-                "{place}: the records before, from {expected}, are missing"
-            ))
+        load(database).map_err(|error| match error {
+            LoadError::Redb(error) => self.redb_error(error),
+            LoadError::Damaged(place) => self.damaged(place),
         })
     }
+}
+
+/// Error of reading the tables.
+enum LoadError {
+    Redb(redb::Error),
+    /// The damaged part.
+    Damaged(String),
+}
+
+impl LoadError {
+    fn damaged(place: impl Into<String>) -> Self {
+        Self::Damaged(place.into())
+    }
+}
+
+impl From<redb::Error> for LoadError {
+    fn from(error: redb::Error) -> Self {
+        Self::Redb(error)
+    }
+}
+
+/// Reads all tables.
+fn load(database: &Database) -> Result<Contents, LoadError> {
+    create_tables(database)?;
+    let mut contents = Contents {
+        next_uid: 1,
+        ..Contents::default()
+    };
+
+    read_rows(database, META, |key, value| {
+        load_meta(key, value, &mut contents)
+    })?;
+    read_rows(database, STREAMS, |uid, value| {
+        let stream = format::read_stream(uid, value)
+            .ok_or_else(|| LoadError::damaged(format!("stream {uid}")))?;
+        contents.streams.push((uid, stream));
+        Ok(())
+    })?;
+    read_rows(database, PIECES, |key, value| {
+        load_piece(&contents.streams, key, value)
+    })?;
+
+    for (_, stream) in &mut contents.streams {
+        stream.close_shards();
+    }
+    Ok(contents)
+}
+
+/// Calls `read` with each row of a table.
+fn read_rows<K: redb::Key + 'static>(
+    database: &Database,
+    table: TableDefinition<'_, K, &[u8]>,
+    mut read: impl FnMut(K::SelfType<'_>, &[u8]) -> Result<(), LoadError>,
+) -> Result<(), LoadError> {
+    let transaction = database.begin_read().map_err(redb::Error::from)?;
+    let table = transaction.open_table(table).map_err(redb::Error::from)?;
+
+    for row in table.iter().map_err(redb::Error::from)? {
+        let (key, value) = row.map_err(redb::Error::from)?;
+        read(key.value(), value.value())?;
+    }
+    Ok(())
+}
+
+fn load_meta(key: &str, value: &[u8], contents: &mut Contents) -> Result<(), LoadError> {
+    let damaged = || LoadError::damaged(format!("the entry {key:?}"));
+    if key == NEXT_UID {
+        let next = format::read_json(META_VERSION, key.as_bytes(), value);
+        contents.next_uid = next.ok_or_else(damaged)?;
+        return Ok(());
+    }
+
+    let (account, region) = key
+        .strip_prefix(COMMITMENT)
+        .and_then(|rest| rest.split_once(' '))
+        .ok_or_else(damaged)?;
+    let namespace = Namespace {
+        account: account.to_owned(),
+        region: region.to_owned(),
+    };
+    let commitment = format::read_json(META_VERSION, key.as_bytes(), value);
+    let commitment = commitment.ok_or_else(damaged)?;
+    contents.commitments.push((namespace, commitment));
+    Ok(())
+}
+
+/// Adds a piece to the log of its shard.
+fn load_piece(streams: &[(u64, ReadStream)], key: PieceKey, value: &[u8]) -> Result<(), LoadError> {
+    let (uid, shard, first) = key;
+    let place = || format!("stream {uid}, shard {shard}, record {first}");
+    let shard = streams
+        .binary_search_by_key(&uid, |(uid, _)| *uid)
+        .ok()
+        .and_then(|at| streams.get(at))
+        .and_then(|(_, stream)| stream.shard(shard))
+        .ok_or_else(|| LoadError::damaged(format!("{}: no such shard", place())))?;
+
+    let piece = format::read_piece(key, value).ok_or_else(|| LoadError::damaged(place()))?;
+    shard.log.restore(piece).map_err(|expected| {
+        LoadError::damaged(format!(
+            "{}: the records before, from {expected}, are missing",
+            place()
+        ))
+    })
 }
 
 /// Creates the tables of a new file.
@@ -571,8 +600,8 @@ fn write_piece(
     Ok(())
 }
 
-/// Removes the pieces of a shard that hold only records before an offset. The last piece that starts
-/// before the offset may hold later records and stays, unless the whole shard is removed.
+/// Removes the pieces of a shard that hold only records before an offset. The last piece that
+/// starts before the offset may hold later records and stays, unless the whole shard is removed.
 fn remove_pieces(
     pieces: &mut PieceTable<'_>,
     (uid, shard): (u64, u32),

@@ -1,4 +1,5 @@
-//! A small typed client over the in-process transport, and a clock that stands still until it is moved.
+//! A small typed client over the in-process transport, and a clock that stands still until it is
+//! moved.
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -1,5 +1,6 @@
-//! Nobody ever misses a record: writers, pollers and subscribers while shards are split and merged, over real sockets and
-//! real time. `DISTRIBUTARY_SOAK_SECS` says for how long (3 seconds if not set).
+//! Nobody ever misses a record: writers, pollers and subscribers while shards are split and merged,
+//! over real sockets and real time. `DISTRIBUTARY_SOAK_SECS` says for how long (3 seconds if not
+//! set).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,7 +22,8 @@ const READERS: usize = 4;
 /// How soon readers must have everything once writing has stopped.
 const CATCH_UP: Duration = Duration::from_secs(60);
 
-/// Records of a shard: how many, and the sum of their hashes. Who has the same has the same records.
+/// Records of a shard: how many, and the sum of their hashes. Who has the same has the same
+/// records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Records {
     count: u64,
@@ -55,8 +57,8 @@ struct Soak {
     over: Client,
     /// Writers and resharding are to end.
     stop: AtomicBool,
-    /// Every writer has ended, so `written` is what was written. Before that, readers may have seen records that it does
-    /// not count yet.
+    /// Every writer has ended, so `written` is what was written. Before that, readers may have seen
+    /// records that it does not count yet.
     complete: AtomicBool,
     acknowledged: Mutex<BTreeMap<String, Records>>,
     /// By reader and shard.
@@ -225,7 +227,8 @@ impl Soak {
         }
     }
 
-    /// True when writing has ended and the readers together have seen every record as often as they are readers.
+    /// True when writing has ended and the readers together have seen every record as often as they
+    /// are readers.
     fn is_over(&self) -> bool {
         if !self.complete.load(Ordering::Acquire) {
             return false;

@@ -216,8 +216,8 @@ async fn damage_is_reported_and_never_taken_for_less_data() {
 /// Names the directory that a process of [`a_process_that_writes_until_it_is_killed`] writes to.
 const CHILD_DIR: &str = "DISTRIBUTARY_LOCAL_CHILD_DIR";
 
-/// Not a test by itself: the process that the next test kills. It prints the sequence number of each record after it was
-/// acknowledged.
+/// Not a test by itself: the process that the next test kills. It prints the sequence number of
+/// each record after it was acknowledged.
 #[tokio::test]
 async fn a_process_that_writes_until_it_is_killed() {
     let Ok(dir) = std::env::var(CHILD_DIR) else {
