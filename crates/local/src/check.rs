@@ -170,8 +170,12 @@ impl Checks {
     }
 
     /// The value is in the set of an enumeration.
-    pub(crate) fn one_of(&mut self, member: &str, value: Option<&str>, known: &[&str]) {
-        if let Some(text) = value.filter(|text| !known.contains(text)) {
+    pub(crate) fn one_of(&mut self, member: &str, value: Option<&impl Display>, known: &[&str]) {
+        let Some(text) = value.map(ToString::to_string) else {
+            return;
+        };
+
+        if !known.contains(&text.as_str()) {
             let constraint = format!("satisfy enum value set: [{}]", known.join(", "));
             self.add(&format!("'{text}'"), member, constraint);
         }

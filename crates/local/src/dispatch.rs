@@ -16,6 +16,7 @@ use distributary_wire::sigv4;
 use distributary_wire::transport::{Response, ResponseBody};
 use distributary_wire::types::*;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::errors::{Answer, internal_failure};
@@ -63,14 +64,24 @@ pub(crate) struct LateCall {
 
 /// An HTTP request with a complete body.
 pub(crate) struct Incoming<'a> {
-    pub(crate) method: &'a Method,
-    pub(crate) path: &'a str,
-    pub(crate) query: Option<&'a str>,
-    pub(crate) headers: &'a HeaderMap<HeaderValue>,
-    pub(crate) body: Bytes,
+    method: &'a Method,
+    path: &'a str,
+    query: Option<&'a str>,
+    headers: &'a HeaderMap<HeaderValue>,
+    body: Bytes,
 }
 
-impl Incoming<'_> {
+impl<'a> Incoming<'a> {
+    pub(crate) fn new(head: &'a Parts, body: Bytes) -> Self {
+        Self {
+            method: &head.method,
+            path: head.uri.path(),
+            query: head.uri.query(),
+            headers: &head.headers,
+            body,
+        }
+    }
+
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
@@ -270,6 +281,14 @@ fn decode_error(error: &CodecError) -> ApiError {
     }
 }
 
+fn decode<R: Request>(format: Format, body: &[u8]) -> Answer<R> {
+    codec::decode(format, body).map_err(|error| decode_error(&error))
+}
+
+fn parse_put_records(format: Format, body: &Bytes) -> Answer<PutRecordsParsed> {
+    PutRecordsParsed::parse(format, body).map_err(|error| decode_error(&error))
+}
+
 async fn pause(inner: &Inner, wait: &Wait) {
     match wait {
         Wait::Millis(ms) => inner.env.sleep(Duration::from_millis(*ms)).await,
@@ -297,7 +316,7 @@ impl Job<'_, '_> {
         } else {
             &self.body
         };
-        codec::decode(self.call.format, body).map_err(|e| decode_error(&e))
+        decode(self.call.format, body)
     }
 
     /// Asks `decide` for the effects of faults on the call, and applies the effects that come
@@ -315,6 +334,12 @@ impl Job<'_, '_> {
 
         self.wait_before().await;
 
+        self.check_effects()
+    }
+
+    /// # Errors
+    /// As [`apply_faults`](Self::apply_faults).
+    fn check_effects(&mut self) -> Answer<()> {
         if let Some(ms) = self.effects.late_ms {
             let due_ms = self.call.now_ms.saturating_add(ms);
             put_late(&self.call, due_ms, self.body.clone());
@@ -355,13 +380,8 @@ impl Job<'_, '_> {
     }
 
     async fn put_records(mut self) -> Answer<Reply> {
-        let parsed =
-            PutRecordsParsed::parse(self.call.format, &self.body).map_err(|e| decode_error(&e))?;
-        let target = Target {
-            stream_name: parsed.stream_name.as_deref(),
-            arn: parsed.stream_arn.as_deref(),
-            ..Target::default()
-        };
+        let parsed = parse_put_records(self.call.format, &self.body)?;
+        let target = parsed.target();
         let decide = |call: &Call<'_>| {
             let touches = |shard: &str| put::put_records_touches(call, &parsed, shard);
             decide(call, &target, Shards::Touched(&touches))
@@ -550,11 +570,11 @@ fn carry_out(inner: &Arc<Inner>, late: LateCall) -> Answer<()> {
 
     match late.operation {
         Operation::PutRecords => {
-            let parsed = PutRecordsParsed::parse(format, body).map_err(|e| decode_error(&e))?;
+            let parsed = parse_put_records(format, body)?;
             put::put_records(&call, &parsed, &effects)?;
         }
         Operation::PutRecord => {
-            let request = codec::decode(format, body).map_err(|e| decode_error(&e))?;
+            let request = decode(format, body)?;
             put::put_record(&call, &request, &effects)?;
         }
         _ => {}

@@ -15,6 +15,7 @@ use crate::faults::Faults;
 use crate::log::Trimmed;
 use crate::rates::CallRates;
 use crate::settings::{Delays, Settings, TrimmedPosition};
+use crate::store::format::ReadStream;
 use crate::store::{Change as Stored, Contents, Store, StoreError};
 use crate::stream::{Namespace, Phase, Shard, State, Stream};
 
@@ -182,11 +183,7 @@ impl Builder {
 
     /// Builds an embedded Kinesis that holds everything in memory only.
     pub fn build(self) -> Local {
-        let contents = Contents {
-            next_uid: 1,
-            ..Contents::default()
-        };
-        self.with(None, contents)
+        self.with(None, Contents::empty())
     }
 
     /// Builds an embedded Kinesis on a directory, with the streams that the directory holds.
@@ -221,19 +218,7 @@ impl Builder {
             store,
         };
 
-        for (uid, stored) in contents.streams {
-            let stream = Stream::new(
-                uid,
-                stored.namespace,
-                &stored.name,
-                stored.created_ms,
-                stored.state,
-                inner.store.clone(),
-            );
-            // Computes when the next change is due.
-            stream.write(now_ms, |_| ());
-            inner.streams_mut().insert(Arc::new(stream));
-        }
+        inner.restore(contents.streams, now_ms);
         for (namespace, commitment) in contents.commitments {
             inner.account(&namespace, |account| account.commitment = Some(commitment));
         }
@@ -263,16 +248,7 @@ impl Local {
     /// # Errors
     /// [`CreateError`] for a name in use, a wrong name or a wrong number of shards.
     pub fn create_stream(&self, name: &str, shards: u32) -> Result<(), CreateError> {
-        let limit = self.inner.settings.shard_limit;
-        if !distributary_wire::arn::is_name(name) {
-            return Err(CreateError::Name {
-                name: name.to_owned(),
-            });
-        }
-        if shards == 0 || shards > limit {
-            return Err(CreateError::Shards { shards, limit });
-        }
-
+        self.check_new_stream(name, shards)?;
         let now_ms = self.inner.env.now_ms();
         let state = State::new(shards, Phase::Active, StreamMode::Provisioned, now_ms);
         let namespace = self.inner.home();
@@ -282,6 +258,19 @@ impl Local {
                 name: name.to_owned(),
             }),
         }
+    }
+
+    fn check_new_stream(&self, name: &str, shards: u32) -> Result<(), CreateError> {
+        let limit = self.inner.settings.shard_limit;
+        if !distributary_wire::arn::is_name(name) {
+            return Err(CreateError::Name {
+                name: name.to_owned(),
+            });
+        }
+        if shards == 0 || shards > limit {
+            return Err(CreateError::Shards { shards, limit });
+        }
+        Ok(())
     }
 
     /// Faults on command.
@@ -323,6 +312,23 @@ impl Inner {
 
     fn streams_mut(&self) -> RwLockWriteGuard<'_, Streams> {
         self.streams.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds the streams of a store.
+    fn restore(&self, streams: Vec<(u64, ReadStream)>, now_ms: u64) {
+        for (uid, stored) in streams {
+            let stream = Stream::new(
+                uid,
+                stored.namespace,
+                &stored.name,
+                stored.created_ms,
+                stored.state,
+                self.store.clone(),
+            );
+            // Computes when the next change is due.
+            stream.write(now_ms, |_| ());
+            self.streams_mut().insert(Arc::new(stream));
+        }
     }
 
     /// The account and region of requests without a signature.
@@ -523,6 +529,17 @@ impl Inner {
         self.held_bytes.store(held, Ordering::Relaxed);
     }
 
+    /// Removes the dropped records of a shard from the store.
+    fn remove_from_store(&self, stream: &Stream, shard: &Shard) {
+        if let Some(store) = &self.store {
+            store.push(Stored::Trim {
+                uid: stream.uid,
+                shard: shard.index,
+                before: shard.log.bounds().head,
+            });
+        }
+    }
+
     /// Counts dropped records and removes the records from the store.
     pub(crate) fn note_dropped(
         &self,
@@ -535,15 +552,7 @@ impl Inner {
             return;
         }
 
-        if let Some(store) = &self.store {
-            let before = shard.log.bounds().head;
-            store.push(Stored::Trim {
-                uid: stream.uid,
-                shard: shard.index,
-                before,
-            });
-        }
-
+        self.remove_from_store(stream, shard);
         let mut dropped = lock(&self.dropped);
         dropped.bytes += trimmed.freed_bytes as u64;
         match reason {

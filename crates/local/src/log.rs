@@ -69,6 +69,29 @@ impl Segment {
         self.first + self.entries.len() as u64
     }
 
+    /// The stored form of a piece that has the segment's last entries.
+    fn last_piece_to_store(&self, piece: &Piece) -> StoredPiece {
+        let entries = self.entries.get(piece.first_entry as usize..);
+        StoredPiece {
+            first: piece.first,
+            arrival_ms: piece.arrival_ms,
+            bytes: piece.bytes.clone(),
+            entries: entries.unwrap_or_default().to_vec(),
+        }
+    }
+
+    /// Adds a piece from the store.
+    fn push_piece(&mut self, piece: StoredPiece) {
+        self.bytes += piece.bytes.len();
+        self.pieces.push(Piece {
+            first: piece.first,
+            arrival_ms: piece.arrival_ms,
+            bytes: piece.bytes,
+            first_entry: self.entries.len() as u32,
+        });
+        self.entries.extend_from_slice(&piece.entries);
+    }
+
     /// The entries of the piece at an index.
     fn entries_of(&self, piece: usize) -> Range<usize> {
         let first_entry = |piece: usize| {
@@ -199,6 +222,14 @@ impl Page {
         self.entries.len()
     }
 
+    /// The byte after the record at an index of `entries`, in the bytes of the record's slice.
+    fn end_of(&self, slice: &PieceSlice, at: usize) -> Option<u32> {
+        if at + 1 < slice.entries.end {
+            return Some(self.entries.get(at + 1)?.start);
+        }
+        Some(slice.end)
+    }
+
     /// The records in order.
     pub(crate) fn records(&self) -> PageRecords<'_> {
         PageRecords {
@@ -231,12 +262,8 @@ impl<'a> Iterator for PageRecords<'a> {
 
         let at = self.entry;
         let entry = self.page.entries.get(at)?;
+        let end = self.page.end_of(slice, at)?;
         self.entry += 1;
-        let end = if at + 1 < slice.entries.end {
-            self.page.entries.get(at + 1)?.start
-        } else {
-            slice.end
-        };
 
         let bytes = slice.bytes.get(entry.start as usize..end as usize)?;
         let (key, data) = split_key(bytes, entry.key_length)?;
@@ -613,19 +640,10 @@ impl State {
             self.seal();
         }
 
-        let first_entry = self.active.entries.len() as u32;
-        self.active.entries.extend_from_slice(&piece.entries);
-        self.active.pieces.push(Piece {
-            first: piece.first,
-            arrival_ms: piece.arrival_ms,
-            bytes: piece.bytes,
-            first_entry,
-        });
-
         self.held_bytes += size;
-        self.active.bytes += size;
-        self.first_uncut = self.active.entries.len();
         self.last_arrival_ms = self.last_arrival_ms.max(piece.arrival_ms);
+        self.active.push_piece(piece);
+        self.first_uncut = self.active.entries.len();
         self.visible = self.active.end();
     }
 
@@ -637,25 +655,17 @@ impl State {
         }
 
         self.first_uncut = self.active.entries.len();
-        let first = self.active.first + first_entry as u64;
-        let bytes = self.buffer.split().freeze();
+        let piece = Piece {
+            first: self.active.first + first_entry as u64,
+            arrival_ms,
+            bytes: self.buffer.split().freeze(),
+            first_entry: first_entry as u32,
+        };
 
         if let Some(store) = store {
-            let entries = self.active.entries.get(first_entry..).unwrap_or_default();
-            store(StoredPiece {
-                first,
-                arrival_ms,
-                bytes: bytes.clone(),
-                entries: entries.to_vec(),
-            });
+            store(self.active.last_piece_to_store(&piece));
         }
-
-        self.active.pieces.push(Piece {
-            first,
-            arrival_ms,
-            bytes,
-            first_entry: first_entry as u32,
-        });
+        self.active.pieces.push(piece);
     }
 
     /// Moves the active segment to the sealed segments and starts an empty segment.
@@ -685,19 +695,23 @@ impl State {
             self.head = offset;
         }
 
+        trimmed.freed_bytes = self.free_segments();
+        trimmed
+    }
+
+    /// Frees the segments without a readable record; returns their bytes of data and keys.
+    fn free_segments(&mut self) -> usize {
         let active_is_dropped = !self.active.entries.is_empty() && self.active.end() <= self.head;
         if self.sealed.is_empty() && active_is_dropped {
             self.seal();
         }
 
-        while self.sealed.front().is_some_and(|s| s.end() <= self.head) {
-            if let Some(segment) = self.sealed.pop_front() {
-                trimmed.freed_bytes += segment.bytes;
-                self.held_bytes -= segment.bytes;
-            }
+        let mut freed_bytes = 0;
+        while let Some(segment) = self.sealed.pop_front_if(|s| s.end() <= self.head) {
+            freed_bytes += segment.bytes;
         }
-
-        trimmed
+        self.held_bytes -= freed_bytes;
+        freed_bytes
     }
 }
 

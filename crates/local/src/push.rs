@@ -121,6 +121,11 @@ enum Step {
     Wait,
 }
 
+/// AWS's limit of a consumer on a shard.
+fn read_rate() -> Bucket {
+    Bucket::full(limits::SHARD_READ_BYTES_PER_SECOND as f64)
+}
+
 impl Subscription {
     pub(crate) fn new(
         call: &Call<'_>,
@@ -133,7 +138,6 @@ impl Subscription {
         let inner = call.inner;
         let now = inner.env.monotonic();
         let settings = &inner.settings;
-        let rate = limits::SHARD_READ_BYTES_PER_SECOND as f64;
 
         Self {
             inner: Arc::clone(inner),
@@ -147,7 +151,7 @@ impl Subscription {
             progress: Progress::Opening,
             ends_at: now + settings.subscription_length,
             heartbeat_at: now,
-            rate: settings.enforce_limits.then(|| Bucket::full(rate)),
+            rate: settings.enforce_limits.then(read_rate),
             timer: None,
             events: 0,
             empty_events: 0,
@@ -190,14 +194,19 @@ impl Subscription {
         }
     }
 
-    /// The end of the subscription, if due: by a fault, or because the time is up.
-    fn check_end(&mut self, fault: Option<SubscriptionFault>, now: Duration) -> Step {
+    /// The planned fault, if due. Mutes the subscription if that is the fault.
+    fn planned_fault(&mut self) -> Option<SubscriptionFault> {
         let planned = self.planned.take_if(|(after, _)| self.events >= *after);
-        let planned = planned.map(|(_, fault)| fault);
-        if let Some(SubscriptionFault::Mute) = planned {
+        let (_, fault) = planned?;
+        if let SubscriptionFault::Mute = fault {
             self.control.mute(true);
         }
+        Some(fault)
+    }
 
+    /// The end of the subscription, if due: by a fault, or because the time is up.
+    fn check_end(&mut self, fault: Option<SubscriptionFault>, now: Duration) -> Step {
+        let planned = self.planned_fault();
         match fault.or(planned) {
             Some(SubscriptionFault::End(None)) => Step::End,
             Some(SubscriptionFault::End(Some(error))) => Step::Send(self.exception(error)),

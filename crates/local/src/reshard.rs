@@ -36,6 +36,14 @@ impl State {
         self.wake_subscribers();
     }
 
+    /// Starts DELETING, unless the stream is in that state already.
+    pub(crate) fn start_deleting(&mut self, until_ms: u64) {
+        if !matches!(self.phase, Phase::Deleting { .. } | Phase::Gone) {
+            self.phase = Phase::Deleting { until_ms };
+            self.wake_subscribers();
+        }
+    }
+
     /// Wakes all subscribers, so that each asks when the next change is due.
     pub(crate) fn wake_subscribers(&self) {
         for shard in self.shards.values() {
@@ -44,20 +52,20 @@ impl State {
     }
 
     /// Makes a change now.
-    pub(crate) fn apply(&mut self, change: &Change, now_ms: u64) {
+    pub(crate) fn apply(&mut self, change: Change, now_ms: u64) {
         match change {
             Change::Split { shard, at } => {
-                self.split(*shard, *at, now_ms);
+                self.split(shard, at, now_ms);
             }
             Change::Merge { shard, adjacent } => {
-                self.merge(*shard, *adjacent, now_ms);
+                self.merge(shard, adjacent, now_ms);
             }
-            Change::Count(target) => self.scale(*target, now_ms),
-            Change::Encrypt(key) => self.key_id.clone_from(key),
-            Change::Mode(mode) => self.mode = mode.clone(),
-            Change::RecordSize(kib) => self.max_record_kib = *kib,
-            Change::Retention(hours) => self.retention_hours = *hours,
-            Change::Warm(mibps) => self.warm_mibps = Some(*mibps),
+            Change::Count(target) => self.scale(target, now_ms),
+            Change::Encrypt(key) => self.key_id = key,
+            Change::Mode(mode) => self.mode = mode,
+            Change::RecordSize(kib) => self.max_record_kib = kib,
+            Change::Retention(hours) => self.retention_hours = hours,
+            Change::Warm(mibps) => self.warm_mibps = Some(mibps),
         }
     }
 
@@ -120,17 +128,23 @@ impl State {
         }
 
         for range in &ranges {
-            let parts: Vec<u32> = self
-                .open
-                .iter()
-                .filter(|s| range.covers(&s.range))
-                .map(|s| s.index)
-                .collect();
-            let mut parts = parts.into_iter();
-            let mut whole = parts.next();
-            for part in parts {
-                whole = whole.and_then(|whole| self.merge(whole, part, now_ms));
-            }
+            self.merge_parts(range, now_ms);
+        }
+    }
+
+    /// Merges all open shards in a hash range.
+    fn merge_parts(&mut self, range: &HashRange, now_ms: u64) {
+        let parts: Vec<u32> = self
+            .open
+            .iter()
+            .filter(|s| range.covers(&s.range))
+            .map(|s| s.index)
+            .collect();
+
+        let mut parts = parts.into_iter();
+        let mut whole = parts.next();
+        for part in parts {
+            whole = whole.and_then(|whole| self.merge(whole, part, now_ms));
         }
     }
 }

@@ -42,6 +42,15 @@ impl Namespace {
             region: arn.region.clone(),
         }
     }
+
+    fn stream_arn(&self, name: &str) -> StreamArn {
+        StreamArn {
+            partition: partition_of(&self.region).to_owned(),
+            region: self.region.clone(),
+            account: self.account.clone(),
+            name: name.to_owned(),
+        }
+    }
 }
 
 /// A shard. Only the log and the rates of a shard change.
@@ -207,12 +216,7 @@ impl Stream {
         state: State,
         store: Option<Arc<Store>>,
     ) -> Self {
-        let arn = StreamArn {
-            partition: partition_of(&namespace.region).to_owned(),
-            region: namespace.region.clone(),
-            account: namespace.account.clone(),
-            name: name.to_owned(),
-        };
+        let arn = namespace.stream_arn(name);
 
         Self {
             uid,
@@ -349,7 +353,7 @@ impl State {
             Phase::Updating { until_ms, change } if *until_ms <= now_ms => {
                 let change = change.clone();
                 self.phase = Phase::Active;
-                self.apply(&change, now_ms);
+                self.apply(change, now_ms);
             }
             Phase::Deleting { until_ms } if *until_ms <= now_ms => {
                 self.phase = Phase::Gone;
@@ -385,17 +389,21 @@ impl State {
             Phase::Active | Phase::Gone => u64::MAX,
         };
 
-        let retention = retention_ms(self.retention_hours);
-        let closed_shards = self
-            .shards
-            .values()
-            .filter_map(|s| s.log.bounds().closed_ms);
-        let shard_ms = closed_shards.map(|ms| ms.saturating_add(retention)).min();
         let consumer_ms = self.consumers.values().map(Consumer::due_ms).min();
-
+        let shard_ms = self.next_shard_expiry();
         phase_ms
-            .min(shard_ms.unwrap_or(u64::MAX))
             .min(consumer_ms.unwrap_or(u64::MAX))
+            .min(shard_ms.unwrap_or(u64::MAX))
+    }
+
+    /// When the next closed shard is removed.
+    fn next_shard_expiry(&self) -> Option<u64> {
+        let retention = retention_ms(self.retention_hours);
+        self.shards
+            .values()
+            .filter_map(|shard| shard.log.bounds().closed_ms)
+            .map(|closed_ms| closed_ms.saturating_add(retention))
+            .min()
     }
 
     /// When the next change is due; `u64::MAX` for never.

@@ -1,5 +1,6 @@
 //! The stream, shard and consumer that each request is about.
 
+use distributary_wire::hot::PutRecordsParsed;
 use distributary_wire::types::*;
 
 /// The resource that a request is about, as far as the request says.
@@ -85,6 +86,16 @@ targeted! {
     UpdateStreamModeRequest { arn: stream_arn }
     UpdateStreamRecordDistributionStrategyRequest { arn: stream_arn }
     UpdateStreamWarmThroughputRequest { stream_name: stream_name, arn: stream_arn }
+}
+
+impl Targeted for PutRecordsParsed {
+    fn target(&self) -> Target<'_> {
+        Target {
+            stream_name: self.stream_name.as_deref(),
+            arn: self.stream_arn.as_deref(),
+            ..Target::default()
+        }
+    }
 }
 
 impl Targeted for DescribeStreamConsumerRequest {

@@ -58,13 +58,12 @@ pub(crate) fn open(kind: Kind, text: &str) -> Option<Opened> {
 
     let mut fields = Fields(body);
     let is_of_kind = fields.u8()? == VERSION && fields.u8()? == kind as u8;
-    let (created_ms, epoch) = (fields.u64()?, fields.u32()?);
-
-    is_of_kind.then(|| Opened {
-        created_ms,
-        epoch,
+    let opened = Opened {
+        created_ms: fields.u64()?,
+        epoch: fields.u32()?,
         payload: fields.0.to_vec(),
-    })
+    };
+    is_of_kind.then_some(opened)
 }
 
 /// Reads big-endian fields one after the other.

@@ -1,7 +1,7 @@
 //! The embedded Kinesis as a transport for clients in the same process.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -54,14 +54,7 @@ impl Transport for LocalTransport {
 impl LocalTransport {
     async fn answer(&self, request: Request) -> Result<Response, TransportError> {
         let (head, body) = request.into_parts();
-        let incoming = Incoming {
-            method: &head.method,
-            path: head.uri.path(),
-            query: head.uri.query(),
-            headers: &head.headers,
-            body: body.to_bytes(),
-        };
-
+        let incoming = Incoming::new(&head, body.to_bytes());
         let served = dispatch::serve(&self.local.inner, incoming).await;
         if served.drops_connection {
             return Err(broken("the connection was dropped on command"));
@@ -102,24 +95,20 @@ impl Stream for CutStream {
     type Item = Result<Bytes, TransportError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.left {
-            None => return Poll::Ready(None),
-            Some(0) => {
-                self.left = None;
-                return Poll::Ready(Some(Err(broken("the answer was cut on command"))));
-            }
-            Some(_) => {}
+        let Some(left) = self.left else {
+            return Poll::Ready(None);
+        };
+        if left == 0 {
+            self.left = None;
+            return Poll::Ready(Some(Err(broken("the answer was cut on command"))));
         }
 
-        let Poll::Ready(item) = self.inner.as_mut().poll_next(cx) else {
-            return Poll::Pending;
-        };
-        let (Some(Ok(chunk)), Some(left)) = (&item, self.left) else {
-            return Poll::Ready(item);
-        };
-
-        let chunk = chunk.slice(..chunk.len().min(left));
-        self.left = Some(left - chunk.len());
-        Poll::Ready(Some(Ok(chunk)))
+        let item = ready!(self.inner.as_mut().poll_next(cx));
+        Poll::Ready(item.map(|item| {
+            let chunk = item?;
+            let chunk = chunk.slice(..chunk.len().min(left));
+            self.left = Some(left - chunk.len());
+            Ok(chunk)
+        }))
     }
 }

@@ -185,6 +185,20 @@ pub(crate) struct LiveSubscription {
     pub(crate) control: Arc<Control>,
 }
 
+impl LiveSubscription {
+    fn is_selected(&self, select: &Select) -> bool {
+        matches(select.stream.as_deref(), Some(&self.stream))
+            && matches(select.region.as_deref(), Some(&self.region))
+            && matches(select.shard.as_deref(), Some(&self.shard))
+            && matches(select.consumer.as_deref(), Some(&self.consumer))
+    }
+}
+
+/// True if a member of a [`Select`] is not set or has the value.
+fn matches(selected: Option<&str>, value: Option<&str>) -> bool {
+    selected.is_none() || selected == value
+}
+
 impl Faults {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
@@ -314,18 +328,11 @@ impl Faults {
 
     /// The controls of the live subscriptions that a selection chooses.
     fn live_controls(&self, select: &Select) -> Vec<Arc<Control>> {
-        let matches =
-            |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|w| w == value);
-        let is_chosen = |live: &&LiveSubscription| {
-            matches(&select.stream, &live.stream)
-                && matches(&select.region, &live.region)
-                && matches(&select.shard, &live.shard)
-                && matches(&select.consumer, &live.consumer)
-        };
-
-        let subscriptions = lock(&self.inner.subscriptions);
-        let chosen = subscriptions.values().filter(is_chosen);
-        chosen.map(|live| Arc::clone(&live.control)).collect()
+        lock(&self.inner.subscriptions)
+            .values()
+            .filter(|live| live.is_selected(select))
+            .map(|live| Arc::clone(&live.control))
+            .collect()
     }
 
     pub(crate) fn watch(&self, waiter: u64, live: LiveSubscription) {
@@ -417,24 +424,26 @@ impl Faults {
 }
 
 fn selects(select: &Select, subject: &Subject<'_>) -> bool {
-    let matches = |wanted: &Option<String>, value: Option<&str>| {
-        wanted.is_none() || wanted.as_deref() == value
-    };
     let operations = &select.operations;
     let matches_operation =
         operations.is_empty() || operations.iter().any(|o| o.0 == subject.operation);
-    let matches_shard = || match (&select.shard, subject.shard) {
-        (None, _) => true,
-        (Some(wanted), Shards::One(id)) => wanted == id,
-        (Some(wanted), Shards::Touched(touches)) => touches(wanted),
-        (Some(_), Shards::None) => false,
-    };
 
     matches_operation
-        && matches(&select.stream, subject.stream)
-        && matches(&select.region, Some(subject.region))
-        && matches(&select.consumer, subject.consumer)
-        && matches_shard()
+        && matches(select.stream.as_deref(), subject.stream)
+        && matches(select.region.as_deref(), Some(subject.region))
+        && matches(select.consumer.as_deref(), subject.consumer)
+        && matches_shard(select.shard.as_deref(), subject.shard)
+}
+
+fn matches_shard(selected: Option<&str>, shards: Shards<'_>) -> bool {
+    let Some(selected) = selected else {
+        return true;
+    };
+    match shards {
+        Shards::None => false,
+        Shards::One(id) => selected == id,
+        Shards::Touched(touches) => touches(selected),
+    }
 }
 
 impl Effects {

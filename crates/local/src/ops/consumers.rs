@@ -162,11 +162,7 @@ impl ConsumerReference {
         if let Some(text) = arn {
             let arn = parse_arn(text)?;
             check_agreement(&arn, stream_arn, name)?;
-            return Ok(Self {
-                stream: call.stream_of_consumer(&arn)?,
-                name: arn.name.clone(),
-                arn: Some(arn),
-            });
+            return Self::by_arn(call, arn);
         }
 
         let (Some(stream_arn), Some(name)) = (stream_arn, name) else {
@@ -178,6 +174,14 @@ impl ConsumerReference {
             stream: call.stream(None, Some(stream_arn))?,
             name: name.to_owned(),
             arn: None,
+        })
+    }
+
+    fn by_arn(call: &Call<'_>, arn: ConsumerArn) -> Answer<Self> {
+        Ok(Self {
+            stream: call.stream_of_consumer(&arn)?,
+            name: arn.name.clone(),
+            arn: Some(arn),
         })
     }
 
@@ -228,20 +232,24 @@ pub(crate) fn describe(
     )?;
     let state = reference.stream.read(call.now_ms);
     let consumer = state.consumers.get(&reference.name);
-    let shown = consumer
+    let consumer = consumer
         .filter(|c| reference.is(c))
-        .ok_or_else(|| reference.not_found())?
-        .describe(call.now_ms);
+        .ok_or_else(|| reference.not_found())?;
 
     Ok(DescribeStreamConsumerResponse {
-        consumer_description: ConsumerDescription {
-            consumer_name: shown.consumer_name,
-            consumer_arn: shown.consumer_arn,
-            consumer_status: shown.consumer_status,
-            consumer_creation_timestamp: shown.consumer_creation_timestamp,
-            stream_arn: reference.stream.arn.to_string(),
-        },
+        consumer_description: description(consumer, call.now_ms),
     })
+}
+
+fn description(consumer: &Consumer, now_ms: u64) -> ConsumerDescription {
+    let shown = consumer.describe(now_ms);
+    ConsumerDescription {
+        consumer_name: shown.consumer_name,
+        consumer_arn: shown.consumer_arn,
+        consumer_status: shown.consumer_status,
+        consumer_creation_timestamp: shown.consumer_creation_timestamp,
+        stream_arn: consumer.arn.stream.to_string(),
+    }
 }
 
 pub(crate) fn deregister(
@@ -337,11 +345,7 @@ fn check_subscribe(request: &SubscribeToShardRequest) -> Answer<()> {
 fn check_position(checks: &mut Checks, position: &StartingPosition) {
     let kind = position.kind.as_ref();
     checks.required("startingPosition.type", kind);
-    checks.one_of(
-        "startingPosition.type",
-        kind.map(|k| k.as_str()),
-        ShardIteratorType::KNOWN,
-    );
+    checks.one_of("startingPosition.type", kind, ShardIteratorType::KNOWN);
     checks.text(
         "startingPosition.sequenceNumber",
         position.sequence_number.as_deref(),
@@ -438,11 +442,7 @@ fn check_can_subscribe(
     let name = &consumer.arn.name;
     let status = consumer.status(call.now_ms);
     if status != ConsumerStatus::Active {
-        let (stream, account) = (&stream.name, &stream.namespace.account);
-        return Err(in_use(format!(
-            "Consumer {name} under stream {stream} for account {account} not ACTIVE, instead in \
-             state {status}"
-        )));
+        return Err(consumer_not_active(stream, name, &status));
     }
 
     let wait = call.inner.settings.resubscribe_after;
@@ -451,6 +451,14 @@ fn check_can_subscribe(
         return Err(already_subscribed(stream, shard, name));
     }
     Ok(())
+}
+
+fn consumer_not_active(stream: &Stream, consumer: &str, status: &ConsumerStatus) -> ApiError {
+    let (stream, account) = (&stream.name, &stream.namespace.account);
+    in_use(format!(
+        "Consumer {consumer} under stream {stream} for account {account} not ACTIVE, instead in \
+         state {status}"
+    ))
 }
 
 fn already_subscribed(stream: &Stream, shard: &Shard, consumer: &str) -> ApiError {

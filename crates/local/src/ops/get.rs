@@ -174,11 +174,7 @@ fn check_get_iterator(request: &GetShardIteratorRequest) -> Answer<()> {
     checks.required("shardId", request.shard_id.as_ref());
     checks.shard_id("shardId", request.shard_id.as_deref());
     checks.required("shardIteratorType", kind);
-    checks.one_of(
-        "shardIteratorType",
-        kind.map(|k| k.as_str()),
-        ShardIteratorType::KNOWN,
-    );
+    checks.one_of("shardIteratorType", kind, ShardIteratorType::KNOWN);
     checks.text(
         "startingSequenceNumber",
         request.starting_sequence_number.as_deref(),

@@ -17,6 +17,7 @@ use distributary_wire::op::Operation;
 
 use crate::errors::{Answer, invalid_argument, limit_exceeded, stream_not_active};
 use crate::local::Inner;
+use crate::reshard::Change;
 use crate::settings::millis;
 use crate::stream::{Namespace, Phase, State, Stream};
 use crate::target::Targeted;
@@ -88,17 +89,9 @@ impl Call<'_> {
             return self.inner.stream(&self.namespace, name, self.now_ms);
         };
 
-        let arn: StreamArn = text
-            .parse()
-            .map_err(|_| invalid_argument(format!("StreamARN {text} is not valid.")))?;
-        if let Some(name) = name.filter(|name| *name != arn.name) {
-            return Err(invalid_argument(format!(
-                "StreamName {name} and StreamARN {text} do not name the same stream."
-            )));
-        }
-
-        self.inner
-            .stream(&Namespace::of(&arn), &arn.name, self.now_ms)
+        let arn = parse_stream_arn(text, name)?;
+        let namespace = Namespace::of(&arn);
+        self.inner.stream(&namespace, &arn.name, self.now_ms)
     }
 
     /// As [`stream`](Self::stream), from the ARN of a consumer.
@@ -129,9 +122,23 @@ impl Call<'_> {
         })
     }
 
-    /// Milliseconds that UPDATING lasts.
-    pub(crate) fn update_ms(&self) -> u64 {
-        millis(self.inner.settings.delays.update)
+    /// Starts a change, which is made at the end of UPDATING.
+    pub(crate) fn start_change(&self, state: &mut State, change: Change) {
+        let delay_ms = millis(self.inner.settings.delays.update);
+        state.start_change(change, self.now_ms, delay_ms);
+    }
+}
+
+/// Parses the ARN of a stream, which must have the stream's name if a name is given.
+fn parse_stream_arn(text: &str, name: Option<&str>) -> Answer<StreamArn> {
+    let arn: StreamArn = text
+        .parse()
+        .map_err(|_| invalid_argument(format!("StreamARN {text} is not valid.")))?;
+    match name.filter(|name| *name != arn.name) {
+        Some(name) => Err(invalid_argument(format!(
+            "StreamName {name} and StreamARN {text} do not name the same stream."
+        ))),
+        None => Ok(arn),
     }
 }
 

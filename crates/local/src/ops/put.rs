@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use distributary_wire::hashkey;
-use distributary_wire::hot::{self, OutgoingResult, PutRecordsParsed};
+use distributary_wire::hot::{self, EntryIndex, OutgoingResult, PutRecordsParsed};
 use distributary_wire::limits;
 use distributary_wire::types::*;
 
@@ -18,10 +18,11 @@ use crate::errors::{
 };
 use crate::faults::{Effects, EntryFault};
 use crate::local::lock;
-use crate::log::{NewRecord, StoredPiece};
+use crate::log::{Appended, NewRecord, StoredPiece};
 use crate::sequence::{DIGITS, Sequence, as_text};
 use crate::store::Change as Stored;
 use crate::stream::{Shard, State, Stream};
+use crate::target::{Target, Targeted};
 
 /// Error code of a throttled entry.
 const THROTTLED: &str = "ProvisionedThroughputExceededException";
@@ -38,7 +39,15 @@ struct CheckedRecord<'a> {
     data: &'a [u8],
 }
 
-impl CheckedRecord<'_> {
+impl<'a> CheckedRecord<'a> {
+    fn to_append(self, flags: u16) -> NewRecord<'a> {
+        NewRecord {
+            key: self.key,
+            data: self.data,
+            flags,
+        }
+    }
+
     /// Bytes of data and key.
     fn size(&self) -> usize {
         self.data.len() + self.key.map_or(0, str::len)
@@ -82,6 +91,18 @@ fn hash_of(key: Option<&str>, explicit_hash_key: Option<&str>) -> Answer<Option<
 /// True if a record must have a partition key.
 fn needs_key(state: &State) -> bool {
     state.distribution != RecordDistributionStrategy::Auto
+}
+
+/// The place in [`State::open`] of the shard for a record.
+fn shard_place(stream: &Stream, state: &State, record: &CheckedRecord<'_>) -> u32 {
+    let hash = record.hash.filter(|_| needs_key(state));
+    if let Some(hash) = hash {
+        return state.route(hash) as u32;
+    }
+
+    let turn = stream.next_turn.fetch_add(1, Ordering::Relaxed);
+    let open_shards = state.open.len().max(1) as u64;
+    (turn % open_shards) as u32
 }
 
 /// Checks a record against the stream's largest record. `member` names the data for the message.
@@ -131,19 +152,17 @@ impl<'a, 'b> Writer<'a, 'b> {
         state: &'a State,
         records: &'a [CheckedRecord<'a>],
     ) -> Self {
-        let open_shards = state.open.len().max(1) as u64;
-        let uses_key = needs_key(state);
-        let shard_place = |record: &CheckedRecord<'_>| match record.hash.filter(|_| uses_key) {
-            Some(hash) => state.route(hash) as u32,
-            None => (stream.next_turn.fetch_add(1, Ordering::Relaxed) % open_shards) as u32,
-        };
+        let shard_places = records
+            .iter()
+            .map(|record| shard_place(stream, state, record))
+            .collect();
 
         Self {
             call,
             stream,
             state,
             records,
-            shard_places: records.iter().map(shard_place).collect(),
+            shard_places,
             outcomes: vec![Outcome::Pending; records.len()],
         }
     }
@@ -157,8 +176,7 @@ impl<'a, 'b> Writer<'a, 'b> {
 
     /// Marks the records that faults or the shards' write limits refuse.
     fn refuse(&mut self, effects: &Effects) {
-        let enforces_limits = self.call.inner.settings.enforce_limits;
-        if !enforces_limits && effects.entries.is_empty() {
+        if effects.entries.is_empty() && !self.call.inner.settings.enforce_limits {
             return;
         }
 
@@ -170,33 +188,48 @@ impl<'a, 'b> Writer<'a, 'b> {
             let outcome = match faults.entry(effects, index, record.key, &shard.id) {
                 Some(EntryFault::Throttled) => Outcome::Throttled,
                 Some(EntryFault::Failed) => Outcome::Failed,
-                None if enforces_limits && !self.is_within_rate(shard, record) => {
-                    Outcome::Throttled
-                }
-                None => Outcome::Pending,
+                None => self.limit(shard, record),
             };
-            if let Some(slot) = self.outcomes.get_mut(index) {
-                *slot = outcome;
-            }
+            self.set_outcome(index, outcome);
         }
     }
 
-    fn is_within_rate(&self, shard: &Shard, record: &CheckedRecord<'_>) -> bool {
-        lock(&shard.rates).admit_write(self.call.now, record.size())
+    fn set_outcome(&mut self, index: usize, outcome: Outcome) {
+        if let Some(slot) = self.outcomes.get_mut(index) {
+            *slot = outcome;
+        }
     }
 
-    /// Writes the pending records; returns their bytes of data and keys.
-    fn write(&mut self) -> usize {
-        let mut pending: Vec<(u32, u32)> = (self.outcomes.iter())
-            .zip(&self.shard_places)
-            .zip(0..)
+    /// Counts a record against the shard's write limits, if limits are enforced.
+    fn limit(&self, shard: &Shard, record: &CheckedRecord<'_>) -> Outcome {
+        if !self.call.inner.settings.enforce_limits {
+            return Outcome::Pending;
+        }
+        if lock(&shard.rates).admit_write(self.call.now, record.size()) {
+            Outcome::Pending
+        } else {
+            Outcome::Throttled
+        }
+    }
+
+    /// The pending records by shard: the shard's place and the record's index.
+    fn pending_by_shard(&self) -> Vec<(u32, u32)> {
+        let records = self.outcomes.iter().zip(&self.shard_places).zip(0..);
+        let mut pending: Vec<(u32, u32)> = records
             .filter(|((outcome, _), _)| **outcome == Outcome::Pending)
-            .map(|((_, place), record)| (*place, record))
+            .map(|((_, place), index)| (*place, index))
             .collect();
+
         pending.sort_unstable();
+        pending
+    }
+
+    /// Writes the records that are not refused; returns their bytes of data and keys.
+    fn write(&mut self, effects: &Effects) -> usize {
+        self.refuse(effects);
 
         let mut written = 0;
-        for group in pending.chunk_by(|a, b| a.0 == b.0) {
+        for group in self.pending_by_shard().chunk_by(|a, b| a.0 == b.0) {
             let place = group.first().map_or(0, |(place, _)| *place as usize);
             if let Some(shard) = self.state.open.get(place) {
                 written += self.append(shard, group);
@@ -213,11 +246,7 @@ impl<'a, 'b> Writer<'a, 'b> {
         let records = group
             .iter()
             .filter_map(|(_, index)| self.records.get(*index as usize))
-            .map(|record| NewRecord {
-                key: record.key,
-                data: record.data,
-                flags,
-            });
+            .map(|record| record.to_append(flags));
 
         let uid = self.stream.uid;
         let mut to_store = self.stream.store().map(|store| {
@@ -239,15 +268,18 @@ impl<'a, 'b> Writer<'a, 'b> {
             return 0;
         };
 
-        for (offset, (_, index)) in (appended.first..).zip(group) {
-            if let Some(outcome) = self.outcomes.get_mut(*index as usize) {
-                *outcome = Outcome::Written {
-                    offset,
-                    arrival_ms: appended.arrival_ms,
-                };
-            }
-        }
+        self.note_written(&appended, group);
         appended.bytes
+    }
+
+    fn note_written(&mut self, appended: &Appended, group: &[(u32, u32)]) {
+        for (offset, (_, index)) in (appended.first..).zip(group) {
+            let outcome = Outcome::Written {
+                offset,
+                arrival_ms: appended.arrival_ms,
+            };
+            self.set_outcome(*index as usize, outcome);
+        }
     }
 
     /// The body of the answer to `PutRecords`.
@@ -275,6 +307,25 @@ impl<'a, 'b> Writer<'a, 'b> {
 
         let encryption = self.state.key_id.as_ref().map(|_| "KMS");
         hot::encode_put_records_answer(self.call.format, results, encryption)
+    }
+
+    /// The answer to `PutRecord`.
+    fn record_answer(&self) -> Answer<PutRecordResponse> {
+        let shard = self.shard(0).ok_or_else(internal_failure)?;
+        let is_encrypted = self.state.key_id.is_some();
+
+        match self.outcomes.first() {
+            Some(Outcome::Written { offset, arrival_ms }) => {
+                let sequence = shard.numbers.of_record(*offset, *arrival_ms);
+                Ok(PutRecordResponse {
+                    shard_id: shard.id.clone(),
+                    sequence_number: sequence.to_string(),
+                    encryption_type: is_encrypted.then_some(EncryptionType::Kms),
+                })
+            }
+            Some(Outcome::Throttled) => Err(rate_exceeded(&shard.id, self.stream)),
+            Some(Outcome::Failed | Outcome::Pending) | None => Err(internal_failure()),
+        }
     }
 
     /// The digits of the sequence number of each record, zeros for a record that is not written.
@@ -312,6 +363,16 @@ struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
+    fn new(parsed: &'a PutRecordsParsed, entry: &EntryIndex) -> Self {
+        let buffer = &parsed.buffer;
+        let hash_key = entry.explicit_hash_key;
+        Self {
+            key: entry.key.map(|span| span.text(buffer)),
+            explicit_hash_key: hash_key.map(|span| span.text(buffer)),
+            data: entry.data.map(|span| span.of(buffer)),
+        }
+    }
+
     /// Checks the entry at an index of the request.
     fn check(&self, state: &State, index: usize) -> Answer<CheckedRecord<'a>> {
         let member = |name: &str| format!("records.{}.member.{name}", index + 1);
@@ -383,13 +444,7 @@ fn check_entries<'a>(
     let mut total_bytes = 0;
 
     for (index, entry) in entries.iter().enumerate() {
-        let hash_key = entry.explicit_hash_key;
-        let entry = Entry {
-            key: entry.key.map(|span| span.text(&parsed.buffer)),
-            explicit_hash_key: hash_key.map(|span| span.text(&parsed.buffer)),
-            data: entry.data.map(|span| span.of(&parsed.buffer)),
-        };
-        let record = entry.check(state, index)?;
+        let record = Entry::new(parsed, entry).check(state, index)?;
         total_bytes += record.size();
         records.push(record);
     }
@@ -408,9 +463,7 @@ fn check_put_records(parsed: &PutRecordsParsed) -> Answer<()> {
     let count = parsed.records.as_ref().map(Vec::len);
     let shown = if count == Some(0) { "[]" } else { "[...]" };
 
-    let mut checks = Checks::default();
-    checks.stream_name(parsed.stream_name.as_deref());
-    checks.stream_arn(parsed.stream_arn.as_deref());
+    let mut checks = Checks::of_stream(parsed);
     checks.required("records", parsed.records.as_ref());
     checks.count("records", shown, count, 1..=limits::PUT_RECORDS_ENTRIES);
     checks.finish()
@@ -418,28 +471,27 @@ fn check_put_records(parsed: &PutRecordsParsed) -> Answer<()> {
 
 /// True if a record of the request may go to a shard. Faults select calls by this before the write.
 pub(crate) fn put_records_touches(call: &Call<'_>, parsed: &PutRecordsParsed, shard: &str) -> bool {
-    let (name, arn) = (parsed.stream_name.as_deref(), parsed.stream_arn.as_deref());
-    let Ok(stream) = call.find_stream(name, arn) else {
+    let Target {
+        stream_name, arn, ..
+    } = parsed.target();
+    let Ok(stream) = call.find_stream(stream_name, arn) else {
         return false;
     };
 
     let state = stream.read(call.now_ms);
     let records = parsed.records.as_deref().unwrap_or_default();
     records.iter().any(|entry| {
-        let key = entry.key.map(|span| span.text(&parsed.buffer));
-        let hash_key = entry.explicit_hash_key;
-        let hash_key = hash_key.map(|span| span.text(&parsed.buffer));
-        may_go_to(&state, key, hash_key, shard)
+        let entry = Entry::new(parsed, entry);
+        may_go_to(&state, entry.key, entry.explicit_hash_key, shard)
     })
 }
 
 /// As [`put_records_touches`].
 pub(crate) fn put_record_touches(call: &Call<'_>, request: &PutRecordRequest, shard: &str) -> bool {
-    let (name, arn) = (
-        request.stream_name.as_deref(),
-        request.stream_arn.as_deref(),
-    );
-    let Ok(stream) = call.find_stream(name, arn) else {
+    let Target {
+        stream_name, arn, ..
+    } = request.target();
+    let Ok(stream) = call.find_stream(stream_name, arn) else {
         return false;
     };
 
@@ -468,7 +520,7 @@ pub(crate) fn put_records(
     effects: &Effects,
 ) -> Answer<Bytes> {
     check_put_records(parsed)?;
-    let stream = call.stream(parsed.stream_name.as_deref(), parsed.stream_arn.as_deref())?;
+    let stream = call.stream_of(parsed)?;
     let state = stream.read(call.now_ms);
     state.check_serves(&stream)?;
 
@@ -478,8 +530,7 @@ pub(crate) fn put_records(
     }
 
     let mut writer = Writer::new(call, &stream, &state, &records);
-    writer.refuse(effects);
-    let written = writer.write();
+    let written = writer.write(effects);
     let answer = writer.encode_answer();
 
     // The byte budget reads the state of all streams, so no stream may be locked any more.
@@ -507,6 +558,12 @@ fn check_put_record(request: &PutRecordRequest) -> Answer<()> {
     checks.finish()
 }
 
+fn check_has_key(key: Option<&str>) -> Answer<()> {
+    let mut checks = Checks::default();
+    checks.required("partitionKey", key.as_ref());
+    checks.finish()
+}
+
 /// Checks the record of `PutRecord` against the stream.
 fn check_record<'a>(
     request: &'a PutRecordRequest,
@@ -515,9 +572,7 @@ fn check_record<'a>(
 ) -> Answer<CheckedRecord<'a>> {
     let key = request.partition_key.as_deref();
     if needs_key(state) {
-        let mut checks = Checks::default();
-        checks.required("partitionKey", key.as_ref());
-        checks.finish()?;
+        check_has_key(key)?;
     }
 
     let data = request.data.as_ref().map_or(&[][..], |blob| &blob.0[..]);
@@ -525,16 +580,20 @@ fn check_record<'a>(
     check_size(state, || "data".to_owned(), data.len(), key_bytes)?;
     let hash = hash_of(key, request.explicit_hash_key.as_deref())?;
 
-    let ordering = request.sequence_number_for_ordering.as_deref();
-    if let Some(text) = ordering.filter(|text| Sequence::parse(text).is_none()) {
-        let (name, account) = (&stream.name, &stream.namespace.account);
-        return Err(invalid_argument(format!(
-            "ExclusiveMinimumSequenceNumber {text} used in PutRecord on stream {name} under \
-             account {account} is invalid."
-        )));
-    }
-
+    check_ordering(request, stream)?;
     Ok(CheckedRecord { key, hash, data })
+}
+
+/// # Errors
+/// `InvalidArgumentException` if `SequenceNumberForOrdering` is no sequence number.
+fn check_ordering(request: &PutRecordRequest, stream: &Stream) -> Answer<()> {
+    let ordering = request.sequence_number_for_ordering.as_deref();
+    match ordering.filter(|text| Sequence::parse(text).is_none()) {
+        Some(text) => Err(invalid_argument(format!(
+            "ExclusiveMinimumSequenceNumber {text} used in PutRecord on stream {stream} is invalid."
+        ))),
+        None => Ok(()),
+    }
 }
 
 pub(crate) fn put_record(
@@ -553,23 +612,11 @@ pub(crate) fn put_record(
     }
 
     let mut writer = Writer::new(call, &stream, &state, &records);
-    writer.refuse(effects);
-    let written = writer.write();
-    let shard = Arc::clone(writer.shard(0).ok_or_else(internal_failure)?);
-    let outcome = writer.outcomes.first().copied();
-    let is_encrypted = state.key_id.is_some();
+    let written = writer.write(effects);
+    let answer = writer.record_answer();
 
     // The byte budget reads the state of all streams, so no stream may be locked any more.
     drop(state);
     call.inner.count_held(written, call.now_ms);
-
-    match outcome {
-        Some(Outcome::Written { offset, arrival_ms }) => Ok(PutRecordResponse {
-            shard_id: shard.id.clone(),
-            sequence_number: shard.numbers.of_record(offset, arrival_ms).to_string(),
-            encryption_type: is_encrypted.then_some(EncryptionType::Kms),
-        }),
-        Some(Outcome::Throttled) => Err(rate_exceeded(&shard.id, &stream)),
-        Some(Outcome::Failed | Outcome::Pending) | None => Err(internal_failure()),
-    }
+    answer
 }

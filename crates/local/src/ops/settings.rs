@@ -1,6 +1,5 @@
 //! The settings of streams and accounts.
 
-use distributary_wire::error::ApiError;
 use distributary_wire::limits;
 use distributary_wire::types::*;
 
@@ -8,6 +7,7 @@ use super::Call;
 use super::streams::{Usage, check_distribution};
 use crate::check::{Checks, Pattern};
 use crate::errors::{Answer, in_use, invalid_argument, validation};
+use crate::local::Account;
 use crate::reshard::Change;
 use crate::stream::{State, Stream};
 use crate::target::Targeted;
@@ -57,7 +57,7 @@ fn change_retention(
     let stream = call.stream_of(request)?;
     call.change_active(&stream, |state| {
         direction.check(hours, state.retention_hours, &stream)?;
-        state.start_change(Change::Retention(hours), call.now_ms, call.update_ms());
+        call.start_change(state, Change::Retention(hours));
         Ok(())
     })
 }
@@ -107,7 +107,7 @@ pub(crate) fn max_record_size(
     let stream = call.stream_of(request)?;
     call.change_active(&stream, |state| {
         let change = Change::RecordSize(kib.unwrap_or(*limits::MAX_RECORD_SIZE_KIB.start()));
-        state.start_change(change, call.now_ms, call.update_ms());
+        call.start_change(state, change);
         Ok(UpdateMaxRecordSizeResponse::default())
     })
 }
@@ -117,7 +117,7 @@ fn check_mode(request: &UpdateStreamModeRequest, mode: Option<&StreamMode>) -> A
     let throughput = request.warm_throughput_mibps;
     let mut checks = Checks::of_stream_arn(request);
     checks.required(member, mode);
-    checks.one_of(member, mode.map(|m| m.as_str()), StreamMode::KNOWN);
+    checks.one_of(member, mode, StreamMode::KNOWN);
     checks.number("warmThroughputMiBps", throughput, 0..=WARM_MIBPS_MAX);
     checks.finish()
 }
@@ -134,17 +134,16 @@ pub(crate) fn mode(
     let mode = mode.unwrap_or_default();
     let usage = Usage::of(call);
     call.change_active(&stream, |state| {
-        if mode == StreamMode::OnDemand && state.mode != mode {
-            check_on_demand_limit(call, &usage)?;
-        }
-        if mode == StreamMode::Provisioned {
-            check_can_be_provisioned(request, state)?;
+        match mode {
+            StreamMode::OnDemand if state.mode != mode => check_on_demand_limit(call, &usage)?,
+            StreamMode::Provisioned => check_can_be_provisioned(request, state)?,
+            _ => {}
         }
 
         if request.warm_throughput_mibps.is_some() {
             state.warm_mibps = request.warm_throughput_mibps;
         }
-        state.start_change(Change::Mode(mode), call.now_ms, call.update_ms());
+        call.start_change(state, Change::Mode(mode));
         Ok(UpdateStreamModeResponse::default())
     })
 }
@@ -183,7 +182,7 @@ pub(crate) fn distribution(
     checks.required("recordDistributionStrategy", strategy);
     checks.one_of(
         "recordDistributionStrategy",
-        strategy.map(|s| s.as_str()),
+        strategy,
         RecordDistributionStrategy::KNOWN,
     );
     checks.finish()?;
@@ -197,35 +196,39 @@ pub(crate) fn distribution(
     })
 }
 
-pub(crate) fn warm_throughput(
-    call: &Call<'_>,
-    request: &UpdateStreamWarmThroughputRequest,
-) -> Answer<UpdateStreamWarmThroughputResponse> {
+fn check_warm_request(request: &UpdateStreamWarmThroughputRequest) -> Answer<()> {
     let mibps = request.warm_throughput_mibps;
     let mut checks = Checks::of_stream(request);
     checks.required("warmThroughputMiBps", mibps.as_ref());
     checks.number("warmThroughputMiBps", mibps, 0..=WARM_MIBPS_MAX);
-    checks.finish()?;
+    checks.finish()
+}
 
+pub(crate) fn warm_throughput(
+    call: &Call<'_>,
+    request: &UpdateStreamWarmThroughputRequest,
+) -> Answer<UpdateStreamWarmThroughputResponse> {
+    check_warm_request(request)?;
     let stream = call.stream_of(request)?;
-    let target = mibps.unwrap_or_default();
+    let target = request.warm_throughput_mibps.unwrap_or_default();
     let is_committed = call
         .inner
         .account(&stream.namespace, |account| account.is_committed());
     let before = call.change_active(&stream, |state| {
         check_warm_throughput(state, is_committed)?;
         let before = state.warm_mibps;
-        state.start_change(Change::Warm(target), call.now_ms, call.update_ms());
+        call.start_change(state, Change::Warm(target));
         Ok(before)
     })?;
 
+    let throughput = WarmThroughputObject {
+        target_mibps: Some(target),
+        current_mibps: Some(before.unwrap_or(0)),
+    };
     Ok(UpdateStreamWarmThroughputResponse {
         stream_arn: Some(stream.arn.to_string()),
         stream_name: Some(stream.name.clone()),
-        warm_throughput: Some(WarmThroughputObject {
-            target_mibps: Some(target),
-            current_mibps: Some(before.unwrap_or(0)),
-        }),
+        warm_throughput: Some(throughput),
     })
 }
 
@@ -257,7 +260,7 @@ pub(crate) fn start_encryption(
     let stream = call.stream_of(request)?;
     call.change_active(&stream, |state| {
         let change = Change::Encrypt(request.key_id.clone());
-        state.start_change(change, call.now_ms, call.update_ms());
+        call.start_change(state, change);
         Ok(StartStreamEncryptionResponse::default())
     })
 }
@@ -274,7 +277,7 @@ pub(crate) fn stop_encryption(
         if state.key_id.is_none() {
             return Err(in_use(format!("Stream {stream} is not encrypted.")));
         }
-        state.start_change(Change::Encrypt(None), call.now_ms, call.update_ms());
+        call.start_change(state, Change::Encrypt(None));
         Ok(StopStreamEncryptionResponse::default())
     })
 }
@@ -286,11 +289,7 @@ fn check_encryption(
 ) -> Answer<()> {
     let mut checks = Checks::of_stream(request);
     checks.required("encryptionType", kind);
-    checks.one_of(
-        "encryptionType",
-        kind.map(|k| k.as_str()),
-        EncryptionType::KNOWN,
-    );
+    checks.one_of("encryptionType", kind, EncryptionType::KNOWN);
     checks.required("keyId", key);
     checks.text("keyId", key.map(String::as_str), 1..=2048, Pattern::Any);
     checks.finish()
@@ -312,6 +311,16 @@ struct Monitoring {
     stream_arn: String,
 }
 
+fn check_metrics(request: &impl Targeted, metrics: Option<&Vec<MetricsName>>) -> Answer<()> {
+    let mut checks = Checks::of_stream(request);
+    checks.required("shardLevelMetrics", metrics);
+    checks.count("shardLevelMetrics", "[]", metrics.map(Vec::len), 1..=7);
+    for metric in metrics.into_iter().flatten() {
+        checks.one_of("shardLevelMetrics", Some(metric), MetricsName::KNOWN);
+    }
+    checks.finish()
+}
+
 /// Calls `change` for each metric of a request.
 fn change_monitoring(
     call: &Call<'_>,
@@ -319,15 +328,7 @@ fn change_monitoring(
     metrics: Option<&Vec<MetricsName>>,
     change: impl Fn(&mut State, MetricsName),
 ) -> Answer<Monitoring> {
-    let mut checks = Checks::of_stream(request);
-    checks.required("shardLevelMetrics", metrics);
-    checks.count("shardLevelMetrics", "[]", metrics.map(Vec::len), 1..=7);
-    for metric in metrics.into_iter().flatten() {
-        let name = Some(metric.as_str());
-        checks.one_of("shardLevelMetrics", name, MetricsName::KNOWN);
-    }
-    checks.finish()?;
-
+    check_metrics(request, metrics)?;
     let stream = call.stream_of(request)?;
     call.change_active(&stream, |state| {
         let before = state.metrics.iter().cloned().collect();
@@ -427,12 +428,12 @@ pub(crate) fn update_account(
 ) -> Answer<UpdateAccountSettingsResponse> {
     use MinimumThroughputBillingCommitmentInputStatus as Requested;
     let commitment = request.minimum_throughput_billing_commitment.as_ref();
-    let status = commitment.map(|c| c.status.clone());
+    let status = commitment.map(|c| &c.status);
     let mut checks = Checks::default();
-    checks.required("minimumThroughputBillingCommitment", status.as_ref());
+    checks.required("minimumThroughputBillingCommitment", status);
     checks.one_of(
         "minimumThroughputBillingCommitment.status",
-        status.as_ref().map(|s| s.as_str()),
+        status,
         Requested::KNOWN,
     );
     checks.finish()?;
@@ -440,14 +441,7 @@ pub(crate) fn update_account(
     call.check_rate(&call.namespace, "")?;
     let now = Timestamp(call.now_ms.cast_signed());
     let commitment = call.inner.account(&call.namespace, |account| {
-        let current = account.commitment.clone().unwrap_or_else(no_commitment);
-        let changed = match status {
-            Some(Requested::Enabled) => enable_commitment(current, now),
-            Some(Requested::Disabled) => disable_commitment(current, now)?,
-            Some(_) | None => current,
-        };
-        account.commitment = Some(changed.clone());
-        Ok::<_, ApiError>(changed)
+        change_commitment(account, status, now)
     })?;
 
     if let Some(store) = &call.inner.store {
@@ -457,6 +451,24 @@ pub(crate) fn update_account(
     Ok(UpdateAccountSettingsResponse {
         minimum_throughput_billing_commitment: Some(commitment),
     })
+}
+
+/// Changes the commitment of an account; returns the commitment after the change.
+fn change_commitment(
+    account: &mut Account,
+    status: Option<&MinimumThroughputBillingCommitmentInputStatus>,
+    now: Timestamp,
+) -> Answer<MinimumThroughputBillingCommitmentOutput> {
+    use MinimumThroughputBillingCommitmentInputStatus as Requested;
+    let current = account.commitment.clone().unwrap_or_else(no_commitment);
+    let changed = match status {
+        Some(Requested::Enabled) => enable_commitment(current, now),
+        Some(Requested::Disabled) => disable_commitment(current, now)?,
+        Some(_) | None => current,
+    };
+
+    account.commitment = Some(changed.clone());
+    Ok(changed)
 }
 
 fn enable_commitment(

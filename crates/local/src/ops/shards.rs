@@ -164,11 +164,7 @@ fn check_list(request: &ListShardsRequest) -> Answer<()> {
 fn check_filter(checks: &mut Checks, filter: &ShardFilter) {
     let kind = filter.kind.as_ref();
     checks.required("shardFilter.type", kind);
-    checks.one_of(
-        "shardFilter.type",
-        kind.map(|k| k.as_str()),
-        ShardFilterType::KNOWN,
-    );
+    checks.one_of("shardFilter.type", kind, ShardFilterType::KNOWN);
     checks.shard_id("shardFilter.shardId", filter.shard_id.as_deref());
 }
 
@@ -184,19 +180,18 @@ fn check_list_members(request: &ListShardsRequest) -> Answer<()> {
         ));
     }
 
-    let has_start = request.exclusive_start_shard_id.is_some();
-    let has_creation = request.stream_creation_timestamp.is_some();
-    let excluded = [
-        (has_name, "StreamName"),
-        (has_start, "ExclusiveStartShardId"),
-        (has_creation, "StreamCreationTimestamp"),
-    ];
-    match excluded.iter().find(|(is_given, _)| *is_given) {
-        Some((_, member)) => Err(invalid_argument(format!(
-            "NextToken and {member} cannot be provided together."
-        ))),
-        None => Ok(()),
-    }
+    let member = if has_name {
+        "StreamName"
+    } else if request.exclusive_start_shard_id.is_some() {
+        "ExclusiveStartShardId"
+    } else if request.stream_creation_timestamp.is_some() {
+        "StreamCreationTimestamp"
+    } else {
+        return Ok(());
+    };
+    Err(invalid_argument(format!(
+        "NextToken and {member} cannot be provided together."
+    )))
 }
 
 /// The content of a page token.
@@ -352,7 +347,7 @@ pub(crate) fn split(call: &Call<'_>, request: &SplitShardRequest) -> Answer<Spli
             at: split_point(&stream, id, shard.range, key)?,
         };
 
-        state.start_change(change, call.now_ms, call.update_ms());
+        call.start_change(state, change);
         Ok(SplitShardResponse::default())
     })
 }
@@ -398,7 +393,7 @@ pub(crate) fn merge(call: &Call<'_>, request: &MergeShardsRequest) -> Answer<Mer
     call.change_active(&stream, |state| {
         check_provisioned(call, state)?;
         let change = merge_change(state, &stream, first, second)?;
-        state.start_change(change, call.now_ms, call.update_ms());
+        call.start_change(state, change);
         Ok(MergeShardsResponse::default())
     })
 }
@@ -427,11 +422,7 @@ fn check_update_count(request: &UpdateShardCountRequest) -> Answer<()> {
     checks.required("targetShardCount", target.as_ref());
     checks.number("targetShardCount", target, 1..=i32::MAX);
     checks.required("scalingType", scaling);
-    checks.one_of(
-        "scalingType",
-        scaling.map(|s| s.as_str()),
-        ScalingType::KNOWN,
-    );
+    checks.one_of("scalingType", scaling, ScalingType::KNOWN);
     checks.finish()
 }
 
@@ -462,7 +453,7 @@ fn scale(call: &Call<'_>, state: &mut State, usage: &Usage, target: u32) -> Answ
     usage.check_shards(call, target.saturating_sub(current))?;
     count_scaling(call, state)?;
 
-    state.start_change(Change::Count(target), call.now_ms, call.update_ms());
+    call.start_change(state, Change::Count(target));
     Ok(current)
 }
 

@@ -24,13 +24,12 @@ const PAGE_MAX: usize = 10_000;
 
 fn check_create(request: &CreateStreamRequest, mode: &StreamMode) -> Answer<()> {
     let strategy = request.record_distribution_strategy.as_ref();
-    let mut checks = Checks::default();
+    let mut checks = Checks::of_stream(request);
     checks.required("streamName", request.stream_name.as_ref());
-    checks.stream_name(request.stream_name.as_deref());
     checks.number("shardCount", request.shard_count, 1..=i32::MAX);
     checks.one_of(
         "streamModeDetails.streamMode",
-        Some(mode.as_str()),
+        Some(mode),
         StreamMode::KNOWN,
     );
     checks.number(
@@ -42,7 +41,7 @@ fn check_create(request: &CreateStreamRequest, mode: &StreamMode) -> Answer<()> 
     checks.number("warmThroughputMiBps", throughput, 0..=i32::MAX);
     checks.one_of(
         "recordDistributionStrategy",
-        strategy.map(|s| s.as_str()),
+        strategy,
         RecordDistributionStrategy::KNOWN,
     );
     checks.finish()
@@ -130,9 +129,9 @@ fn name_taken(name: &str, account: &str) -> ApiError {
 /// # Errors
 /// `ResourceInUseException` for a name in use; `LimitExceededException` at a limit of the account.
 fn check_room(call: &Call<'_>, name: &str, mode: &StreamMode, shards: u32) -> Answer<()> {
-    let streams = call.inner.streams_of(&call.namespace, call.now_ms);
-    if streams.iter().any(|s| s.name == name) {
-        return Err(name_taken(name, &call.namespace.account));
+    let (namespace, now_ms) = (&call.namespace, call.now_ms);
+    if call.inner.stream(namespace, name, now_ms).is_ok() {
+        return Err(name_taken(name, &namespace.account));
     }
 
     let usage = Usage::of(call);
@@ -142,15 +141,7 @@ fn check_room(call: &Call<'_>, name: &str, mode: &StreamMode, shards: u32) -> An
         usage.check_shards(call, shards)?;
     }
 
-    let max_creating = limits::STREAMS_CREATING;
-    if call.inner.settings.enforce_limits && usage.creating >= max_creating {
-        let account = &call.namespace.account;
-        return Err(limit_exceeded(format!(
-            "Only {max_creating} streams may be in CREATING state at the same time for the account \
-             {account}."
-        )));
-    }
-    Ok(())
+    usage.check_creating(call)
 }
 
 /// Streams and shards of an account in a region, as far as they count against limits.
@@ -194,6 +185,21 @@ impl Usage {
         Err(limit_exceeded(format!(
             "This request would exceed the on-demand stream limit for the account {account} in \
              {region}. Limit: {limit}."
+        )))
+    }
+
+    /// # Errors
+    /// `LimitExceededException` if limits are enforced and too many streams are CREATING.
+    fn check_creating(&self, call: &Call<'_>) -> Answer<()> {
+        let limit = limits::STREAMS_CREATING;
+        if !call.inner.settings.enforce_limits || self.creating < limit {
+            return Ok(());
+        }
+
+        let account = &call.namespace.account;
+        Err(limit_exceeded(format!(
+            "Only {limit} streams may be in CREATING state at the same time for the account \
+             {account}."
         )))
     }
 
@@ -245,10 +251,8 @@ pub(crate) fn delete(
                 "Stream {stream} has consumers registered to it."
             )));
         }
-        if !matches!(state.phase, Phase::Deleting { .. } | Phase::Gone) {
-            state.phase = Phase::Deleting { until_ms };
-            state.wake_subscribers();
-        }
+
+        state.start_deleting(until_ms);
         Ok(DeleteStreamResponse::default())
     })
 }

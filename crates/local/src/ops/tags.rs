@@ -26,6 +26,10 @@ pub(crate) fn check_tags(tags: &BTreeMap<String, String>) -> Answer<()> {
     }
     checks.finish()?;
 
+    check_characters(tags)
+}
+
+fn check_characters(tags: &BTreeMap<String, String>) -> Answer<()> {
     let is_allowed = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@%".contains(c);
     let mut texts = tags.iter().flat_map(|(key, value)| [key, value]);
     if texts.all(|text| text.chars().all(is_allowed)) {

@@ -9,7 +9,7 @@
 //! | `POST gates/{gate}` | releases the calls held at a gate; answers their number |
 //! | `GET gates/{gate}` | answers the number of calls held at a gate |
 //! | `POST iterators/expire` | expires all shard iterators made so far |
-//! | `POST subscriptions/{action}` | `end`, `break`, `mute` or `unmute` the selected subscriptions |
+//! | `POST subscriptions/{action}` | `end`, `break`, `mute`, `unmute` selected subscriptions |
 //! | `GET stats` | answers the number of dropped records |
 //! | `GET health` | answers `ok` |
 
@@ -158,17 +158,22 @@ fn subscriptions(faults: &Faults, action: &str, body: &Bytes) -> Reply {
         Err(error) => return bad_request(error),
     };
 
-    let count = match action {
-        "end" => faults.end_subscriptions(&select, None),
-        "break" => faults.break_subscriptions(&select),
-        "mute" => faults.mute_subscriptions(&select, true),
-        "unmute" => faults.mute_subscriptions(&select, false),
-        _ => {
-            return error(
-                StatusCode::NOT_FOUND,
-                format!("{action:?} is unknown; use end, break, mute or unmute"),
-            );
-        }
-    };
-    ok(json!({ "subscriptions": count }))
+    match apply(faults, action, &select) {
+        Some(count) => ok(json!({ "subscriptions": count })),
+        None => error(
+            StatusCode::NOT_FOUND,
+            format!("{action:?} is unknown; use end, break, mute or unmute"),
+        ),
+    }
+}
+
+/// The number of selected subscriptions; `None` for an unknown action.
+fn apply(faults: &Faults, action: &str, select: &Select) -> Option<usize> {
+    match action {
+        "end" => Some(faults.end_subscriptions(select, None)),
+        "break" => Some(faults.break_subscriptions(select)),
+        "mute" => Some(faults.mute_subscriptions(select, true)),
+        "unmute" => Some(faults.mute_subscriptions(select, false)),
+        _ => None,
+    }
 }

@@ -213,8 +213,8 @@ async fn accept(
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((socket, peer)) => {
-                    let connection = connect(Arc::clone(&server), socket, peer, acceptor.clone(), stopped.clone());
-                    connections.spawn(connection);
+                    let (server, acceptor) = (Arc::clone(&server), acceptor.clone());
+                    connections.spawn(connect(server, socket, peer, acceptor, stopped.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -317,13 +317,7 @@ impl Server {
         let (response, note) = if head.uri.path().starts_with(admin::PREFIX) {
             (admin::answer(self, &head, &body, peer), LogNote::default())
         } else {
-            let incoming = Incoming {
-                method: &head.method,
-                path: head.uri.path(),
-                query: head.uri.query(),
-                headers: &head.headers,
-                body,
-            };
+            let incoming = Incoming::new(&head, body);
             let served = dispatch::serve(&self.local.inner, incoming).await;
             if served.drops_connection {
                 return Err(DropConnection);

@@ -18,8 +18,8 @@ use std::thread::JoinHandle;
 use distributary_wire::types::MinimumThroughputBillingCommitmentOutput as Commitment;
 use redb::backends::FileBackend;
 use redb::{
-    BackendError, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend,
-    TableDefinition, WriteTransaction,
+    BackendError, Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition,
+    WriteTransaction,
 };
 use tokio::sync::watch;
 
@@ -215,12 +215,22 @@ pub(crate) struct Store {
 pub(crate) struct Lost;
 
 /// The content of a directory.
-#[derive(Default)]
 pub(crate) struct Contents {
     pub(crate) next_uid: u64,
     /// Sorted by number.
     pub(crate) streams: Vec<(u64, ReadStream)>,
     pub(crate) commitments: Vec<(Namespace, Commitment)>,
+}
+
+impl Contents {
+    /// The content of a new directory.
+    pub(crate) fn empty() -> Self {
+        Self {
+            next_uid: 1,
+            streams: Vec::new(),
+            commitments: Vec::new(),
+        }
+    }
 }
 
 /// Opens a directory, and makes errors that name the directory.
@@ -280,9 +290,7 @@ impl Opener<'_> {
             }
         }
 
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        options.open(&path).map_err(|e| self.directory(e))
+        open_file(&path).map_err(|e| self.directory(e))
     }
 
     /// True if the directory has the marker of this version.
@@ -300,23 +308,13 @@ impl Opener<'_> {
     }
 
     fn database(&self) -> Result<Database, StoreError> {
-        let file = self.file()?;
-        let backend = FileBackend::new(file).map_err(|e| self.redb_error(e))?;
-        let mut builder = redb::Builder::new();
-        builder
-            .set_cache_size(CACHE_BYTES)
-            .set_check_integrity_on_open(true);
-
-        // Some damage makes redb panic instead of returning an error.
-        let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            builder.create_with_backend(Unsynced(backend))
-        }));
-        let database = match opened {
-            Ok(opened) => opened.map_err(|e: DatabaseError| self.redb_error(e))?,
+        let database = match open_database(self.file()?) {
+            Ok(opened) => opened.map_err(|e| self.redb_error(e))?,
             Err(panic) => return Err(self.panicked(&*panic)),
         };
 
-        std::fs::write(self.dir.join(MARKER), MARKER_TEXT).map_err(|e| self.directory(e))?;
+        let marker = self.dir.join(MARKER);
+        std::fs::write(marker, MARKER_TEXT).map_err(|e| self.directory(e))?;
         Ok(database)
     }
 
@@ -326,6 +324,24 @@ impl Opener<'_> {
             LoadError::Damaged(place) => self.damaged(place),
         })
     }
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    options.open(path)
+}
+
+/// Creates or opens redb's database. Some damage makes redb panic instead of returning an error.
+fn open_database(file: File) -> std::thread::Result<Result<Database, redb::Error>> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let backend = Unsynced(FileBackend::new(file)?);
+        let database = redb::Builder::new()
+            .set_cache_size(CACHE_BYTES)
+            .set_check_integrity_on_open(true)
+            .create_with_backend(backend)?;
+        Ok(database)
+    }))
 }
 
 /// Error of reading the tables.
@@ -341,28 +357,29 @@ impl LoadError {
     }
 }
 
-impl From<redb::Error> for LoadError {
-    fn from(error: redb::Error) -> Self {
-        Self::Redb(error)
-    }
+/// Converts redb's errors for `?`.
+macro_rules! from_redb {
+    ($($error:ident)*) => {$(
+        impl From<redb::$error> for LoadError {
+            fn from(error: redb::$error) -> Self {
+                Self::Redb(error.into())
+            }
+        }
+    )*};
 }
+
+from_redb! { Error StorageError TableError TransactionError }
 
 /// Reads all tables.
 fn load(database: &Database) -> Result<Contents, LoadError> {
     create_tables(database)?;
-    let mut contents = Contents {
-        next_uid: 1,
-        ..Contents::default()
-    };
+    let mut contents = Contents::empty();
 
     read_rows(database, META, |key, value| {
         load_meta(key, value, &mut contents)
     })?;
     read_rows(database, STREAMS, |uid, value| {
-        let stream = format::read_stream(uid, value)
-            .ok_or_else(|| LoadError::damaged(format!("stream {uid}")))?;
-        contents.streams.push((uid, stream));
-        Ok(())
+        load_stream(uid, value, &mut contents)
     })?;
     read_rows(database, PIECES, |key, value| {
         load_piece(&contents.streams, key, value)
@@ -380,11 +397,11 @@ fn read_rows<K: redb::Key + 'static>(
     table: TableDefinition<'_, K, &[u8]>,
     mut read: impl FnMut(K::SelfType<'_>, &[u8]) -> Result<(), LoadError>,
 ) -> Result<(), LoadError> {
-    let transaction = database.begin_read().map_err(redb::Error::from)?;
-    let table = transaction.open_table(table).map_err(redb::Error::from)?;
+    let transaction = database.begin_read()?;
+    let table = transaction.open_table(table)?;
 
-    for row in table.iter().map_err(redb::Error::from)? {
-        let (key, value) = row.map_err(redb::Error::from)?;
+    for row in table.iter()? {
+        let (key, value) = row?;
         read(key.value(), value.value())?;
     }
     Ok(())
@@ -412,17 +429,25 @@ fn load_meta(key: &str, value: &[u8], contents: &mut Contents) -> Result<(), Loa
     Ok(())
 }
 
+fn load_stream(uid: u64, value: &[u8], contents: &mut Contents) -> Result<(), LoadError> {
+    let stream = format::read_stream(uid, value);
+    let stream = stream.ok_or_else(|| LoadError::damaged(format!("stream {uid}")))?;
+    contents.streams.push((uid, stream));
+    Ok(())
+}
+
+fn find_shard(streams: &[(u64, ReadStream)], uid: u64, shard: u32) -> Option<&Arc<Shard>> {
+    let at = streams.binary_search_by_key(&uid, |(uid, _)| *uid).ok()?;
+    let (_, stream) = streams.get(at)?;
+    stream.shard(shard)
+}
+
 /// Adds a piece to the log of its shard.
 fn load_piece(streams: &[(u64, ReadStream)], key: PieceKey, value: &[u8]) -> Result<(), LoadError> {
     let (uid, shard, first) = key;
     let place = || format!("stream {uid}, shard {shard}, record {first}");
-    let shard = streams
-        .binary_search_by_key(&uid, |(uid, _)| *uid)
-        .ok()
-        .and_then(|at| streams.get(at))
-        .and_then(|(_, stream)| stream.shard(shard))
+    let shard = find_shard(streams, uid, shard)
         .ok_or_else(|| LoadError::damaged(format!("{}: no such shard", place())))?;
-
     let piece = format::read_piece(key, value).ok_or_else(|| LoadError::damaged(place()))?;
     shard.log.restore(piece).map_err(|expected| {
         LoadError::damaged(format!(
