@@ -16,7 +16,6 @@ const NOT_YET: &[&str] = &[
     "core",
     "distributary",
     "kinesis",
-    "local",
     "sim",
 ];
 
