@@ -59,6 +59,8 @@ pub enum Mood {
     Rejects(TroubleKind),
     /// Takes this long for each request.
     Crawls(Duration),
+    /// Panics in each request: a bug in an output.
+    Panics,
 }
 
 /// What becomes of one request.
@@ -97,6 +99,8 @@ pub struct OutputFaults {
     pub rejected: u32,
     /// [`Fate::Partial`].
     pub partial: u32,
+    /// Of each request that is well otherwise, so many of a thousand entries fail.
+    pub entries: u32,
     /// [`Fate::AnswerLost`].
     pub answer_lost: u32,
     /// [`Fate::Cut`].
@@ -284,6 +288,8 @@ impl FakeService {
         let way = draw(rng, faults.latency);
         let drawn = Fate::draw(faults, rng);
         let (fate, way) = match *mood {
+            #[allow(clippy::panic, reason = "the bug that this mood plays")]
+            Mood::Panics => panic!("an output that panics"),
             Mood::Held => (Fate::Held, way),
             Mood::Rejects(kind) => (Fate::Rejected(kind), way),
             Mood::Crawls(time) => (script.pop_front().unwrap_or(drawn), time / 2),
@@ -382,10 +388,8 @@ impl FakeService {
                 call.answer(outcome);
             }
             Fate::Rejected(kind) => {
-                call.answer(Outcome::Rejected(Trouble::new(
-                    kind,
-                    "the whole request was rejected",
-                )));
+                let text = format!("the whole request was rejected ({kind:?})");
+                call.answer(Outcome::Rejected(Trouble::new(kind, text)));
             }
             Fate::AnswerLost | Fate::Cut => {
                 apply();
@@ -435,7 +439,15 @@ impl Fate {
         ];
         all.into_iter()
             .find(|(n, _)| rng.per_mille(*n))
-            .map_or(Self::Well, |(_, fate)| fate)
+            .map_or(Self::of_entries(faults.entries), |(_, fate)| fate)
+    }
+
+    fn of_entries(share: u32) -> Self {
+        if share == 0 {
+            Self::Well
+        } else {
+            Self::Partial(share)
+        }
     }
 
     /// Its name among the faults; none if it is none.

@@ -1,6 +1,6 @@
 //! A stream in memory: shards with lineage, splits and merges, retention, and readers that misbehave.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -132,6 +132,10 @@ struct State {
     shards: BTreeMap<ShardId, FakeShard>,
     count: usize,
     faults: ReadFaults,
+    /// Failures of the next reads, before any fault is drawn.
+    script: VecDeque<Trouble>,
+    answer_bytes: usize,
+    limits: ReadLimits,
     rng: Rng,
 }
 
@@ -176,12 +180,15 @@ impl FakeStream {
         rng: Rng,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        let n = settings.shards.max(1) as u128;
-        let width = u128::MAX / n;
+        let n = settings.shards as u128;
+        let width = u128::MAX / n.max(1);
         let mut state = State {
             shards: BTreeMap::new(),
             count: 0,
             faults: ReadFaults::default(),
+            script: VecDeque::new(),
+            answer_bytes: settings.answer_bytes,
+            limits: settings.limits,
             rng,
         };
         for i in 0..n {
@@ -212,6 +219,26 @@ impl FakeStream {
     /// How reading misbehaves from now on.
     pub fn set_faults(&self, faults: ReadFaults) {
         lock(&self.0.state).faults = faults;
+    }
+
+    /// Lets the next reads fail, one after another, whatever the faults are.
+    pub fn script(&self, troubles: impl IntoIterator<Item = Trouble>) {
+        lock(&self.0.state).script.extend(troubles);
+    }
+
+    /// Removes the failures of [`FakeStream::script`] that no read has met yet.
+    pub fn clear_script(&self) {
+        lock(&self.0.state).script.clear();
+    }
+
+    /// Changes the limits that the stream reports.
+    pub fn set_limits(&self, limits: ReadLimits) {
+        lock(&self.0.state).limits = limits;
+    }
+
+    /// Changes the bytes of data and keys that one answer holds.
+    pub fn set_answer_bytes(&self, bytes: usize) {
+        lock(&self.0.state).answer_bytes = bytes;
     }
 
     /// Bytes of answers that somebody still holds.
@@ -250,6 +277,77 @@ impl FakeStream {
             arrival,
         });
         placed(id)
+    }
+
+    /// Adds an open shard with this id and these parents, which are closed from now on. The shard has
+    /// no part of the hash space: only [`FakeStream::put_in`] reaches it.
+    pub fn open_shard(&self, id: &ShardId, parents: &[ShardId]) {
+        let now = self.0.clock.server();
+        let mut state = lock(&self.0.state);
+        for parent in parents {
+            if let Some(parent) = state.shards.get_mut(parent) {
+                parent.closed.get_or_insert(now);
+                parent.children.push(id.clone());
+            }
+        }
+
+        let nowhere = HashRange { start: 1, end: 0 };
+        let listed = now.plus(self.0.settings.map_lag);
+        let shard = FakeShard::new(nowhere, parents, listed);
+        state.shards.insert(id.clone(), shard);
+    }
+
+    /// Adds a record to this shard, wherever its key belongs. `data` is given the sequence number.
+    /// Returns nothing if there is no such shard, or the shard is closed.
+    pub fn put_in(
+        &self,
+        id: &ShardId,
+        key: &str,
+        data: impl FnOnce(u128) -> Bytes,
+    ) -> Option<Placed> {
+        let arrival = self.0.clock.server();
+        let mut state = lock(&self.0.state);
+        let n = state.count;
+        let sequence = self.0.settings.first + n as u128;
+        let shard = state.shards.get_mut(id).filter(|s| s.closed.is_none())?;
+        shard.records.push(Stored {
+            n,
+            sequence,
+            key: Some(Arc::from(key)),
+            data: data(sequence),
+            arrival,
+        });
+
+        state.count += 1;
+        Some(Placed {
+            n,
+            shard: id.clone(),
+            sequence,
+            arrival,
+        })
+    }
+
+    /// Every record that was ever put, by shard, deleted ones included.
+    pub fn records(&self) -> BTreeMap<ShardId, Vec<Stored>> {
+        lock(&self.0.state)
+            .shards
+            .iter()
+            .map(|(id, shard)| (id.clone(), shard.records.clone()))
+            .collect()
+    }
+
+    /// Deletes the records of a shard up to and including `sequence`.
+    pub fn trim(&self, id: &ShardId, sequence: u128) {
+        if let Some(shard) = lock(&self.0.state).shards.get_mut(id) {
+            shard.trimmed = shard.records.partition_point(|r| r.sequence <= sequence);
+        }
+    }
+
+    /// Removes a shard as retention does, or lists it again as a shard map that is out of date does.
+    pub fn set_removed(&self, id: &ShardId, removed: bool) {
+        if let Some(shard) = lock(&self.0.state).shards.get_mut(id) {
+            shard.removed = removed;
+        }
     }
 
     /// The shards that take records, by their place in the hash space.
@@ -380,16 +478,7 @@ pub(super) fn place_of(key: &str) -> u128 {
 impl State {
     fn add(&mut self, range: HashRange, parents: &[ShardId], listed: Millis) -> ShardId {
         let id = ShardId::new(&format!("shardId-{:012}", self.shards.len()));
-        let shard = FakeShard {
-            parents: parents.to_vec(),
-            children: Vec::new(),
-            range,
-            closed: None,
-            listed,
-            records: Vec::new(),
-            trimmed: 0,
-            removed: false,
-        };
+        let shard = FakeShard::new(range, parents, listed);
         self.shards.insert(id.clone(), shard);
         id
     }
@@ -418,7 +507,7 @@ impl Source for FakeStream {
                 earliest: Millis(date),
                 latest: Millis(date + exact),
             },
-            limits: self.0.settings.limits,
+            limits: lock(&self.0.state).limits,
         })
     }
 
@@ -487,6 +576,20 @@ impl ReadFault {
 }
 
 impl FakeShard {
+    /// An open shard without records.
+    fn new(range: HashRange, parents: &[ShardId], listed: Millis) -> Self {
+        Self {
+            parents: parents.to_vec(),
+            children: Vec::new(),
+            range,
+            closed: None,
+            listed,
+            records: Vec::new(),
+            trimmed: 0,
+            removed: false,
+        }
+    }
+
     /// The index of the first record after `position`, and whether something between was deleted.
     fn find(&self, position: &Position) -> (usize, bool) {
         let wanted = match position {
@@ -516,6 +619,7 @@ impl FakeReader {
     ) -> Option<(Read, Position)> {
         let (inner, now) = (&self.stream.0, self.stream.0.clock.server());
         let short = state.rng.between(1, 10);
+        let answer_bytes = state.answer_bytes;
         let shard = state.shards.get(&self.shard).filter(|s| !s.removed)?;
         let read = |fetched, next: Option<&Stored>| {
             let behind = next.map_or(Duration::ZERO, |r| now.since(r.arrival));
@@ -549,7 +653,7 @@ impl FakeReader {
         let size = |r: &Stored| r.data.len() + r.key.as_ref().map_or(0, |k| k.len());
         let fits = |r: &&Stored| {
             bytes += size(r);
-            bytes <= inner.settings.answer_bytes || bytes == size(r)
+            bytes <= answer_bytes || bytes == size(r)
         };
         let taken = shard.records[first..]
             .iter()
@@ -602,7 +706,7 @@ impl ShardReader for FakeReader {
         };
         inner.clock.sleep(latency).await;
         let failed = match fault {
-            ReadFault::None => None,
+            ReadFault::None => lock(&inner.state).script.pop_front(),
             ReadFault::Short | ReadFault::Empty => {
                 inner
                     .observer

@@ -5,7 +5,7 @@ use std::time::Duration;
 use distributary_core::engine::OutputStatus;
 use distributary_core::output::TroubleKind;
 
-use crate::fakes::{BASE, Bench, FakeSource, Mood, balanced};
+use crate::bench::{BASE, Bench, Mood, Source, balanced};
 
 const S: Duration = Duration::from_secs(1);
 /// Between two writes to the source.
@@ -33,7 +33,7 @@ async fn write_for(bench: &Bench, time: Duration) {
 
 /// The 99th of a hundred and the greatest delays, in milliseconds, of what arrived from `from` on.
 fn delays(bench: &Bench, output: usize, from: Duration, to: Duration) -> (u128, u128) {
-    let state = bench.outputs[output].state.lock().unwrap();
+    let times = bench.outputs[output].times();
     let arrival = |at: i64| Duration::from_millis((at - BASE).cast_unsigned());
     let records = bench
         .source
@@ -42,7 +42,7 @@ fn delays(bench: &Bench, output: usize, from: Duration, to: Duration) -> (u128, 
         .map(|r| (arrival(r.arrival.0), r.sequence));
     let mut all: Vec<u128> = records
         .filter(|(at, _)| (from..to).contains(at))
-        .map(|(at, s)| state.times[&s].saturating_sub(at).as_millis())
+        .map(|(at, s)| times[&s].saturating_sub(at).as_millis())
         .collect();
     all.sort_unstable();
     (all[all.len() * 99 / 100], *all.last().unwrap())
@@ -50,15 +50,15 @@ fn delays(bench: &Bench, output: usize, from: Duration, to: Duration) -> (u128, 
 
 /// No shard is read more than five times in any second.
 fn calls_are_within_limits(bench: &Bench) {
-    let reads = bench.source.state.lock().unwrap().reads.clone();
+    let reads = bench.source.calls();
     for shard in 0..SHARDS {
         let calls: Vec<_> = reads
             .iter()
-            .filter(|(_, s, ..)| s.as_str() == shard.to_string())
+            .filter(|call| call.shard.as_str() == shard.to_string())
             .collect();
         for window in calls.windows(6) {
             assert!(
-                window[5].0 - window[0].0 >= S,
+                window[5].at - window[0].at >= S,
                 "six calls within a second: {window:?}"
             );
         }
@@ -83,7 +83,7 @@ async fn disturbed_by(o3: Mood, o4: Mood, time: Duration) -> [(u128, u128); 3] {
     bench.outputs[4].mood(Mood::Well);
     write_for(&bench, 2 * time).await;
     let end = bench.clock.now().0;
-    let all = bench.source.last_sequence() - FakeSource::FIRST;
+    let all = bench.source.last_sequence() - Source::FIRST;
     let back = |o: &OutputStatus| o.counts.durable == all && o.in_window == SHARDS;
     bench.until(&engine, |s| s.outputs.iter().all(back)).await;
     drop(engine);

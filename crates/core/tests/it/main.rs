@@ -5,7 +5,7 @@
     reason = "tests; clippy's own exception does not see helpers"
 )]
 
+mod bench;
 mod engine;
-mod fakes;
 mod isolation;
 mod stress;

@@ -11,7 +11,7 @@ use distributary_core::engine::{Change, Engine, Order};
 use distributary_core::output::{EncodingKey, Trouble, TroubleKind};
 use distributary_core::store::OutputId;
 
-use crate::fakes::{Bench, Mood, balanced};
+use crate::bench::{Bench, Mood, balanced};
 
 struct Dice(u64);
 
@@ -47,7 +47,7 @@ impl Run {
         bench.source.limits.answer_bytes = 20_000;
         bench.settings.request_deadline = Duration::from_secs(3);
         bench.settings.map_refresh = Duration::from_secs(2);
-        bench.source.state.lock().unwrap().answer_limit = 15_000;
+        bench.source.stream.set_answer_bytes(15_000);
         for output in &mut bench.outputs {
             output.limits.entries = *dice.pick(&[1, 3, 50]);
             if dice.roll(3) == 0 {
@@ -142,13 +142,7 @@ impl Run {
                     let kind = *self
                         .dice
                         .pick(&[TroubleKind::Throttled, TroubleKind::Unavailable]);
-                    self.bench
-                        .source
-                        .state
-                        .lock()
-                        .unwrap()
-                        .troubles
-                        .push_back(Trouble::new(kind, "no"));
+                    self.bench.source.stream.script([Trouble::new(kind, "no")]);
                 }
                 6 => {
                     let failing = self.dice.roll(2) == 0;

@@ -195,7 +195,8 @@ impl Fate {
             // The stream is not there: its server says so by itself.
             Mood::Rejects(TroubleKind::Missing) => None,
             Mood::Rejects(_) => code(Code::Unavailable),
-            Mood::Well | Mood::Crawls(_) => None,
+            // An output that panics is no fault of the network.
+            Mood::Well | Mood::Crawls(_) | Mood::Panics => None,
         }
     }
 
