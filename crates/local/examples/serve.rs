@@ -1,4 +1,4 @@
-//! Serves an embedded Kinesis until it is interrupted: `serve [listen] [name:shards]…`.
+//! Serves an embedded Kinesis until Ctrl-C. Usage: `serve [listen address] [name:shards]…`.
 
 use std::net::SocketAddr;
 
@@ -14,6 +14,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let StreamSpec { name, shards } = stream.parse()?;
         local.create_stream(&name, shards)?;
     }
+
     let request_log = RequestLog::to(std::io::stderr());
     let options = ServerOptions {
         listen,
@@ -22,6 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let handle = serve(local, options).await?;
     println!("{}", handle.endpoint());
+
     tokio::signal::ctrl_c().await?;
     handle.shutdown().await;
     Ok(())

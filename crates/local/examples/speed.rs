@@ -1,11 +1,12 @@
-//! How fast it is: 1 KiB records in batches of 500 over one connection of plain HTTP, into a server
-//! in a process of its own.
+//! Measures the speed of the server: records of 1 KiB in batches of 500 over one connection of plain
+//! HTTP, with the server in another process.
 //!
-//! `speed [MiB] [shards] [dir]` starts itself as the server, then prints MB/s, the server's CPU
-//! seconds per GB in and out, its memory against the data, and how long after a put a subscriber
-//! has a record. With a directory the server keeps the records there as well.
+//! Usage: `speed [MiB] [shards] [directory]`. Starts the server, then prints MB/s, the server's CPU
+//! seconds per GB in and out, the server's memory against the data, and the time from a put until a
+//! subscriber has the record. With a directory the server keeps the records on disk, too.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // A measurement: it reads the real clock and may panic.
+// A measurement reads the real clock and may panic.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -19,7 +20,9 @@ use distributary_wire::codec::{self, Format};
 use distributary_wire::hot::{Data, Entry, GetRecordsAnswer, PutRecordsBuilder, StreamRef, tail};
 use distributary_wire::types::*;
 
+/// Bytes of a record.
 const RECORD: usize = 1024;
+/// Records of a batch.
 const BATCH: usize = 500;
 
 fn main() {
@@ -78,7 +81,7 @@ impl Server {
         }
     }
 
-    /// CPU seconds so far.
+    /// CPU seconds of the process since the start.
     fn cpu(&self) -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
         let fields: Vec<&str> = stat
@@ -91,7 +94,7 @@ impl Server {
         ticks as f64 / 100.0
     }
 
-    /// Resident bytes.
+    /// Resident bytes of the process.
     fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
         status
@@ -129,13 +132,13 @@ impl Connection {
 
     fn head(target: &str, format: Format, length: usize) -> String {
         format!(
-            "POST / HTTP/1.1\r\nhost: l\r\ncontent-type: {}\r\nx-amz-target: Kinesis_20131202.{target}\r\n\
-             content-length: {length}\r\n\r\n",
+            "POST / HTTP/1.1\r\nhost: l\r\ncontent-type: {}\r\n\
+             x-amz-target: Kinesis_20131202.{target}\r\ncontent-length: {length}\r\n\r\n",
             format.content_type()
         )
     }
 
-    /// Sends, and gives the body of the answer.
+    /// Sends a request and returns the body of the answer.
     fn call(&mut self, target: &str, format: Format, body: &[u8]) -> &[u8] {
         self.socket
             .write_all(Self::head(target, format, body.len()).as_bytes())
@@ -176,6 +179,7 @@ fn batch(format: Format, seed: usize) -> Vec<u8> {
         })
         .unwrap();
     }
+
     let shared = body.finish();
     [&shared.bytes[..], &tail(format, StreamRef::Name("s"))].concat()
 }
@@ -201,12 +205,14 @@ fn measure(mib: usize, shards: usize, dir: Option<&String>) {
                 cpu / (bytes / 2.0 / 1e9)
             );
         }
+
         let held = server.memory() - empty;
         println!(
             "{format:?} memory: {:.3} x the data ({} records)",
             held as f64 / bytes,
             count * BATCH
         );
+
         let (cpu, start) = (server.cpu(), Instant::now());
         let read = read_all(&mut connection, format, shards);
         let (took, cpu) = (start.elapsed().as_secs_f64(), server.cpu() - cpu);
@@ -216,6 +222,7 @@ fn measure(mib: usize, shards: usize, dir: Option<&String>) {
             bytes / took / 1e6,
             cpu / (bytes / 1e9)
         );
+
         push(&server, format);
     }
 }
@@ -227,6 +234,7 @@ fn iterator(connection: &mut Connection, format: Format, shard: usize) -> String
         shard_iterator_type: Some(ShardIteratorType::TrimHorizon),
         ..Default::default()
     };
+
     let answer = connection.call("GetShardIterator", format, &codec::encode(format, &request));
     codec::decode_answer::<GetShardIteratorResponse>(format, answer)
         .unwrap()
@@ -234,8 +242,7 @@ fn iterator(connection: &mut Connection, format: Format, shard: usize) -> String
         .unwrap()
 }
 
-/// Records of all shards, as many as a page takes at a time; only the end of each answer is looked
-/// at while it is timed.
+/// Reads all shards to the tip, a full page at a time. Returns the number of records.
 fn read_all(connection: &mut Connection, format: Format, shards: usize) -> usize {
     let mut records = 0;
     for shard in 0..shards {
@@ -255,10 +262,11 @@ fn read_all(connection: &mut Connection, format: Format, shards: usize) -> usize
             at = answer.next_shard_iterator.unwrap();
         }
     }
+
     records
 }
 
-/// One subscriber of shard 0; single records are put and timed until they arrive.
+/// Puts single records and measures the time until a subscriber of shard 0 has each.
 fn push(server: &Server, format: Format) {
     let mut connection = Connection::open(server.addr);
     let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/s";
@@ -267,11 +275,13 @@ fn push(server: &Server, format: Format) {
         consumer_name: Some("c".into()),
         ..Default::default()
     };
+
     let answer = connection.call(
         "RegisterStreamConsumer",
         format,
         &codec::encode(format, &register),
     );
+
     let consumer: RegisterStreamConsumerResponse = codec::decode_answer(format, answer).unwrap();
     let subscribe = SubscribeToShardRequest {
         consumer_arn: Some(consumer.consumer.consumer_arn),
@@ -282,6 +292,7 @@ fn push(server: &Server, format: Format) {
         }),
         ..Default::default()
     };
+
     let body = codec::encode(format, &subscribe);
     let mut pushed = TcpStream::connect(server.addr).unwrap();
     pushed.set_nodelay(true).unwrap();
@@ -289,18 +300,18 @@ fn push(server: &Server, format: Format) {
         .write_all(Connection::head("SubscribeToShard", format, body.len()).as_bytes())
         .unwrap();
     pushed.write_all(&body).unwrap();
-    let mut arrived = Arrived {
+    let mut subscription = Pushed {
         socket: pushed,
         buffer: Vec::new(),
     };
-    // The answer's headers, the initial response and the first event, which has no records.
-    arrived.wait_for(b"ContinuationSequenceNumber");
+    // Skips the headers, the initial response and the first event, which has no records.
+    subscription.wait_for(b"ContinuationSequenceNumber");
     let mut times: Vec<f64> = (0..1000_u32)
         .map(|i| {
             let mut data = vec![7; RECORD];
             let mark = format!("mark {i:010}");
             data[..mark.len()].copy_from_slice(mark.as_bytes());
-            // Base64 of the mark, as the first bytes of the data.
+            // With JSON the data start with the base64 of the mark.
             let sought = match format {
                 Format::Cbor => mark.as_bytes().to_vec(),
                 Format::Json => {
@@ -317,7 +328,7 @@ fn push(server: &Server, format: Format) {
             let body = codec::encode(format, &put);
             let start = Instant::now();
             connection.call("PutRecord", format, &body);
-            arrived.wait_for(&sought);
+            subscription.wait_for(&sought);
             start.elapsed().as_secs_f64() * 1e3
         })
         .collect();
@@ -328,14 +339,15 @@ fn push(server: &Server, format: Format) {
     );
 }
 
-/// What a subscription has pushed so far.
-struct Arrived {
+/// The connection of a subscription.
+struct Pushed {
     socket: TcpStream,
+    /// Bytes that were read and not searched yet.
     buffer: Vec<u8>,
 }
 
-impl Arrived {
-    /// Reads until these bytes have come, and forgets what came before them.
+impl Pushed {
+    /// Reads until the bytes `sought` have come, and drops all bytes up to these.
     fn wait_for(&mut self, sought: &[u8]) {
         let mut chunk = [0; 64 * 1024];
         loop {

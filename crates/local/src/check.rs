@@ -24,7 +24,7 @@ pub(crate) enum Pattern {
 }
 
 impl Pattern {
-    /// The pattern as AWS's messages show it.
+    /// The pattern in AWS's messages.
     const fn text(self) -> &'static str {
         match self {
             Self::Name => "[a-zA-Z0-9_.-]+",

@@ -296,7 +296,7 @@ async fn pause(inner: &Inner, wait: &Wait) {
     }
 }
 
-/// A call with its body. Running a job fills in the effects of faults and the note.
+/// A call with a body. Running a job fills in the effects of faults and the note.
 struct Job<'a, 'b> {
     call: Call<'a>,
     body: Bytes,

@@ -15,7 +15,7 @@ mod sync {
 }
 
 // Compiles `log.rs` a second time, with the locks of `shuttle` instead of the standard library's.
-// Some of its functions are unused here.
+// Some functions are unused here.
 #[allow(dead_code, clippy::duplicate_mod)]
 #[path = "log.rs"]
 mod log;

@@ -109,7 +109,7 @@ impl Sequence {
     pub(crate) fn write_digits(&self, out: &mut [u8; DIGITS]) {
         let (low, middle, high) = self.limbs();
 
-        // Two divisions by 10^19 leave a quotient below 10^18, so its upper limbs are zero.
+        // Two divisions by 10^19 leave a quotient below 10^18, so the upper limbs are zero then.
         let (upper, last) = divide_by_ten_to_19((high, middle, low));
         let ((_, _, first), next) = divide_by_ten_to_19(upper);
 

@@ -107,7 +107,7 @@ impl Shard {
         self.parent == Some(parent) || self.adjacent_parent == Some(parent)
     }
 
-    /// The shard as the protocol shows it.
+    /// The shard in the protocol's form.
     pub(crate) fn describe(&self) -> types::Shard {
         let ending = self
             .log

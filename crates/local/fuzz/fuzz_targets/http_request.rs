@@ -1,8 +1,7 @@
-//! Any request is answered: no panic, never an internal failure, and what is refused is refused
-//! with an error of AWS's.
+//! Every request is answered, without a panic or an internal failure, and an error is one of AWS's.
 //!
-//! The input is several requests, each `name: value` lines, an empty line and a body, with a NUL
-//! byte between them.
+//! The input is several requests with a NUL byte between two. Each request is lines `name: value`,
+//! an empty line and a body.
 #![no_main]
 
 use std::pin::pin;
@@ -19,7 +18,7 @@ use distributary_wire::transport::{RequestBody, ResponseBody, Transport};
 use http::{HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 
-/// Time stands still, and nobody wakes.
+/// An environment whose time stands still and whose sleeps never end.
 struct Still;
 
 impl Env for Still {
@@ -37,12 +36,13 @@ impl Env for Still {
     }
 }
 
-/// A stream cannot be larger than this, or the fuzzer measures only how fast shards are made.
+/// The largest number of shards of a stream. With more, the fuzzer spends most time on making shards.
 const SHARD_LIMIT: u32 = 50;
-/// Frames that are taken from a subscription.
+/// Frames read from a subscription.
 const FRAMES: usize = 4;
 
-fn one(local: &Local, input: &[u8]) {
+/// Sends one request and checks the answer.
+fn check_request(local: &Local, input: &[u8]) {
     let at = input
         .windows(2)
         .position(|w| w == b"\n\n")
@@ -60,6 +60,7 @@ fn one(local: &Local, input: &[u8]) {
             request = request.header(name, value);
         }
     }
+
     let request = request
         .body(RequestBody::whole(Bytes::copy_from_slice(body)))
         .unwrap();
@@ -69,14 +70,15 @@ fn one(local: &Local, input: &[u8]) {
             .get(name)
             .and_then(|v| v.to_str().ok().map(str::to_owned))
     };
+
     let (kind, target) = (text("content-type"), text("x-amz-target"));
     let transport = local.transport();
     let mut call = pin!(transport.call(request, Duration::from_secs(1)));
     let mut cx = Context::from_waker(Waker::noop());
     let Poll::Ready(answer) = call.as_mut().poll(&mut cx) else {
-        panic!("no answer at once")
+        panic!("the call waits")
     };
-    let (head, body) = answer.expect("nothing misbehaves here").into_parts();
+    let (head, body) = answer.expect("an answer without faults").into_parts();
     let status = head.status.as_u16();
     match body {
         ResponseBody::Stream(mut frames) => {
@@ -115,6 +117,6 @@ fuzz_target!(|input: &[u8]| {
         .build();
     local.create_stream("s", 2).unwrap();
     for request in input.split(|b| *b == 0).take(16) {
-        one(&local, request);
+        check_request(&local, request);
     }
 });

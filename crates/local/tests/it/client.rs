@@ -1,5 +1,4 @@
-//! A small typed client over the in-process transport, and a clock that stands still until it is
-//! moved.
+//! A small typed client over the in-process transport, and a clock that only a test moves.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -19,7 +18,7 @@ use distributary_wire::transport::{
 };
 use distributary_wire::types::{self, *};
 
-/// A clock in the hands of a test.
+/// A clock that a test moves.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
     state: Mutex<ClockState>,
@@ -33,7 +32,7 @@ struct ClockState {
     sleepers: BTreeMap<u64, (Duration, Option<Waker>)>,
 }
 
-/// Where the clock starts, in milliseconds since 1970.
+/// The first time of the clock, in milliseconds since 1970.
 pub(crate) const EPOCH_MS: u64 = 1_800_000_000_000;
 
 impl Clock {
@@ -49,17 +48,18 @@ impl Clock {
             let due = state.sleepers.values_mut().filter(|(at, _)| *at <= now);
             due.filter_map(|(_, waker)| waker.take()).collect()
         };
+
         woken.into_iter().for_each(Waker::wake);
     }
 }
 
-/// What a clock gives to its sleepers.
-struct Nap {
+/// A sleep by a [`Clock`].
+struct ClockSleep {
     clock: Arc<Clock>,
     id: u64,
 }
 
-impl Future for Nap {
+impl Future for ClockSleep {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -76,7 +76,7 @@ impl Future for Nap {
     }
 }
 
-impl Drop for Nap {
+impl Drop for ClockSleep {
     fn drop(&mut self) {
         self.clock.state.lock().unwrap().sleepers.remove(&self.id);
     }
@@ -99,7 +99,7 @@ impl Env for TestEnv {
         let (id, at) = (state.next, state.now + duration);
         state.next += 1;
         state.sleepers.insert(id, (at, None));
-        Box::pin(Nap {
+        Box::pin(ClockSleep {
             clock: Arc::clone(&self.0),
             id,
         })
@@ -112,7 +112,7 @@ impl Env for TestEnv {
     }
 }
 
-/// An embedded Kinesis with a clock of its own.
+/// An embedded Kinesis with a clock, built with further settings.
 pub(crate) fn local(set: impl FnOnce(Builder) -> Builder) -> (Local, Arc<Clock>) {
     let clock = Clock::new();
     let builder = Local::builder()
@@ -121,7 +121,7 @@ pub(crate) fn local(set: impl FnOnce(Builder) -> Builder) -> (Local, Arc<Clock>)
     (set(builder).build(), clock)
 }
 
-/// How a call fails.
+/// The error of a call.
 #[derive(Debug)]
 pub(crate) enum Failure {
     Api(ApiError),
@@ -201,7 +201,7 @@ impl Client {
             return Ok((true, body));
         }
         let ResponseBody::Full(body) = body else {
-            panic!("an error with a stream")
+            panic!("an error with a stream as body")
         };
         Err(Failure::Api(ApiError::decode(
             head.status.as_u16(),
@@ -243,6 +243,7 @@ impl Client {
             records: Some(records),
             ..Default::default()
         };
+
         self.call(request).await.unwrap()
     }
 
@@ -258,6 +259,7 @@ impl Client {
             shard_iterator_type: Some(kind),
             ..Default::default()
         };
+
         self.call(request).await.unwrap().shard_iterator.unwrap()
     }
 
@@ -269,7 +271,7 @@ impl Client {
         .await
     }
 
-    /// Everything in a shard, as text.
+    /// The data of all records of a shard, as text.
     pub(crate) async fn all(&self, stream: &str, shard: &str) -> Vec<String> {
         let mut iterator = Some(
             self.iterator(stream, shard, ShardIteratorType::TrimHorizon)
@@ -286,6 +288,7 @@ impl Client {
             );
             iterator = page.next_shard_iterator.filter(|_| !done);
         }
+
         out
     }
 
@@ -303,6 +306,7 @@ impl Client {
             consumer_name: Some(name.into()),
             ..Default::default()
         };
+
         self.call(request).await.unwrap().consumer.consumer_arn
     }
 }
@@ -343,7 +347,7 @@ impl Events {
         }
     }
 
-    /// The next event, which must be one.
+    /// The next event; panics at any other frame.
     pub(crate) async fn event(&mut self) -> GetRecordsAnswer {
         match self.next().await {
             Some(Ok(SubscribeEvent::Event { format, payload })) => {
@@ -353,15 +357,17 @@ impl Events {
         }
     }
 
-    /// What is there now, if anything is.
-    pub(crate) async fn now(&mut self) -> Poll<Option<Result<SubscribeEvent, TransportError>>> {
+    /// The next frame, if a frame is ready.
+    pub(crate) async fn poll_now(
+        &mut self,
+    ) -> Poll<Option<Result<SubscribeEvent, TransportError>>> {
         let mut next = Box::pin(self.next());
         std::future::poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await
     }
 
-    /// True if nothing is there now. What is there is taken.
+    /// True if no frame is ready. A frame that is ready is dropped.
     pub(crate) async fn is_silent(&mut self) -> bool {
-        self.now().await.is_pending()
+        self.poll_now().await.is_pending()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Misbehaviour as a client sees it.
+//! Faults on command, seen by a client.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +12,9 @@ use distributary_wire::types::*;
 
 use crate::client::{Client, Clock, entry, local, shard_id};
 
-fn one(count: u32) -> (Local, Arc<Clock>, Client) {
+fn one_stream(shards: u32) -> (Local, Arc<Clock>, Client) {
     let (local, clock) = local(|b| b);
-    local.create_stream("s", count).unwrap();
+    local.create_stream("s", shards).unwrap();
     let client = Client::new(&local);
     (local, clock, client)
 }
@@ -29,7 +29,7 @@ fn put(keys: &[&str]) -> PutRecordsRequest {
 
 #[tokio::test]
 async fn entries_fail_and_are_not_written() {
-    let (local, _, client) = one(1);
+    let (local, _, client) = one_stream(1);
     let places = Entries {
         places: Some(vec![1]),
         ..Entries::default()
@@ -62,13 +62,14 @@ async fn entries_fail_and_are_not_written() {
             None
         ]
     );
+
     assert_eq!(client.all("s", &shard_id(0)).await, ["a", "d"]);
     assert_eq!(client.put("s", &["b"]).await.failed_record_count, Some(0));
 }
 
 #[tokio::test]
 async fn a_single_put_fails_as_a_whole() {
-    let (local, _, client) = one(1);
+    let (local, _, client) = one_stream(1);
     local
         .faults()
         .add(Rule::always(PutRecord, Action::ThrottleEntries(Entries::default())).times(1))
@@ -79,20 +80,22 @@ async fn a_single_put_fails_as_a_whole() {
         partition_key: Some("k".into()),
         ..Default::default()
     };
+
     let refused = client.call(request()).await.unwrap_err();
     assert_eq!(refused.code(), "ProvisionedThroughputExceededException");
     client.call(request()).await.unwrap();
 }
 
 #[tokio::test]
-async fn rules_are_for_a_shard_of_a_stream() {
-    let (local, _, client) = one(2);
+async fn a_rule_applies_to_one_shard_of_one_stream() {
+    let (local, _, client) = one_stream(2);
     let rule = Rule::always(PutRecords, Action::FailEntries(Entries::default()));
     local
         .faults()
         .add(rule.stream("s").shard(shard_id(1)))
         .unwrap();
-    // MD5("abc") is in the upper half, MD5("x") too; MD5("b") begins with 0x92, MD5("a") with 0x0c.
+    // The MD5 of "a" starts with 0x0c, in the lower half. The MD5 of "abc", "b" and "x" are in the
+    // upper half.
     let answer = client.put("s", &["a", "abc"]).await;
     let failed: Vec<_> = answer
         .records
@@ -106,13 +109,14 @@ async fn rules_are_for_a_shard_of_a_stream() {
 }
 
 #[tokio::test]
-async fn whole_requests_fail_by_script() {
-    let (local, _, client) = one(1);
+async fn requests_fail_by_a_script() {
+    let (local, _, client) = one_stream(1);
     let error = |code: &str, status| Action::Error {
         code: code.into(),
         message: "m".into(),
         status,
     };
+
     let script = vec![
         error("InternalFailure", None),
         error("ServiceUnavailable", None),
@@ -121,6 +125,7 @@ async fn whole_requests_fail_by_script() {
         Action::DropConnection,
         Action::Pass,
     ];
+
     local
         .faults()
         .add(Rule::script(PutRecords, script))
@@ -132,6 +137,7 @@ async fn whole_requests_fail_by_script() {
             Err(failure) => failure.code().to_owned(),
         });
     }
+
     let codes = [
         "InternalFailure",
         "ServiceUnavailable",
@@ -140,18 +146,20 @@ async fn whole_requests_fail_by_script() {
         "Broken",
         "ok",
     ];
+
     assert_eq!(seen, codes);
     assert_eq!(client.all("s", &shard_id(0)).await, ["a"]);
 }
 
 #[tokio::test]
 async fn lost_and_cut_answers_were_carried_out() {
-    let (local, clock, client) = one(1);
+    let (local, clock, client) = one_stream(1);
     let script = vec![
         Action::LoseReply { hang: false },
         Action::CutAnswer { after_bytes: 3 },
         Action::LoseReply { hang: true },
     ];
+
     local
         .faults()
         .add(Rule::script(PutRecords, script))
@@ -174,7 +182,7 @@ async fn lost_and_cut_answers_were_carried_out() {
 
 #[tokio::test]
 async fn calls_are_held_until_released_and_delayed_by_the_clock() {
-    let (local, clock, client) = one(1);
+    let (local, clock, client) = one_stream(1);
     let hold = |after| Action::Hold {
         gate: "g".into(),
         after,
@@ -202,6 +210,7 @@ async fn calls_are_held_until_released_and_delayed_by_the_clock() {
         assert_eq!(local.faults().release("g"), 1);
         call.await.unwrap();
     }
+
     let late = tokio::spawn({
         let client = client.clone();
         async move { client.call(put(&["a"])).await.unwrap() }
@@ -212,7 +221,7 @@ async fn calls_are_held_until_released_and_delayed_by_the_clock() {
     assert!(!late.is_finished());
     clock.advance(Duration::from_millis(1));
     late.await.unwrap();
-    // What its caller has given up before it was carried out never is.
+    // A held call whose caller gives up is never carried out.
     local
         .faults()
         .add(Rule::always(PutRecords, hold(false)))
@@ -239,7 +248,7 @@ async fn calls_are_held_until_released_and_delayed_by_the_clock() {
 
 #[tokio::test]
 async fn a_late_call_is_carried_out_after_its_caller_gave_up() {
-    let (local, clock, client) = one(1);
+    let (local, clock, client) = one_stream(1);
     local
         .faults()
         .add(Rule::always(PutRecords, Action::Late { ms: 60_000 }).times(1))
@@ -260,8 +269,8 @@ async fn a_late_call_is_carried_out_after_its_caller_gave_up() {
 }
 
 #[tokio::test]
-async fn reads_misbehave_too() {
-    let (local, _, client) = one(1);
+async fn reads_fail_on_command() {
+    let (local, _, client) = one_stream(1);
     client.put("s", &["a"]).await;
     local
         .faults()
@@ -310,6 +319,7 @@ async fn the_same_seed_fails_the_same_entries() {
                 .collect::<Vec<_>>(),
         );
     }
+
     assert_eq!(runs[0], runs[1]);
     assert_ne!(runs[0], runs[2]);
 }

@@ -25,7 +25,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 pub(crate) struct Http {
     pub(crate) addr: SocketAddr,
     pub(crate) http2: bool,
-    /// A certificate to trust; in clear if `None`.
+    /// The certificate to trust; `None` for plain HTTP.
     pub(crate) pem: Option<String>,
 }
 
@@ -56,6 +56,7 @@ impl Http {
             tokio::spawn(connection);
             sender.send_request(request).await.map_err(broken)?
         };
+
         let (head, body) = response.into_parts();
         let is_stream = head
             .headers
@@ -66,6 +67,7 @@ impl Http {
         } else {
             ResponseBody::Full(body.collect().await.map_err(broken)?.to_bytes())
         };
+
         Ok(Response::from_parts(head, body))
     }
 }
@@ -117,7 +119,8 @@ impl Transport for Http {
                 .map_err(broken)?;
             self.send(secured, request).await
         };
-        // The deadline of a real client; the tests never come near it.
+
+        // A real client would enforce the deadline. No test reaches the deadline.
         #[allow(clippy::disallowed_methods)]
         let answer = tokio::time::timeout(deadline, work).await;
         answer.unwrap_or(Err(TransportError::Timeout { after: deadline }))

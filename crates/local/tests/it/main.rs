@@ -1,6 +1,6 @@
-//! The embedded Kinesis from outside: through its transport, its server and its store.
+//! Tests of the embedded Kinesis through the public API: transport, server and store.
 
-// Helpers of tests are not tests by clippy's book, but may panic all the same.
+// clippy does not count the helpers of tests as tests, but helpers may panic, too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod client;

@@ -44,7 +44,7 @@ async fn one_shard(local: &Local) -> (Client, String) {
 }
 
 #[tokio::test]
-async fn records_are_pushed_when_they_come_and_silence_is_broken_every_five_seconds() {
+async fn records_are_pushed_on_arrival_and_heartbeats_every_five_seconds() {
     let (local, clock) = local(|b| b);
     let (client, consumer) = one_shard(&local).await;
     client.put("s", &["a", "b"]).await;
@@ -67,7 +67,7 @@ async fn records_are_pushed_when_they_come_and_silence_is_broken_every_five_seco
             second.continuation_sequence_number
         );
         assert!(events.is_silent().await);
-        // Where it says, one goes on.
+        // Reading continues after the continuation sequence number.
         drop(events);
         client.put("s", &["d"]).await;
         clock.advance(5 * SECOND);
@@ -80,7 +80,7 @@ async fn records_are_pushed_when_they_come_and_silence_is_broken_every_five_seco
 }
 
 #[tokio::test]
-async fn an_idle_subscription_says_where_to_go_on_before_the_first_record() {
+async fn an_idle_subscription_has_a_continuation_before_the_first_record() {
     let (local, clock) = local(|b| b);
     let (client, consumer) = one_shard(&local).await;
     let mut events = subscribe(&client, &consumer).await.unwrap();
@@ -92,6 +92,7 @@ async fn an_idle_subscription_says_where_to_go_on_before_the_first_record() {
         ShardIteratorType::AfterSequenceNumber,
         beat.continuation_sequence_number,
     );
+
     let mut again = client.subscribe(request).await.unwrap();
     assert_eq!(texts(&again.event().await), ["a"]);
 }
@@ -110,6 +111,7 @@ async fn a_subscription_before_a_gap_of_the_byte_budget_ends_and_its_position_is
             records: Some(vec![entry("k", &vec![7; 1_000_000])]),
             ..Default::default()
         };
+
         client.call(request).await.unwrap();
     }
 
@@ -120,6 +122,7 @@ async fn a_subscription_before_a_gap_of_the_byte_budget_ends_and_its_position_is
         ShardIteratorType::AfterSequenceNumber,
         first.continuation_sequence_number,
     );
+
     let refused = client.subscribe(request).await.err().unwrap();
     assert_eq!(refused.code(), "InvalidArgumentException");
 }
@@ -157,8 +160,9 @@ async fn a_second_subscription_is_refused_within_five_seconds_and_takes_over_lat
         }
         other => panic!("{other:?}"),
     }
+
     assert!(first.next().await.is_none());
-    // A refused one does not count; another consumer is free at once.
+    // A refused subscription has no effect, and another consumer may subscribe at once.
     assert!(second.is_silent().await);
     let other = client.consumer(&arn("s"), "d").await;
     subscribe(&client, &other).await.unwrap();
@@ -177,6 +181,7 @@ async fn a_closed_shard_is_pushed_to_its_end_with_its_children() {
         new_starting_hash_key: Some((1_u128 << 127).to_string()),
         ..Default::default()
     };
+
     client.call(split).await.unwrap();
     let last = events.event().await;
     assert_eq!(texts(&last), ["a"]);
@@ -191,13 +196,14 @@ async fn a_closed_shard_is_pushed_to_its_end_with_its_children() {
 }
 
 #[tokio::test]
-async fn a_split_that_takes_its_time_reaches_a_waiting_subscriber() {
+async fn a_delayed_split_reaches_a_waiting_subscriber() {
     let (local, clock) = local(|b| {
         b.delays(Delays {
             update: SECOND,
             ..Delays::NONE
         })
     });
+
     let (client, consumer) = one_shard(&local).await;
     let mut events = subscribe(&client, &consumer).await.unwrap();
     events.event().await;
@@ -207,6 +213,7 @@ async fn a_split_that_takes_its_time_reaches_a_waiting_subscriber() {
         new_starting_hash_key: Some((1_u128 << 127).to_string()),
         ..Default::default()
     };
+
     assert!(events.is_silent().await);
     client.call(split).await.unwrap();
     assert!(events.is_silent().await);
@@ -226,12 +233,14 @@ async fn consumers_have_states_limits_and_pages() {
             ..Delays::NONE
         })
     });
+
     let (client, consumer) = one_shard(&local).await;
     let register = |name: String| RegisterStreamConsumerRequest {
         stream_arn: Some(arn("s")),
         consumer_name: Some(name),
         ..Default::default()
     };
+
     assert_eq!(
         subscribe(&client, &consumer).await.err().unwrap().code(),
         "ResourceInUseException"
@@ -243,7 +252,7 @@ async fn consumers_have_states_limits_and_pages() {
     for i in 1..5 {
         client.call(register(format!("c{i:02}"))).await.unwrap();
     }
-    // Five at a time.
+    // At most five consumers are CREATING.
     assert_eq!(
         client.call(register("x".into())).await.unwrap_err().code(),
         "LimitExceededException"
@@ -262,6 +271,7 @@ async fn consumers_have_states_limits_and_pages() {
         max_results: Some(9),
         ..Default::default()
     };
+
     let mut names = Vec::new();
     loop {
         let page = client.call(request.clone()).await.unwrap();
@@ -271,6 +281,7 @@ async fn consumers_have_states_limits_and_pages() {
             break;
         }
     }
+
     assert_eq!((names.len(), names.is_sorted()), (20, true));
     let mut events = subscribe(&client, &consumer).await.unwrap();
     events.event().await;
@@ -285,6 +296,7 @@ async fn consumers_have_states_limits_and_pages() {
         }
         other => panic!("{other:?}"),
     }
+
     let describe = || DescribeStreamConsumerRequest {
         consumer_arn: Some(consumer.clone()),
         ..Default::default()
@@ -301,6 +313,7 @@ async fn consumers_have_states_limits_and_pages() {
         consumer_name: Some("c01".into()),
         ..Default::default()
     };
+
     let shown = client.call(by_name).await.unwrap().consumer_description;
     assert_eq!(
         (shown.consumer_status, shown.stream_arn),
@@ -333,6 +346,7 @@ async fn the_end_of_a_stream_ends_its_subscriptions() {
         enforce_consumer_deletion: Some(true),
         ..Default::default()
     };
+
     client.call(delete).await.unwrap();
     match events.next().await {
         Some(Ok(SubscribeEvent::Exception(error))) => {
@@ -343,7 +357,7 @@ async fn the_end_of_a_stream_ends_its_subscriptions() {
 }
 
 #[tokio::test]
-async fn a_consumer_gets_two_mebibytes_a_second_where_limits_are_enforced() {
+async fn enforced_limits_give_a_consumer_two_mebibytes_a_second() {
     let (local, clock) = local(|b| b.enforce_limits(true));
     let (client, consumer) = one_shard(&local).await;
     for _ in 0..6 {
@@ -353,14 +367,16 @@ async fn a_consumer_gets_two_mebibytes_a_second_where_limits_are_enforced() {
             partition_key: Some("k".into()),
             ..Default::default()
         };
+
         client.call(put).await.unwrap();
         clock.advance(SECOND);
     }
+
     let mut events = subscribe(&client, &consumer).await.unwrap();
     let mut quarters = 0;
     let mut records = 0;
     while records < 6 {
-        match events.now().await {
+        match events.poll_now().await {
             Poll::Ready(Some(Ok(SubscribeEvent::Event { format, payload }))) => {
                 records += GetRecordsAnswer::parse(format, payload)
                     .unwrap()
@@ -374,12 +390,13 @@ async fn a_consumer_gets_two_mebibytes_a_second_where_limits_are_enforced() {
             }
         }
     }
-    // Six megabytes, of which the first two come at once.
+
+    // Of six megabytes, two are pushed at once.
     assert!((4..=12).contains(&quarters), "{quarters}");
 }
 
 #[tokio::test]
-async fn subscriptions_misbehave_on_command() {
+async fn subscriptions_fail_on_command() {
     use distributary_local::faults::{Action, Rule, Select};
     use distributary_wire::op::Operation::SubscribeToShard;
     let (local, clock) = local(|b| b);
@@ -390,12 +407,14 @@ async fn subscriptions_misbehave_on_command() {
         shard: Some(shard_id(0)),
         ..Select::default()
     };
+
     let open = async || {
         clock.advance(5 * SECOND);
         let mut events = subscribe(&client, &consumer).await.unwrap();
         events.event().await;
         events
     };
+
     let mut ended = open().await;
     assert_eq!(faults.end_subscriptions(&all, None), 1);
     assert!(ended.next().await.is_none());

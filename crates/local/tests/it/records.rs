@@ -8,7 +8,7 @@ use distributary_wire::types::*;
 use crate::client::{Client, EPOCH_MS, arn, entry, local, shard_id};
 
 #[tokio::test]
-async fn what_is_put_is_got_in_order_in_both_formats() {
+async fn records_are_read_in_order_in_both_formats() {
     let (local, _) = local(|b| b);
     local.create_stream("s", 1).unwrap();
     let cbor = Client::new(&local);
@@ -26,6 +26,7 @@ async fn what_is_put_is_got_in_order_in_both_formats() {
         partition_key: Some("k".into()),
         ..Default::default()
     };
+
     let one = json.call(one).await.unwrap();
     assert_eq!(one.sequence_number.len(), 56);
     for client in [&cbor, &json] {
@@ -46,7 +47,7 @@ async fn what_is_put_is_got_in_order_in_both_formats() {
 }
 
 #[tokio::test]
-async fn iterators_start_where_they_say() {
+async fn iterators_start_at_their_position() {
     let (local, clock) = local(|b| b);
     local.create_stream("s", 1).unwrap();
     let client = Client::new(&local);
@@ -58,8 +59,10 @@ async fn iterators_start_where_they_say() {
                 .clone()
                 .unwrap(),
         );
+
         clock.advance(Duration::from_secs(10));
     }
+
     let first = async |kind: ShardIteratorType, number: Option<&String>, ms: Option<i64>| {
         let request = GetShardIteratorRequest {
             stream_name: Some("s".into()),
@@ -69,6 +72,7 @@ async fn iterators_start_where_they_say() {
             timestamp: ms.map(|ms| Timestamp(EPOCH_MS.cast_signed() + ms)),
             ..Default::default()
         };
+
         let iterator = match client.call(request).await {
             Ok(answer) => answer.shard_iterator.unwrap(),
             Err(failure) => return failure.code().to_owned(),
@@ -78,6 +82,7 @@ async fn iterators_start_where_they_say() {
             String::from_utf8(r.data.0.to_vec()).unwrap()
         })
     };
+
     use ShardIteratorType::*;
     assert_eq!(first(AtSequenceNumber, Some(&numbers[1]), None).await, "b");
     assert_eq!(
@@ -110,6 +115,7 @@ async fn iterators_start_where_they_say() {
             "InvalidArgumentException"
         );
     }
+
     assert_eq!(
         first(AtSequenceNumber, Some(&"x".to_owned()), None).await,
         "ValidationException"
@@ -144,6 +150,7 @@ async fn iterators_expire_and_garbage_is_refused() {
         "{}",
         expired.message()
     );
+
     assert_eq!(
         client.get("AAAA").await.unwrap_err().code(),
         "InvalidArgumentException"
@@ -159,7 +166,7 @@ async fn iterators_expire_and_garbage_is_refused() {
 }
 
 #[tokio::test]
-async fn millis_behind_latest_is_true() {
+async fn millis_behind_latest_is_zero_only_at_the_tip() {
     let (local, clock) = local(|b| b);
     local.create_stream("s", 1).unwrap();
     let client = Client::new(&local);
@@ -174,6 +181,7 @@ async fn millis_behind_latest_is_true() {
         limit: Some(1),
         ..Default::default()
     };
+
     let page = client.call(request).await.unwrap();
     assert_eq!(page.millis_behind_latest, Some(7000));
     let page = client
@@ -207,8 +215,10 @@ async fn an_answer_has_ten_thousand_records_or_ten_mebibytes() {
             records: Some(records),
             ..Default::default()
         };
+
         client.call(request).await.unwrap();
     };
+
     for _ in 0..21 {
         put(b"x", 500).await;
     }
@@ -225,7 +235,7 @@ async fn an_answer_has_ten_thousand_records_or_ten_mebibytes() {
         .get(&page.next_shard_iterator.unwrap())
         .await
         .unwrap();
-    // 500 small ones, and as many of a mebibyte as are not over ten.
+    // The small records, then records of one mebibyte up to ten mebibytes.
     assert_eq!(page.records.len(), 509);
     let page = client
         .get(&page.next_shard_iterator.unwrap())
@@ -245,12 +255,14 @@ async fn records_have_limits() {
             records: Some(records),
             ..Default::default()
         };
+
         client
             .call(request)
             .await
             .map(|a| a.records.len())
             .map_err(|f| f.code().to_owned())
     };
+
     let mib = 1024 * 1024;
     let validation = || Err("ValidationException".to_owned());
     let argument = || Err("InvalidArgumentException".to_owned());
@@ -271,6 +283,7 @@ async fn records_have_limits() {
         .await,
         validation()
     );
+
     assert_eq!(
         put(vec![PutRecordsRequestEntry {
             data: None,
@@ -279,6 +292,7 @@ async fn records_have_limits() {
         .await,
         validation()
     );
+
     let explicit = |key: &str| PutRecordsRequestEntry {
         explicit_hash_key: Some(key.into()),
         ..entry("k", b"")
@@ -292,7 +306,7 @@ async fn records_have_limits() {
         argument()
     );
     assert_eq!(put(vec![explicit("-1")]).await, validation());
-    // Ten and a half mebibytes in all.
+    // The request has ten and a half mebibytes.
     assert_eq!(
         put(vec![entry("k", &vec![0; mib / 2]); 21]).await,
         argument()
@@ -302,12 +316,13 @@ async fn records_have_limits() {
         max_record_size_in_kib: Some(10_240),
         ..Default::default()
     };
+
     client.call(raise).await.unwrap();
     assert_eq!(put(vec![entry("k", &vec![0; 10 * mib - 1])]).await, Ok(1));
 }
 
 #[tokio::test]
-async fn age_drops_records_and_old_checkpoints_get_the_answer_that_was_chosen() {
+async fn age_drops_records_and_old_positions_get_the_configured_answer() {
     let hour = Duration::from_secs(3600);
     for choice in [TrimmedPosition::Refuse, TrimmedPosition::EmptyPages(2)] {
         let (local, clock) = local(|b| b.trimmed_position(choice));
@@ -328,6 +343,7 @@ async fn age_drops_records_and_old_checkpoints_get_the_answer_that_was_chosen() 
             starting_sequence_number: old,
             ..Default::default()
         };
+
         let answer = client.call(request).await;
         let TrimmedPosition::EmptyPages(pages) = choice else {
             assert_eq!(answer.unwrap_err().code(), "InvalidArgumentException");
@@ -342,12 +358,13 @@ async fn age_drops_records_and_old_checkpoints_get_the_answer_that_was_chosen() 
             );
             iterator = page.next_shard_iterator.unwrap();
         }
+
         assert_eq!(client.get(&iterator).await.unwrap().records.len(), 1);
     }
 }
 
 #[tokio::test]
-async fn a_byte_budget_drops_the_oldest_of_all_streams() {
+async fn a_byte_budget_drops_the_oldest_records_of_all_streams() {
     let (local, clock) = local(|b| b.retention_bytes(4 << 20));
     local.create_stream("a", 1).unwrap();
     local.create_stream("b", 1).unwrap();
@@ -360,9 +377,11 @@ async fn a_byte_budget_drops_the_oldest_of_all_streams() {
             records: Some(vec![entry("k", &data)]),
             ..Default::default()
         };
+
         client.call(request).await.unwrap();
         clock.advance(Duration::from_millis(1));
     }
+
     assert!(client.all("a", &shard_id(0)).await.is_empty());
     let kept = client.all("b", &shard_id(0)).await.len();
     assert!((30..=42).contains(&kept), "{kept}");
@@ -384,6 +403,7 @@ async fn no_position_follows_the_end_of_a_closed_shard() {
         new_starting_hash_key: Some((1_u128 << 127).to_string()),
         ..Default::default()
     };
+
     client.call(split).await.unwrap();
     let ending = client.shards("s").await[0]
         .sequence_number_range
@@ -398,6 +418,7 @@ async fn no_position_follows_the_end_of_a_closed_shard() {
         starting_sequence_number: ending.clone(),
         ..Default::default()
     };
+
     let refused = client
         .call(request(ShardIteratorType::AfterSequenceNumber))
         .await
@@ -417,6 +438,7 @@ async fn put_megabyte(client: &Client) -> String {
         data: Some(bytes::Bytes::from(vec![7; 1_000_000]).into()),
         ..Default::default()
     };
+
     client.call(request).await.unwrap().sequence_number
 }
 
@@ -434,6 +456,7 @@ async fn an_iterator_before_a_gap_of_the_byte_budget_is_expired_and_its_position
         starting_sequence_number: Some(number.into()),
         ..Default::default()
     };
+
     let starting = client.shards("s").await[0]
         .sequence_number_range
         .as_ref()
@@ -492,6 +515,7 @@ async fn empty_pages_announce_a_gap_of_the_byte_budget_if_chosen() {
         );
         iterator = page.next_shard_iterator.unwrap();
     }
+
     assert!(!client.get(&iterator).await.unwrap().records.is_empty());
 }
 
@@ -508,6 +532,7 @@ async fn limits_are_enforced_on_request() {
             .failed_record_count
             .unwrap();
     }
+
     assert_eq!(failed, 500);
     let answer = client.put("s", &["k"]).await;
     assert_eq!(
@@ -520,6 +545,7 @@ async fn limits_are_enforced_on_request() {
             "Rate exceeded for shard shardId-000000000000 in stream s under account 000000000000."
         )
     );
+
     let iterator = client
         .iterator("s", &shard_id(0), ShardIteratorType::TrimHorizon)
         .await;
@@ -555,6 +581,7 @@ async fn a_dry_run_changes_nothing() {
         dry_run: Some(true),
         ..Default::default()
     };
+
     assert_eq!(
         client.call(request).await.unwrap_err().code(),
         "DryRunOperationException"

@@ -52,6 +52,7 @@ async fn start(local: &Local, log: &Lines) -> (Handle, Client) {
         request_log: RequestLog::to(log.clone()),
         ..ServerOptions::default()
     };
+
     let handle = serve(local.clone(), options).await.unwrap();
     let client = over(&handle, false, None);
     (handle, client)
@@ -63,6 +64,7 @@ fn over(handle: &Handle, http2: bool, pem: Option<String>) -> Client {
         http2,
         pem,
     };
+
     Client {
         transport: Arc::new(transport),
         format: Format::Cbor,
@@ -90,7 +92,7 @@ async fn raw(client: &Client, request: http::request::Builder, body: &str) -> (u
 }
 
 #[tokio::test]
-async fn it_speaks_both_http_versions_both_formats_with_and_without_tls() {
+async fn both_http_versions_and_formats_work_with_and_without_tls() {
     let local = real();
     let certificate = Certificate::generate(&[]).unwrap();
     let pem = certificate.pem().to_owned();
@@ -101,6 +103,7 @@ async fn it_speaks_both_http_versions_both_formats_with_and_without_tls() {
         tls: Some(certificate),
         ..ServerOptions::default()
     };
+
     let secure = serve(local.clone(), options).await.unwrap();
     assert!(secure.endpoint().starts_with("https://127.0.0.1:"));
     let mut due = Vec::new();
@@ -118,6 +121,7 @@ async fn it_speaks_both_http_versions_both_formats_with_and_without_tls() {
             }
         }
     }
+
     plain.shutdown().await;
     secure.shutdown().await;
 }
@@ -142,10 +146,12 @@ async fn subscriptions_are_pushed_over_http_and_end_at_shutdown() {
             }),
             ..Default::default()
         };
+
         let mut events = client.subscribe(request).await.unwrap();
         assert!(events.event().await.records.is_empty());
         open.push(events);
     }
+
     client.put("s", &["a"]).await;
     for events in &mut open {
         assert_eq!(texts(&events.event().await), ["a"]);
@@ -159,7 +165,7 @@ async fn subscriptions_are_pushed_over_http_and_end_at_shutdown() {
 }
 
 #[tokio::test]
-async fn a_body_of_ten_mebibytes_goes_through_and_a_larger_one_is_refused() {
+async fn a_body_of_ten_mebibytes_is_accepted_and_a_larger_body_refused() {
     let local = real();
     let log = Lines::default();
     let (handle, client) = start(&local, &log).await;
@@ -174,6 +180,7 @@ async fn a_body_of_ten_mebibytes_goes_through_and_a_larger_one_is_refused() {
             records: Some(records),
             ..Default::default()
         };
+
         assert_eq!(
             client.call(request).await.unwrap().failed_record_count,
             Some(0)
@@ -183,6 +190,7 @@ async fn a_body_of_ten_mebibytes_goes_through_and_a_larger_one_is_refused() {
             .await;
         assert_eq!(client.get(&iterator).await.unwrap().records.len(), 10);
     }
+
     let request = http::Request::post("http://l/")
         .header("content-type", "application/x-amz-json-1.1")
         .header("x-amz-target", Operation::PutRecords.target())
@@ -190,7 +198,7 @@ async fn a_body_of_ten_mebibytes_goes_through_and_a_larger_one_is_refused() {
     let request = request
         .body(RequestBody::whole(vec![b' '; 40 << 20]))
         .unwrap();
-    // The answer may come while the body is still being sent, so the client may see either.
+    // The answer may come while the client still sends the body, so either result is possible.
     if let Ok(response) = client
         .transport
         .call(request, Duration::from_secs(10))
@@ -202,7 +210,7 @@ async fn a_body_of_ten_mebibytes_goes_through_and_a_larger_one_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_call_is_answered_as_aws_does() {
+async fn other_requests_are_answered_as_on_aws() {
     let local = real();
     let log = Lines::default();
     let (handle, client) = start(&local, &log).await;
@@ -259,11 +267,12 @@ async fn what_is_no_call_is_answered_as_aws_does() {
         assert_eq!(got, status, "{answer}");
         assert!(answer.starts_with(text), "{answer} instead of {text}");
     }
+
     handle.shutdown().await;
 }
 
 #[tokio::test]
-async fn misbehaviour_reaches_the_wire() {
+async fn faults_act_on_connections() {
     let local = real();
     let log = Lines::default();
     let (handle, client) = start(&local, &log).await;
@@ -273,6 +282,7 @@ async fn misbehaviour_reaches_the_wire() {
         Action::DropConnection,
         Action::Pass,
     ];
+
     local
         .faults()
         .add(Rule::script(Operation::PutRecords, script))
@@ -283,6 +293,7 @@ async fn misbehaviour_reaches_the_wire() {
             local.faults().clear();
             local.faults().add(script).unwrap();
         }
+
         let client = over(&handle, http2, None);
         for i in 0..4 {
             let request = PutRecordsRequest {
@@ -303,6 +314,7 @@ async fn misbehaviour_reaches_the_wire() {
             assert_eq!(outcome, due, "{http2} {i}");
         }
     }
+
     assert_eq!(
         client.all("s", &shard_id(0)).await,
         ["0", "1", "3", "0", "1", "3"]
@@ -357,18 +369,19 @@ async fn the_admin_paths_add_list_and_clear_rules() {
         (200, "{\"status\":\"ok\"}\n".into())
     );
     assert_eq!(raw(&client, get("nothing"), "").await.0, 404);
-    // A page in a browser may not.
+    // A web page in a browser is refused.
     assert_eq!(
         raw(&client, get("health").header("origin", "http://evil"), "")
             .await
             .0,
         403
     );
+
     handle.shutdown().await;
 }
 
 #[tokio::test]
-async fn each_request_has_its_line() {
+async fn each_request_is_logged_in_one_line() {
     let local = real();
     let log = Lines::default();
     let (handle, client) = start(&local, &log).await;

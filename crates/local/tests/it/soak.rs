@@ -1,6 +1,5 @@
-//! Nobody ever misses a record: writers, pollers and subscribers while shards are split and merged,
-//! over real sockets and real time. `DISTRIBUTARY_SOAK_SECS` says for how long (3 seconds if not
-//! set).
+//! No reader misses a record: writers, pollers and subscribers during splits and merges, over real
+//! sockets and in real time. `DISTRIBUTARY_SOAK_SECS` sets the seconds of writing (default 3).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,16 +18,16 @@ use crate::http::Http;
 
 const WRITERS: u64 = 8;
 const READERS: usize = 4;
-/// How soon readers must have everything once writing has stopped.
+/// Time for readers to read the rest after the end of writing.
 const CATCH_UP: Duration = Duration::from_secs(60);
 
-/// Records of a shard: how many, and the sum of their hashes. Who has the same has the same
-/// records.
+/// A summary of the records of a shard. Equal summaries mean equal records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Records {
     count: u64,
+    /// The sum of the records' hashes.
     sum: u64,
-    /// The last sequence number; readers must see them grow.
+    /// The last sequence number. Sequence numbers must grow.
     last: String,
 }
 
@@ -55,16 +54,16 @@ struct Soak {
     local: Local,
     env: Arc<RealEnv>,
     over: Client,
-    /// Writers and resharding are to end.
+    /// True when writers and resharding are to end.
     stop: AtomicBool,
-    /// Every writer has ended, so `written` is what was written. Before that, readers may have seen
-    /// records that it does not count yet.
+    /// True when all writers have ended and `written` is final. Readers may be ahead of `written`
+    /// before.
     complete: AtomicBool,
     acknowledged: Mutex<BTreeMap<String, Records>>,
     /// By reader and shard.
     read: Mutex<BTreeMap<(String, String), Records>>,
     written: AtomicU64,
-    /// Records that readers have seen, all together.
+    /// Records seen by all readers together.
     seen: AtomicU64,
 }
 
@@ -103,7 +102,7 @@ impl Soak {
         }
     }
 
-    /// Splits the widest open shard, then merges two neighbours, and so on.
+    /// Splits the widest open shard and merges two neighbours, in turns.
     async fn reshard(&self) {
         let client = Client::new(&self.local);
         for turn in 0.. {
@@ -154,7 +153,7 @@ impl Soak {
         }
     }
 
-    /// Reads a shard by polling, from its beginning to its end; gives its children.
+    /// Reads a whole shard by polling. Returns the children.
     async fn poll(&self, client: &Client, shard: &str, seen: &mut Records) -> Vec<String> {
         let mut at = client
             .iterator("s", shard, ShardIteratorType::TrimHorizon)
@@ -187,7 +186,7 @@ impl Soak {
         }
     }
 
-    /// As [`poll`](Self::poll), by subscriptions.
+    /// Reads a whole shard by subscriptions. Returns the children.
     async fn subscribe(
         &self,
         client: &Client,
@@ -204,6 +203,7 @@ impl Soak {
             }),
             ..Default::default()
         };
+
         let mut events = client.subscribe(request).await.unwrap();
         loop {
             let next = events.next();
@@ -227,8 +227,7 @@ impl Soak {
         }
     }
 
-    /// True when writing has ended and the readers together have seen every record as often as they
-    /// are readers.
+    /// True when writing has ended and every reader has seen every record.
     fn is_over(&self) -> bool {
         if !self.complete.load(Ordering::Acquire) {
             return false;
@@ -243,13 +242,14 @@ impl Soak {
         }
     }
 
-    /// Reads the whole stream: the first shards, then children as they come.
+    /// Reads the whole stream: the first shards, then their children.
     async fn read(self: Arc<Self>, reader: usize, consumer: Option<String>) {
         let client = match reader % 3 {
             0 => self.over.clone(),
             1 => Client::new(&self.local),
             _ => Client::new(&self.local).json(),
         };
+
         let name = format!(
             "{}{reader}",
             if consumer.is_some() {
@@ -258,6 +258,7 @@ impl Soak {
                 "poller "
             }
         );
+
         let mut running = tokio::task::JoinSet::new();
         let mut started = BTreeSet::new();
         let mut due: Vec<String> = (0..4).map(crate::client::shard_id).collect();
@@ -292,7 +293,7 @@ impl Soak {
         }
     }
 
-    /// Each reader has seen what was acknowledged, and nothing else.
+    /// Checks that each reader has seen all acknowledged records and no others.
     fn compare(&self) {
         let (acknowledged, read) = (self.acknowledged.lock().unwrap(), self.read.lock().unwrap());
         let readers: BTreeSet<_> = read.keys().map(|(reader, _)| reader.clone()).collect();
@@ -317,7 +318,7 @@ impl Soak {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_misses_a_record() {
+async fn no_reader_misses_a_record() {
     let seconds: u64 = std::env::var("DISTRIBUTARY_SOAK_SECS")
         .ok()
         .map_or(3, |text| text.parse().expect("a number of seconds"));
@@ -336,11 +337,13 @@ async fn nobody_misses_a_record() {
         http2: false,
         pem: None,
     };
+
     let over = Client {
         transport: Arc::new(http),
         format: Format::Cbor,
         region: "us-east-1",
     };
+
     let soak = Arc::new(Soak {
         local,
         env,
@@ -352,6 +355,7 @@ async fn nobody_misses_a_record() {
         written: AtomicU64::new(0),
         seen: AtomicU64::new(0),
     });
+
     let mut readers = tokio::task::JoinSet::new();
     for reader in 0..READERS {
         readers.spawn(Arc::clone(&soak).read(reader, None));
@@ -360,6 +364,7 @@ async fn nobody_misses_a_record() {
             .await;
         readers.spawn(Arc::clone(&soak).read(reader, Some(consumer)));
     }
+
     let mut writers = tokio::task::JoinSet::new();
     for writer in 0..WRITERS {
         let soak = Arc::clone(&soak);
@@ -381,6 +386,7 @@ async fn nobody_misses_a_record() {
             done.unwrap();
         }
     };
+
     let late = soak.env.sleep(CATCH_UP);
     tokio::select! {
         () = all => {}
@@ -390,6 +396,7 @@ async fn nobody_misses_a_record() {
             soak.written.load(Ordering::Relaxed) * 2 * READERS as u64
         ),
     }
+
     soak.compare();
     let (records, shards) = (
         soak.written.load(Ordering::Relaxed),

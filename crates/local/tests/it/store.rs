@@ -1,4 +1,4 @@
-//! What is on disk.
+//! Streams and records on disk.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -29,6 +29,7 @@ async fn fill(client: &Client, clock: &Clock) {
         tags: Some([("k".to_owned(), "v".to_owned())].into()),
         ..Default::default()
     };
+
     client.call(create).await.unwrap();
     client.consumer(&arn("s"), "c").await;
     for i in 0..40 {
@@ -39,15 +40,18 @@ async fn fill(client: &Client, clock: &Clock) {
             records: Some(records),
             ..Default::default()
         };
+
         client.call(request).await.unwrap();
         clock.advance(Duration::from_millis(3));
     }
+
     let split = SplitShardRequest {
         stream_name: Some("s".into()),
         shard_to_split: Some(shard_id(0)),
         new_starting_hash_key: Some((1_u128 << 126).to_string()),
         ..Default::default()
     };
+
     client.call(split).await.unwrap();
     clock.advance(Duration::from_secs(1));
     client.put("s", &["a", "b", "c", "d"]).await;
@@ -62,6 +66,7 @@ async fn seen(client: &Client) -> Vec<(Shard, Vec<Record>)> {
                 .iterator("s", &shard.shard_id, ShardIteratorType::TrimHorizon)
                 .await,
         );
+
         let mut records = Vec::new();
         while let Some(iterator) = at {
             let page = client.get(&iterator).await.unwrap();
@@ -70,8 +75,10 @@ async fn seen(client: &Client) -> Vec<(Shard, Vec<Record>)> {
                 .filter(|_| !page.records.is_empty());
             records.extend(page.records);
         }
+
         out.push((shard, records));
     }
+
     out
 }
 
@@ -87,7 +94,7 @@ async fn everything_survives_a_restart() {
         .iterator("s", &shard_id(1), ShardIteratorType::Latest)
         .await;
     assert_eq!(before.iter().map(|(_, r)| r.len()).sum::<usize>(), 804);
-    // Only one process at a time.
+    // Only one process may open the directory.
     assert!(matches!(
         open(dir.path(), &clock),
         Err(StoreError::InUse { .. })
@@ -114,12 +121,13 @@ async fn everything_survives_a_restart() {
             .len(),
         1
     );
+
     let tags = ListTagsForStreamRequest {
         stream_name: Some("s".into()),
         ..Default::default()
     };
     assert_eq!(client.call(tags).await.unwrap().tags[0].key, "k");
-    // Numbers go on, and iterators are still good.
+    // Sequence numbers continue, and iterators stay valid.
     let put = client.put("s", &["a"; 20]).await;
     let shard = put.records[0].shard_id.as_ref().unwrap();
     let (_, there) = before.iter().find(|(s, _)| s.shard_id == *shard).unwrap();
@@ -129,11 +137,12 @@ async fn everything_survives_a_restart() {
             .iter()
             .all(|r| r.sequence_number.as_ref().unwrap() > &last)
     );
+
     client.get(&iterator).await.unwrap();
 }
 
 #[tokio::test]
-async fn deleted_and_expired_things_stay_away() {
+async fn deleted_and_expired_data_do_not_return() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Clock::new();
     let local = open(dir.path(), &clock).unwrap();
@@ -149,7 +158,7 @@ async fn deleted_and_expired_things_stay_away() {
     clock.advance(Duration::from_secs(24 * 3600) + Duration::from_millis(1));
     client.put("s", &["new"; 3]).await;
     let before = seen(&client).await;
-    // The closed parent has expired; of the rest only what is new.
+    // The closed parent has expired; the open shards have only the new records.
     assert_eq!(before.iter().map(|(_, r)| r.len()).sum::<usize>(), 3);
     assert_eq!(before.len(), 3);
     drop((client, local));
@@ -165,7 +174,7 @@ async fn deleted_and_expired_things_stay_away() {
 }
 
 #[tokio::test]
-async fn damage_is_reported_and_never_taken_for_less_data() {
+async fn damage_is_an_error_and_never_loses_data_silently() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Clock::new();
     let local = open(dir.path(), &clock).unwrap();
@@ -177,7 +186,7 @@ async fn damage_is_reported_and_never_taken_for_less_data() {
     let whole = std::fs::read(&file).unwrap();
     let mut reported = 0;
     let mut tried = 0;
-    // Bytes all over the file; some belong to nothing, and then nothing may be missing.
+    // Damages bytes all over the file. Unused bytes may be damaged without an effect.
     for at in (0..whole.len()).step_by(whole.len() / 60) {
         let mut damaged = whole.clone();
         for byte in damaged.iter_mut().skip(at).take(64) {
@@ -191,16 +200,18 @@ async fn damage_is_reported_and_never_taken_for_less_data() {
             Ok(local) => assert_eq!(seen(&Client::new(&local)).await, before, "at {at}"),
         }
     }
+
     assert!(reported * 3 > tried, "only {reported} of {tried}");
     for length in [0, 1, 4096, whole.len() / 2, whole.len() - 4096] {
         std::fs::write(&file, &whole[..length]).unwrap();
         match open(dir.path(), &clock) {
             Err(StoreError::Damaged { .. }) => {}
             Err(other) => panic!("{other:?} of {length} bytes"),
-            // The end of the file may hold nothing.
+            // The end of the file may be unused.
             Ok(local) => assert_eq!(seen(&Client::new(&local)).await, before, "{length} bytes"),
         }
     }
+
     std::fs::remove_file(&file).unwrap();
     assert!(matches!(
         open(dir.path(), &clock),
@@ -216,8 +227,8 @@ async fn damage_is_reported_and_never_taken_for_less_data() {
 /// Names the directory that a process of [`a_process_that_writes_until_it_is_killed`] writes to.
 const CHILD_DIR: &str = "DISTRIBUTARY_LOCAL_CHILD_DIR";
 
-/// Not a test by itself: the process that the next test kills. It prints the sequence number of
-/// each record after it was acknowledged.
+/// The process that the next test kills, no test by itself. Prints the sequence number of each
+/// acknowledged record.
 #[tokio::test]
 async fn a_process_that_writes_until_it_is_killed() {
     let Ok(dir) = std::env::var(CHILD_DIR) else {
@@ -226,7 +237,7 @@ async fn a_process_that_writes_until_it_is_killed() {
     let local = Local::builder().open(dir).unwrap();
     let client = Client::new(&local);
     if local.create_stream("s", 1).is_err() {
-        // It is there from the last time.
+        // The stream exists since the run before.
     }
     loop {
         let answer = client.put("s", &["k"; 7]).await;
@@ -237,7 +248,7 @@ async fn a_process_that_writes_until_it_is_killed() {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_survives_a_kill() {
+async fn acknowledged_records_survive_a_kill() {
     use std::io::{BufRead, BufReader};
     let dir = tempfile::tempdir().unwrap();
     let mut acknowledged: Vec<String> = Vec::new();
@@ -259,7 +270,7 @@ async fn what_was_acknowledged_survives_a_kill() {
             let Some((_, number)) = line.split_once("acknowledged ") else {
                 continue;
             };
-            // A line may be cut by the kill.
+            // The kill may cut the last line.
             if number.len() == 56 {
                 acknowledged.push(number.to_owned());
             }
@@ -268,8 +279,10 @@ async fn what_was_acknowledged_survives_a_kill() {
                 child.kill().unwrap();
             }
         }
+
         child.wait().unwrap();
     }
+
     let local = Local::builder().open(dir.path()).unwrap();
     let client = Client::new(&local);
     let kept: std::collections::BTreeSet<String> = seen(&client)

@@ -46,7 +46,7 @@ fn merge(stream: &str, shard: u32, adjacent: u32) -> MergeShardsRequest {
 }
 
 #[tokio::test]
-async fn states_last_as_long_as_they_are_set_to() {
+async fn states_last_as_configured() {
     let second = Duration::from_secs(1);
     let (local, clock) = local(|b| b.delays(Delays::all(second)));
     let client = Client::new(&local);
@@ -115,6 +115,7 @@ async fn splits_and_merges_keep_lineage_ranges_and_order() {
             merged
         ]
     );
+
     let range =
         |i: usize| HashRange::from_wire(shards[i].hash_key_range.as_ref().unwrap()).unwrap();
     assert_eq!(
@@ -124,6 +125,7 @@ async fn splits_and_merges_keep_lineage_ranges_and_order() {
             end: u128::MAX
         }
     );
+
     assert_eq!(
         range(2),
         HashRange {
@@ -131,6 +133,7 @@ async fn splits_and_merges_keep_lineage_ranges_and_order() {
             end: (1 << 126) - 1
         }
     );
+
     let numbers = |i: usize| shards[i].sequence_number_range.clone().unwrap();
     for (parent, child) in [(0, 2), (0, 3), (3, 4), (1, 4)] {
         assert!(
@@ -138,6 +141,7 @@ async fn splits_and_merges_keep_lineage_ranges_and_order() {
                 < numbers(child).starting_sequence_number
         );
     }
+
     assert!(numbers(4).ending_sequence_number.is_none());
     for (request, code) in [
         (merge("s", 2, 2), "InvalidArgumentException"),
@@ -170,6 +174,7 @@ async fn a_closed_shard_is_read_to_its_end_and_names_its_children() {
         limit: Some(2),
         ..Default::default()
     };
+
     let first = client.call(request).await.unwrap();
     assert_eq!((first.records.len(), first.child_shards), (2, None));
     let last = client
@@ -185,8 +190,9 @@ async fn a_closed_shard_is_read_to_its_end_and_names_its_children() {
             .collect::<Vec<_>>(),
         [shard_id(1), shard_id(2)]
     );
+
     assert!(children.iter().all(|c| c.parent_shards == [shard_id(0)]));
-    // Also for one who comes when all has been read.
+    // A reader that starts at the end of the shard gets the children, too.
     let late = client
         .iterator("s", &shard_id(0), ShardIteratorType::Latest)
         .await;
@@ -215,12 +221,14 @@ async fn shards_are_filtered_and_paged() {
             shard_id: shard,
             timestamp,
         };
+
         let mut request = ListShardsRequest {
             stream_arn: Some(arn("s")),
             shard_filter: Some(filter),
             max_results: Some(1),
             ..Default::default()
         };
+
         let mut out = Vec::new();
         loop {
             let page = client.call(request).await.unwrap();
@@ -237,6 +245,7 @@ async fn shards_are_filtered_and_paged() {
             };
         }
     };
+
     assert_eq!(
         list(ShardFilterType::FromTrimHorizon, None, None).await,
         [0, 1, 2, 3, 4]
@@ -262,7 +271,7 @@ async fn shards_are_filtered_and_paged() {
         list(ShardFilterType::AfterShardId, None, Some(shard_id(2))).await,
         [3, 4]
     );
-    // A day after it was closed, a shard is gone.
+    // A closed shard is removed after the retention period of a day.
     clock.advance(22 * hour);
     assert_eq!(
         list(ShardFilterType::FromTrimHorizon, None, None).await,
@@ -281,6 +290,7 @@ async fn shards_are_filtered_and_paged() {
         stream_name: Some("s".into()),
         ..Default::default()
     };
+
     assert_eq!(
         client.call(both).await.unwrap_err().code(),
         "InvalidArgumentException"
@@ -288,7 +298,7 @@ async fn shards_are_filtered_and_paged() {
 }
 
 #[tokio::test]
-async fn a_new_count_makes_even_shards_from_any_number_to_any_other() {
+async fn a_new_shard_count_gives_equal_ranges() {
     for (from, to) in [(1, 2), (2, 3), (3, 2), (4, 2), (5, 7), (7, 4), (3, 3)] {
         let (local, _) = local(|b| b);
         local.create_stream("s", from).unwrap();
@@ -299,6 +309,7 @@ async fn a_new_count_makes_even_shards_from_any_number_to_any_other() {
             scaling_type: Some(ScalingType::UniformScaling),
             ..Default::default()
         };
+
         client.call(request).await.unwrap();
         let filter = ShardFilter {
             kind: Some(ShardFilterType::AtLatest),
@@ -309,6 +320,7 @@ async fn a_new_count_makes_even_shards_from_any_number_to_any_other() {
             shard_filter: Some(filter),
             ..Default::default()
         };
+
         let open = client.call(request).await.unwrap().shards.unwrap();
         let mut ranges: Vec<_> = open
             .iter()
@@ -317,6 +329,7 @@ async fn a_new_count_makes_even_shards_from_any_number_to_any_other() {
         ranges.sort_unstable();
         assert_eq!(ranges, HashRange::even(to.unsigned_abs()), "{from} to {to}");
     }
+
     let (local, _) = local(|b| b);
     local.create_stream("s", 4).unwrap();
     for count in [1, 9] {
@@ -326,13 +339,14 @@ async fn a_new_count_makes_even_shards_from_any_number_to_any_other() {
             scaling_type: Some(ScalingType::UniformScaling),
             ..Default::default()
         };
+
         let refused = Client::new(&local).call(request).await.unwrap_err();
         assert_eq!(refused.code(), "InvalidArgumentException");
     }
 }
 
 #[tokio::test]
-async fn records_go_where_their_hash_keys_say() {
+async fn records_go_to_the_shard_of_their_hash_key() {
     let (local, _) = local(|b| b);
     local.create_stream("s", 4).unwrap();
     let client = Client::new(&local);
@@ -345,13 +359,14 @@ async fn records_go_where_their_hash_keys_say() {
             ..entry("k", b"x")
         })
         .collect();
-    // MD5("abc") begins with 0x90.
+    // The MD5 of "abc" starts with 0x90.
     records.push(entry("abc", b"x"));
     let request = PutRecordsRequest {
         stream_name: Some("s".into()),
         records: Some(records),
         ..Default::default()
     };
+
     let answer = client.call(request).await.unwrap();
     let shards: Vec<_> = answer
         .records
@@ -366,7 +381,7 @@ async fn records_go_where_their_hash_keys_say() {
 }
 
 #[tokio::test]
-async fn regions_and_accounts_are_apart() {
+async fn regions_and_accounts_have_separate_streams() {
     let (local, _) = local(|b| b);
     local.create_stream("s", 1).unwrap();
     let here = Client::new(&local);
@@ -388,7 +403,7 @@ async fn regions_and_accounts_are_apart() {
         "arn:aws:kinesis:eu-central-1:000000000000:stream/s"
     );
     assert_eq!(described.shards.len(), 3);
-    // By ARN from anywhere.
+    // An ARN reaches the stream from any region.
     let request = DescribeStreamRequest {
         stream_arn: Some(described.stream_arn),
         ..Default::default()
@@ -402,11 +417,13 @@ async fn regions_and_accounts_are_apart() {
             .len(),
         3
     );
+
     let both = DescribeStreamRequest {
         stream_arn: Some(arn("s")),
         stream_name: Some("other".into()),
         ..Default::default()
     };
+
     assert_eq!(
         here.call(both).await.unwrap_err().code(),
         "InvalidArgumentException"
@@ -427,6 +444,7 @@ async fn settings_are_kept_and_shown() {
         tags: Some([("a".to_owned(), "1".to_owned())].into()),
         ..Default::default()
     };
+
     client.call(auto).await.unwrap();
     let name = Some("s".to_owned());
     client
@@ -484,12 +502,13 @@ async fn settings_are_kept_and_shown() {
             .len(),
         6
     );
+
     assert_eq!(
         shown.record_distribution_strategy,
         Some(RecordDistributionStrategy::Auto)
     );
     assert_eq!(shown.open_shard_count, 4);
-    // Keys are optional, and ignored where they are.
+    // With AUTO, keys are optional and ignored.
     let keyless = PutRecordsRequestEntry {
         data: Some(bytes::Bytes::from_static(b"x").into()),
         ..Default::default()
@@ -500,6 +519,7 @@ async fn settings_are_kept_and_shown() {
         records: Some(records),
         ..Default::default()
     };
+
     let answer = client.call(put).await.unwrap();
     assert_eq!(answer.encryption_type, Some(EncryptionType::Kms));
     let shards: std::collections::BTreeSet<_> =
@@ -510,6 +530,7 @@ async fn settings_are_kept_and_shown() {
         retention_period_hours: Some(72),
         ..Default::default()
     };
+
     assert_eq!(
         client.call(decrease).await.unwrap_err().code(),
         "InvalidArgumentException"
@@ -532,6 +553,7 @@ async fn tags_and_policies_of_streams_and_consumers() {
             tags: Some(tags),
             ..Default::default()
         };
+
         client.call(tag(many)).await.unwrap();
         let more = client
             .call(tag([("x".to_owned(), String::new())].into()))
@@ -564,6 +586,7 @@ async fn tags_and_policies_of_streams_and_consumers() {
             policy: Some(policy.into()),
             ..Default::default()
         };
+
         assert_eq!(
             client.call(put("no")).await.unwrap_err().code(),
             "InvalidArgumentException"
@@ -577,12 +600,14 @@ async fn tags_and_policies_of_streams_and_consumers() {
             "{\"Version\":\"2012-10-17\"}"
         );
     }
+
     let list = ListTagsForStreamRequest {
         stream_name: Some("s".into()),
         limit: Some(10),
         exclusive_start_tag_key: Some("k09".into()),
         ..Default::default()
     };
+
     let page = client.call(list).await.unwrap();
     assert_eq!(
         (
@@ -623,6 +648,7 @@ async fn streams_are_listed_page_by_page() {
             ..Default::default()
         };
     }
+
     assert_eq!(names, ["s0", "s1", "s2", "s3", "s4"]);
     let after = ListStreamsRequest {
         exclusive_start_stream_name: Some("s2".into()),
