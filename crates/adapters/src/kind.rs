@@ -366,6 +366,28 @@ mod tests {
     }
 
     #[test]
+    fn the_word_before_the_colon_is_a_kind() {
+        let file = parsed("copy=file:a=b.jsonl");
+        assert_eq!(file.name, Some(Name("copy".to_owned())));
+        assert_eq!(file.table.get("path").unwrap().as_str(), Some("a=b.jsonl"));
+
+        assert_eq!(parsed("stdout").kind, "stdout");
+        assert_eq!(stream(&parsed("kinesis:stdout")), Some("stdout"));
+        assert_eq!(parsed("file:/tmp/a=b").name, None);
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        let told = |text| Shorthand::parse(text, KINDS).unwrap_err().0;
+        assert!(told("kinesiss:a").contains("did you mean \"kinesis\"?"));
+        assert!(told("zzzzz:a").contains("expected one of kinesis, file, stdout"));
+        assert!(told("stdout:a").contains("nothing after"));
+        assert!(told("file").contains("file:PATH"));
+        assert!(told("a=b=c").contains("names no stream"));
+        assert!(told("kinesis").contains("kinesis:NAME"));
+    }
+
+    #[test]
     fn a_kind_that_was_left_out_names_its_feature() {
         let kinds = [
             Kind::<()>::left_out("sqs", "output-sqs"),

@@ -8,6 +8,7 @@
 pub mod keys;
 pub mod kind;
 pub mod leases;
+pub(crate) mod lines;
 pub mod outputs;
 pub mod sources;
 pub mod values;

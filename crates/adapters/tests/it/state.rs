@@ -1,0 +1,217 @@
+//! The state file: what is kept, what is refused, and that nobody else gets in.
+
+use std::fs;
+
+use distributary_adapters::leases::sqlite::SqliteStore;
+use distributary_core::batch::ShardId;
+use distributary_core::checkpoint::Position;
+use distributary_core::clock::Millis;
+use distributary_core::source::StreamIdentity;
+use distributary_core::store::{
+    CheckpointStore, LaneCheckpoint, LaneId, OutputId, State, StoreError,
+};
+
+fn source(arn: &str, created: Option<i64>) -> StreamIdentity {
+    StreamIdentity {
+        arn: arn.to_owned(),
+        created: created.map(Millis),
+    }
+}
+
+fn checkpoint(shard: &str, output: &str, position: Position) -> LaneCheckpoint {
+    LaneCheckpoint {
+        lane: LaneId {
+            shard: ShardId::new(shard),
+            output: OutputId::new(output),
+        },
+        position,
+        arrival: None,
+    }
+}
+
+fn state(lanes: &[LaneCheckpoint]) -> State {
+    State {
+        lanes: lanes.to_vec(),
+        ..State::default()
+    }
+}
+
+fn message(error: &StoreError) -> String {
+    match error {
+        StoreError::Foreign { message } => message.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn checkpoints_are_there_after_the_store_was_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("orders.db");
+    let after = Position::after;
+    {
+        let store = SqliteStore::open(&path, "orders").unwrap();
+        store.bind(&source("arn:a", Some(1))).await.unwrap();
+        store
+            .commit(&state(&[
+                checkpoint("s0", "o1", after("5")),
+                checkpoint("s0", "o2", Position::At(Millis(7))),
+                checkpoint("s1", "o1", after("1")),
+            ]))
+            .await
+            .unwrap();
+        store
+            .commit(&state(&[checkpoint("s0", "o1", Position::Closed)]))
+            .await
+            .unwrap();
+        store
+            .forget(&[checkpoint("s1", "o1", Position::Closed).lane])
+            .await
+            .unwrap();
+    }
+    let store = SqliteStore::open(&path, "orders").unwrap();
+    store.bind(&source("arn:a", Some(1))).await.unwrap();
+    let expected = vec![
+        checkpoint("s0", "o1", Position::Closed),
+        checkpoint("s0", "o2", Position::At(Millis(7))),
+    ];
+    assert_eq!(store.load().await.unwrap(), state(&expected));
+}
+
+#[tokio::test]
+async fn a_second_holder_is_refused_while_the_first_lives() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("orders.db");
+    let first = SqliteStore::open(&path, "orders").unwrap();
+    let held = SqliteStore::open(&path, "orders");
+    assert!(matches!(held, Err(StoreError::Held { .. })), "{held:?}");
+    first
+        .commit(&state(&[checkpoint("s", "o", Position::TrimHorizon)]))
+        .await
+        .unwrap();
+    drop(first);
+    assert_eq!(
+        SqliteStore::open(&path, "orders")
+            .unwrap()
+            .load()
+            .await
+            .unwrap()
+            .lanes
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_copy_of_the_files_as_a_crash_leaves_them_is_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, copy) = (dir.path().join("orders.db"), dir.path().join("copy.db"));
+    let store = SqliteStore::open(&path, "orders").unwrap();
+    store
+        .commit(&state(&[checkpoint("s", "o", Position::TrimHorizon)]))
+        .await
+        .unwrap();
+    // The store still lives: nothing was folded back into the file.
+    fs::copy(&path, &copy).unwrap();
+    fs::copy(
+        dir.path().join("orders.db-wal"),
+        dir.path().join("copy.db-wal"),
+    )
+    .unwrap();
+    assert_eq!(
+        SqliteStore::open(&copy, "orders")
+            .unwrap()
+            .load()
+            .await
+            .unwrap()
+            .lanes
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn another_stream_name_or_fan_out_is_said_to_be_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("orders.db");
+    let store = SqliteStore::open(&path, "orders").unwrap();
+    store.bind(&source("arn:a", Some(1))).await.unwrap();
+    assert!(message(&store.bind(&source("arn:b", Some(1))).await.unwrap_err()).contains("arn:b"));
+    assert!(
+        message(&store.bind(&source("arn:a", Some(2))).await.unwrap_err())
+            .contains("deleted and made again")
+    );
+    store.bind(&source("arn:a", None)).await.unwrap();
+    drop(store);
+    assert!(message(&SqliteStore::open(&path, "payments").unwrap_err()).contains("\"orders\""));
+}
+
+#[test]
+fn files_that_are_not_ours_are_left_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = dir.path().join("notes.txt");
+    fs::write(&text, "not a database").unwrap();
+    let other = dir.path().join("other.db");
+    rusqlite_file(&other);
+    for path in [&text, &other] {
+        let before = fs::read(path).unwrap();
+        assert!(
+            message(&SqliteStore::open(path, "orders").unwrap_err())
+                .contains("not a Distributary state file")
+        );
+        assert_eq!(fs::read(path).unwrap(), before);
+    }
+    assert_eq!(
+        fs::read_dir(dir.path()).unwrap().count(),
+        2,
+        "no journal is left beside them"
+    );
+}
+
+#[tokio::test]
+async fn a_damaged_or_newer_file_is_said_to_be_one_and_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("orders.db");
+    {
+        let store = SqliteStore::open(&path, "orders").unwrap();
+        store
+            .commit(&state(&[checkpoint("s", "o", Position::TrimHorizon)]))
+            .await
+            .unwrap();
+    }
+    let good = fs::read(&path).unwrap();
+    let newer = {
+        let mut bytes = good.clone();
+        bytes[63] = 9;
+        bytes
+    };
+    fs::write(&path, &newer).unwrap();
+    assert!(message(&SqliteStore::open(&path, "orders").unwrap_err()).contains("format 9"));
+    assert_eq!(fs::read(&path).unwrap(), newer);
+    let mut bad = good;
+    let middle = bad.len() / 2;
+    bad[middle..].fill(0xA5);
+    fs::write(&path, &bad).unwrap();
+    assert!(message(&SqliteStore::open(&path, "orders").unwrap_err()).contains("damaged"));
+    assert_eq!(fs::read(&path).unwrap(), bad);
+}
+
+#[test]
+fn an_empty_file_is_a_new_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("orders.db");
+    fs::write(&path, "").unwrap();
+    SqliteStore::open(&path, "orders").unwrap();
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_named() {
+    let error =
+        SqliteStore::open(std::path::Path::new("no/such/folder/orders.db"), "orders").unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("no/such/folder"), "{cause}");
+}
+
+fn rusqlite_file(path: &std::path::Path) {
+    let db = rusqlite::Connection::open(path).unwrap();
+    db.execute_batch("CREATE TABLE t (x)").unwrap();
+}
