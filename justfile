@@ -14,6 +14,7 @@ test:
 # What a change must pass, without the slow parts: format, lints, docs, repository checks.
 check:
     cargo fmt --all --check
+    rustfmt --edition 2024 --check crates/adapters/src/outputs/*.rs crates/adapters/src/sources/*.rs
     cargo clippy --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
     cargo run -p xtask -- tidy

@@ -1,5 +1,5 @@
-//! Keys of the configuration as data: from these tables flags, environment variables, hints for misspelt keys, the
-//! reference and the JSON schema are made.
+//! Keys of the configuration as data: from these tables flags, environment variables, hints for
+//! misspelt keys, the reference and the JSON schema are made.
 
 use serde::de::{Deserializer, Error as _, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};

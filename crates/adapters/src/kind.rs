@@ -1,7 +1,9 @@
-//! A kind of output or source as the configuration sees it: a name, a table of keys, and functions that make settings.
+//! A kind of output or source as the configuration sees it: a name, a table of keys, and functions
+//! that make settings.
 //!
-//! The settings of a kind are one serde struct in one file, which implements [`OutputKind`](crate::outputs::OutputKind)
-//! or [`SourceKind`](crate::sources::SourceKind). [`Kind`] hides the struct's type.
+//! The settings of a kind are one serde struct in one file, which implements
+//! [`OutputKind`](crate::outputs::OutputKind) or [`SourceKind`](crate::sources::SourceKind).
+//! [`Kind`] hides the struct's type.
 
 use std::fmt;
 use std::sync::Arc;
@@ -49,8 +51,8 @@ pub(crate) struct Functions<S> {
     pub(crate) parse: fn(Table) -> Result<S, toml::de::Error>,
 }
 
-/// Declares a module for each word, and the list of the kinds in them. With `word if "feature"` the module is compiled with
-/// that cargo feature only, and the list names the feature otherwise.
+/// Declares a module for each word, and the list of the kinds in them. With `word if "feature"` the
+/// module is compiled with that cargo feature only, and the list names the feature otherwise.
 macro_rules! kinds {
     (
         $(#[$attribute:meta])*
@@ -98,7 +100,8 @@ impl<S> Kind<S> {
         }
     }
 
-    /// A kind that exists, but that this build was made without: naming it is an error that names the cargo feature.
+    /// A kind that exists, but that this build was made without: naming it is an error that names
+    /// the cargo feature.
     pub const fn left_out(name: &'static str, feature: &'static str) -> Self {
         Self {
             name,
@@ -161,7 +164,8 @@ impl<S> Kind<S> {
 /// The kind called `name`.
 ///
 /// # Errors
-/// [`Expected`] with the kinds that there are, and the nearest one; or with the feature that a kind needs.
+/// [`Expected`] with the kinds that there are, and the nearest one; or with the feature that a kind
+/// needs.
 pub fn find<'a, S>(kinds: &'a [Kind<S>], name: &str) -> Result<&'a Kind<S>, Expected> {
     if let Some(kind) = kinds.iter().find(|kind| kind.name == name) {
         kind.functions()?;
@@ -215,26 +219,30 @@ impl Shorthand {
     }
 }
 
-/// Splits `NAME=` off. An equals sign after a character that no name has belongs to the target (a path, an address).
+/// Splits `NAME=` off. An equals sign after a character that no name has belongs to the target (a
+/// path, an address).
 fn named(text: &str) -> (Option<Name>, &str) {
     text.split_once('=')
         .and_then(|(name, target)| Some((Some(name.parse().ok()?), target)))
         .unwrap_or((None, text))
 }
 
-/// A text that tells two targets apart: outputs with equal targets write to one place, as far as settings tell.
+/// A text that tells two targets apart: outputs with equal targets write to one place, as far as
+/// settings tell.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Target {
     /// The kind and all settings that decide about the place.
     pub text: String,
-    /// True: no second output of the process may have the same target, not even one of another fan-out.
+    /// True: no second output of the process may have the same target, not even one of another
+    /// fan-out.
     pub exclusive: bool,
 }
 
 /// Facts about the process and the fan-out that settings are checked against, without I/O.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
-    /// True: the Kinesis streams are those of a server embedded in this process, which has no credentials.
+    /// True: the Kinesis streams are those of a server embedded in this process, which has no
+    /// credentials.
     pub embedded: bool,
 }
 

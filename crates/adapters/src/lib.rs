@@ -1,13 +1,15 @@
-//! Adapters behind the seams of `distributary-core`, one file each: kinds of outputs and sources with their settings, and
-//! stores for progress.
+//! Adapters behind the seams of `distributary-core`, one file each: kinds of outputs and sources
+//! with their settings, and stores for progress.
 //!
 //! - [`outputs`], [`sources`]: the kinds, each listed by one word in `KINDS`.
-//! - [`kind`]: a kind as the configuration sees it, without its types; [`keys`] and [`values`]: keys and their values.
+//! - [`kind`]: a kind as the configuration sees it, without its types; [`keys`] and [`values`]:
+//!   keys and their values.
 //! - [`leases`]: where progress is kept.
 
 pub mod keys;
 pub mod kind;
 pub mod leases;
+pub mod line_files;
 pub(crate) mod lines;
 pub mod outputs;
 pub mod sources;

@@ -195,7 +195,8 @@ pub(crate) struct LineOutput {
     jobs: mpsc::UnboundedSender<Job>,
 }
 
-/// A chunk on its way to the thread. Each lane has one request in flight, which bounds their number.
+/// A chunk on its way to the thread. Each lane has one request in flight, which bounds their
+/// number.
 struct Job {
     text: Arc<Vec<u8>>,
     answer: oneshot::Sender<Outcome>,

@@ -46,8 +46,9 @@ impl Input {
         }
     }
 
-    /// Takes the variables that begin with `DISTRIBUTARY_`. An empty one counts as not set. `others` are the variables
-    /// that the program uses by itself; one that nobody uses gives a warning.
+    /// Takes the variables that begin with `DISTRIBUTARY_`. An empty one counts as not set.
+    /// `others` are the variables that the program uses by itself; one that nobody uses gives a
+    /// warning.
     pub fn environment(
         &mut self,
         registry: &Registry,

@@ -1,10 +1,11 @@
-//! The configuration, for every program that runs fan-outs: from a file, flags and environment variables to a
-//! [`Process`].
+//! The configuration, for every program that runs fan-outs: from a file, flags and environment
+//! variables to a [`Process`].
 //!
-//! A value is taken from the first of these that has it: a flag, the flag's environment variable, the file, the default.
-//! Flags, variables and keys have one table ([`keys`]) and one set of names.
+//! A value is taken from the first of these that has it: a flag, the flag's environment variable,
+//! the file, the default. Flags, variables and keys have one table ([`keys`]) and one set of names.
 //!
-//! - [`file`]: TOML with the place of each key. [`input`]: flags and variables. Both give [`table::Table`]s.
+//! - [`file`]: TOML with the place of each key. [`input`]: flags and variables. Both give
+//!   [`table::Table`]s.
 //! - [`check`]: unknown keys and wrong values, all of a file at once.
 //! - [`resolve`]: tables to a [`Process`], with every default filled in.
 
@@ -28,3 +29,5 @@ pub use registry::Registry;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod toy;

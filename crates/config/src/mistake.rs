@@ -71,7 +71,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// One mistake: one sentence that names the key, the expectation and, for a misspelt word, the nearest one.
+/// One mistake: one sentence that names the key, the expectation and, for a misspelt word, the
+/// nearest one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
     /// The place.

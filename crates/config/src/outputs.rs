@@ -44,7 +44,8 @@ struct Common {
 }
 
 impl Outputs<'_> {
-    /// The outputs in `to`, or else in the tables of `own`; and notes about values that were adapted.
+    /// The outputs in `to`, or else in the tables of `own`; and notes about values that were
+    /// adapted.
     pub(crate) fn resolve(
         &self,
         to: &[(Place, String)],
@@ -148,8 +149,8 @@ impl Outputs<'_> {
         })
     }
 
-    /// The order of an output. An own order that the kind cannot keep is a mistake; an inherited one falls to the best
-    /// order of the kind.
+    /// The order of an output. An own order that the kind cannot keep is a mistake; an inherited
+    /// one falls to the best order of the kind.
     fn order(
         &self,
         own: Option<OrderWord>,

@@ -43,7 +43,8 @@ pub struct FanOutConfig {
     pub name: String,
     /// The source.
     pub source: SourceSettings,
-    /// The file that keeps the progress; `None`: the progress is gone at the end, with the embedded streams.
+    /// The file that keeps the progress; `None`: the progress is gone at the end, with the embedded
+    /// streams.
     pub state: Option<PathBuf>,
     /// Limits and intervals.
     pub engine: engine::Settings,

@@ -26,8 +26,8 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// Keys of kinds that may be written at the top of the file, or in a fan-out, for all outputs and sources together;
-    /// each name once.
+    /// Keys of kinds that may be written at the top of the file, or in a fan-out, for all outputs
+    /// and sources together; each name once.
     pub fn inherited_keys(&self) -> Vec<&'static Key> {
         let of_sources = self.sources.iter().map(|kind| kind.keys);
         let of_outputs = self.outputs.iter().map(|kind| kind.keys);

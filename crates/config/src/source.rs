@@ -36,7 +36,8 @@ fn of_text(
     layers: &Layers<'_>,
     registry: &Registry,
 ) -> Result<(SourceSettings, Place), Mistakes> {
-    // The key is repeated for places in a file only: a flag and a variable are places with the key's name.
+    // The key is repeated for places in a file only: a flag and a variable are places with the
+    // key's name.
     let key = if place.file().is_some() {
         "key from: "
     } else {

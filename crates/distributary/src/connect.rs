@@ -40,7 +40,8 @@ pub(crate) struct ConnectArgs {
         value_name = "URL"
     )]
     pub(crate) endpoint_url: Option<String>,
-    /// Use an embedded Kinesis in this process, empty and gone at the end; no account and no credentials are looked for
+    /// Use an embedded Kinesis in this process, empty and gone at the end; no account and no
+    /// credentials are looked for
     #[arg(long, env = "DISTRIBUTARY_LOCAL", hide_env = true, conflicts_with_all = ["endpoint_url", "profile"])]
     pub(crate) local: bool,
 }

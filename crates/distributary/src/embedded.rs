@@ -7,8 +7,8 @@ use distributary_local::{CreateError, Local};
 
 use crate::failure::Failure;
 
-/// Creates the sources' streams, for the embedded Kinesis starts empty (outputs are created by their kind), and lets other
-/// programs on this machine write to them and read them.
+/// Creates the sources' streams, for the embedded Kinesis starts empty (outputs are created by
+/// their kind), and lets other programs on this machine write to them and read them.
 pub(crate) async fn prepare(local: &Local, process: &Process) -> Result<(), Failure> {
     for fan_out in &process.fan_outs {
         match local.create_stream(&fan_out.source.default_name(), 1) {

@@ -1,15 +1,16 @@
-//! The format of the state file, version 2: a SQLite database with the application id and user version
-//! below.
+//! The format of the state file, version 2: a SQLite database with the application id and user
+//! version below.
 //!
 //! - `about(name, value)`: `fan-out` (the fan-out's name), `source` (the stream's ARN),
 //!   `source-created` (milliseconds since 1970, or absent).
 //! - `lanes(output, shard, kind, value, sub, arrival)`: one row per lane. `kind` is `trim-horizon`,
-//!   `at` (value: milliseconds since 1970), `after` (value: sequence number, decimal; `sub`: index of
-//!   the last part that is done, or null for the whole record) or `closed`. `arrival`: arrival time of
-//!   the last durable record in milliseconds since 1970, or null.
-//! - `outputs(output, arn, created)`: the stream behind an output when its checkpoints were written;
-//!   `created` in milliseconds since 1970, or null.
-//! - `snapshots(pump, bytes)`: the state of a stateful pump, committed with the positions of its lanes.
+//!   `at` (value: milliseconds since 1970), `after` (value: sequence number, decimal; `sub`: index
+//!   of   the last part that is done, or null for the whole record) or `closed`. `arrival`: arrival
+//!   time of   the last durable record in milliseconds since 1970, or null.
+//! - `outputs(output, arn, created)`: the stream behind an output when its checkpoints were
+//!   written;   `created` in milliseconds since 1970, or null.
+//! - `snapshots(pump, bytes)`: the state of a stateful pump, committed with the positions of its
+//!   lanes.
 
 use distributary_core::checkpoint::{Position, Sequence};
 use distributary_core::clock::Millis;

@@ -1,7 +1,8 @@
 //! A fan-out's progress in one SQLite file.
 //!
-//! The file is locked against every other process as long as the store lives. A commit is on the disk when it returns
-//! (WAL, `synchronous=FULL`), so neither `kill -9` nor a loss of power takes it back.
+//! The file is locked against every other process as long as the store lives. A commit is on the
+//! disk when it returns (WAL, `synchronous=FULL`), so neither `kill -9` nor a loss of power takes
+//! it back.
 
 use std::fs::File;
 use std::io::Read;
@@ -36,13 +37,13 @@ impl std::fmt::Debug for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the state of the fan-out `name` at `path`, or makes it if there is no file, or an empty one. Blocks on the
-    /// disk.
+    /// Opens the state of the fan-out `name` at `path`, or makes it if there is no file, or an
+    /// empty one. Blocks on the disk.
     ///
     /// # Errors
-    /// [`StoreError::Held`] if another process has it open; [`StoreError::Foreign`] if the file is no state file, is
-    /// damaged, of a later version or another fan-out's (the file is left as it is); [`StoreError::Failed`] if the system
-    /// does not let us.
+    /// [`StoreError::Held`] if another process has it open; [`StoreError::Foreign`] if the file is
+    /// no state file, is damaged, of a later version or another fan-out's (the file is left as it
+    /// is); [`StoreError::Failed`] if the system does not let us.
     pub fn open(path: &Path, name: &str) -> Result<Self, StoreError> {
         let new = !holds_something(path)?;
         if !new {
@@ -75,7 +76,8 @@ impl SqliteStore {
         connection
             .busy_timeout(Duration::from_secs(1))
             .map_err(told)?;
-        // Exclusive before all else: the lock is taken with the first transaction and kept, and WAL needs no shared memory.
+        // Exclusive before all else: the lock is taken with the first transaction and kept, and WAL
+        // needs no shared memory.
         connection
             .pragma_update(None, "locking_mode", "EXCLUSIVE")
             .map_err(told)?;
@@ -105,7 +107,8 @@ impl SqliteStore {
             }
         }
         transaction.commit().map_err(told)?;
-        // Only now: what a new file begins with stands in the file itself, where `inspect` finds it after a crash.
+        // Only now: what a new file begins with stands in the file itself, where `inspect` finds it
+        // after a crash.
         connection
             .pragma_update(None, "journal_mode", "WAL")
             .map_err(told)

@@ -179,8 +179,8 @@ fn probe(path: &Path) -> io::Result<&'static str> {
     Ok("does not exist; it is created at the start")
 }
 
-/// The file that is appended to. Opened with the first line, so that an output that replaces another
-/// one of the same path waits until that one has let go of the file.
+/// The file that is appended to. Opened with the first line, so that an output that replaces
+/// another one of the same path waits until that one has let go of the file.
 struct Log {
     settings: Settings,
     clock: Clock,
@@ -257,7 +257,8 @@ impl Sink for Log {
         let bytes = texts.iter().map(|text| text.len() as u64).sum();
         let mut current = self.ready(bytes).map_err(WriteError::Nothing)?;
         if let Err(error) = current.append(texts) {
-            // An error says nothing about the lines in the file: they are removed, and the file is opened anew.
+            // An error says nothing about the lines in the file: they are removed, and the file is
+            // opened anew.
             return Err(match current.cut() {
                 Ok(()) => WriteError::Nothing(error),
                 Err(_) => WriteError::Unknown(error),

@@ -1,4 +1,5 @@
-//! The kind `kinesis`: an Amazon Kinesis data stream. The output itself is in `distributary-kinesis`.
+//! The kind `kinesis`: an Amazon Kinesis data stream. The output itself is in
+//! `distributary-kinesis`.
 
 use std::sync::Arc;
 
@@ -289,8 +290,8 @@ pub(crate) fn own_region(stream: &StreamRef, set: Option<&String>) -> Option<Str
     stream.region().map(str::to_owned).or_else(|| set.cloned())
 }
 
-/// The target of a stream. Two names of one stream (a name and an ARN) are told apart here, and recognised by
-/// [`stream_identity`] once the streams have been described.
+/// The target of a stream. Two names of one stream (a name and an ARN) are told apart here, and
+/// recognised by [`stream_identity`] once the streams have been described.
 pub(crate) fn stream_target(stream: &StreamRef, connection: &ConnectOptions) -> Target {
     Target {
         text: format!("kinesis {stream} {connection:?}"),

@@ -14,12 +14,13 @@ use crate::kind::{BuildContext, BuildError, Finding, Functions, Kind, Surroundin
 use crate::values::Expected;
 
 crate::kind::kinds! {
-    /// Every kind of output, the default one first. A kind of output is added by its word here; a kind that needs a
-    /// cargo feature is written `word if "feature"`.
+    /// Every kind of output, the default one first. A kind of output is added by its word here; a
+    /// kind that needs a cargo feature is written `word if "feature"`.
     pub const KINDS: &[Kind<OutputSettings>] = of_output[kinesis, file, stdout];
 }
 
-/// The settings of one output of some kind, as serde reads them. A kind implements this in a file of its own.
+/// The settings of one output of some kind, as serde reads them. A kind implements this in a file
+/// of its own.
 #[async_trait]
 pub trait OutputKind: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync + 'static {
     /// The word for the kind.
@@ -29,13 +30,15 @@ pub trait OutputKind: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync
     /// The kind's own keys: one for each field of the struct, with the same name.
     const KEYS: &'static [Key];
 
-    /// The table of keys that the part after the colon of `KIND:REST` stands for; `rest` is empty for `KIND` alone.
+    /// The table of keys that the part after the colon of `KIND:REST` stands for; `rest` is empty
+    /// for `KIND` alone.
     ///
     /// # Errors
     /// [`Expected`] if the rest is not what the kind takes.
     fn shorthand(rest: &str) -> Result<Table, Expected>;
 
-    /// True if settings with the own keys in `table` take the inherited value of `key`, which `table` has not.
+    /// True if settings with the own keys in `table` take the inherited value of `key`, which
+    /// `table` has not.
     fn inherits(table: &Table, key: &str) -> bool {
         let (_, _) = (table, key);
         true
@@ -67,7 +70,8 @@ pub trait OutputKind: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync
 pub struct BuiltOutput {
     /// The output.
     pub output: Arc<dyn Output>,
-    /// A text that is equal for two outputs, or a source and an output, that turned out to be one place.
+    /// A text that is equal for two outputs, or a source and an output, that turned out to be one
+    /// place.
     pub identity: String,
 }
 

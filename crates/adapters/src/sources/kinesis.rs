@@ -1,4 +1,5 @@
-//! The kind `kinesis`: an Amazon Kinesis data stream, read by polling. The source itself is in `distributary-kinesis`.
+//! The kind `kinesis`: an Amazon Kinesis data stream, read by polling. The source itself is in
+//! `distributary-kinesis`.
 
 use std::sync::Arc;
 
@@ -156,7 +157,8 @@ impl Settings {
     }
 }
 
-/// True if AWS itself answers. All of AWS's host names for Kinesis have the service and the region in them.
+/// True if AWS itself answers. All of AWS's host names for Kinesis have the service and the region
+/// in them.
 fn is_aws(client: &Client) -> bool {
     let endpoint = client.endpoint();
     let after_scheme = endpoint.split_once("://").map_or("", |(_, rest)| rest);

@@ -19,7 +19,8 @@ crate::kind::kinds! {
     pub const KINDS: &[Kind<SourceSettings>] = of_source[kinesis];
 }
 
-/// The settings of one source of some kind, as serde reads them. A kind implements this in a file of its own.
+/// The settings of one source of some kind, as serde reads them. A kind implements this in a file
+/// of its own.
 #[async_trait]
 pub trait SourceKind: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync + 'static {
     /// The word for the kind.
@@ -35,7 +36,8 @@ pub trait SourceKind: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync
     /// [`Expected`] if the rest is not what the kind takes.
     fn shorthand(rest: &str) -> Result<Table, Expected>;
 
-    /// True if settings with the own keys in `table` take the inherited value of `key`, which `table` has not.
+    /// True if settings with the own keys in `table` take the inherited value of `key`, which
+    /// `table` has not.
     fn inherits(table: &Table, key: &str) -> bool {
         let (_, _) = (table, key);
         true

@@ -28,15 +28,16 @@ Credentials, region and endpoint are found as every AWS tool finds them (AWS_PRO
 ~/.aws/config). Ctrl-C or SIGTERM finishes the writes that are under way; the next start continues where each output \
 was. Every setting, as a flag, a variable (DISTRIBUTARY_FROM for --from) and a key of the file: docs/CONFIG.md.")]
 pub(crate) struct RunArgs {
-    /// Configuration file (TOML); flags and variables have precedence. The outputs in the file may be changed while
-    /// the program runs
+    /// Configuration file (TOML); flags and variables have precedence. The outputs in the file may
+    /// be changed while the program runs
     #[arg(short, long, display_order = 0, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Output: a stream's name or ARN, or KIND:REST, such as file:PATH or stdout; with a name if two outputs would have
-    /// the same name. Once for each output, or several after one --to
+    /// Output: a stream's name or ARN, or KIND:REST, such as file:PATH or stdout; with a name if
+    /// two outputs would have the same name. Once for each output, or several after one --to
     #[arg(long, value_name = "[NAME=][KIND:]TARGET", num_args = 1.., value_delimiter = ',')]
     to: Vec<String>,
-    /// Use an embedded Kinesis in this process, empty and gone at the end; needs no account and no credentials
+    /// Use an embedded Kinesis in this process, empty and gone at the end; needs no account and no
+    /// credentials
     #[arg(long)]
     local: bool,
     #[command(flatten)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use distributary_adapters::line_files::LineFiles;
 use distributary_core::clock::Clock;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -51,8 +52,8 @@ pub(crate) struct VerifyArgs {
     /// Name or ARN of the source
     #[arg(long, value_name = "STREAM")]
     from: String,
-    /// Names or ARNs of the copies
-    #[arg(long, value_name = "STREAM", required = true, num_args = 1..)]
+    /// Copies: names or ARNs of streams, or file:PATH for the lines of an output of kind file
+    #[arg(long, value_name = "COPY", required = true, num_args = 1..)]
     to: Vec<String>,
     /// Do not count repeated records, which a copy can have after a failure
     #[arg(long)]
@@ -116,6 +117,14 @@ fn options(args: &VerifyArgs, clock: Clock) -> Options {
 }
 
 async fn subject(access: &Access, name: &str) -> Result<Subject, Failure> {
+    if let Some(path) = name.strip_prefix("file:") {
+        let files = LineFiles::new(path.into(), access.clock.clone());
+        return Ok(Subject {
+            source: Arc::new(files),
+            name: name.to_owned(),
+        });
+    }
+
     let given = Given::open(access, name).await?;
     Ok(Subject {
         source: given.source(),

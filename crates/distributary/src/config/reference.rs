@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use crate::cli::Cli;
 use crate::docs;
 
-const HEAD: &str = include_str!("reference.md");
+const HEAD: &str = include_str!("reference.txt");
 
 fn reference(registry: &Registry) -> String {
     let mut text = HEAD.to_owned();

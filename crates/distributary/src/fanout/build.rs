@@ -1,4 +1,5 @@
-//! From a configuration to the parts of an engine. Every source and output is asked before anything is read or written.
+//! From a configuration to the parts of an engine. Every source and output is asked before anything
+//! is read or written.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -110,7 +111,8 @@ impl OutputBuilder {
         Ok(found.into_iter().map(|found| found.spec).collect())
     }
 
-    /// Fails if two outputs, or an output and the source, are one place: settings alone do not always show that.
+    /// Fails if two outputs, or an output and the source, are one place: settings alone do not
+    /// always show that.
     fn tell_apart(&self, found: &[Found]) -> Result<(), Failure> {
         for (i, output) in found.iter().enumerate() {
             let (id, identity) = (&output.spec.id, &output.identity);
@@ -150,7 +152,8 @@ async fn find(config: OutputConfig, context: &BuildContext) -> Result<Found, Fai
     })
 }
 
-/// Opens the state file, and creates the folder for it. Without a file, the progress is gone at the end.
+/// Opens the state file, and creates the folder for it. Without a file, the progress is gone at the
+/// end.
 async fn open_state(config: &FanOutConfig) -> Result<(Option<TempDir>, SqliteStore), Failure> {
     let (path, name) = (config.state.clone(), config.name.clone());
     let opened = tokio::task::spawn_blocking(move || match path {

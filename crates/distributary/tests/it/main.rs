@@ -6,6 +6,7 @@
 mod daemon;
 mod demo;
 mod faults;
+mod kinds;
 mod local;
 mod pace;
 mod proxy;
