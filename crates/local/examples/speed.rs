@@ -1,5 +1,5 @@
-//! Measures the speed of the server: records of 1 KiB in batches of 500 over one connection of plain
-//! HTTP, with the server in another process.
+//! Measures the speed of the server: records of 1 KiB in batches of 500 over one connection of
+//! plain HTTP, with the server in another process.
 //!
 //! Usage: `speed [MiB] [shards] [directory]`. Starts the server, then prints MB/s, the server's CPU
 //! seconds per GB in and out, the server's memory against the data, and the time from a put until a

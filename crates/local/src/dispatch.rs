@@ -304,7 +304,7 @@ struct Job<'a, 'b> {
     note: &'b mut LogNote,
 }
 
-/// The answer of a call that is not carried out and whose answer faults keep from the caller.
+/// The answer of a call that faults drop or delay: the caller never sees this error.
 fn unseen_error() -> ApiError {
     ApiError::new(ErrorCode::ServiceUnavailable, "")
 }
@@ -323,7 +323,7 @@ impl Job<'_, '_> {
     /// before the call is carried out.
     ///
     /// # Errors
-    /// The answer of a call that faults keep from being carried out.
+    /// The answer of a call that faults prevent.
     async fn apply_faults(
         &mut self,
         target: &Target<'_>,

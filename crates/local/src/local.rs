@@ -12,14 +12,14 @@ use crate::dispatch::LateCall;
 use crate::env::{Env, RealEnv};
 use crate::errors::{Answer, stream_not_found};
 use crate::faults::Faults;
-use crate::log::Trimmed;
+use crate::log::DroppedRecords;
 use crate::rates::CallRates;
 use crate::settings::{Delays, Settings, TrimmedPosition};
 use crate::store::format::ReadStream;
 use crate::store::{Change as Stored, Contents, Store, StoreError};
 use crate::stream::{Namespace, Phase, Shard, State, Stream};
 
-/// Milliseconds between two looks at the age of all records.
+/// Milliseconds between two checks of the age of all records.
 const DROP_INTERVAL_MS: u64 = 1000;
 
 /// An embedded Kinesis. Clones share all streams.
@@ -485,8 +485,8 @@ impl Inner {
         for stream in self.all_streams() {
             let state = stream.read(now_ms);
             for shard in state.shards.values() {
-                let trimmed = shard.drop_expired(now_ms, state.retention_hours);
-                self.note_dropped(&stream, shard, trimmed, DropReason::Age);
+                let dropped = shard.drop_expired(now_ms, state.retention_hours);
+                self.note_dropped(&stream, shard, dropped, DropReason::Age);
             }
 
             let is_gone = state.phase == Phase::Gone;
@@ -518,12 +518,12 @@ impl Inner {
             let Some((stream, shard)) = oldest_shard(&streams, now_ms) else {
                 break;
             };
-            let trimmed = shard.log.drop_oldest_segment();
-            self.note_dropped(stream, &shard, trimmed, DropReason::ByteBudget);
-            if trimmed.freed_bytes == 0 {
+            let dropped = shard.log.drop_oldest_segment();
+            self.note_dropped(stream, &shard, dropped, DropReason::ByteBudget);
+            if dropped.freed_bytes == 0 {
                 break;
             }
-            held = held.saturating_sub(trimmed.freed_bytes as u64);
+            held = held.saturating_sub(dropped.freed_bytes as u64);
         }
 
         self.held_bytes.store(held, Ordering::Relaxed);
@@ -532,7 +532,7 @@ impl Inner {
     /// Removes the dropped records of a shard from the store.
     fn remove_from_store(&self, stream: &Stream, shard: &Shard) {
         if let Some(store) = &self.store {
-            store.push(Stored::Trim {
+            store.push(Stored::RemoveRecords {
                 uid: stream.uid,
                 shard: shard.index,
                 before: shard.log.bounds().head,
@@ -545,24 +545,24 @@ impl Inner {
         &self,
         stream: &Stream,
         shard: &Shard,
-        trimmed: Trimmed,
+        dropped: DroppedRecords,
         reason: DropReason,
     ) {
-        if trimmed == Trimmed::default() {
+        if dropped == DroppedRecords::default() {
             return;
         }
 
         self.remove_from_store(stream, shard);
-        let mut dropped = lock(&self.dropped);
-        dropped.bytes += trimmed.freed_bytes as u64;
+        let mut totals = lock(&self.dropped);
+        totals.bytes += dropped.freed_bytes as u64;
         match reason {
-            DropReason::Age => dropped.records_by_age += trimmed.records,
+            DropReason::Age => totals.records_by_age += dropped.records,
             DropReason::ByteBudget => {
-                dropped.records_by_budget += trimmed.records;
+                totals.records_by_budget += dropped.records;
                 tracing::warn!(
                     stream = %stream.arn,
-                    records = trimmed.records,
-                    "dropped the oldest records to stay under the byte budget; raise it to keep more"
+                    records = dropped.records,
+                    "dropped the oldest records; raise the byte budget to keep more"
                 );
             }
         }

@@ -117,7 +117,7 @@ impl Segment {
 pub(crate) struct NewRecord<'a> {
     pub(crate) key: Option<&'a str>,
     pub(crate) data: &'a [u8],
-    /// Stored with the record and returned to readers. The log gives the bits no meaning.
+    /// Stored with the record and returned to readers. The log does not interpret the bits.
     pub(crate) flags: u16,
 }
 
@@ -153,7 +153,7 @@ pub(crate) struct Closed;
 
 /// The result of dropping old records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Trimmed {
+pub(crate) struct DroppedRecords {
     /// Records that can no longer be read.
     pub(crate) records: u64,
     /// Bytes of data and keys freed. Smaller than the records where a segment is still in use.
@@ -496,23 +496,23 @@ impl Log {
     }
 
     /// Drops the records that arrived before `horizon_ms`.
-    pub(crate) fn drop_before(&self, horizon_ms: u64) -> Trimmed {
+    pub(crate) fn drop_before(&self, horizon_ms: u64) -> DroppedRecords {
         let end = self.offset_at_time(horizon_ms);
         self.lock().drop_to(end)
     }
 
     /// Drops the oldest segment to free memory. The dropped records count as lost
     /// ([`Bounds::lost_before`]).
-    pub(crate) fn drop_oldest_segment(&self) -> Trimmed {
+    pub(crate) fn drop_oldest_segment(&self) -> DroppedRecords {
         let mut state = self.lock();
         if state.sealed.is_empty() {
             state.seal();
         }
 
         let end = state.sealed.front().map_or(state.head, Segment::end);
-        let trimmed = state.drop_to(end);
+        let dropped = state.drop_to(end);
         state.lost_before = state.head;
-        trimmed
+        dropped
     }
 
     /// Adds a piece from the store. Pieces must come in order; the first piece sets the head.
@@ -687,16 +687,16 @@ impl State {
     }
 
     /// Drops the records before `offset`, and frees the segments without a readable record.
-    fn drop_to(&mut self, offset: u64) -> Trimmed {
+    fn drop_to(&mut self, offset: u64) -> DroppedRecords {
         let offset = offset.min(self.visible);
-        let mut trimmed = Trimmed::default();
+        let mut dropped = DroppedRecords::default();
         if offset > self.head {
-            trimmed.records = offset - self.head;
+            dropped.records = offset - self.head;
             self.head = offset;
         }
 
-        trimmed.freed_bytes = self.free_segments();
-        trimmed
+        dropped.freed_bytes = self.free_segments();
+        dropped
     }
 
     /// Frees the segments without a readable record; returns their bytes of data and keys.

@@ -257,8 +257,8 @@ impl Model {
             }
             Step::DropOldestSegment => {
                 let before = log.held_bytes();
-                let trimmed = log.drop_oldest_segment();
-                assert_eq!(before - log.held_bytes(), trimmed.freed_bytes);
+                let dropped = log.drop_oldest_segment();
+                assert_eq!(before - log.held_bytes(), dropped.freed_bytes);
                 self.head = usize::try_from(log.bounds().head).unwrap();
                 assert_eq!(log.bounds().lost_before, log.bounds().head);
             }

@@ -179,7 +179,7 @@ impl Subscription {
         self.encode_frame(&SubscribeEvent::Exception(error))
     }
 
-    /// Ready when the time has come.
+    /// Ready at a time of the monotonic clock.
     fn poll_until(&mut self, at: Duration, now: Duration, cx: &mut Context<'_>) -> Poll<()> {
         if at <= now {
             return Poll::Ready(());
@@ -225,9 +225,9 @@ impl Subscription {
             return Step::Send(self.exception(error));
         }
 
-        let trimmed = self.shard.drop_expired(now_ms, state.retention_hours);
+        let dropped = self.shard.drop_expired(now_ms, state.retention_hours);
         self.inner
-            .note_dropped(&stream, &self.shard, trimmed, DropReason::Age);
+            .note_dropped(&stream, &self.shard, dropped, DropReason::Age);
         let max_bytes = EVENT_BYTES.min(self.inner.settings.answer_bytes);
         let max_records = limits::GET_RECORDS_ENTRIES;
         let page = self.shard.log.read(self.offset, max_records, max_bytes);
@@ -293,9 +293,9 @@ impl Subscription {
         })
     }
 
-    /// When to look again without a new record: at the end, at a heartbeat, or when the stream's
-    /// state changes.
-    fn next_look(&self, now_ms: u64, now: Duration, is_muted: bool) -> Duration {
+    /// When the next step is due without a new record: at the end, at a heartbeat, or when the
+    /// stream's state changes.
+    fn next_step_at(&self, now_ms: u64, now: Duration, is_muted: bool) -> Duration {
         let state_changes = match self.stream.read(now_ms).due_ms() {
             u64::MAX => self.ends_at,
             due_ms => now + Duration::from_millis(due_ms.saturating_sub(now_ms)),
@@ -330,7 +330,7 @@ impl Subscription {
             let (_, is_muted) = self.control.poll_state(cx);
             let rate_delay = self.rate_delay(now);
             let wake_at = if is_muted {
-                self.next_look(now_ms, now, true)
+                self.next_step_at(now_ms, now, true)
             } else if rate_delay > Duration::ZERO {
                 self.ends_at.min(now + rate_delay)
             } else {
@@ -343,7 +343,7 @@ impl Subscription {
                 if log.poll_readable(self.waiter, self.offset, cx).is_ready() {
                     continue;
                 }
-                self.next_look(now_ms, now, false)
+                self.next_step_at(now_ms, now, false)
             };
 
             if self.poll_until(wake_at, now, cx).is_pending() {

@@ -18,7 +18,7 @@ use distributary_wire::{limits, types};
 
 use crate::consumer::Consumer;
 use crate::errors::{Answer, consumer_not_found, stream_not_found};
-use crate::log::{Log, Trimmed};
+use crate::log::{DroppedRecords, Log};
 use crate::rates::ShardRates;
 use crate::reshard::Change;
 use crate::sequence::{Sequence, ShardNumbers};
@@ -139,7 +139,7 @@ impl Shard {
     }
 
     /// Drops the records that are older than the retention period.
-    pub(crate) fn drop_expired(&self, now_ms: u64, retention_hours: i32) -> Trimmed {
+    pub(crate) fn drop_expired(&self, now_ms: u64, retention_hours: i32) -> DroppedRecords {
         let horizon_ms = now_ms.saturating_sub(retention_ms(retention_hours));
         self.log.drop_before(horizon_ms)
     }
@@ -269,7 +269,7 @@ impl Stream {
         }
 
         for shard in expired_shards {
-            store.push(Stored::Trim {
+            store.push(Stored::RemoveRecords {
                 uid: self.uid,
                 shard,
                 before: u64::MAX,

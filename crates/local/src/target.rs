@@ -3,7 +3,7 @@
 use distributary_wire::hot::PutRecordsParsed;
 use distributary_wire::types::*;
 
-/// The resource that a request is about, as far as the request says.
+/// The resource that a request is about, as far as the request names the resource.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Target<'a> {
     pub(crate) stream_name: Option<&'a str>,

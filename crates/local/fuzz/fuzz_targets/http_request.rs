@@ -36,7 +36,8 @@ impl Env for Still {
     }
 }
 
-/// The largest number of shards of a stream. With more, the fuzzer spends most time on making shards.
+/// The largest number of shards of a stream. With more, the fuzzer spends most time on making
+/// shards.
 const SHARD_LIMIT: u32 = 50;
 /// Frames read from a subscription.
 const FRAMES: usize = 4;

@@ -40,9 +40,9 @@ pub(crate) fn start_offset(
     shard: &Shard,
     start: &StartPosition<'_>,
 ) -> Answer<u64> {
-    let trimmed = shard.drop_expired(call.now_ms, state.retention_hours);
+    let dropped = shard.drop_expired(call.now_ms, state.retention_hours);
     call.inner
-        .note_dropped(stream, shard, trimmed, DropReason::Age);
+        .note_dropped(stream, shard, dropped, DropReason::Age);
 
     let number = |after| SequenceStart {
         call,
@@ -334,9 +334,9 @@ pub(crate) fn get_records(
         return Err(rate_exceeded(&shard.id, &stream));
     }
 
-    let trimmed = shard.drop_expired(call.now_ms, state.retention_hours);
+    let dropped = shard.drop_expired(call.now_ms, state.retention_hours);
     call.inner
-        .note_dropped(&stream, shard, trimmed, DropReason::Age);
+        .note_dropped(&stream, shard, dropped, DropReason::Age);
     let max_records = limits::GET_RECORDS_ENTRIES;
     let max_records = super::page_size(request.limit, max_records, max_records);
     let max_bytes = call.inner.settings.answer_bytes;
@@ -349,7 +349,7 @@ pub(crate) fn get_records(
         position,
     };
     let answer = reader.answer(&page, effects)?;
-    if let (true, PageAnswer::Records(_)) = (enforces_limits, &answer) {
+    if enforces_limits && matches!(answer, PageAnswer::Records(_)) {
         lock(&shard.rates).count_read(call.now, page.bytes);
     }
     Ok(answer.into_body())

@@ -214,11 +214,14 @@ impl<'a, 'b> Writer<'a, 'b> {
 
     /// The pending records by shard: the shard's place and the record's index.
     fn pending_by_shard(&self) -> Vec<(u32, u32)> {
-        let records = self.outcomes.iter().zip(&self.shard_places).zip(0..);
-        let mut pending: Vec<(u32, u32)> = records
-            .filter(|((outcome, _), _)| **outcome == Outcome::Pending)
-            .map(|((_, place), index)| (*place, index))
-            .collect();
+        let mut pending = Vec::with_capacity(self.outcomes.len());
+        for (index, outcome) in (0_u32..).zip(&self.outcomes) {
+            if let (Outcome::Pending, Some(place)) =
+                (outcome, self.shard_places.get(index as usize))
+            {
+                pending.push((*place, index));
+            }
+        }
 
         pending.sort_unstable();
         pending
@@ -287,13 +290,19 @@ impl<'a, 'b> Writer<'a, 'b> {
         let digits = self.sequence_digits();
         let messages = self.throttle_messages();
 
-        let results = (self.outcomes.iter())
+        let shard_id = |place: u32| {
+            let shard = self.state.open.get(place as usize);
+            shard.map_or("", |shard| shard.id.as_str())
+        };
+        let results = self
+            .outcomes
+            .iter()
             .zip(digits.as_chunks::<DIGITS>().0)
             .zip(&self.shard_places)
             .map(|((outcome, digits), place)| match outcome {
                 Outcome::Written { .. } => OutgoingResult::Durable {
                     sequence_number: as_text(digits),
-                    shard_id: (self.state.open.get(*place as usize)).map_or("", |s| s.id.as_str()),
+                    shard_id: shard_id(*place),
                 },
                 Outcome::Throttled => OutgoingResult::Failed {
                     code: THROTTLED,

@@ -342,7 +342,7 @@ impl Server {
 /// Prepares an answer as faults ask for.
 ///
 /// # Errors
-/// [`DropConnection`] if a fault keeps the answer.
+/// [`DropConnection`] if a fault drops the answer.
 async fn deliver(
     response: Response<ResponseBody>,
     delivery: Delivery,

@@ -151,7 +151,7 @@ pub(crate) enum Change {
         uid: u64,
     },
     /// Removes records before an offset, as far as whole pieces can be removed.
-    Trim {
+    RemoveRecords {
         uid: u64,
         shard: u32,
         before: u64,
@@ -590,7 +590,7 @@ fn apply(write: &WriteTransaction, changes: &[Change]) -> Result<(), redb::Error
                 streams.remove(uid)?;
                 pieces.retain_in((*uid, 0, 0)..(uid.saturating_add(1), 0, 0), |_, _| false)?;
             }
-            Change::Trim { uid, shard, before } => {
+            Change::RemoveRecords { uid, shard, before } => {
                 remove_pieces(&mut pieces, (*uid, *shard), *before)?;
             }
             Change::Meta { key, value } => {
