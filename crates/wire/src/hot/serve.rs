@@ -226,6 +226,7 @@ where
     out.extend_from_slice(b"}");
 }
 
+#[inline]
 fn json_record(out: &mut BytesMut, record: &OutgoingRecord<'_>, comma: bool) {
     out.extend_from_slice(if comma {
         b",{\"SequenceNumber\":"
@@ -265,6 +266,7 @@ where
     }
 }
 
+#[inline]
 fn cbor_record(out: &mut BytesMut, record: &OutgoingRecord<'_>) {
     let optional = u64::from(record.key.is_some()) + u64::from(record.encryption_type.is_some());
     cbor_head(out, MAP, 3 + optional);
@@ -306,6 +308,7 @@ fn members<'a>(result: &OutgoingResult<'a>) -> [(&'static str, &'a str); 2] {
     }
 }
 
+#[inline]
 fn json_result(out: &mut BytesMut, result: &OutgoingResult<'_>, comma: bool) {
     let [first, second] = members(result);
     out.extend_from_slice(if comma { b",{" } else { b"{" });
@@ -319,6 +322,7 @@ fn json_result(out: &mut BytesMut, result: &OutgoingResult<'_>, comma: bool) {
     out.extend_from_slice(b"}");
 }
 
+#[inline]
 fn cbor_result(out: &mut BytesMut, result: &OutgoingResult<'_>) {
     cbor_head(out, MAP, 2);
     for (name, value) in members(result) {

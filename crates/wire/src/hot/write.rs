@@ -45,12 +45,14 @@ pub(super) fn cbor_head_len(n: usize) -> usize {
 }
 
 /// Writes a CBOR text.
+#[inline]
 pub(super) fn cbor_text(out: &mut BytesMut, text: &str) {
     cbor_head(out, TEXT, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
 }
 
 /// Writes the name and the value of a member that is a text; nothing if absent.
+#[inline]
 pub(super) fn cbor_member(out: &mut BytesMut, name: &str, value: Option<&str>) {
     if let Some(value) = value {
         cbor_text(out, name);
@@ -127,6 +129,7 @@ pub(super) fn json_text(out: &mut BytesMut, text: &str) {
 
 /// Writes a member that is a text; nothing if absent. `name` is the name as written: with comma,
 /// quotes and colon.
+#[inline]
 pub(super) fn json_member(out: &mut BytesMut, name: &[u8], value: Option<&str>) {
     if let Some(value) = value {
         out.extend_from_slice(name);
