@@ -1,0 +1,150 @@
+//! GROUP BY: keys, and the aggregates that the select list and HAVING use.
+
+use super::expression::{Binder, Stage};
+use crate::aggregate::AggregateCall;
+pub(super) use crate::aggregate::AggregateKind;
+use crate::catalog::ROWTIME;
+use crate::error::{Compiled, ErrorClass, Issue};
+use crate::expr::Expr;
+use crate::text::ast::{Ast, AstKind, Call, Name};
+use crate::types::SqlType;
+
+/// The columns that a grouped query can use: ROWTIME, the keys, the aggregates.
+pub(crate) struct Groups {
+    pub(crate) keys: Vec<Expr>,
+    pub(crate) aggregates: Vec<AggregateCall>,
+}
+
+impl Groups {
+    pub(crate) fn new(keys: Vec<Expr>) -> Self {
+        Self {
+            keys,
+            aggregates: Vec::new(),
+        }
+    }
+
+    /// The error about a column that is no key.
+    pub(super) fn refuse_ungrouped(&self, path: &[Name], at: u32) -> Compiled<Expr> {
+        let name = path.last().map_or("", |name| name.text.as_str());
+        let message =
+            format!("\"{name}\" is neither grouped nor aggregated; expected it in GROUP BY");
+        Err(Issue::new(ErrorClass::NotGrouped, at, message))
+    }
+
+    fn key(&self, expression: &Expr) -> Option<Expr> {
+        let index = self.keys.iter().position(|key| key == expression)?;
+        Some(Expr::column(1 + index, expression.sql_type.clone()))
+    }
+
+    /// The column of an aggregate; equal ones share a column.
+    fn aggregate(&mut self, call: AggregateCall) -> Expr {
+        let sql_type = call.sql_type.clone();
+        let known = self.aggregates.iter().position(|other| *other == call);
+        let index = known.unwrap_or(self.aggregates.len());
+        if known.is_none() {
+            self.aggregates.push(call);
+        }
+        Expr::column(1 + self.keys.len() + index, sql_type)
+    }
+}
+
+impl Binder<'_> {
+    /// The column that stands for a grouping expression, or for the ROWTIME of the row being made.
+    pub(super) fn group_column(&self, ast: &Ast) -> Option<Expr> {
+        let Stage::Grouped(groups) = &self.stage else {
+            return None;
+        };
+        if let AstKind::Name(path) = &ast.kind {
+            if path.len() == 1 && path.iter().all(|name| name.text == ROWTIME) {
+                return Some(Expr::column(0, SqlType::Timestamp));
+            }
+        }
+        if matches!(ast.kind, AstKind::Literal(..)) {
+            return None;
+        }
+
+        let mut trial = Binder::new(self.catalog, self.scope, Stage::Rows("GROUP BY"));
+        groups.key(&trial.bind(ast).ok()?)
+    }
+
+    pub(super) fn bind_grouped_aggregate(
+        &mut self,
+        kind: AggregateKind,
+        parsed: &Call,
+    ) -> Compiled<Expr> {
+        let call = self.aggregate_call(kind, parsed, "the argument of an aggregate")?;
+        match &mut self.stage {
+            Stage::Grouped(groups) => Ok(groups.aggregate(call)),
+            Stage::Rows(_) | Stage::Items(_) => Ok(super::expression::unknown()),
+        }
+    }
+
+    /// An aggregate with its argument, which is bound over the rows of FROM.
+    pub(super) fn aggregate_call(
+        &mut self,
+        kind: AggregateKind,
+        parsed: &Call,
+        clause: &'static str,
+    ) -> Compiled<AggregateCall> {
+        let at = parsed.name.at;
+        let wanted = usize::from(kind != AggregateKind::CountAll);
+        if parsed.arguments.len() != wanted {
+            let message = format!("{} wants {wanted} argument(s)", kind.word());
+            return Err(Issue::mismatch(at, message));
+        }
+
+        let mut inner = Binder::new(self.catalog, self.scope, Stage::Rows(clause));
+        let argument = match parsed.arguments.first() {
+            Some(ast) => Some(inner.bind(ast)),
+            None => None,
+        };
+        self.issues.append(&mut inner.issues);
+        let argument = argument.transpose()?;
+        let sql_type = result_type(kind, argument.as_ref(), at)?;
+        Ok(AggregateCall {
+            kind,
+            argument,
+            distinct: parsed.distinct,
+            ignore_nulls: parsed.ignore_nulls,
+            sql_type,
+        })
+    }
+}
+
+/// The type of an aggregate's result.
+fn result_type(kind: AggregateKind, argument: Option<&Expr>, at: u32) -> Compiled<SqlType> {
+    let of = argument.map_or(SqlType::Null, |argument| argument.sql_type.clone());
+    let refused = |expectation: &str| {
+        let message = format!("{} of {of}; expected {expectation}", kind.word());
+        Err(Issue::mismatch(at, message))
+    };
+    let number = of.is_number() || of.is_null();
+    match kind {
+        AggregateKind::CountAll | AggregateKind::Count => Ok(SqlType::BigInt),
+        AggregateKind::First | AggregateKind::Last => Ok(of),
+        AggregateKind::Min | AggregateKind::Max => match of {
+            SqlType::Boolean | SqlType::Row(_) | SqlType::Interval(_) => {
+                refused("a number, text or datetime")
+            }
+            _ => Ok(of),
+        },
+        AggregateKind::Any | AggregateKind::Every => match of {
+            SqlType::Boolean | SqlType::Null => Ok(SqlType::Boolean),
+            _ => refused("BOOLEAN"),
+        },
+        _ if !number => refused("a number"),
+        AggregateKind::Average => Ok(of),
+        AggregateKind::Sum => Ok(match of {
+            SqlType::Decimal { scale, .. } => SqlType::Decimal {
+                precision: 18,
+                scale,
+            },
+            SqlType::Real | SqlType::Double => SqlType::Double,
+            _ => SqlType::BigInt,
+        }),
+        AggregateKind::Deviation(_) => Ok(match of {
+            SqlType::Real => SqlType::Real,
+            _ => SqlType::Double,
+        }),
+    }
+}

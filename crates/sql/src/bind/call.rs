@@ -1,0 +1,575 @@
+//! Calls: built-in functions by name, form and types, and functions of the application.
+
+use super::aggregate::AggregateKind;
+use super::expression::{Binder, Stage, call, converted, union_type, unknown, want_comparable};
+use crate::error::{Compiled, ErrorClass, Issue, nearest};
+use crate::expr::{Expr, ExprKind};
+use crate::functions::Builtin;
+use crate::functions::java_format::Format;
+use crate::functions::regex::{RegexSource, java_regex};
+use crate::text::ast::{Call, Form};
+use crate::types::{SqlType, Unit};
+use crate::value::Value;
+
+/// The names of the scalar functions, for the nearest name in a message.
+const NAMES: [&str; 40] = [
+    "ABS",
+    "CEIL",
+    "CEILING",
+    "FLOOR",
+    "STEP",
+    "MOD",
+    "POWER",
+    "SQRT",
+    "EXP",
+    "LN",
+    "LOG10",
+    "CHAR_LENGTH",
+    "CHARACTER_LENGTH",
+    "UPPER",
+    "LOWER",
+    "INITCAP",
+    "TRIM",
+    "POSITION",
+    "OVERLAY",
+    "SUBSTRING",
+    "REGEX_REPLACE",
+    "COALESCE",
+    "NULLIF",
+    "EXTRACT",
+    "UNIX_TIMESTAMP",
+    "TO_TIMESTAMP",
+    "TSDIFF",
+    "CHAR_TO_DATE",
+    "CHAR_TO_TIME",
+    "CHAR_TO_TIMESTAMP",
+    "DATE_TO_CHAR",
+    "TIME_TO_CHAR",
+    "TIMESTAMP_TO_CHAR",
+    "MONOTONIC",
+    "COUNT",
+    "SUM",
+    "AVG",
+    "MIN",
+    "MAX",
+    "CAST",
+];
+
+/// A call with its bound arguments.
+struct Bound<'a> {
+    name: &'a str,
+    at: u32,
+    form: Form,
+    arguments: Vec<Expr>,
+}
+
+/// The kind of type that a function wants of an argument.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    Number,
+    Exact,
+    Whole,
+    Text,
+    Datetime,
+    Timestamp,
+    Date,
+    Time,
+}
+
+impl Wanted {
+    fn accepts(self, sql_type: &SqlType) -> bool {
+        sql_type.is_null()
+            || match self {
+                Self::Number => sql_type.is_number(),
+                Self::Exact => sql_type.is_exact(),
+                Self::Whole => sql_type.is_integer(),
+                Self::Text => sql_type.is_text(),
+                Self::Datetime => sql_type.is_datetime(),
+                Self::Timestamp => *sql_type == SqlType::Timestamp,
+                Self::Date => *sql_type == SqlType::Date,
+                Self::Time => *sql_type == SqlType::Time,
+            }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Number => "a number",
+            Self::Exact => "an exact number",
+            Self::Whole => "a whole number",
+            Self::Text => "text",
+            Self::Datetime => "a DATE, TIME or TIMESTAMP",
+            Self::Timestamp => "a TIMESTAMP",
+            Self::Date => "a DATE",
+            Self::Time => "a TIME",
+        }
+    }
+}
+
+impl Binder<'_> {
+    pub(super) fn bind_call(&mut self, parsed: &Call) -> Compiled<Expr> {
+        let name = parsed.name.text.as_str();
+        if let Some(kind) = AggregateKind::named(name, parsed.form) {
+            return self.bind_aggregate(kind, parsed);
+        }
+        if let Some(expression) = self.bind_window_only(parsed)? {
+            return Ok(expression);
+        }
+        if parsed.over.is_some() {
+            let message = format!("{name} with OVER; expected an aggregate or LAG");
+            return Err(Issue::new(
+                ErrorClass::MisplacedWindow,
+                parsed.name.at,
+                message,
+            ));
+        }
+
+        let arguments = self.bind_all(&parsed.arguments)?;
+        if let Some(expression) = self.bind_user_function(parsed, &arguments)? {
+            return Ok(expression);
+        }
+        let bound = Bound {
+            name,
+            at: parsed.name.at,
+            form: parsed.form,
+            arguments,
+        };
+        bind_builtin(bound)
+    }
+
+    fn bind_user_function(&mut self, parsed: &Call, arguments: &[Expr]) -> Compiled<Option<Expr>> {
+        let name = &parsed.name.text;
+        if self.catalog.broken_functions.contains(name) {
+            return Ok(Some(unknown()));
+        }
+        let mut named = self
+            .catalog
+            .functions
+            .iter()
+            .filter(|function| function.name == *name)
+            .peekable();
+        if named.peek().is_none() {
+            return Ok(None);
+        }
+
+        let exact = |given: &SqlType, wanted: &SqlType| given == wanted || given.is_null();
+        let candidates: Vec<_> = named
+            .filter(|function| function.parameters.len() == arguments.len())
+            .collect();
+        let chosen = [exact as fn(&SqlType, &SqlType) -> bool, widens]
+            .into_iter()
+            .find_map(|fits| {
+                candidates.iter().find(|function| {
+                    let mut pairs = arguments.iter().zip(&function.parameters);
+                    pairs.all(|(argument, wanted)| fits(&argument.sql_type, wanted))
+                })
+            });
+        let Some(function) = chosen else {
+            return Err(no_overload(parsed, arguments));
+        };
+        let arguments = arguments
+            .iter()
+            .zip(&function.parameters)
+            .map(|(argument, wanted)| converted(argument.clone(), wanted))
+            .collect();
+        let kind = ExprKind::Function(arguments, function.body.clone(), function.null_on_null);
+        Ok(Some(Expr::new(kind, function.returns.clone())))
+    }
+
+    fn bind_aggregate(&mut self, kind: AggregateKind, parsed: &Call) -> Compiled<Expr> {
+        if parsed.over.is_some() {
+            return self.bind_windowed_aggregate(kind, parsed);
+        }
+        let at = parsed.name.at;
+        match &self.stage {
+            Stage::Grouped(_) => self.bind_grouped_aggregate(kind, parsed),
+            Stage::Rows(clause) => {
+                let message = format!(
+                    "{} is an aggregate; none can stand in {clause}",
+                    kind.word()
+                );
+                Err(Issue::new(ErrorClass::MisplacedAggregate, at, message))
+            }
+            Stage::Items(_) => {
+                let message = format!(
+                    "{} is an aggregate; expected GROUP BY, WINDOWED BY or OVER",
+                    kind.word()
+                );
+                Err(Issue::new(ErrorClass::MisplacedAggregate, at, message))
+            }
+        }
+    }
+}
+
+/// Whether an exact number widens to the wanted type without loss.
+fn widens(given: &SqlType, wanted: &SqlType) -> bool {
+    if given == wanted || given.is_null() {
+        return true;
+    }
+    match (given.decimal_shape(), wanted.decimal_shape()) {
+        (Some((p1, s1)), Some((p2, s2))) => s1 <= s2 && p1 - s1 <= p2 - s2,
+        _ => false,
+    }
+}
+
+fn no_overload(parsed: &Call, arguments: &[Expr]) -> Issue {
+    let types: Vec<String> = arguments
+        .iter()
+        .map(|argument| argument.sql_type.to_string())
+        .collect();
+    let message = format!(
+        "no function {}({}); expected exactly the declared types",
+        parsed.name.text,
+        types.join(", ")
+    );
+    Issue::new(ErrorClass::TypeMismatch, parsed.name.at, message)
+}
+
+impl Bound<'_> {
+    /// Checks number and types of the arguments: at least `least` of `wanted`.
+    fn want(&self, wanted: &[Wanted], least: usize) -> Compiled<()> {
+        let count = self.arguments.len();
+        if count < least || count > wanted.len() {
+            let expectation = if least == wanted.len() {
+                least.to_string()
+            } else {
+                format!("{least} to {}", wanted.len())
+            };
+            let message = format!(
+                "{} has {count} arguments; expected {expectation}",
+                self.name
+            );
+            return Err(Issue::mismatch(self.at, message));
+        }
+        for (argument, wanted) in self.arguments.iter().zip(wanted) {
+            if !wanted.accepts(&argument.sql_type) {
+                let message = format!(
+                    "{} of {}; expected {}",
+                    self.name,
+                    argument.sql_type,
+                    wanted.word()
+                );
+                return Err(Issue::mismatch(self.at, message));
+            }
+        }
+        Ok(())
+    }
+
+    fn first_type(&self) -> SqlType {
+        self.arguments
+            .first()
+            .map_or(SqlType::Null, |argument| argument.sql_type.clone())
+    }
+
+    fn into_call(self, builtin: Builtin, sql_type: SqlType) -> Expr {
+        call(builtin, self.arguments, sql_type)
+    }
+
+    fn checked(
+        self,
+        builtin: Builtin,
+        wanted: &[Wanted],
+        least: usize,
+        sql_type: SqlType,
+    ) -> Compiled<Expr> {
+        self.want(wanted, least)?;
+        Ok(self.into_call(builtin, sql_type))
+    }
+
+    fn wrong_form(&self) -> Issue {
+        let message = format!("{} is not written in this way", self.name);
+        Issue::new(ErrorClass::Syntax, self.at, message)
+    }
+
+    /// The format of the first argument when it is constant.
+    fn format(&self) -> Compiled<Option<Format>> {
+        let Some(Value::Text(pattern)) = self.arguments.first().and_then(Expr::as_literal) else {
+            return Ok(None);
+        };
+        Format::new(pattern)
+            .map(Some)
+            .map_err(|message| Issue::new(ErrorClass::Unsupported, self.at, message))
+    }
+
+    fn regex(&self, index: usize) -> Compiled<RegexSource> {
+        let Some(Value::Text(pattern)) = self.arguments.get(index).and_then(Expr::as_literal)
+        else {
+            return Ok(RegexSource::Dynamic);
+        };
+        java_regex(pattern)
+            .map(RegexSource::Constant)
+            .map_err(|message| Issue::new(ErrorClass::Unsupported, self.at, message))
+    }
+}
+
+/// A built-in function.
+// tidy: long because it lists every function once
+fn bind_builtin(bound: Bound<'_>) -> Compiled<Expr> {
+    use Wanted::{Date, Number, Text, Time, Timestamp, Whole};
+
+    let first = bound.first_type();
+    match bound.name {
+        "ABS" => bind_abs(bound),
+        "CEIL" | "CEILING" | "FLOOR" => bind_rounding(bound),
+        "STEP" => bind_step(bound),
+        "MOD" => bind_mod(bound),
+        "POWER" => bound.checked(Builtin::Power, &[Number, Number], 2, SqlType::Double),
+        "SQRT" => bound.checked(Builtin::Sqrt, &[Number], 1, SqlType::Double),
+        "EXP" => bound.checked(Builtin::Exp, &[Number], 1, SqlType::Double),
+        "LN" => bound.checked(Builtin::Ln, &[Number], 1, SqlType::Double),
+        "LOG10" => bound.checked(Builtin::Log10, &[Number], 1, SqlType::Double),
+        "CHAR_LENGTH" | "CHARACTER_LENGTH" => {
+            bound.checked(Builtin::CharLength, &[Text], 1, SqlType::Integer)
+        }
+        "UPPER" => bound.checked(Builtin::Upper, &[Text], 1, first),
+        "LOWER" => bound.checked(Builtin::Lower, &[Text], 1, first),
+        "INITCAP" => bound.checked(Builtin::Initcap, &[Text], 1, first),
+        "TRIM" => match bound.form {
+            Form::Trim(side) => {
+                bound.checked(Builtin::Trim(side), &[Text, Text], 1, varying(&first))
+            }
+            _ => Err(bound.wrong_form()),
+        },
+        "POSITION" => bound.checked(Builtin::Position, &[Text, Text], 2, SqlType::Integer),
+        "OVERLAY" => {
+            let replacement = bound.arguments.get(1).map(|argument| &argument.sql_type);
+            let length = length_of(&first) + replacement.map_or(0, length_of);
+            let sql_type = SqlType::Varchar(length.min(65_535));
+            bound.checked(Builtin::Overlay, &[Text, Text, Whole, Whole], 3, sql_type)
+        }
+        "SUBSTRING" => bind_substring(bound),
+        "REGEX_REPLACE" => {
+            let source = bound.regex(1)?;
+            let wanted = [Text, Text, Text, Whole, Whole];
+            bound.checked(
+                Builtin::RegexReplace(source),
+                &wanted,
+                5,
+                SqlType::Varchar(65_535),
+            )
+        }
+        "COALESCE" => bind_coalesce(bound),
+        "NULLIF" => bind_nullif(bound),
+        "EXTRACT" => bind_extract(bound),
+        "UNIX_TIMESTAMP" => bound.checked(Builtin::UnixTimestamp, &[Timestamp], 1, SqlType::BigInt),
+        "TO_TIMESTAMP" => {
+            bound.want(&[Number], 1)?;
+            let arguments = bound
+                .arguments
+                .into_iter()
+                .map(|argument| converted(argument, &SqlType::BigInt))
+                .collect();
+            Ok(call(Builtin::ToTimestamp, arguments, SqlType::Timestamp))
+        }
+        "TSDIFF" => bound.checked(Builtin::TsDiff, &[Timestamp, Timestamp], 2, SqlType::BigInt),
+        "CHAR_TO_DATE" => bind_char_to(bound, SqlType::Date),
+        "CHAR_TO_TIME" => bind_char_to(bound, SqlType::Time),
+        "CHAR_TO_TIMESTAMP" => bind_char_to(bound, SqlType::Timestamp),
+        "DATE_TO_CHAR" => bind_to_char(bound, Date),
+        "TIME_TO_CHAR" => bind_to_char(bound, Time),
+        "TIMESTAMP_TO_CHAR" => bind_to_char(bound, Timestamp),
+        "MONOTONIC" => {
+            let mut arguments = bound.arguments;
+            match (arguments.pop(), arguments.is_empty()) {
+                (Some(inner), true) => {
+                    let sql_type = inner.sql_type.clone();
+                    Ok(Expr::new(ExprKind::Monotonic(Box::new(inner)), sql_type))
+                }
+                _ => Err(Issue::mismatch(bound.at, "MONOTONIC wants one argument")),
+            }
+        }
+        "CURRENT_ROW_TIMESTAMP" => Ok(Expr::new(ExprKind::RowTime, SqlType::Timestamp)),
+        "CURRENT_TIMESTAMP" | "LOCALTIMESTAMP" => start_time(SqlType::Timestamp),
+        "CURRENT_DATE" => start_time(SqlType::Date),
+        "CURRENT_TIME" | "LOCALTIME" => start_time(SqlType::Time),
+        _ => Err(unknown_function(&bound)),
+    }
+}
+
+fn start_time(sql_type: SqlType) -> Compiled<Expr> {
+    Ok(Expr::new(ExprKind::StartTime, sql_type))
+}
+
+fn unknown_function(bound: &Bound<'_>) -> Issue {
+    const LATER: [&str; 3] = ["EXP_AVG", "W3C_LOG_PARSE", "FAST_REGEX_LOG_PARSE"];
+    if LATER.contains(&bound.name) || crate::logs::is_log_parser(bound.name) {
+        return Issue::unsupported(bound.at, bound.name);
+    }
+    let message = format!(
+        "no function is called {}{}",
+        bound.name,
+        nearest(bound.name, NAMES.into_iter())
+    );
+    Issue::new(ErrorClass::UnknownFunction, bound.at, message)
+}
+
+fn length_of(sql_type: &SqlType) -> u32 {
+    sql_type.text_length().unwrap_or(0)
+}
+
+/// VARCHAR of a text type's length.
+fn varying(sql_type: &SqlType) -> SqlType {
+    sql_type
+        .text_length()
+        .map_or(SqlType::Null, SqlType::Varchar)
+}
+
+fn bind_abs(bound: Bound<'_>) -> Compiled<Expr> {
+    let sql_type = bound.first_type();
+    if !matches!(sql_type, SqlType::Interval(_)) {
+        bound.want(&[Wanted::Number], 1)?;
+    }
+    Ok(bound.into_call(Builtin::Abs, sql_type))
+}
+
+fn bind_rounding(bound: Bound<'_>) -> Compiled<Expr> {
+    let up = bound.name != "FLOOR";
+    let sql_type = bound.first_type();
+    let Form::Unit(unit) = bound.form else {
+        bound.want(&[Wanted::Number], 1)?;
+        let builtin = if up { Builtin::Ceil } else { Builtin::Floor };
+        return Ok(bound.into_call(builtin, sql_type));
+    };
+
+    if let SqlType::Interval(interval) = &sql_type {
+        if interval.is_calendar() != unit.is_calendar() {
+            let message = format!("{} of {sql_type} TO {}", bound.name, unit.word());
+            return Err(Issue::mismatch(bound.at, message));
+        }
+    } else {
+        bound.want(&[Wanted::Datetime], 1)?;
+    }
+    let builtin = if up {
+        Builtin::CeilTo(unit)
+    } else {
+        Builtin::FloorTo(unit)
+    };
+    Ok(bound.into_call(builtin, sql_type))
+}
+
+fn bind_step(bound: Bound<'_>) -> Compiled<Expr> {
+    if bound.form != Form::By {
+        return Err(bound.wrong_form());
+    }
+    let sql_type = bound.first_type();
+    let by = bound.arguments.get(1).map(|argument| &argument.sql_type);
+    if let Some(SqlType::Interval(interval)) = by {
+        let months = interval.is_calendar();
+        let fits = sql_type.is_datetime() || sql_type.is_null();
+        if !fits || (months && sql_type == SqlType::Time) {
+            let message = format!("STEP of {sql_type} by an interval; expected a datetime");
+            return Err(Issue::mismatch(bound.at, message));
+        }
+        return Ok(bound.into_call(Builtin::StepTime(months), sql_type));
+    }
+    bound.checked(Builtin::Step, &[Wanted::Whole, Wanted::Whole], 2, sql_type)
+}
+
+fn bind_mod(bound: Bound<'_>) -> Compiled<Expr> {
+    let sql_type = bound
+        .arguments
+        .get(1)
+        .map_or(SqlType::Null, |argument| argument.sql_type.clone());
+    bound.checked(Builtin::Mod, &[Wanted::Exact, Wanted::Exact], 2, sql_type)
+}
+
+fn bind_substring(bound: Bound<'_>) -> Compiled<Expr> {
+    use Wanted::{Text, Whole};
+
+    let sql_type = varying(&bound.first_type());
+    let second = bound.arguments.get(1).map(|argument| &argument.sql_type);
+    let by_regex = second.is_some_and(SqlType::is_text);
+    match bound.form {
+        Form::Similar => {
+            refuse_bad_similar(&bound)?;
+            bound.checked(Builtin::SubstringSimilar, &[Text, Text, Text], 3, sql_type)
+        }
+        Form::From if by_regex => {
+            let source = bound.regex(1)?;
+            bound.checked(Builtin::SubstringRegex(source), &[Text, Text], 2, sql_type)
+        }
+        Form::From => bound.checked(Builtin::Substring(true), &[Text, Whole, Whole], 2, sql_type),
+        _ => bound.checked(
+            Builtin::Substring(false),
+            &[Text, Whole, Whole],
+            2,
+            sql_type,
+        ),
+    }
+}
+
+fn refuse_bad_similar(bound: &Bound<'_>) -> Compiled<()> {
+    let constant = |index: usize| bound.arguments.get(index).and_then(Expr::as_literal);
+    let (Some(Value::Text(pattern)), Some(Value::Text(escape))) = (constant(1), constant(2)) else {
+        return Ok(());
+    };
+    let refused = |message| Issue::new(ErrorClass::Unsupported, bound.at, message);
+    let escape = escape
+        .chars()
+        .next()
+        .ok_or_else(|| refused("ESCAPE wants exactly one character".to_owned()))?;
+    crate::functions::regex::three_part_regex(pattern, escape)
+        .map(|_| ())
+        .map_err(refused)
+}
+
+fn bind_coalesce(bound: Bound<'_>) -> Compiled<Expr> {
+    if bound.arguments.is_empty() {
+        return Err(Issue::mismatch(bound.at, "COALESCE wants arguments"));
+    }
+    let sql_type = union_type(&bound.arguments, "COALESCE", bound.at)?;
+    let list = bound
+        .arguments
+        .into_iter()
+        .map(|argument| converted(argument, &sql_type))
+        .collect();
+    Ok(Expr::new(ExprKind::Coalesce(list), sql_type))
+}
+
+fn bind_nullif(bound: Bound<'_>) -> Compiled<Expr> {
+    let [value, other] = bound.arguments.as_slice() else {
+        return Err(Issue::mismatch(bound.at, "NULLIF wants two arguments"));
+    };
+    want_comparable(value, other, bound.at)?;
+    let kind = ExprKind::NullIf(Box::new(value.clone()), Box::new(other.clone()));
+    Ok(Expr::new(kind, value.sql_type.clone()))
+}
+
+fn bind_extract(bound: Bound<'_>) -> Compiled<Expr> {
+    let Form::Unit(unit) = bound.form else {
+        return Err(bound.wrong_form());
+    };
+    let from = bound.first_type();
+    let fits = match &from {
+        SqlType::Interval(interval) => interval.is_calendar() == unit.is_calendar(),
+        SqlType::Date => true,
+        SqlType::Time => unit > Unit::Day,
+        SqlType::Timestamp | SqlType::Null => true,
+        _ => false,
+    };
+    if !fits {
+        let message = format!("EXTRACT({} FROM {from}) does not exist", unit.word());
+        return Err(Issue::mismatch(bound.at, message));
+    }
+
+    let sql_type = if unit == Unit::Second {
+        SqlType::Decimal {
+            precision: 5,
+            scale: 3,
+        }
+    } else {
+        SqlType::BigInt
+    };
+    Ok(bound.into_call(Builtin::Extract(unit), sql_type))
+}
+
+fn bind_char_to(bound: Bound<'_>, sql_type: SqlType) -> Compiled<Expr> {
+    bound.want(&[Wanted::Text, Wanted::Text], 2)?;
+    let format = bound.format()?;
+    Ok(bound.into_call(Builtin::CharTo(format), sql_type))
+}
+
+fn bind_to_char(bound: Bound<'_>, wanted: Wanted) -> Compiled<Expr> {
+    bound.want(&[Wanted::Text, wanted], 2)?;
+    let format = bound.format()?;
+    Ok(bound.into_call(Builtin::ToChar(format), SqlType::Varchar(1024)))
+}

@@ -1,0 +1,123 @@
+//! INSERT INTO: the values of a query become rows of a stream.
+
+use super::expression::converted;
+use super::select::Planned;
+use crate::catalog::{Column, ROWTIME, Stream};
+use crate::convert::assignable;
+use crate::error::{Compiled, ErrorClass, Issue, nearest};
+use crate::expr::{Expr, substituted};
+use crate::plan::Plan;
+use crate::text::ast::Name;
+use crate::types::SqlType;
+use crate::value::Value;
+
+/// The plan whose rows are rows of the target: ROWTIME, then the target's columns.
+pub(super) fn insert_plan(
+    planned: Planned,
+    target: &Stream,
+    names: Option<&[Name]>,
+    at: u32,
+    issues: &mut Vec<Issue>,
+) -> Compiled<Plan> {
+    let mut sources: Vec<usize> = (1..planned.columns.len()).collect();
+    let mut time = Expr::column(0, SqlType::Timestamp);
+    let wanted = names.map_or(target.columns.len(), <[Name]>::len);
+    if let Some(own) = planned.own_rowtime {
+        if sources.len() == wanted + 1 {
+            sources.retain(|source| *source != own);
+        }
+    }
+    if sources.len() != wanted {
+        return Err(wrong_count(sources.len(), target, wanted, at));
+    }
+
+    let mut values: Vec<Option<usize>> = vec![None; target.columns.len()];
+    match names {
+        None => values = sources.iter().copied().map(Some).collect(),
+        Some(names) => {
+            for (name, source) in names.iter().zip(&sources) {
+                if name.text == ROWTIME && target.column(ROWTIME).is_none() {
+                    time = Expr::column(*source, SqlType::Timestamp);
+                    continue;
+                }
+                let index = target_column(target, name)?;
+                if values[index].replace(*source).is_some() {
+                    let message = format!("the column \"{}\" is listed twice", name.text);
+                    return Err(Issue::new(ErrorClass::DuplicateName, name.at, message));
+                }
+            }
+        }
+    }
+
+    let mut expressions = vec![time];
+    for (column, source) in target.columns.iter().zip(values) {
+        expressions.push(assigned(&planned, column, source, at, issues));
+    }
+    Ok(projected(planned.plan, expressions))
+}
+
+fn wrong_count(found: usize, target: &Stream, wanted: usize, at: u32) -> Issue {
+    let message = format!(
+        "the query gives {found} columns to \"{}\"; expected {wanted}",
+        target.name
+    );
+    Issue::new(ErrorClass::ColumnCount, at, message)
+}
+
+fn target_column(target: &Stream, name: &Name) -> Compiled<usize> {
+    target.column(&name.text).ok_or_else(|| {
+        let known = target.columns.iter().map(|column| column.name.as_str());
+        let message = format!(
+            "\"{}\" has no column \"{}\"{}",
+            target.name,
+            name.text,
+            nearest(&name.text, known)
+        );
+        Issue::new(ErrorClass::UnknownColumn, name.at, message)
+    })
+}
+
+fn assigned(
+    planned: &Planned,
+    column: &Column,
+    source: Option<usize>,
+    at: u32,
+    issues: &mut Vec<Issue>,
+) -> Expr {
+    let Some(source) = source else {
+        return Expr::literal(Value::Null, column.sql_type.clone());
+    };
+    let from = &planned.columns[source];
+    if !assignable(&from.sql_type, &column.sql_type) {
+        let message = format!(
+            "\"{}\" of {} into the column \"{}\" of {}; expected types of one kind (use CAST)",
+            from.name, from.sql_type, column.name, column.sql_type
+        );
+        issues.push(Issue::mismatch(at, message));
+    }
+    converted(
+        Expr::column(source, from.sql_type.clone()),
+        &column.sql_type,
+    )
+}
+
+/// A projection; one right above another is merged with it, since each column is used once.
+fn projected(plan: Plan, expressions: Vec<Expr>) -> Plan {
+    match plan {
+        Plan::Project(input, inner) => {
+            let merged = expressions
+                .into_iter()
+                .map(|expression| substituted(expression, &inner))
+                .collect();
+            Plan::Project(input, merged)
+        }
+        other => Plan::Project(Box::new(other), expressions),
+    }
+}
+
+impl Stream {
+    /// The place of a column by its exact name.
+    pub(crate) fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+}

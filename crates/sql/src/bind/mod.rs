@@ -1,0 +1,16 @@
+//! From the syntax tree to plans: names are resolved, types are checked.
+
+mod aggregate;
+mod call;
+mod expression;
+mod insert;
+mod monotonic;
+mod relation;
+mod scope;
+mod select;
+mod statement;
+mod table_function;
+mod window;
+
+pub(crate) use monotonic::Driver;
+pub(crate) use statement::{BoundPump, bind_application};

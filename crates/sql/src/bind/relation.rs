@@ -1,0 +1,533 @@
+//! FROM: streams, tables, subqueries and joins.
+
+use std::collections::BTreeSet;
+
+use super::expression::{Binder, Stage, compare, want_comparable};
+use super::scope::{NameScope, ScopeColumn, ScopeRelation};
+use super::select::{Planned, Planner};
+use super::window::{extent, specification};
+use crate::catalog::{Column, ERROR_STREAM, METADATA, Stream, StreamRole};
+use crate::error::{Compiled, ErrorClass, Issue, nearest};
+use crate::expr::{Accepts, Expr};
+use crate::plan::{Extent, JoinPlan, Kept, Leaf, LeafSource, OuterPlan, Plan};
+use crate::table::Lookup;
+use crate::text::ast::{
+    Join, JoinCondition, JoinKind, Name, Operand, OperandSource, Query, QueryBody, Relation,
+    RelationKind, SelectItem, WindowSpec,
+};
+use crate::types::SqlType;
+
+/// The named windows of a SELECT.
+type Named<'q> = &'q [(Name, WindowSpec)];
+
+/// One or more operands of FROM before they are joined.
+struct Part {
+    leaves: Vec<PartLeaf>,
+    predicates: Vec<Expr>,
+    merged: Vec<String>,
+}
+
+struct PartLeaf {
+    source: LeafSource,
+    /// The relations whose columns the leaf has, with offsets inside of the leaf.
+    relations: Vec<ScopeRelation>,
+    width: usize,
+}
+
+impl Planner<'_> {
+    /// The plan and the scope of FROM.
+    pub(super) fn relation(
+        &mut self,
+        relation: &Relation,
+        named: Named<'_>,
+    ) -> Compiled<(Plan, NameScope)> {
+        if let RelationKind::Operand(operand) = &relation.kind {
+            if let Some(over) = &operand.over {
+                specification(named, over)?;
+            }
+        }
+
+        let part = self.part(relation, named)?;
+        refuse_repeated_aliases(&part, relation.at)?;
+        let scope = part.scope();
+        let mut leaves = part.leaves;
+        if leaves.len() == 1 {
+            return single(leaves.remove(0), scope, relation.at);
+        }
+        if !leaves
+            .iter()
+            .any(|leaf| matches!(leaf.source, LeafSource::Stream(..)))
+        {
+            return Err(Issue::unsupported(relation.at, "a join without a stream"));
+        }
+        let plan = join_plan(leaves, part.predicates, scope.width());
+        Ok((plan, scope))
+    }
+
+    fn part(&mut self, relation: &Relation, named: Named<'_>) -> Compiled<Part> {
+        match &relation.kind {
+            RelationKind::Operand(operand) => self.operand(operand, relation.at, named),
+            RelationKind::Join(join) => self.join(join, relation.at, named),
+        }
+    }
+
+    fn join(&mut self, join: &Join, at: u32, named: Named<'_>) -> Compiled<Part> {
+        let left = self.part(&join.left, named);
+        let right = self.part(&join.right, named)?;
+        let left = left?;
+        if join.kind != JoinKind::Inner {
+            return self.outer_join(join, left, right, at);
+        }
+
+        let mut part = left.beside(right);
+        if let Some(condition) = self.condition(&join.condition, &mut part, at)? {
+            part.predicates.push(condition);
+        }
+        Ok(part)
+    }
+
+    /// The condition over the columns of both sides.
+    fn condition(
+        &mut self,
+        condition: &JoinCondition,
+        part: &mut Part,
+        at: u32,
+    ) -> Compiled<Option<Expr>> {
+        match condition {
+            JoinCondition::None => Ok(None),
+            JoinCondition::On(condition) => {
+                let scope = part.scope();
+                let mut binder = Binder::new(self.catalog, &scope, Stage::Rows("ON"));
+                let bound = binder.bind_condition(condition);
+                self.issues.append(&mut binder.issues);
+                bound.map(Some)
+            }
+            JoinCondition::Using(names) => self.using(names, part, at).map(Some),
+        }
+    }
+
+    fn using(&mut self, names: &[Name], part: &mut Part, at: u32) -> Compiled<Expr> {
+        let scope = part.scope();
+        let mut equal: Option<Expr> = None;
+        for name in names {
+            let sides: Vec<Expr> = scope
+                .relations
+                .iter()
+                .filter_map(|relation| {
+                    let mut columns = relation.columns.iter();
+                    let index = columns.position(|column| column.name == name.text)?;
+                    let sql_type = relation.columns[index].sql_type.clone();
+                    Some(Expr::column(relation.offset + index, sql_type))
+                })
+                .collect();
+            let (Some(left), Some(right)) =
+                (sides.first(), sides.last().filter(|_| sides.len() > 1))
+            else {
+                let columns = scope
+                    .relations
+                    .iter()
+                    .flat_map(|relation| &relation.columns);
+                let known = columns.map(|column| column.name.as_str());
+                return Err(super::scope::unknown_column(name, known));
+            };
+
+            want_comparable(left, right, at)?;
+            let this = compare(Accepts::Equal, left.clone(), right.clone());
+            equal = Some(match equal {
+                Some(before) => super::expression::boolean(crate::expr::ExprKind::And(
+                    Box::new(before),
+                    Box::new(this),
+                )),
+                None => this,
+            });
+            part.merged.push(name.text.clone());
+        }
+        equal.ok_or_else(|| Issue::new(ErrorClass::Syntax, at, "USING wants a column"))
+    }
+
+    fn outer_join(&mut self, join: &Join, left: Part, right: Part, at: u32) -> Compiled<Part> {
+        let mut both = left.as_one().beside(right.as_one());
+        let condition = self.condition(&join.condition, &mut both, at)?;
+        let scope = both.scope();
+        let merged = both.merged;
+        let (Some(right), Some(left)) = (both.leaves.pop(), both.leaves.pop()) else {
+            return Err(Issue::unsupported(at, "this outer join"));
+        };
+        let right_offset = 1 + left.width;
+        let (left, right) = (left.at_offset(1), right.at_offset(right_offset));
+        let keeps_left = join.kind != JoinKind::Right;
+        let keeps_right = join.kind != JoinKind::Left;
+        refuse_kept_table(&left, keeps_left, at)?;
+        refuse_kept_table(&right, keeps_right, at)?;
+
+        let width = scope.width();
+        let plan = Plan::Outer(Box::new(OuterPlan {
+            left,
+            right,
+            keeps_left,
+            keeps_right,
+            condition,
+            width,
+        }));
+        Ok(Part {
+            leaves: vec![PartLeaf {
+                source: LeafSource::Stream(plan, Kept::Instant),
+                relations: scope.relations,
+                width,
+            }],
+            predicates: Vec::new(),
+            merged,
+        })
+    }
+
+    fn operand(&mut self, operand: &Operand, at: u32, named: Named<'_>) -> Compiled<Part> {
+        let kept = match &operand.over {
+            Some(over) => self.kept(specification(named, over)?)?,
+            None => Kept::Instant,
+        };
+        let alias = |name: &str| {
+            operand
+                .alias
+                .as_ref()
+                .map_or_else(|| name.to_owned(), |alias| alias.text.clone())
+        };
+
+        let (source, mut columns, alias, broken) = match &operand.source {
+            OperandSource::Stream(name) => {
+                let (source, columns, broken) = self.named_source(name, kept)?;
+                (source, columns, alias(&name.text), broken)
+            }
+            OperandSource::Query(query) => {
+                let Planned { plan, columns, .. } = self.query(query)?;
+                (LeafSource::Stream(plan, kept), columns, alias(""), false)
+            }
+            OperandSource::Function(function) => {
+                let Planned { plan, columns, .. } = self.table_function(function)?;
+                (LeafSource::Stream(plan, kept), columns, alias(""), false)
+            }
+        };
+        rename_columns(&mut columns, &operand.columns, at)?;
+        let width = columns.len();
+        Ok(Part {
+            leaves: vec![PartLeaf {
+                source,
+                relations: vec![ScopeRelation {
+                    alias,
+                    columns,
+                    offset: 0,
+                    broken,
+                }],
+                width,
+            }],
+            predicates: Vec::new(),
+            merged: Vec::new(),
+        })
+    }
+
+    fn kept(&mut self, spec: &WindowSpec) -> Compiled<Kept> {
+        let scope = NameScope::default();
+        let mut binder = Binder::new(self.catalog, &scope, Stage::Rows("OVER"));
+        if let Some(first) = spec.partition.first() {
+            return Err(Issue::unsupported(
+                first.at,
+                "PARTITION BY in a join's window",
+            ));
+        }
+        Ok(match extent(&mut binder, spec)? {
+            Extent::Rows(rows) => Kept::Rows(rows),
+            Extent::Range(length) => Kept::Range(length),
+        })
+    }
+
+    fn named_source(
+        &self,
+        name: &Name,
+        kept: Kept,
+    ) -> Compiled<(LeafSource, Vec<ScopeColumn>, bool)> {
+        if name.text.eq_ignore_ascii_case(ERROR_STREAM) {
+            let message = "error_stream can't be read by SQL; expected it as an output only";
+            return Err(Issue::new(ErrorClass::ReservedName, name.at, message));
+        }
+        if let Some((index, stream)) = self.catalog.stream(&name.text) {
+            let source = LeafSource::Stream(Plan::Scan(index), kept);
+            return Ok((source, stream_columns(stream), stream.broken));
+        }
+        if let Some(table) = self.catalog.table(&name.text) {
+            let columns = table_columns(&table.columns);
+            return Ok((LeafSource::Table(table.clone()), columns, false));
+        }
+
+        let message = format!(
+            "no stream or table is called \"{}\" at this point{}",
+            name.text,
+            nearest(&name.text, self.catalog.relation_names())
+        );
+        Err(Issue::new(ErrorClass::UnknownStream, name.at, message))
+    }
+}
+
+impl Binder<'_> {
+    /// The values of `IN (SELECT …)`, or the rows of EXISTS, over a reference table.
+    pub(super) fn bind_lookup(
+        &mut self,
+        query: &Query,
+        value: Option<&Expr>,
+        at: u32,
+    ) -> Compiled<Lookup> {
+        let unsupported =
+            || Issue::unsupported(at, "a subquery over a stream inside an expression");
+        let QueryBody::Select(select) = &query.body else {
+            return Err(unsupported());
+        };
+        let RelationKind::Operand(operand) = &select.from.kind else {
+            return Err(unsupported());
+        };
+        let OperandSource::Stream(name) = &operand.source else {
+            return Err(unsupported());
+        };
+        let Some(table) = self.catalog.table(&name.text) else {
+            if self.catalog.stream(&name.text).is_some() {
+                return Err(unsupported());
+            }
+            let known = self.catalog.relation_names();
+            let message = format!(
+                "no table is called \"{}\"{}",
+                name.text,
+                nearest(&name.text, known)
+            );
+            return Err(Issue::new(ErrorClass::UnknownStream, name.at, message));
+        };
+        if select.grouping.is_some() || select.having.is_some() {
+            return Err(unsupported());
+        }
+
+        let alias = operand.alias.as_ref().unwrap_or(name).text.clone();
+        let scope = NameScope::of_query(alias, table_columns(&table.columns));
+        let mut inner = Binder::new(self.catalog, &scope, Stage::Rows("a subquery"));
+        let filter = match &select.filter {
+            Some(filter) => Some(inner.bind_condition(filter)?),
+            None => None,
+        };
+        let column = match value {
+            None => None,
+            Some(value) => {
+                let column = lookup_column(&mut inner, &select.items, at)?;
+                want_comparable(value, &column, at)?;
+                Some(column)
+            }
+        };
+        Ok(Lookup::new(table, filter.as_ref(), column.as_ref()))
+    }
+}
+
+fn lookup_column(binder: &mut Binder<'_>, items: &[SelectItem], at: u32) -> Compiled<Expr> {
+    match items {
+        [SelectItem::Expression { value, .. }] => binder.bind(value),
+        _ => {
+            let message = "IN (SELECT …) wants one column";
+            Err(Issue::new(ErrorClass::ColumnCount, at, message))
+        }
+    }
+}
+
+/// The columns of a stream's rows: ROWTIME, the declared ones, and for the input stream its metadata.
+pub(super) fn stream_columns(stream: &Stream) -> Vec<ScopeColumn> {
+    let mut columns = vec![ScopeColumn::rowtime()];
+    columns.extend(stream.columns.iter().map(visible));
+    if stream.role == StreamRole::Input {
+        columns.extend(METADATA.into_iter().map(|(name, sql_type)| ScopeColumn {
+            name: name.to_owned(),
+            sql_type,
+            hidden: true,
+            driver: None,
+        }));
+    }
+    columns
+}
+
+/// The columns of a table's rows. A table has no time: its first column is an unused NULL.
+fn table_columns(columns: &[Column]) -> Vec<ScopeColumn> {
+    let unused = ScopeColumn {
+        name: String::new(),
+        sql_type: SqlType::Timestamp,
+        hidden: true,
+        driver: None,
+    };
+    std::iter::once(unused)
+        .chain(columns.iter().map(visible))
+        .collect()
+}
+
+fn visible(column: &Column) -> ScopeColumn {
+    ScopeColumn {
+        name: column.name.clone(),
+        sql_type: column.sql_type.clone(),
+        hidden: false,
+        driver: None,
+    }
+}
+
+fn rename_columns(columns: &mut [ScopeColumn], names: &[Name], at: u32) -> Compiled<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let shown = columns.iter_mut().filter(|column| !column.hidden);
+    let mut shown: Vec<&mut ScopeColumn> = shown.collect();
+    if shown.len() != names.len() {
+        let message = format!(
+            "the alias names {} columns; expected {}",
+            names.len(),
+            shown.len()
+        );
+        return Err(Issue::new(ErrorClass::ColumnCount, at, message));
+    }
+    for (column, name) in shown.iter_mut().zip(names) {
+        column.name.clone_from(&name.text);
+    }
+    Ok(())
+}
+
+fn single(leaf: PartLeaf, scope: NameScope, at: u32) -> Compiled<(Plan, NameScope)> {
+    match leaf.source {
+        LeafSource::Stream(plan, _) => {
+            // One operand's rows begin with its own ROWTIME; an outer join's rows have one of their own before it.
+            let relations = leaf.relations;
+            Ok((plan, NameScope { relations, ..scope }))
+        }
+        LeafSource::Table(_) => Err(Issue::unsupported(
+            at,
+            "a query over a reference table alone",
+        )),
+    }
+}
+
+fn refuse_repeated_aliases(part: &Part, at: u32) -> Compiled<()> {
+    let mut seen = BTreeSet::new();
+    for relation in part.leaves.iter().flat_map(|leaf| &leaf.relations) {
+        if !relation.alias.is_empty() && !seen.insert(&relation.alias) {
+            let message = format!(
+                "FROM has two relations called \"{}\"; expected an alias for one of them",
+                relation.alias
+            );
+            return Err(Issue::new(ErrorClass::DuplicateName, at, message));
+        }
+    }
+    Ok(())
+}
+
+fn refuse_kept_table(leaf: &Leaf, keeps: bool, at: u32) -> Compiled<()> {
+    if keeps && matches!(leaf.source, LeafSource::Table(_)) {
+        return Err(Issue::unsupported(
+            at,
+            "an outer join that preserves the rows of a reference table",
+        ));
+    }
+    Ok(())
+}
+
+fn join_plan(leaves: Vec<PartLeaf>, predicates: Vec<Expr>, width: usize) -> Plan {
+    let mut offset = 1;
+    let leaves = leaves
+        .into_iter()
+        .map(|leaf| {
+            let placed = leaf.at_offset(offset);
+            offset += placed.width;
+            placed
+        })
+        .collect();
+    Plan::Join(Box::new(JoinPlan {
+        leaves,
+        predicates,
+        width,
+    }))
+}
+
+impl PartLeaf {
+    fn at_offset(self, offset: usize) -> Leaf {
+        Leaf {
+            source: self.source,
+            offset,
+            width: self.width,
+        }
+    }
+}
+
+impl Part {
+    fn beside(mut self, other: Self) -> Self {
+        let shift = self.width();
+        self.leaves.extend(other.leaves);
+        self.merged.extend(other.merged);
+        self.predicates.extend(
+            other
+                .predicates
+                .into_iter()
+                .map(|predicate| shifted(predicate, shift)),
+        );
+        self
+    }
+
+    fn width(&self) -> usize {
+        self.leaves.iter().map(|leaf| leaf.width).sum()
+    }
+
+    /// The names of all leaves, as columns of the joined row.
+    fn scope(&self) -> NameScope {
+        let mut relations = Vec::new();
+        let mut offset = 1;
+        for leaf in &self.leaves {
+            relations.extend(leaf.relations.iter().map(|relation| {
+                let mut relation = relation.clone();
+                relation.offset += offset;
+                refresh_drivers(&mut relation, leaf);
+                relation
+            }));
+            offset += leaf.width;
+        }
+        NameScope {
+            relations,
+            merged: self.merged.clone(),
+            ..NameScope::default()
+        }
+    }
+
+    /// The part with all of its leaves joined to one.
+    fn as_one(self) -> Self {
+        if self.leaves.len() == 1 && self.predicates.is_empty() {
+            return self;
+        }
+
+        let relations = self.scope().relations;
+        let width = 1 + self.width();
+        let plan = join_plan(self.leaves, self.predicates, width);
+        Self {
+            leaves: vec![PartLeaf {
+                source: LeafSource::Stream(plan, Kept::Instant),
+                relations,
+                width,
+            }],
+            predicates: Vec::new(),
+            merged: self.merged,
+        }
+    }
+}
+
+/// A row that waits in a window is older than the match that it is part of: only the columns of rows of the instant grow.
+fn refresh_drivers(relation: &mut ScopeRelation, leaf: &PartLeaf) {
+    if matches!(leaf.source, LeafSource::Stream(_, Kept::Instant)) {
+        return;
+    }
+    for column in &mut relation.columns {
+        column.driver = None;
+    }
+}
+
+fn shifted(mut expression: Expr, by: usize) -> Expr {
+    fn shift(expression: &mut Expr, by: usize) {
+        if let crate::expr::ExprKind::Column(index) = &mut expression.kind {
+            *index += by;
+        }
+        expression.for_each_child_mut(&mut |child| shift(child, by));
+    }
+    shift(&mut expression, by);
+    expression
+}

@@ -1,0 +1,547 @@
+//! Queries: SELECT, UNION ALL, DISTINCT, ORDER BY.
+
+use super::aggregate::Groups;
+use super::expression::{Binder, Stage, converted};
+use super::monotonic::{Driver, driver, is_event_time};
+use super::scope::{NameScope, ScopeColumn};
+use super::window::{Windows, interval_length};
+use crate::catalog::{Catalog, ROWTIME};
+use crate::error::{Compiled, ErrorClass, Issue};
+use crate::expr::Expr;
+use crate::plan::{Closing, DistinctPlan, GroupPlan, Plan, SlidePlan, SortPlan};
+use crate::text::ast::{Ast, AstKind, Grouping, OrderTerm, Query, QueryBody, Select, SelectItem};
+use crate::types::SqlType;
+use crate::value::Value;
+
+/// A query with its plan and its columns; the first column is the ROWTIME.
+pub(crate) struct Planned {
+    pub(crate) plan: Plan,
+    pub(crate) columns: Vec<ScopeColumn>,
+    /// The place of the visible column that was aliased ROWTIME, if one was.
+    pub(crate) own_rowtime: Option<usize>,
+}
+
+/// Plans the queries of one pump and collects their issues.
+pub(crate) struct Planner<'a> {
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) issues: Vec<Issue>,
+}
+
+/// A select item with its name.
+pub(super) struct Item {
+    name: String,
+    expression: Expr,
+    /// Whether the item was written `… AS ROWTIME`.
+    sets_rowtime: bool,
+}
+
+/// A select list over the rows that it is evaluated on.
+struct Selected {
+    plan: Plan,
+    items: Vec<Item>,
+    order: Vec<(Expr, bool, u32)>,
+    /// How the columns of the rows grow.
+    drivers: Vec<Option<Driver>>,
+}
+
+impl<'a> Planner<'a> {
+    pub(crate) fn query(&mut self, query: &Query) -> Compiled<Planned> {
+        match &query.body {
+            QueryBody::Select(select) => self.select(select, &query.order_by),
+            QueryBody::UnionAll(left, right) => {
+                let planned = self.union_all(left, right, query.at)?;
+                self.sorted_by_columns(planned, &query.order_by)
+            }
+        }
+    }
+
+    fn union_all(&mut self, left: &Query, right: &Query, at: u32) -> Compiled<Planned> {
+        let left = self.query(left);
+        let right = self.query(right)?;
+        let left = left?;
+        if left.columns.len() != right.columns.len() {
+            let message = format!(
+                "UNION ALL of {} and {} columns; expected the same number",
+                left.columns.len() - 1,
+                right.columns.len() - 1
+            );
+            return Err(Issue::new(ErrorClass::ColumnCount, at, message));
+        }
+
+        let mut columns = left.columns;
+        for (column, other) in columns.iter_mut().zip(&right.columns) {
+            let union = column.sql_type.union(&other.sql_type);
+            column.sql_type = union.ok_or_else(|| {
+                let message = format!(
+                    "UNION ALL of {} and {} in column \"{}\"",
+                    column.sql_type, other.sql_type, column.name
+                );
+                Issue::mismatch(at, message)
+            })?;
+            if column.driver != other.driver {
+                column.driver = None;
+            }
+        }
+        let left_plan = in_types(left.plan, &columns);
+        let right_plan = in_types_of(right.plan, &right.columns, &columns);
+        Ok(Planned {
+            plan: Plan::UnionAll(Box::new(left_plan), Box::new(right_plan)),
+            columns,
+            own_rowtime: left.own_rowtime,
+        })
+    }
+
+    fn sorted_by_columns(&mut self, planned: Planned, terms: &[OrderTerm]) -> Compiled<Planned> {
+        if terms.is_empty() {
+            return Ok(planned);
+        }
+        let scope = NameScope::of_query(String::new(), planned.columns.clone());
+        let items: Vec<Item> = planned
+            .columns
+            .iter()
+            .enumerate()
+            .skip(1)
+            .map(|(index, column)| Item {
+                name: column.name.clone(),
+                expression: Expr::column(index, column.sql_type.clone()),
+                sets_rowtime: false,
+            })
+            .collect();
+
+        let mut binder = Binder::new(self.catalog, &scope, Stage::Rows("ORDER BY"));
+        let order = order_terms(&mut binder, terms, &items)?;
+        let selected = Selected {
+            plan: planned.plan,
+            items,
+            order,
+            drivers: scope.drivers(),
+        };
+        finish(selected, None)
+    }
+
+    fn select(&mut self, select: &Select, terms: &[OrderTerm]) -> Compiled<Planned> {
+        self.refuse_repeated_windows(select)?;
+        let (mut plan, scope) = self.relation(&select.from, &select.windows)?;
+        let mut failed = None;
+        if let Some(filter) = &select.filter {
+            let mut binder = Binder::new(self.catalog, &scope, Stage::Rows("WHERE"));
+            match binder.bind_condition(filter) {
+                Ok(condition) => plan = filtered(plan, condition),
+                Err(issue) => failed = Some(issue),
+            }
+            self.issues.append(&mut binder.issues);
+        }
+
+        let selected = match &select.grouping {
+            Some(grouping) => self.grouped(select, grouping, terms, plan, &scope),
+            None => self.ungrouped(select, terms, plan, &scope),
+        };
+        match (selected, failed) {
+            (Ok(selected), None) => finish(selected, select.distinct.then_some(select.at)),
+            (Err(issue), None) | (Ok(_), Some(issue)) => Err(issue),
+            (Err(issue), Some(first)) => {
+                self.issues.push(first);
+                Err(issue)
+            }
+        }
+    }
+
+    fn refuse_repeated_windows(&mut self, select: &Select) -> Compiled<()> {
+        for (index, (name, _)) in select.windows.iter().enumerate() {
+            let earlier = &select.windows[..index];
+            if earlier.iter().any(|(other, _)| other.text == name.text) {
+                let message = format!("the window \"{}\" is defined twice", name.text);
+                return Err(Issue::new(ErrorClass::DuplicateName, name.at, message));
+            }
+        }
+        Ok(())
+    }
+
+    fn ungrouped(
+        &mut self,
+        select: &Select,
+        terms: &[OrderTerm],
+        plan: Plan,
+        scope: &NameScope,
+    ) -> Compiled<Selected> {
+        if let Some(having) = &select.having {
+            let message = "HAVING without groups; expected GROUP BY or WINDOWED BY";
+            return Err(Issue::new(
+                ErrorClass::MisplacedAggregate,
+                having.at,
+                message,
+            ));
+        }
+
+        let stage = Stage::Items(Windows::new(&select.windows));
+        let mut binder = Binder::new(self.catalog, scope, stage);
+        let items = self.items(&mut binder, &select.items, scope)?;
+        let order = order_terms(&mut binder, terms, &items)?;
+        self.issues.append(&mut binder.issues);
+
+        let mut drivers = scope.drivers();
+        let mut plan = plan;
+        if let Stage::Items(windows) = binder.stage {
+            let functions = windows.functions;
+            drivers.extend(functions.iter().map(|_| None));
+            if !functions.is_empty() {
+                plan = Plan::Slide(Box::new(SlidePlan {
+                    input: plan,
+                    windows: functions,
+                }));
+            }
+        }
+        Ok(Selected {
+            plan,
+            items,
+            order,
+            drivers,
+        })
+    }
+
+    fn grouped(
+        &mut self,
+        select: &Select,
+        grouping: &Grouping,
+        terms: &[OrderTerm],
+        plan: Plan,
+        scope: &NameScope,
+    ) -> Compiled<Selected> {
+        let mut rows = Binder::new(self.catalog, scope, Stage::Rows("GROUP BY"));
+        let bound = bind_grouping(&mut rows, grouping, scope);
+        self.issues.append(&mut rows.issues);
+        let (keys, closing) = bound?;
+        let mut drivers = vec![Some(Driver::Time(Expr::column(0, SqlType::Timestamp)))];
+        drivers.extend(keys.iter().map(|key| driver(key, &scope.drivers())));
+        if let Closing::Key(index, by) = &closing {
+            drivers[1 + index] = Some(by.clone());
+        }
+
+        let mut binder = Binder::new(self.catalog, scope, Stage::Grouped(Groups::new(keys)));
+        let items = self.items(&mut binder, &select.items, scope)?;
+        let having = select.having.as_ref();
+        let having = having
+            .map(|having| binder.bind_condition(having))
+            .transpose()?;
+        let order = order_terms(&mut binder, terms, &items)?;
+        self.issues.append(&mut binder.issues);
+
+        let Stage::Grouped(groups) = binder.stage else {
+            return Err(Issue::unsupported(select.at, "this grouping"));
+        };
+        drivers.extend(groups.aggregates.iter().map(|_| None));
+        let mut plan = Plan::Group(Box::new(GroupPlan {
+            input: plan,
+            keys: groups.keys,
+            closing,
+            aggregates: groups.aggregates,
+        }));
+        if let Some(condition) = having {
+            plan = filtered(plan, condition);
+        }
+        Ok(Selected {
+            plan,
+            items,
+            order,
+            drivers,
+        })
+    }
+
+    /// All select items; the issues of all are collected.
+    fn items(
+        &mut self,
+        binder: &mut Binder<'_>,
+        items: &[SelectItem],
+        scope: &NameScope,
+    ) -> Compiled<Vec<Item>> {
+        let mut bound = Vec::new();
+        let mut failed = None;
+        for item in items {
+            match bind_item(binder, item, scope, bound.len()) {
+                Ok(mut more) => bound.append(&mut more),
+                Err(issue) => self.issues.extend(failed.replace(issue)),
+            }
+        }
+
+        match failed {
+            None => Ok(bound),
+            Some(issue) => {
+                self.issues.append(&mut binder.issues);
+                Err(issue)
+            }
+        }
+    }
+}
+
+pub(super) fn filtered(plan: Plan, condition: Expr) -> Plan {
+    Plan::Filter(Box::new(plan), condition)
+}
+
+fn in_types(plan: Plan, columns: &[ScopeColumn]) -> Plan {
+    in_types_of(plan, columns, columns)
+}
+
+/// The plan with its columns converted to other types.
+fn in_types_of(plan: Plan, from: &[ScopeColumn], to: &[ScopeColumn]) -> Plan {
+    let expressions = from
+        .iter()
+        .zip(to)
+        .enumerate()
+        .map(|(index, (from, to))| {
+            converted(Expr::column(index, from.sql_type.clone()), &to.sql_type)
+        })
+        .collect();
+    Plan::Project(Box::new(plan), expressions)
+}
+
+fn bind_item(
+    binder: &mut Binder<'_>,
+    item: &SelectItem,
+    scope: &NameScope,
+    place: usize,
+) -> Compiled<Vec<Item>> {
+    match item {
+        SelectItem::All(at) => {
+            if scope.relations.iter().any(|relation| relation.broken) {
+                // An issue about the relation is reported already.
+                return Ok(Vec::new());
+            }
+            scope
+                .visible()
+                .map(|name| star_item(binder, &name, *at))
+                .collect()
+        }
+        SelectItem::AllOf(alias) => {
+            let relation = scope.relation(&alias.text).ok_or_else(|| {
+                let message = format!("no relation is called \"{}\"", alias.text);
+                Issue::new(ErrorClass::UnknownColumn, alias.at, message)
+            })?;
+            let columns = relation.columns.iter().filter(|column| !column.hidden);
+            columns
+                .map(|column| {
+                    let path = [alias.text.as_str(), column.name.as_str()];
+                    star_item(binder, &path.map(ToOwned::to_owned), alias.at)
+                })
+                .collect()
+        }
+        SelectItem::Expression { value, alias } => {
+            let expression = binder.bind(value)?;
+            let sets_rowtime = alias.as_ref().is_some_and(|alias| alias.text == ROWTIME);
+            if sets_rowtime && !matches!(expression.sql_type, SqlType::Timestamp | SqlType::Null) {
+                let message = format!("ROWTIME of {}; expected TIMESTAMP", expression.sql_type);
+                return Err(Issue::mismatch(value.at, message));
+            }
+            Ok(vec![Item {
+                name: item_name(value, alias.as_ref(), place),
+                expression,
+                sets_rowtime,
+            }])
+        }
+    }
+}
+
+fn star_item(binder: &mut Binder<'_>, path: &[String], at: u32) -> Compiled<Item> {
+    let names = path
+        .iter()
+        .map(|text| crate::text::ast::Name {
+            text: text.clone(),
+            at,
+        })
+        .collect();
+    let ast = Ast::new(at, AstKind::Name(names));
+    Ok(Item {
+        name: path.last().cloned().unwrap_or_default(),
+        expression: binder.bind(&ast)?,
+        sets_rowtime: false,
+    })
+}
+
+fn item_name(value: &Ast, alias: Option<&crate::text::ast::Name>, place: usize) -> String {
+    if let Some(alias) = alias {
+        return alias.text.clone();
+    }
+    match &value.kind {
+        AstKind::Name(path) => path
+            .last()
+            .map(|name| name.text.clone())
+            .unwrap_or_default(),
+        _ => format!("EXPR${place}"),
+    }
+}
+
+/// The keys of a grouping and the end of its windows.
+fn bind_grouping(
+    binder: &mut Binder<'_>,
+    grouping: &Grouping,
+    scope: &NameScope,
+) -> Compiled<(Vec<Expr>, Closing)> {
+    match grouping {
+        Grouping::By(list) => {
+            let keys = binder.bind_all(list)?;
+            let at = list.first().map_or(0, |first| first.at);
+            let (index, by) = closing_key(&keys, &scope.drivers()).ok_or_else(|| {
+                let message = "no grouping expression grows with time; expected one such as \
+                               FLOOR(s.ROWTIME TO MINUTE) or STEP(s.ROWTIME BY INTERVAL '10' SECOND)";
+                Issue::new(ErrorClass::NotMonotonic, at, message)
+            })?;
+            Ok((keys, Closing::Key(index, by)))
+        }
+        Grouping::Stagger { partition, range } => {
+            let keys = binder.bind_all(partition)?;
+            let length = interval_length(binder, range, "RANGE")?;
+            if length == 0 {
+                return Err(Issue::mismatch(range.at, "RANGE wants a positive interval"));
+            }
+            Ok((keys, Closing::Stagger(length)))
+        }
+    }
+}
+
+/// The key by which windows close: one that grows with ROWTIME, else with MONOTONIC, else an event time.
+fn closing_key(keys: &[Expr], drivers: &[Option<Driver>]) -> Option<(usize, Driver)> {
+    let driven: Vec<_> = keys.iter().map(|key| driver(key, drivers)).collect();
+    let of = |wanted: &dyn Fn(&Driver) -> bool| {
+        driven
+            .iter()
+            .enumerate()
+            .find_map(|(index, by)| by.clone().filter(|by| wanted(by)).map(|by| (index, by)))
+    };
+
+    of(&|by| matches!(by, Driver::Time(_)))
+        .or_else(|| of(&|by| matches!(by, Driver::Rows)))
+        .or_else(|| {
+            let index = keys.iter().position(is_event_time)?;
+            Some((index, Driver::Rows))
+        })
+}
+
+/// The terms of ORDER BY: ordinals, aliases, or expressions over the rows.
+fn order_terms(
+    binder: &mut Binder<'_>,
+    terms: &[OrderTerm],
+    items: &[Item],
+) -> Compiled<Vec<(Expr, bool, u32)>> {
+    terms
+        .iter()
+        .map(|term| {
+            let expression = order_expression(binder, &term.expression, items)?;
+            Ok((expression, term.descending, term.expression.at))
+        })
+        .collect()
+}
+
+fn order_expression(binder: &mut Binder<'_>, ast: &Ast, items: &[Item]) -> Compiled<Expr> {
+    if let AstKind::Literal(Value::Integer(ordinal), _) = &ast.kind {
+        let place = usize::try_from(*ordinal)
+            .ok()
+            .and_then(|ordinal| ordinal.checked_sub(1));
+        let item = place.and_then(|place| items.get(place)).ok_or_else(|| {
+            let message = format!("ORDER BY {ordinal}; expected 1 to {}", items.len());
+            Issue::new(ErrorClass::UnknownColumn, ast.at, message)
+        })?;
+        return Ok(item.expression.clone());
+    }
+    if let AstKind::Name(path) = &ast.kind {
+        let alias = items
+            .iter()
+            .find(|item| path.len() == 1 && path.iter().all(|name| name.text == item.name));
+        if let Some(item) = alias {
+            return Ok(item.expression.clone());
+        }
+    }
+    binder.bind(ast)
+}
+
+/// The projection of a select list, with DISTINCT and ORDER BY. `distinct` is the place of SELECT DISTINCT.
+fn finish(selected: Selected, distinct: Option<u32>) -> Compiled<Planned> {
+    let Selected {
+        plan,
+        items,
+        order,
+        drivers,
+    } = selected;
+    let own_rowtime = items.iter().position(|item| item.sets_rowtime);
+    let time = own_rowtime.map_or_else(
+        || Expr::column(0, SqlType::Timestamp),
+        |index| items[index].expression.clone(),
+    );
+    let mut columns = vec![ScopeColumn::rowtime()];
+    columns.extend(items.iter().map(|item| ScopeColumn {
+        name: item.name.clone(),
+        sql_type: item.expression.sql_type.clone(),
+        hidden: false,
+        driver: driver(&item.expression, &drivers).filter(|_| own_rowtime.is_none()),
+    }));
+
+    let mut expressions = vec![time];
+    expressions.extend(items.iter().map(|item| item.expression.clone()));
+    let sort = sort_driver(&order, &drivers)?;
+    expressions.extend(order.iter().map(|(expression, _, _)| expression.clone()));
+    let mut plan = Plan::Project(Box::new(plan), expressions);
+    if let Some(at) = distinct {
+        plan = distinct_plan(plan, &items, &drivers, at)?;
+    }
+    if let Some(driver) = sort {
+        plan = Plan::Sort(Box::new(SortPlan {
+            input: plan,
+            width: columns.len(),
+            descending: order.iter().map(|(_, descending, _)| *descending).collect(),
+            driver,
+        }));
+    }
+    Ok(Planned {
+        plan,
+        columns,
+        own_rowtime: own_rowtime.map(|index| index + 1),
+    })
+}
+
+/// The driver of the first term of ORDER BY.
+fn sort_driver(
+    order: &[(Expr, bool, u32)],
+    drivers: &[Option<Driver>],
+) -> Compiled<Option<Driver>> {
+    let Some((first, descending, at)) = order.first() else {
+        return Ok(None);
+    };
+    let found = driver(first, drivers)
+        .or_else(|| is_event_time(first).then_some(Driver::Rows))
+        .filter(|_| !descending);
+    found.map(Some).ok_or_else(|| {
+        let message = "the first term of ORDER BY must grow with time, ascending; expected one \
+                       such as ROWTIME or FLOOR(s.ROWTIME TO SECOND)";
+        Issue::new(ErrorClass::NotMonotonic, *at, message)
+    })
+}
+
+fn distinct_plan(
+    plan: Plan,
+    items: &[Item],
+    drivers: &[Option<Driver>],
+    at: u32,
+) -> Compiled<Plan> {
+    let driving = items
+        .iter()
+        .position(|item| driver(&item.expression, drivers).is_some())
+        .or_else(|| {
+            items
+                .iter()
+                .position(|item| is_event_time(&item.expression))
+        })
+        .ok_or_else(|| {
+            let message = "SELECT DISTINCT has no item that grows with time; expected one such \
+                           as FLOOR(s.ROWTIME TO HOUR)";
+            Issue::new(ErrorClass::NotMonotonic, at, message)
+        })?;
+    let rowtime = |item: &Item| item.expression == Expr::column(0, SqlType::Timestamp);
+    let compared = (0..items.len())
+        .filter(|index| !rowtime(&items[*index]))
+        .map(|index| index + 1)
+        .collect();
+
+    Ok(Plan::Distinct(Box::new(DistinctPlan {
+        input: plan,
+        driving: driving + 1,
+        compared,
+    })))
+}

@@ -1,0 +1,223 @@
+//! `sql test` and `sql check`: an application on a file of records, without AWS and without a clock.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::catalog::{Stream, StreamRole};
+use crate::output::write_json_row;
+use crate::program::{Program, column_text};
+use crate::run::processor::{Emitted, Processor, ProcessorSettings, Record, StateLimitExceeded};
+
+/// A test that could not be run to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TestError {
+    /// A line of the input is an envelope with a wrong member.
+    #[error("line {line} of the input: {message}")]
+    Input {
+        /// The line, from 1.
+        line: usize,
+        /// The finding.
+        message: String,
+    },
+    /// A pump's state outgrew its limit.
+    #[error(transparent)]
+    State(#[from] StateLimitExceeded),
+    /// The rows could not be written.
+    #[error("the rows can't be written")]
+    Write(#[from] io::Error),
+}
+
+/// One line of the input.
+enum Line {
+    Record(TestRecord),
+    Bound(i64),
+}
+
+struct TestRecord {
+    /// `None`: a millisecond after the record before.
+    time: Option<i64>,
+    data: Bytes,
+    key: String,
+    sequence: String,
+    shard: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope<'a> {
+    t: Option<i64>,
+    bound: Option<i64>,
+    data: Option<String>,
+    #[serde(borrow)]
+    json: Option<&'a RawValue>,
+    hex: Option<String>,
+    key: Option<String>,
+    seq: Option<String>,
+    shard: Option<String>,
+}
+
+/// Runs a program on the lines of `input` and writes `STREAM<TAB>JSON` for every row of every stream that the code created, and of
+/// `error_stream`, in order of emission.
+///
+/// # Errors
+/// When a line is wrong, a state outgrows its limit, or `output` fails.
+pub fn run_test(
+    program: &Arc<Program>,
+    input: &str,
+    output: &mut dyn Write,
+) -> Result<(), TestError> {
+    let mut processor: Option<Processor> = None;
+    let mut shards: BTreeMap<String, usize> = BTreeMap::new();
+    let mut last: Option<i64> = None;
+    let mut data = Vec::new();
+
+    for (index, line) in input.lines().enumerate() {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let parsed = parse_line(line).map_err(|message| TestError::Input {
+            line: index + 1,
+            message,
+        })?;
+        let time = match &parsed {
+            Line::Bound(bound) => *bound,
+            Line::Record(record) => record
+                .time
+                .unwrap_or_else(|| last.map_or(0, |last| last + 1)),
+        };
+        let processor = processor.get_or_insert_with(|| {
+            let settings = ProcessorSettings {
+                started: time,
+                ..ProcessorSettings::default()
+            };
+            Processor::new(program.clone(), settings)
+        });
+
+        let mut sink = |row: Emitted<'_>| write_row(row.definition(program), &row, &mut data);
+        match parsed {
+            Line::Bound(bound) => processor.advance(bound, &mut sink)?,
+            Line::Record(record) => {
+                let next = shards.len();
+                let shard_index = *shards.entry(record.shard.clone()).or_insert(next);
+                processor.push(
+                    &Record {
+                        data: &record.data,
+                        arrival: time,
+                        partition_key: &record.key,
+                        sequence_number: &record.sequence,
+                        shard_id: &record.shard,
+                        shard_index,
+                    },
+                    &mut sink,
+                )?;
+            }
+        }
+        last = Some(last.map_or(time, |last| last.max(time)));
+        output.write_all(&data)?;
+        data.clear();
+    }
+    Ok(())
+}
+
+fn write_row(stream: &Stream, row: &Emitted<'_>, data: &mut Vec<u8>) {
+    data.extend_from_slice(stream.name.as_bytes());
+    data.push(b'\t');
+    write_json_row(&stream.columns, row.values, data);
+    data.push(b'\n');
+}
+
+/// A line that is an object with `bound`, or with one of `data`, `json` and `hex` and nothing else but envelope members, is an
+/// envelope; any other line is a record itself.
+fn parse_line(line: &str) -> Result<Line, String> {
+    let Ok(envelope) = serde_json::from_str::<Envelope<'_>>(line) else {
+        return Ok(Line::Record(TestRecord::bare(line)));
+    };
+    let payloads = [
+        envelope.data.is_some(),
+        envelope.json.is_some(),
+        envelope.hex.is_some(),
+    ];
+    let given = payloads.into_iter().filter(|given| *given).count();
+    if let (Some(bound), 0, None) = (envelope.bound, given, envelope.t) {
+        return Ok(Line::Bound(bound));
+    }
+    if given != 1 || envelope.bound.is_some() {
+        return Ok(Line::Record(TestRecord::bare(line)));
+    }
+
+    let data = match (&envelope.data, envelope.json, &envelope.hex) {
+        (Some(text), _, _) => text.clone().into_bytes(),
+        (_, Some(json), _) => json.get().as_bytes().to_vec(),
+        (_, _, Some(hex)) => crate::text::hex_bytes(hex)
+            .ok_or_else(|| "\"hex\" wants pairs of hexadecimal digits".to_owned())?,
+        _ => Vec::new(),
+    };
+    Ok(Line::Record(TestRecord {
+        time: envelope.t,
+        data: data.into(),
+        key: envelope.key.unwrap_or_default(),
+        sequence: envelope.seq.unwrap_or_default(),
+        shard: envelope.shard.unwrap_or_else(default_shard),
+    }))
+}
+
+fn default_shard() -> String {
+    "shardId-000000000000".to_owned()
+}
+
+impl TestRecord {
+    fn bare(line: &str) -> Self {
+        Self {
+            time: None,
+            data: Bytes::copy_from_slice(line.as_bytes()),
+            key: String::new(),
+            sequence: String::new(),
+            shard: default_shard(),
+        }
+    }
+}
+
+/// Writes the streams, columns, pumps and outputs of a program, as `sql check` prints them.
+///
+/// # Errors
+/// When `output` fails.
+pub fn write_summary(program: &Program, output: &mut dyn Write) -> io::Result<()> {
+    for stream in program.streams() {
+        let role = match stream.role {
+            StreamRole::Input => "input",
+            StreamRole::InApplication => "in-application",
+            StreamRole::Error => "errors",
+        };
+        writeln!(output, "stream \"{}\" ({role})", stream.name)?;
+        for column in &stream.columns {
+            writeln!(output, "  {}", column_text(column))?;
+        }
+    }
+    let running = program.running().map(|pump| (pump, ""));
+    let stopped = program.stopped().map(|pump| (pump, " (stopped)"));
+    for (pump, state) in running.chain(stopped) {
+        let target = &program.streams()[pump.target].name;
+        writeln!(output, "pump \"{}\" into \"{target}\"{state}", pump.name)?;
+        for line in pump.plan.describe(program.streams()) {
+            writeln!(output, "  {line}")?;
+        }
+    }
+    for spec in program.outputs() {
+        let resource = spec
+            .resource
+            .as_deref()
+            .unwrap_or("no destination configured");
+        writeln!(
+            output,
+            "output \"{}\" to {} {resource}",
+            spec.stream, spec.service
+        )?;
+    }
+    Ok(())
+}

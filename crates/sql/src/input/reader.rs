@@ -1,0 +1,316 @@
+//! A JSON reader over text that skips what nobody asked for, and checks its grammar all the same.
+
+/// The deepest nesting that is read.
+const DEEPEST: u32 = 128;
+
+/// The characters of a string that stand for themselves: everything from the blank on but `"` and `\`.
+const PLAIN: [bool; 256] = plain();
+
+const fn plain() -> [bool; 256] {
+    let mut table = [true; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = false;
+        byte += 1;
+    }
+    table[b'"' as usize] = false;
+    table[b'\\' as usize] = false;
+    table
+}
+
+/// The text is no JSON from this byte on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Malformed(pub(crate) usize);
+
+/// A value in the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) kind: TokenKind,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenKind {
+    Null,
+    True,
+    False,
+    Number,
+    /// A string, and whether it has escapes.
+    Text {
+        escaped: bool,
+    },
+    Object,
+    Array,
+}
+
+pub(crate) struct Reader<'a> {
+    bytes: &'a [u8],
+    pub(crate) at: usize,
+    depth: u32,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(text: &'a str, at: usize) -> Self {
+        Self {
+            bytes: text.as_bytes(),
+            at,
+            depth: 0,
+        }
+    }
+
+    pub(crate) fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    pub(crate) fn skip_blanks(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn malformed<T>(&self) -> Result<T, Malformed> {
+        Err(Malformed(self.at))
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), Malformed> {
+        if self.peek() == Some(byte) {
+            self.at += 1;
+            Ok(())
+        } else {
+            self.malformed()
+        }
+    }
+
+    /// Reads a whole value, of whatever kind.
+    pub(crate) fn value(&mut self) -> Result<Token, Malformed> {
+        let start = self.at;
+        let kind = match self.peek() {
+            Some(b'"') => TokenKind::Text {
+                escaped: self.string()?,
+            },
+            Some(b'{') => {
+                self.open_object()?;
+                let mut first = true;
+                while self.next_key(&mut first)?.is_some() {
+                    self.value()?;
+                }
+                TokenKind::Object
+            }
+            Some(b'[') => {
+                self.open_array()?;
+                let mut first = true;
+                while self.next_element(&mut first)? {
+                    self.value()?;
+                }
+                TokenKind::Array
+            }
+            Some(b'-' | b'0'..=b'9') => {
+                self.number()?;
+                TokenKind::Number
+            }
+            Some(b't') => self.word(b"true", TokenKind::True)?,
+            Some(b'f') => self.word(b"false", TokenKind::False)?,
+            Some(b'n') => self.word(b"null", TokenKind::Null)?,
+            _ => return self.malformed(),
+        };
+        Ok(Token {
+            kind,
+            start,
+            end: self.at,
+        })
+    }
+
+    pub(crate) fn open_object(&mut self) -> Result<(), Malformed> {
+        self.expect(b'{')?;
+        self.deeper()
+    }
+
+    pub(crate) fn open_array(&mut self) -> Result<(), Malformed> {
+        self.expect(b'[')?;
+        self.deeper()
+    }
+
+    fn deeper(&mut self) -> Result<(), Malformed> {
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return self.malformed();
+        }
+        Ok(())
+    }
+
+    /// The next key of an object, without its quotes, and whether it has escapes; its value comes next. `None` after the last one.
+    pub(crate) fn next_key(
+        &mut self,
+        first: &mut bool,
+    ) -> Result<Option<(&'a [u8], bool)>, Malformed> {
+        self.skip_blanks();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            self.depth -= 1;
+            return Ok(None);
+        }
+        if !std::mem::replace(first, false) {
+            self.expect(b',')?;
+            self.skip_blanks();
+        }
+
+        let start = self.at + 1;
+        let escaped = self.string()?;
+        let key = &self.bytes[start..self.at - 1];
+        self.skip_blanks();
+        self.expect(b':')?;
+        self.skip_blanks();
+        Ok(Some((key, escaped)))
+    }
+
+    /// Whether another element of an array comes next.
+    pub(crate) fn next_element(&mut self, first: &mut bool) -> Result<bool, Malformed> {
+        self.skip_blanks();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            self.depth = self.depth.saturating_sub(1);
+            return Ok(false);
+        }
+        if !std::mem::replace(first, false) {
+            self.expect(b',')?;
+            self.skip_blanks();
+        }
+        Ok(true)
+    }
+
+    fn word(&mut self, word: &[u8], kind: TokenKind) -> Result<TokenKind, Malformed> {
+        if !self.bytes[self.at..].starts_with(word) {
+            return self.malformed();
+        }
+        self.at += word.len();
+        Ok(kind)
+    }
+
+    /// Reads a string with its quotes. Returns whether it has escapes.
+    fn string(&mut self) -> Result<bool, Malformed> {
+        self.expect(b'"')?;
+        let mut escaped = false;
+        loop {
+            while self.peek().is_some_and(|byte| PLAIN[usize::from(byte)]) {
+                self.at += 1;
+            }
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(escaped);
+                }
+                Some(b'\\') => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                _ => return self.malformed(),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), Malformed> {
+        self.at += 1;
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.at += 1;
+                Ok(())
+            }
+            Some(b'u') => {
+                let digits = self.bytes.get(self.at + 1..self.at + 5).unwrap_or_default();
+                if digits.len() < 4 || !digits.iter().all(u8::is_ascii_hexdigit) {
+                    return self.malformed();
+                }
+                self.at += 5;
+                Ok(())
+            }
+            _ => self.malformed(),
+        }
+    }
+
+    fn number(&mut self) -> Result<(), Malformed> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        if self.peek() == Some(b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), Malformed> {
+        let start = self.at;
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        if self.at == start {
+            return self.malformed();
+        }
+        Ok(())
+    }
+}
+
+/// The characters of a string with escapes. A lone surrogate becomes U+FFFD.
+pub(crate) fn unescaped(raw: &str) -> String {
+    let mut text = String::with_capacity(raw.len());
+    let mut rest = raw;
+
+    while let Some(at) = rest.find('\\') {
+        text.push_str(&rest[..at]);
+        let escape = rest.as_bytes().get(at + 1).copied().unwrap_or(b'\\');
+        rest = rest.get(at + 2..).unwrap_or_default();
+        match escape {
+            b'b' => text.push('\u{8}'),
+            b'f' => text.push('\u{c}'),
+            b'n' => text.push('\n'),
+            b'r' => text.push('\r'),
+            b't' => text.push('\t'),
+            b'u' => {
+                let (character, after) = unicode_escape(rest);
+                text.push(character);
+                rest = after;
+            }
+            other => text.push(char::from(other)),
+        }
+    }
+    text.push_str(rest);
+    text
+}
+
+/// The character of the four digits after `\u`, with those of a second half where it needs one.
+fn unicode_escape(rest: &str) -> (char, &str) {
+    let unit = |text: &str| {
+        let digits = text.get(..4)?;
+        u32::from_str_radix(digits, 16).ok()
+    };
+    let Some(first) = unit(rest) else {
+        return (char::REPLACEMENT_CHARACTER, rest);
+    };
+    let after = &rest[4..];
+    if let Some(character) = char::from_u32(first) {
+        return (character, after);
+    }
+
+    let low = after.strip_prefix("\\u").and_then(unit);
+    match (first, low) {
+        (0xD800..=0xDBFF, Some(low @ 0xDC00..=0xDFFF)) => {
+            let code = 0x10000 + ((first - 0xD800) << 10) + (low - 0xDC00);
+            let character = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+            (character, &after[6..])
+        }
+        _ => (char::REPLACEMENT_CHARACTER, after),
+    }
+}

@@ -1,0 +1,15 @@
+//! Running programs: operators with their state, pumps, and the processor that drives them.
+
+mod chain;
+mod distinct;
+mod group;
+mod items;
+mod join;
+mod operator;
+mod outer;
+pub(crate) mod processor;
+mod project;
+mod slide;
+pub(crate) mod snapshot;
+mod sort;
+mod time_step;

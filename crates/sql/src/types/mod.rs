@@ -1,0 +1,328 @@
+//! The types of the dialect.
+
+pub(crate) mod datetime;
+pub(crate) mod interval;
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A type of the dialect, as in a column definition.
+///
+/// Source: "Data Types" in the Amazon Kinesis Data Analytics SQL Reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SqlType {
+    /// The type of a bare NULL.
+    Null,
+    /// 8 bits, signed.
+    TinyInt,
+    /// 16 bits, signed.
+    SmallInt,
+    /// 32 bits, signed.
+    Integer,
+    /// 64 bits, signed.
+    BigInt,
+    /// Exact number with `precision` digits, `scale` of them after the point.
+    Decimal {
+        /// All digits, 1 to 19.
+        precision: u8,
+        /// Digits after the point.
+        scale: u8,
+    },
+    /// 32-bit binary floating point.
+    Real,
+    /// 64-bit binary floating point.
+    Double,
+    /// TRUE, FALSE or UNKNOWN.
+    Boolean,
+    /// Text padded with blanks to a length in characters.
+    Char(u32),
+    /// Text of at most a length in characters.
+    Varchar(u32),
+    /// Bytes of a length.
+    Binary(u32),
+    /// At most so many bytes.
+    Varbinary(u32),
+    /// A day.
+    Date,
+    /// A millisecond of the day.
+    Time,
+    /// Milliseconds since 1970, read as UTC.
+    Timestamp,
+    /// A length of time; exists in expressions only.
+    Interval(IntervalType),
+    /// The result of a log parser; exists in subqueries only.
+    Row(Arc<[RowField]>),
+}
+
+/// A field of a row value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowField {
+    /// The name as stored.
+    pub name: String,
+    /// The type of the field.
+    pub sql_type: SqlType,
+}
+
+/// A field of a datetime or an interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unit {
+    /// Calendar years.
+    Year,
+    /// Calendar months.
+    Month,
+    /// Days of 24 hours.
+    Day,
+    /// Hours.
+    Hour,
+    /// Minutes.
+    Minute,
+    /// Seconds.
+    Second,
+}
+
+impl Unit {
+    pub(crate) fn named(word: &str) -> Option<Self> {
+        match word {
+            "YEAR" => Some(Self::Year),
+            "MONTH" => Some(Self::Month),
+            "DAY" => Some(Self::Day),
+            "HOUR" => Some(Self::Hour),
+            "MINUTE" => Some(Self::Minute),
+            "SECOND" => Some(Self::Second),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Year => "YEAR",
+            Self::Month => "MONTH",
+            Self::Day => "DAY",
+            Self::Hour => "HOUR",
+            Self::Minute => "MINUTE",
+            Self::Second => "SECOND",
+        }
+    }
+
+    /// Whether `self TO finer` is an interval: both by the calendar, or both by the clock.
+    pub(crate) fn spans(self, finer: Self) -> bool {
+        self < finer && self.is_calendar() == finer.is_calendar()
+    }
+
+    /// Whether the unit counts months rather than milliseconds.
+    pub(crate) fn is_calendar(self) -> bool {
+        matches!(self, Self::Year | Self::Month)
+    }
+
+    /// The unit in months (calendar units) or milliseconds.
+    pub(crate) fn size(self) -> i64 {
+        match self {
+            Self::Year => 12,
+            Self::Month => 1,
+            Self::Day => 86_400_000,
+            Self::Hour => 3_600_000,
+            Self::Minute => 60_000,
+            Self::Second => 1_000,
+        }
+    }
+}
+
+/// The fields of an interval, from the coarsest to the finest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IntervalType {
+    /// The leading field.
+    pub from: Unit,
+    /// The last field.
+    pub to: Unit,
+    /// Digits after the seconds' point: 0 or 3.
+    pub fraction: u8,
+}
+
+impl IntervalType {
+    pub(crate) fn single(unit: Unit) -> Self {
+        Self {
+            from: unit,
+            to: unit,
+            fraction: 0,
+        }
+    }
+
+    pub(crate) fn is_calendar(self) -> bool {
+        self.from.is_calendar()
+    }
+
+    /// The type that has the fields of both; `None` when one counts months and the other one time.
+    pub(crate) fn union(self, other: Self) -> Option<Self> {
+        (self.is_calendar() == other.is_calendar()).then(|| Self {
+            from: self.from.min(other.from),
+            to: self.to.max(other.to),
+            fraction: self.fraction.max(other.fraction),
+        })
+    }
+}
+
+impl fmt::Display for IntervalType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.from.word())?;
+        if self.to != self.from {
+            write!(f, " TO {}", self.to.word())?;
+        }
+        Ok(())
+    }
+}
+
+impl SqlType {
+    pub(crate) fn is_integer(&self) -> bool {
+        matches!(
+            self,
+            Self::TinyInt | Self::SmallInt | Self::Integer | Self::BigInt
+        )
+    }
+
+    pub(crate) fn is_exact(&self) -> bool {
+        self.is_integer() || matches!(self, Self::Decimal { .. })
+    }
+
+    pub(crate) fn is_number(&self) -> bool {
+        self.is_exact() || matches!(self, Self::Real | Self::Double)
+    }
+
+    pub(crate) fn is_text(&self) -> bool {
+        matches!(self, Self::Char(_) | Self::Varchar(_))
+    }
+
+    pub(crate) fn is_binary(&self) -> bool {
+        matches!(self, Self::Binary(_) | Self::Varbinary(_))
+    }
+
+    pub(crate) fn is_datetime(&self) -> bool {
+        matches!(self, Self::Date | Self::Time | Self::Timestamp)
+    }
+
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// The inclusive range of an integer type.
+    pub(crate) fn integer_range(&self) -> Option<(i64, i64)> {
+        match self {
+            Self::TinyInt => Some((i64::from(i8::MIN), i64::from(i8::MAX))),
+            Self::SmallInt => Some((i64::from(i16::MIN), i64::from(i16::MAX))),
+            Self::Integer => Some((i64::from(i32::MIN), i64::from(i32::MAX))),
+            Self::BigInt => Some((i64::MIN, i64::MAX)),
+            _ => None,
+        }
+    }
+
+    /// Digits and scale of an exact number, integers as DECIMAL(n, 0).
+    pub(crate) fn decimal_shape(&self) -> Option<(u8, u8)> {
+        match self {
+            Self::TinyInt => Some((3, 0)),
+            Self::SmallInt => Some((5, 0)),
+            Self::Integer => Some((10, 0)),
+            Self::BigInt => Some((19, 0)),
+            Self::Decimal { precision, scale } => Some((*precision, *scale)),
+            _ => None,
+        }
+    }
+
+    /// The length of a text type in characters.
+    pub(crate) fn text_length(&self) -> Option<u32> {
+        match self {
+            Self::Char(length) | Self::Varchar(length) => Some(*length),
+            _ => None,
+        }
+    }
+
+    /// The one type for values of both, as for the branches of CASE.
+    pub(crate) fn union(&self, other: &Self) -> Option<Self> {
+        if self == other || other.is_null() {
+            return Some(self.clone());
+        }
+        if self.is_null() {
+            return Some(other.clone());
+        }
+        if let (Some(left), Some(right)) = (self.text_length(), other.text_length()) {
+            return Some(Self::Varchar(left.max(right)));
+        }
+        if self.is_number() && other.is_number() {
+            return Some(self.number_union(other));
+        }
+        match (self, other) {
+            (Self::Interval(left), Self::Interval(right)) => left.union(*right).map(Self::Interval),
+            (
+                Self::Binary(left) | Self::Varbinary(left),
+                Self::Binary(right) | Self::Varbinary(right),
+            ) => Some(Self::Varbinary(*left.max(right))),
+            _ => None,
+        }
+    }
+
+    fn number_union(&self, other: &Self) -> Self {
+        if self.is_integer() && other.is_integer() {
+            let wider = self.integer_range() >= other.integer_range();
+            // A wider range starts lower.
+            return if wider { other.clone() } else { self.clone() };
+        }
+        if let (Some((p1, s1)), Some((p2, s2))) = (self.decimal_shape(), other.decimal_shape()) {
+            let scale = s1.max(s2);
+            let whole = (p1 - s1).max(p2 - s2);
+            return capped_decimal(whole, scale, s1);
+        }
+        self.floating_union(other)
+    }
+
+    /// REAL with REAL or an integer is REAL; everything else with a floating operand is DOUBLE.
+    pub(crate) fn floating_union(&self, other: &Self) -> Self {
+        let stays_real = |side: &Self| matches!(side, Self::Real) || side.is_integer();
+        if stays_real(self) && stays_real(other) {
+            Self::Real
+        } else {
+            Self::Double
+        }
+    }
+}
+
+/// DECIMAL with so many whole digits and decimals, capped at 18 digits: decimals are given up first, but not below `kept`.
+pub(crate) fn capped_decimal(whole: u8, scale: u8, kept: u8) -> SqlType {
+    const MOST: u8 = 18;
+    if whole + scale <= MOST {
+        return SqlType::Decimal {
+            precision: (whole + scale).max(1),
+            scale,
+        };
+    }
+
+    let scale = scale
+        .min(MOST.saturating_sub(whole))
+        .max(kept.min(scale).min(MOST));
+    SqlType::Decimal {
+        precision: MOST,
+        scale,
+    }
+}
+
+impl fmt::Display for SqlType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("NULL"),
+            Self::TinyInt => f.write_str("TINYINT"),
+            Self::SmallInt => f.write_str("SMALLINT"),
+            Self::Integer => f.write_str("INTEGER"),
+            Self::BigInt => f.write_str("BIGINT"),
+            Self::Decimal { precision, scale } => write!(f, "DECIMAL({precision},{scale})"),
+            Self::Real => f.write_str("REAL"),
+            Self::Double => f.write_str("DOUBLE"),
+            Self::Boolean => f.write_str("BOOLEAN"),
+            Self::Char(length) => write!(f, "CHAR({length})"),
+            Self::Varchar(length) => write!(f, "VARCHAR({length})"),
+            Self::Binary(length) => write!(f, "BINARY({length})"),
+            Self::Varbinary(length) => write!(f, "VARBINARY({length})"),
+            Self::Date => f.write_str("DATE"),
+            Self::Time => f.write_str("TIME"),
+            Self::Timestamp => f.write_str("TIMESTAMP"),
+            Self::Interval(interval) => write!(f, "INTERVAL {interval}"),
+            Self::Row(_) => f.write_str("ROW"),
+        }
+    }
+}
