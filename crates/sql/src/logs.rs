@@ -1,4 +1,18 @@
-//! Row-valued log parsers.
+//! Row-valued log parsers: a line in, the fields of a row value out.
+
+use std::sync::Arc;
+
+use regex::Regex;
+
+use crate::convert;
+use crate::functions::java_format::Format;
+use crate::functions::regex::java_regex_whole;
+use crate::text::parse_type;
+use crate::types::{RowField, SqlType};
+use crate::value::Value;
+
+/// The type of a field that has none of its own.
+const FIELD: SqlType = SqlType::Varchar(1024);
 
 /// Whether a function of this name parses a log line into a row value.
 pub(crate) fn is_log_parser(name: &str) -> bool {
@@ -9,6 +23,389 @@ pub(crate) fn is_log_parser(name: &str) -> bool {
             | "REGEX_LOG_PARSE"
             | "W3C_LOG_PARSE"
             | "SYS_LOG_PARSE"
-            | "FAST_REGEX_LOG_PARSE"
     )
+}
+
+/// A parser with its fields.
+#[derive(Debug, Clone)]
+pub(crate) struct LogParser {
+    /// The function and its constant arguments: parsers with the same ones are equal.
+    identity: (String, Vec<String>),
+    kind: Kind,
+    fields: Vec<Field>,
+}
+
+impl PartialEq for LogParser {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity == other.identity
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Variable {
+        delimiter: String,
+        escape: Option<char>,
+        quotes: Option<(char, char)>,
+    },
+    Fixed,
+    /// A field for each group.
+    Regex(Regex),
+    Syslog(Format),
+}
+
+#[derive(Debug, Clone)]
+struct Field {
+    name: String,
+    sql_type: SqlType,
+    /// The format of a TIMESTAMP, when one was given.
+    format: Option<Format>,
+    /// The first character, from 0, and the length: FIXED_COLUMN_LOG_PARSE only.
+    span: Option<(usize, usize)>,
+}
+
+impl LogParser {
+    /// A parser by its name and the constant arguments after the line. Fails with the sentence for the user.
+    pub(crate) fn new(name: &str, arguments: &[String]) -> Result<Self, String> {
+        let argument = |index: usize| arguments.get(index).map(String::as_str);
+        let wants = |count: std::ops::RangeInclusive<usize>| {
+            if count.contains(&arguments.len()) {
+                Ok(())
+            } else {
+                let (low, high) = (count.start() + 1, count.end() + 1);
+                Err(format!("{name} wants {low} to {high} arguments"))
+            }
+        };
+
+        let (kind, fields) = match name {
+            "VARIABLE_COLUMN_LOG_PARSE" => {
+                wants(2..=4)?;
+                let kind = Kind::Variable {
+                    delimiter: delimiter(argument(1))?,
+                    escape: argument(2).and_then(|escape| escape.chars().next()),
+                    quotes: quotes(argument(3)),
+                };
+                (kind, variable_fields(argument(0).unwrap_or_default())?)
+            }
+            "FIXED_COLUMN_LOG_PARSE" => {
+                wants(1..=1)?;
+                (Kind::Fixed, fixed_fields(argument(0).unwrap_or_default())?)
+            }
+            "REGEX_LOG_PARSE" => {
+                wants(1..=1)?;
+                let regex = java_regex_whole(argument(0).unwrap_or_default())?;
+                let fields = numbered(regex.captures_len() - 1);
+                (Kind::Regex(regex), fields)
+            }
+            "W3C_LOG_PARSE" => {
+                wants(1..=1)?;
+                let (regex, count) = w3c_regex(argument(0).unwrap_or_default())?;
+                (Kind::Regex(regex), numbered(count))
+            }
+            _ => {
+                wants(0..=0)?;
+                let mut fields = numbered(2);
+                if let Some(first) = fields.first_mut() {
+                    first.sql_type = SqlType::Timestamp;
+                }
+                (Kind::Syslog(Format::new("MMM d HH:mm:ss")?), fields)
+            }
+        };
+        Ok(Self {
+            identity: (name.to_owned(), arguments.to_vec()),
+            kind,
+            fields,
+        })
+    }
+
+    pub(crate) fn row_type(&self) -> SqlType {
+        let fields = self.fields.iter().map(|field| RowField {
+            name: field.name.clone(),
+            sql_type: field.sql_type.clone(),
+        });
+        SqlType::Row(fields.collect())
+    }
+
+    /// The row value of a line; NULL when the line does not match.
+    pub(crate) fn parse(&self, line: &str) -> Value {
+        let pieces = match &self.kind {
+            Kind::Variable {
+                delimiter,
+                escape,
+                quotes,
+            } => variable_pieces(line, delimiter, *escape, *quotes),
+            Kind::Fixed => self.fixed_pieces(line),
+            Kind::Regex(regex) => match regex.captures(line) {
+                Some(captures) => captures
+                    .iter()
+                    .skip(1)
+                    .map(|group| group.map(|group| group.as_str().to_owned()))
+                    .collect(),
+                None => return Value::Null,
+            },
+            Kind::Syslog(format) => return syslog(line, format),
+        };
+
+        let fields: Arc<[Value]> = self
+            .fields
+            .iter()
+            .enumerate()
+            .map(|(index, field)| {
+                let piece = pieces.get(index).cloned().flatten();
+                piece.map_or(Value::Null, |piece| field.value(piece))
+            })
+            .collect();
+        Value::Row(fields)
+    }
+
+    fn fixed_pieces(&self, line: &str) -> Vec<Option<String>> {
+        self.fields
+            .iter()
+            .map(|field| {
+                let (start, length) = field.span?;
+                let piece: String = line.chars().skip(start).take(length).collect();
+                (!piece.is_empty()).then_some(piece)
+            })
+            .collect()
+    }
+}
+
+impl Field {
+    fn text(name: String) -> Self {
+        Self {
+            name,
+            sql_type: FIELD,
+            format: None,
+            span: None,
+        }
+    }
+
+    /// A piece of the line in the field's type; NULL when it does not fit.
+    fn value(&self, piece: String) -> Value {
+        if let Some(format) = &self.format {
+            let parsed = format.parse(piece.trim());
+            return parsed.map_or(Value::Null, Value::Timestamp);
+        }
+        let value = std::borrow::Cow::Owned(Value::from(piece));
+        convert::cast(value, &SqlType::Varchar(u32::MAX), &self.sql_type, 0)
+            .map_or(Value::Null, std::borrow::Cow::into_owned)
+    }
+}
+
+/// So many text fields called COLUMN1 and so on.
+fn numbered(count: usize) -> Vec<Field> {
+    (1..=count)
+        .map(|number| Field::text(format!("COLUMN{number}")))
+        .collect()
+}
+
+fn delimiter(given: Option<&str>) -> Result<String, String> {
+    match given {
+        Some(delimiter) if !delimiter.is_empty() => Ok(delimiter.to_owned()),
+        _ => Err("the delimiter must not be empty".to_owned()),
+    }
+}
+
+/// One quote for both ends, or one for each.
+fn quotes(given: Option<&str>) -> Option<(char, char)> {
+    let mut characters = given?.chars();
+    let open = characters.next()?;
+    Some((open, characters.next().unwrap_or(open)))
+}
+
+/// A number of columns, or `A TYPE VARCHAR(8), B TYPE TIMESTAMP 'format'`.
+fn variable_fields(columns: &str) -> Result<Vec<Field>, String> {
+    if let Ok(count) = columns.trim().parse::<usize>() {
+        return if (1..=1000).contains(&count) {
+            Ok(numbered(count))
+        } else {
+            Err(format!("{count} columns; expected 1 to 1000"))
+        };
+    }
+    split_columns(columns)
+        .iter()
+        .map(|column| named_field(column).map(|(field, _)| field))
+        .collect()
+}
+
+fn fixed_fields(columns: &str) -> Result<Vec<Field>, String> {
+    split_columns(columns)
+        .iter()
+        .map(|column| {
+            let (mut field, rest) = named_field(column)?;
+            let words: Vec<&str> = rest.split_whitespace().collect();
+            let number = |text: &str| text.parse::<usize>().ok();
+            field.span = match words.as_slice() {
+                [start_word, start, for_word, length]
+                    if start_word.eq_ignore_ascii_case("START")
+                        && for_word.eq_ignore_ascii_case("FOR") =>
+                {
+                    number(start).zip(number(length))
+                }
+                _ => None,
+            };
+            match field.span {
+                Some(_) => Ok(field),
+                None => Err(format!("the column '{column}' wants START n FOR n")),
+            }
+        })
+        .collect()
+}
+
+/// The columns between commas that stand outside of parentheses and quotes.
+fn split_columns(columns: &str) -> Vec<String> {
+    let mut found = vec![String::new()];
+    let (mut depth, mut quoted) = (0_u32, false);
+    for character in columns.chars() {
+        match character {
+            '\'' => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted => depth = depth.saturating_sub(1),
+            ',' if !quoted && depth == 0 => {
+                found.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        if let Some(last) = found.last_mut() {
+            last.push(character);
+        }
+    }
+    found
+}
+
+/// `NAME TYPE type ['format']`, and the text after it.
+fn named_field(column: &str) -> Result<(Field, String), String> {
+    let wrong = || format!("the column '{column}' wants the form NAME TYPE type");
+    let column = column.trim();
+    let (name, rest) = column.split_once(char::is_whitespace).ok_or_else(wrong)?;
+    let rest = rest.trim_start();
+    let word = rest.get(..4).ok_or_else(wrong)?;
+    if !word.eq_ignore_ascii_case("TYPE") {
+        return Err(wrong());
+    }
+
+    let rest = rest[4..].trim_start();
+    let end = rest
+        .find(|c: char| c == '\'' || c.is_whitespace())
+        .unwrap_or(rest.len());
+    let end = if rest[..end].contains('(') && !rest[..end].contains(')') {
+        rest.find(')').map_or(rest.len(), |at| at + 1)
+    } else {
+        end
+    };
+    let sql_type = parse_type(&rest[..end]).map_err(|issue| issue.message)?;
+    let mut rest = rest[end..].trim_start();
+    let mut format = None;
+    if let Some(inner) = rest.strip_prefix('\'') {
+        let close = inner.find('\'').ok_or_else(wrong)?;
+        format = Some(Format::new(&inner[..close])?);
+        rest = &inner[close + 1..];
+    }
+    let field = Field {
+        name: name.trim_matches('"').to_uppercase(),
+        sql_type,
+        format,
+        span: None,
+    };
+    Ok((field, rest.to_owned()))
+}
+
+/// The pieces between delimiters that stand outside of quotes.
+fn variable_pieces(
+    line: &str,
+    delimiter: &str,
+    escape: Option<char>,
+    quotes: Option<(char, char)>,
+) -> Vec<Option<String>> {
+    let mut pieces = Vec::new();
+    let mut piece = String::new();
+    let mut rest = line;
+    let mut quoted = false;
+
+    while let Some(next) = rest.chars().next() {
+        let after = &rest[next.len_utf8()..];
+        if !quoted && rest.starts_with(delimiter) {
+            pieces.push(Some(std::mem::take(&mut piece)));
+            rest = &rest[delimiter.len()..];
+            continue;
+        }
+        match (quotes, after.chars().next()) {
+            (_, Some(escaped)) if Some(next) == escape => {
+                piece.push(escaped);
+                rest = &after[escaped.len_utf8()..];
+                continue;
+            }
+            (Some((_, close)), _) if quoted && next == close => quoted = false,
+            (Some((open, _)), _) if !quoted && next == open => quoted = true,
+            _ => piece.push(next),
+        }
+        rest = after;
+    }
+    pieces.push(Some(piece));
+    pieces
+}
+
+/// `Mon DD HH:MM:SS rest`; a log has no year.
+fn syslog(line: &str, format: &Format) -> Value {
+    let Some((front, rest)) = line.char_indices().nth(15).map(|(at, _)| line.split_at(at)) else {
+        return Value::Null;
+    };
+    match format.parse(front) {
+        Some(time) => {
+            let fields = [Value::Timestamp(time), rest.trim_start().into()];
+            Value::Row(Arc::from(fields))
+        }
+        None => Value::Null,
+    }
+}
+
+/// The regular expression of a named or an Apache format, and its number of fields.
+fn w3c_regex(format: &str) -> Result<(Regex, usize), String> {
+    let format = match format.trim().to_uppercase().as_str() {
+        "COMMON" => "%h %l %u %t \"%r\" %>s %b",
+        "COMMON WITH VHOST" => "%v %h %l %u %t \"%r\" %>s %b",
+        "NCSA EXTENDED" => "%h %l %u %t \"%r\" %>s %b \"%[Referer]i\" \"%[User-agent]i\"",
+        "REFERER" => "%[Referer]i ---> %U",
+        "AGENT" => "%[User-agent]i",
+        "IIS" => return Err("the IIS format of W3C_LOG_PARSE is not built here".to_owned()),
+        _ if format.contains('%') => format,
+        _ => return Err(format!("'{format}' is no format of W3C_LOG_PARSE")),
+    };
+
+    let mut pattern = String::from(r"\A");
+    let mut rest = format;
+    let mut count = 0;
+    while let Some(at) = rest.find('%') {
+        pattern.push_str(&regex::escape(&rest[..at]));
+        let quoted = rest[..at].ends_with('"');
+        let end = directive_end(&rest[at..]).ok_or("the format ends within a directive")?;
+        let directive = &rest[at..at + end];
+        rest = &rest[at + end..];
+        count += 1;
+        pattern.push_str(match directive.chars().last() {
+            Some('t') => r"(\[[^\]]*\])",
+            _ if quoted => r#"((?:[^"\\]|\\.)*)"#,
+            _ if rest.is_empty() => "(.*)",
+            _ => r"(\S*)",
+        });
+    }
+    pattern.push_str(&regex::escape(rest));
+    pattern.push_str(r"\z");
+    let regex = Regex::new(&pattern).map_err(|error| error.to_string())?;
+    Ok((regex, count))
+}
+
+/// The bytes of a directive such as `%h`, `%>s`, `%{Referer}i` or `%[Referer]i`.
+fn directive_end(text: &str) -> Option<usize> {
+    let mut inside = false;
+    for (at, character) in text.char_indices().skip(1) {
+        match character {
+            '{' | '[' => inside = true,
+            '}' | ']' => inside = false,
+            _ if !inside && character.is_ascii_alphabetic() => return Some(at + 1),
+            _ => {}
+        }
+    }
+    None
 }

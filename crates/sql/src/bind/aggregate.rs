@@ -54,10 +54,11 @@ impl Binder<'_> {
         let Stage::Grouped(groups) = &self.stage else {
             return None;
         };
-        if let AstKind::Name(path) = &ast.kind {
-            if path.len() == 1 && path.iter().all(|name| name.text == ROWTIME) {
-                return Some(Expr::column(0, SqlType::Timestamp));
-            }
+        if let AstKind::Name(path) = &ast.kind
+            && path.len() == 1
+            && path.iter().all(|name| name.text == ROWTIME)
+        {
+            return Some(Expr::column(0, SqlType::Timestamp));
         }
         if matches!(ast.kind, AstKind::Literal(..)) {
             return None;
@@ -94,10 +95,7 @@ impl Binder<'_> {
         }
 
         let mut inner = Binder::new(self.catalog, self.scope, Stage::Rows(clause));
-        let argument = match parsed.arguments.first() {
-            Some(ast) => Some(inner.bind(ast)),
-            None => None,
-        };
+        let argument = parsed.arguments.first().map(|ast| inner.bind(ast));
         self.issues.append(&mut inner.issues);
         let argument = argument.transpose()?;
         let sql_type = result_type(kind, argument.as_ref(), at)?;

@@ -7,6 +7,7 @@ use crate::expr::{Expr, ExprKind};
 use crate::functions::Builtin;
 use crate::functions::java_format::Format;
 use crate::functions::regex::{RegexSource, java_regex};
+use crate::logs::{LogParser, is_log_parser};
 use crate::text::ast::{Call, Form};
 use crate::types::{SqlType, Unit};
 use crate::value::Value;
@@ -348,7 +349,7 @@ fn bind_builtin(bound: Bound<'_>) -> Compiled<Expr> {
             )
         }
         "COALESCE" => bind_coalesce(bound),
-        "NULLIF" => bind_nullif(bound),
+        "NULLIF" => bind_nullif(&bound),
         "EXTRACT" => bind_extract(bound),
         "UNIX_TIMESTAMP" => bound.checked(Builtin::UnixTimestamp, &[Timestamp], 1, SqlType::BigInt),
         "TO_TIMESTAMP" => {
@@ -381,6 +382,7 @@ fn bind_builtin(bound: Bound<'_>) -> Compiled<Expr> {
         "CURRENT_TIMESTAMP" | "LOCALTIMESTAMP" => start_time(SqlType::Timestamp),
         "CURRENT_DATE" => start_time(SqlType::Date),
         "CURRENT_TIME" | "LOCALTIME" => start_time(SqlType::Time),
+        name if is_log_parser(name) => bind_log_parser(bound),
         _ => Err(unknown_function(&bound)),
     }
 }
@@ -390,8 +392,7 @@ fn start_time(sql_type: SqlType) -> Compiled<Expr> {
 }
 
 fn unknown_function(bound: &Bound<'_>) -> Issue {
-    const LATER: [&str; 3] = ["EXP_AVG", "W3C_LOG_PARSE", "FAST_REGEX_LOG_PARSE"];
-    if LATER.contains(&bound.name) || crate::logs::is_log_parser(bound.name) {
+    if ["EXP_AVG", "FAST_REGEX_LOG_PARSE"].contains(&bound.name) {
         return Issue::unsupported(bound.at, bound.name);
     }
     let message = format!(
@@ -400,6 +401,38 @@ fn unknown_function(bound: &Bound<'_>) -> Issue {
         nearest(bound.name, NAMES.into_iter())
     );
     Issue::new(ErrorClass::UnknownFunction, bound.at, message)
+}
+
+/// A log parser: its arguments after the line are constants, since they say which fields the result has.
+fn bind_log_parser(bound: Bound<'_>) -> Compiled<Expr> {
+    let line = bound.first_type();
+    if !Wanted::Text.accepts(&line) {
+        let message = format!("{} of {line}; expected text", bound.name);
+        return Err(Issue::mismatch(bound.at, message));
+    }
+    let mut constants = Vec::new();
+    for argument in bound.arguments.iter().skip(1) {
+        let text = match argument.as_literal() {
+            Some(Value::Text(text)) => text.to_string(),
+            Some(Value::Integer(number)) => number.to_string(),
+            _ => {
+                let message = format!("{} wants constants after the line", bound.name);
+                return Err(Issue::mismatch(bound.at, message));
+            }
+        };
+        constants.push(text);
+    }
+
+    let parser = LogParser::new(bound.name, &constants)
+        .map_err(|message| Issue::new(ErrorClass::Unsupported, bound.at, message))?;
+    let sql_type = parser.row_type();
+    let mut arguments = bound.arguments;
+    arguments.truncate(1);
+    Ok(call(
+        Builtin::LogParse(Box::new(parser)),
+        arguments,
+        sql_type,
+    ))
 }
 
 fn length_of(sql_type: &SqlType) -> u32 {
@@ -525,7 +558,7 @@ fn bind_coalesce(bound: Bound<'_>) -> Compiled<Expr> {
     Ok(Expr::new(ExprKind::Coalesce(list), sql_type))
 }
 
-fn bind_nullif(bound: Bound<'_>) -> Compiled<Expr> {
+fn bind_nullif(bound: &Bound<'_>) -> Compiled<Expr> {
     let [value, other] = bound.arguments.as_slice() else {
         return Err(Issue::mismatch(bound.at, "NULLIF wants two arguments"));
     };

@@ -22,10 +22,10 @@ pub(super) fn insert_plan(
     let mut sources: Vec<usize> = (1..planned.columns.len()).collect();
     let mut time = Expr::column(0, SqlType::Timestamp);
     let wanted = names.map_or(target.columns.len(), <[Name]>::len);
-    if let Some(own) = planned.own_rowtime {
-        if sources.len() == wanted + 1 {
-            sources.retain(|source| *source != own);
-        }
+    if let Some(own) = planned.own_rowtime
+        && sources.len() == wanted + 1
+    {
+        sources.retain(|source| *source != own);
     }
     if sources.len() != wanted {
         return Err(wrong_count(sources.len(), target, wanted, at));
@@ -93,7 +93,8 @@ fn assigned(
             "\"{}\" of {} into the column \"{}\" of {}; expected types of one kind (use CAST)",
             from.name, from.sql_type, column.name, column.sql_type
         );
-        issues.push(Issue::mismatch(at, message));
+        let place = planned.places.get(source).copied().unwrap_or(at);
+        issues.push(Issue::mismatch(place, message));
     }
     converted(
         Expr::column(source, from.sql_type.clone()),

@@ -103,10 +103,10 @@ fn with_operand(expression: &Expr, operand: &Expr, time: Expr) -> Expr {
     let mut changed = expression.clone();
     let mut time = Some(time);
     changed.for_each_child_mut(&mut |child| {
-        if child == operand {
-            if let Some(time) = time.take() {
-                *child = time;
-            }
+        if child == operand
+            && let Some(time) = time.take()
+        {
+            *child = time;
         }
     });
     changed

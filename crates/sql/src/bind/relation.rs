@@ -41,10 +41,10 @@ impl Planner<'_> {
         relation: &Relation,
         named: Named<'_>,
     ) -> Compiled<(Plan, NameScope)> {
-        if let RelationKind::Operand(operand) = &relation.kind {
-            if let Some(over) = &operand.over {
-                specification(named, over)?;
-            }
+        if let RelationKind::Operand(operand) = &relation.kind
+            && let Some(over) = &operand.over
+        {
+            specification(named, over)?;
         }
 
         let part = self.part(relation, named)?;
@@ -146,7 +146,7 @@ impl Planner<'_> {
     }
 
     fn outer_join(&mut self, join: &Join, left: Part, right: Part, at: u32) -> Compiled<Part> {
-        let mut both = left.as_one().beside(right.as_one());
+        let mut both = left.into_one().beside(right.into_one());
         let condition = self.condition(&join.condition, &mut both, at)?;
         let scope = both.scope();
         let merged = both.merged;
@@ -491,7 +491,7 @@ impl Part {
     }
 
     /// The part with all of its leaves joined to one.
-    fn as_one(self) -> Self {
+    fn into_one(self) -> Self {
         if self.leaves.len() == 1 && self.predicates.is_empty() {
             return self;
         }

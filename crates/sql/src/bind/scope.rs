@@ -122,10 +122,10 @@ impl NameScope {
         let Some((first, rest)) = path.split_first() else {
             return Ok((Resolved::Broken, path));
         };
-        if let Some((second, fields)) = rest.split_first() {
-            if let Some(relation) = self.relation(&first.text) {
-                return Ok((column_of(relation, second)?, fields));
-            }
+        if let Some((second, fields)) = rest.split_first()
+            && let Some(relation) = self.relation(&first.text)
+        {
+            return Ok((column_of(relation, second)?, fields));
         }
         if rest.is_empty() || self.holds(&first.text) {
             return Ok((self.unqualified(first)?, rest));

@@ -19,6 +19,8 @@ pub(crate) struct Planned {
     pub(crate) columns: Vec<ScopeColumn>,
     /// The place of the visible column that was aliased ROWTIME, if one was.
     pub(crate) own_rowtime: Option<usize>,
+    /// The offset in the text of each column's expression.
+    pub(crate) places: Vec<u32>,
 }
 
 /// Plans the queries of one pump and collects their issues.
@@ -33,6 +35,7 @@ pub(super) struct Item {
     expression: Expr,
     /// Whether the item was written `… AS ROWTIME`.
     sets_rowtime: bool,
+    at: u32,
 }
 
 /// A select list over the rows that it is evaluated on.
@@ -88,6 +91,7 @@ impl<'a> Planner<'a> {
             plan: Plan::UnionAll(Box::new(left_plan), Box::new(right_plan)),
             columns,
             own_rowtime: left.own_rowtime,
+            places: left.places,
         })
     }
 
@@ -105,6 +109,7 @@ impl<'a> Planner<'a> {
                 name: column.name.clone(),
                 expression: Expr::column(index, column.sql_type.clone()),
                 sets_rowtime: false,
+                at: planned.places.get(index).copied().unwrap_or(0),
             })
             .collect();
 
@@ -335,6 +340,7 @@ fn bind_item(
                 name: item_name(value, alias.as_ref(), place),
                 expression,
                 sets_rowtime,
+                at: value.at,
             }])
         }
     }
@@ -353,6 +359,7 @@ fn star_item(binder: &mut Binder<'_>, path: &[String], at: u32) -> Compiled<Item
         name: path.last().cloned().unwrap_or_default(),
         expression: binder.bind(&ast)?,
         sets_rowtime: false,
+        at,
     })
 }
 
@@ -473,6 +480,9 @@ fn finish(selected: Selected, distinct: Option<u32>) -> Compiled<Planned> {
         driver: driver(&item.expression, &drivers).filter(|_| own_rowtime.is_none()),
     }));
 
+    let places = std::iter::once(0)
+        .chain(items.iter().map(|item| item.at))
+        .collect();
     let mut expressions = vec![time];
     expressions.extend(items.iter().map(|item| item.expression.clone()));
     let sort = sort_driver(&order, &drivers)?;
@@ -493,6 +503,7 @@ fn finish(selected: Selected, distinct: Option<u32>) -> Compiled<Planned> {
         plan,
         columns,
         own_rowtime: own_rowtime.map(|index| index + 1),
+        places,
     })
 }
 

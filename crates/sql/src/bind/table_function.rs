@@ -50,9 +50,11 @@ impl Planner<'_> {
             most,
             length: seconds * 1000,
         }));
+        let columns = made_columns(top);
         Ok(Planned {
             plan,
-            columns: made_columns(top),
+            places: vec![at; columns.len()],
+            columns,
             own_rowtime: None,
         })
     }

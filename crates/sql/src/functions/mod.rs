@@ -12,6 +12,7 @@ use java_format::Format;
 use regex::RegexSource;
 
 use crate::expr::Expr;
+use crate::logs::LogParser;
 use crate::text::ast::Side;
 use crate::types::{SqlType, Unit};
 use crate::value::{Evaluated, RowError, Value};
@@ -57,6 +58,8 @@ pub(crate) enum Builtin {
     CharTo(Option<Format>),
     /// DATE_TO_CHAR, TIME_TO_CHAR and TIMESTAMP_TO_CHAR.
     ToChar(Option<Format>),
+    /// A log parser; its fields are in the type of the result.
+    LogParse(Box<LogParser>),
 }
 
 /// Arguments after evaluation.
@@ -126,6 +129,7 @@ impl Builtin {
             }
             Self::CharTo(format) => time::char_to(format.as_ref(), values, sql_type),
             Self::ToChar(format) => time::to_char(format.as_ref(), values),
+            Self::LogParse(parser) => Ok(parser.parse(value(values, 0)?.text())),
         }
     }
 }

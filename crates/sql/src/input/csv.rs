@@ -86,11 +86,11 @@ impl<'a> CsvRows<'a> {
     fn field(&mut self) -> (ByteString, bool) {
         let text = self.text.clone();
         let rest = &text[self.at..];
-        if let Some(inner) = rest.strip_prefix('"') {
-            if let Some((field, length)) = quoted(inner) {
-                self.at += 1 + length;
-                return (field.into(), self.end_of_field());
-            }
+        if let Some(inner) = rest.strip_prefix('"')
+            && let Some((field, length)) = quoted(inner)
+        {
+            self.at += 1 + length;
+            return (field.into(), self.end_of_field());
         }
 
         let end_of_row = rest.find(&self.format.row).unwrap_or(rest.len());

@@ -88,10 +88,10 @@ impl InputSchema {
     pub(crate) fn from_value(value: serde_json::Value) -> Result<Self, String> {
         let raw: RawSchema = serde_json::from_value(value)
             .map_err(|error| format!("the schema can't be read: {error}"))?;
-        if let Some(encoding) = raw.record_encoding {
-            if !encoding.eq_ignore_ascii_case("UTF-8") {
-                return Err(format!("RecordEncoding {encoding}; expected UTF-8"));
-            }
+        if let Some(encoding) = raw.record_encoding
+            && !encoding.eq_ignore_ascii_case("UTF-8")
+        {
+            return Err(format!("RecordEncoding {encoding}; expected UTF-8"));
         }
 
         let format = raw.record_format.into_format()?;

@@ -199,7 +199,7 @@ impl Processor {
             match decoded {
                 Ok(()) => {
                     decoder.put_metadata(&mut row, &metadata);
-                    self.source_row(stream, &row, InputRow::Record(record, number), sink);
+                    self.source_row(stream, &row, &InputRow::Record(record, number), sink);
                     number += 1;
                 }
                 Err(error) => self.bad_record(record.data, &error, sink),
@@ -326,13 +326,13 @@ impl Processor {
         &mut self,
         stream: usize,
         row: &[Value],
-        input: InputRow<'_>,
+        input: &InputRow<'_>,
         sink: &mut dyn Sink,
     ) {
         for reader in 0..self.streams[stream].readers.len() {
             let (pump, entry) = self.streams[stream].readers[reader];
             self.drain_before(pump, sink);
-            self.run(pump, entry, Row::Lent(row), &input, sink);
+            self.run(pump, entry, Row::Lent(row), input, sink);
         }
         self.drain(sink);
         if let Some(now) = self.now {

@@ -204,13 +204,13 @@ impl Partition {
         let Some(value) = self.values.pop_front() else {
             return 0;
         };
-        if let (Some(call), Some(accumulator)) = (call, &mut self.accumulator) {
-            if !accumulator.remove(call, &value) {
-                *accumulator = Accumulator::new(call);
-                self.values
-                    .iter()
-                    .for_each(|value| accumulator.add(call, value));
-            }
+        if let (Some(call), Some(accumulator)) = (call, &mut self.accumulator)
+            && !accumulator.remove(call, &value)
+        {
+            *accumulator = Accumulator::new(call);
+            self.values
+                .iter()
+                .for_each(|value| accumulator.add(call, value));
         }
         value_size(&value)
     }

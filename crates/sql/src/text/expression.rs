@@ -423,10 +423,10 @@ pub(super) fn node(at: u32, kind: AstKind) -> Ast {
 /// The operands as a tree; each comes with the place of the operator in front of it.
 fn balanced(operator: BinaryOperator, mut operands: Vec<(u32, Ast)>) -> Ast {
     let mut right = operands.split_off(operands.len() / 2);
-    if operands.is_empty() {
-        if let Some((_, only)) = right.pop() {
-            return only;
-        }
+    if operands.is_empty()
+        && let Some((_, only)) = right.pop()
+    {
+        return only;
     }
     let at = right.first().map_or(0, |(at, _)| *at);
     let (left, right) = (balanced(operator, operands), balanced(operator, right));

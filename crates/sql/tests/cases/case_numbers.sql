@@ -1,0 +1,8 @@
+-- rows
+-- (rule: numbers have one type)
+-- column "i" INTEGER $.i
+-- input {"i":7}
+-- output D {"V0":"1.00"}
+CREATE OR REPLACE STREAM d (v0 VARCHAR(64));
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM CAST(CASE WHEN TRUE THEN 1 ELSE 2.50 END AS VARCHAR(9))
+FROM "SOURCE_SQL_STREAM_001";

@@ -1,0 +1,9 @@
+-- rows
+-- (rule: a NULL of the type)
+-- column "i" INTEGER $.i
+-- input {"i":7}
+-- output D {"V0":null,"V1":null}
+CREATE OR REPLACE STREAM d (v0 INTEGER, v1 VARCHAR(64));
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM CAST(NULL AS INTEGER),
+  CAST(NULL AS VARCHAR(3))
+FROM "SOURCE_SQL_STREAM_001";

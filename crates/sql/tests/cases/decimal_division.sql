@@ -1,0 +1,8 @@
+-- rows
+-- (rule: 5.0 / 2 has 12 decimals)
+-- column "i" INTEGER $.i
+-- input {"i":7}
+-- output D {"V0":"2.500000000000"}
+CREATE OR REPLACE STREAM d (v0 VARCHAR(64));
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM CAST(5.0 / 2 AS VARCHAR(30))
+FROM "SOURCE_SQL_STREAM_001";

@@ -1,0 +1,6 @@
+-- error ambiguous-column 6:57
+-- column "i" INTEGER $.i
+-- column "s" VARCHAR(9) $.s
+-- column "t" TIMESTAMP $.t
+CREATE OR REPLACE STREAM d (v INTEGER);
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM "i" FROM "SOURCE_SQL_STREAM_001" AS a, "SOURCE_SQL_STREAM_001" AS b;

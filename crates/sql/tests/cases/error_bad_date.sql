@@ -1,0 +1,8 @@
+-- error syntax 7:1
+-- column "i" INTEGER $.i
+-- column "s" VARCHAR(9) $.s
+-- column "t" TIMESTAMP $.t
+CREATE OR REPLACE STREAM d (v DATE);
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM
+DATE '2024-13-01'
+FROM "SOURCE_SQL_STREAM_001" AS s;

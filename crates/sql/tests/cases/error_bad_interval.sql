@@ -1,0 +1,8 @@
+-- error syntax 7:11
+-- column "i" INTEGER $.i
+-- column "s" VARCHAR(9) $.s
+-- column "t" TIMESTAMP $.t
+CREATE OR REPLACE STREAM d (v TIMESTAMP);
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM
+("t" + (  INTERVAL '90' DAY TO HOUR))
+FROM "SOURCE_SQL_STREAM_001" AS s;

@@ -1,0 +1,8 @@
+-- error unsupported 7:1
+-- column "i" INTEGER $.i
+-- column "s" VARCHAR(9) $.s
+-- column "t" TIMESTAMP $.t
+CREATE OR REPLACE STREAM d (v DOUBLE);
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM
+EXP_AVG("i", INTERVAL '5' SECOND)
+FROM "SOURCE_SQL_STREAM_001" AS s;

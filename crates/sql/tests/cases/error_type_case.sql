@@ -1,0 +1,8 @@
+-- error type-mismatch 7:1
+-- column "i" INTEGER $.i
+-- column "s" VARCHAR(9) $.s
+-- column "t" TIMESTAMP $.t
+CREATE OR REPLACE STREAM d (v INTEGER);
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM
+CASE WHEN TRUE THEN 1 ELSE 'a' END
+FROM "SOURCE_SQL_STREAM_001" AS s;

@@ -1,0 +1,8 @@
+-- error type-mismatch 7:11
+-- column "i" INTEGER $.i
+-- column "s" VARCHAR(9) $.s
+-- column "t" TIMESTAMP $.t
+CREATE OR REPLACE STREAM d (v INTEGER);
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM
+CASE WHEN "i" THEN 1 END
+FROM "SOURCE_SQL_STREAM_001" AS s;

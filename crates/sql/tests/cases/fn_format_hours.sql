@@ -1,0 +1,9 @@
+-- rows
+-- (rule: yyyy-hh-mm)
+-- column "i" INTEGER $.i
+-- input {"i":7}
+-- output D {"V0":"09:16","V1":"24 0 12"}
+CREATE OR REPLACE STREAM d (v0 VARCHAR(64), v1 VARCHAR(64));
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM TIMESTAMP_TO_CHAR('HH:mm', CHAR_TO_TIMESTAMP('yyyy-hh-mm', '2008-09-16')),
+  TIMESTAMP_TO_CHAR('k K h', TIMESTAMP '2024-03-05 00:07:09')
+FROM "SOURCE_SQL_STREAM_001";

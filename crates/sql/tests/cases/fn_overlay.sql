@@ -1,0 +1,11 @@
+-- rows
+-- (rule: OVERLAY)
+-- column "i" INTEGER $.i
+-- input {"i":7}
+-- output D {"V0":"abXYef","V1":"abXYf","V2":"abcXY","V3":"WXabc"}
+CREATE OR REPLACE STREAM d (v0 VARCHAR(64), v1 VARCHAR(64), v2 VARCHAR(64), v3 VARCHAR(64));
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM OVERLAY('abcdef' PLACING 'XY' FROM 3),
+  OVERLAY('abcdef' PLACING 'XY' FROM 3 FOR 3),
+  OVERLAY('abc' PLACING 'XY' FROM 9),
+  OVERLAY('abc' PLACING 'WXYZ' FROM -1)
+FROM "SOURCE_SQL_STREAM_001";

@@ -1,0 +1,12 @@
+-- rows
+-- (rule: DOUBLE results)
+-- column "i" INTEGER $.i
+-- input {"i":7}
+-- output D {"V0":1024,"V1":4,"V2":1,"V3":0,"V4":3}
+CREATE OR REPLACE STREAM d (v0 DOUBLE, v1 DOUBLE, v2 DOUBLE, v3 DOUBLE, v4 DOUBLE);
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM POWER(2, 10),
+  SQRT(16),
+  EXP(0),
+  LN(1),
+  LOG10(1000)
+FROM "SOURCE_SQL_STREAM_001";

@@ -1,0 +1,11 @@
+-- rows
+-- (rule: UNKNOWN is NULL)
+-- column "i" INTEGER $.i
+-- input {"i":7}
+-- output D {"V0":true,"V1":false,"V2":null,"V3":null}
+CREATE OR REPLACE STREAM d (v0 BOOLEAN, v1 BOOLEAN, v2 BOOLEAN, v3 INTEGER);
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM TRUE,
+  FALSE,
+  UNKNOWN,
+  NULL
+FROM "SOURCE_SQL_STREAM_001";

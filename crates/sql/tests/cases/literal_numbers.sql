@@ -1,0 +1,12 @@
+-- rows
+-- (rule: types of numbers)
+-- column "i" INTEGER $.i
+-- input {"i":7}
+-- output D {"V0":7,"V1":3000000000,"V2":2.50,"V3":1000,"V4":-1.5e-6}
+CREATE OR REPLACE STREAM d (v0 INTEGER, v1 BIGINT, v2 DECIMAL(5,2), v3 DOUBLE, v4 DOUBLE);
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM 7,
+  3000000000,
+  2.50,
+  1e3,
+  -1.5E-6
+FROM "SOURCE_SQL_STREAM_001";

@@ -1,0 +1,11 @@
+-- rows
+-- (rule: NULL operands)
+-- column "i" INTEGER $.i
+-- input {"i":7}
+-- output D {"V0":null,"V1":null,"V2":null,"V3":null}
+CREATE OR REPLACE STREAM d (v0 INTEGER, v1 VARCHAR(64), v2 BOOLEAN, v3 VARCHAR(64));
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM 1 + CAST(NULL AS INTEGER),
+  UPPER(NULL),
+  NULL = NULL,
+  SUBSTRING(CAST(NULL AS VARCHAR(3)) FROM 1)
+FROM "SOURCE_SQL_STREAM_001";

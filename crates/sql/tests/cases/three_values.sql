@@ -1,0 +1,12 @@
+-- rows
+-- (rule: truth tables)
+-- column "i" INTEGER $.i
+-- input {"i":7}
+-- output D {"V0":false,"V1":null,"V2":true,"V3":null,"V4":null}
+CREATE OR REPLACE STREAM d (v0 BOOLEAN, v1 BOOLEAN, v2 BOOLEAN, v3 BOOLEAN, v4 BOOLEAN);
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM FALSE AND UNKNOWN,
+  TRUE AND UNKNOWN,
+  TRUE OR UNKNOWN,
+  FALSE OR UNKNOWN,
+  NOT UNKNOWN
+FROM "SOURCE_SQL_STREAM_001";
