@@ -1,7 +1,9 @@
-//! Applications: code with its input schema, outputs and reference tables, also as AWS's JSON in all its shapes.
+//! Applications: code with its input schema, outputs and reference tables, also as AWS's JSON in
+//! all its shapes.
 
 use serde_json::Value as Json;
 
+use crate::error::CompileErrors;
 use crate::input::schema::InputSchema;
 use crate::output::RowFormat;
 use crate::reference::ReferenceSpec;
@@ -39,8 +41,8 @@ pub struct OutputSpec {
 }
 
 impl Application {
-    /// Code with a schema, as `sql test --app FILE.sql --schema FILE.json` has them. The input stream is
-    /// `SOURCE_SQL_STREAM_001`.
+    /// Code with a schema, as `sql test --app FILE.sql --schema FILE.json` has them. The input
+    /// stream is `SOURCE_SQL_STREAM_001`.
     #[must_use]
     pub fn from_sql(code: &str, schema: InputSchema) -> Self {
         Self {
@@ -54,8 +56,29 @@ impl Application {
         }
     }
 
-    /// An application as AWS's API takes or gives it: `create-application` and `describe-application` of both versions, the
-    /// `ApplicationDetail` alone, or the properties of CloudFormation.
+    /// An application from the contents of a file: AWS's JSON, or SQL with a schema beside it.
+    ///
+    /// # Errors
+    /// Errors of class `config`, when the JSON or the schema is wrong or missing.
+    pub fn from_file(
+        is_json: bool,
+        contents: &str,
+        schema: Option<&str>,
+    ) -> Result<Self, CompileErrors> {
+        if is_json {
+            return Self::from_json(contents).map_err(CompileErrors::config);
+        }
+
+        let schema = schema.ok_or_else(|| {
+            CompileErrors::config("SQL alone says nothing of the records; expected a schema")
+        })?;
+        let schema = InputSchema::from_json(schema).map_err(CompileErrors::config)?;
+        Ok(Self::from_sql(contents, schema))
+    }
+
+    /// An application as AWS's API takes or gives it: `create-application` and
+    /// `describe-application` of both versions, the `ApplicationDetail` alone, or the properties of
+    /// CloudFormation.
     ///
     /// # Errors
     /// With the sentence for the user, when a member is missing or wrong.

@@ -41,7 +41,8 @@ pub struct Stream {
     pub(crate) broken: bool,
 }
 
-/// The columns of the input stream that the service adds, after the declared ones. ROWTIME comes first in every row.
+/// The columns of the input stream that the service adds, after the declared ones. ROWTIME comes
+/// first in every row.
 pub(crate) const METADATA: [(&str, SqlType); 4] = [
     ("APPROXIMATE_ARRIVAL_TIME", SqlType::Timestamp),
     ("SHARD_ID", SqlType::Varchar(64)),

@@ -10,7 +10,8 @@ use crate::types::interval::parse_interval;
 use crate::types::{IntervalType, SqlType};
 use crate::value::{ErrorName, Evaluated, RowError, Value, write_text};
 
-/// Whether INSERT may put a value of type `from` in a column of type `to`, and whether both may be compared.
+/// Whether INSERT may put a value of type `from` in a column of type `to`, and whether both may be
+/// compared.
 pub(crate) fn assignable(from: &SqlType, to: &SqlType) -> bool {
     from.is_null()
         || to.is_null()
@@ -78,7 +79,8 @@ pub(crate) fn assign<'a>(
     }
 }
 
-/// The value as CAST makes it. `today` is the midnight at which the pump's clock stood when it started.
+/// The value as CAST makes it. `today` is the midnight at which the pump's clock stood when it
+/// started.
 pub(crate) fn cast<'a>(
     value: Cow<'a, Value>,
     from: &SqlType,

@@ -1,4 +1,5 @@
-//! `sql test` and `sql check`: an application on a file of records, without AWS and without a clock.
+//! `sql test` and `sql check`: an application on a file of records, without AWS and without a
+//! clock.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -62,67 +63,86 @@ struct Envelope<'a> {
     shard: Option<String>,
 }
 
-/// Runs a program on the lines of `input` and writes `STREAM<TAB>JSON` for every row of every stream that the code created, and of
-/// `error_stream`, in order of emission.
+/// Runs a program on the lines of `input` and writes `STREAM<TAB>JSON` for every row of every
+/// stream that the code created, and of `error_stream`, in order of emission.
 ///
 /// # Errors
 /// When a line is wrong, a state outgrows its limit, or `output` fails.
 pub fn run_test(
     program: &Arc<Program>,
-    input: &str,
+    input: &[u8],
     output: &mut dyn Write,
 ) -> Result<(), TestError> {
-    let mut processor: Option<Processor> = None;
-    let mut shards: BTreeMap<String, usize> = BTreeMap::new();
-    let mut last: Option<i64> = None;
-    let mut data = Vec::new();
-
-    for (index, line) in input.lines().enumerate() {
-        if line.trim().is_empty() {
+    let mut run = TestRun {
+        program: program.clone(),
+        processor: None,
+        shards: BTreeMap::new(),
+        last: None,
+        made: Vec::new(),
+    };
+    for (index, line) in input.split(|byte| *byte == b'\n').enumerate() {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.trim_ascii().is_empty() {
             continue;
         }
         let parsed = parse_line(line).map_err(|message| TestError::Input {
             line: index + 1,
             message,
         })?;
-        let time = match &parsed {
+        run.process(parsed)?;
+        output.write_all(&run.made)?;
+        run.made.clear();
+    }
+    Ok(())
+}
+
+/// A test between two lines of its input.
+struct TestRun {
+    program: Arc<Program>,
+    /// Made with the first line, whose time is the start of the clock.
+    processor: Option<Processor>,
+    /// The number of each shard, by first appearance.
+    shards: BTreeMap<String, usize>,
+    /// The latest time so far.
+    last: Option<i64>,
+    made: Vec<u8>,
+}
+
+impl TestRun {
+    fn process(&mut self, line: Line) -> Result<(), StateLimitExceeded> {
+        let time = match &line {
             Line::Bound(bound) => *bound,
             Line::Record(record) => record
                 .time
-                .unwrap_or_else(|| last.map_or(0, |last| last + 1)),
+                .unwrap_or_else(|| self.last.map_or(0, |last| last + 1)),
         };
-        let processor = processor.get_or_insert_with(|| {
+        self.last = Some(self.last.map_or(time, |last| last.max(time)));
+        let processor = self.processor.get_or_insert_with(|| {
             let settings = ProcessorSettings {
                 started: time,
                 ..ProcessorSettings::default()
             };
-            Processor::new(program.clone(), settings)
+            Processor::new(self.program.clone(), settings)
         });
 
-        let mut sink = |row: Emitted<'_>| write_row(row.definition(program), &row, &mut data);
-        match parsed {
-            Line::Bound(bound) => processor.advance(bound, &mut sink)?,
-            Line::Record(record) => {
-                let next = shards.len();
-                let shard_index = *shards.entry(record.shard.clone()).or_insert(next);
-                processor.push(
-                    &Record {
-                        data: &record.data,
-                        arrival: time,
-                        partition_key: &record.key,
-                        sequence_number: &record.sequence,
-                        shard_id: &record.shard,
-                        shard_index,
-                    },
-                    &mut sink,
-                )?;
-            }
-        }
-        last = Some(last.map_or(time, |last| last.max(time)));
-        output.write_all(&data)?;
-        data.clear();
+        let (program, made) = (&self.program, &mut self.made);
+        let mut sink = |row: Emitted<'_>| write_row(row.definition(program), &row, made);
+        let record = match line {
+            Line::Bound(bound) => return processor.advance(bound, &mut sink),
+            Line::Record(record) => record,
+        };
+        let next = self.shards.len();
+        let shard_index = *self.shards.entry(record.shard.clone()).or_insert(next);
+        let pushed = Record {
+            data: &record.data,
+            arrival: time,
+            partition_key: &record.key,
+            sequence_number: &record.sequence,
+            shard_id: &record.shard,
+            shard_index,
+        };
+        processor.push(&pushed, &mut sink)
     }
-    Ok(())
 }
 
 fn write_row(stream: &Stream, row: &Emitted<'_>, data: &mut Vec<u8>) {
@@ -132,10 +152,10 @@ fn write_row(stream: &Stream, row: &Emitted<'_>, data: &mut Vec<u8>) {
     data.push(b'\n');
 }
 
-/// A line that is an object with `bound`, or with one of `data`, `json` and `hex` and nothing else but envelope members, is an
-/// envelope; any other line is a record itself.
-fn parse_line(line: &str) -> Result<Line, String> {
-    let Ok(envelope) = serde_json::from_str::<Envelope<'_>>(line) else {
+/// A line that is an object with `bound`, or with one of `data`, `json` and `hex` and nothing else
+/// but envelope members, is an envelope; any other line is a record itself.
+fn parse_line(line: &[u8]) -> Result<Line, String> {
+    let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(line) else {
         return Ok(Line::Record(TestRecord::bare(line)));
     };
     let payloads = [
@@ -172,10 +192,10 @@ fn default_shard() -> String {
 }
 
 impl TestRecord {
-    fn bare(line: &str) -> Self {
+    fn bare(line: &[u8]) -> Self {
         Self {
             time: None,
-            data: Bytes::copy_from_slice(line.as_bytes()),
+            data: Bytes::copy_from_slice(line),
             key: String::new(),
             sequence: String::new(),
             shard: default_shard(),

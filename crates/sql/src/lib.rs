@@ -1,7 +1,8 @@
-//! Kinesis Data Analytics SQL, in process: a compiler, a row interpreter and streaming operators, without I/O and without a clock.
+//! Kinesis Data Analytics SQL, in process: a compiler, a row interpreter and streaming operators,
+//! without I/O and without a clock.
 //!
-//! [`Application`] → [`Program::compile`] → [`Processor`]: records in, rows out. [`harness`] runs an application on a file of
-//! records, as `distributary sql test` does.
+//! [`Application`] → [`Program::compile`] → [`Processor`]: records in, rows out. [`harness`] runs
+//! an application on a file of records, as `distributary sql test` does.
 
 mod aggregate;
 mod application;

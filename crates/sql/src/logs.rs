@@ -65,51 +65,44 @@ struct Field {
 }
 
 impl LogParser {
-    /// A parser by its name and the constant arguments after the line. Fails with the sentence for the user.
+    /// A parser by its name and the constant arguments after the line. Fails with the sentence for
+    /// the user.
     pub(crate) fn new(name: &str, arguments: &[String]) -> Result<Self, String> {
-        let argument = |index: usize| arguments.get(index).map(String::as_str);
-        let wants = |count: std::ops::RangeInclusive<usize>| {
-            if count.contains(&arguments.len()) {
-                Ok(())
-            } else {
-                let (low, high) = (count.start() + 1, count.end() + 1);
-                Err(format!("{name} wants {low} to {high} arguments"))
-            }
+        let counts = match name {
+            "VARIABLE_COLUMN_LOG_PARSE" => 2..=4,
+            "SYS_LOG_PARSE" => 0..=0,
+            _ => 1..=1,
         };
+        if !counts.contains(&arguments.len()) {
+            let (low, high) = (counts.start() + 1, counts.end() + 1);
+            return Err(format!("{name} wants {low} to {high} arguments"));
+        }
 
+        let argument = |index: usize| arguments.get(index).map(String::as_str);
+        let first = argument(0).unwrap_or_default();
         let (kind, fields) = match name {
             "VARIABLE_COLUMN_LOG_PARSE" => {
-                wants(2..=4)?;
                 let kind = Kind::Variable {
                     delimiter: delimiter(argument(1))?,
                     escape: argument(2).and_then(|escape| escape.chars().next()),
                     quotes: quotes(argument(3)),
                 };
-                (kind, variable_fields(argument(0).unwrap_or_default())?)
+                (kind, variable_fields(first)?)
             }
-            "FIXED_COLUMN_LOG_PARSE" => {
-                wants(1..=1)?;
-                (Kind::Fixed, fixed_fields(argument(0).unwrap_or_default())?)
-            }
+            "FIXED_COLUMN_LOG_PARSE" => (Kind::Fixed, fixed_fields(first)?),
             "REGEX_LOG_PARSE" => {
-                wants(1..=1)?;
-                let regex = java_regex_whole(argument(0).unwrap_or_default())?;
+                let regex = java_regex_whole(first)?;
                 let fields = numbered(regex.captures_len() - 1);
                 (Kind::Regex(regex), fields)
             }
             "W3C_LOG_PARSE" => {
-                wants(1..=1)?;
-                let (regex, count) = w3c_regex(argument(0).unwrap_or_default())?;
+                let (regex, count) = w3c_regex(first)?;
                 (Kind::Regex(regex), numbered(count))
             }
-            _ => {
-                wants(0..=0)?;
-                let mut fields = numbered(2);
-                if let Some(first) = fields.first_mut() {
-                    first.sql_type = SqlType::Timestamp;
-                }
-                (Kind::Syslog(Format::new("MMM d HH:mm:ss")?), fields)
-            }
+            _ => (
+                Kind::Syslog(Format::new("MMM d HH:mm:ss")?),
+                syslog_fields(),
+            ),
         };
         Ok(Self {
             identity: (name.to_owned(), arguments.to_vec()),
@@ -344,6 +337,14 @@ fn variable_pieces(
     }
     pieces.push(Some(piece));
     pieces
+}
+
+fn syslog_fields() -> Vec<Field> {
+    let mut fields = numbered(2);
+    if let Some(first) = fields.first_mut() {
+        first.sql_type = SqlType::Timestamp;
+    }
+    fields
 }
 
 /// `Mon DD HH:MM:SS rest`; a log has no year.

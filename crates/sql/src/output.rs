@@ -7,7 +7,8 @@ use crate::value::{Value, write_text};
 /// The form of output records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RowFormat {
-    /// One JSON object, keys in the order of the columns, without blanks and without a newline at the end.
+    /// One JSON object, keys in the order of the columns, without blanks and without a newline at
+    /// the end.
     #[default]
     Json,
     /// Values in the order of the columns between commas, with a newline at the end.
@@ -83,7 +84,8 @@ pub(crate) fn write_json_value(value: &Value, sql_type: &SqlType, text: &mut Str
     }
 }
 
-/// Appends a value's text as records have it: like CAST to VARCHAR, but for timestamps, truth values and binary.
+/// Appends a value's text as records have it: like CAST to VARCHAR, but for timestamps, truth
+/// values and binary.
 fn write_plain(value: &Value, sql_type: &SqlType, text: &mut String) {
     match value {
         Value::Boolean(truth) => text.push_str(if *truth { "true" } else { "false" }),

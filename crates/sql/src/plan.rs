@@ -233,6 +233,7 @@ impl Plan {
         lines
     }
 
+    // tidy: long because it lists every operator once
     fn add_lines(&self, streams: &[crate::catalog::Stream], lines: &mut Vec<String>) {
         match self {
             Self::Scan(stream) => lines.push(format!("reads \"{}\"", streams[*stream].name)),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::application::{Application, OutputSpec};
-use crate::bind::bind_application;
+use crate::bind::{BoundPump, bind_application};
 use crate::catalog::{Catalog, Column, ERROR_STREAM, METADATA, Stream, StreamRole, error_stream};
 use crate::error::{CompileErrors, ErrorClass, Issue, nearest};
 use crate::input::Decoder;
@@ -48,7 +48,7 @@ impl Program {
     /// All independent errors of the code and the configuration.
     pub fn compile(application: &Application) -> Result<Self, CompileErrors> {
         let mut catalog = Catalog::default();
-        let inputs = add_inputs(&mut catalog, application)?;
+        add_inputs(&mut catalog, application)?;
         let mut bad_references = Vec::new();
         for reference in &application.references {
             let (table, bad) = load_table(reference).map_err(CompileErrors::config)?;
@@ -66,25 +66,28 @@ impl Program {
         }
 
         let (stopped, running): (Vec<_>, Vec<_>) = bound.into_iter().partition(|pump| pump.stopped);
-        let pumps = |bound: Vec<crate::bind::BoundPump>| {
-            bound
-                .into_iter()
-                .map(|pump| Pump {
-                    name: pump.name,
-                    target: pump.target,
-                    plan: pump.plan,
-                })
-                .collect::<Vec<_>>()
-        };
-        let (pumps, stopped) = (pumps(running), pumps(stopped));
-        let columns = catalog
-            .streams
-            .first()
-            .map_or(&[][..], |stream| &stream.columns);
+        let program = Self::assemble(application, catalog, running, stopped)?;
+        Ok(Self {
+            bad_references,
+            ..program
+        })
+    }
+
+    fn assemble(
+        application: &Application,
+        catalog: Catalog,
+        running: Vec<BoundPump>,
+        stopped: Vec<BoundPump>,
+    ) -> Result<Self, CompileErrors> {
+        let pumps: Vec<Pump> = running.into_iter().map(Pump::from).collect();
+        let first = catalog.streams.first();
+        let columns = first.map_or(&[][..], |stream| &stream.columns);
         let decoder = |needed: &BTreeSet<usize>| {
             Decoder::new(&application.schema, columns, needed).map_err(CompileErrors::config)
         };
         let all: BTreeSet<usize> = (0..=columns.len() + METADATA.len()).collect();
+        let inputs = application.parallelism;
+
         Ok(Self {
             decoder: Arc::new(decoder(&needed_columns(&pumps, inputs))?),
             full_decoder: decoder(&all)?,
@@ -92,10 +95,10 @@ impl Program {
             streams: catalog.streams,
             inputs,
             pumps,
-            stopped,
+            stopped: stopped.into_iter().map(Pump::from).collect(),
             outputs: application.outputs.clone(),
             fingerprint: fingerprint(application),
-            bad_references,
+            bad_references: Vec::new(),
         })
     }
 
@@ -128,7 +131,8 @@ impl Program {
         self.pumps.iter().map(|pump| pump.name.as_str())
     }
 
-    /// Whether every row comes from one record at once: such a program needs no snapshot and runs on every shard by itself.
+    /// Whether every row comes from one record at once: such a program needs no snapshot and runs
+    /// on every shard by itself.
     #[must_use]
     pub fn is_stateless(&self) -> bool {
         self.pumps.iter().all(|pump| pump.plan.is_stateless())
@@ -180,8 +184,18 @@ impl Program {
     }
 }
 
-/// Adds the input streams; returns how many there are.
-fn add_inputs(catalog: &mut Catalog, application: &Application) -> Result<usize, CompileErrors> {
+impl From<BoundPump> for Pump {
+    fn from(bound: BoundPump) -> Self {
+        Self {
+            name: bound.name,
+            target: bound.target,
+            plan: bound.plan,
+        }
+    }
+}
+
+/// Adds the input streams.
+fn add_inputs(catalog: &mut Catalog, application: &Application) -> Result<(), CompileErrors> {
     let count = application.parallelism;
     if !(1..=64).contains(&count) {
         let message = format!("InputParallelism {count}; expected 1 to 64");
@@ -199,7 +213,7 @@ fn add_inputs(catalog: &mut Catalog, application: &Application) -> Result<usize,
             broken: false,
         });
     }
-    Ok(count)
+    Ok(())
 }
 
 /// Every output takes the rows of a stream that exists.
@@ -226,7 +240,8 @@ fn needed_columns(pumps: &[Pump], inputs: usize) -> BTreeSet<usize> {
     needed
 }
 
-/// Adds the columns of scans of the source below `plan`, of whose columns `wanted` are used (`None`: all).
+/// Adds the columns of scans of the source below `plan`, of whose columns `wanted` are used
+/// (`None`: all).
 // tidy: long because it lists every operator once
 fn add_needed(
     plan: &Plan,

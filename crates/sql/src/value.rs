@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::types::interval::interval_text;
 use crate::types::{SqlType, datetime};
 
-/// One value of a row. The static type of a column or an expression says which variants occur; NULL always may.
+/// One value of a row. The static type of a column or an expression says which variants occur; NULL
+/// always may.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Value {
     /// No value; for BOOLEAN the truth value UNKNOWN.
@@ -141,7 +142,8 @@ impl Value {
         self.sort_order(other) == Ordering::Equal
     }
 
-    /// Appends a form of the value that is equal for equal values of one type, and different otherwise.
+    /// Appends a form of the value that is equal for equal values of one type, and different
+    /// otherwise.
     pub(crate) fn write_key(&self, key: &mut Vec<u8>) {
         match self {
             Self::Null => key.push(0),

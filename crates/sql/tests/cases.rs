@@ -1,14 +1,17 @@
 //! Runs every file in `tests/cases`.
 //!
-//! Line one says what is expected: `-- rows`, or `-- error CLASS L:C` (several with `; ` between them). Then come lines of the
-//! header, each a comment of SQL, so that the whole file is the application's code:
+//! Line one says what is expected: `-- rows`, or `-- error CLASS L:C` (several with `; ` between
+//! them). Then come lines of the header, each a comment of SQL, so that the whole file is the
+//! application's code:
 //!
 //! - `-- column "a" INTEGER $.a`: a column of the input schema (the path may be left out),
-//! - `-- schema {…}`: the whole InputSchema instead, or `-- app {…}`: the whole application as JSON, in which the member
-//!   ApplicationCode may be the text `@` for this file,
-//! - `-- table NAME {schema}` and `-- line NAME text`: a reference table and its lines,
+//! - `-- schema {…}`: the whole InputSchema instead,
+//! - `-- app {…}`: the whole application as JSON, in which the text `@` stands for this file,
+//! - `-- table NAME {schema}` and `-- line NAME text`: a reference table and a line of it,
 //! - `-- input …`: a line of the input, as `sql test` takes it,
 //! - `-- output …`: an expected line, with a blank for the tab.
+
+#![allow(clippy::expect_used)]
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -129,7 +132,7 @@ fn run_case(case: &Case, code: &str) -> (String, String) {
     };
 
     let mut output = Vec::new();
-    run_test(&program, &case.input, &mut output).expect("the test runs");
+    run_test(&program, case.input.as_bytes(), &mut output).expect("the test runs");
     ("rows".to_owned(), String::from_utf8(output).expect("UTF-8"))
 }
 

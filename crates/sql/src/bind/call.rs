@@ -403,7 +403,8 @@ fn unknown_function(bound: &Bound<'_>) -> Issue {
     Issue::new(ErrorClass::UnknownFunction, bound.at, message)
 }
 
-/// A log parser: its arguments after the line are constants, since they say which fields the result has.
+/// A log parser: its arguments after the line are constants, since they say which fields the result
+/// has.
 fn bind_log_parser(bound: Bound<'_>) -> Compiled<Expr> {
     let line = bound.first_type();
     if !Wanted::Text.accepts(&line) {

@@ -13,7 +13,8 @@ pub(crate) enum Driver {
     Rows,
 }
 
-/// The driver of an expression over columns with these drivers. `None` when it need not grow, or is constant.
+/// The driver of an expression over columns with these drivers. `None` when it need not grow, or is
+/// constant.
 pub(crate) fn driver(expression: &Expr, drivers: &[Option<Driver>]) -> Option<Driver> {
     match &expression.kind {
         ExprKind::Column(index) => drivers.get(*index).cloned().flatten(),
@@ -30,7 +31,8 @@ pub(crate) fn driver(expression: &Expr, drivers: &[Option<Driver>]) -> Option<Dr
     }
 }
 
-/// Whether an expression without a driver is FLOOR or STEP of a timestamp, which counts as if wrapped in MONOTONIC.
+/// Whether an expression without a driver is FLOOR or STEP of a timestamp, which counts as if
+/// wrapped in MONOTONIC.
 pub(crate) fn is_event_time(expression: &Expr) -> bool {
     let rounds = matches!(
         expression.kind,

@@ -330,7 +330,8 @@ fn lookup_column(binder: &mut Binder<'_>, items: &[SelectItem], at: u32) -> Comp
     }
 }
 
-/// The columns of a stream's rows: ROWTIME, the declared ones, and for the input stream its metadata.
+/// The columns of a stream's rows: ROWTIME, the declared ones, and for the input stream its
+/// metadata.
 pub(super) fn stream_columns(stream: &Stream) -> Vec<ScopeColumn> {
     let mut columns = vec![ScopeColumn::rowtime()];
     columns.extend(stream.columns.iter().map(visible));
@@ -390,7 +391,8 @@ fn rename_columns(columns: &mut [ScopeColumn], names: &[Name], at: u32) -> Compi
 fn single(leaf: PartLeaf, scope: NameScope, at: u32) -> Compiled<(Plan, NameScope)> {
     match leaf.source {
         LeafSource::Stream(plan, _) => {
-            // One operand's rows begin with its own ROWTIME; an outer join's rows have one of their own before it.
+            // One operand's rows begin with its own ROWTIME; an outer join's rows have one of their
+            // own before it.
             let relations = leaf.relations;
             Ok((plan, NameScope { relations, ..scope }))
         }
@@ -511,7 +513,8 @@ impl Part {
     }
 }
 
-/// A row that waits in a window is older than the match that it is part of: only the columns of rows of the instant grow.
+/// A row that waits in a window is older than the match that it is part of: only the columns of
+/// rows of the instant grow.
 fn refresh_drivers(relation: &mut ScopeRelation, leaf: &PartLeaf) {
     if matches!(leaf.source, LeafSource::Stream(_, Kept::Instant)) {
         return;

@@ -215,8 +215,8 @@ fn column_of<'a>(relation: &'a ScopeRelation, name: &Name) -> Compiled<Resolved<
     Err(unknown_column(name, columns))
 }
 
-/// The column of this name. ROWTIME is always the row's time; other metadata give way to declared columns, and are known in any
-/// case.
+/// The column of this name. ROWTIME is always the row's time; other metadata give way to declared
+/// columns, and are known in any case.
 fn position(relation: &ScopeRelation, name: &str) -> Option<usize> {
     let of = |matches: &dyn Fn(&ScopeColumn) -> bool| relation.columns.iter().position(matches);
     if name == ROWTIME {

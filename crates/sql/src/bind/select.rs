@@ -173,7 +173,7 @@ impl<'a> Planner<'a> {
             let message = "HAVING without groups; expected GROUP BY or WINDOWED BY";
             return Err(Issue::new(
                 ErrorClass::MisplacedAggregate,
-                having.at,
+                having.start,
                 message,
             ));
         }
@@ -340,7 +340,7 @@ fn bind_item(
                 name: item_name(value, alias.as_ref(), place),
                 expression,
                 sets_rowtime,
-                at: value.at,
+                at: value.start,
             }])
         }
     }
@@ -385,7 +385,7 @@ fn bind_grouping(
     match grouping {
         Grouping::By(list) => {
             let keys = binder.bind_all(list)?;
-            let at = list.first().map_or(0, |first| first.at);
+            let at = list.first().map_or(0, |first| first.start);
             let (index, by) = closing_key(&keys, &scope.drivers()).ok_or_else(|| {
                 let message = "no grouping expression grows with time; expected one such as \
                                FLOOR(s.ROWTIME TO MINUTE) or STEP(s.ROWTIME BY INTERVAL '10' SECOND)";
@@ -404,7 +404,8 @@ fn bind_grouping(
     }
 }
 
-/// The key by which windows close: one that grows with ROWTIME, else with MONOTONIC, else an event time.
+/// The key by which windows close: one that grows with ROWTIME, else with MONOTONIC, else an event
+/// time.
 fn closing_key(keys: &[Expr], drivers: &[Option<Driver>]) -> Option<(usize, Driver)> {
     let driven: Vec<_> = keys.iter().map(|key| driver(key, drivers)).collect();
     let of = |wanted: &dyn Fn(&Driver) -> bool| {
@@ -432,7 +433,7 @@ fn order_terms(
         .iter()
         .map(|term| {
             let expression = order_expression(binder, &term.expression, items)?;
-            Ok((expression, term.descending, term.expression.at))
+            Ok((expression, term.descending, term.expression.start))
         })
         .collect()
 }
@@ -459,34 +460,20 @@ fn order_expression(binder: &mut Binder<'_>, ast: &Ast, items: &[Item]) -> Compi
     binder.bind(ast)
 }
 
-/// The projection of a select list, with DISTINCT and ORDER BY. `distinct` is the place of SELECT DISTINCT.
+/// The projection of a select list, with DISTINCT and ORDER BY. `distinct` is the place of SELECT
+/// DISTINCT.
 fn finish(selected: Selected, distinct: Option<u32>) -> Compiled<Planned> {
+    let own_rowtime = selected.items.iter().position(|item| item.sets_rowtime);
+    let columns = selected.columns(own_rowtime.is_some());
+    let expressions = selected.expressions(own_rowtime);
     let Selected {
         plan,
         items,
         order,
         drivers,
     } = selected;
-    let own_rowtime = items.iter().position(|item| item.sets_rowtime);
-    let time = own_rowtime.map_or_else(
-        || Expr::column(0, SqlType::Timestamp),
-        |index| items[index].expression.clone(),
-    );
-    let mut columns = vec![ScopeColumn::rowtime()];
-    columns.extend(items.iter().map(|item| ScopeColumn {
-        name: item.name.clone(),
-        sql_type: item.expression.sql_type.clone(),
-        hidden: false,
-        driver: driver(&item.expression, &drivers).filter(|_| own_rowtime.is_none()),
-    }));
 
-    let places = std::iter::once(0)
-        .chain(items.iter().map(|item| item.at))
-        .collect();
-    let mut expressions = vec![time];
-    expressions.extend(items.iter().map(|item| item.expression.clone()));
     let sort = sort_driver(&order, &drivers)?;
-    expressions.extend(order.iter().map(|(expression, _, _)| expression.clone()));
     let mut plan = Plan::Project(Box::new(plan), expressions);
     if let Some(at) = distinct {
         plan = distinct_plan(plan, &items, &drivers, at)?;
@@ -503,8 +490,37 @@ fn finish(selected: Selected, distinct: Option<u32>) -> Compiled<Planned> {
         plan,
         columns,
         own_rowtime: own_rowtime.map(|index| index + 1),
-        places,
+        places: std::iter::once(0)
+            .chain(items.iter().map(|item| item.at))
+            .collect(),
     })
+}
+
+impl Selected {
+    /// The columns made. Under a ROWTIME of the query's own, no other column is known to grow.
+    fn columns(&self, own_rowtime: bool) -> Vec<ScopeColumn> {
+        let mut columns = vec![ScopeColumn::rowtime()];
+        columns.extend(self.items.iter().map(|item| ScopeColumn {
+            name: item.name.clone(),
+            sql_type: item.expression.sql_type.clone(),
+            hidden: false,
+            driver: driver(&item.expression, &self.drivers).filter(|_| !own_rowtime),
+        }));
+        columns
+    }
+
+    /// ROWTIME, the items, the terms of ORDER BY.
+    fn expressions(&self, own_rowtime: Option<usize>) -> Vec<Expr> {
+        let time = own_rowtime.map_or_else(
+            || Expr::column(0, SqlType::Timestamp),
+            |index| self.items[index].expression.clone(),
+        );
+        let items = self.items.iter().map(|item| &item.expression);
+        let terms = self.order.iter().map(|(expression, _, _)| expression);
+        std::iter::once(time)
+            .chain(items.chain(terms).cloned())
+            .collect()
+    }
 }
 
 /// The driver of the first term of ORDER BY.

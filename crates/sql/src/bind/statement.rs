@@ -85,8 +85,8 @@ fn refuse_repeated(statements: &[Statement], index: usize) -> Compiled<()> {
     Ok(())
 }
 
-/// Of several definitions of one pump or function the last one counts. A stream keeps its first place: statements in between
-/// may use it.
+/// Of several definitions of one pump or function the last one counts. A stream keeps its first
+/// place: statements in between may use it.
 fn is_replaced(statements: &[Statement], index: usize) -> bool {
     let statement = &statements[index];
     defined(statement) == Defined::Pump

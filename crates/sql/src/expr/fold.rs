@@ -3,7 +3,8 @@
 use super::{Clocks, Expr, ExprKind, Scope};
 
 impl Expr {
-    /// The expression with its constant parts evaluated. Parts whose evaluation fails stay, and fail row by row as written.
+    /// The expression with its constant parts evaluated. Parts whose evaluation fails stay, and
+    /// fail row by row as written.
     #[must_use]
     pub(crate) fn folded(self) -> Self {
         if matches!(self.kind, ExprKind::Literal(_)) || !self.is_constant() {
@@ -22,7 +23,8 @@ impl Expr {
         Self::literal(value, self.sql_type)
     }
 
-    /// CAST of a TIME to a TIMESTAMP takes its day from the clock, and so may the body of a function.
+    /// CAST of a TIME to a TIMESTAMP takes its day from the clock, and so may the body of a
+    /// function.
     fn reads_clock(&self) -> bool {
         let mut reads = matches!(self.kind, ExprKind::Cast(_) | ExprKind::Function(..));
         self.for_each_child(&mut |child| reads |= child.reads_clock());

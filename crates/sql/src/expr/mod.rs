@@ -66,7 +66,8 @@ pub(crate) enum ExprKind {
     /// The conversion of an assignment to the type of the expression.
     Assign(Box<Expr>),
     Call(Builtin, Vec<Expr>),
-    /// A function of the application: arguments, then the body over them; `true` when NULL gives NULL.
+    /// A function of the application: arguments, then the body over them; `true` when NULL gives
+    /// NULL.
     Function(Vec<Expr>, Arc<Expr>, bool),
     /// A field of a row value.
     Field(Box<Expr>, usize),

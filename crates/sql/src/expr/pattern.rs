@@ -146,7 +146,8 @@ impl LikePattern {
     }
 
     fn matches(&self, value: &str) -> bool {
-        // After a later run matched, no other end of an earlier run can help: one place to go back to is enough.
+        // After a later run matched, no other end of an earlier run can help: one place to go back
+        // to is enough.
         let (mut step, mut rest) = (0, value);
         let mut retry: Option<(usize, &str)> = None;
 

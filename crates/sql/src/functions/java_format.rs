@@ -41,7 +41,8 @@ enum Part {
 }
 
 impl Format {
-    /// Takes a pattern apart. Fails on letters that Java does not know, with the message for the user.
+    /// Takes a pattern apart. Fails on letters that Java does not know, with the message for the
+    /// user.
     pub(crate) fn new(pattern: &str) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut rest = pattern;
@@ -90,7 +91,8 @@ impl Format {
         text
     }
 
-    /// The timestamp at the front of a text; text after the pattern is left alone. `None` when it does not fit.
+    /// The timestamp at the front of a text; text after the pattern is left alone. `None` when it
+    /// does not fit.
     pub(crate) fn parse(&self, text: &str) -> Option<i64> {
         let mut rest = text;
         let mut found = Found::default();
@@ -403,7 +405,8 @@ impl Found {
     }
 }
 
-/// A year of two digits, from 80 years back to 20 ahead of 2026: a fixed pivot, so that a replay reads the same.
+/// A year of two digits, from 80 years back to 20 ahead of 2026: a fixed pivot, so that a replay
+/// reads the same.
 fn full_year(number: i64) -> i64 {
     const LAST: i64 = 2046;
     let year = LAST - LAST % 100 + number;

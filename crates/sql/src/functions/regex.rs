@@ -1,7 +1,8 @@
 //! `java.util.regex` and SIMILAR TO on the `regex` crate.
 //!
-//! Patterns are translated so that a construct has Java's meaning or is refused: `\d \w \s \b` are ASCII, `.` stops at every
-//! line terminator. Refused: look-around, back-references, possessive quantifiers, `\G`, `\Z`.
+//! Patterns are translated so that a construct has Java's meaning or is refused: `\d \w \s \b` are
+//! ASCII, `.` stops at every line terminator. Refused: look-around, back-references, possessive
+//! quantifiers, `\G`, `\Z`.
 
 use regex::Regex;
 
@@ -304,7 +305,8 @@ pub(super) fn replace(source: &RegexSource, values: &Arguments<'_>) -> Evaluated
     Ok(result.into())
 }
 
-/// Appends a Java replacement: `$1` and `${name}` are groups, a backslash makes the next character itself.
+/// Appends a Java replacement: `$1` and `${name}` are groups, a backslash makes the next character
+/// itself.
 fn expand(
     replacement: &str,
     captures: &regex::Captures<'_>,

@@ -124,7 +124,8 @@ impl<'a> CsvRows<'a> {
     }
 }
 
-/// The text up to the closing quote, with `""` as one quote, and its length with that quote. `None` without a closing quote.
+/// The text up to the closing quote, with `""` as one quote, and its length with that quote. `None`
+/// without a closing quote.
 fn quoted(inner: &str) -> Option<(String, usize)> {
     let mut field = String::new();
     let mut at = 0;

@@ -1,4 +1,5 @@
-//! JSON records: documents one after the other, a row path, and one array whose elements become rows.
+//! JSON records: documents one after the other, a row path, and one array whose elements become
+//! rows.
 
 use bytestring::ByteString;
 

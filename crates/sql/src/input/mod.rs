@@ -20,8 +20,8 @@ use csv::{CsvFormat, CsvRows};
 use json::{JsonFormat, JsonRows};
 use schema::{Format, InputSchema};
 
-/// Reads records of one schema. Only columns that the program needs are kept; others are checked, so that a bad value kills its
-/// row whether it is used or not.
+/// Reads records of one schema. Only columns that the program needs are kept; others are checked,
+/// so that a bad value kills its row whether it is used or not.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     columns: Vec<Target>,
@@ -139,8 +139,9 @@ enum Rows<'a> {
 }
 
 impl Decoding<'_> {
-    /// Fills `row` with the next row. `Err` when it died; `None` after the last one. The row must not be changed between calls but
-    /// for ROWTIME and metadata: the elements of a flattened array share it.
+    /// Fills `row` with the next row. `Err` when it died; `None` after the last one. The row must
+    /// not be changed between calls but for ROWTIME and metadata: the elements of a flattened array
+    /// share it.
     pub(crate) fn next_row(&mut self, row: &mut Vec<Value>) -> Option<Result<(), RowError>> {
         match &mut self.rows {
             Rows::Json(rows) => rows.next_row(self.decoder, row),

@@ -3,7 +3,8 @@
 /// The deepest nesting that is read.
 const DEEPEST: u32 = 128;
 
-/// The characters of a string that stand for themselves: everything from the blank on but `"` and `\`.
+/// The characters of a string that stand for themselves: everything from the blank on but `"` and
+/// `\`.
 const PLAIN: [bool; 256] = plain();
 
 const fn plain() -> [bool; 256] {
@@ -139,7 +140,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The next key of an object, without its quotes, and whether it has escapes; its value comes next. `None` after the last one.
+    /// The next key of an object, without its quotes, and whether it has escapes; its value comes
+    /// next. `None` after the last one.
     pub(crate) fn next_key(
         &mut self,
         first: &mut bool,

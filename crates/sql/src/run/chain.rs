@@ -159,6 +159,7 @@ struct Builder {
 }
 
 impl Builder {
+    // tidy: long because it lists every operator once
     fn add(&mut self, plan: &Plan) -> Feed {
         let (operator, inputs): (Box<dyn Operator>, Vec<Feed>) = match plan {
             Plan::Scan(stream) => {

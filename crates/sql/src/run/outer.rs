@@ -181,7 +181,8 @@ fn table_index(
 }
 
 impl Kept {
-    /// The last instant at which a row of this time can match. `None` when only newer rows push it out.
+    /// The last instant at which a row of this time can match. `None` when only newer rows push it
+    /// out.
     fn last_chance(self, time: i64) -> Option<i64> {
         match self {
             Self::Instant => Some(time),

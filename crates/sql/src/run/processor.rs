@@ -44,7 +44,8 @@ pub struct Emitted<'a> {
     pub rowtime: i64,
     /// The declared columns.
     pub values: &'a [Value],
-    /// The record that was being processed, counted from the first one pushed. `None` for rows that time made.
+    /// The record that was being processed, counted from the first one pushed. `None` for rows that
+    /// time made.
     pub record: Option<u64>,
 }
 
@@ -60,7 +61,8 @@ impl<F: FnMut(Emitted<'_>)> Sink for F {
     }
 }
 
-/// A pump's state outgrew its limit. The processor must not be used any more: go back to a snapshot with a larger limit.
+/// A pump's state outgrew its limit. The processor must not be used any more: go back to a snapshot
+/// with a larger limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the pump \"{pump}\" holds {size} bytes of state; its limit is {limit}: raise the limit or shorten its windows"
@@ -164,7 +166,8 @@ impl Processor {
         }
     }
 
-    /// Sets the clock of CURRENT_ROW_TIMESTAMP and ERROR_TIME, which is each row's own time otherwise.
+    /// Sets the clock of CURRENT_ROW_TIMESTAMP and ERROR_TIME, which is each row's own time
+    /// otherwise.
     pub fn set_wall_clock(&mut self, milliseconds: i64) {
         self.wall_clock = Some(milliseconds);
     }

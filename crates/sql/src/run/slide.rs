@@ -23,7 +23,8 @@ struct Window {
 #[derive(Default, Serialize, Deserialize)]
 struct WindowState {
     partitions: BTreeMap<Vec<u8>, Partition>,
-    /// With RANGE: time and partition of all rows, in order of arrival, so that partitions without new rows shrink as well.
+    /// With RANGE: time and partition of all rows, in order of arrival, so that partitions without
+    /// new rows shrink as well.
     arrivals: VecDeque<(i64, Vec<u8>)>,
     size: usize,
 }

@@ -6,8 +6,8 @@ use crate::value::Value;
 /// No window is longer than this: about 278 years, in milliseconds.
 const LONGEST: i64 = 1 << 43;
 
-/// The first instant, `now` or later, at which `function` (over column 0, the time) has another value than `value`. `None` when
-/// it never changes. The function must be monotonic.
+/// The first instant, `now` or later, at which `function` (over column 0, the time) has another
+/// value than `value`. `None` when it never changes. The function must be monotonic.
 pub(crate) fn change_after(function: &Expr, value: &Value, now: i64) -> Option<i64> {
     if differs(function, value, now) {
         return Some(now);

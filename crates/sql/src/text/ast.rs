@@ -187,7 +187,10 @@ pub(crate) enum Frame {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Ast {
+    /// The operator of an operation, else the first character.
     pub(crate) at: u32,
+    /// The first character.
+    pub(crate) start: u32,
     /// The levels of nodes below and with this one.
     pub(crate) height: u32,
     pub(crate) kind: AstKind,
@@ -196,9 +199,14 @@ pub(crate) struct Ast {
 impl Ast {
     pub(crate) fn new(at: u32, kind: AstKind) -> Self {
         let mut below = 0;
-        kind.for_each_child(&mut |child| below = below.max(child.height));
+        let mut start = at;
+        kind.for_each_child(&mut |child| {
+            below = below.max(child.height);
+            start = start.min(child.start);
+        });
         Self {
             at,
+            start,
             height: below + 1,
             kind,
         }

@@ -11,8 +11,8 @@ use crate::types::SqlType;
 const LONGEST_TEXT: u32 = 65_535;
 
 impl Parser {
-    /// Reads one statement with its `;`. After an error the rest of the statement is skipped, and its name is kept, so that
-    /// other statements which use the name are not reported as well.
+    /// Reads one statement with its `;`. After an error the rest of the statement is skipped, and
+    /// its name is kept, so that other statements which use the name are not reported as well.
     pub(super) fn statement_or_issue(
         &mut self,
         statements: &mut Vec<Statement>,

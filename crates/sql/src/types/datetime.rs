@@ -135,7 +135,8 @@ pub(crate) fn parse_timestamp_literal(text: &str) -> Option<i64> {
         .then_some(i64::from(day) * DAY + millisecond + fraction)
 }
 
-/// The text of a TIMESTAMP in a record: blank or `T` between date and time, up to nine decimals, a zone, or a date alone.
+/// The text of a TIMESTAMP in a record: blank or `T` between date and time, up to nine decimals, a
+/// zone, or a date alone.
 pub(crate) fn parse_record_timestamp(text: &str) -> Option<i64> {
     let (day, rest) = date_front(text)?;
     if rest.is_empty() {
@@ -236,7 +237,8 @@ fn months_since_epoch(timestamp: i64) -> i64 {
     (i64::from(fields.year) - 1970) * 12 + i64::from(fields.month) - 1
 }
 
-/// Midnight of the first day of a month, counted from January 1970; years outside 1 to 9999 are cut.
+/// Midnight of the first day of a month, counted from January 1970; years outside 1 to 9999 are
+/// cut.
 fn month_start(months: i64) -> i64 {
     let year = i32::try_from(1970 + months.div_euclid(12)).unwrap_or(0);
     let month = u8::try_from(months.rem_euclid(12) + 1).unwrap_or(1);

@@ -283,7 +283,8 @@ impl SqlType {
     }
 }
 
-/// DECIMAL with so many whole digits and decimals, capped at 18 digits: decimals are given up first, but not below `kept`.
+/// DECIMAL with so many whole digits and decimals, capped at 18 digits: decimals are given up
+/// first, but not below `kept`.
 pub(crate) fn capped_decimal(whole: u8, scale: u8, kept: u8) -> SqlType {
     const MOST: u8 = 18;
     if whole + scale <= MOST {

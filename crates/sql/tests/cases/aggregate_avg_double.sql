@@ -1,0 +1,11 @@
+-- rows
+-- AVG of DOUBLE.
+-- column "k" VARCHAR(9) $.k
+-- column "n" INTEGER $.n
+-- column "ms" BIGINT $.ms
+-- input {"t":0,"json":{"n":1}}
+-- input {"t":1,"json":{"n":2}}
+-- input {"bound":60000}
+-- output D {"V":1.5}
+CREATE STREAM d (v DOUBLE);
+CREATE PUMP p AS INSERT INTO d SELECT STREAM AVG(CAST("n" AS DOUBLE)) FROM "SOURCE_SQL_STREAM_001" AS s GROUP BY FLOOR(s.ROWTIME TO MINUTE);

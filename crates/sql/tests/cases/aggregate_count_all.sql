@@ -1,0 +1,12 @@
+-- rows
+-- COUNT(*) counts every row.
+-- column "k" VARCHAR(9) $.k
+-- column "n" INTEGER $.n
+-- column "ms" BIGINT $.ms
+-- input {"t":0,"json":{"n":1}}
+-- input {"t":1,"json":{}}
+-- input {"t":2,"json":{"n":3}}
+-- input {"bound":60000}
+-- output D {"V":3}
+CREATE STREAM d (v BIGINT);
+CREATE PUMP p AS INSERT INTO d SELECT STREAM COUNT(*) FROM "SOURCE_SQL_STREAM_001" AS s GROUP BY FLOOR(s.ROWTIME TO MINUTE);

@@ -1,0 +1,8 @@
+-- error duplicate-name 8:6
+-- column "k" VARCHAR(9) $.k
+-- column "n" INTEGER $.n
+-- column "ms" BIGINT $.ms
+CREATE OR REPLACE STREAM d (v INTEGER);
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM
+1
+FROM "SOURCE_SQL_STREAM_001" AS s, "SOURCE_SQL_STREAM_001" AS s

@@ -1,0 +1,7 @@
+-- error type-mismatch 7:1
+-- column "k" VARCHAR(9) $.k
+-- column "n" INTEGER $.n
+-- column "ms" BIGINT $.ms
+CREATE OR REPLACE STREAM d (v INTEGER);
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM
+VARIABLE_COLUMN_LOG_PARSE("k", 2, ',') FROM "SOURCE_SQL_STREAM_001" AS s

@@ -1,0 +1,8 @@
+-- error misplaced-aggregate 7:5
+-- column "k" VARCHAR(9) $.k
+-- column "n" INTEGER $.n
+-- column "ms" BIGINT $.ms
+CREATE OR REPLACE STREAM d (v INTEGER);
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM
+SUM(MAX("n")) FROM "SOURCE_SQL_STREAM_001" AS s
+GROUP BY FLOOR(s.ROWTIME TO MINUTE)

@@ -1,0 +1,8 @@
+-- error not-grouped 7:1
+-- column "k" VARCHAR(9) $.k
+-- column "n" INTEGER $.n
+-- column "ms" BIGINT $.ms
+CREATE OR REPLACE STREAM d (v INTEGER, w INTEGER);
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM
+"n", COUNT(*) FROM "SOURCE_SQL_STREAM_001" AS s
+GROUP BY FLOOR(s.ROWTIME TO MINUTE)

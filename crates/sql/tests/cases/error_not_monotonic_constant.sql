@@ -1,0 +1,8 @@
+-- error not-monotonic 8:10
+-- column "k" VARCHAR(9) $.k
+-- column "n" INTEGER $.n
+-- column "ms" BIGINT $.ms
+CREATE OR REPLACE STREAM d (v INTEGER);
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM
+COUNT(*) FROM "SOURCE_SQL_STREAM_001" AS s
+GROUP BY 1 + 1

@@ -1,0 +1,8 @@
+-- error duplicate-name 8:42
+-- column "k" VARCHAR(9) $.k
+-- column "n" INTEGER $.n
+-- column "ms" BIGINT $.ms
+CREATE OR REPLACE STREAM d (v INTEGER);
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM
+SUM("n") OVER w FROM "SOURCE_SQL_STREAM_001" AS s
+WINDOW w AS (ROWS 1 PRECEDING),          w AS (ROWS 2 PRECEDING)

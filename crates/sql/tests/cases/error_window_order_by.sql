@@ -1,0 +1,7 @@
+-- error unsupported 7:16
+-- column "k" VARCHAR(9) $.k
+-- column "n" INTEGER $.n
+-- column "ms" BIGINT $.ms
+CREATE OR REPLACE STREAM d (v INTEGER);
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM
+SUM("n") OVER (ORDER BY "n" ROWS 1 PRECEDING) FROM "SOURCE_SQL_STREAM_001" AS s

@@ -1,0 +1,17 @@
+-- rows
+-- LEFT JOIN keeps rows without a match.
+-- column "k" VARCHAR(9) $.k
+-- column "n" INTEGER $.n
+-- column "ms" BIGINT $.ms
+-- table names {"RecordColumns":[{"Name":"id","SqlType":"INTEGER","Mapping":"$.id"},{"Name":"name","SqlType":"VARCHAR(9)","Mapping":"$.name"}],"RecordFormat":{"RecordFormatType":"JSON"}}
+-- line names {"id":1,"name":"one"}
+-- line names {"id":2,"name":"two"}
+-- line names {"id":2,"name":"deux"}
+-- input {"t":0,"json":{"k":"a","n":1}}
+-- input {"t":1,"json":{"k":"b","n":9}}
+-- input {"t":2,"json":{"k":"c"}}
+-- output D {"K":"a","N":"one"}
+-- output D {"K":"b","N":null}
+-- output D {"K":"c","N":null}
+CREATE STREAM d (k VARCHAR(9), n VARCHAR(9));
+CREATE PUMP p AS INSERT INTO d SELECT STREAM s."k", t."name" FROM "SOURCE_SQL_STREAM_001" AS s LEFT JOIN "names" AS t ON s."n" = t."id";

@@ -1,0 +1,7 @@
+-- rows
+-- The COMMON format.
+-- column "l" VARCHAR(200) $.l
+-- input {"t":0,"json":{"l":"1.2.3.4 - bob [05/Mar/2024:14:07:09 +0000] \"GET /a HTTP/1.1\" 200 17"}}
+-- output D {"C0":"1.2.3.4","C1":"-","C2":"bob","C3":"[05/Mar/2024:14:07:09 +0000]","C4":"GET /a HTTP/1.1","C5":"200","C6":"17"}
+CREATE STREAM d (c0 VARCHAR(64), c1 VARCHAR(64), c2 VARCHAR(64), c3 VARCHAR(64), c4 VARCHAR(64), c5 VARCHAR(64), c6 VARCHAR(64));
+CREATE PUMP p AS INSERT INTO d SELECT STREAM t.r.COLUMN1, t.r.COLUMN2, t.r.COLUMN3, t.r.COLUMN4, t.r.COLUMN5, t.r.COLUMN6, t.r.COLUMN7 FROM (SELECT STREAM W3C_LOG_PARSE("l", 'COMMON') AS r FROM "SOURCE_SQL_STREAM_001") AS t;

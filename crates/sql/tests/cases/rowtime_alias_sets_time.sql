@@ -1,0 +1,15 @@
+-- rows
+-- A column aliased ROWTIME sets the time of the row made.
+-- column "k" VARCHAR(9) $.k
+-- column "n" INTEGER $.n
+-- column "ms" BIGINT $.ms
+-- input {"t":5000,"json":{"k":"a","n":1,"ms":1000}}
+-- input {"t":6000,"json":{"k":"b","n":2,"ms":2000}}
+-- output D {"V":1}
+-- output E {"T":"1970-01-01 00:00:01.000"}
+-- output D {"V":2}
+-- output E {"T":"1970-01-01 00:00:02.000"}
+CREATE STREAM d (v INTEGER);
+CREATE STREAM e (t TIMESTAMP);
+CREATE PUMP p AS INSERT INTO d SELECT STREAM TO_TIMESTAMP("ms") AS ROWTIME, "n" FROM "SOURCE_SQL_STREAM_001";
+CREATE PUMP q AS INSERT INTO e SELECT STREAM ROWTIME FROM d;

@@ -1,0 +1,13 @@
+-- rows
+-- A function of the application, overloaded by types.
+-- column "k" VARCHAR(9) $.k
+-- column "n" INTEGER $.n
+-- column "ms" BIGINT $.ms
+-- input {"t":0,"json":{"k":"a","n":4}}
+-- output D {"A":8,"B":"a!","C":null,"E":0}
+CREATE OR REPLACE FUNCTION twice (x INTEGER) RETURNS INTEGER LANGUAGE SQL CONTAINS SQL RETURN x * 2;
+CREATE OR REPLACE FUNCTION twice (x VARCHAR(9)) RETURNS VARCHAR(10) RETURN x || '!';
+CREATE FUNCTION strict (x INTEGER) RETURNS INTEGER RETURNS NULL ON NULL INPUT RETURN COALESCE(x, 0);
+CREATE FUNCTION lax (x INTEGER) RETURNS INTEGER CALLED ON NULL INPUT RETURN COALESCE(x, 0);
+CREATE STREAM d (a INTEGER, b VARCHAR(10), c INTEGER, e INTEGER);
+CREATE PUMP p AS INSERT INTO d SELECT STREAM twice("n"), twice("k"), strict(NULL), lax(NULL) FROM "SOURCE_SQL_STREAM_001";
