@@ -5,6 +5,7 @@ mod interrupt;
 mod local;
 mod put;
 mod run;
+mod sql;
 mod streams;
 mod tail;
 mod verify;
@@ -40,6 +41,8 @@ enum Command {
     Tail(tail::TailArgs),
     /// Compare streams: missing, extra, repeated, out of order
     Verify(verify::VerifyArgs),
+    /// Check and test applications of Kinesis Data Analytics SQL
+    Sql(sql::SqlArgs),
 }
 
 /// How long the end of `run` waits for a disk that does not answer.
@@ -68,6 +71,7 @@ pub(crate) fn main(cli: Cli) -> ExitCode {
             Command::Put(args) => put::run(args).await,
             Command::Tail(args) => tail::run(args).await,
             Command::Verify(args) => verify::run(args).await,
+            Command::Sql(args) => sql::run(args),
         }
     });
     runtime.shutdown_timeout(patience);
