@@ -329,6 +329,8 @@ impl fmt::Display for Refusal {
 pub enum Verdict {
     /// The output acknowledged this record by itself.
     Durable,
+    /// The output holds this record until a flush; see [`Outcome::Accepted`].
+    Accepted,
     /// The output did not take the record now.
     Retry(Trouble),
     /// The output will never take the record (too large, malformed).

@@ -116,14 +116,23 @@ impl Future for Reservation {
 
 impl Budget {
     pub(crate) fn new(total: usize) -> Arc<Self> {
+        Self::of_pools(total - total / 4, total / 4)
+    }
+
+    fn of_pools(read: usize, encode: usize) -> Arc<Self> {
         let mut state = State::default();
-        state.pools[Pool::Read as usize].size = total - total / 4;
-        state.pools[Pool::Encode as usize].size = total / 4;
+        state.pools[Pool::Read as usize].size = read;
+        state.pools[Pool::Encode as usize].size = encode;
         Arc::new(Self {
-            total,
+            total: read + encode,
             state: Mutex::new(state),
             pressed: AtomicBool::new(false),
         })
+    }
+
+    /// A budget for encodings alone, of `bytes`.
+    pub(crate) fn for_encodings(bytes: usize) -> Arc<Self> {
+        Self::of_pools(0, bytes)
     }
 
     /// What batches could still take.
@@ -151,7 +160,7 @@ impl Budget {
 
     /// What batches may take together.
     pub(crate) fn read_pool(&self) -> usize {
-        self.total - self.total / 4
+        lock(&self.state).pools[Pool::Read as usize].size
     }
 
     /// Asks for `bytes` of `pool`.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::batch::ShardId;
 use crate::clock::Instant;
 use crate::output::{Refusal, Trouble, TroubleKind};
 use crate::store::OutputId;
 
-use super::retry::{Acked, BackoffClass, policy};
+use super::deliver::pass::{Answered, Progress};
+use super::retry::{BackoffClass, policy};
 use super::shard::{ShardCell, Take, Work};
 use super::slot::Slot;
 use super::{Shared, lock};
@@ -21,32 +21,6 @@ pub(crate) struct LanePort {
     cell: Arc<ShardCell>,
     output: OutputId,
     wake: Arc<Notify>,
-}
-
-/// The part of a batch that is durable.
-pub(crate) struct Progress {
-    /// The first record of the batch that no earlier call covered.
-    pub(crate) from: usize,
-    /// Every record before this one is durable.
-    pub(crate) through: usize,
-    /// The acknowledged records beyond `through`.
-    pub(crate) acked: Acked,
-}
-
-/// The result of one request.
-pub(crate) struct Answered {
-    /// Records that the request held.
-    pub(crate) sent: usize,
-    /// Records that failed.
-    pub(crate) failed: usize,
-    /// Records that had been sent before, and may have been written.
-    pub(crate) repeats: usize,
-    /// The request was sent because the one before it failed.
-    pub(crate) is_retry: bool,
-    /// The request left records out only to keep the order.
-    pub(crate) order_limited: bool,
-    /// The failure, if there was one.
-    pub(crate) trouble: Option<Trouble>,
 }
 
 /// The reason why a lane's task has no batch in hand.
@@ -81,11 +55,6 @@ impl LanePort {
             output,
             wake,
         })
-    }
-
-    /// The lane's shard.
-    pub(crate) fn shard(&self) -> &ShardId {
-        &self.cell.id
     }
 
     /// Completes when something changed that the task should look at.

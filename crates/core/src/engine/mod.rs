@@ -2,6 +2,7 @@
 //! past what its output acknowledged.
 
 mod budget;
+pub mod deliver;
 mod inflow;
 mod lane;
 mod lane_port;

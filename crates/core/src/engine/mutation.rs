@@ -46,6 +46,8 @@ pub enum Mutation {
     PauseIgnored,
     /// The state of an output that is removed is kept.
     RemoveForgetsNothing,
+    /// Two requests of a lane that are in flight together have a key in common.
+    SharesKeyInFlight,
 }
 
 #[cfg(feature = "mutations")]
@@ -60,7 +62,7 @@ mod switch {
 
     impl Mutation {
         /// All of them.
-        pub const ALL: [Self; 19] = [
+        pub const ALL: [Self; 20] = [
             Self::AckDespitePartialFailure,
             Self::AckUnknown,
             Self::RetryOutOfOrder,
@@ -80,6 +82,7 @@ mod switch {
             Self::CountTwice,
             Self::PauseIgnored,
             Self::RemoveForgetsNothing,
+            Self::SharesKeyInFlight,
         ];
     }
 

@@ -19,11 +19,11 @@ use crate::source::{ReadLimits, Shard};
 use crate::store::{LaneId, OutputId};
 
 use super::budget::{Budget, Pool};
+use super::deliver::Acked;
+use super::deliver::pass::Progress;
 use super::inflow::Inflow;
-use super::lane_port::Progress;
 use super::mutation::{Mutation, on};
 use super::pace::Pace;
-use super::retry::Acked;
 use super::settings::Settings;
 use super::shared_batch::SharedBatch;
 use super::slot::{Life, Place, Slot};

@@ -38,6 +38,11 @@ impl ChunkSet {
         }
     }
 
+    /// The encoding key of the chunks.
+    pub(crate) fn key(&self) -> &EncodingKey {
+        &self.key
+    }
+
     fn cuts(&self, batch: &Batch, output: &dyn Output) -> &Cuts {
         self.cuts.get_or_init(|| {
             let ranges = cut(batch, output);

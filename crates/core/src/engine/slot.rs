@@ -11,8 +11,8 @@ use crate::clock::{Instant, Millis};
 use crate::output::{Output, Trouble};
 use crate::store::LaneId;
 
+use super::deliver::Acked;
 use super::mutation::{Mutation, on};
-use super::retry::Acked;
 use super::shared_batch::{SharedBatch, index_after};
 use super::status::{Counts, ErrorReport};
 use super::window::FeedId;

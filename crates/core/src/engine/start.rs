@@ -15,8 +15,9 @@ use crate::source::{Shard, Source, SourceError, SourceFacts};
 use crate::store::{CheckpointStore, LaneCheckpoint, LaneId, OutputId, State, StoreError};
 
 use super::budget::Budget;
+use super::deliver::Acked;
 use super::mutation::{Mutation, on};
-use super::retry::{Acked, BackoffClass, policy};
+use super::retry::{BackoffClass, policy};
 use super::settings::Settings;
 use super::status::Gap;
 use super::world::{World, first_start, later_start};

@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod deliver;
 mod engine;
 mod isolation;
 mod stress;

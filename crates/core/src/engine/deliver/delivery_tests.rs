@@ -135,7 +135,7 @@ fn deliver(order: Order, keys: &[Option<u8>], sizes: &[usize], steps: &[Step]) -
         let end = (durable + sizes.next().unwrap()).min(keys.len());
         let batch = batch(first, &keys[first..end]);
         let chunks = chunks(batch.len());
-        let mut delivery = Delivery::new(order, &batch, durable - first, &carried);
+        let mut delivery = Delivery::new(order, Takes::Durably, &batch, durable - first, &carried);
         while let Next::Send { picks } = delivery.next(&chunks) {
             assert!(!picks.is_empty(), "a request without records");
             if order == Order::Strict {
@@ -162,7 +162,7 @@ fn deliver(order: Order, keys: &[Option<u8>], sizes: &[usize], steps: &[Step]) -
             let picks = rest;
             let outcome = serve(&fault, &picks, first, &mut log);
             delivery.answer(&picks, &outcome);
-            for n in first..first + delivery.durable_through() {
+            for n in first..first + delivery.settled_through() {
                 assert!(
                     log.contains(&n),
                     "record {n} is called durable and is not at the output"
@@ -172,7 +172,7 @@ fn deliver(order: Order, keys: &[Option<u8>], sizes: &[usize], steps: &[Step]) -
                 break;
             }
         }
-        durable = first + delivery.durable_through();
+        durable = first + delivery.settled_through();
         carried = delivery.acked();
     }
     log
@@ -234,7 +234,7 @@ fn a_healthy_lane_keeps_no_state_per_record() {
     let batch = batch(0, &keys);
     let chunks = chunks(batch.len());
     for order in [Order::Resend, Order::Unordered] {
-        let mut delivery = Delivery::new(order, &batch, 0, &Acked::default());
+        let mut delivery = Delivery::new(order, Takes::Durably, &batch, 0, &Acked::default());
         for chunk in &chunks {
             let next = delivery.next(&chunks);
             assert_eq!(
@@ -250,7 +250,7 @@ fn a_healthy_lane_keeps_no_state_per_record() {
                 ..Acked::default()
             };
             assert_eq!(
-                (delivery.durable_through(), &delivery.known),
+                (delivery.settled_through(), &delivery.known),
                 (chunk.end, &nothing)
             );
         }
@@ -261,7 +261,7 @@ fn a_healthy_lane_keeps_no_state_per_record() {
 #[test]
 fn resend_sends_again_what_stands_behind_a_failed_record_of_its_key() {
     let batch = batch(0, &[Some(1), Some(2), Some(1), Some(2), Some(1)]);
-    let mut delivery = Delivery::new(Order::Resend, &batch, 0, &Acked::default());
+    let mut delivery = Delivery::new(Order::Resend, Takes::Durably, &batch, 0, &Acked::default());
     let whole = Picks::Run(0..5);
     assert_eq!(
         delivery.next(&[0..5]),
@@ -278,7 +278,7 @@ fn resend_sends_again_what_stands_behind_a_failed_record_of_its_key() {
     ];
     let answer = delivery.answer(&whole, &Outcome::PerRecord(verdicts));
     assert_eq!(
-        (answer.failed, answer.repeats, delivery.durable_through()),
+        (answer.failed, answer.repeats, delivery.settled_through()),
         (1, 0, 2)
     );
     let again = Picks::Some(vec![2, 4]);
@@ -299,7 +299,7 @@ fn resend_sends_again_what_stands_behind_a_failed_record_of_its_key() {
 #[test]
 fn resend_sends_less_at_once_while_much_goes_through_in_vain() {
     let batch = batch(0, &[Some(1); 8]);
-    let mut delivery = Delivery::new(Order::Resend, &batch, 0, &Acked::default());
+    let mut delivery = Delivery::new(Order::Resend, Takes::Durably, &batch, 0, &Acked::default());
     // The first of them is too much for the output now, those behind it are not.
     let mut sent = Vec::new();
     for _ in 0..4 {
@@ -321,8 +321,9 @@ fn resend_sends_less_at_once_while_much_goes_through_in_vain() {
         // The lane waits, and takes the batch again.
         delivery = Delivery::new(
             Order::Resend,
+            Takes::Durably,
             &batch,
-            delivery.durable_through(),
+            delivery.settled_through(),
             &delivery.acked(),
         );
     }
@@ -338,7 +339,13 @@ fn resend_sends_less_at_once_while_much_goes_through_in_vain() {
 #[test]
 fn what_was_acknowledged_without_order_does_not_count_where_order_counts() {
     let batch = batch(0, &[Some(1), Some(1), Some(1)]);
-    let mut delivery = Delivery::new(Order::Unordered, &batch, 0, &Acked::default());
+    let mut delivery = Delivery::new(
+        Order::Unordered,
+        Takes::Durably,
+        &batch,
+        0,
+        &Acked::default(),
+    );
     let verdicts = vec![
         Verdict::Retry(trouble()),
         Verdict::Durable,
@@ -352,7 +359,7 @@ fn what_was_acknowledged_without_order_does_not_count_where_order_counts() {
         }
     );
     for order in [Order::Resend, Order::Strict] {
-        let mut ordered = Delivery::new(order, &batch, 0, &delivery.acked());
+        let mut ordered = Delivery::new(order, Takes::Durably, &batch, 0, &delivery.acked());
         let Next::Send { picks } = ordered.next(&[0..3]) else {
             panic!()
         };
@@ -374,7 +381,7 @@ fn what_stands_behind_a_record_without_room_waits_too() {
         (Order::Resend, vec![1, 3, 4]),
         (Order::Unordered, vec![1, 2, 3, 4]),
     ] {
-        let delivery = Delivery::new(order, &batch, 0, &Acked::default());
+        let delivery = Delivery::new(order, Takes::Durably, &batch, 0, &Acked::default());
         let left = delivery.without(&Picks::Run(0..5), &[0]);
         assert_eq!(left.iter().collect::<Vec<_>>(), rest, "{order:?}");
     }
@@ -383,7 +390,7 @@ fn what_stands_behind_a_record_without_room_waits_too() {
 #[test]
 fn a_refused_record_stops_the_lane_after_all_before_it() {
     let batch = batch(0, &[Some(1), Some(2), Some(3), Some(4)]);
-    let mut delivery = Delivery::new(Order::Resend, &batch, 0, &Acked::default());
+    let mut delivery = Delivery::new(Order::Resend, Takes::Durably, &batch, 0, &Acked::default());
     let verdicts = vec![
         Verdict::Retry(trouble()),
         Verdict::Durable,
@@ -400,18 +407,18 @@ fn a_refused_record_stops_the_lane_after_all_before_it() {
     delivery.answer(&Picks::Run(0..1), &Outcome::Durable);
     assert_eq!(
         delivery.next(&[0..4]),
-        Next::Stopped {
+        Next::Refused {
             record: 2,
             refusal: Refusal::new("TooLarge", "too large")
         }
     );
-    assert_eq!(delivery.durable_through(), 2);
+    assert_eq!(delivery.settled_through(), 2);
 }
 
 #[test]
 fn strict_says_when_order_is_what_limits_it() {
     let batch = batch(0, &[Some(1), Some(1), None, None]);
-    let mut delivery = Delivery::new(Order::Strict, &batch, 0, &Acked::default());
+    let mut delivery = Delivery::new(Order::Strict, Takes::Durably, &batch, 0, &Acked::default());
     let first = Picks::Some(vec![0, 2, 3]);
     assert_eq!(
         delivery.next(&[0..4]),
@@ -430,24 +437,61 @@ fn strict_says_when_order_is_what_limits_it() {
     assert!(!delivery.order_limited());
 }
 
-#[test]
-fn waits_double_up_to_their_class_s_cap_and_keep_to_the_server_s_wish() {
-    let clock = Clock::real();
-    let second = Duration::from_secs(1);
-    let mut backoff = Backoff::new(second / 10, second, 30 * second);
-    let waits: Vec<_> = (0..8)
-        .map(|_| backoff.next(&clock, BackoffClass::Passing, None))
-        .collect();
-    assert!(
-        waits[0] >= second / 20 && waits[0] <= second / 10,
-        "{waits:?}"
-    );
-    assert!(waits[7] >= second / 2 && waits[7] <= second, "{waits:?}");
-    assert!(backoff.next(&clock, BackoffClass::Lasting, None) >= 15 * second);
-    backoff.reset();
-    assert!(backoff.next(&clock, BackoffClass::Passing, None) <= second / 10);
-    assert_eq!(
-        backoff.next(&clock, BackoffClass::Passing, Some(5 * second)),
-        5 * second
-    );
+/// Requests of one delivery in flight together, answered in any order.
+fn fly(order: Order, keys: &[Option<u8>], most: usize, steps: &[(usize, u64)]) -> Vec<usize> {
+    let batch = batch(0, keys);
+    let chunks = chunks(batch.len());
+    let mut delivery = Delivery::new(order, Takes::Durably, &batch, 0, &Acked::default());
+    let (mut log, mut flying) = (Vec::new(), Vec::<Picks>::new());
+    let mut steps = steps.iter();
+    loop {
+        let next = match flying.len() < most {
+            true => delivery.next(&chunks),
+            false => Next::Wait,
+        };
+        match next {
+            Next::Send { picks } => {
+                let key = |i: usize| keys[i];
+                let busy: Vec<u8> = flying
+                    .iter()
+                    .flat_map(Picks::iter)
+                    .filter_map(key)
+                    .collect();
+                assert!(picks.iter().filter_map(key).all(|key| !busy.contains(&key)));
+                delivery.sent(&picks);
+                flying.push(picks);
+            }
+            Next::Wait => {
+                let (which, bits) = steps.next().copied().unwrap_or((0, 0));
+                let picks = flying.remove(which % flying.len());
+                let outcome = serve(&Fault::Entries(bits), &picks, 0, &mut log);
+                delivery.answer(&picks, &outcome);
+            }
+            Next::Done => return log,
+            Next::Refused { .. } => panic!("nothing was refused"),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn requests_in_flight_together_share_no_key_and_keep_the_order(
+        keys in proptest::collection::vec(proptest::option::weighted(0.9, 0u8..9), 1..60),
+        most in 1usize..6,
+        steps in proptest::collection::vec((any::<usize>(), any::<u64>()), 0..40),
+    ) {
+        for order in [Order::Strict, Order::Resend, Order::Unordered] {
+            let log = fly(order, &keys, most, &steps);
+            let last = last_occurrences(&log);
+            prop_assert_eq!(last.len(), keys.len(), "records are missing in {:?}", order);
+            if order != Order::Unordered {
+                prop_assert!(in_key_order(&last, &keys), "{order:?}: {log:?}");
+            }
+            if order == Order::Strict {
+                prop_assert!(in_key_order(&log, &keys), "{order:?}: {log:?}");
+            }
+        }
+    }
 }

@@ -1,0 +1,461 @@
+//! The order of sending, and the meaning of answers: one pass over one batch at one output. No I/O
+//! and no clock; [`super::pass`] asks for the next request and reports each answer.
+//!
+//! Cost: while every request succeeds, a delivery is a cursor. State of single records exists from
+//! the first partial failure on, in [`Order::Strict`], and while several requests are in flight.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::ops::Range;
+
+use crate::batch::Batch;
+use crate::engine::mutation::{Mutation, on};
+use crate::output::{Order, Outcome, Picks, Refusal, Trouble, TroubleKind, Verdict};
+
+use super::acked::{Acked, Bits};
+
+/// A request cap doubles with every success up to this many records, and is lifted there.
+const LARGEST_REQUEST_CAP: usize = 1024;
+
+/// The next step of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Send these records, as one request.
+    Send {
+        /// Ascending, all of one chunk; the whole chunk where possible.
+        picks: Picks,
+    },
+    /// Wait for an answer: every open record is in flight, or has to follow one that is.
+    Wait,
+    /// Every record of the batch is settled.
+    Done,
+    /// All records before `record` are settled; the output will never take that one.
+    Refused {
+        /// The record's index in the batch.
+        record: usize,
+        /// The output's reason.
+        refusal: Refusal,
+    },
+}
+
+/// The meaning of one answer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answer {
+    /// Records of the request that may have been written before.
+    pub repeats: usize,
+    /// Records that the output did not take, or whose outcome is unknown.
+    pub failed: usize,
+    /// Records that the output took in vain: they are sent again behind a failed one of their key.
+    pub undone: usize,
+    /// The failure that decides the wait: the gravest of the records'.
+    pub trouble: Option<Trouble>,
+    /// The chunk's encoding is no longer accepted: the records are encoded again.
+    pub stale: bool,
+}
+
+impl Answer {
+    fn fail(&mut self, trouble: &Trouble) {
+        self.failed += 1;
+        let graver = |worst: &Trouble| worst.kind < trouble.kind;
+        if self.trouble.as_ref().is_none_or(graver) {
+            self.trouble = Some(trouble.clone());
+        }
+    }
+}
+
+/// The way in which an output takes records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// Every record that the output takes is durable.
+    Durably,
+    /// The output may hold records until a flush ([`Outcome::Accepted`]).
+    UntilFlush,
+}
+
+/// One pass over one batch at one output.
+///
+/// A record is *settled* when the output has acknowledged it, as durable or as accepted until a
+/// flush, or when it was diverted. All other records are *open*.
+#[derive(Debug)]
+pub(crate) struct Delivery<'a> {
+    order: Order,
+    takes: Takes,
+    batch: &'a Batch,
+    /// Every record before this one is settled.
+    cursor: usize,
+    /// By index in the batch, from the cursor on; may reach beyond the batch.
+    known: Acked,
+    /// The first record that the output will never take.
+    refused: Option<(usize, Refusal)>,
+    /// Requests that wait for their answers, where more than one may.
+    flying: Vec<Picks>,
+    /// True if a record of this pass was accepted until a flush.
+    holds_accepted: bool,
+    /// True if the last request left records out only to keep the order.
+    order_limited: bool,
+}
+
+impl<'a> Delivery<'a> {
+    /// A pass over `batch` from record `from` on, the first that is not settled; `acked` is the state
+    /// of an earlier pass, counted from that record.
+    pub(crate) fn new(
+        order: Order,
+        takes: Takes,
+        batch: &'a Batch,
+        from: usize,
+        acked: &Acked,
+    ) -> Self {
+        // Records that were acknowledged while no order was kept may stand before open records of
+        // their keys.
+        let keeps_none = acked.order == Order::Unordered && order != Order::Unordered;
+        let durable = match keeps_none {
+            true => Bits::default(),
+            false => acked.durable.moved_up(from),
+        };
+        let known = Acked {
+            durable,
+            maybe_written: acked.maybe_written.moved_up(from),
+            request_cap: acked.request_cap,
+            order,
+        };
+
+        let mut new = Self {
+            order,
+            takes,
+            batch,
+            cursor: from,
+            known,
+            refused: None,
+            flying: Vec::new(),
+            holds_accepted: false,
+            order_limited: false,
+        };
+        new.move_cursor();
+        new
+    }
+
+    /// The next step. `chunks` are the runs that the batch is cut into, in order and without gaps.
+    pub(crate) fn next(&mut self, chunks: &[Range<usize>]) -> Next {
+        let refused = self.refused.as_ref();
+        let end = refused.map_or(self.batch.len(), |(record, _)| *record);
+        if self.cursor >= end {
+            return self.finish();
+        }
+
+        self.order_limited = false;
+        if self.flying.is_empty() {
+            let chunk = self.chunk_from(self.cursor, chunks);
+            let picks = self.pick(self.cursor..chunk.end.min(end), &BTreeSet::new());
+            return Next::Send { picks };
+        }
+        self.next_beside_flying(chunks, end)
+    }
+
+    fn finish(&self) -> Next {
+        match &self.refused {
+            _ if !self.flying.is_empty() => Next::Wait,
+            Some((record, refusal)) => Next::Refused {
+                record: *record,
+                refusal: refusal.clone(),
+            },
+            None => Next::Done,
+        }
+    }
+
+    /// The first request that may be in flight together with those that are.
+    fn next_beside_flying(&mut self, chunks: &[Range<usize>], end: usize) -> Next {
+        let batch = self.batch;
+        let flying = self.flying.iter().flat_map(Picks::iter);
+        let mut busy: BTreeSet<&str> = flying.filter_map(|i| batch.record(i).key).collect();
+        if on(Mutation::SharesKeyInFlight) {
+            busy.clear();
+        }
+
+        let mut start = self.cursor;
+        while start < end {
+            let chunk = self.chunk_from(start, chunks);
+            let picks = self.pick(start..chunk.end.min(end), &busy);
+            if !picks.is_empty() {
+                return Next::Send { picks };
+            }
+            start = chunk.end;
+        }
+        Next::Wait
+    }
+
+    /// The chunk of record `start`. A batch without chunks is one.
+    fn chunk_from(&self, start: usize, chunks: &[Range<usize>]) -> Range<usize> {
+        let at = chunks.partition_point(|chunk| chunk.end <= start);
+        chunks.get(at).cloned().unwrap_or(0..self.batch.len())
+    }
+
+    /// The records of `range` for one request; none with a key in `busy`.
+    fn pick(&mut self, range: Range<usize>, busy: &BTreeSet<&'a str>) -> Picks {
+        let cap = self.known.request_cap.map_or(usize::MAX, NonZeroUsize::get);
+        let is_run = self.known.durable.is_empty() && self.flying.is_empty();
+        match self.order {
+            Order::Strict => self.first_of_each_key(range, busy),
+            Order::Resend | Order::Unordered if is_run => {
+                Picks::Run(range.start..range.end.min(range.start.saturating_add(cap)))
+            }
+            Order::Resend | Order::Unordered => {
+                let open = range.filter(|i| self.is_free(*i, busy));
+                Picks::from(open.take(cap).collect::<Vec<usize>>())
+            }
+        }
+    }
+
+    /// True if the record may be sent beside the requests in flight, whose keys are `busy`.
+    fn is_free(&self, i: usize, busy: &BTreeSet<&str>) -> bool {
+        if self.known.durable.get(i) || self.is_flying(i) {
+            return false;
+        }
+        // A record without a key has no order to keep.
+        let key = self.batch.record(i).key.filter(|_| !busy.is_empty());
+        key.is_none_or(|key| !busy.contains(key))
+    }
+
+    fn is_flying(&self, i: usize) -> bool {
+        self.flying.iter().any(|picks| match picks {
+            Picks::Run(range) => range.contains(&i),
+            Picks::Some(picked) => picked.binary_search(&i).is_ok(),
+        })
+    }
+
+    /// The first open record of each key, and all open records without a key.
+    fn first_of_each_key(&mut self, range: Range<usize>, busy: &BTreeSet<&'a str>) -> Picks {
+        let mut keys = BTreeSet::new();
+        let mut picked = Vec::new();
+        for i in range {
+            if !self.is_free(i, busy) {
+                continue;
+            }
+            let first = self.batch.record(i).key.is_none_or(|key| keys.insert(key));
+            if first || on(Mutation::StrictInOneRequest) {
+                picked.push(i);
+            } else {
+                self.order_limited = true;
+            }
+        }
+        Picks::from(picked)
+    }
+
+    /// `picks` without the records that the output has no room for, and without those that would
+    /// overtake them.
+    pub(crate) fn without(&self, picks: &Picks, held: &[usize]) -> Picks {
+        let keep_order = self.order != Order::Unordered && !on(Mutation::HeldIsOvertaken);
+        let mut waiting: BTreeSet<&str> = BTreeSet::new();
+        let mut held = held.iter().peekable();
+        let mut rest = Vec::new();
+        for i in picks.iter() {
+            while held.next_if(|at| **at < i).is_some() {}
+            let key = self.batch.record(i).key.filter(|_| keep_order);
+            if held.next_if_eq(&&i).is_some() {
+                waiting.extend(key);
+            } else if key.is_none_or(|key| !waiting.contains(key)) {
+                rest.push(i);
+            }
+        }
+        Picks::from(rest)
+    }
+
+    /// Notes that `picks` are in flight, where another request may be sent before the answer.
+    pub(crate) fn sent(&mut self, picks: &Picks) {
+        self.flying.push(picks.clone());
+    }
+
+    /// Takes the output's answer to a request of `picks`.
+    pub(crate) fn answer(&mut self, picks: &Picks, outcome: &Outcome) -> Answer {
+        self.flying.retain(|flying| flying != picks);
+        let mut answer = Answer {
+            repeats: self.count_repeats(picks),
+            ..Answer::default()
+        };
+        match outcome {
+            Outcome::Durable => self.settle_all(picks),
+            Outcome::PerRecord(_) if on(Mutation::AckDespitePartialFailure) => {
+                self.settle_all(picks);
+            }
+            Outcome::Unknown(_) if on(Mutation::AckUnknown) => self.settle_all(picks),
+            Outcome::PerRecord(verdicts) if verdicts.len() == picks.len() => {
+                self.take_verdicts(picks, verdicts, &mut answer);
+            }
+            Outcome::PerRecord(verdicts) => {
+                let (answered, sent) = (verdicts.len(), picks.len());
+                let text = format!("the output answered for {answered} of {sent} records");
+                self.unintelligible(picks, text, &mut answer);
+            }
+            Outcome::Rejected(trouble) => {
+                answer.failed = picks.len();
+                answer.trouble = Some(trouble.clone());
+            }
+            Outcome::Unknown(trouble) => self.unknown(picks, trouble.clone(), &mut answer),
+            Outcome::Stale => answer.stale = true,
+            Outcome::Accepted => self.accept_all(picks, &mut answer),
+        }
+        self.move_cursor();
+        answer
+    }
+
+    fn count_repeats(&self, picks: &Picks) -> usize {
+        let maybe_written = &self.known.maybe_written;
+        match maybe_written.is_empty() {
+            true => 0,
+            false => picks.iter().filter(|i| maybe_written.get(*i)).count(),
+        }
+    }
+
+    fn settle_all(&mut self, picks: &Picks) {
+        let wider = self.known.request_cap.map(|cap| cap.saturating_mul(TWO));
+        self.known.request_cap = wider.filter(|cap| cap.get() < LARGEST_REQUEST_CAP);
+        match picks {
+            Picks::Run(range) if range.start == self.cursor => self.cursor = range.end,
+            Picks::Run(_) | Picks::Some(_) => {
+                picks.iter().for_each(|i| self.known.durable.insert(i));
+            }
+        }
+    }
+
+    fn accept_all(&mut self, picks: &Picks, answer: &mut Answer) {
+        match self.takes {
+            Takes::UntilFlush => {
+                self.holds_accepted = true;
+                self.settle_all(picks);
+            }
+            Takes::Durably => {
+                let text = "the output accepted records, and its profile names no flush";
+                self.unintelligible(picks, text.to_owned(), answer);
+            }
+        }
+    }
+
+    fn unintelligible(&mut self, picks: &Picks, text: String, answer: &mut Answer) {
+        self.unknown(
+            picks,
+            Trouble::new(TroubleKind::Unintelligible, text),
+            answer,
+        );
+    }
+
+    fn unknown(&mut self, picks: &Picks, trouble: Trouble, answer: &mut Answer) {
+        picks
+            .iter()
+            .for_each(|i| self.known.maybe_written.insert(i));
+        answer.failed = picks.len();
+        answer.trouble = Some(trouble);
+    }
+
+    fn take_verdicts(&mut self, picks: &Picks, verdicts: &[Verdict], answer: &mut Answer) {
+        // The first failed record of each key.
+        let mut failed: BTreeMap<&str, usize> = BTreeMap::new();
+        for (i, verdict) in picks.iter().zip(verdicts) {
+            match verdict {
+                Verdict::Durable => self.settle(i),
+                Verdict::Accepted if self.takes == Takes::UntilFlush => {
+                    self.holds_accepted = true;
+                    self.settle(i);
+                }
+                Verdict::Accepted => {
+                    let text = "the output accepted a record, and its profile names no flush";
+                    answer.fail(&Trouble::new(TroubleKind::Unintelligible, text));
+                    self.known.maybe_written.insert(i);
+                }
+                Verdict::Refused(_) if on(Mutation::SkipRefused) => self.known.durable.insert(i),
+                Verdict::Retry(trouble) => answer.fail(trouble),
+                Verdict::Refused(refusal) => self.refuse(i, refusal),
+            }
+            if !self.known.durable.get(i)
+                && let Some(key) = self.batch.record(i).key
+            {
+                failed.entry(key).or_insert(i);
+            }
+        }
+        if self.order == Order::Resend && !failed.is_empty() && !on(Mutation::RetryOutOfOrder) {
+            self.undo_behind(picks, &failed, answer);
+        }
+    }
+
+    fn settle(&mut self, i: usize) {
+        self.known.durable.insert(i);
+        self.known.maybe_written.insert(i);
+    }
+
+    fn refuse(&mut self, i: usize, refusal: &Refusal) {
+        if self.refused.as_ref().is_none_or(|(first, _)| i < *first) {
+            self.refused = Some((i, refusal.clone()));
+        }
+    }
+
+    /// Opens the records behind a failed one of their key again, so that the last occurrence of each
+    /// stands behind the failed record's.
+    fn undo_behind(&mut self, picks: &Picks, failed: &BTreeMap<&str, usize>, answer: &mut Answer) {
+        for i in picks.iter() {
+            let first_failed = self.batch.record(i).key.and_then(|key| failed.get(key));
+            if first_failed.is_some_and(|first| *first < i) {
+                answer.undone += usize::from(self.known.durable.get(i));
+                self.known.durable.remove(i);
+            }
+        }
+
+        if answer.undone > 0 {
+            let half = NonZeroUsize::new(picks.len() / 2);
+            self.known.request_cap = Some(half.unwrap_or(NonZeroUsize::MIN));
+        }
+    }
+
+    /// Passes over the refused record, which now counts as settled: it was stored elsewhere. Only
+    /// after [`Next::Refused`].
+    pub(crate) fn divert(&mut self) {
+        if let Some((record, _)) = self.refused.take() {
+            self.cursor = record + 1;
+            self.move_cursor();
+        }
+    }
+
+    fn move_cursor(&mut self) {
+        let durable = &self.known.durable;
+        if durable.is_empty() {
+            return;
+        }
+
+        while self.cursor < self.batch.len() && durable.get(self.cursor) {
+            self.cursor += 1;
+        }
+        // The state of records beyond the batch is kept.
+        if self.cursor < self.batch.len() && durable.none_from(self.cursor) {
+            self.known.durable = Bits::default();
+        }
+    }
+
+    /// The records `[0, n)` of the batch are settled.
+    pub(crate) fn settled_through(&self) -> usize {
+        self.cursor
+    }
+
+    /// True if a record of this pass waits for a flush.
+    pub(crate) fn holds_accepted(&self) -> bool {
+        self.holds_accepted
+    }
+
+    /// The state of the records beyond the cursor, for a later pass.
+    pub(crate) fn acked(&self) -> Acked {
+        let base = self.cursor + usize::from(on(Mutation::CarryOneOff));
+        Acked {
+            durable: self.known.durable.moved_down(base),
+            maybe_written: self.known.maybe_written.moved_down(base),
+            request_cap: self.known.request_cap,
+            order: self.known.order,
+        }
+    }
+
+    /// True if the request that was asked for last left records out only to keep the order.
+    pub(crate) fn order_limited(&self) -> bool {
+        self.order_limited
+    }
+}
+
+const TWO: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+
+#[cfg(test)]
+#[path = "delivery_tests.rs"]
+mod tests;
