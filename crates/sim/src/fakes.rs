@@ -132,7 +132,8 @@ impl Parts for Fakes {
     )]
     fn output(&self, service: &str, shape: &OutputShape) -> Arc<dyn Output> {
         let service = self.service(service).expect("a service that was added");
-        Arc::new(service.output(&format!("fake-{}", shape.encoding), shape.limits))
+        let output = service.output(&format!("fake-{}", shape.encoding), shape.limits);
+        Arc::new(output.with_in_flight(shape.in_flight))
     }
 
     fn set_faults(&mut self, service: &str, faults: OutputFaults) {

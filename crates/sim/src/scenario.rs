@@ -1,6 +1,7 @@
 //! What a seed stands for: a stream, outputs, settings, and what happens to them when. Plain data, so that a run can be
 //! played again with parts left out.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use distributary_core::engine::{Order, Settings, Start};
@@ -75,6 +76,8 @@ pub struct OutputShape {
     pub limits: RequestLimits,
     /// Which way of encoding it has; the same number is the same way.
     pub encoding: u8,
+    /// Requests of one lane that may be in flight together.
+    pub in_flight: NonZeroUsize,
     /// The service behind it.
     pub service: Service,
     /// How it goes wrong from the beginning.
@@ -249,8 +252,11 @@ impl Scenario {
     /// What `seed` stands for.
     pub fn draw(level: Level, seed: u64) -> Self {
         let rng = Rng::new(seed);
-        let shape = Shape::draw(&mut rng.fork("shape"));
-        let events = events(&shape, &mut rng.fork("events"));
+        let mut shape = Shape::draw(&mut rng.fork("shape"));
+        let mut events = events(&shape, &mut rng.fork("events"));
+        if level == Level::Engine {
+            draw_kinds(&mut shape, &mut events, &mut rng.fork("kinds"));
+        }
         let scenario = Self {
             seed,
             shape,
@@ -452,6 +458,7 @@ impl OutputShape {
                 bytes: largest.max(bytes),
             },
             encoding,
+            in_flight: NonZeroUsize::MIN,
             service: Service {
                 shards: 1 + rng.index(3),
                 rate,
@@ -462,6 +469,20 @@ impl OutputShape {
                 bad_output(rng)
             },
             pristine,
+        }
+    }
+}
+
+/// Makes some outputs of another kind than a stream. Draws of its own change nothing of the other draws.
+fn draw_kinds(shape: &mut Shape, events: &mut [(Duration, Action)], rng: &mut Rng) {
+    let added = events.iter_mut().filter_map(|(_, action)| match action {
+        Action::Add(output, _) => Some(&mut **output),
+        _ => None,
+    });
+    for output in shape.outputs.iter_mut().chain(added) {
+        let in_flight = NonZeroUsize::new(1 + rng.index(8));
+        if let Some(in_flight) = in_flight.filter(|_| rng.below(2) == 0) {
+            output.in_flight = in_flight;
         }
     }
 }

@@ -19,6 +19,7 @@ pub use rng::{Rng, hash};
 pub use store::{FakeStore, StoreFaults};
 pub use stream::{FakeStream, Placed, READ_LIMITS, ReadFaults, Stored, StreamSettings, counted};
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::batch::ShardId;
@@ -51,6 +52,8 @@ pub enum Event<'a> {
         entries: &'a [Entry],
         /// What one request may hold, by the handle that wrote it.
         limits: RequestLimits,
+        /// Requests of one lane that may be in flight together.
+        in_flight: NonZeroUsize,
     },
     /// A service made records durable.
     Applied {

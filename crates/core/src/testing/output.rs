@@ -2,6 +2,7 @@
 //! goes on with a request after whoever sent it is gone, as real ones do; and it misbehaves as told.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -199,12 +200,12 @@ impl FakeService {
         Self(Arc::new(inner))
     }
 
-    /// An output that writes here.
+    /// An output that writes here, with one request of a lane in flight.
     pub fn output(&self, encoding: &str, limits: RequestLimits) -> FakeOutput {
         FakeOutput {
             service: self.clone(),
             encoding: EncodingKey::new("fake", encoding),
-            limits,
+            profile: Profile::new(limits),
         }
     }
 
@@ -585,7 +586,16 @@ impl Drop for Sent<'_> {
 pub struct FakeOutput {
     service: FakeService,
     encoding: EncodingKey,
-    limits: RequestLimits,
+    profile: Profile,
+}
+
+impl FakeOutput {
+    /// The same output with `in_flight` requests of a lane in flight together.
+    #[must_use]
+    pub fn with_in_flight(mut self, in_flight: NonZeroUsize) -> Self {
+        self.profile.in_flight = in_flight;
+        self
+    }
 }
 
 #[derive(Debug)]
@@ -608,7 +618,7 @@ impl Output for FakeOutput {
     }
 
     fn profile(&self) -> Profile {
-        Profile::new(self.limits)
+        self.profile
     }
 
     fn encoded_bound(&self, records: usize, bytes: usize) -> usize {
@@ -672,7 +682,8 @@ impl Output for FakeOutput {
             service: name,
             request,
             entries: &entries,
-            limits: self.limits,
+            limits: self.profile.request,
+            in_flight: self.profile.in_flight,
         });
         let (sender, answer) = oneshot::channel();
         let call = Arc::new(Call {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use distributary_core::batch::{Batch, Origin, ShardId};
-use distributary_core::clock::{ClockSource, Instant, Millis};
+use distributary_core::clock::{Clock, ClockSource, Instant, Millis};
 use distributary_core::engine::deliver::{
     Context, Memory, OnRefused, Patience, Recipient, deliver,
 };
@@ -204,6 +204,7 @@ async fn a_refused_record_is_a_value() {
 #[derive(Default)]
 struct Probe {
     stale_left: AtomicU32,
+    clock: Option<Clock>,
     asked: AtomicU32,
     written: AtomicU32,
     flying: AtomicU32,
@@ -257,7 +258,9 @@ impl Output for Probe {
         }
         let flying = self.flying.fetch_add(1, Ordering::Relaxed) + 1;
         self.most_flying.fetch_max(flying, Ordering::Relaxed);
-        tokio::time::sleep(S / 10).await;
+        if let Some(clock) = &self.clock {
+            clock.sleep(S / 10).await;
+        }
         self.flying.fetch_sub(1, Ordering::Relaxed);
         let count = u32::try_from(chunk.picks.len()).unwrap();
         self.written.fetch_add(count, Ordering::Relaxed);
@@ -278,6 +281,7 @@ async fn records_of_a_stale_encoding_are_sent_again_at_once() {
     let clock = TestClock::new(1);
     let probe = Arc::new(Probe {
         stale_left: 3.into(),
+        clock: Some(clock.clock()),
         ..Probe::default()
     });
 
@@ -320,6 +324,7 @@ async fn requests_in_flight_are_as_many_as_the_output_takes() {
         let clock = TestClock::new(1);
         let probe = Arc::new(Probe {
             in_flight: NonZeroUsize::new(most),
+            clock: Some(clock.clock()),
             ..Probe::default()
         });
 

@@ -480,10 +480,11 @@ impl Truth {
                 request,
                 entries,
                 limits,
+                in_flight,
             } => {
                 self.trace.text(service);
                 self.trace.note(*request);
-                self.arrived(service, *request, entries, *limits);
+                self.arrived(service, *request, entries, (*limits, *in_flight));
             }
             Event::Applied {
                 service,

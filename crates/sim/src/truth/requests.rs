@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::num::NonZeroUsize;
 
 use distributary_core::checkpoint::Position;
 use distributary_core::engine::Order;
@@ -16,7 +17,7 @@ impl Truth {
         service: &str,
         request: u64,
         entries: &[Entry],
-        limits: RequestLimits,
+        profile: (RequestLimits, NonZeroUsize),
     ) {
         let records: Vec<usize> = entries
             .iter()
@@ -33,7 +34,7 @@ impl Truth {
         for n in &records {
             self.trace.note(*n as u64);
         }
-        if let Err((line, what)) = self.judge(service, request, entries, &records, limits) {
+        if let Err((line, what)) = self.judge(service, request, entries, &records, profile) {
             self.violate(line, format!("{service}, request {request}: {what}"));
             return;
         }
@@ -69,7 +70,7 @@ impl Truth {
         request: u64,
         entries: &[Entry],
         records: &[usize],
-        limits: RequestLimits,
+        (limits, in_flight): (RequestLimits, NonZeroUsize),
     ) -> Result<(), (&'static str, String)> {
         let Some(output) = self.outputs.get(service) else {
             return Err((line::LIVE, "an unknown output".into()));
@@ -119,12 +120,7 @@ impl Truth {
                     format!("record {n} arrived before the output's start"),
                 ));
             }
-            if let Some(other) = lane.flying.iter().next() {
-                return Err((
-                    line::ORDER,
-                    format!("request {other} of the same lane is in flight"),
-                ));
-            }
+            self.judge_flying(output, &lane.flying, records, in_flight)?;
         }
         let again = |n: &&usize| match output.sent(**n) {
             Sent::InFlight => true,
@@ -141,6 +137,37 @@ impl Truth {
             self.judge_strict(output, records)?;
         }
         self.judge_parents(service, shard, request)
+    }
+
+    /// Requests of a lane that are in flight together are no more than the output takes, and share no
+    /// key.
+    fn judge_flying(
+        &self,
+        output: &OutputTruth,
+        flying: &BTreeSet<u64>,
+        records: &[usize],
+        in_flight: NonZeroUsize,
+    ) -> Result<(), (&'static str, String)> {
+        if flying.len() >= in_flight.get() {
+            let text = format!("{} requests of the same lane are in flight", flying.len());
+            return Err((line::ORDER, text));
+        }
+
+        let keys: BTreeSet<u32> = records
+            .iter()
+            .filter_map(|n| self.records[*n].key)
+            .collect();
+        for other in flying {
+            let Some(request) = output.requests.get(other) else {
+                continue;
+            };
+            let mut theirs = request.records.iter().filter_map(|n| self.records[*n].key);
+            if theirs.any(|key| keys.contains(&key)) {
+                let text = format!("request {other}, in flight, has a key in common");
+                return Err((line::ORDER, text));
+            }
+        }
+        Ok(())
     }
 
     /// True if a record of its shard before `n` is gone from the source and not at the output: what a lane knows of

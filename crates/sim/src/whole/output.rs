@@ -189,6 +189,7 @@ impl Output for Watched {
             request,
             entries: &writing.entries,
             limits,
+            in_flight: std::num::NonZeroUsize::MIN,
         });
         let asked = Asked(&self.link, &writing);
         let outcome = WRITING
