@@ -202,6 +202,7 @@ async fn each_record_has_its_own_verdict() {
             Verdict::Durable => "durable".to_owned(),
             Verdict::Retry(trouble) => format!("{:?}", trouble.kind),
             Verdict::Refused(refusal) => refusal.message.clone(),
+            Verdict::Accepted => "accepted".to_owned(),
         })
         .collect();
     assert_eq!(
@@ -464,6 +465,7 @@ async fn what_no_request_can_hold_is_refused_and_the_rest_written() {
             Verdict::Durable => 'd',
             Verdict::Retry(_) => 'r',
             Verdict::Refused(_) => 'x',
+            Verdict::Accepted => 'a',
         })
         .collect();
     assert_eq!(kinds, ['x', 'd', 'x', 'r', 'd', 'x']);
