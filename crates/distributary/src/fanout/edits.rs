@@ -1,5 +1,6 @@
-//! Changes of the configuration while it runs.
+//! Applies edits of the configuration file to the running fan-out.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,23 +15,23 @@ use distributary_core::text::chain;
 use super::build::OutputBuilder;
 use super::signals::Hangups;
 
-/// How often the file is looked at. A change counts when it is the same twice in a row: an editor may be in the middle of
-/// writing it, and half a file can look like one that has lost its outputs.
-const LOOK: Duration = Duration::from_secs(1);
+/// Time between two looks at the file. A change is applied when two looks in a row see the same
+/// content: an editor may be writing the file, and half a file can look like one without outputs.
+const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The file that a running fan-out follows, and the flags that go before it.
+/// The configuration file that a running fan-out follows, and the flags that override the file.
 #[derive(Clone)]
 pub(crate) struct Edits {
     path: PathBuf,
     input: Input,
     registry: Registry,
-    /// The fan-out that follows the file.
+    /// The name of the fan-out that follows the file.
     fan_out: String,
-    /// What was last read, taken over or refused.
-    seen: Option<Vec<u8>>,
+    /// The content that was last applied or refused.
+    seen: Vec<u8>,
 }
 
-/// What to do about one output.
+/// The change of one output.
 #[derive(Clone, Debug, PartialEq)]
 enum Step {
     Remove(String),
@@ -48,11 +49,11 @@ impl Edits {
             input,
             registry,
             fan_out: String::new(),
-            seen: Some(content),
+            seen: content,
         }
     }
 
-    /// The same for one fan-out of the file.
+    /// Follows the same file for the fan-out called `name`.
     pub(crate) fn for_fan_out(&self, name: &str) -> Self {
         Self {
             fan_out: name.to_owned(),
@@ -60,7 +61,7 @@ impl Edits {
         }
     }
 
-    /// Follows the file as long as it is polled. `config` is what is in use.
+    /// Follows the file until the future is dropped. `config` is the configuration in use.
     pub(super) async fn follow(
         mut self,
         mut hangups: Hangups,
@@ -72,48 +73,37 @@ impl Edits {
     ) {
         let mut candidate: Option<Vec<u8>> = None;
         loop {
-            let asked = hangups.next_or_after(clock, LOOK).await;
+            let requested = hangups.next_or_after(clock, INTERVAL).await;
             let content = match read(self.path.clone()).await {
                 Ok(content) => content,
-                Err(why) => {
-                    // An editor that replaces a file may have it away for a moment.
-                    if asked {
-                        tracing::error!(
-                            "the configuration was not taken over; nothing has changed: {why}"
-                        );
+                Err(reason) => {
+                    // A file can be missing for a moment while an editor replaces it.
+                    if requested {
+                        log_refused(&unchanged(reason));
                     }
                     continue;
                 }
             };
-            let new = self.seen.as_ref() != Some(&content);
-            let settled = candidate.as_ref() == Some(&content);
-            if !(asked || new && settled) {
+
+            let is_settled = self.seen != content && candidate.as_ref() == Some(&content);
+            if !requested && !is_settled {
                 candidate = Some(content);
                 continue;
             }
             candidate = None;
-            self.seen = Some(content.clone());
+            self.seen.clone_from(&content);
             match self
-                .take_over(&content, &process, &mut config, engine, outputs)
+                .apply(&content, &process, &mut config, engine, outputs)
                 .await
             {
-                Ok(0) => tracing::info!("the configuration was read again; nothing is different"),
-                Ok(steps) => tracing::info!(changes = steps, "the configuration was taken over"),
-                Err(why) => tracing::error!("the configuration was not taken over: {why}"),
+                Ok(0) => tracing::info!("the configuration was read again; nothing has changed"),
+                Ok(steps) => tracing::info!(changes = steps, "the configuration was applied"),
+                Err(reason) => log_refused(&reason),
             }
         }
     }
-}
 
-async fn read(path: PathBuf) -> Result<Vec<u8>, Mistakes> {
-    let failed = |error: tokio::task::JoinError| Mistakes::one(Place::Nowhere, error.to_string());
-    tokio::task::spawn_blocking(move || file::read(&path))
-        .await
-        .map_err(failed)?
-}
-
-impl Edits {
-    /// The fan-out as the file has it now.
+    /// The fan-out as `content` describes it.
     fn changed(&self, content: &[u8], process: &Process) -> Result<FanOutConfig, String> {
         let file = (self.path.as_path(), content);
         let new = resolve::resolve(&self.registry, &self.input, Some(file))
@@ -126,9 +116,9 @@ impl Edits {
         fan_out.ok_or_else(|| format!("the fan-out {} is missing", self.fan_out))
     }
 
-    /// Makes the running fan-out what the file says; how many changes that took. `config` is kept to what is in use, also
-    /// when a change fails.
-    async fn take_over(
+    /// Applies `content` to the running fan-out. Returns the number of changes. `config` is the
+    /// configuration in use, also after a change that failed.
+    async fn apply(
         &self,
         content: &[u8],
         process: &Process,
@@ -136,39 +126,57 @@ impl Edits {
         engine: &Engine,
         outputs: &OutputBuilder,
     ) -> Result<usize, String> {
-        let unchanged = |why: String| format!("{why}; nothing has changed");
         let new = self.changed(content, process).map_err(unchanged)?;
         let steps = steps(&config.outputs, &new.outputs);
-        // All outputs together, so that two that are one place are found; those that stay as they are may be out of order.
-        let touched = |o: &&OutputConfig| {
-            steps
-                .iter()
-                .any(|s| matches!(s, Step::Update(n) | Step::Add(n) if n.name == o.name))
-        };
-        let asked: Vec<OutputConfig> = new.outputs.iter().filter(touched).cloned().collect();
         let mut specs = outputs
-            .outputs(&asked)
+            .outputs(&to_build(&steps))
             .await
-            .map_err(|failure| unchanged(failure.message().to_owned()))?;
+            .map_err(|failure| unchanged(failure.message()))?;
 
         for step in &steps {
             let change = change(step, &mut specs)?;
             engine
                 .apply(change)
                 .await
-                .map_err(|e| format!("{}; changes before it were taken over", chain(&e)))?;
-            note(step, &mut config.outputs);
+                .map_err(|error| format!("{}; earlier changes were applied", chain(&error)))?;
+            step.log();
+            step.record(&mut config.outputs);
         }
         config.outputs = new.outputs;
         Ok(steps.len())
     }
 }
 
+fn log_refused(reason: &str) {
+    tracing::error!("the configuration was not applied: {reason}");
+}
+
+fn unchanged(reason: impl Display) -> String {
+    format!("{reason}; nothing has changed")
+}
+
+async fn read(path: PathBuf) -> Result<Vec<u8>, Mistakes> {
+    let failed = |error: tokio::task::JoinError| Mistakes::one(Place::Nowhere, error.to_string());
+    tokio::task::spawn_blocking(move || file::read(&path))
+        .await
+        .map_err(failed)?
+}
+
+/// The outputs that have to be built. Built together, so that two outputs to one place are found.
+/// Unchanged outputs are left out, since one of them may be out of order.
+fn to_build(steps: &[Step]) -> Vec<OutputConfig> {
+    let output = |step: &Step| match step {
+        Step::Update(new) | Step::Add(new) => Some(new.clone()),
+        Step::Remove(_) | Step::Pause(_) | Step::Resume(_) => None,
+    };
+    steps.iter().filter_map(output).collect()
+}
+
 fn change(step: &Step, specs: &mut Vec<OutputSpec>) -> Result<Change, String> {
     let mut spec = |id: &str| {
         let at = specs.iter().position(|s| s.id.as_str() == id);
         at.map(|at| specs.swap_remove(at))
-            .ok_or_else(|| format!("the output {id} was not asked"))
+            .ok_or_else(|| format!("the output {id} was not built; this is a bug"))
     };
     Ok(match step {
         Step::Remove(id) => Change::Remove(OutputId::new(id)),
@@ -179,62 +187,78 @@ fn change(step: &Step, specs: &mut Vec<OutputSpec>) -> Result<Change, String> {
     })
 }
 
-/// Says a change that was made, and enters it into what is in use.
-fn note(step: &Step, outputs: &mut Vec<OutputConfig>) {
-    let set_paused = |outputs: &mut Vec<OutputConfig>, id: &str, paused| {
-        if let Some(output) = outputs.iter_mut().find(|o| o.name == id) {
-            output.paused = paused;
+impl Step {
+    fn log(&self) {
+        match self {
+            Self::Remove(id) => {
+                tracing::warn!(output = %id, "removed the output and its checkpoints");
+            }
+            Self::Pause(id) => {
+                tracing::info!(output = %id, "paused the output; its checkpoints are kept");
+            }
+            Self::Resume(id) => tracing::info!(output = %id, "resumed the output"),
+            Self::Update(new) => tracing::info!(
+                output = %new.name,
+                "changed the output's settings; it continues from its checkpoints"
+            ),
+            Self::Add(new) => tracing::info!(output = %new.name, "added the output"),
         }
-    };
-    match step {
-        Step::Remove(id) => {
-            tracing::warn!(output = %id, "removed the output and forgot its progress");
-            outputs.retain(|o| o.name != *id);
-        }
-        Step::Pause(id) => {
-            tracing::info!(output = %id, "paused the output; its place is kept");
-            set_paused(outputs, id, true);
-        }
-        Step::Resume(id) => {
-            tracing::info!(output = %id, "resumed the output");
-            set_paused(outputs, id, false);
-        }
-        Step::Update(new) => {
-            tracing::info!(output = %new.name, "changed the output's settings; it goes on where it was");
-            outputs.retain(|o| o.name != new.name);
-            outputs.push(new.clone());
-        }
-        Step::Add(new) => {
-            tracing::info!(output = %new.name, "added the output");
-            outputs.push(new.clone());
+    }
+
+    /// Records an applied change in the configuration in use.
+    fn record(&self, outputs: &mut Vec<OutputConfig>) {
+        match self {
+            Self::Remove(id) => outputs.retain(|output| output.name != *id),
+            Self::Pause(id) => set_paused(outputs, id, true),
+            Self::Resume(id) => set_paused(outputs, id, false),
+            Self::Update(new) => {
+                outputs.retain(|output| output.name != new.name);
+                outputs.push(new.clone());
+            }
+            Self::Add(new) => outputs.push(new.clone()),
         }
     }
 }
 
-/// What makes `old` into `new`. Removals come first, so that an output may take a stream that another one gives up.
+fn set_paused(outputs: &mut [OutputConfig], id: &str, paused: bool) {
+    if let Some(output) = outputs.iter_mut().find(|output| output.name == id) {
+        output.paused = paused;
+    }
+}
+
+/// The steps from `old` to `new`. Removals come first, so that an output can take over the stream of
+/// another one.
 fn steps(old: &[OutputConfig], new: &[OutputConfig]) -> Vec<Step> {
-    let find = |list: &[OutputConfig], id: &str| list.iter().find(|o| o.name == id).cloned();
-    let removed = old
-        .iter()
-        .filter(|o| find(new, &o.name).is_none())
-        .map(|o| Step::Remove(o.name.clone()));
-    let kept = new.iter().filter_map(|n| match find(old, &n.name) {
-        None => Some(Step::Add(n.clone())),
-        // `start` says nothing to an output that has begun.
-        Some(o)
-            if OutputConfig {
-                paused: n.paused,
-                start: n.start,
-                ..o.clone()
-            } != *n =>
-        {
-            Some(Step::Update(n.clone()))
-        }
-        Some(o) if o.paused && !n.paused => Some(Step::Resume(n.name.clone())),
-        Some(o) if !o.paused && n.paused => Some(Step::Pause(n.name.clone())),
-        Some(_) => None,
-    });
+    let is_in = |list: &[OutputConfig], name: &str| list.iter().any(|o| o.name == name);
+    let removed = old.iter().filter(|output| !is_in(new, &output.name));
+    let removed = removed.map(|output| Step::Remove(output.name.clone()));
+
+    let kept =
+        new.iter().filter_map(
+            |new| match old.iter().find(|output| output.name == new.name) {
+                Some(old) => difference(old, new),
+                None => Some(Step::Add(new.clone())),
+            },
+        );
     removed.chain(kept).collect()
+}
+
+/// The step from `old` to `new`, which have the same name.
+fn difference(old: &OutputConfig, new: &OutputConfig) -> Option<Step> {
+    let same_settings = OutputConfig {
+        paused: new.paused,
+        // An output that has started ignores `start`.
+        start: new.start,
+        ..old.clone()
+    } == *new;
+    if !same_settings {
+        return Some(Step::Update(new.clone()));
+    }
+    match (old.paused, new.paused) {
+        (true, false) => Some(Step::Resume(new.name.clone())),
+        (false, true) => Some(Step::Pause(new.name.clone())),
+        (true, true) | (false, false) => None,
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! From a configuration to a running fan-out, and what happens to it until it ends.
+//! Builds a fan-out from its configuration, and runs it until the end.
 
 mod build;
 mod edits;

@@ -1,5 +1,6 @@
-//! A fan-out from its start to its end.
+//! The life of a fan-out, from start to end.
 
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use distributary_adapters::kind::{BuildContext, Ending};
 use distributary_config::{FanOutConfig, Process};
 use distributary_core::clock::Clock;
 use distributary_core::engine::{Engine, EngineError, Status};
+use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -16,18 +18,23 @@ use super::edits::Edits;
 use super::signals::{Hangups, Signals, Stop};
 use crate::connect::Access;
 use crate::failure::Failure;
-use crate::view::View;
+use crate::view::{Snapshots, View};
 use crate::web::{self, Web};
 
 /// Time between two snapshots of the engine.
 const SNAPSHOT: Duration = Duration::from_millis(250);
+/// The most outputs that the first log line names.
+const NAMED_OUTPUTS: usize = 5;
 
-/// Why a fan-out stops.
-enum Why {
-    Asked(Stop),
+/// The reason why a fan-out ends.
+enum End {
+    /// A signal.
+    Signal(Stop),
+    /// Every output has caught up, or one has failed.
     CaughtUp(Result<(), EngineError>),
+    /// The engine cannot continue.
     Broken(EngineError),
-    /// An output made going on pointless; the reason.
+    /// An output asked for the end, for this reason.
     Requested(String),
 }
 
@@ -39,7 +46,8 @@ pub(crate) async fn supervise_all(
 ) -> Result<ExitCode, Failure> {
     if process.fan_outs.len() > 1 && process.metrics.is_some() {
         return Err(Failure::usage(
-            "metrics are served for a single fan-out only: leave metrics out, or run one process for each fan-out",
+            "metrics are served for a single fan-out only: leave metrics out, or run one process for \
+             each fan-out",
         ));
     }
 
@@ -56,7 +64,10 @@ pub(crate) async fn supervise_all(
         if let Err(failure) = &ended
             && !running.is_empty()
         {
-            tracing::error!("a fan-out ended, the others go on: {}", failure.message());
+            tracing::error!(
+                "a fan-out ended, the others continue: {}",
+                failure.message()
+            );
         }
         match (&code, &ended) {
             (Ok(ExitCode::SUCCESS), _) | (Ok(_), Err(_)) => code = ended,
@@ -66,93 +77,134 @@ pub(crate) async fn supervise_all(
     code
 }
 
-/// Runs one fan-out of `process` until it is told to stop, is done, or cannot go on.
+/// Runs one fan-out of `process` until a signal, until the work is done, or until an error.
 async fn supervise(
     process: Process,
     config: FanOutConfig,
     context: BuildContext,
     edits: Option<Edits>,
 ) -> Result<ExitCode, Failure> {
-    let told = |error| Failure::run(format!("cannot listen for signals: {error}"));
-    let mut signals = Signals::listen().map_err(told)?;
-    let hangups = if edits.is_some() {
-        Some(Hangups::listen().map_err(told)?)
-    } else {
-        None
-    };
+    let mut signals = Signals::listen().map_err(no_signals)?;
+    let hangups = edits.is_some().then(Hangups::listen).transpose();
+    let hangups = hangups.map_err(no_signals)?;
     let (clock, ending) = (context.clock.clone(), context.ending.clone());
     let (snapshots, watched) = watch::channel(None);
-    if let Some(address) = process.metrics {
-        let web = Web {
-            snapshots: watched.clone(),
-            clock: clock.clone(),
-            per_shard: process.metrics_per_shard,
-        };
-        web::serve(address, web).await?;
-    }
-    let started = async {
-        let Built {
-            fan_out,
-            outputs,
-            state,
-        } = build(&config, context).await?;
-        let engine = Engine::start(fan_out)
-            .await
-            .map_err(|e| Failure::from_error(&e))?;
-        Ok::<_, Failure>((engine, outputs, state))
-    };
+    serve_metrics(&process, &watched, &clock).await?;
+
     let (engine, outputs, _state) = tokio::select! {
-        started = started => started?,
-        // Nothing has been read or written: there is nothing to finish.
+        started = start(&config, context) => started?,
+        // No record was read or written, so there is nothing to finish.
         stop = signals.stop() => return Ok(code_of(stop, process.until_caught_up)),
     };
     announce(&config, &engine);
-    let view = match process.fan_outs.len() {
-        1 => View::fit(process.log_format),
-        // Several live views would overwrite each other.
-        _ => View::Lines,
-    };
-    let limit = process.drain_timeout;
-    let until_caught_up = process.until_caught_up;
-    let why = tokio::select! {
-        // Each of these ends it; none of them keeps the others waiting.
-        stop = signals.stop() => Why::Asked(stop),
-        error = engine.ended() => Why::Broken(error),
-        done = engine.caught_up(), if until_caught_up => Why::CaughtUp(done),
-        reason = ending.requested() => Why::Requested(reason),
+
+    let view = view(&process);
+    let (limit, until_caught_up) = (process.drain_timeout, process.until_caught_up);
+    let end = tokio::select! {
+        // Each of these ends the fan-out; none of them blocks the others.
+        stop = signals.stop() => End::Signal(stop),
+        error = engine.ended() => End::Broken(error),
+        done = engine.caught_up(), if until_caught_up => End::CaughtUp(done),
+        reason = ending.requested() => End::Requested(reason),
         // These never end by themselves.
-        () = publish(&engine, &snapshots, &clock) => Why::Asked(Stop::Terminate),
-        () = view.show(watched.clone(), clock.clone()) => Why::Asked(Stop::Terminate),
-        () = follow(edits, hangups, process, config, &engine, &outputs, &clock) => Why::Asked(Stop::Terminate),
+        () = publish(&engine, &snapshots, &clock) => End::Signal(Stop::Terminate),
+        () = view.show(watched.clone(), clock.clone()) => End::Signal(Stop::Terminate),
+        () = follow(edits, hangups, process, config, &engine, &outputs, &clock) => {
+            End::Signal(Stop::Terminate)
+        }
     };
-    if let Why::Asked(stop) = &why {
-        tracing::info!(
-            "{}: finishing what is under way ({} s at most); once more ends it at once",
-            stop.name(),
-            limit.as_secs()
-        );
-    }
-    if let Why::Requested(reason) = &why {
-        tracing::info!("{reason}; finishing what is under way");
-    }
+    end.log(limit);
+
     let last = signals.or_exit(engine.shutdown(limit)).await;
     if let Ok(last) = &last {
         snapshots.send_replace(Some(Arc::new(last.clone())));
         view.end(last);
     }
-    match why {
-        Why::Broken(error) => Err(Failure::from_error(&error)),
-        Why::CaughtUp(Err(error)) => Err(Failure::from_error(&error)),
-        Why::CaughtUp(Ok(())) | Why::Requested(_) => last
-            .map(|_| ExitCode::SUCCESS)
-            .map_err(|e| Failure::from_error(&e)),
-        Why::Asked(stop) => last
-            .map(|_| code_of(stop, until_caught_up))
-            .map_err(|e| Failure::from_error(&e)),
+    end.code(last, until_caught_up)
+}
+
+fn no_signals(error: io::Error) -> Failure {
+    Failure::run(format!("cannot listen for signals: {error}"))
+}
+
+async fn serve_metrics(
+    process: &Process,
+    snapshots: &Snapshots,
+    clock: &Clock,
+) -> Result<(), Failure> {
+    let Some(address) = process.metrics else {
+        return Ok(());
+    };
+    let web = Web {
+        snapshots: snapshots.clone(),
+        clock: clock.clone(),
+        per_shard: process.metrics_per_shard,
+    };
+    web::serve(address, web).await
+}
+
+/// Starts the engine. The directory holds the checkpoints of a fan-out without a state file, until
+/// the directory is dropped.
+async fn start(
+    config: &FanOutConfig,
+    context: BuildContext,
+) -> Result<(Engine, OutputBuilder, Option<TempDir>), Failure> {
+    let Built {
+        fan_out,
+        outputs,
+        state,
+    } = build(config, context).await?;
+    let engine = Engine::start(fan_out)
+        .await
+        .map_err(|error| Failure::from_error(&error))?;
+    Ok((engine, outputs, state))
+}
+
+fn view(process: &Process) -> View {
+    match process.fan_outs.len() {
+        1 => View::fit(process.log_format),
+        // Several live views would overwrite each other.
+        _ => View::Lines,
     }
 }
 
-/// A daemon that is told to stop has done its job; what was to catch up and did not, has not.
+impl End {
+    fn log(&self, limit: Duration) {
+        match self {
+            Self::Signal(stop) => tracing::info!(
+                "{}: finishing the requests in flight ({} s at most); a second signal stops at once",
+                stop.name(),
+                limit.as_secs()
+            ),
+            Self::Requested(reason) => {
+                tracing::info!("{reason}; finishing the requests in flight");
+            }
+            Self::CaughtUp(_) | Self::Broken(_) => {}
+        }
+    }
+
+    /// The exit code, after a shutdown with the result `last`.
+    fn code(
+        self,
+        last: Result<Status, EngineError>,
+        until_caught_up: bool,
+    ) -> Result<ExitCode, Failure> {
+        let code = match self {
+            Self::Broken(error) | Self::CaughtUp(Err(error)) => {
+                return Err(Failure::from_error(&error));
+            }
+            Self::CaughtUp(Ok(())) | Self::Requested(_) => ExitCode::SUCCESS,
+            Self::Signal(stop) => code_of(stop, until_caught_up),
+        };
+        match last {
+            Ok(_) => Ok(code),
+            Err(error) => Err(Failure::from_error(&error)),
+        }
+    }
+}
+
+/// The exit code after a signal. A daemon that is stopped has done its job; a fan-out that had to
+/// catch up has not.
 fn code_of(stop: Stop, until_caught_up: bool) -> ExitCode {
     if until_caught_up {
         ExitCode::from(stop.code())
@@ -162,29 +214,27 @@ fn code_of(stop: Stop, until_caught_up: bool) -> ExitCode {
 }
 
 fn announce(config: &FanOutConfig, engine: &Engine) {
-    /// Outputs that are named in the line.
-    const NAMED: usize = 5;
-    let mut outputs: Vec<&str> = config
-        .outputs
-        .iter()
-        .map(|o| o.name.as_str())
-        .take(NAMED)
-        .collect();
+    let names = config.outputs.iter().map(|output| output.name.clone());
+    let mut outputs: Vec<String> = names.take(NAMED_OUTPUTS).collect();
     let more = config.outputs.len() - outputs.len();
-    let more = format!("{more} more");
-    if config.outputs.len() > NAMED {
-        outputs.push(&more);
+    if more > 0 {
+        outputs.push(format!("{more} more"));
     }
-    let state = config.state.as_ref().map_or_else(
-        || "not kept: it is gone at the end".to_owned(),
-        |path| path.display().to_string(),
-    );
+
+    let state = match &config.state {
+        Some(path) => path.display().to_string(),
+        None => "not saved: lost when the program ends".to_owned(),
+    };
     tracing::info!(
-        name = %config.name, from = %engine.status().source.arn, to = %outputs.join(", "), progress = %state, "copying"
+        name = %config.name,
+        from = %engine.status().source.arn,
+        to = %outputs.join(", "),
+        progress = %state,
+        "copying"
     );
 }
 
-/// Takes snapshots for everybody who shows them.
+/// Takes snapshots for the view and the metrics.
 async fn publish(engine: &Engine, snapshots: &watch::Sender<Option<Arc<Status>>>, clock: &Clock) {
     loop {
         snapshots.send_replace(Some(Arc::new(engine.status())));
@@ -192,6 +242,7 @@ async fn publish(engine: &Engine, snapshots: &watch::Sender<Option<Arc<Status>>>
     }
 }
 
+/// Follows the configuration file, if there is one.
 async fn follow(
     edits: Option<Edits>,
     hangups: Option<Hangups>,

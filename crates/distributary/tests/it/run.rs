@@ -246,7 +246,7 @@ fn a_second_signal_ends_it_now() {
             (served.local.faults().held("g") > 0).then_some(())
         });
         daemon.signal(signal);
-        daemon.says("finishing what is under way");
+        daemon.says("finishing the requests in flight");
         daemon.signal(signal);
         let done = daemon.end().expect(code);
         assert!(
@@ -428,7 +428,7 @@ fn an_edited_file_changes_outputs_while_others_run() {
     )
     .unwrap();
     daemon.signal("HUP");
-    daemon.says("the configuration was taken over");
+    daemon.says("the configuration was applied");
     served.put("input", &records(50, 100));
     wait_for(&served, "output1", 100);
     wait_for(&served, "output3", 100);
@@ -440,7 +440,7 @@ fn an_edited_file_changes_outputs_while_others_run() {
         format!("{head}{}{}", output(1, ""), output(2, "ordr = \"strict\"")),
     )
     .unwrap();
-    let log = daemon.says("the configuration was not taken over");
+    let log = daemon.says("the configuration was not applied");
     assert!(
         log.contains("d.toml:11:1: output 2 key \"ordr\" is not known; did you mean \"order\"?"),
         "{log}"
