@@ -46,8 +46,8 @@ impl<'a> Patience<'a> {
     }
 }
 
-/// The wait that the server asked for, or `first` doubled for each failure; at most `longest`. Random
-/// between half of that and all, so that clients do not return together.
+/// The wait that the server asked for, or `first` doubled for each failure; at most `longest`.
+/// Random between half of that and all, so that clients do not return together.
 pub(crate) fn backoff(
     clock: &Clock,
     trouble: &Trouble,

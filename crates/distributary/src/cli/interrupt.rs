@@ -4,7 +4,8 @@ use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// From this call on, SIGINT and SIGTERM complete the returned future instead of ending the process.
+/// From this call on, SIGINT and SIGTERM complete the returned future instead of ending the
+/// process.
 pub(crate) fn interrupted() -> io::Result<impl Future<Output = ()>> {
     let (mut interrupt, mut terminate) = (
         signal(SignalKind::interrupt())?,

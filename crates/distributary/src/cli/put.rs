@@ -39,8 +39,8 @@ every record was acknowledged.")]
 pub(crate) struct PutArgs {
     /// Name or ARN of the stream
     stream: String,
-    /// The data of one record each. Without data, each line of standard input is a record (all bytes
-    /// but the newline)
+    /// The data of one record each. Without data, each line of standard input is a record (all
+    /// bytes but the newline)
     data: Vec<OsString>,
     /// Partition key of all records [default: a random key for each record, which spreads the
     /// records over the shards]

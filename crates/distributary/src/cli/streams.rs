@@ -21,8 +21,8 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// The stream with this name or ARN. Calls no server. With `--local`, creates the stream with one
-    /// shard, since the embedded Kinesis of a command is empty.
+    /// The stream with this name or ARN. Calls no server. With `--local`, creates the stream with
+    /// one shard, since the embedded Kinesis of a command is empty.
     pub(crate) async fn open(access: &Access, name: &str) -> Result<Self, Failure> {
         let stream = stream_ref(name)?;
         if let Some(local) = &access.local {

@@ -226,8 +226,8 @@ fn set_paused(outputs: &mut [OutputConfig], id: &str, paused: bool) {
     }
 }
 
-/// The steps from `old` to `new`. Removals come first, so that an output can take over the stream of
-/// another one.
+/// The steps from `old` to `new`. Removals come first, so that an output can take over the stream
+/// of another one.
 fn steps(old: &[OutputConfig], new: &[OutputConfig]) -> Vec<Step> {
     let is_in = |list: &[OutputConfig], name: &str| list.iter().any(|o| o.name == name);
     let removed = old.iter().filter(|output| !is_in(new, &output.name));

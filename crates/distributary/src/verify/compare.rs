@@ -82,8 +82,8 @@ impl Comparison {
     }
 }
 
-/// Compares `copy` with `source`. Calls `progress` with the number of rows done; in all, each row of
-/// both streams counts twice.
+/// Compares `copy` with `source`. Calls `progress` with the number of rows done; in all, each row
+/// of both streams counts twice.
 pub(crate) fn compare(
     source: (&Sorted<RecordRow>, &Ancestry),
     copy: (&Sorted<RecordRow>, &Ancestry),

@@ -177,8 +177,8 @@ impl<'a, 'b> Line<'a, 'b> {
     }
 }
 
-/// A key whose records lie in shards side by side. Each pair of a shard of the source and a shard of
-/// the copy is judged by itself.
+/// A key whose records lie in shards side by side. Each pair of a shard of the source and a shard
+/// of the copy is judged by itself.
 struct SideBySide {
     /// By pair, the earliest record of the source so far.
     first: BTreeMap<(usize, usize), Place>,

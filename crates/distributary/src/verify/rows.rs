@@ -72,8 +72,8 @@ impl Prints {
     }
 }
 
-/// Number of digits of a sequence number, and the first digits, as seen in every response of AWS and
-/// of its emulators.
+/// Number of digits of a sequence number, and the first digits, as seen in every response of AWS
+/// and of its emulators.
 const SEQUENCE: (usize, &str) = (56, "49");
 
 /// A record's own key; empty for a record without a key. A key that is a sequence number counts as

@@ -142,9 +142,9 @@ async fn examples(
     examples
 }
 
-/// The moment whose contents are compared: every record acknowledged before this call arrived before
-/// the moment, in each stream. One moment for all streams, so that a record that is copied meanwhile
-/// does not count as extra.
+/// The moment whose contents are compared: every record acknowledged before this call arrived
+/// before the moment, in each stream. One moment for all streams, so that a record that is copied
+/// meanwhile does not count as extra.
 async fn moment(subjects: &[&Subject]) -> Result<Millis, ReadError> {
     let mut until = Millis(i64::MAX);
     for subject in subjects {

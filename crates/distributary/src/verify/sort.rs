@@ -1,7 +1,8 @@
 //! Sorts more rows than fit in memory: sorted runs in temporary files, merged when they are read.
 //!
-//! Own code, since little is needed for rows of a fixed size, and two readers at the same time are a
-//! requirement. The files never have a name in the file system, so nothing is left behind in any case.
+//! Own code, since little is needed for rows of a fixed size, and two readers at the same time are
+//! a requirement. The files never have a name in the file system, so nothing is left behind in any
+//! case.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,8 +12,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Runs of one level that are merged into one run of the next level. Also the most runs of one level
-/// that are read side by side.
+/// Runs of one level that are merged into one run of the next level. Also the most runs of one
+/// level that are read side by side.
 const FAN_IN: usize = 64;
 /// Bytes of each run that a reader holds in memory.
 const READ_BUFFER: usize = 32 * 1024;
@@ -50,8 +51,8 @@ pub(crate) struct Sorter<R> {
 }
 
 impl<R: Row> Sorter<R> {
-    /// A sorter that holds at most `memory` bytes of rows, at least one row, and writes the other rows
-    /// to files in `dir`.
+    /// A sorter that holds at most `memory` bytes of rows, at least one row, and writes the other
+    /// rows to files in `dir`.
     pub(crate) fn new(memory: usize, dir: &Path) -> Self {
         let capacity = (memory / size_of::<R>()).max(1);
         Self {

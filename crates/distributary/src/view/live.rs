@@ -212,7 +212,8 @@ fn note(output: &OutputStatus) -> Option<String> {
     }
     let waits = output.lanes.iter().any(|lane| lane.backing_off);
     let error = output.last_error.as_ref().filter(|_| waits);
-    // Against throttling, the advice is the number of missing shards. Other errors name their remedy.
+    // Against throttling, the advice is the number of missing shards. Other errors name their
+    // remedy.
     let throttled = error.is_some_and(|e| e.kind == Some(TroubleKind::Throttled));
     match (error, &output.advice) {
         (Some(error), None) => Some(error.text.clone()),

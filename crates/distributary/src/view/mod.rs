@@ -49,7 +49,8 @@ impl View {
         }
     }
 
-    /// Shows the last state: draws the live view once more and leaves it in place, or writes log lines.
+    /// Shows the last state: draws the live view once more and leaves it in place, or writes log
+    /// lines.
     pub(crate) fn end(self, last: &Status) {
         match self {
             Self::Live => live::end(last),

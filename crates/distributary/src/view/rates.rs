@@ -17,7 +17,8 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// Adds the counter's value at `now`. Returns the rate per second over the last few seconds, if known.
+    /// Adds the counter's value at `now`. Returns the rate per second over the last few seconds,
+    /// if known.
     pub(super) fn update(&mut self, now: Instant, value: u64) -> Option<f64> {
         if self.samples.back().is_some_and(|(_, last)| *last > value) {
             // The counter starts again when an output is removed and added again.

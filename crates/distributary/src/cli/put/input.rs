@@ -91,8 +91,8 @@ impl Form {
 /// delimiter.
 const LINE_MAX: u64 = RECORD_BYTES_MAX as u64 / 3 * 4 + 64 * 1024;
 
-/// The next line without the newline, or `None` after the last line. The bytes after the last newline
-/// are a line unless there are none. All other bytes are data, carriage returns included.
+/// The next line without the newline, or `None` after the last line. The bytes after the last
+/// newline are a line unless there are none. All other bytes are data, carriage returns included.
 pub(super) fn line(from: &mut impl BufRead) -> io::Result<Option<Result<Vec<u8>, BadRecord>>> {
     let mut line = Vec::new();
     from.by_ref().take(LINE_MAX).read_until(b'\n', &mut line)?;

@@ -86,7 +86,8 @@ pub(super) fn size(entry: &PutRecordsRequestEntry) -> usize {
 
 /// True if `entry` fits into a request that holds `count` records with `bytes` in all.
 pub(super) fn fits(entry: &PutRecordsRequestEntry, count: usize, bytes: usize) -> bool {
-    // Every server takes 5 MiB; AWS takes twice that, for no gain here. A larger record is sent alone.
+    // Every server takes 5 MiB; AWS takes twice that, for no gain here. A larger record is sent
+    // alone.
     count == 0 || count < PUT_RECORDS_ENTRIES && bytes + size(entry) <= PUT_RECORDS_BYTES_OLD
 }
 
@@ -136,8 +137,8 @@ impl<'a, P: PutRecords> Sender<'a, P> {
         Ok(())
     }
 
-    /// Counts the acknowledged records, and leaves in `pending` the records to send again. True if a
-    /// record was acknowledged for the first time.
+    /// Counts the acknowledged records, and leaves in `pending` the records to send again. True if
+    /// a record was acknowledged for the first time.
     fn acknowledge(
         &mut self,
         pending: &mut Vec<Pending>,
