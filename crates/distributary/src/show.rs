@@ -9,23 +9,25 @@ pub(crate) fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            match c {
-                '\\' => text.push_str("\\\\"),
-                '\n' => text.push_str("\\n"),
-                '\r' => text.push_str("\\r"),
-                '\t' => text.push_str("\\t"),
-                c if u32::from(c) < 0x80 && c.is_control() => {
-                    text.push_str(&format!("\\x{:02x}", u32::from(c)));
-                }
-                c if c.is_control() || invisible(c) => text.extend(c.escape_unicode()),
-                c => text.push(c),
-            }
+            push_escaped(&mut text, c);
         }
         for byte in chunk.invalid() {
             text.push_str(&format!("\\x{byte:02x}"));
         }
     }
     text
+}
+
+fn push_escaped(text: &mut String, c: char) {
+    match c {
+        '\\' => text.push_str("\\\\"),
+        '\n' => text.push_str("\\n"),
+        '\r' => text.push_str("\\r"),
+        '\t' => text.push_str("\\t"),
+        c if c.is_ascii_control() => text.push_str(&format!("\\x{:02x}", u32::from(c))),
+        c if c.is_control() || invisible(c) => text.extend(c.escape_unicode()),
+        c => text.push(c),
+    }
 }
 
 /// Characters that are invisible or change how other characters are shown, and so falsify a text.

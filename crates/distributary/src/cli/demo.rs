@@ -71,15 +71,9 @@ pub(crate) struct DemoArgs {
 /// Runs `demo`.
 pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
     logging::start(LogFormat::Text, true);
-    let records = u64::from(args.rate) * args.time.0.as_secs().max(1);
-    if records * u64::from(args.outputs) > RECORDS_MAX {
-        return Err(Failure::usage(format!(
-            "--rate times --for times --outputs is more than {RECORDS_MAX} records, which all stay \
-             in memory; lower one of the three"
-        )));
-    }
-
+    check_size(&args)?;
     let interrupted = interrupted().map_err(|error| Failure::from_error(&error))?;
+
     // The directory is deleted when this function ends, in every case.
     let dir = tempfile::tempdir()
         .map_err(|error| Failure::run(format!("cannot create a temporary directory: {error}")))?;
@@ -89,10 +83,22 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
             screen::clear();
             Err(Failure::run("interrupted; nothing is left behind").with_code(INTERRUPTED))
         }
-        complete = show(&args, dir.path()) => {
-            Ok(if complete? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-        }
+        complete = show(&args, dir.path()) => match complete? {
+            true => Ok(ExitCode::SUCCESS),
+            false => Ok(ExitCode::FAILURE),
+        },
     }
+}
+
+fn check_size(args: &DemoArgs) -> Result<(), Failure> {
+    let records = u64::from(args.rate) * args.time.0.as_secs().max(1);
+    if records * u64::from(args.outputs) <= RECORDS_MAX {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "--rate times --for times --outputs is more than {RECORDS_MAX} records, which all stay in \
+         memory; lower one of the three"
+    )))
 }
 
 /// Shows the whole demo. Returns true if every output has every record, in order.

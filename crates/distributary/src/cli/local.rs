@@ -112,16 +112,7 @@ pub(crate) async fn run(args: LocalArgs) -> Result<ExitCode, Failure> {
 
     let local = build(&args)?;
     create_streams(&local, &args.streams)?;
-    let options = ServerOptions {
-        listen: args.listen,
-        tls: certificate(&args)?,
-        request_log: match args.request_log {
-            Log::Stderr => RequestLog::to(io::stderr()),
-            Log::Off => RequestLog::off(),
-        },
-        admin: true,
-    };
-    let handle = server::serve(local.clone(), options)
+    let handle = server::serve(local.clone(), options(&args)?)
         .await
         .map_err(|error| Failure::from_error(&error))?;
     announce(&args, &handle)
@@ -131,6 +122,18 @@ pub(crate) async fn run(args: LocalArgs) -> Result<ExitCode, Failure> {
     handle.shutdown().await;
     report_dropped(&local);
     Ok(ExitCode::SUCCESS)
+}
+
+fn options(args: &LocalArgs) -> Result<ServerOptions, Failure> {
+    Ok(ServerOptions {
+        listen: args.listen,
+        tls: certificate(args)?,
+        request_log: match args.request_log {
+            Log::Stderr => RequestLog::to(io::stderr()),
+            Log::Off => RequestLog::off(),
+        },
+        admin: true,
+    })
 }
 
 fn report_dropped(local: &Local) {

@@ -14,6 +14,7 @@ use distributary_core::output::Trouble;
 use distributary_core::text::chain;
 use distributary_wire::hashkey;
 use distributary_wire::types::{PutRecordsRequest, PutRecordsRequestEntry, PutRecordsResultEntry};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::cli::streams::Given;
@@ -61,23 +62,9 @@ pub(crate) struct PutArgs {
 
 impl PutArgs {
     fn form(&self, clock: &Clock) -> Result<Form, Failure> {
-        let keys = match (&self.key, &self.key_delimiter) {
-            (Some(key), _) => Keys::Fixed(key.clone()),
-            (None, Some(delimiter)) if delimiter.is_empty() => {
-                return Err(Failure::usage("--key-delimiter needs a text, such as ':'"));
-            }
-            (None, Some(delimiter)) => Keys::Before(delimiter.clone()),
-            (None, None) => Keys::Random(clock.clone()),
-        };
-        if let Some(number) = &self.explicit_hash_key
-            && hashkey::parse(number).is_none()
-        {
-            return Err(Failure::usage(format!(
-                "--explicit-hash-key {number}: expected a whole number from 0 to 2^128 - 1"
-            )));
-        }
+        self.check_hash_key()?;
         let form = Form {
-            keys,
+            keys: self.keys(clock)?,
             explicit_hash_key: self.explicit_hash_key.clone(),
             base64: self.base64,
         };
@@ -87,6 +74,26 @@ impl PutArgs {
                 .map_err(|error| Failure::usage(format!("--key: {error}")))?;
         }
         Ok(form)
+    }
+
+    fn keys(&self, clock: &Clock) -> Result<Keys, Failure> {
+        match (&self.key, &self.key_delimiter) {
+            (Some(key), _) => Ok(Keys::Fixed(key.clone())),
+            (None, Some(delimiter)) if delimiter.is_empty() => {
+                Err(Failure::usage("--key-delimiter needs a text, such as ':'"))
+            }
+            (None, Some(delimiter)) => Ok(Keys::Before(delimiter.clone())),
+            (None, None) => Ok(Keys::Random(clock.clone())),
+        }
+    }
+
+    fn check_hash_key(&self) -> Result<(), Failure> {
+        match &self.explicit_hash_key {
+            Some(number) if hashkey::parse(number).is_none() => Err(Failure::usage(format!(
+                "--explicit-hash-key {number}: expected a whole number from 0 to 2^128 - 1"
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -124,16 +131,19 @@ pub(crate) async fn run(args: PutArgs) -> Result<ExitCode, Failure> {
             .await
             .map_err(Stop::Send)
     };
+    report(&args.stream, &sender.tally, done)
+}
 
-    let summary = summary(&args.stream, &sender.tally);
+/// Prints the summary, or fails with it.
+fn report(stream: &str, tally: &Tally, done: Result<(), Stop>) -> Result<ExitCode, Failure> {
+    let summary = summary(stream, tally);
     match done {
         Ok(()) => {
             eprintln!("{summary}");
             Ok(ExitCode::SUCCESS)
         }
-        Err(stop) if sender.tally.records == 0 => Err(Failure::run(format!(
-            "nothing was put into {}: {}",
-            args.stream,
+        Err(stop) if tally.records == 0 => Err(Failure::run(format!(
+            "nothing was put into {stream}: {}",
             chain(&stop)
         ))),
         Err(stop) => Err(Failure::run(format!("{summary}, then: {}", chain(&stop)))),
@@ -286,7 +296,7 @@ impl Lines {
 fn read_ahead(form: Form) -> mpsc::Receiver<Result<Ahead, Stop>> {
     let (send, receive) = mpsc::channel(AHEAD);
     let budget = Arc::new(Semaphore::new(AHEAD_KIB));
-    let runtime = tokio::runtime::Handle::current();
+    let runtime = Handle::current();
 
     std::thread::spawn(move || {
         let mut from = BufReader::new(std::io::stdin().lock());
@@ -294,15 +304,7 @@ fn read_ahead(form: Form) -> mpsc::Receiver<Result<Ahead, Stop>> {
             let Some(record) = next_record(&mut from, &form, number) else {
                 return;
             };
-            let item = record.and_then(|entry| {
-                // At most 10 MiB, so the size fits in a u32 and in the budget.
-                let kib = u32::try_from(send::size(&entry) / 1024 + 1).unwrap_or(u32::MAX);
-                let permit = runtime.block_on(Arc::clone(&budget).acquire_many_owned(kib));
-                permit
-                    .map(|permit| (entry, permit))
-                    .map_err(|error| Stop::Input(std::io::Error::other(error)))
-            });
-
+            let item = record.and_then(|entry| permitted(entry, &budget, &runtime));
             let is_last = item.is_err();
             if send.blocking_send(item).is_err() || is_last {
                 return;
@@ -310,6 +312,20 @@ fn read_ahead(form: Form) -> mpsc::Receiver<Result<Ahead, Stop>> {
         }
     });
     receive
+}
+
+/// The record, once there is room for it.
+fn permitted(
+    entry: PutRecordsRequestEntry,
+    budget: &Arc<Semaphore>,
+    runtime: &Handle,
+) -> Result<Ahead, Stop> {
+    // At most 10 MiB, so the size fits in a u32 and in the budget.
+    let kib = u32::try_from(send::size(&entry) / 1024 + 1).unwrap_or(u32::MAX);
+    match runtime.block_on(Arc::clone(budget).acquire_many_owned(kib)) {
+        Ok(permit) => Ok((entry, permit)),
+        Err(closed) => Err(Stop::Input(std::io::Error::other(closed))),
+    }
 }
 
 /// The record of the next line, which has this number; `None` at the end.

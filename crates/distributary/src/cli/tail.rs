@@ -121,26 +121,33 @@ async fn walk(args: &TailArgs, access: &Access, given: &Given) -> Result<Walk, F
     let facts = source.facts().await.map_err(|trouble| {
         Failure::run(format!("cannot read {}: {}", args.stream, chain(&trouble)))
     })?;
-    let ServerTime { earliest, latest } = facts.time;
-
-    let records_per_read = match args.limit {
-        Some(limit) => u32::try_from(limit).unwrap_or(RECORDS_PER_READ),
-        None => RECORDS_PER_READ,
-    };
     Ok(Walk {
         stream: args.stream.clone(),
         source,
         clock: access.clock.clone(),
         order: ShardOrder::ParentsFirst,
-        start: match args.start.0 {
-            Start::TrimHorizon => Position::TrimHorizon,
-            Start::Latest => Position::At(earliest),
-            Start::At(at) => Position::At(at),
-        },
-        until: args.until_caught_up.then_some(latest),
-        records_per_read: records_per_read.clamp(1, RECORDS_PER_READ),
+        start: position(args.start.0, facts.time),
+        until: args.until_caught_up.then_some(facts.time.latest),
+        records_per_read: records_per_read(args.limit),
         responses: Arc::new(Semaphore::new(RESPONSES)),
     })
+}
+
+fn position(start: Start, now: ServerTime) -> Position {
+    match start {
+        Start::TrimHorizon => Position::TrimHorizon,
+        Start::Latest => Position::At(now.earliest),
+        Start::At(at) => Position::At(at),
+    }
+}
+
+/// Asks for no more records than the limit.
+fn records_per_read(limit: Option<u64>) -> u32 {
+    let records = limit.and_then(|limit| u32::try_from(limit).ok());
+    match records {
+        Some(records) => records.clamp(1, RECORDS_PER_READ),
+        None => RECORDS_PER_READ,
+    }
 }
 
 async fn read(walk: Walk, events: mpsc::Sender<Event>) -> Result<(), WalkError> {

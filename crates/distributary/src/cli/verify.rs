@@ -78,21 +78,12 @@ pub(crate) struct VerifyArgs {
 pub(crate) async fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
     logging::start(LogFormat::Text, true);
     let access = Access::new(&args.connect)?;
-    if let Some(same) = args.to.iter().find(|name| **name == args.from) {
-        return Err(Failure::usage(format!(
-            "{same} is given as the source and as a copy of it"
-        )));
-    }
-    let from = subject(&access, &args.from).await?;
-    let mut to = Vec::with_capacity(args.to.len());
-    for name in &args.to {
-        to.push(subject(&access, name).await?);
-    }
-
+    let (from, to) = subjects(&access, &args).await?;
     let options = options(&args, access.clock);
     let report = with_bar(&from, &to, &options)
         .await
         .map_err(|error| Failure::from_error(&error).with_code(NOT_COMPARED))?;
+
     match args.format {
         Format::Text => print!("{}", text(&report)),
         Format::Json => println!("{}", report.json()),
@@ -102,6 +93,21 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
     } else {
         ExitCode::from(DIFFERENT)
     })
+}
+
+/// The source and its copies.
+async fn subjects(access: &Access, args: &VerifyArgs) -> Result<(Subject, Vec<Subject>), Failure> {
+    if let Some(same) = args.to.iter().find(|name| **name == args.from) {
+        return Err(Failure::usage(format!(
+            "{same} is given as the source and as a copy of it"
+        )));
+    }
+    let from = subject(access, &args.from).await?;
+    let mut to = Vec::with_capacity(args.to.len());
+    for name in &args.to {
+        to.push(subject(access, name).await?);
+    }
+    Ok((from, to))
 }
 
 fn options(args: &VerifyArgs, clock: Clock) -> Options {

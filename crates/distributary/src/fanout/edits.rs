@@ -71,36 +71,44 @@ impl Edits {
         outputs: &OutputBuilder,
         clock: &Clock,
     ) {
-        let mut candidate: Option<Vec<u8>> = None;
+        let mut candidate = None;
         loop {
             let requested = hangups.next_or_after(clock, INTERVAL).await;
-            let content = match read(self.path.clone()).await {
-                Ok(content) => content,
-                Err(reason) => {
-                    // A file can be missing for a moment while an editor replaces it.
-                    if requested {
-                        log_refused(&unchanged(reason));
-                    }
-                    continue;
-                }
-            };
-
-            let is_settled = self.seen != content && candidate.as_ref() == Some(&content);
-            if !requested && !is_settled {
-                candidate = Some(content);
+            let Some(content) = self.next(&mut candidate, requested).await else {
                 continue;
-            }
-            candidate = None;
+            };
             self.seen.clone_from(&content);
-            match self
-                .apply(&content, &process, &mut config, engine, outputs)
-                .await
-            {
+
+            let applied = self.apply(&content, &process, &mut config, engine, outputs);
+            match applied.await {
                 Ok(0) => tracing::info!("the configuration was read again; nothing has changed"),
                 Ok(steps) => tracing::info!(changes = steps, "the configuration was applied"),
                 Err(reason) => log_refused(&reason),
             }
         }
+    }
+
+    /// The content of the file, if requested or if changed and settled. `candidate` is the content
+    /// of the last look, if that may be applied at the next one.
+    async fn next(&self, candidate: &mut Option<Vec<u8>>, requested: bool) -> Option<Vec<u8>> {
+        let content = match read(self.path.clone()).await {
+            Ok(content) => content,
+            Err(reason) => {
+                // A file can be missing for a moment while an editor replaces it.
+                if requested {
+                    log_refused(&unchanged(reason));
+                }
+                return None;
+            }
+        };
+
+        let last = candidate.take();
+        let is_settled = self.seen != content && last.as_ref() == Some(&content);
+        if requested || is_settled {
+            return Some(content);
+        }
+        *candidate = Some(content);
+        None
     }
 
     /// The fan-out as `content` describes it.

@@ -98,29 +98,82 @@ async fn supervise(
     };
     announce(&config, &engine);
 
-    let view = view(&process);
-    let (limit, until_caught_up) = (process.drain_timeout, process.until_caught_up);
-    let end = tokio::select! {
-        // Each of these ends the fan-out; none of them blocks the others.
-        stop = signals.stop() => End::Signal(stop),
-        error = engine.ended() => End::Broken(error),
-        done = engine.caught_up(), if until_caught_up => End::CaughtUp(done),
-        reason = ending.requested() => End::Requested(reason),
-        // These never end by themselves.
-        () = publish(&engine, &snapshots, &clock) => End::Signal(Stop::Terminate),
-        () = view.show(watched.clone(), clock.clone()) => End::Signal(Stop::Terminate),
-        () = follow(edits, hangups, process, config, &engine, &outputs, &clock) => {
-            End::Signal(Stop::Terminate)
-        }
+    let limit = process.drain_timeout;
+    let running = Running {
+        engine,
+        view: view(&process),
+        snapshots,
+        clock: clock.clone(),
+        until_caught_up: process.until_caught_up,
     };
+    let edited = follow(
+        edits,
+        hangups,
+        process,
+        config,
+        &running.engine,
+        &outputs,
+        &clock,
+    );
+    let end = running.run(&mut signals, &ending, edited).await;
     end.log(limit);
+    running.shut_down(&mut signals, end, limit).await
+}
 
-    let last = signals.or_exit(engine.shutdown(limit)).await;
-    if let Ok(last) = &last {
-        snapshots.send_replace(Some(Arc::new(last.clone())));
-        view.end(last);
+/// A fan-out that was started.
+struct Running {
+    engine: Engine,
+    view: View,
+    snapshots: watch::Sender<Option<Arc<Status>>>,
+    clock: Clock,
+    until_caught_up: bool,
+}
+
+impl Running {
+    /// Copies until there is a reason to end. `edited` applies edits of the configuration.
+    async fn run(
+        &self,
+        signals: &mut Signals,
+        ending: &Ending,
+        edited: impl Future<Output = ()>,
+    ) -> End {
+        let watched = self.snapshots.subscribe();
+        tokio::select! {
+            // Each of these ends the fan-out; none of them blocks the others.
+            stop = signals.stop() => End::Signal(stop),
+            error = self.engine.ended() => End::Broken(error),
+            done = self.engine.caught_up(), if self.until_caught_up => End::CaughtUp(done),
+            reason = ending.requested() => End::Requested(reason),
+            // These never end by themselves.
+            () = self.publish() => End::Signal(Stop::Terminate),
+            () = self.view.show(watched, self.clock.clone()) => End::Signal(Stop::Terminate),
+            () = edited => End::Signal(Stop::Terminate),
+        }
     }
-    end.code(last, until_caught_up)
+
+    /// Takes snapshots for the view and the metrics.
+    async fn publish(&self) {
+        loop {
+            let status = Arc::new(self.engine.status());
+            self.snapshots.send_replace(Some(status));
+            self.clock.sleep(SNAPSHOT).await;
+        }
+    }
+
+    /// Finishes the requests in flight, within `limit`.
+    async fn shut_down(
+        self,
+        signals: &mut Signals,
+        end: End,
+        limit: Duration,
+    ) -> Result<ExitCode, Failure> {
+        let last = signals.or_exit(self.engine.shutdown(limit)).await;
+        if let Ok(last) = &last {
+            self.snapshots.send_replace(Some(Arc::new(last.clone())));
+            self.view.end(last);
+        }
+        end.code(last, self.until_caught_up)
+    }
 }
 
 fn no_signals(error: io::Error) -> Failure {
@@ -232,14 +285,6 @@ fn announce(config: &FanOutConfig, engine: &Engine) {
         progress = %state,
         "copying"
     );
-}
-
-/// Takes snapshots for the view and the metrics.
-async fn publish(engine: &Engine, snapshots: &watch::Sender<Option<Arc<Status>>>, clock: &Clock) {
-    loop {
-        snapshots.send_replace(Some(Arc::new(engine.status())));
-        clock.sleep(SNAPSHOT).await;
-    }
 }
 
 /// Follows the configuration file, if there is one.

@@ -133,16 +133,7 @@ pub(crate) async fn read(
     reading: &Reading,
     meter: &Arc<Meter>,
 ) -> Result<Held, ReadError> {
-    let walk = Walk {
-        stream: stream.to_owned(),
-        source: Arc::clone(source),
-        clock: reading.clock.clone(),
-        order: ShardOrder::AllAtOnce,
-        start: Position::TrimHorizon,
-        until: Some(reading.until),
-        records_per_read: RECORDS_PER_READ,
-        responses: Arc::clone(&reading.responses),
-    };
+    let walk = walk(stream, source, reading);
     let shards = walk.shards().await?;
     let ancestry = Ancestry::new(&shards).map_err(|source| ReadError::Shards {
         stream: stream.to_owned(),
@@ -158,6 +149,20 @@ pub(crate) async fn read(
     let held = collected.await.map_err(|_| ReadError::Task)??;
     walked?;
     Ok(held)
+}
+
+/// The walk through all records of a stream up to the moment.
+fn walk(stream: &str, source: &Arc<dyn Source>, reading: &Reading) -> Walk {
+    Walk {
+        stream: stream.to_owned(),
+        source: Arc::clone(source),
+        clock: reading.clock.clone(),
+        order: ShardOrder::AllAtOnce,
+        start: Position::TrimHorizon,
+        until: Some(reading.until),
+        records_per_read: RECORDS_PER_READ,
+        responses: Arc::clone(&reading.responses),
+    }
 }
 
 /// Makes rows of the records that a walk finds.

@@ -162,20 +162,14 @@ impl Report {
 
 /// Rows as lines: numbers to the right, the first and the last column to the left.
 fn aligned(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-
+    let widths = widths(rows);
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
             match column {
                 0 => line.push_str(&format!("{cell:<width$}")),
-                _ if column + 1 == columns => line.push_str(&format!("  {cell}")),
+                _ if column + 1 == widths.len() => line.push_str(&format!("  {cell}")),
                 _ => line.push_str(&format!("  {cell:>width$}")),
             }
         }
@@ -183,6 +177,18 @@ fn aligned(rows: &[Vec<String>]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// The width of each column, in characters.
+fn widths(rows: &[Vec<String>]) -> Vec<usize> {
+    let mut widths: Vec<usize> = Vec::new();
+    for row in rows {
+        widths.resize(widths.len().max(row.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    widths
 }
 
 /// The examples of one kind of difference, with a heading.

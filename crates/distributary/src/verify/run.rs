@@ -1,5 +1,6 @@
 //! A whole comparison: reads all streams, compares each copy, looks up examples.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,6 +60,15 @@ impl Progress {
         }
     }
 
+    /// Sets the number of rows to compare: each row of both streams counts twice.
+    fn expect(&self, source: &Held, copies: &[Arc<Held>]) {
+        let rows = copies
+            .iter()
+            .map(|copy| source.rows.len() + copy.rows.len());
+        let rows = 2 * rows.sum::<u64>();
+        self.to_compare.store(rows, Ordering::Relaxed);
+    }
+
     /// Records and bytes read so far.
     pub(crate) fn read(&self) -> (u64, u64) {
         self.meters
@@ -91,12 +101,8 @@ pub(crate) async fn verify(
     let reading = reading(until, subjects.len(), options);
     let held = read_all(&subjects, &reading, &progress.meters).await?;
     let (source, copies) = held.split_first().ok_or(ReadError::Task)?;
+    progress.expect(source, copies);
 
-    let rows = copies
-        .iter()
-        .map(|copy| source.rows.len() + copy.rows.len());
-    let rows = 2 * rows.sum::<u64>();
-    progress.to_compare.store(rows, Ordering::Relaxed);
     let mut report = Report {
         source: from.name.clone(),
         at: until,
@@ -169,19 +175,26 @@ async fn read_all(
 ) -> Result<Vec<Arc<Held>>, ReadError> {
     let mut tasks = JoinSet::new();
     for (i, (subject, meter)) in subjects.iter().zip(meters).enumerate() {
-        let (subject, reading, meter) = ((*subject).clone(), reading.clone(), Arc::clone(meter));
-        tasks.spawn(async move {
-            let held = read::read(&subject.name, &subject.source, &reading, &meter).await;
-            (i, held)
-        });
+        let (subject, reading) = ((*subject).clone(), reading.clone());
+        tasks.spawn(read_one(i, subject, reading, Arc::clone(meter)));
     }
-    let mut all = Vec::with_capacity(subjects.len());
+
+    let mut all = BTreeMap::new();
     while let Some(ended) = tasks.join_next().await {
-        let (i, held) = ended.map_err(|_| ReadError::Task)?;
-        all.push((i, Arc::new(held?)));
+        let (i, held) = ended.map_err(|_| ReadError::Task)??;
+        all.insert(i, Arc::new(held));
     }
-    all.sort_by_key(|(i, _)| *i);
-    Ok(all.into_iter().map(|(_, held)| held).collect())
+    Ok(all.into_values().collect())
+}
+
+async fn read_one(
+    i: usize,
+    subject: Subject,
+    reading: Reading,
+    meter: Arc<Meter>,
+) -> Result<(usize, Held), ReadError> {
+    let held = read::read(&subject.name, &subject.source, &reading, &meter).await?;
+    Ok((i, held))
 }
 
 async fn compare_one(

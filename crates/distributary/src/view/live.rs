@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use distributary_core::clock::{Clock, Instant};
-use distributary_core::engine::{OutputState, OutputStatus, Status};
+use distributary_core::engine::{OutputState, OutputStatus, SourceStatus, Status};
 use distributary_core::output::TroubleKind;
 
 use super::rates::Rate;
@@ -141,22 +141,10 @@ fn source_line(status: &Status, speeds: &Speeds) -> String {
     let source = &status.source;
     let stream = source.arn.rsplit('/').next().unwrap_or_default();
     let mut line = format!("{stream}: read {}", show::records(source.records));
-    if let (Some(read), Some(bytes)) = (speeds.read, speeds.bytes) {
-        line.push_str(&format!(
-            " ({}, {})",
-            per_second(read),
-            bytes_per_second(bytes)
-        ));
-    }
     if !speeds.ended {
-        line.push_str(&format!(
-            " from {} of {} shards",
-            source.shards_reading, source.shards
-        ));
+        line.push_str(&reading(source, speeds));
     }
-    if let Some(behind) = source.behind.filter(|_| !speeds.ended) {
-        line.push_str(&format!(", behind {}", duration(behind)));
-    }
+
     let errors = source.failed + source.throttled;
     if errors > 0 {
         line.push_str(&format!(", {} failed reads", show::count(errors)));
@@ -167,32 +155,50 @@ fn source_line(status: &Status, speeds: &Speeds) -> String {
     line
 }
 
+/// The rates, the shards and the delay of reading.
+fn reading(source: &SourceStatus, speeds: &Speeds) -> String {
+    let mut text = String::new();
+    if let (Some(read), Some(bytes)) = (speeds.read, speeds.bytes) {
+        let (read, bytes) = (per_second(read), bytes_per_second(bytes));
+        text.push_str(&format!(" ({read}, {bytes})"));
+    }
+
+    let (reading, shards) = (source.shards_reading, source.shards);
+    text.push_str(&format!(" from {reading} of {shards} shards"));
+    if let Some(behind) = source.behind {
+        text.push_str(&format!(", behind {}", duration(behind)));
+    }
+    text
+}
+
 fn output_line(output: &OutputStatus, speeds: &Speeds, name: usize) -> String {
     let errors: u64 = output.counts.errors.values().sum();
-    let rate = match &output.state {
-        OutputState::Running => speeds
-            .outputs
-            .get(output.id.as_str())
-            .copied()
-            .flatten()
-            .map_or_else(String::new, per_second),
-        OutputState::Paused => "paused".to_owned(),
-        OutputState::Stopped { .. } => "STOPPED".to_owned(),
-    };
     // The delay is unknown at the end, since the source is not read any more.
-    let behind = if speeds.ended {
-        String::new()
-    } else {
-        output.behind.map_or_else(|| "?".to_owned(), duration)
+    let behind = match output.behind {
+        _ if speeds.ended => String::new(),
+        Some(behind) => duration(behind),
+        None => "?".to_owned(),
     };
     row(
         name,
         output.id.as_str(),
         &show::count(output.counts.durable),
-        &rate,
+        &rate(output, speeds),
         &behind,
         &show::count(errors),
     )
+}
+
+/// The rate of an output that is running, or the state.
+fn rate(output: &OutputStatus, speeds: &Speeds) -> String {
+    match &output.state {
+        OutputState::Running => match speeds.outputs.get(output.id.as_str()) {
+            Some(Some(rate)) => per_second(*rate),
+            Some(None) | None => String::new(),
+        },
+        OutputState::Paused => "paused".to_owned(),
+        OutputState::Stopped { .. } => "STOPPED".to_owned(),
+    }
 }
 
 /// The delay in steps that double, so that rows do not change places all the time.

@@ -162,17 +162,10 @@ impl<'a> Scenario<'a> {
             return Ok(());
         };
 
-        let middle = range.start + (range.end - range.start) / 2 + 1;
-        let request = SplitShardRequest {
-            stream_name: Some(self.input.stream.name().to_owned()),
-            shard_to_split: Some(shard.as_str().to_owned()),
-            new_starting_hash_key: Some(middle.to_string()),
-            ..Default::default()
-        };
         let at = self.elapsed();
         self.input
             .client
-            .call(&request)
+            .call(&split_request(self.input.stream.name(), &shard, range))
             .await
             .map_err(|error| Failure::from_error(&error))?;
 
@@ -200,6 +193,17 @@ impl<'a> Scenario<'a> {
             rule,
         });
         Ok(())
+    }
+}
+
+/// The request to split `shard` in the middle of `range`.
+fn split_request(stream: &str, shard: &ShardId, range: HashRange) -> SplitShardRequest {
+    let middle = range.start + (range.end - range.start) / 2 + 1;
+    SplitShardRequest {
+        stream_name: Some(stream.to_owned()),
+        shard_to_split: Some(shard.as_str().to_owned()),
+        new_starting_hash_key: Some(middle.to_string()),
+        ..Default::default()
     }
 }
 

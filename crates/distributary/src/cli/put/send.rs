@@ -71,6 +71,15 @@ struct Pending {
     acknowledged: bool,
 }
 
+impl Pending {
+    fn new(entry: PutRecordsRequestEntry) -> Self {
+        Self {
+            entry,
+            acknowledged: false,
+        }
+    }
+}
+
 /// Sends records, one request at a time.
 pub(super) struct Sender<'a, P> {
     to: &'a P,
@@ -105,21 +114,12 @@ impl<'a, P: PutRecords> Sender<'a, P> {
         &mut self,
         entries: Vec<PutRecordsRequestEntry>,
     ) -> Result<(), SendError> {
-        let mut pending: Vec<Pending> = entries
-            .into_iter()
-            .map(|entry| Pending {
-                entry,
-                acknowledged: false,
-            })
-            .collect();
+        let mut pending: Vec<Pending> = entries.into_iter().map(Pending::new).collect();
         let mut failures: u32 = 0;
         let mut since = self.clock.now();
         while !pending.is_empty() {
-            let answer = self
-                .to
-                .put(pending.iter().map(|p| p.entry.clone()).collect())
-                .await;
-            let trouble = match answer {
+            let request = pending.iter().map(|p| p.entry.clone()).collect();
+            let trouble = match self.to.put(request).await {
                 Ok(results) => {
                     let trouble = results.iter().find_map(entry_trouble);
                     if self.acknowledge(&mut pending, &results) {
@@ -130,9 +130,11 @@ impl<'a, P: PutRecords> Sender<'a, P> {
                 }
                 Err(trouble) => Some(trouble),
             };
-            let Some(trouble) = trouble else { continue };
-            self.wait(trouble, failures, since, &pending).await?;
-            failures += 1;
+
+            if let Some(trouble) = trouble {
+                self.wait(trouble, failures, since, &pending).await?;
+                failures += 1;
+            }
         }
         Ok(())
     }
