@@ -103,20 +103,13 @@ fn check_size(args: &DemoArgs) -> Result<(), Failure> {
 
 /// Shows the whole demo. Returns true if every output has every record, in order.
 async fn show(args: &DemoArgs, dir: &Path) -> Result<bool, Failure> {
-    let local = Local::builder().build();
-    let names: Vec<String> = (1..=args.outputs).map(output_name).collect();
-    create_streams(&local, &names)?;
-    let access = Access::over(Some(local.clone()), ConnectOptions::default())?;
-    let input = Given::open(&access, INPUT).await?;
-    let outputs = open_all(&access, &names).await?;
-
-    summary::introduce(args, &names);
-    let engine = start(&access, &input, &outputs, dir).await?;
-    let clock = access.clock.clone();
-    let mut scenario = Scenario::new(&local, &input, &names, args.time.0, clock.clone());
-    let producer = Producer::new(&input, clock, args.rate, args.time.0);
+    let stage = Stage::new(args.outputs, dir).await?;
+    summary::introduce(args, &stage.names);
+    let engine = stage.start().await?;
+    let mut scenario = stage.scenario(args.time.0);
+    let producer = stage.producer(args);
     let view = View::fit(LogFormat::Text);
-    let produced = copy_with_view(view, producer, &mut scenario, &engine, &access).await?;
+    let produced = copy_with_view(view, producer, &mut scenario, &engine, &stage.access).await?;
     let status = engine
         .shutdown(SHUTDOWN)
         .await
@@ -124,7 +117,7 @@ async fn show(args: &DemoArgs, dir: &Path) -> Result<bool, Failure> {
     view.end(&status);
 
     print_line("\nComparing every output with the input …");
-    let report = compare(&access, &input, &outputs, dir).await?;
+    let report = stage.compare().await?;
     let complete = report.same() && report.source_records() == produced.records;
     summary::conclude(&summary::Shown {
         produced,
@@ -134,6 +127,107 @@ async fn show(args: &DemoArgs, dir: &Path) -> Result<bool, Failure> {
         complete,
     });
     Ok(complete)
+}
+
+/// The streams of the demo.
+struct Stage<'a> {
+    local: Local,
+    access: Access,
+    /// The names of the outputs.
+    names: Vec<String>,
+    input: Given,
+    outputs: Vec<Given>,
+    /// Directory for temporary files.
+    dir: &'a Path,
+}
+
+impl<'a> Stage<'a> {
+    async fn new(outputs: u32, dir: &'a Path) -> Result<Self, Failure> {
+        let local = Local::builder().build();
+        let names: Vec<String> = (1..=outputs).map(output_name).collect();
+        create_streams(&local, &names)?;
+        let access = Access::over(Some(local.clone()), ConnectOptions::default())?;
+        Ok(Self {
+            local,
+            input: Given::open(&access, INPUT).await?,
+            outputs: open_all(&access, &names).await?,
+            access,
+            names,
+            dir,
+        })
+    }
+
+    fn scenario(&self, duration: Duration) -> Scenario<'_> {
+        Scenario::new(
+            &self.local,
+            &self.input,
+            &self.names,
+            duration,
+            self.access.clock.clone(),
+        )
+    }
+
+    fn producer(&self, args: &DemoArgs) -> Producer<'_> {
+        let clock = self.access.clock.clone();
+        Producer::new(&self.input, clock, args.rate, args.time.0)
+    }
+
+    /// Starts the fan-out from the input to the outputs.
+    async fn start(&self) -> Result<Engine, Failure> {
+        let store = SqliteStore::open(&self.dir.join("demo.db"), "demo")
+            .map_err(|error| Failure::from_error(&error))?;
+        let mut specs = Vec::with_capacity(self.outputs.len());
+        for output in &self.outputs {
+            specs.push(spec(output).await?);
+        }
+        let fan_out = FanOut {
+            name: "demo".to_owned(),
+            source: self.input.source(),
+            outputs: specs,
+            store: Arc::new(store),
+            clock: self.access.clock.clone(),
+            settings: settings(),
+        };
+        Engine::start(fan_out)
+            .await
+            .map_err(|error| Failure::from_error(&error))
+    }
+
+    /// Compares every output with the input.
+    async fn compare(&self) -> Result<Report, Failure> {
+        let options = verify::Options {
+            clock: self.access.clock.clone(),
+            // The contract allows repeats after a lost response.
+            tolerance: Tolerance {
+                repeats: true,
+                order: false,
+            },
+            examples: 3,
+            dir: self.dir.to_owned(),
+        };
+        let from = subject(&self.input);
+        let to: Vec<Subject> = self.outputs.iter().map(subject).collect();
+        let progress = Arc::new(Progress::new(to.len()));
+        verify::verify(&from, &to, &options, &progress)
+            .await
+            .map_err(|error| Failure::from_error(&error))
+    }
+}
+
+fn subject(given: &Given) -> Subject {
+    Subject {
+        name: given.name.clone(),
+        source: given.source(),
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        // The embedded Kinesis does not throttle and has no other readers, so waits can be short.
+        idle_poll: Duration::from_millis(200),
+        backoff_cap: Duration::from_secs(1),
+        ..Settings::default()
+    }
 }
 
 fn create_streams(local: &Local, outputs: &[String]) -> Result<(), Failure> {
@@ -179,38 +273,6 @@ fn output_name(number: u32) -> String {
         1 | 2 => format!("output{number}"),
         n => format!("app-output-{}", n - 2),
     }
-}
-
-async fn start(
-    access: &Access,
-    input: &Given,
-    outputs: &[Given],
-    dir: &Path,
-) -> Result<Engine, Failure> {
-    let store = SqliteStore::open(&dir.join("demo.db"), "demo")
-        .map_err(|error| Failure::from_error(&error))?;
-    let mut specs = Vec::with_capacity(outputs.len());
-    for output in outputs {
-        specs.push(spec(output).await?);
-    }
-
-    let settings = Settings {
-        // The embedded Kinesis does not throttle and has no other readers, so waits can be short.
-        idle_poll: Duration::from_millis(200),
-        backoff_cap: Duration::from_secs(1),
-        ..Settings::default()
-    };
-    let fan_out = FanOut {
-        name: "demo".to_owned(),
-        source: input.source(),
-        outputs: specs,
-        store: Arc::new(store),
-        clock: access.clock.clone(),
-        settings,
-    };
-    Engine::start(fan_out)
-        .await
-        .map_err(|error| Failure::from_error(&error))
 }
 
 async fn spec(given: &Given) -> Result<OutputSpec, Failure> {
@@ -277,31 +339,4 @@ async fn publish(
         snapshots.send_replace(Some(Arc::new(engine.status())));
         clock.sleep(SNAPSHOT).await;
     }
-}
-
-async fn compare(
-    access: &Access,
-    input: &Given,
-    outputs: &[Given],
-    dir: &Path,
-) -> Result<Report, Failure> {
-    let subject = |given: &Given| Subject {
-        name: given.name.clone(),
-        source: given.source(),
-    };
-    let options = verify::Options {
-        clock: access.clock.clone(),
-        // The contract allows repeats after a lost response.
-        tolerance: Tolerance {
-            repeats: true,
-            order: false,
-        },
-        examples: 3,
-        dir: dir.to_owned(),
-    };
-    let to: Vec<Subject> = outputs.iter().map(subject).collect();
-    let progress = Arc::new(Progress::new(to.len()));
-    verify::verify(&subject(input), &to, &options, &progress)
-        .await
-        .map_err(|error| Failure::from_error(&error))
 }

@@ -73,25 +73,26 @@ pub(crate) async fn run(args: TailArgs) -> Result<ExitCode, Failure> {
     let access = Access::new(&args.connect)?;
     let given = Given::open(&access, &args.stream).await?;
     let walk = walk(&args, &access, &given).await?;
-
     let interrupted = interrupted().map_err(|error| Failure::from_error(&error))?;
+    tokio::select! {
+        biased;
+        () = interrupted => Ok(ExitCode::SUCCESS),
+        done = read_and_print(walk, &args) => done,
+        () = output_closed() => Ok(ExitCode::SUCCESS),
+    }
+}
+
+async fn read_and_print(walk: Walk, args: &TailArgs) -> Result<ExitCode, Failure> {
     let (events, receive) = mpsc::channel(AHEAD);
     let (report, printed) = oneshot::channel();
-    let (format, limit) = (args.format, args.limit.unwrap_or(u64::MAX));
+    let format = args.format;
+    let limit = args.limit.unwrap_or(u64::MAX);
     // A thread of its own: a write to a pager can block for ever, and must not keep the process
     // alive.
     std::thread::spawn(move || report.send(print_all(receive, format, limit)));
 
-    let printed = async {
-        let walked = read(walk, events).await;
-        (walked, printed.await)
-    };
-    tokio::select! {
-        biased;
-        () = interrupted => Ok(ExitCode::SUCCESS),
-        (walked, printed) = printed => outcome(walked, printed),
-        () = output_closed() => Ok(ExitCode::SUCCESS),
-    }
+    let walked = read(walk, events).await;
+    outcome(walked, printed.await)
 }
 
 /// The end of the command once reading and printing have ended.

@@ -27,20 +27,21 @@ impl Ancestry {
             return Err(TooManyShards(shards.len()));
         }
         let ids = parents_first(shards);
-        let ranks: BTreeMap<&ShardId, usize> = ids
-            .iter()
-            .enumerate()
-            .map(|(rank, id)| (id, rank))
-            .collect();
-        let parents: BTreeMap<&ShardId, &[ShardId]> = shards
-            .iter()
-            .map(|shard| (&shard.id, shard.parents.as_slice()))
-            .collect();
-
-        let mut ancestors: Vec<Box<[u64]>> = Vec::with_capacity(ids.len());
+        let mut ranks = BTreeMap::new();
         for (rank, id) in ids.iter().enumerate() {
-            let parents = parents.get(id).copied().unwrap_or_default();
-            let parents = parents.iter().filter_map(|id| ranks.get(id).copied());
+            ranks.insert(id, rank);
+        }
+
+        let mut parents = vec![Vec::new(); ids.len()];
+        for shard in shards {
+            if let Some(rank) = ranks.get(&shard.id) {
+                let listed = shard.parents.iter().filter_map(|id| ranks.get(id));
+                parents[*rank].extend(listed.copied());
+            }
+        }
+
+        let mut ancestors = Vec::with_capacity(ids.len());
+        for (rank, parents) in parents.iter().enumerate() {
             ancestors.push(ancestors_of(rank, parents, &ancestors));
         }
         Ok(Self { ids, ancestors })
@@ -62,13 +63,9 @@ impl Ancestry {
 
 /// The parents of the shard ranked `rank` and all their ancestors. `known` has the ancestors of all
 /// lower ranks.
-fn ancestors_of(
-    rank: usize,
-    parents: impl Iterator<Item = usize>,
-    known: &[Box<[u64]>],
-) -> Box<[u64]> {
+fn ancestors_of(rank: usize, parents: &[usize], known: &[Box<[u64]>]) -> Box<[u64]> {
     let mut set = vec![0u64; rank.div_ceil(64)];
-    for parent in parents.filter(|parent| *parent < rank) {
+    for parent in parents.iter().copied().filter(|parent| *parent < rank) {
         set[parent / 64] |= 1 << (parent % 64);
         for (bits, inherited) in set.iter_mut().zip(&*known[parent]) {
             *bits |= inherited;

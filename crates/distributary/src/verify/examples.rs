@@ -15,7 +15,7 @@ use crate::walk::RECORDS_PER_READ;
 
 /// Wait after a read without records.
 const IDLE: Duration = Duration::from_millis(300);
-/// Reads without a record after which the search for one ends.
+/// Reads in a row without a record after which the search ends.
 const SEARCH_IDLE: u32 = 20;
 /// Bytes of a record's data that an example shows.
 const EXCERPT: usize = 48;
@@ -86,19 +86,8 @@ async fn find(
     let (from, before) = marks.at.range(..=ordinal).next_back()?;
     let mut reader = source.open(shard, before.clone());
     let mut at = *from;
-    let mut idle = 0;
-
-    while idle < SEARCH_IDLE {
-        let batch = match read(&mut *reader, credit(ordinal - at + 1), clock).await? {
-            Fetched::Batch(batch) if !batch.is_empty() => batch,
-            Fetched::Batch(_) | Fetched::Idle => {
-                idle += 1;
-                clock.sleep(IDLE).await;
-                continue;
-            }
-            Fetched::Closed { .. } | Fetched::Gap => return None,
-        };
-
+    loop {
+        let batch = next_batch(&mut *reader, credit(ordinal - at + 1), clock).await?;
         if at == 0 && !starts_with_first(&batch, marks) {
             return None;
         }
@@ -107,6 +96,17 @@ async fn find(
             return Some(Shown::new(&batch.record(i)));
         }
         at += batch.len() as u64;
+    }
+}
+
+/// The next records; `None` if there are none, or if retention has deleted some.
+async fn next_batch(reader: &mut dyn ShardReader, credit: Credit, clock: &Clock) -> Option<Batch> {
+    for _ in 0..SEARCH_IDLE {
+        match read(reader, credit, clock).await? {
+            Fetched::Batch(batch) if !batch.is_empty() => return Some(batch),
+            Fetched::Batch(_) | Fetched::Idle => clock.sleep(IDLE).await,
+            Fetched::Closed { .. } | Fetched::Gap => return None,
+        }
     }
     None
 }

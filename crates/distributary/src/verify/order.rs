@@ -15,30 +15,41 @@ pub(super) fn judge(
     examples: usize,
     progress: &mut Progress<'_>,
 ) -> io::Result<Difference> {
-    let (mut source, mut copy) = (source.iter()?, copy.iter()?);
+    let mut source = source.iter()?;
+    let mut copy = copy.iter()?;
     let mut found = Difference::default();
     while let Some(key) = copy.peek().map(|row| row.key) {
-        let mut line = Line::new(key, &mut source, source_shards, examples)?;
-        let mut side_by_side = SideBySide::new(examples);
-        let mut one_line = OneLine::new(copy_shards);
-
-        while let Some(row) = copy.take_if(|row| row.key == key)? {
-            one_line.add(row.place.0);
-            line.take(&row)?;
-            side_by_side.take(&row);
-            progress.add(1);
-        }
-        line.finish()?;
-        progress.add(line.taken);
-
-        let judged = if line.one_line.holds && one_line.holds {
-            line.found
-        } else {
-            side_by_side.found
-        };
+        let line = Line::new(key, &mut source, source_shards, examples)?;
+        let judged = judge_key(line, &mut copy, copy_shards, progress)?;
         judged.add_to(&mut found, examples);
     }
     Ok(found)
+}
+
+/// Judges the order of the key of `line`.
+fn judge_key(
+    mut line: Line<'_, '_>,
+    copy: &mut Tape<'_, CopyRow>,
+    copy_shards: &Ancestry,
+    progress: &mut Progress<'_>,
+) -> io::Result<Found> {
+    let key = line.key;
+    let mut side_by_side = SideBySide::new(line.found.examples);
+    let mut one_line = OneLine::new(copy_shards);
+    while let Some(row) = copy.take_if(|row| row.key == key)? {
+        one_line.add(row.place.0);
+        line.take(&row)?;
+        side_by_side.take(&row);
+        progress.add(1);
+    }
+    line.finish()?;
+    progress.add(line.taken);
+
+    if line.one_line.holds && one_line.holds {
+        Ok(line.found)
+    } else {
+        Ok(side_by_side.found)
+    }
 }
 
 /// Whether the records of a key stand in one line: each in the shard of the one before, in an

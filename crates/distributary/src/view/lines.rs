@@ -1,6 +1,5 @@
 //! Log lines about the progress of a fan-out, for a stderr that is not a terminal.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use distributary_core::clock::{Clock, Instant};
@@ -56,31 +55,31 @@ struct Before<'a> {
 fn log(status: &Status, before: Option<&Before<'_>>) {
     log_source(status, before);
 
-    let earlier: BTreeMap<&str, u64> = before
-        .iter()
-        .flat_map(|before| &before.status.outputs)
-        .map(|output| (output.id.as_str(), output.counts.durable))
-        .collect();
-    let mut quiet = 0;
-    for output in &status.outputs {
-        if status.outputs.len() > LINES_MAX && !is_in_trouble(output) {
-            quiet += 1;
-            continue;
-        }
-        let earlier = earlier.get(output.id.as_str());
-        let per_second = before
-            .zip(earlier)
-            .map(|(before, earlier)| rate(output.counts.durable, *earlier, before.seconds));
+    let all = status.outputs.len() <= LINES_MAX;
+    let is_logged = |output: &&OutputStatus| all || is_in_trouble(output);
+    let (logged, quiet): (Vec<_>, Vec<_>) = status.outputs.iter().partition(is_logged);
+    for output in logged {
+        let per_second = before.and_then(|before| before.rate_of(output));
         log_output(output, per_second);
     }
 
-    if quiet > 0 {
+    if !quiet.is_empty() {
         let behind = status.outputs.iter().filter_map(|o| o.behind).max();
         tracing::info!(
-            outputs = quiet,
+            outputs = quiet.len(),
             most_behind_seconds = behind.map(|b| b.as_secs_f64()),
             "the other outputs are running"
         );
+    }
+}
+
+impl Before<'_> {
+    /// The records per second that an output has got since.
+    fn rate_of(&self, output: &OutputStatus) -> Option<f64> {
+        let mut outputs = self.status.outputs.iter();
+        let earlier = outputs.find(|earlier| earlier.id == output.id)?;
+        let now = output.counts.durable;
+        Some(rate(now, earlier.counts.durable, self.seconds))
     }
 }
 

@@ -114,27 +114,39 @@ fn name_width(status: &Status, width: usize) -> usize {
 
 /// The outputs that fit into `room` rows with their notes, and the number of the others.
 fn fitting(outputs: &[OutputStatus], room: usize) -> (Vec<&OutputStatus>, usize) {
-    let rows = |output: &OutputStatus| 1 + usize::from(note(output).is_some());
     let mut shown: Vec<&OutputStatus> = outputs.iter().collect();
-    if outputs.iter().map(rows).sum::<usize>() <= room {
+    let total: usize = outputs.iter().map(rows).sum();
+    if total <= room {
         return (shown, 0);
     }
 
-    // Outputs that need attention come first, then the outputs that are furthest behind.
-    shown.sort_by_key(|output| {
-        let behind = output.behind.map_or(0, distance);
-        (note(output).is_none(), std::cmp::Reverse(behind))
-    });
+    shown.sort_by_key(|output| urgency(output));
     // One row is for the number of hidden outputs.
     let mut left = room.saturating_sub(1);
-    let fits = shown.iter().take_while(|output| {
-        let fits = rows(output) <= left;
-        left = left.saturating_sub(rows(output));
-        fits
-    });
-    let drawn = fits.count();
+    let mut drawn = 0;
+    for output in &shown {
+        if rows(output) > left {
+            break;
+        }
+        left -= rows(output);
+        drawn += 1;
+    }
     shown.truncate(drawn);
     (shown, outputs.len() - drawn)
+}
+
+/// The rows of an output with its note.
+fn rows(output: &OutputStatus) -> usize {
+    match note(output) {
+        Some(_) => 2,
+        None => 1,
+    }
+}
+
+/// Sorts outputs that need attention first, then the outputs that are furthest behind.
+fn urgency(output: &OutputStatus) -> (bool, std::cmp::Reverse<u32>) {
+    let behind = output.behind.map_or(0, distance);
+    (note(output).is_none(), std::cmp::Reverse(behind))
 }
 
 fn source_line(status: &Status, speeds: &Speeds) -> String {

@@ -110,35 +110,39 @@ fn events(shown: &Shown<'_>) -> String {
 }
 
 fn throttling(shown: &Shown<'_>) -> String {
-    let scenario = shown.scenario;
-    let Some(throttled) = &scenario.throttled else {
+    let Some(throttled) = &shown.scenario.throttled else {
         return String::new();
     };
-    let is_throttled = |name: &str| name == throttled.output;
-    let longest = |throttled: bool| {
-        let outputs = scenario.behind.iter();
-        outputs
-            .filter(|(name, _)| is_throttled(name) == throttled)
-            .map(|(_, behind)| *behind)
-            .max()
-            .unwrap_or_default()
-    };
-
-    let outputs = shown.status.outputs.iter();
-    let refused: u64 = outputs
-        .filter(|output| is_throttled(output.id.as_str()))
-        .flat_map(|output| output.counts.errors.values())
-        .sum();
     let until = throttled.to.unwrap_or(throttled.from);
+    let name = &throttled.output;
     format!(
-        "- {} refused every write for {} ({} refused) and fell up to\n  {} behind, then caught up; \
-         the others were never more than {} behind.\n",
-        throttled.output,
+        "- {name} refused every write for {} ({} refused) and fell up to\n  {} behind, then caught \
+         up; the others were never more than {} behind.\n",
         seconds(until.saturating_sub(throttled.from)),
-        show::count(refused),
-        seconds(longest(true)),
-        at_most(longest(false)),
+        show::count(refused(shown.status, name)),
+        seconds(longest(shown.scenario, |output| output == name)),
+        at_most(longest(shown.scenario, |output| output != name)),
     )
+}
+
+/// Requests that an output refused.
+fn refused(status: &Status, name: &str) -> u64 {
+    let mut outputs = status.outputs.iter();
+    match outputs.find(|output| output.id.as_str() == name) {
+        Some(output) => output.counts.errors.values().sum(),
+        None => 0,
+    }
+}
+
+/// The longest delay of the outputs for which `is_meant` holds.
+fn longest(scenario: &Scenario<'_>, is_meant: impl Fn(&str) -> bool) -> Duration {
+    let mut longest = Duration::ZERO;
+    for (output, behind) in &scenario.behind {
+        if is_meant(output) {
+            longest = longest.max(*behind);
+        }
+    }
+    longest
 }
 
 fn seconds(d: Duration) -> String {

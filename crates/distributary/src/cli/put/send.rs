@@ -118,25 +118,30 @@ impl<'a, P: PutRecords> Sender<'a, P> {
         let mut failures: u32 = 0;
         let mut since = self.clock.now();
         while !pending.is_empty() {
-            let request = pending.iter().map(|p| p.entry.clone()).collect();
-            let trouble = match self.to.put(request).await {
-                Ok(results) => {
-                    let trouble = results.iter().find_map(entry_trouble);
-                    if self.acknowledge(&mut pending, &results) {
-                        failures = 0;
-                        since = self.clock.now();
-                    }
-                    trouble
-                }
-                Err(trouble) => Some(trouble),
-            };
-
+            let (trouble, is_new) = self.try_send(&mut pending).await;
+            if is_new {
+                failures = 0;
+                since = self.clock.now();
+            }
             if let Some(trouble) = trouble {
                 self.wait(trouble, failures, since, &pending).await?;
                 failures += 1;
             }
         }
         Ok(())
+    }
+
+    /// Sends one request. Returns the failure of the request or of a record, and true if a record
+    /// was acknowledged for the first time.
+    async fn try_send(&mut self, pending: &mut Vec<Pending>) -> (Option<Trouble>, bool) {
+        let request = pending.iter().map(|p| p.entry.clone()).collect();
+        match self.to.put(request).await {
+            Ok(results) => {
+                let trouble = results.iter().find_map(entry_trouble);
+                (trouble, self.acknowledge(pending, &results))
+            }
+            Err(trouble) => (Some(trouble), false),
+        }
     }
 
     /// Counts the acknowledged records, and leaves in `pending` the records to send again. True if
