@@ -1,11 +1,9 @@
-//! Client CPU-seconds per GB and output of writing by `PutRecords` over TLS 1.3, and per GB of reading by `GetRecords`,
-//! beside the same bytes with no work.
+//! Client CPU-seconds per GB and output of writing by `PutRecords` over TLS 1.3, and per GB of reading
+//! by `GetRecords`, beside the same bytes with no work.
 //!
-//! `cargo run --release -p distributary-kinesis --example cost [outputs] [MB]`. The server is a process of its own (this
-//! program again, as `serve`), so that only the client's CPU time is counted; it reads and throws away, and answers that all
-//! is durable.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! `cargo run --release -p distributary-kinesis --example cost [outputs] [MB]`. The server is a
+//! process of its own (this program again, as `serve`), so that only the client's CPU time is
+//! counted. The server discards the records, and answers that all are durable.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
@@ -53,7 +51,7 @@ fn main() {
     runtime.block_on(measure(outputs, megabytes));
 }
 
-/// Prints its port and its certificate, then answers until its parent is gone.
+/// Prints port and certificate, then answers until the parent process ends.
 async fn serve() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -79,7 +77,7 @@ async fn serve() {
             });
         }
     });
-    // The parent holds the other end.
+    // The parent holds the other end of the pipe.
     let _ = tokio::io::stdin().read(&mut [0]).await;
 }
 
@@ -333,7 +331,7 @@ async fn read_cost(
         else {
             panic!("a stream")
         };
-        // As a batch does, one outlives the next.
+        // Like a batch, an answer lives until after the next answer.
         kept = Some(body);
     }
     drop(kept);
@@ -367,7 +365,7 @@ async fn each<F: Future<Output = ()> + Send + 'static>(n: usize, task: impl Fn(u
     }
 }
 
-/// As many bytes as requests have, and answers read into a buffer: TLS and TCP alone.
+/// The same number of bytes as the requests have, and answers read into a buffer: TLS and TCP alone.
 async fn floor(pem: &str, port: u16, outputs: usize, rounds: usize, length: usize, answer: usize) {
     use rustls::pki_types::pem::PemObject as _;
     let mut roots = rustls::RootCertStore::empty();

@@ -1,4 +1,4 @@
-//! From what the user said, and the environment and AWS profiles say, to a [`Client`].
+//! From the user's settings, the environment and the AWS profiles to a [`Client`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,18 +18,19 @@ use crate::client::{BadEndpoint, Client};
 use crate::credentials::{CredentialsSource, Provided, Static};
 use crate::endpoint;
 use crate::names::StreamRef;
-use crate::share::Shares;
-use crate::transport::{HttpTransport, SdkHttpClient, TlsError, TransportSettings};
+use crate::transport::{HttpTransport, RequestClass, SdkHttpClient, TlsError, TransportSettings};
+use crate::write_slots::WriteSlots;
 
-/// The region where nothing says one and the endpoint is a local server.
+/// The region of a local server, where no setting names one.
 const LOCAL_REGION: &str = "us-east-1";
-/// What sessions of assumed roles are called, in CloudTrail too.
-const SESSION: &str = "distributary";
+/// The session name of assumed roles, which CloudTrail shows.
+const SESSION_NAME: &str = "distributary";
 
-/// How to reach one stream's server. What is `None` comes from the environment and AWS profiles.
+/// The way to one stream's server. A field that is `None` is taken from the environment and the AWS
+/// profiles.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConnectOptions {
-    /// The region; that of a stream's ARN goes before it.
+    /// The region; the region of a stream's ARN has priority.
     pub region: Option<String>,
     /// The AWS profile.
     pub profile: Option<String>,
@@ -37,30 +38,31 @@ pub struct ConnectOptions {
     pub endpoint_url: Option<String>,
     /// A role to assume.
     pub role_arn: Option<String>,
-    /// The external id that the role's owner asks for.
+    /// The external id that the owner of the role requires.
     pub external_id: Option<String>,
-    /// True: no credentials, profiles or AWS variables are looked for (a local server).
+    /// True: credentials, profiles and AWS variables are not read (a local server).
     pub no_credentials: bool,
 }
 
-/// Why there is no client.
+/// The reason why there is no client.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Nothing says the region.
+    /// No setting names the region.
     #[error(
-        "no region: give one (--region, or the stream by ARN), or set AWS_REGION or a region in the AWS profile"
+        "no region: give one (--region, or the stream by ARN), or set AWS_REGION or a region in the AWS \
+         profile"
     )]
     NoRegion,
-    /// What is said to be the endpoint is none.
+    /// The endpoint is not the URL of a server.
     #[error(transparent)]
     Endpoint(#[from] BadEndpoint),
 }
 
-/// Makes clients; one for all that is the same, over one transport.
+/// Makes clients over one transport; equal options give the same client.
 pub struct Connector {
     clock: Clock,
     transport: Arc<dyn Transport>,
-    shares: Arc<Shares>,
+    write_slots: Arc<WriteSlots>,
     clients: tokio::sync::Mutex<BTreeMap<ConnectOptions, Client>>,
 }
 
@@ -71,7 +73,7 @@ impl std::fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// Over HTTP; certificates and proxies as the environment says.
+    /// A connector over HTTP, with the certificates and proxies of the environment.
     ///
     /// # Errors
     /// [`TlsError`].
@@ -80,19 +82,18 @@ impl Connector {
         Ok(Self::over(clock, Arc::new(transport)))
     }
 
-    /// Over `transport`: the embedded Kinesis, a simulation.
+    /// A connector over `transport`: the embedded Kinesis, a simulation.
     pub fn over(clock: Clock, transport: Arc<dyn Transport>) -> Self {
-        let shares = Shares::new(TransportSettings::default().writes);
         Self {
             clock,
             transport,
-            shares,
+            write_slots: WriteSlots::new(TransportSettings::default().writes),
             clients: tokio::sync::Mutex::default(),
         }
     }
 
-    /// The client for `stream`. Reads AWS's configuration; asks the machine's metadata service for the region if nothing
-    /// else says one. Credentials are looked for with the first call.
+    /// The client for `stream`. Reads AWS's configuration, and asks the machine's metadata service
+    /// for the region if no setting names one. Credentials are fetched with the first call.
     ///
     /// # Errors
     /// [`ConnectError`].
@@ -109,6 +110,7 @@ impl Connector {
             region,
             ..options.clone()
         };
+
         let mut clients = self.clients.lock().await;
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
@@ -140,8 +142,8 @@ impl Connector {
         endpoint: Option<String>,
         credentials: Arc<dyn CredentialsSource>,
     ) -> Result<Client, BadEndpoint> {
-        let builder = Client::builder(Arc::clone(&self.transport)).shares(Arc::clone(&self.shares));
-        let builder = builder
+        let builder = Client::builder(Arc::clone(&self.transport))
+            .write_slots(Arc::clone(&self.write_slots))
             .region(region)
             .clock(self.clock.clone())
             .credentials(credentials);
@@ -153,47 +155,46 @@ impl Connector {
 
     async fn aws(&self, options: &ConnectOptions) -> Result<Client, ConnectError> {
         let sdk = self.load(options).await;
-        let region = sdk
-            .region()
-            .map(ToString::to_string)
-            .ok_or(ConnectError::NoRegion)?;
+        let region = sdk.region().map(ToString::to_string);
+        let region = region.ok_or(ConnectError::NoRegion)?;
         let endpoint = options
             .endpoint_url
             .clone()
             .or_else(|| configured_endpoint(&sdk))
             .unwrap_or_else(|| {
-                let (fips, dual) = (
-                    sdk.use_fips().unwrap_or(false),
-                    sdk.use_dual_stack().unwrap_or(false),
-                );
-                endpoint::of_region(&region, fips, dual)
+                let fips = sdk.use_fips().unwrap_or(false);
+                let dual_stack = sdk.use_dual_stack().unwrap_or(false);
+                endpoint::of_region(&region, fips, dual_stack)
             });
-        let provider = self.base_credentials(options, &sdk);
-        let provider = match (&options.role_arn, provider) {
-            (Some(role), Some(base)) => {
-                let mut role = AssumeRoleProvider::builder(role)
-                    .session_name(SESSION)
-                    .configure(&sdk);
-                if let Some(id) = &options.external_id {
-                    role = role.external_id(id);
-                }
-                let role = role.build_from_provider(base).await;
-                Some(SharedCredentialsProvider::new(role))
-            }
-            (_, provider) => provider,
-        };
-        let credentials: Arc<dyn CredentialsSource> = match provider {
-            Some(provider) => Arc::new(Provided::new(
-                provider,
-                options.profile.clone(),
-                self.clock.clone(),
-            )),
-            None => Arc::new(Static::local()),
-        };
+
+        let credentials = self.credentials(options, &sdk).await;
         Ok(self.build(region, Some(endpoint), credentials)?)
     }
 
-    /// The chain's credentials; those of a profile that was named go before keys in the environment, as with AWS's CLI.
+    /// The credentials of the role to assume, or those of the chain.
+    async fn credentials(
+        &self,
+        options: &ConnectOptions,
+        sdk: &SdkConfig,
+    ) -> Arc<dyn CredentialsSource> {
+        let Some(base) = self.base_credentials(options, sdk) else {
+            return Arc::new(Static::local());
+        };
+        let provider = match &options.role_arn {
+            Some(role) => assumed_role(role, options.external_id.as_deref(), sdk, base).await,
+            None => base,
+        };
+        let profile = options.profile.clone();
+        Arc::new(Provided::new(provider, profile, self.clock.clone()))
+    }
+
+    /// The HTTP client of the SDK, which fetches credentials.
+    fn sdk_http(&self) -> SdkHttpClient {
+        SdkHttpClient::new(Arc::clone(&self.transport), RequestClass::Control)
+    }
+
+    /// The credentials of the chain. The profile that the user names has priority over keys in the
+    /// environment, as in AWS's CLI.
     fn base_credentials(
         &self,
         options: &ConnectOptions,
@@ -203,7 +204,7 @@ impl Connector {
             return sdk.credentials_provider();
         };
         let config = ProviderConfig::without_region()
-            .with_http_client(SdkHttpClient::new(Arc::clone(&self.transport)))
+            .with_http_client(self.sdk_http())
             .with_region(sdk.region().cloned())
             .with_use_fips(sdk.use_fips())
             .with_use_dual_stack(sdk.use_dual_stack());
@@ -214,15 +215,15 @@ impl Connector {
     }
 
     async fn load(&self, options: &ConnectOptions) -> SdkConfig {
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(SdkHttpClient::new(Arc::clone(&self.transport)));
+        let mut loader =
+            aws_config::defaults(BehaviorVersion::latest()).http_client(self.sdk_http());
         if let Some(profile) = &options.profile {
             loader = loader.profile_name(profile);
         }
         if let Some(region) = &options.region {
             loader = loader.region(Region::new(region.clone()));
         } else if options.endpoint_url.is_some() || env_names_endpoint() {
-            // A local server: a region is only signed with, and no metadata service is waited for.
+            // A local server: the region is only signed with, and no metadata service is waited for.
             let mut profile = ProfileFileRegionProvider::builder();
             if let Some(name) = &options.profile {
                 profile = profile.profile_name(name);
@@ -236,13 +237,28 @@ impl Connector {
     }
 }
 
+async fn assumed_role(
+    role: &str,
+    external_id: Option<&str>,
+    sdk: &SdkConfig,
+    base: SharedCredentialsProvider,
+) -> SharedCredentialsProvider {
+    let mut role = AssumeRoleProvider::builder(role)
+        .session_name(SESSION_NAME)
+        .configure(sdk);
+    if let Some(id) = external_id {
+        role = role.external_id(id);
+    }
+    SharedCredentialsProvider::new(role.build_from_provider(base).await)
+}
+
 fn env_names_endpoint() -> bool {
     ["AWS_ENDPOINT_URL_KINESIS", "AWS_ENDPOINT_URL"]
         .iter()
         .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
-/// `AWS_ENDPOINT_URL_KINESIS`, `AWS_ENDPOINT_URL`, or the same of the profile.
+/// The endpoint of `AWS_ENDPOINT_URL_KINESIS`, `AWS_ENDPOINT_URL`, or of the profile.
 fn configured_endpoint(sdk: &SdkConfig) -> Option<String> {
     let key = ServiceConfigKey::builder()
         .service_id("kinesis")

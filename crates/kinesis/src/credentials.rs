@@ -1,4 +1,5 @@
-//! What requests are signed with: static, or from the AWS chain, cached and renewed before and after they expire.
+//! The credentials that sign requests: static, or from the AWS chain, cached and renewed before and
+//! after they expire.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -11,41 +12,45 @@ use distributary_core::clock::{Clock, Millis};
 use distributary_core::sync::lock;
 use distributary_wire::sigv4::Credentials;
 
-/// Temporary credentials are renewed in the background when they are good for less than this.
+/// Temporary credentials are renewed in the background when their remaining lifetime is shorter.
 const RENEW_AHEAD: Duration = Duration::from_secs(5 * 60);
-/// Credentials that are good for less than this are not used any more: a request may take a while to arrive.
-const MARGIN: Duration = Duration::from_secs(20);
+/// Credentials with a shorter remaining lifetime are not used any more: a request may take a while
+/// to arrive.
+const LIFETIME_MIN: Duration = Duration::from_secs(20);
 
-/// Why there are no credentials.
+/// The reason why there are no credentials.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CredentialsError {
-    /// Nothing in the chain has any.
+    /// No provider of the chain has credentials.
     #[error(
-        "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile, sign in with \
-         `aws sso login`, or give this machine a role (for a local server any key will do)"
+        "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a \
+         profile, sign in with `aws sso login`, or give this machine a role (for a local server any \
+         key will do)"
     )]
     None,
-    /// The profile that was named has none.
+    /// The profile that the user named has no credentials.
     #[error(
-        "the AWS profile {profile:?} does not exist or has no credentials; look into ~/.aws/config and \
-         ~/.aws/credentials (or the files that AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name)"
+        "the AWS profile {profile:?} does not exist or has no credentials; look into ~/.aws/config \
+         and ~/.aws/credentials (or the files that AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE \
+         name)"
     )]
     Profile {
         /// The profile.
         profile: String,
     },
-    /// There should be some, but they could not be fetched.
+    /// The provider failed.
     #[error("the AWS credentials could not be fetched")]
     Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
 
-/// Where credentials come from.
+/// A source of credentials.
 #[async_trait]
 pub trait CredentialsSource: fmt::Debug + Send + Sync + 'static {
-    /// Credentials that are good now.
+    /// Credentials that are valid now.
     async fn get(&self) -> Result<Credentials, CredentialsError>;
 
-    /// Other credentials than `stale`, which a server has refused; the same if there are no others.
+    /// Other credentials than `stale`, which a server has refused; the same credentials if there are
+    /// no others.
     async fn renew(&self, stale: &Credentials) -> Result<Credentials, CredentialsError>;
 }
 
@@ -54,7 +59,7 @@ pub trait CredentialsSource: fmt::Debug + Send + Sync + 'static {
 pub struct Static(pub Credentials);
 
 impl Static {
-    /// For servers that look at no credentials: the embedded Kinesis. Nothing is looked for.
+    /// Credentials for servers that do not check any: the embedded Kinesis. No configuration is read.
     pub fn local() -> Self {
         Self(Credentials {
             access_key_id: "local".to_owned(),
@@ -75,7 +80,8 @@ impl CredentialsSource for Static {
     }
 }
 
-/// Credentials of a provider of aws-config: kept until they expire, renewed in the background before that.
+/// Credentials of a provider of aws-config: kept until they expire, and renewed in the background
+/// before that.
 pub struct Provided(Arc<Inner>);
 
 struct Inner {
@@ -84,14 +90,14 @@ struct Inner {
     profile: Option<String>,
     clock: Clock,
     kept: Mutex<Option<Kept>>,
-    /// Held by whoever asks the provider, so that it is asked once.
+    /// Held while the provider is asked, so that concurrent calls ask once.
     asking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone)]
 struct Kept {
     credentials: Credentials,
-    /// `None`: they do not expire.
+    /// The time of expiry; `None` for credentials that do not expire.
     until: Option<Millis>,
 }
 
@@ -102,8 +108,8 @@ impl fmt::Debug for Provided {
 }
 
 impl Provided {
-    /// Takes them from `provider`, when they are first needed. `profile` is the one that the user named, if any: an error
-    /// names it.
+    /// Credentials of `provider`, fetched when first needed. Errors name `profile`, the profile that
+    /// the user named.
     pub fn new(provider: SharedCredentialsProvider, profile: Option<String>, clock: Clock) -> Self {
         let (kept, asking) = (Mutex::new(None), tokio::sync::Mutex::new(()));
         Self(Arc::new(Inner {
@@ -121,44 +127,56 @@ impl Inner {
         lock(&self.kept).clone()
     }
 
-    /// What is kept, if it is good for longer than `margin`.
-    fn good_for(&self, margin: Duration) -> Option<Credentials> {
+    /// The kept credentials, if they are valid for longer than `lifetime`.
+    fn valid_for(&self, lifetime: Duration) -> Option<Credentials> {
         let kept = self.kept()?;
-        let good = kept
-            .until
-            .is_none_or(|until| self.clock.wall().plus(margin) < until);
-        good.then_some(kept.credentials)
+        let end = self.clock.wall().plus(lifetime);
+        let valid = kept.until.is_none_or(|until| end < until);
+        valid.then_some(kept.credentials)
     }
 
     async fn ask(&self) -> Result<Credentials, CredentialsError> {
-        let got = self
-            .provider
-            .provide_credentials()
-            .await
-            .map_err(|e| match e {
-                ProviderError::CredentialsNotLoaded(_) => match &self.profile {
-                    Some(profile) => CredentialsError::Profile {
-                        profile: profile.clone(),
-                    },
-                    None => CredentialsError::None,
-                },
-                other => CredentialsError::Failed(Arc::new(other)),
-            })?;
+        let provided = self.provider.provide_credentials().await;
+        let provided = provided.map_err(|error| self.error(error))?;
+
         let credentials = Credentials {
-            access_key_id: got.access_key_id().to_owned(),
-            secret_access_key: got.secret_access_key().to_owned(),
-            session_token: got.session_token().map(str::to_owned),
+            access_key_id: provided.access_key_id().to_owned(),
+            secret_access_key: provided.secret_access_key().to_owned(),
+            session_token: provided.session_token().map(str::to_owned),
         };
-        let until = got.expiry().map(|at| {
+        let until = provided.expiry().map(|at| {
             let since = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
             Millis(0).plus(since)
         });
-        let kept = Kept {
+        *lock(&self.kept) = Some(Kept {
             credentials: credentials.clone(),
             until,
-        };
-        *lock(&self.kept) = Some(kept);
+        });
         Ok(credentials)
+    }
+
+    fn error(&self, error: ProviderError) -> CredentialsError {
+        match (error, &self.profile) {
+            (ProviderError::CredentialsNotLoaded(_), Some(profile)) => CredentialsError::Profile {
+                profile: profile.clone(),
+            },
+            (ProviderError::CredentialsNotLoaded(_), None) => CredentialsError::None,
+            (other, _) => CredentialsError::Failed(Arc::new(other)),
+        }
+    }
+
+    /// Asks the provider ahead of time, unless another call does. The next request tries again after
+    /// a failure.
+    async fn renew_ahead(&self) {
+        if let Ok(_asking) = self.asking.try_lock()
+            && self.valid_for(RENEW_AHEAD).is_none()
+            && let Err(error) = self.ask().await
+        {
+            tracing::warn!(
+                error = %error,
+                "the AWS credentials could not be renewed ahead of time"
+            );
+        }
     }
 }
 
@@ -166,25 +184,18 @@ impl Inner {
 impl CredentialsSource for Provided {
     async fn get(&self) -> Result<Credentials, CredentialsError> {
         let inner = &self.0;
-        if let Some(credentials) = inner.good_for(RENEW_AHEAD) {
+        if let Some(credentials) = inner.valid_for(RENEW_AHEAD) {
             return Ok(credentials);
         }
-        if let Some(credentials) = inner.good_for(MARGIN) {
+        if let Some(credentials) = inner.valid_for(LIFETIME_MIN) {
             let inner = Arc::clone(inner);
-            // Nobody waits for it; if it fails, the next request tries again.
-            tokio::spawn(async move {
-                if let Ok(_asking) = inner.asking.try_lock()
-                    && inner.good_for(RENEW_AHEAD).is_none()
-                    && let Err(error) = inner.ask().await
-                {
-                    tracing::warn!(error = %error, "the AWS credentials could not be renewed ahead of time");
-                }
-            });
+            tokio::spawn(async move { inner.renew_ahead().await });
             return Ok(credentials);
         }
+
         let _asking = inner.asking.lock().await;
-        // Somebody else may have asked meanwhile.
-        match inner.good_for(MARGIN) {
+        // Another call may have asked meanwhile.
+        match inner.valid_for(LIFETIME_MIN) {
             Some(credentials) => Ok(credentials),
             None => inner.ask().await,
         }
@@ -193,7 +204,7 @@ impl CredentialsSource for Provided {
     async fn renew(&self, stale: &Credentials) -> Result<Credentials, CredentialsError> {
         let inner = &self.0;
         let _asking = inner.asking.lock().await;
-        match inner.good_for(MARGIN) {
+        match inner.valid_for(LIFETIME_MIN) {
             Some(credentials) if credentials != *stale => Ok(credentials),
             Some(_) | None => inner.ask().await,
         }

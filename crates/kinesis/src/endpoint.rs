@@ -1,14 +1,14 @@
-//! Where a region's Kinesis is.
+//! The endpoint of a region's Kinesis.
 //!
 //! Source: [Kinesis endpoints](https://docs.aws.amazon.com/general/latest/gr/ak.html) and
 //! [partitions](https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html).
 
-/// What a partition (a separate AWS) calls its servers.
+/// The server names of a partition (a separate AWS).
 struct Partition {
-    /// How its regions' names begin.
+    /// Prefixes of the names of its regions.
     regions: &'static [&'static str],
     suffix: &'static str,
-    /// Of names that answer over IPv4 and IPv6.
+    /// The suffix of names that answer over IPv4 and IPv6.
     dual_stack: &'static str,
 }
 
@@ -45,17 +45,18 @@ const PARTITIONS: &[Partition] = &[
     },
 ];
 
-/// The commercial partition and the US government's, and every region that is not known yet.
+/// The commercial partition and the US government's, and every region that is not listed.
 const AWS: Partition = Partition {
     regions: &[],
     suffix: "amazonaws.com",
     dual_stack: "api.aws",
 };
 
-/// The URL of a region's Kinesis, FIPS-validated or dual-stack if wished.
+/// The URL of a region's Kinesis: FIPS-validated or dual-stack if asked for.
 pub fn of_region(region: &str, fips: bool, dual_stack: bool) -> String {
     let of = |p: &&Partition| p.regions.iter().any(|prefix| region.starts_with(prefix));
     let partition = PARTITIONS.iter().find(of).unwrap_or(&AWS);
+
     // The US government's ordinary endpoints are the FIPS ones.
     let fips = fips && (dual_stack || !region.starts_with("us-gov-"));
     let service = if fips { "kinesis-fips" } else { "kinesis" };

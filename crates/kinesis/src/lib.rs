@@ -1,11 +1,12 @@
-//! The Kinesis client over [`distributary_wire`]: from what a user says to a [`client::Client`], and from that to the
-//! fan-out's [`source`] and [`output`].
+//! The Kinesis client over [`distributary_wire`]: from the user's settings to a [`client::Client`],
+//! and from a client to the fan-out's [`source`] and [`output`].
 //!
-//! - [`config`]: regions, profiles, endpoints; [`credentials`]: what requests are signed with.
+//! - [`config`]: regions, profiles, endpoints; [`credentials`]: the keys that sign requests.
 //! - [`transport`]: HTTP over TCP and TLS.
-//! - [`client`]: signs, sends, reads, and adapts to what a server turns out to know.
-//! - [`names`]: streams as users name them; [`create`]: making missing ones.
-//! - [`share`]: connections shared out among outputs.
+//! - [`client`]: signs requests, sends them, reads answers, and adapts to the server.
+//! - [`retry`]: the retries of commands; [`names`]: streams as users name them; [`create`]: missing
+//!   streams.
+//! - [`write_slots`]: writes in flight, divided among the outputs.
 //! - [`source::KinesisSource`], [`output::KinesisOutput`]: the seams of [`distributary_core`].
 
 pub mod client;
@@ -15,6 +16,7 @@ pub mod credentials;
 pub mod endpoint;
 pub mod names;
 pub mod output;
-pub mod share;
+pub mod retry;
 pub mod source;
 pub mod transport;
+pub mod write_slots;

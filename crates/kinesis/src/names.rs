@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use distributary_wire::arn::{StreamArn, is_name};
 
-/// A stream: by name, in the region and account of the client; or by ARN.
+/// A stream, named by its name (in the region and account of the client) or by its ARN.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamRef {
     name: String,
@@ -15,8 +15,8 @@ pub struct StreamRef {
 /// A text that names no stream.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text:?} names no stream: expected a name (1 to 128 of a-z, A-Z, 0-9, '_', '.', '-') or an ARN such as \
-     arn:aws:kinesis:eu-central-1:123456789012:stream/orders"
+    "{text:?} names no stream: expected a name (1 to 128 of a-z, A-Z, 0-9, '_', '.', '-') or an ARN \
+     such as arn:aws:kinesis:eu-central-1:123456789012:stream/orders"
 )]
 pub struct BadStreamRef {
     text: String,
@@ -28,12 +28,12 @@ impl StreamRef {
         &self.name
     }
 
-    /// Its ARN, if it was given by ARN.
+    /// The ARN, if the stream was given by ARN.
     pub fn arn(&self) -> Option<&StreamArn> {
         self.arn.as_ref()
     }
 
-    /// The region that its ARN says.
+    /// The region of the ARN.
     pub fn region(&self) -> Option<&str> {
         self.arn.as_ref().map(|arn| arn.region.as_str())
     }
@@ -52,6 +52,7 @@ impl FromStr for StreamRef {
                 arn: None,
             });
         }
+
         Err(BadStreamRef {
             text: text.to_owned(),
         })

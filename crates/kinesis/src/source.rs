@@ -5,7 +5,7 @@ mod reader;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,19 +15,21 @@ use distributary_core::checkpoint::Position;
 use distributary_core::clock::Millis;
 use distributary_core::source::{
     HashRange, ReadLimits, ServerTime, Shard, ShardReader, Source, SourceError, SourceFacts,
-    StreamIdentity,
 };
 use distributary_core::sync::lock;
 use distributary_wire::hashkey;
+use distributary_wire::types;
 
-use crate::client::{Client, StreamDescription, is_closed};
+use crate::client::{Answered, Client, StreamDescription, is_closed};
+use crate::create;
 use crate::names::StreamRef;
+use crate::transport::RequestClass;
 
 pub use kpl::is_aggregate;
 
-/// AWS's limits of reading one shard (API reference, `GetRecords`): five calls and 2 MiB a second, 10,000
-/// records an answer. An answer holds at most 10 MiB of data, which base64 and the fields around make
-/// up to 16 MiB. A shard takes 1 MB a second (Kinesis quotas).
+/// AWS's limits of reading one shard (API reference, `GetRecords`): five calls and 2 MiB a second,
+/// 10,000 records an answer. An answer holds at most 10 MiB of data, which base64 and the fields around
+/// make up to 16 MiB. A shard takes 1 MB a second (Kinesis quotas).
 pub const READ_LIMITS: ReadLimits = ReadLimits {
     calls: NonZeroU32::new(5).unwrap(),
     per: Duration::from_secs(1),
@@ -41,104 +43,127 @@ pub const READ_LIMITS: ReadLimits = ReadLimits {
 #[derive(Clone, Debug)]
 pub struct KinesisSource(Arc<Shared>);
 
-/// What a source and its readers share.
+/// The state that a source and its readers share.
 #[derive(Debug)]
 struct Shared {
     client: Client,
     stream: StreamRef,
-    map: Mutex<BTreeMap<ShardId, Known>>,
-    /// In milliseconds; 0 while nobody has asked.
-    retention: AtomicU64,
-    said_aggregates: AtomicBool,
-    /// The stream's ARN once a description was read, else its name as configured.
-    arn: Mutex<Arc<str>>,
     limits: ReadLimits,
+    shards: Mutex<BTreeMap<ShardId, KnownShard>>,
+    /// `None` until the stream was described.
+    facts: Mutex<Option<KnownStream>>,
+    aggregates_logged: AtomicBool,
 }
 
-/// What the last listing said of a shard.
+/// A stream as in the last description.
+#[derive(Clone, Debug)]
+struct KnownStream {
+    arn: Arc<str>,
+    retention: Duration,
+}
+
+/// A shard as in the last listing.
 #[derive(Clone, Debug, Default)]
-struct Known {
+struct KnownShard {
     hash_range: Option<HashRange>,
     closed: bool,
     children: Vec<ShardId>,
 }
 
 impl Shared {
-    fn known(&self, shard: &ShardId) -> Option<Known> {
-        lock(&self.map).get(shard).cloned()
+    fn known(&self, shard: &ShardId) -> Option<KnownShard> {
+        lock(&self.shards).get(shard).cloned()
     }
 
     fn hash_range(&self, shard: &ShardId) -> Option<HashRange> {
-        lock(&self.map).get(shard)?.hash_range
+        lock(&self.shards).get(shard)?.hash_range
     }
 
     fn is_closed(&self, shard: &ShardId) -> bool {
-        lock(&self.map).get(shard).is_some_and(|known| known.closed)
+        let shards = lock(&self.shards);
+        shards.get(shard).is_some_and(|known| known.closed)
     }
 
-    fn learn(&self, shards: &[Shard]) {
-        let mut map: BTreeMap<ShardId, Known> = shards
-            .iter()
-            .map(|s| {
-                (
-                    s.id.clone(),
-                    Known {
-                        hash_range: s.hash_range,
-                        closed: s.closed,
-                        children: Vec::new(),
-                    },
-                )
-            })
-            .collect();
-        for shard in shards {
+    fn learn_shards(&self, listed: &[Shard]) {
+        let mut shards: BTreeMap<ShardId, KnownShard> = BTreeMap::new();
+        for shard in listed {
+            let known = KnownShard {
+                hash_range: shard.hash_range,
+                closed: shard.closed,
+                children: Vec::new(),
+            };
+            shards.insert(shard.id.clone(), known);
+        }
+
+        for shard in listed {
             for parent in &shard.parents {
-                if let Some(known) = map.get_mut(parent) {
+                if let Some(known) = shards.get_mut(parent) {
                     known.children.push(shard.id.clone());
                 }
             }
         }
-        *lock(&self.map) = map;
+        *lock(&self.shards) = shards;
     }
 
-    /// Takes the retention and the ARN from a description.
-    fn learn_stream(&self, described: &StreamDescription) {
-        let ms = u64::try_from(described.retention.as_millis()).unwrap_or(u64::MAX);
-        self.retention.store(ms, Ordering::Relaxed);
-        *lock(&self.arn) = described.arn.as_str().into();
+    /// One `DescribeStreamSummary`.
+    async fn describe(&self) -> Result<Answered<StreamDescription>, SourceError> {
+        let answered = self.client.describe(&self.stream).await?;
+        self.learn(&answered.answer);
+        Ok(answered)
     }
 
-    /// The stream's ARN; the configured name while no description was read.
-    fn arn(&self) -> Arc<str> {
-        Arc::clone(&lock(&self.arn))
+    fn learn(&self, described: &StreamDescription) {
+        *lock(&self.facts) = Some(KnownStream {
+            arn: described.arn.as_str().into(),
+            retention: described.retention,
+        });
     }
 
-    /// How long the stream keeps a record; asked for once, then what the last description said.
-    async fn retention(&self) -> Result<Duration, SourceError> {
-        if self.retention.load(Ordering::Relaxed) == 0 {
-            self.learn_stream(&self.client.describe(&self.stream).await?.answer);
+    fn known_stream(&self) -> Option<KnownStream> {
+        lock(&self.facts).clone()
+    }
+
+    /// The last description; describes the stream if there was none.
+    async fn stream(&self) -> Result<KnownStream, SourceError> {
+        if let Some(known) = self.known_stream() {
+            return Ok(known);
         }
-        Ok(Duration::from_millis(
-            self.retention.load(Ordering::Relaxed),
-        ))
+        let described = self.describe().await?.answer;
+        Ok(KnownStream {
+            arn: described.arn.into(),
+            retention: described.retention,
+        })
     }
 
-    /// True if what is so far behind may be deleted while an iterator is good; false while the retention is not known.
+    /// The stream's ARN, or its name where the server knows no ARNs. Describes the stream unless the
+    /// ARN is known.
+    async fn arn(&self) -> Result<Arc<str>, SourceError> {
+        match (self.known_stream(), self.stream.arn()) {
+            (Some(known), _) => Ok(known.arn),
+            (None, Some(arn)) => Ok(arn.to_string().into()),
+            (None, None) => Ok(self.stream().await?.arn),
+        }
+    }
+
+    /// True if records as old as `behind` may be deleted before an iterator expires; false while the
+    /// retention is not known.
     fn is_near_horizon(&self, behind: Duration) -> bool {
-        let retention = self.retention.load(Ordering::Relaxed);
-        retention > 0 && behind + reader::HORIZON_SLACK >= Duration::from_millis(retention)
+        let known = self.known_stream();
+        known.is_some_and(|known| behind + reader::HORIZON_SLACK >= known.retention)
     }
 
-    fn said_aggregates(&self) -> bool {
-        self.said_aggregates.load(Ordering::Relaxed)
+    fn has_logged_aggregates(&self) -> bool {
+        self.aggregates_logged.load(Ordering::Relaxed)
     }
 
-    fn say_aggregates(&self) {
-        if !self.said_aggregates.swap(true, Ordering::Relaxed) {
+    fn log_aggregates(&self) {
+        if !self.aggregates_logged.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 stream = %self.stream,
-                "the source has records that the Kinesis Producer Library aggregated; they are copied whole, under their \
-                 own partition key, so a consumer that deaggregates (the KCL) may drop those whose sub-records hash to \
-                 another shard of the output: give outputs one shard, or read them with checks of the hash range off"
+                "the source has records that the Kinesis Producer Library aggregated; they are \
+                 copied whole, under their own partition key, so a consumer that deaggregates (the \
+                 KCL) may drop sub-records that hash to another shard of the output: give outputs \
+                 one shard, or read them with checks of the hash range off"
             );
         }
     }
@@ -150,27 +175,26 @@ impl KinesisSource {
         Self::with_limits(client, stream, READ_LIMITS)
     }
 
-    /// The stream `stream` at `client`, read within `limits`: for a server that has other limits than
-    /// AWS. No I/O.
+    /// The stream `stream` at `client`, read within `limits`: for a server that has other limits
+    /// than AWS. No I/O.
     pub fn with_limits(client: Client, stream: StreamRef, limits: ReadLimits) -> Self {
         Self(Arc::new(Shared {
-            client,
-            arn: Mutex::new(stream.to_string().into()),
-            limits,
+            client: client.of_class(RequestClass::Read),
             stream,
-            map: Mutex::default(),
-            retention: AtomicU64::new(0),
-            said_aggregates: AtomicBool::new(false),
+            limits,
+            shards: Mutex::default(),
+            facts: Mutex::default(),
+            aggregates_logged: AtomicBool::new(false),
         }))
     }
 
-    /// What the stream is; waits until it can be read.
+    /// Describes the stream, and waits until the stream can be read.
     ///
     /// # Errors
-    /// [`SourceError`]: as [`wait_active`](crate::create::wait_active).
+    /// [`SourceError`], as [`wait_active`](create::wait_active).
     pub async fn check(&self) -> Result<StreamDescription, SourceError> {
-        let described = crate::create::wait_active(&self.0.client, &self.0.stream).await?;
-        self.0.learn_stream(&described);
+        let described = create::wait_active(&self.0.client, &self.0.stream).await?;
+        self.0.learn(&described);
         Ok(described)
     }
 }
@@ -180,10 +204,9 @@ impl Source for KinesisSource {
     async fn facts(&self) -> Result<SourceFacts, SourceError> {
         let clock = self.0.client.clock();
         let before = clock.wall();
-        let described = self.0.client.describe(&self.0.stream).await?;
-        self.0.learn_stream(&described.answer);
+        let Answered { answer, date } = self.0.describe().await?;
 
-        let time = match described.date {
+        let time = match date {
             Some(date) => ServerTime {
                 earliest: date,
                 latest: date.plus(Duration::from_secs(1)),
@@ -195,11 +218,8 @@ impl Source for KinesisSource {
             },
         };
         Ok(SourceFacts {
-            identity: StreamIdentity {
-                arn: described.answer.arn,
-                created: described.answer.created,
-            },
-            retention: described.answer.retention,
+            identity: answer.identity(),
+            retention: answer.retention,
             time,
             limits: self.0.limits,
         })
@@ -208,20 +228,17 @@ impl Source for KinesisSource {
     async fn shards(&self) -> Result<Vec<Shard>, SourceError> {
         let listed = self.0.client.list_shards(&self.0.stream).await?.answer;
         let shards: Vec<Shard> = listed.iter().map(shard_of).collect();
-        self.0.learn(&shards);
+        self.0.learn_shards(&shards);
         Ok(shards)
     }
 
     fn open(&self, shard: &ShardId, position: Position) -> Box<dyn ShardReader> {
-        Box::new(reader::Reader::new(
-            Arc::clone(&self.0),
-            shard.clone(),
-            position,
-        ))
+        let shared = Arc::clone(&self.0);
+        Box::new(reader::Reader::new(shared, shard.clone(), position))
     }
 }
 
-fn shard_of(shard: &distributary_wire::types::Shard) -> Shard {
+fn shard_of(shard: &types::Shard) -> Shard {
     let parents = [&shard.parent_shard_id, &shard.adjacent_parent_shard_id];
     let parents = parents.into_iter().flatten().filter(|id| !id.is_empty());
     let range = shard
@@ -239,7 +256,7 @@ fn shard_of(shard: &distributary_wire::types::Shard) -> Shard {
     }
 }
 
-/// `date`, or a moment that is surely not later than the server's time.
-fn or_wall(date: Option<Millis>, client: &Client) -> Millis {
+/// The server's time: `date`, or a moment that is surely not later.
+fn server_time(date: Option<Millis>, client: &Client) -> Millis {
     date.unwrap_or_else(|| client.clock().wall().minus(Duration::from_secs(1)))
 }

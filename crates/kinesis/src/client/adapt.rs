@@ -1,5 +1,5 @@
-//! What a client learns about its server: whether it speaks CBOR, knows ARNs, and how large requests may be. Each thing is
-//! learned from an answer, once, and said once.
+//! The abilities of a server that a client learns from answers: whether the server speaks CBOR,
+//! knows ARNs, and how large requests may be. Each is learned once, and logged once.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,22 +14,22 @@ use distributary_wire::types::Request;
 use super::error::deepest;
 use super::{Answered, CallError, Client, RawAnswer};
 
-/// The least that a `PutRecords` request is cut to, in bytes, whatever a server refuses.
+/// The smallest limit of a `PutRecords` request in bytes, however many requests a server refuses.
 const PUT_BYTES_MIN: usize = 256 * 1024;
 
 /// CBOR, not tried yet.
 const UNTRIED: u8 = 0;
-/// CBOR, answered in.
+/// CBOR: the server has answered in CBOR.
 const CBOR: u8 = 1;
 /// JSON: CBOR failed, or was not wanted.
 const JSON: u8 = 2;
 
-/// What is known about the server.
+/// The abilities of the server, as far as known.
 pub(super) struct Learned {
     format: AtomicU8,
-    /// False if the encoding was chosen for good.
+    /// False if the user chose the encoding.
     may_change: bool,
-    /// The server takes names where others take ARNs.
+    /// True if the server takes names only, and no ARNs.
     by_name: AtomicBool,
     put_bytes: AtomicUsize,
 }
@@ -53,30 +53,31 @@ impl Learned {
 impl Client {
     /// The encoding that requests are sent in now.
     pub fn format(&self) -> Format {
-        if self.0.learned.format.load(Ordering::Relaxed) == JSON {
+        if self.shared.learned.format.load(Ordering::Relaxed) == JSON {
             Format::Json
         } else {
             Format::Cbor
         }
     }
 
-    /// True if no answer has said yet whether the server speaks the encoding.
+    /// True if no answer has shown yet whether the server speaks the encoding.
     pub(crate) fn is_untried(&self) -> bool {
-        self.0.learned.format.load(Ordering::Relaxed) == UNTRIED
+        self.shared.learned.format.load(Ordering::Relaxed) == UNTRIED
     }
 
-    /// True if the server is asked by name although the ARN is known.
+    /// True if requests name streams by name although the ARN is known.
     pub(crate) fn by_name(&self) -> bool {
-        self.0.learned.by_name.load(Ordering::Relaxed)
+        self.shared.learned.by_name.load(Ordering::Relaxed)
     }
 
     /// Bytes that a `PutRecords` request may hold, as far as known.
     pub fn put_records_bytes(&self) -> usize {
-        self.0.learned.put_bytes.load(Ordering::Relaxed)
+        self.shared.learned.put_bytes.load(Ordering::Relaxed)
     }
 
-    /// Sends a request in the encoding at hand and reads its answer with `parse`; if that fails in a way that a server
-    /// without CBOR fails in, asks again in JSON and stays with what works. (What may have been chance must happen twice.)
+    /// Sends a request in the current encoding and reads the answer with `parse`. If that fails in
+    /// the way in which a server without CBOR fails, asks again in JSON, and stays with the encoding
+    /// that works. A failure that may have been chance must happen twice.
     pub(crate) async fn read_call<R: Request, T>(
         &self,
         request: &R,
@@ -85,68 +86,69 @@ impl Client {
     ) -> Result<Answered<T>, CallError> {
         let ask = async |format| {
             let body = RequestBody::whole(codec::encode(format, request));
-            let raw = self
-                .exchange(R::OPERATION, format, &body, None, deadline)
-                .await?;
+            let exchange = self.exchange(R::OPERATION, format, &body, None, deadline);
+            let raw = exchange.await?;
             let date = raw.date;
             let answer = parse(raw).map_err(CallError::Undecodable)?;
             Ok(Answered { answer, date })
         };
+
         let format = self.format();
         let first = ask(format).await;
-        match &first {
-            // Or another call has learned it while this one was under way: reading again costs nothing but the call.
-            Err(error)
-                if format == Format::Cbor
-                    && (self.format() == Format::Json || self.may_lack_cbor(error)) =>
-            {
-                let second = ask(Format::Json).await;
-                // A server that was away for a moment fails just so, and JSON would be kept to for ever.
-                if is_protocol(&second) && may_pass(error) {
-                    let third = ask(Format::Cbor).await;
-                    if third.is_ok() {
-                        self.cbor_works();
-                    }
-                    // An error may be of something in front of the server: that says nothing of either encoding.
-                    if is_protocol(&third) {
-                        return second;
-                    }
-                }
-                if is_protocol(&second) {
-                    self.learn_json(error);
-                    return second;
-                }
-                first
-            }
+        let error = match &first {
             Ok(_) => {
                 self.cbor_works();
-                first
+                return first;
             }
-            // Whatever stands in front of the server may say no before anything is read.
-            Err(_) => first,
+            Err(error) if format == Format::Json || !self.wants_json(error) => return first,
+            Err(error) => error,
+        };
+
+        let second = ask(Format::Json).await;
+        if !is_protocol(&second) {
+            return first;
         }
+        // A server that was unreachable for a moment fails in the same way, and JSON would be used
+        // for ever.
+        if may_pass(error) {
+            let third = ask(Format::Cbor).await;
+            if third.is_ok() {
+                self.cbor_works();
+            }
+            // An error may come from a proxy before the server: such an error shows nothing about
+            // either encoding.
+            if is_protocol(&third) {
+                return second;
+            }
+        }
+
+        self.learn_json(error);
+        second
     }
 
-    /// Takes note that something was answered in CBOR, or understood.
+    /// True if a request that failed in CBOR should be sent in JSON: another call may have learned
+    /// meanwhile that the server wants JSON.
+    fn wants_json(&self, error: &CallError) -> bool {
+        self.format() == Format::Json || self.may_lack_cbor(error)
+    }
+
+    /// Notes that the server has answered in CBOR, or understood CBOR.
     pub(super) fn cbor_works(&self) {
-        // Only from "untried": what was learned stays.
-        let _ = self.0.learned.format.compare_exchange(
-            UNTRIED,
-            CBOR,
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
+        let format = &self.shared.learned.format;
+        // Only from "untried": a format that was learned stays.
+        let _ = format.compare_exchange(UNTRIED, CBOR, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// True if this failure is how servers fail that do not speak CBOR.
+    /// True if servers that do not speak CBOR fail in this way.
     pub(crate) fn may_lack_cbor(&self, error: &CallError) -> bool {
-        if !self.0.learned.may_change || self.format() == Format::Json {
+        if !self.shared.learned.may_change || self.format() == Format::Json {
             return false;
         }
         let untried = self.is_untried();
         match error {
             CallError::Api(e) => {
-                matches!(e.code, ErrorCode::Serialization) || (untried && asks_nothing(&e.code))
+                matches!(e.code, ErrorCode::Serialization)
+                    || (untried && is_not_understood(&e.code))
             }
             CallError::Foreign(_) | CallError::Transport(TransportError::Broken { .. }) => untried,
             CallError::Undecodable(_) => true,
@@ -160,15 +162,17 @@ impl Client {
 
     /// Sends JSON from now on.
     pub(crate) fn learn_json(&self, because: &CallError) {
-        if self.0.learned.format.swap(JSON, Ordering::Relaxed) != JSON {
+        if self.shared.learned.format.swap(JSON, Ordering::Relaxed) != JSON {
             tracing::info!(
-                endpoint = %self.0.endpoint, reason = deepest(because),
-                "this server does not speak CBOR as AWS does: using JSON, which costs more CPU time and bytes"
+                endpoint = %self.shared.endpoint, reason = deepest(because),
+                "this server does not speak CBOR as AWS does: using JSON, which costs more CPU \
+                 time and bytes"
             );
         }
     }
 
-    /// If `error` says that the server wants a name instead of an ARN, sends names from now on; `true` if so.
+    /// If `error` says that the server wants a name instead of an ARN, sends names from now on.
+    /// Returns true if so.
     pub(crate) fn learn_by_name(&self, error: &CallError) -> bool {
         let CallError::Api(error) = error else {
             return false;
@@ -176,63 +180,60 @@ impl Client {
         if !wants_name(error) {
             return false;
         }
-        if !self.0.learned.by_name.swap(true, Ordering::Relaxed) {
+        if !self.shared.learned.by_name.swap(true, Ordering::Relaxed) {
             tracing::info!(
-                endpoint = %self.0.endpoint,
+                endpoint = %self.shared.endpoint,
                 "this server does not know streams by ARN: naming them by name"
             );
         }
         true
     }
 
-    /// If `error` says that a `PutRecords` request of `size` bytes is too large, sends smaller ones from now on; `true` if
-    /// so.
+    /// If `error` says that a `PutRecords` request of `size` bytes is too large, sends smaller
+    /// requests from now on. Returns true if so.
     pub(crate) fn learn_put_limit(&self, error: &CallError, size: usize) -> bool {
-        let (CallError::Api(e) | CallError::Foreign(e)) = error else {
+        let (CallError::Api(error) | CallError::Foreign(error)) = error else {
             return false;
         };
-        if !is_too_large(e) || size <= PUT_BYTES_MIN {
+        if !is_too_large(error) || size <= PUT_BYTES_MIN {
             return false;
         }
+
         let smaller = if size > limits::PUT_RECORDS_BYTES_OLD {
             limits::PUT_RECORDS_BYTES_OLD
         } else {
             size / 2
         };
         let smaller = smaller.max(PUT_BYTES_MIN);
-        if self
-            .0
-            .learned
-            .put_bytes
-            .fetch_min(smaller, Ordering::Relaxed)
-            > smaller
-        {
+        let put_bytes = &self.shared.learned.put_bytes;
+        if put_bytes.fetch_min(smaller, Ordering::Relaxed) > smaller {
             tracing::info!(
-                endpoint = %self.0.endpoint, bytes = smaller,
-                "this server takes smaller PutRecords requests than AWS: sending no more than that in one"
+                endpoint = %self.shared.endpoint, bytes = smaller,
+                "this server takes smaller PutRecords requests than AWS: sending at most that many \
+                 bytes in one"
             );
         }
         true
     }
 }
 
-/// True for a failure that says nothing of the encoding if it does not come again: a broken connection, or that of a load
-/// balancer or a proxy with nobody behind it.
+/// True for a failure that shows nothing about the encoding unless the failure repeats: a broken
+/// connection, or the error of a load balancer or proxy without a server.
 fn may_pass(error: &CallError) -> bool {
     error.kind() == TroubleKind::Unavailable
 }
 
-/// True if what answered speaks the protocol, in success or failure.
+/// True if the server speaks the protocol, be it success or failure.
 fn is_protocol<T>(result: &Result<T, CallError>) -> bool {
     match result {
         Ok(_) => true,
-        Err(CallError::Api(e)) => e.code != ErrorCode::Serialization && !asks_nothing(&e.code),
+        Err(CallError::Api(e)) => e.code != ErrorCode::Serialization && !is_not_understood(&e.code),
         Err(_) => false,
     }
 }
 
-/// True for the codes of a server that could not make out what was asked.
-fn asks_nothing(code: &ErrorCode) -> bool {
+/// True for the codes of a server that did not understand the request.
+fn is_not_understood(code: &ErrorCode) -> bool {
     match code {
         ErrorCode::UnknownOperation => true,
         ErrorCode::Other(code) => code == "InvalidAction" || code == "UnknownOperation",
@@ -240,8 +241,8 @@ fn asks_nothing(code: &ErrorCode) -> bool {
     }
 }
 
-/// True if a request with an ARN is refused for want of a name: "Value null at 'streamName'", "Either NextToken or
-/// StreamName should be provided".
+/// True if a request with an ARN is refused for lack of a name: "Value null at 'streamName'", "Either
+/// NextToken or StreamName should be provided".
 fn wants_name(error: &ApiError) -> bool {
     matches!(
         error.code,

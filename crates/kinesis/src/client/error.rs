@@ -1,4 +1,4 @@
-//! Why a call brought no answer, and what that means for whoever made it.
+//! The reasons why a call has no answer, and their meaning for the caller.
 
 use distributary_core::output::{Trouble, TroubleKind};
 use distributary_wire::codec::CodecError;
@@ -9,25 +9,25 @@ use distributary_wire::transport::TransportError;
 
 use crate::credentials::CredentialsError;
 
-/// Why a call brought no answer.
+/// The reason why a call has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// No credentials to sign with; nothing was sent.
+    /// There are no credentials to sign with; nothing was sent.
     #[error("no credentials")]
     Credentials(#[source] CredentialsError),
     /// The request can't be signed; nothing was sent.
     #[error("the request cannot be signed")]
     Sign(#[source] SignError),
-    /// The way to the server failed.
+    /// The connection to the server failed.
     #[error("the server was not reached or did not answer")]
     Transport(#[source] TransportError),
-    /// The server refused or failed, in the words of the protocol.
+    /// The server refused or failed, with an error of the protocol.
     #[error("the server answered with an error")]
     Api(#[source] ApiError),
-    /// Something answered that does not speak the protocol: a proxy's page, another service.
+    /// The answer is not of the protocol: a proxy's page, another service.
     #[error("the answer is not one of Kinesis")]
     Foreign(#[source] ApiError),
-    /// Success was answered, but what exactly can't be read.
+    /// The answer reports success, but cannot be read.
     #[error("the answer cannot be read")]
     Undecodable(#[source] CodecError),
 }
@@ -50,13 +50,14 @@ impl CallError {
         match self {
             Self::Credentials(_) | Self::Sign(_) => true,
             Self::Transport(e) => e.not_sent(),
-            // What is answered with 4xx was refused. A server that failed may have done its work before.
+            // A request that is answered with 4xx was refused. A server that failed may have acted
+            // on the request before.
             Self::Api(e) | Self::Foreign(e) => (400..500).contains(&e.status),
             Self::Undecodable(_) => false,
         }
     }
 
-    /// What decides about what to do next.
+    /// The class that decides about retries.
     pub fn kind(&self) -> TroubleKind {
         match self {
             Self::Credentials(_) => TroubleKind::Unauthenticated,
@@ -69,7 +70,7 @@ impl CallError {
     }
 }
 
-/// What kind of trouble an error code means.
+/// The class of an error code; `status` is the HTTP status of the answer, or 0.
 pub fn kind_of(code: &ErrorCode, status: u16) -> TroubleKind {
     match code {
         ErrorCode::ProvisionedThroughputExceeded
@@ -86,7 +87,7 @@ pub fn kind_of(code: &ErrorCode, status: u16) -> TroubleKind {
         | ErrorCode::ServiceUnavailableException
         // A stream that is being created, changed or deleted.
         | ErrorCode::ResourceInUse
-        // Taken again by whoever holds them.
+        // The caller asks for a new one.
         | ErrorCode::ExpiredIterator
         | ErrorCode::ExpiredNextToken => TroubleKind::Unavailable,
         ErrorCode::ExpiredToken
@@ -102,7 +103,7 @@ pub fn kind_of(code: &ErrorCode, status: u16) -> TroubleKind {
         ErrorCode::AccessDenied
         | ErrorCode::NotAuthorized
         | ErrorCode::OptInRequired
-        // Somebody has to mend the key or its policy.
+        // The user has to fix the key or the policy of the key.
         | ErrorCode::KmsAccessDenied
         | ErrorCode::KmsDisabled
         | ErrorCode::KmsInvalidState
@@ -120,101 +121,100 @@ pub fn kind_of(code: &ErrorCode, status: u16) -> TroubleKind {
     }
 }
 
-/// Where a call was going, for messages.
+/// The target of a call, for messages.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Where<'a> {
-    pub(crate) operation: Operation,
-    pub(crate) stream: Option<&'a str>,
-    pub(crate) region: &'a str,
-    pub(crate) endpoint: &'a str,
+pub(super) struct Target<'a> {
+    pub(super) operation: Operation,
+    pub(super) stream: Option<&'a str>,
+    pub(super) region: &'a str,
+    pub(super) endpoint: &'a str,
 }
 
 impl CallError {
-    /// For the engine and the user: one sentence with what happened and what to do.
-    pub(crate) fn into_trouble(self, at: Where<'_>) -> Trouble {
-        let message = self.message(at);
-        let mut trouble = Trouble::new(self.kind(), message);
-        trouble = match self {
+    /// The trouble for the engine and the user: one sentence with the failure and the remedy.
+    pub(super) fn into_trouble(self, target: Target<'_>) -> Trouble {
+        let message = self.message(target);
+        let trouble = Trouble::new(self.kind(), message);
+        match self {
             Self::Credentials(e) => trouble.caused_by(e),
             Self::Sign(e) => trouble.caused_by(e),
             Self::Transport(e) => trouble.caused_by(e),
             Self::Api(e) | Self::Foreign(e) => trouble.caused_by(e),
             Self::Undecodable(e) => trouble.caused_by(e),
-        };
-        trouble
+        }
     }
 
-    fn message(&self, at: Where<'_>) -> String {
-        let Where {
+    fn message(&self, target: Target<'_>) -> String {
+        let Target {
             operation,
             stream,
             region,
             endpoint,
-        } = at;
+        } = target;
         let stream = stream.map_or_else(|| "the account".to_owned(), |s| format!("stream {s}"));
+        let call = format!("{operation} on {stream}");
         match self {
             Self::Credentials(e @ (CredentialsError::None | CredentialsError::Profile { .. })) => {
-                format!("{operation} on {stream}: {e}")
+                format!("{call}: {e}")
             }
             Self::Credentials(e @ CredentialsError::Failed(_)) => {
-                format!("{operation} on {stream}: {e}: {}", deepest(e))
+                format!("{call}: {e}: {}", deepest(e))
             }
-            Self::Sign(e) => format!("{operation} on {stream}: {e}"),
-            Self::Transport(e @ TransportError::Connect { .. }) => {
-                let deepest = deepest(e);
-                format!(
-                    "nothing answers at {endpoint} ({deepest}); check the endpoint, the network and the proxy settings"
-                )
-            }
-            Self::Transport(e @ TransportError::Broken { .. }) => {
-                format!(
-                    "{operation} on {stream} at {endpoint}: {e} ({})",
-                    deepest(e)
-                )
-            }
-            Self::Transport(e @ TransportError::Timeout { .. }) => {
-                format!("{operation} on {stream} at {endpoint}: {e}")
-            }
+            Self::Sign(e) => format!("{call}: {e}"),
+            Self::Transport(e) => transport_message(e, &call, endpoint),
             Self::Foreign(e) if self.kind() == TroubleKind::Unavailable => format!(
-                "{operation} on {stream} at {endpoint}: not Kinesis answers but a proxy or load balancer before it: {e}"
+                "{call} at {endpoint}: not Kinesis answers but a proxy or load balancer before it: {e}"
             ),
             Self::Foreign(e) => format!(
-                "what answers at {endpoint} is not Kinesis, or a proxy in between ({e}); check the endpoint"
+                "the server at {endpoint} is not Kinesis, or a proxy in between ({e}); check the endpoint"
             ),
             Self::Undecodable(e) => {
-                format!("the answer of {endpoint} to {operation} on {stream} cannot be read: {e}")
+                format!("the answer of {endpoint} to {call} cannot be read: {e}")
             }
             Self::Api(e) => {
-                let todo = advice(kind_of(&e.code, e.status), operation, &stream, region);
-                format!("{operation} on {stream} in {region}: {e}{todo}")
+                let remedy = remedy(kind_of(&e.code, e.status), operation, &stream, region);
+                format!("{call} in {region}: {e}{remedy}")
             }
         }
     }
 }
 
-/// What the user should do about an error of the server.
-fn advice(kind: TroubleKind, operation: Operation, stream: &str, region: &str) -> String {
-    match kind {
-        TroubleKind::Throttled | TroubleKind::Unavailable => String::new(),
-        TroubleKind::Unauthenticated => {
-            "; renew the credentials (such as `aws sso login`), and check that they are \
-                                         for this account and that the machine's clock is right"
-                .to_owned()
-        }
-        TroubleKind::Denied => {
+fn transport_message(error: &TransportError, call: &str, endpoint: &str) -> String {
+    match error {
+        TransportError::Connect { .. } => {
+            let cause = deepest(error);
             format!(
-                "; allow the action kinesis:{operation} on {stream} (and its KMS key, if it is encrypted) in a policy"
+                "nothing answers at {endpoint} ({cause}); check the endpoint, the network and the \
+                 proxy settings"
             )
         }
+        TransportError::Broken { .. } => {
+            format!("{call} at {endpoint}: {error} ({})", deepest(error))
+        }
+        TransportError::Timeout { .. } => format!("{call} at {endpoint}: {error}"),
+    }
+}
+
+/// The remedy for an error of the server, as the end of a sentence.
+fn remedy(kind: TroubleKind, operation: Operation, stream: &str, region: &str) -> String {
+    match kind {
+        TroubleKind::Throttled | TroubleKind::Unavailable | TroubleKind::Invalid => String::new(),
+        TroubleKind::Unauthenticated => "; renew the credentials (such as `aws sso login`), and \
+                                         check that they are for this account and that the \
+                                         machine's clock is right"
+            .to_owned(),
+        TroubleKind::Denied => format!(
+            "; allow the action kinesis:{operation} on {stream} (and its KMS key, if it is \
+             encrypted) in a policy"
+        ),
         TroubleKind::Missing => {
             format!("; check the stream's name, the region ({region}) and the account")
         }
-        TroubleKind::Invalid => String::new(),
         TroubleKind::Unintelligible => "; this program does not know that answer".to_owned(),
     }
 }
 
-/// What an error comes down to.
+/// The text of the innermost cause.
 pub(super) fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
     let mut error = error;
     while let Some(source) = error.source() {

@@ -1,9 +1,9 @@
-//! How a stream copes with what it is given: which of its shards throttle, at what pace to write to each, and how many
-//! shards would do.
+//! The load of an output: the shards of the stream, the rate of each, and which of them throttle.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use distributary_core::batch::ShardId;
 use distributary_core::clock::Instant;
 use distributary_core::output::{Demand, Room};
 use distributary_wire::hashkey::HashRange;
@@ -11,134 +11,80 @@ use distributary_wire::types::{Shard, StreamMode};
 
 use crate::client::is_closed;
 
-use super::pace::{Amount, Pace, WAIT_MAX};
+use super::advice::{Advice, OpenShards, advise};
+use super::history::{History, ShardIndex};
+use super::shard_rate::{Amount, ShardRate, WAIT_MAX};
 
-/// Seconds that are looked at.
-const WINDOW: u64 = 60;
-/// Less than this share of refused records is no reason for advice: a burst.
-const NOTEWORTHY: f64 = 0.01;
-/// Less than this share of requests that found no room is no reason either.
-const OFTEN: f64 = 0.1;
-/// A shard map is asked for again after this, while records are refused or held back: shards may have been added for it.
+/// The time after which the shards are listed again while records are refused or held back: shards
+/// may have been added.
 const MAP_GOOD_FOR: Duration = Duration::from_secs(15);
-/// Nothing is counted any more when nothing was refused or held back for so long.
-const PACED_FOR: Duration = Duration::from_secs(60);
+/// The time without a refusal or a used-up shard after which records are no longer counted.
+const SCARCE_FOR: Duration = Duration::from_secs(60);
 
-/// What happened in one second.
-#[derive(Default)]
-struct Second {
-    at: u64,
-    records: u64,
-    bytes: u64,
-    /// By the index of the shard that refused them.
-    refused: BTreeMap<usize, u64>,
-    /// Times that room was asked for.
-    asked: u64,
-    /// By the index of the shard that had none.
-    short: BTreeMap<usize, u64>,
+/// An open shard of the stream.
+#[derive(Clone, Debug)]
+struct OpenShard {
+    range: HashRange,
+    id: String,
+    rate: ShardRate,
 }
 
 /// The last minute of one output stream.
 #[derive(Default)]
 pub(super) struct Load {
     on_demand: bool,
-    /// Open shards in the order of their hash ranges.
-    shards: Vec<(HashRange, String)>,
-    /// When the map was asked for last.
-    asked: Option<Instant>,
-    seconds: VecDeque<Second>,
-    /// For each of the shards.
-    paces: Vec<Pace>,
-    /// When something was refused or held back last.
+    /// In the order of the hash ranges.
+    shards: Vec<OpenShard>,
+    map_asked_at: Option<Instant>,
+    history: History,
+    /// The time of the last refusal, or of the last request that used up a shard's room.
     scarce_at: Option<Instant>,
 }
 
-/// A record that is to be sent.
+/// A record, for the shard that it is routed to.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted {
-    /// Its index in the batch.
+pub(super) struct Routed {
+    /// Index in the batch.
     pub(super) index: usize,
-    /// What it is routed by; `None` if the stream places it.
+    /// `None` if the stream places the record by itself.
     pub(super) hash_key: Option<u128>,
     /// Data and key in bytes.
     pub(super) bytes: u64,
 }
 
-/// A record that was refused for its shard's rate.
-pub(super) struct Refused {
-    /// What it is routed by.
-    pub(super) hash_key: u128,
-    /// Data and key in bytes.
+/// The records of one request that are routed to one shard, in the order of the request.
+#[derive(Debug, Default)]
+struct ShardPart {
+    indices: Vec<usize>,
+    sizes: Vec<u64>,
+}
+
+/// A request that was answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answered<'a> {
+    pub(super) sent_at: Instant,
+    /// Records of the request, refused ones included.
+    pub(super) records: u64,
+    /// Bytes of data and keys.
     pub(super) bytes: u64,
-}
-
-/// How many shards a throttled stream has and would need.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Advice {
-    /// Its open shards.
-    pub shards: u32,
-    /// The number that would take what the source brings, if keys were spread evenly; where that is not known, what was
-    /// offered in the last minute, and at most twice as many as there are.
-    pub needed: u32,
-    /// Percent of the records that were refused in the last minute.
-    pub refused_percent: u32,
-    /// The one shard that refused most of them although the others have room.
-    pub hottest: Option<String>,
-    /// It grows by itself.
-    pub on_demand: bool,
-}
-
-impl std::fmt::Display for Advice {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            shards,
-            needed,
-            refused_percent,
-            hottest,
-            on_demand,
-        } = self;
-        if *refused_percent > 0 {
-            write!(
-                f,
-                "throttled: {refused_percent} % of its records in the last minute; "
-            )?;
-        } else {
-            f.write_str(
-                "written at the pace that its shards allow, which is less than the source brings; ",
-            )?;
-        }
-        let s = if *shards == 1 { "" } else { "s" };
-        write!(f, "it has {shards} shard{s}")?;
-        match hottest {
-            Some(shard) => {
-                write!(
-                    f,
-                    ", of which {shard} gets more than it can take: split that one, or spread the partition keys"
-                )
-            }
-            None if *on_demand => {
-                write!(
-                    f,
-                    " and would need about {needed}: being on demand it grows by itself, sooner with warm throughput"
-                )
-            }
-            None => write!(f, " and would need about {needed} (UpdateShardCount)"),
-        }
-    }
+    /// Records that were refused for the rate of their shard.
+    pub(super) refused: &'a [Routed],
 }
 
 impl Load {
-    /// True while writing is paced: something was refused not long ago.
+    /// True while the shards' rates limit writing: a record was refused not long ago.
     pub(super) fn is_scarce(&self, now: Instant) -> bool {
-        self.scarce_at.is_some_and(|at| now.since(at) < PACED_FOR)
+        self.scarce_at.is_some_and(|at| now.since(at) < SCARCE_FOR)
     }
 
-    /// True if a shard map should be asked for; says so once in a while only.
+    /// True if the shards should be listed now; at most once in [`MAP_GOOD_FOR`].
     pub(super) fn wants_map(&mut self, now: Instant) -> bool {
-        let wants =
-            self.is_scarce(now) && self.asked.is_none_or(|at| now.since(at) >= MAP_GOOD_FOR);
+        let is_old = self
+            .map_asked_at
+            .is_none_or(|at| now.since(at) >= MAP_GOOD_FOR);
+        let wants = self.is_scarce(now) && is_old;
         if wants {
-            self.asked = Some(now);
+            self.map_asked_at = Some(now);
         }
         wants
     }
@@ -147,261 +93,172 @@ impl Load {
         self.on_demand = *mode == StreamMode::OnDemand;
     }
 
+    /// Takes over a listing of the stream's shards.
     pub(super) fn learn_map(&mut self, now: Instant, shards: &[Shard]) {
         let open = shards.iter().filter(|shard| !is_closed(shard));
         let range = |shard: &Shard| HashRange::from_wire(shard.hash_key_range.as_ref()?);
         let mut open: Vec<_> = open
-            .filter_map(|s| Some((range(s)?, s.shard_id.clone())))
+            .filter_map(|shard| Some((range(shard)?, &shard.shard_id)))
             .collect();
         open.sort();
-        if open == self.shards {
+        if self.has_shards(&open) {
             return;
         }
-        // Half a shard is a new one: nothing is known of what it has taken so far.
-        let pace = |shard| {
-            self.shards
-                .iter()
-                .position(|old| old == shard)
-                .map(|i| self.paces[i])
-        };
-        self.paces = open
-            .iter()
-            .map(|shard| pace(shard).unwrap_or_else(|| Pace::new(now)))
-            .collect();
-        self.shards = open;
-        // Indices of the old map mean nothing in the new one.
-        for second in &mut self.seconds {
-            for by_shard in [&mut second.refused, &mut second.short] {
-                let all = by_shard.values().sum();
-                by_shard.clear();
-                if all > 0 {
-                    by_shard.insert(usize::MAX, all);
-                }
-            }
-        }
+
+        let shards = open.into_iter().map(|(range, id)| OpenShard {
+            range,
+            id: id.clone(),
+            rate: self.rate_of(range, id, now),
+        });
+        self.shards = shards.collect();
+        self.history.forget_shards();
     }
 
-    fn shard_of(&self, hash_key: u128) -> usize {
+    fn has_shards(&self, open: &[(HashRange, &String)]) -> bool {
+        let known = self.shards.iter().map(|shard| (shard.range, &shard.id));
+        known.eq(open.iter().copied())
+    }
+
+    /// The rate of a shard that is known. Half of a known shard is a new shard with a new rate:
+    /// nothing is known about the records that it took so far.
+    fn rate_of(&self, range: HashRange, id: &str, now: Instant) -> ShardRate {
+        let mut known = self.shards.iter();
+        let same = known.find(|shard| shard.range == range && shard.id == id);
+        same.map_or_else(|| ShardRate::new(now), |shard| shard.rate.clone())
+    }
+
+    fn shard_of(&self, record: &Routed) -> ShardIndex {
+        let hash_key = record.hash_key?;
         let after = self
             .shards
-            .partition_point(|(range, _)| range.start <= hash_key);
-        after.checked_sub(1).unwrap_or(usize::MAX)
+            .partition_point(|shard| shard.range.start <= hash_key);
+        after.checked_sub(1)
     }
 
-    fn second(&mut self, now: Instant) -> &mut Second {
-        let at = now.0.as_secs();
-        while self.seconds.front().is_some_and(|s| s.at + WINDOW <= at) {
-            self.seconds.pop_front();
+    /// `records` by shard, without the records whose shard is not known.
+    fn by_shard(&self, records: &[Routed]) -> BTreeMap<usize, ShardPart> {
+        let mut parts: BTreeMap<usize, ShardPart> = BTreeMap::new();
+        for record in records {
+            if let Some(shard) = self.shard_of(record) {
+                let part = parts.entry(shard).or_default();
+                part.indices.push(record.index);
+                part.sizes.push(record.bytes);
+            }
         }
-        if self.seconds.back().is_none_or(|s| s.at < at) {
-            self.seconds.push_back(Second {
-                at,
-                ..Second::default()
-            });
-        }
-        let last = self.seconds.len() - 1;
-        &mut self.seconds[last]
+        parts
     }
 
-    /// What of `wanted`, records in the order in which they are to be sent, the shards have room for. It counts as sent.
-    pub(super) fn room(&mut self, now: Instant, wanted: &[Wanted]) -> Room {
-        let mut by_shard: BTreeMap<usize, (Vec<usize>, Vec<u64>)> = BTreeMap::new();
-        for Wanted {
-            index,
-            hash_key,
-            bytes,
-        } in wanted
-        {
-            let shard = hash_key.map_or(usize::MAX, |key| self.shard_of(key));
-            if shard < self.paces.len() {
-                let (indices, sizes) = by_shard.entry(shard).or_default();
-                indices.push(*index);
-                sizes.push(*bytes);
+    /// The room for `wanted`, records of `lane` in the order in which they are to be sent.
+    pub(super) fn room(&self, now: Instant, lane: &ShardId, wanted: &[Routed]) -> Room {
+        let mut held = Vec::new();
+        let mut shortest_wait: Option<Duration> = None;
+        for (shard, part) in self.by_shard(wanted) {
+            let rate = &self.shards[shard].rate;
+            let room = rate.room_for(now, &part.sizes);
+            if room < part.sizes.len() {
+                held.extend_from_slice(&part.indices[room..]);
+                let wait = rate.wait(now, lane, &part.sizes);
+                shortest_wait = Some(shortest_wait.map_or(wait, |shortest| shortest.min(wait)));
             }
-        }
-        let (mut held, mut short) = (Vec::new(), Vec::new());
-        for (shard, (indices, sizes)) in &by_shard {
-            let admitted = self.paces[*shard].admit(now, sizes);
-            if admitted < sizes.len() {
-                held.extend_from_slice(&indices[admitted..]);
-                short.push(*shard);
-            }
-        }
-        let second = self.second(now);
-        second.asked += 1;
-        for shard in &short {
-            *second.short.entry(*shard).or_default() += 1;
         }
         if held.is_empty() {
             return Room::All;
         }
-        self.scarce_at = Some(now);
+
         held.sort_unstable();
-        let mut wait = Duration::ZERO;
-        if held.len() == wanted.len() {
-            let waits = short
-                .iter()
-                .map(|shard| (self.paces[*shard].wait(now, &by_shard[shard].1), *shard));
-            if let Some((least, shard)) = waits.min() {
-                self.paces[shard].promise(now, least);
-                wait = least;
-            }
+        let wait = shortest_wait.filter(|_| held.len() == wanted.len());
+        Room::Less {
+            held,
+            wait: wait.unwrap_or_default(),
         }
-        Room::Less { held, wait }
     }
 
-    /// Notes what one request offered that was sent at `sent`, refused records included, and what of it was refused. How
-    /// long the busiest shard needs to take its part, if the shards are known.
-    pub(super) fn note(
-        &mut self,
-        now: Instant,
-        sent: Instant,
-        records: u64,
-        bytes: u64,
-        refused: &[Refused],
-    ) -> Option<Duration> {
-        let mut by_shard: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
-        for record in refused {
-            let (n, bytes) = by_shard.entry(self.shard_of(record.hash_key)).or_default();
-            *n += 1;
-            *bytes += record.bytes;
-        }
-        let second = self.second(now);
-        second.records += records;
-        second.bytes += bytes;
-        for (shard, (n, _)) in &by_shard {
-            *second.refused.entry(*shard).or_default() += n;
-        }
-        if !refused.is_empty() {
-            // What was counted of shards long ago is not what they have now.
-            if !self.is_scarce(now) {
-                self.paces.fill(Pace::new(now));
+    /// Counts `sent`, records that `lane` sends now, against the rates of their shards.
+    pub(super) fn count(&mut self, now: Instant, lane: &ShardId, sent: &[Routed]) {
+        let mut exhausted = Vec::new();
+        for (shard, part) in self.by_shard(sent) {
+            if self.shards[shard].rate.count(now, lane, &part.sizes) {
+                exhausted.push(shard);
             }
+        }
+
+        let second = self.history.second(now);
+        second.counted += 1;
+        for shard in &exhausted {
+            *second.exhausted.entry(Some(*shard)).or_default() += 1;
+        }
+        if !exhausted.is_empty() {
             self.scarce_at = Some(now);
         }
-        for shard in by_shard.keys() {
-            if let Some(pace) = self.paces.get_mut(*shard) {
-                pace.refused(now, sent);
-            }
+    }
+
+    /// Notes the answer to a request. Returns the time that the busiest shard needs to take its
+    /// refused records, if the shards are known.
+    pub(super) fn note(&mut self, now: Instant, answered: Answered<'_>) -> Option<Duration> {
+        let refused = self.refused_by_shard(answered.refused);
+        let second = self.history.second(now);
+        second.records += answered.records;
+        second.bytes += answered.bytes;
+        for (shard, amount) in &refused {
+            // A whole number of records.
+            *second.refused.entry(*shard).or_default() += amount.records as u64;
         }
+        if refused.is_empty() {
+            return None;
+        }
+
+        self.note_refusals(now, answered.sent_at, refused.keys().copied());
         if self.shards.is_empty() {
             return None;
         }
+        let longest = refused.values().map(|amount| amount.shard_seconds());
+        let seconds = longest.fold(0.0, f64::max).min(WAIT_MAX.as_secs_f64());
+        Some(Duration::from_secs_f64(seconds))
+    }
+
+    fn refused_by_shard(&self, refused: &[Routed]) -> BTreeMap<ShardIndex, Amount> {
+        let mut by_shard: BTreeMap<ShardIndex, Amount> = BTreeMap::new();
+        for record in refused {
+            let nothing = Amount {
+                records: 0.0,
+                bytes: 0.0,
+            };
+            let amount = by_shard.entry(self.shard_of(record)).or_insert(nothing);
+            amount.records += 1.0;
+            amount.bytes += record.bytes as f64;
+        }
         by_shard
-            .values()
-            .map(|(n, bytes)| time_for(*n, *bytes))
-            .max()
-            .map(|wait| wait.min(WAIT_MAX))
     }
 
-    /// What to tell the user, if anything, where the source brings `demand`.
+    fn note_refusals(
+        &mut self,
+        now: Instant,
+        sent_at: Instant,
+        shards: impl Iterator<Item = ShardIndex>,
+    ) {
+        // The rates of long ago are not the rates of now.
+        if !self.is_scarce(now) {
+            for shard in &mut self.shards {
+                shard.rate = ShardRate::new(now);
+            }
+        }
+
+        self.scarce_at = Some(now);
+        for shard in shards.flatten() {
+            if let Some(shard) = self.shards.get_mut(shard) {
+                shard.rate.refused(now, sent_at);
+            }
+        }
+    }
+
+    /// The advice for the user, if any, where the source brings `demand`.
     pub(super) fn advice(&self, now: Instant, demand: Option<Demand>) -> Option<Advice> {
-        let shards = u32::try_from(self.shards.len()).ok().filter(|n| *n > 0)?;
-        let recent = Recent::of(&self.seconds, now);
-        let refusing = recent.all_refused > 0
-            && recent.all_refused as f64 >= recent.records as f64 * NOTEWORTHY;
-        let short = recent.all_short > 0 && recent.all_short as f64 >= recent.asked as f64 * OFTEN;
-        if !refusing && !short {
-            return None;
-        }
-        let seconds = match demand {
-            Some(Demand { records, bytes }) => Amount { records, bytes }.shard_seconds(),
-            None => recent.offered_shard_seconds(),
-        };
-        // A count of shards: small, and never negative.
-        let enough = seconds.ceil() as u32;
-        let hottest = recent.hottest().filter(|_| shards > 1 && enough <= shards);
-        let hottest = hottest.and_then(|shard| Some(self.shards.get(shard)?.1.clone()));
-        if !refusing && hottest.is_none() && demand.is_some() && enough <= shards {
-            // It takes what the source brings; what it has missed so far takes its time.
-            return None;
-        }
-        let most = if demand.is_some() {
-            u32::MAX
-        } else {
-            shards * 2
-        };
-        Some(Advice {
-            shards,
-            needed: enough.clamp(shards + 1, most),
-            refused_percent: recent.refused_percent(),
-            hottest,
+        let stream = OpenShards {
+            ids: self.shards.iter().map(|shard| shard.id.as_str()).collect(),
             on_demand: self.on_demand,
-        })
-    }
-}
-
-/// Sums over the last minute.
-#[derive(Default)]
-struct Recent {
-    /// Since when, in seconds until now.
-    seconds: u64,
-    records: u64,
-    bytes: u64,
-    asked: u64,
-    all_refused: u64,
-    all_short: u64,
-    refused: BTreeMap<usize, u64>,
-    short: BTreeMap<usize, u64>,
-}
-
-impl Recent {
-    fn of(seconds: &VecDeque<Second>, now: Instant) -> Self {
-        let mut sum = Self::default();
-        let at = now.0.as_secs();
-        for second in seconds.iter().filter(|s| s.at + WINDOW > at) {
-            sum.seconds = sum.seconds.max(at.saturating_sub(second.at) + 1);
-            sum.records += second.records;
-            sum.bytes += second.bytes;
-            sum.asked += second.asked;
-            for (shard, n) in &second.refused {
-                *sum.refused.entry(*shard).or_default() += n;
-                sum.all_refused += n;
-            }
-            for (shard, n) in &second.short {
-                *sum.short.entry(*shard).or_default() += n;
-                sum.all_short += n;
-            }
-        }
-        sum
-    }
-
-    /// Shards that what was offered takes.
-    fn offered_shard_seconds(&self) -> f64 {
-        let offered = Amount {
-            records: self.records as f64,
-            bytes: self.bytes as f64,
         };
-        offered.shard_seconds() / self.seconds.max(1) as f64
+        advise(&self.history.recent(now), &stream, demand)
     }
-
-    fn refused_percent(&self) -> u32 {
-        if (self.all_refused as f64) < self.records as f64 * NOTEWORTHY {
-            return 0;
-        }
-        // At most a hundred.
-        ((self.all_refused * 100).div_ceil(self.records.max(1))).min(100) as u32
-    }
-
-    /// The one shard that had no room most of the times.
-    fn hottest(&self) -> Option<usize> {
-        let one = |by_shard: &BTreeMap<usize, u64>, all: u64| {
-            by_shard
-                .iter()
-                .find(|(_, n)| **n * 2 > all)
-                .map(|(shard, _)| *shard)
-        };
-        one(&self.short, self.all_short).or_else(|| one(&self.refused, self.all_refused))
-    }
-}
-
-/// How long one shard needs to take so much.
-fn time_for(records: u64, bytes: u64) -> Duration {
-    let amount = Amount {
-        records: records as f64,
-        bytes: bytes as f64,
-    };
-    Duration::from_secs_f64(amount.shard_seconds().min(1e9))
 }
 
 #[cfg(test)]
@@ -425,7 +282,7 @@ mod tests {
                 ..Default::default()
             })
             .collect();
-        // A closed parent covers everything and takes nothing.
+        // A closed parent covers the whole hash space and takes no records.
         map.push(Shard {
             shard_id: "parent".into(),
             hash_key_range: Some(HashKeyRange {
@@ -442,21 +299,46 @@ mod tests {
         load
     }
 
-    fn refused(n: usize, hash_key: u128, bytes: u64) -> Vec<Refused> {
-        (0..n).map(|_| Refused { hash_key, bytes }).collect()
+    fn lane() -> ShardId {
+        ShardId::new("shardId-000000000000")
+    }
+
+    /// `count` records of one hash key and size.
+    fn records(count: usize, hash_key: u128, bytes: u64) -> Vec<Routed> {
+        (0..count)
+            .map(|index| Routed {
+                index,
+                hash_key: Some(hash_key),
+                bytes,
+            })
+            .collect()
+    }
+
+    /// Notes a request that was sent and answered in the second `second`.
+    fn note(
+        load: &mut Load,
+        second: u64,
+        records: u64,
+        bytes: u64,
+        refused: &[Routed],
+    ) -> Option<Duration> {
+        let answered = Answered {
+            sent_at: at(second),
+            records,
+            bytes,
+            refused,
+        };
+        load.note(at(second), answered)
     }
 
     #[test]
-    fn nothing_to_say_while_all_is_taken() {
+    fn no_advice_while_all_records_are_taken() {
         let mut load = load(2);
         for second in 0..100 {
-            assert_eq!(load.note(at(second), at(second), 5000, 5 << 20, &[]), None);
+            assert_eq!(note(&mut load, second, 5000, 5 << 20, &[]), None);
             assert_eq!(load.advice(at(second), None), None);
         }
-        assert!(
-            load.seconds.len() <= WINDOW as usize,
-            "the past is forgotten"
-        );
+        assert!(load.history.len() <= 60, "the past is forgotten");
         assert!(!load.wants_map(at(100)));
     }
 
@@ -465,11 +347,9 @@ mod tests {
         let mut load = load(2);
         for second in 0..10 {
             // 3 MiB/s offered, a third of it refused, on both shards alike.
-            let mut both = refused(150, 0, 1024);
-            both.extend(refused(150, u128::MAX, 1024));
-            let wait = load
-                .note(at(second), at(second), 900, 3 << 20, &both)
-                .unwrap();
+            let mut both = records(150, 0, 1024);
+            both.extend(records(150, u128::MAX, 1024));
+            let wait = note(&mut load, second, 900, 3 << 20, &both).unwrap();
             assert_eq!(
                 wait,
                 Duration::from_millis(150),
@@ -507,12 +387,12 @@ mod tests {
     #[test]
     fn one_hot_shard() {
         let mut load = load(4);
-        load.note(
-            at(0),
-            at(0),
+        note(
+            &mut load,
+            0,
             1500,
             1 << 20,
-            &refused(400, u128::MAX / 2 + 5, 100),
+            &records(400, u128::MAX / 2 + 5, 100),
         );
         let advice = load.advice(at(0), None).unwrap();
         assert_eq!((advice.needed, advice.hottest.as_deref()), (5, Some("s2")));
@@ -523,9 +403,9 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_nothing_to_speak_of() {
+    fn a_burst_is_no_reason_for_advice() {
         let mut load = load(2);
-        load.note(at(0), at(0), 10_000, 1 << 20, &refused(50, 0, 100));
+        note(&mut load, 0, 10_000, 1 << 20, &records(50, 0, 100));
         assert_eq!(load.advice(at(0), None), None);
     }
 
@@ -534,12 +414,12 @@ mod tests {
         let mut load = Load::default();
         assert!(!load.wants_map(at(0)));
         assert_eq!(
-            load.note(at(0), at(0), 10, 1000, &refused(5, 0, 100)),
+            note(&mut load, 0, 10, 1000, &records(5, 0, 100)),
             None,
             "no shards are known"
         );
         assert!(load.wants_map(at(0)) && !load.wants_map(at(14)) && load.wants_map(at(16)));
-        load.note(at(59), at(59), 10, 1000, &refused(5, 0, 100));
+        note(&mut load, 59, 10, 1000, &records(5, 0, 100));
         assert!(load.wants_map(at(61)));
         assert_eq!(
             load.advice(at(61), None),
@@ -548,35 +428,33 @@ mod tests {
         );
     }
 
-    fn wanted(n: usize, hash_key: u128, bytes: u64) -> Vec<Wanted> {
-        (0..n)
-            .map(|index| Wanted {
-                index,
-                hash_key: Some(hash_key),
-                bytes,
-            })
-            .collect()
-    }
-
     #[test]
-    fn each_shard_has_its_own_pace() {
+    fn each_shard_has_its_own_rate() {
         let mut load = load(2);
         assert!(!load.is_scarce(at(0)), "nothing was refused");
-        load.note(at(100), at(100), 500, 1000, &refused(5, 0, 10));
+        note(&mut load, 100, 500, 1000, &records(5, 0, 10));
         assert!(load.is_scarce(at(100)));
-        // Both have a second's worth; the first is used up.
-        assert_eq!(load.room(at(101), &wanted(1000, 0, 10)), Room::All);
-        let mut mixed = wanted(4, 0, 10);
+        // Both shards have a second's worth of room, however often the question is asked.
+        for _ in 0..2 {
+            let room = load.room(at(101), &lane(), &records(1000, 0, 10));
+            assert_eq!(room, Room::All);
+        }
+
+        // The first shard is used up by records that are sent.
+        load.count(at(101), &lane(), &records(1000, 0, 10));
+        let mut mixed = records(4, 0, 10);
         mixed[1].hash_key = Some(u128::MAX);
         mixed[3].hash_key = None;
         assert_eq!(
-            load.room(at(101), &mixed),
+            load.room(at(101), &lane(), &mixed),
             Room::Less {
                 held: vec![0, 2],
                 wait: Duration::ZERO
             }
         );
-        let Room::Less { held, wait } = load.room(at(101), &wanted(2, 0, 10)) else {
+
+        let other_lane = ShardId::new("shardId-000000000001");
+        let Room::Less { held, wait } = load.room(at(101), &other_lane, &records(2, 0, 10)) else {
             panic!("no room")
         };
         assert_eq!(
@@ -584,18 +462,20 @@ mod tests {
             (vec![0, 1], 2),
             "two records at 1,000 a second"
         );
-        // The next one waits behind those.
-        let Room::Less { wait, .. } = load.room(at(101), &wanted(250, 0, 10)) else {
-            panic!("no room")
+
+        // The lane that was just served waits a little longer than a lane that was not.
+        let wait_of = |lane: &ShardId| match load.room(at(101), lane, &records(250, 0, 10)) {
+            Room::Less { wait, .. } => wait.as_millis(),
+            Room::All => panic!("room"),
         };
-        assert_eq!(wait.as_millis(), 252);
+        assert_eq!((wait_of(&other_lane), wait_of(&lane())), (250, 275));
         assert!(!load.is_scarce(at(162)), "a minute later that is the past");
     }
 
     #[test]
-    fn shards_that_were_added_have_a_pace_of_their_own() {
+    fn added_shards_have_rates_of_their_own() {
         let mut load = load(1);
-        load.note(at(0), at(0), 500, 1000, &refused(5, 0, 10));
+        note(&mut load, 0, 500, 1000, &records(5, 0, 10));
         let map: Vec<Shard> = HashRange::even(2)
             .into_iter()
             .map(|range| Shard {
@@ -605,19 +485,22 @@ mod tests {
             })
             .collect();
         load.learn_map(at(1), &map);
-        assert_eq!(load.room(at(2), &wanted(1000, 0, 10)), Room::All);
-        assert_eq!(load.room(at(2), &wanted(1000, u128::MAX, 10)), Room::All);
+        assert_eq!(load.room(at(2), &lane(), &records(1000, 0, 10)), Room::All);
+        assert_eq!(
+            load.room(at(2), &lane(), &records(1000, u128::MAX, 10)),
+            Room::All
+        );
     }
 
     #[test]
-    fn the_source_says_how_many_shards_are_needed() {
+    fn the_rate_of_the_source_tells_how_many_shards_are_needed() {
         let mut load = load(2);
-        load.note(at(0), at(0), 500, 1000, &refused(1, 0, 10));
+        note(&mut load, 0, 500, 1000, &records(1, 0, 10));
         for second in 61..100 {
             load.scarce_at = Some(at(second));
-            load.room(at(second), &wanted(2000, 0, 10));
-            load.room(at(second), &wanted(2000, u128::MAX, 10));
-            load.note(at(second), at(second), 1000, 1000, &[]);
+            load.count(at(second), &lane(), &records(1000, 0, 10));
+            load.count(at(second), &lane(), &records(1000, u128::MAX, 10));
+            note(&mut load, second, 1000, 1000, &[]);
         }
         let advice = load
             .advice(
@@ -639,7 +522,7 @@ mod tests {
         let text = "written at the pace that its shards allow, which is less than the source brings; it has 2 shards and \
                     would need about 5 (UpdateShardCount)";
         assert_eq!(advice.to_string(), text);
-        // Two are enough for what comes; it only catches up.
+        // Two shards are enough for new records; the output only catches up.
         assert_eq!(
             load.advice(
                 at(99),

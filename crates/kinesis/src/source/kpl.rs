@@ -6,15 +6,16 @@
 use distributary_wire::hot::Data;
 
 const MAGIC: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
-/// Magic bytes and MD5.
-const LEAST: usize = 4 + 16;
+/// The least number of bytes: magic bytes and MD5.
+const BYTES_MIN: usize = 4 + 16;
 
-/// True if the record's data begin as an aggregate does. Nothing is decoded.
+/// True if the record's data start as an aggregate does. Nothing is decoded.
 pub fn is_aggregate(data: Data<'_>) -> bool {
-    data.decoded_len() >= LEAST
+    data.decoded_len() >= BYTES_MIN
         && match data {
             Data::Raw(bytes) => bytes.starts_with(&MAGIC),
-            // Four bytes are five base64 characters and two bits of the sixth: 84maw, then 'g' to 'v' (the bits 10....).
+            // Four bytes are five base64 characters and two bits of the sixth: 84maw, then 'g' to
+            // 'v' (the bits 10....).
             Data::Base64(text) => {
                 text.starts_with(b"84maw") && matches!(text.get(5), Some(b'g'..=b'v'))
             }
@@ -32,7 +33,7 @@ mod tests {
     }
 
     #[test]
-    fn aggregates_are_seen_in_both_forms_whatever_follows() {
+    fn aggregates_are_found_in_both_forms_before_any_byte() {
         for next in 0..=255u8 {
             let mut data = MAGIC.to_vec();
             data.push(next);
@@ -43,7 +44,7 @@ mod tests {
                 &distributary_wire::types::Blob(data.clone().into()),
             );
             assert!(check(&text[1..text.len() - 1], DataForm::Base64), "{next}");
-            // One bit off in the last magic byte.
+            // One bit of the last magic byte is wrong.
             data[3] ^= 1;
             assert!(!check(&data, DataForm::Raw));
             data[3] ^= 1;

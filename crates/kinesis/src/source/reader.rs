@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use distributary_core::batch::{Batch, Origin, ShardId};
+use distributary_core::batch::{BadBatch, Batch, Origin, ShardId};
 use distributary_core::checkpoint::Position;
 use distributary_core::clock::Millis;
 use distributary_core::output::{Trouble, TroubleKind};
@@ -17,65 +17,96 @@ use distributary_wire::types::{
     GetRecordsRequest, GetShardIteratorRequest, ShardIteratorType, Timestamp,
 };
 
-use super::{Shared, is_aggregate, or_wall};
-use crate::client::{Answered, CallError};
+use super::{Shared, is_aggregate, server_time};
+use crate::client::{Answered, CallError, RawAnswer};
 
-/// How long one call may take. The engine's own deadline is shorter or equal; this one bounds it where there is none.
+/// The longest time of one call, where the engine sets no shorter deadline.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// Empty pages at the tip of a shard that is listed as closed before it counts as read to its end: some servers never end
-/// a closed shard's iterators.
-const EMPTY_AT_END: u32 = 3;
-/// Empty pages in a row, all about as old as the retention allows, after which the position is taken for deleted.
-const EMPTY_AT_HORIZON: u32 = 10;
-/// How near to the retention counts as that. Longer than an iterator is good for.
+/// Empty pages at the tip of a shard that is listed as closed, after which the shard counts as read
+/// to its end: some servers never end a closed shard's iterators.
+const EMPTY_PAGES_AT_END: u32 = 3;
+/// Empty pages in a row, all about as old as the retention allows, after which the records at the
+/// position count as deleted.
+const EMPTY_PAGES_AT_HORIZON: u32 = 10;
+/// Positions that are this close to the retention count as that old. Longer than the lifetime of an
+/// iterator.
 pub(super) const HORIZON_SLACK: Duration = Duration::from_secs(10 * 60);
-/// Coming nearer by less than this in so many pages is none: the horizon itself moves in steps.
-const PROGRESS: Duration = Duration::from_secs(60);
+/// The shortest retention of a stream.
+const RETENTION_MIN: Duration = Duration::from_secs(24 * 3600);
+/// A reader whose distance shrinks by less than this makes no progress: the horizon itself moves in
+/// steps.
+const PROGRESS_MIN: Duration = Duration::from_secs(60);
 
 pub(super) struct Reader {
     shared: Arc<Shared>,
     shard: ShardId,
-    /// What the next record follows; where an iterator is taken again from.
+    /// The position before the next record: the next iterator starts here.
     position: Position,
     iterator: Option<String>,
-    /// The shard's end was reached, together with its last records.
+    /// Present if the shard's end was reached together with its last records.
     ended: Option<Ended>,
-    /// Empty pages in a row, with the shard known to be closed when they were asked for.
-    empty_at_end: u32,
+    /// Empty pages in a row that were asked for when the shard was known to be closed.
+    empty_pages_at_end: u32,
     horizon: Horizon,
-    /// The origin of the last batch; empty while there was none.
+    /// The origin of the last batch.
     last_origin: Option<Arc<Origin>>,
 }
 
-/// Where a closed shard goes on.
+/// The end of a closed shard.
 struct Ended {
     children: Vec<ShardId>,
     complete_until: Millis,
 }
 
-/// Empty pages in a row at the age of the retention, and how far behind the first of them was.
+/// Empty pages in a row at the age of the retention.
 #[derive(Default)]
 struct Horizon {
     pages: u32,
-    first: Duration,
+    /// The distance from the tip at the first of these pages.
+    first_behind: Duration,
 }
 
-/// What a call brought that is not an answer.
+/// The reason why a read has no page.
 enum Stop {
-    /// The position is not in the shard any more.
+    /// The position is no longer in the shard.
     Gone,
     Failed(SourceError),
 }
 
-/// An answer, and how long it was under way.
+/// An answer to `GetRecords`.
 struct Page {
     answer: GetRecordsAnswer,
     date: Option<Millis>,
+    /// The time between request and answer.
     took: Duration,
     /// Records that were asked for at most.
     limit: u32,
-    /// The shard was known to be closed before it was asked for.
+    /// True if the shard was known to be closed before the request.
     closed: bool,
+}
+
+impl Page {
+    fn behind(&self) -> Option<Duration> {
+        let ms = u64::try_from(self.answer.millis_behind_latest?).ok()?;
+        Some(Duration::from_millis(ms))
+    }
+
+    fn children(&self) -> Vec<ShardId> {
+        let children = self.answer.child_shards.iter();
+        children
+            .map(|child| ShardId::new(&child.shard_id))
+            .collect()
+    }
+
+    fn last_arrival(&self) -> Option<Millis> {
+        let last = self.answer.records.last()?;
+        Some(Millis(last.arrival_ms))
+    }
+
+    fn has_aggregates(&self) -> bool {
+        let mut records = self.answer.records.iter();
+        records.any(|record| is_aggregate(self.answer.data(record)))
+    }
 }
 
 impl Reader {
@@ -86,178 +117,147 @@ impl Reader {
             position,
             iterator: None,
             ended: None,
-            empty_at_end: 0,
+            empty_pages_at_end: 0,
             horizon: Horizon::default(),
             last_origin: None,
         }
     }
 
     fn failed(&self, error: CallError, operation: Operation) -> SourceError {
-        let what = format!("{} (shard {})", self.shared.stream, self.shard);
-        self.shared.client.trouble(error, operation, Some(&what))
+        let stream = format!("{} (shard {})", self.shared.stream, self.shard);
+        self.shared.client.trouble(error, operation, Some(&stream))
     }
 
+    /// A new iterator at the position.
     async fn take_iterator(&self) -> Result<String, Stop> {
-        let mut request = GetShardIteratorRequest {
-            shard_id: Some(self.shard.as_str().to_owned()),
-            ..Default::default()
-        };
-        request.shard_iterator_type = Some(match &self.position {
-            Position::TrimHorizon => ShardIteratorType::TrimHorizon,
-            Position::At(at) => {
-                request.timestamp = Some(Timestamp(at.0));
-                ShardIteratorType::AtTimestamp
-            }
-            Position::After { sequence, sub } => {
-                request.starting_sequence_number = Some(sequence.as_str().to_owned());
-                match sub {
-                    None => ShardIteratorType::AfterSequenceNumber,
-                    // The rest of that record is still to be returned.
-                    Some(_) => ShardIteratorType::AtSequenceNumber,
-                }
-            }
-            // Never asked for; there is nothing behind a shard's end.
-            Position::Closed => ShardIteratorType::Latest,
-        });
+        let mut request = iterator_request(&self.shard, &self.position);
         let client = &self.shared.client;
-        match client
-            .once_on(&self.shared.stream, &mut request, DEADLINE)
-            .await
-        {
-            Ok(Answered { answer, .. }) => answer
-                .shard_iterator
-                .filter(|i| !i.is_empty())
-                .ok_or_else(|| {
+        let called = client.once_on(&self.shared.stream, &mut request, DEADLINE);
+        let error = match called.await {
+            Ok(Answered { answer, .. }) => {
+                let iterator = answer.shard_iterator.filter(|i| !i.is_empty());
+                return iterator.ok_or_else(|| {
                     let text = format!(
-                        "GetShardIterator on shard {} brought no iterator",
+                        "GetShardIterator on shard {} returned no iterator",
                         self.shard
                     );
                     Stop::Failed(Trouble::new(TroubleKind::Unintelligible, text))
-                }),
-            // What AWS says to a sequence number that it does not have any more.
-            Err(error)
-                if matches!(self.position, Position::After { .. })
-                    && error.code() == Some(&ErrorCode::InvalidArgument) =>
-            {
-                tracing::info!(shard = %self.shard, position = ?self.position, error = ?error, "the position is refused");
-                Err(Stop::Gone)
+                });
             }
-            Err(error) => Err(Stop::Failed(
-                self.failed(error, Operation::GetShardIterator),
-            )),
+            Err(error) => error,
+        };
+
+        // AWS's answer to a sequence number that is no longer in the shard.
+        if matches!(self.position, Position::After { .. })
+            && error.code() == Some(&ErrorCode::InvalidArgument)
+        {
+            tracing::info!(
+                shard = %self.shard, position = ?self.position, error = ?error,
+                "the position is refused"
+            );
+            return Err(Stop::Gone);
         }
+        let trouble = self.failed(error, Operation::GetShardIterator);
+        Err(Stop::Failed(trouble))
     }
 
     /// One `GetRecords`; a second one if the iterator turns out to be expired.
     async fn fetch(&mut self, credit: Credit) -> Result<Page, Stop> {
-        let shared = Arc::clone(&self.shared);
-        let client = &shared.client;
-        let limit = credit.records.clamp(1, 10_000);
-        let mut fresh = false;
-        loop {
-            let iterator = match self.iterator.clone() {
-                Some(iterator) => iterator,
-                None => {
-                    fresh = true;
-                    let taken = self.take_iterator().await?;
-                    self.iterator.insert(taken).clone()
-                }
-            };
-            let request = GetRecordsRequest {
-                shard_iterator: Some(iterator),
-                limit: i32::try_from(limit).ok(),
-                stream_arn: shared
-                    .stream
-                    .arn()
-                    .filter(|_| !client.by_name())
-                    .map(ToString::to_string),
-                ..Default::default()
-            };
-            let closed = shared.is_closed(&self.shard);
-            let sent = client.clock().now();
-            let read = client
-                .read_call(&request, DEADLINE, |raw| {
-                    GetRecordsAnswer::parse(raw.format, raw.body)
-                })
-                .await;
-            let took = client.clock().now().since(sent);
-            match read {
-                Ok(Answered { answer, date }) => {
-                    return Ok(Page {
-                        answer,
-                        date,
-                        took,
-                        limit,
-                        closed,
-                    });
-                }
-                // It is good for five minutes; or another server has taken over, which knows nothing of it.
-                Err(error)
-                    if !fresh
-                        && matches!(
-                            error.code(),
-                            Some(ErrorCode::ExpiredIterator | ErrorCode::InvalidArgument)
-                        ) =>
-                {
-                    self.iterator = None;
-                }
-                Err(error) => {
-                    if error.code() == Some(&ErrorCode::ExpiredIterator) {
-                        self.iterator = None;
-                    }
-                    return Err(Stop::Failed(self.failed(error, Operation::GetRecords)));
-                }
-            }
+        let is_new = self.iterator.is_none();
+        let mut page = self.request_page(credit).await?;
+        // An iterator expires after five minutes, or when a server takes over that does not know
+        // the iterator.
+        if !is_new && page.as_ref().is_err_and(is_useless_iterator) {
+            self.iterator = None;
+            page = self.request_page(credit).await?;
         }
+
+        page.map_err(|error| {
+            if error.code() == Some(&ErrorCode::ExpiredIterator) {
+                self.iterator = None;
+            }
+            Stop::Failed(self.failed(error, Operation::GetRecords))
+        })
     }
 
-    /// What a page says. Nothing here waits, so a page is taken whole or not at all.
-    fn take(&mut self, page: Page) -> Result<Read, SourceError> {
-        let Page {
+    /// One `GetRecords`, after a `GetShardIterator` if there is no iterator.
+    async fn request_page(&mut self, credit: Credit) -> Result<Result<Page, CallError>, Stop> {
+        let iterator = match self.iterator.clone() {
+            Some(iterator) => iterator,
+            None => {
+                let taken = self.take_iterator().await?;
+                self.iterator.insert(taken).clone()
+            }
+        };
+        let (shared, client) = (&*self.shared, &self.shared.client);
+        let limit = credit.records.clamp(1, shared.limits.answer_records);
+        let request = GetRecordsRequest {
+            shard_iterator: Some(iterator),
+            limit: i32::try_from(limit).ok(),
+            stream_arn: client.arn_to_send(&shared.stream),
+            ..Default::default()
+        };
+
+        let closed = shared.is_closed(&self.shard);
+        let sent_at = client.clock().now();
+        let parse = |raw: RawAnswer| GetRecordsAnswer::parse(raw.format, raw.body);
+        let read = client.read_call(&request, DEADLINE, parse).await;
+        let took = client.clock().now().since(sent_at);
+
+        Ok(read.map(|Answered { answer, date }| Page {
             answer,
             date,
             took,
             limit,
             closed,
-        } = page;
-        let children: Vec<ShardId> = answer
-            .child_shards
-            .iter()
-            .map(|child| ShardId::new(&child.shard_id))
-            .collect();
-        let behind = answer
-            .millis_behind_latest
-            .and_then(|ms| u64::try_from(ms).ok())
-            .map(Duration::from_millis);
-        let next = answer.next_shard_iterator.clone();
-        // The shard was read at some time after the request went out.
-        let read_at = or_wall(date, &self.shared.client).minus(took);
-        let mut complete_until = read_at.minus(behind.unwrap_or_default());
-        let records = answer.records.len();
-        let last_arrival = answer.records.last().map(|r| Millis(r.arrival_ms));
-        let Some(last_arrival) = last_arrival else {
-            let behind = behind.unwrap_or_default();
-            return Ok(self.take_empty(next, children, behind, complete_until, closed));
-        };
-        // Servers that always say 0, or nothing: of a full page only what it holds is sure.
-        if behind.is_none() || records >= limit as usize {
-            complete_until = complete_until.min(last_arrival);
+        }))
+    }
+
+    /// The read that a page is. Nothing here waits, so a page is taken whole or not at all.
+    fn take(&mut self, page: Page, source: Arc<str>) -> Result<Read, SourceError> {
+        // The server read the shard at some time after the request was sent.
+        let read_at = server_time(page.date, &self.shared.client).minus(page.took);
+        let behind = page.behind();
+        let complete_until = read_at.minus(behind.unwrap_or_default());
+        match page.last_arrival() {
+            None => Ok(self.take_empty(page, behind.unwrap_or_default(), complete_until)),
+            Some(last_arrival) => {
+                // Some servers always return 0, or nothing, as the distance from the tip: of a full
+                // page only the records that it holds are sure.
+                let is_full = page.answer.records.len() >= page.limit as usize;
+                let complete_until = match behind {
+                    Some(_) if !is_full => complete_until,
+                    _ => complete_until.min(last_arrival),
+                };
+                let behind = behind.unwrap_or_else(|| read_at.since(last_arrival));
+                self.take_records(page, source, behind, complete_until)
+            }
         }
-        if !self.shared.said_aggregates()
-            && answer.records.iter().any(|r| is_aggregate(answer.data(r)))
-        {
-            self.shared.say_aggregates();
+    }
+
+    fn take_records(
+        &mut self,
+        page: Page,
+        source: Arc<str>,
+        behind: Duration,
+        complete_until: Millis,
+    ) -> Result<Read, SourceError> {
+        if !self.shared.has_logged_aggregates() && page.has_aggregates() {
+            self.shared.log_aggregates();
         }
-        let origin = self.origin();
-        let batch = batch_of(origin, answer).map_err(|e| {
+        let children = page.children();
+        let next = page.answer.next_shard_iterator.clone();
+        let records = page.answer.records.len();
+        let batch = batch_of(self.origin(source), page.answer).map_err(|e| {
             let text = format!(
-                "GetRecords on shard {} brought what is no record: {e}",
+                "GetRecords on shard {} returned a malformed record: {e}",
                 self.shard
             );
             Trouble::new(TroubleKind::Unintelligible, text).caused_by(e)
         })?;
+
         self.position = batch.after(records - 1);
-        self.empty_at_end = 0;
+        self.empty_pages_at_end = 0;
         self.horizon = Horizon::default();
         if next.is_none() {
             self.ended = Some(Ended {
@@ -265,8 +265,8 @@ impl Reader {
                 complete_until,
             });
         }
-        let behind = behind.unwrap_or_else(|| read_at.since(last_arrival));
-        // An iterator passes over what retention deletes before it is used, without a word; a position is refused then.
+        // An iterator silently passes over records that retention deletes before its use; a position
+        // is refused in that case.
         self.iterator = next.filter(|_| !self.shared.is_near_horizon(behind));
         Ok(Read {
             fetched: Fetched::Batch(batch),
@@ -275,38 +275,20 @@ impl Reader {
         })
     }
 
-    fn take_empty(
-        &mut self,
-        next: Option<String>,
-        children: Vec<ShardId>,
-        behind: Duration,
-        complete_until: Millis,
-        closed: bool,
-    ) -> Read {
-        if next.is_none() {
-            return Read {
-                fetched: Fetched::Closed { children },
-                behind: Duration::ZERO,
-                complete_until,
-            };
-        }
-        self.iterator = next;
-        self.empty_at_end = if closed && behind.is_zero() {
-            self.empty_at_end + 1
-        } else {
-            0
+    fn take_empty(&mut self, page: Page, behind: Duration, complete_until: Millis) -> Read {
+        let children = page.children();
+        let Some(next) = page.answer.next_shard_iterator else {
+            return closed(children, complete_until);
         };
-        if self.empty_at_end >= EMPTY_AT_END {
-            let children = self
-                .shared
-                .known(&self.shard)
-                .map(|known| known.children)
-                .unwrap_or_default();
-            return Read {
-                fetched: Fetched::Closed { children },
-                behind: Duration::ZERO,
-                complete_until,
-            };
+
+        self.iterator = Some(next);
+        self.empty_pages_at_end = match page.closed && behind.is_zero() {
+            true => self.empty_pages_at_end + 1,
+            false => 0,
+        };
+        if self.empty_pages_at_end >= EMPTY_PAGES_AT_END {
+            let known = self.shared.known(&self.shard).unwrap_or_default();
+            return closed(known.children, complete_until);
         }
         Read {
             fetched: Fetched::Idle,
@@ -315,11 +297,11 @@ impl Reader {
         }
     }
 
-    /// The origin of this reader's batches, with the shard's hash range as the last listing has it.
-    fn origin(&mut self) -> Arc<Origin> {
-        let (source, hash_range) = (self.shared.arn(), self.shared.hash_range(&self.shard));
-        let same = |last: &&Arc<Origin>| last.source == source && last.hash_range == hash_range;
-        if let Some(last) = self.last_origin.as_ref().filter(same) {
+    /// The origin of this reader's batches, with the shard's hash range as in the last listing.
+    fn origin(&mut self, source: Arc<str>) -> Arc<Origin> {
+        let hash_range = self.shared.hash_range(&self.shard);
+        let is_same = |last: &&Arc<Origin>| last.source == source && last.hash_range == hash_range;
+        if let Some(last) = self.last_origin.as_ref().filter(is_same) {
             return Arc::clone(last);
         }
 
@@ -332,38 +314,37 @@ impl Reader {
         origin
     }
 
-    /// True if the reader has stood at the age of the retention for so long that what it waits for must be deleted. AWS
-    /// answers empty pages for ever then.
+    /// True if the reader was at the age of the retention for so many pages that the records at its
+    /// position must be deleted. AWS returns empty pages for ever in that case.
     async fn is_stuck(&mut self, behind: Duration) -> Result<bool, SourceError> {
-        if !matches!(self.position, Position::After { .. })
-            || behind + HORIZON_SLACK < Duration::from_secs(24 * 3600)
-        {
+        let may_be_old = matches!(self.position, Position::After { .. })
+            && behind + HORIZON_SLACK >= RETENTION_MIN;
+        if !may_be_old || behind + HORIZON_SLACK < self.shared.stream().await?.retention {
             self.horizon = Horizon::default();
             return Ok(false);
         }
-        if behind + HORIZON_SLACK < self.shared.retention().await? {
-            self.horizon = Horizon::default();
-            return Ok(false);
-        }
+
         if self.horizon.pages == 0 {
-            self.horizon.first = behind;
+            self.horizon.first_behind = behind;
         }
         self.horizon.pages += 1;
-        // A reader that makes its way through an empty stretch comes nearer with every page.
-        if behind + PROGRESS < self.horizon.first {
+        // A reader that makes progress through an empty stretch is closer to the tip with each page.
+        if behind + PROGRESS_MIN < self.horizon.first_behind {
             self.horizon = Horizon::default();
         }
-        Ok(self.horizon.pages >= EMPTY_AT_HORIZON)
+        Ok(self.horizon.pages >= EMPTY_PAGES_AT_HORIZON)
     }
 
-    /// Goes on at the oldest record.
+    /// Continues at the oldest record.
     async fn gap(&mut self) -> Read {
-        let behind = self.shared.retention().await.unwrap_or_default();
-        // From here on nothing waits: a gap that is gone over is reported.
+        let stream = self.shared.stream().await;
+        let behind = stream.map_or(Duration::ZERO, |stream| stream.retention);
+        // From here on nothing waits: a gap that is passed over is reported.
         self.position = Position::TrimHorizon;
         self.iterator = None;
         self.horizon = Horizon::default();
-        let now = or_wall(None, &self.shared.client);
+
+        let now = server_time(None, &self.shared.client);
         Read {
             fetched: Fetched::Gap,
             behind,
@@ -375,25 +356,17 @@ impl Reader {
 #[async_trait]
 impl ShardReader for Reader {
     async fn next(&mut self, credit: Credit) -> Result<Read, SourceError> {
-        if let Some(Ended {
-            children,
-            complete_until,
-        }) = &self.ended
-        {
-            return Ok(Read {
-                fetched: Fetched::Closed {
-                    children: children.clone(),
-                },
-                behind: Duration::ZERO,
-                complete_until: *complete_until,
-            });
+        if let Some(ended) = &self.ended {
+            return Ok(closed(ended.children.clone(), ended.complete_until));
         }
+
+        let source = self.shared.arn().await?;
         let page = match self.fetch(credit).await {
             Ok(page) => page,
             Err(Stop::Gone) => return Ok(self.gap().await),
             Err(Stop::Failed(trouble)) => return Err(trouble),
         };
-        let read = self.take(page)?;
+        let read = self.take(page, source)?;
         if matches!(read.fetched, Fetched::Idle) && self.is_stuck(read.behind).await? {
             return Ok(self.gap().await);
         }
@@ -401,11 +374,51 @@ impl ShardReader for Reader {
     }
 }
 
+fn closed(children: Vec<ShardId>, complete_until: Millis) -> Read {
+    Read {
+        fetched: Fetched::Closed { children },
+        behind: Duration::ZERO,
+        complete_until,
+    }
+}
+
+/// The request for an iterator at `position`.
+fn iterator_request(shard: &ShardId, position: &Position) -> GetShardIteratorRequest {
+    let mut request = GetShardIteratorRequest {
+        shard_id: Some(shard.as_str().to_owned()),
+        ..Default::default()
+    };
+    let kind = match position {
+        Position::TrimHorizon => ShardIteratorType::TrimHorizon,
+        Position::At(at) => {
+            request.timestamp = Some(Timestamp(at.0));
+            ShardIteratorType::AtTimestamp
+        }
+        Position::After { sequence, sub } => {
+            request.starting_sequence_number = Some(sequence.as_str().to_owned());
+            match sub {
+                None => ShardIteratorType::AfterSequenceNumber,
+                // The rest of that record is still to be returned.
+                Some(_) => ShardIteratorType::AtSequenceNumber,
+            }
+        }
+        // Never asked for: there is no record after a shard's end.
+        Position::Closed => ShardIteratorType::Latest,
+    };
+    request.shard_iterator_type = Some(kind);
+    request
+}
+
+/// True if another iterator may succeed.
+fn is_useless_iterator(error: &CallError) -> bool {
+    matches!(
+        error.code(),
+        Some(ErrorCode::ExpiredIterator | ErrorCode::InvalidArgument)
+    )
+}
+
 /// The records of an answer as places in its body.
-fn batch_of(
-    origin: Arc<Origin>,
-    answer: GetRecordsAnswer,
-) -> Result<Batch, distributary_core::batch::BadBatch> {
+fn batch_of(origin: Arc<Origin>, answer: GetRecordsAnswer) -> Result<Batch, BadBatch> {
     let form = match answer.form {
         hot::DataForm::Raw => DataForm::Raw,
         hot::DataForm::Base64 => DataForm::Base64,
@@ -414,15 +427,13 @@ fn batch_of(
         start: s.start,
         len: s.end.saturating_sub(s.start),
     };
-    let records = answer
-        .records
-        .iter()
-        .map(|r| RecordIndex {
-            sequence: span(r.sequence),
-            key: r.key.map(span),
-            data: span(r.data),
-            arrival: Millis(r.arrival_ms),
-        })
-        .collect();
+    let index = |record: &hot::RecordIndex| RecordIndex {
+        sequence: span(record.sequence),
+        key: record.key.map(span),
+        data: span(record.data),
+        arrival: Millis(record.arrival_ms),
+    };
+
+    let records = answer.records.iter().map(index).collect();
     Batch::new(origin, answer.body, form, records)
 }

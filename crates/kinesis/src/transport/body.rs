@@ -1,4 +1,4 @@
-//! Bodies: a request's two parts without a copy, an answer in one allocation.
+//! Bodies: the two parts of a request without a copy, an answer in one allocation.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 
-/// A request's body: its shared part, then its own.
+/// The body of a request: the shared part, then the part of this request only.
 pub(super) struct TwoParts {
     first: Bytes,
     second: Bytes,
@@ -48,31 +48,32 @@ impl Body for TwoParts {
     }
 }
 
-/// An answer that is larger than anything a server should send.
+/// An answer that is larger than any answer of a server should be.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer has more than {ANSWER_BODY_BYTES} bytes")]
 struct TooLarge;
 
-/// What an answer without a length begins with, in bytes.
-const UNSAID_LENGTH: usize = 16 * 1024;
+/// Bytes that are allocated first for an answer without a length.
+const LENGTH_IF_UNKNOWN: usize = 16 * 1024;
 
-/// The whole body, in one allocation of the size that its header says.
+/// The whole body, in one allocation of the size that the header tells.
 pub(super) async fn collect(mut incoming: Incoming) -> Result<Bytes, TransportError> {
     let broken = |source| TransportError::Broken { source };
-    let said = incoming.size_hint().exact();
-    if said == Some(0) {
+    let length = incoming.size_hint().exact();
+    if length == Some(0) {
         return Ok(Bytes::new());
     }
-    let size = match said.map(usize::try_from) {
+
+    let size = match length.map(usize::try_from) {
         Some(Ok(size)) if size <= ANSWER_BODY_BYTES => size,
         Some(_) => return Err(broken(Box::new(TooLarge))),
-        None => UNSAID_LENGTH,
+        None => LENGTH_IF_UNKNOWN,
     };
     let mut body = BytesMut::with_capacity(size);
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await
     {
         let frame = frame.map_err(|e| broken(Box::new(e)))?;
-        // Trailers say nothing here.
+        // Trailers have no meaning here.
         let Ok(data) = frame.into_data() else {
             continue;
         };
@@ -81,10 +82,11 @@ pub(super) async fn collect(mut incoming: Incoming) -> Result<Bytes, TransportEr
         }
         body.extend_from_slice(&data);
     }
+
     Ok(body.freeze())
 }
 
-/// The chunks of a body as they come; the connection is held until it ends.
+/// The chunks of a body as received. The connection is held until the stream ends.
 pub(super) fn stream(incoming: Incoming, connection: SendRequest<TwoParts>) -> ByteStream {
     Box::pin(Chunks {
         incoming,

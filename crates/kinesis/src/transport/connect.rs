@@ -1,4 +1,4 @@
-//! Making a connection: name lookup, TCP, proxies, TLS.
+//! New connections: name lookup, TCP, proxies, TLS.
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use http::header::PROXY_AUTHORIZATION;
 use http::{HeaderValue, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -20,24 +20,33 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
+/// The time between two TCP keep-alive probes.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
-/// Which certificates are trusted could not be found out.
+/// The reason why the trusted certificates are not known.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The file of `AWS_CA_BUNDLE`.
-    #[error("the CA bundle {} cannot be read; correct AWS_CA_BUNDLE, or unset it", path.display())]
+    /// The file of `AWS_CA_BUNDLE` cannot be read.
+    #[error(
+        "the CA bundle {} cannot be read; correct AWS_CA_BUNDLE, or unset it",
+        path.display()
+    )]
     Bundle {
-        /// As given.
+        /// The path as given.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error of the file or of its content.
         #[source]
         source: rustls::pki_types::pem::Error,
     },
-    /// It has nothing in it.
-    #[error("the CA bundle {} has no certificate; correct AWS_CA_BUNDLE, or unset it", path.display())]
+    /// The file of `AWS_CA_BUNDLE` has no certificate.
+    #[error(
+        "the CA bundle {} has no certificate; correct AWS_CA_BUNDLE, or unset it",
+        path.display()
+    )]
     Empty {
-        /// As given.
+        /// The path as given.
         path: PathBuf,
     },
     /// The TLS library refuses its own defaults.
@@ -45,7 +54,7 @@ pub enum TlsError {
     Setup(#[source] rustls::Error),
 }
 
-/// Why there is no connection, where no library says it.
+/// The reason why there is no connection, where no library has an error for that.
 #[derive(Debug, thiserror::Error)]
 enum NoConnection {
     #[error("the proxy {0} is not an http:// proxy, the only kind that is supported")]
@@ -64,13 +73,15 @@ pub(super) struct Connected {
     pub(super) forward: Option<Forward>,
 }
 
-/// What a proxy that forwards plain requests wants to know.
+/// A proxy that forwards plain requests.
 #[derive(Clone, Debug)]
 pub(super) struct Forward {
+    /// The value of the `Proxy-Authorization` header.
     auth: Option<HeaderValue>,
 }
 
-/// Addresses `request` as the connection wants it: with the whole URI for a forwarding proxy, else with the path alone.
+/// Addresses `request` for the connection: with the whole URI for a forwarding proxy, else with the
+/// path alone.
 pub(super) fn address<B>(request: &mut http::Request<B>, forward: Option<&Forward>) {
     match forward {
         Some(Forward { auth }) => {
@@ -95,7 +106,7 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// As the environment says.
+    /// A connector with the certificates and proxies of the environment.
     pub(super) fn from_env(timeout: Duration) -> Result<Self, TlsError> {
         let bundle = std::env::var_os("AWS_CA_BUNDLE")
             .filter(|path| !path.is_empty())
@@ -107,7 +118,7 @@ impl Connector {
         })
     }
 
-    /// With the certificates of `bundle` (else the system's), through `proxy` (else none).
+    /// A connector with the certificates of `bundle` (else the system's), through `proxy` (else none).
     pub(super) fn new(
         timeout: Duration,
         bundle: Option<&Path>,
@@ -117,22 +128,16 @@ impl Connector {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(timeout));
-        // Finds out about peers that are gone without a word.
-        tcp.set_keepalive(Some(Duration::from_secs(30)));
+        // Detects peers that are gone without closing the connection.
+        tcp.set_keepalive(Some(KEEPALIVE));
+
         let proxies = proxy.map_or_else(
             || Matcher::builder().build(),
             |p| Matcher::builder().all(p).build(),
         );
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(TlsError::Setup)?
-            .with_root_certificates(roots(bundle)?)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             tcp,
-            tls: TlsConnector::from(Arc::new(config)),
+            tls: TlsConnector::from(Arc::new(tls_config(bundle)?)),
             proxies,
         })
     }
@@ -145,20 +150,33 @@ impl Connector {
     ) -> Result<Connected, Failed> {
         let scheme = if tls { "https" } else { "http" };
         let uri: Uri = format!("{scheme}://{host}:{port}/").parse()?;
-        // What a machine tells about itself is asked of the machine, never through a proxy.
-        let proxy = if is_link_local(host) {
-            None
-        } else {
-            self.proxies.intercept(&uri)
+        // The machine's metadata service is asked directly, never through a proxy.
+        let proxy = match is_link_local(host) {
+            true => None,
+            false => self.proxies.intercept(&uri),
         };
-        let Some(proxy) = proxy else {
-            let tcp = call(self.tcp.clone(), uri).await?.into_inner();
-            return Ok(Connected {
-                io: self.secure(tls, host, tcp).await?,
-                forward: None,
-            });
-        };
-        let (to, auth) = (proxy.uri().clone(), proxy.basic_auth().cloned());
+        if let Some(proxy) = proxy {
+            return self.connect_through(&proxy, tls, host, uri).await;
+        }
+
+        let tcp = call(self.tcp.clone(), uri).await?.into_inner();
+        Ok(Connected {
+            io: self.secure(tls, host, tcp).await?,
+            forward: None,
+        })
+    }
+
+    /// Connects to the server at `uri` by a tunnel of `proxy`, or to `proxy` itself for plain
+    /// requests.
+    async fn connect_through(
+        &self,
+        proxy: &Intercept,
+        tls: bool,
+        host: &str,
+        uri: Uri,
+    ) -> Result<Connected, Failed> {
+        let to = proxy.uri().clone();
+        let auth = proxy.basic_auth().cloned();
         if to.scheme_str() != Some("http") {
             return Err(NoConnection::ProxyScheme(to.to_string()).into());
         }
@@ -169,17 +187,18 @@ impl Connector {
                 forward: Some(Forward { auth }),
             });
         }
+
         let mut tunnel = Tunnel::new(to.clone(), self.tcp.clone());
         if let Some(auth) = auth {
             tunnel = tunnel.with_auth(auth);
         }
-        let made = call(tunnel, uri)
-            .await
-            .map_err(|source| NoConnection::Tunnel {
-                proxy: to.to_string(),
-                to: format!("{host}:{port}"),
-                source,
-            })?;
+        let server = uri.authority().map(ToString::to_string);
+        let made = call(tunnel, uri).await;
+        let made = made.map_err(|source| NoConnection::Tunnel {
+            proxy: to.to_string(),
+            to: server.unwrap_or_default(),
+            source,
+        })?;
         Ok(Connected {
             io: self.secure(true, host, made.into_inner()).await?,
             forward: None,
@@ -190,7 +209,7 @@ impl Connector {
         if !tls {
             return Ok(Stream::Plain(TokioIo::new(tcp)));
         }
-        // An IPv6 address stands in brackets in a URL, and without in a certificate.
+        // An IPv6 address has brackets in a URL, and none in a certificate.
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(bare.to_owned())?;
         Ok(Stream::Tls(Box::new(TokioIo::new(
@@ -215,31 +234,49 @@ fn is_link_local(host: &str) -> bool {
     host.starts_with("169.254.") || host.eq_ignore_ascii_case("[fd00:ec2::254]")
 }
 
-fn roots(bundle: Option<&Path>) -> Result<RootCertStore, TlsError> {
+fn tls_config(bundle: Option<&Path>) -> Result<ClientConfig, TlsError> {
+    let roots = match bundle {
+        Some(path) => roots_of_bundle(path)?,
+        None => roots_of_system(),
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Setup)?;
+
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn roots_of_bundle(path: &Path) -> Result<RootCertStore, TlsError> {
+    let failed = |source| TlsError::Bundle {
+        path: path.to_owned(),
+        source,
+    };
+    let certificates: Vec<CertificateDer<'_>> = CertificateDer::pem_file_iter(path)
+        .map_err(failed)?
+        .collect::<Result<_, _>>()
+        .map_err(failed)?;
+
     let mut roots = RootCertStore::empty();
-    if let Some(path) = bundle {
-        let failed = |source| TlsError::Bundle {
+    roots.add_parsable_certificates(certificates);
+    if roots.is_empty() {
+        return Err(TlsError::Empty {
             path: path.to_owned(),
-            source,
-        };
-        let certificates: Vec<CertificateDer<'_>> = CertificateDer::pem_file_iter(path)
-            .map_err(failed)?
-            .collect::<Result<_, _>>()
-            .map_err(failed)?;
-        roots.add_parsable_certificates(certificates);
-        if roots.is_empty() {
-            return Err(TlsError::Empty {
-                path: path.to_owned(),
-            });
-        }
-        return Ok(roots);
+        });
     }
+    Ok(roots)
+}
+
+fn roots_of_system() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
         // A container without certificates.
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
-    Ok(roots)
+    roots
 }
 
 /// A connection as hyper takes it.

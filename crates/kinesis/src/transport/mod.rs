@@ -1,55 +1,71 @@
 //! HTTP/1.1 over TCP and TLS: one request, one answer, over connections that are kept.
 //!
-//! Nothing is retried that may have been sent. A kept connection that turns out to be closed before anything went out is
-//! replaced by another.
+//! A request that may have been sent is not sent again. A kept connection that turns out to be
+//! closed before the first byte was sent is replaced by another.
 
 mod body;
 mod connect;
+mod pool;
 mod sdk;
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use distributary_core::clock::{Clock, Instant};
-use distributary_core::sync::lock;
-use distributary_wire::op::Operation;
+use distributary_core::clock::Clock;
 use distributary_wire::transport::{Request, Response, ResponseBody, Transport, TransportError};
+use http::HeaderValue;
 use http::header::{CONTENT_TYPE, HOST};
-use http::{HeaderValue, Uri};
-use hyper::client::conn::http1::{self, SendRequest};
-use tokio::sync::Semaphore;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use tokio::sync::SemaphorePermit;
 
 pub use connect::TlsError;
 pub use sdk::SdkHttpClient;
 
 use body::TwoParts;
 use connect::{Connected, Connector};
+use pool::{ClassPool, Connection, Origin};
 
-/// Numbers of a transport.
+/// The class of a request, which the caller names by an extension of the request. Each class has its
+/// own connections, so that requests of one class without an answer take no connection from another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RequestClass {
+    /// Reads of the source.
+    Read,
+    /// Writes to outputs.
+    Write,
+    /// All others: commands, credentials. The class of a request that names none.
+    #[default]
+    Control,
+}
+
+/// Settings of a transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransportSettings {
-    /// Writes that are under way at one time, to all servers together (default 512); others wait.
+    /// [`RequestClass::Read`] requests in flight, to all servers together (default 128); further
+    /// requests wait.
+    pub reads: usize,
+    /// [`RequestClass::Write`] requests in flight (default 512).
     pub writes: usize,
-    /// All other requests that are under way at one time (default 128): writes that get no answer leave them alone, so
-    /// that reading goes on.
-    pub others: usize,
-    /// Idle connections that are kept to one server (default 128).
+    /// [`RequestClass::Control`] requests in flight (default 64).
+    pub controls: usize,
+    /// Idle connections of one class that are kept to one server (default 128).
     pub idle: usize,
-    /// How long an idle connection is used again (default 20 s: less than servers and load balancers keep them, so that
-    /// one is rarely closed just as a request goes out, which leaves its outcome unknown).
+    /// The time for which an idle connection is used again (default 20 s: less than servers and load
+    /// balancers keep connections, so that few are closed just as a request is sent, which leaves
+    /// the outcome unknown).
     pub idle_for: Duration,
-    /// How long name lookup, TCP and TLS handshakes may take together (default 5 s).
+    /// The time that name lookup, TCP and TLS handshakes may take together (default 5 s).
     pub connect: Duration,
 }
 
 impl Default for TransportSettings {
     fn default() -> Self {
         Self {
+            reads: 128,
             writes: 512,
-            others: 128,
+            controls: 64,
             idle: 128,
             idle_for: Duration::from_secs(20),
             connect: Duration::from_secs(5),
@@ -62,9 +78,9 @@ pub struct HttpTransport {
     connector: Connector,
     clock: Clock,
     settings: TransportSettings,
-    writes: Semaphore,
-    others: Semaphore,
-    idle: Mutex<BTreeMap<Origin, Vec<Idle>>>,
+    reads: ClassPool,
+    writes: ClassPool,
+    controls: ClassPool,
 }
 
 impl fmt::Debug for HttpTransport {
@@ -73,61 +89,7 @@ impl fmt::Debug for HttpTransport {
     }
 }
 
-/// True if records are written.
-fn is_write(request: &Request) -> bool {
-    let target = request
-        .headers()
-        .get("x-amz-target")
-        .and_then(|target| target.to_str().ok());
-    match target.and_then(Operation::from_target) {
-        Some(operation) => matches!(operation, Operation::PutRecords | Operation::PutRecord),
-        None => false,
-    }
-}
-
-/// Where connections lead to.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Origin {
-    tls: bool,
-    host: String,
-    port: u16,
-}
-
-impl Origin {
-    fn of(uri: &Uri) -> Option<Self> {
-        let tls = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return None,
-        };
-        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        Some(Self {
-            tls,
-            host: uri.host()?.to_owned(),
-            port,
-        })
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
-}
-
-/// A connection that no request uses.
-struct Idle {
-    connection: Connection,
-    since: Instant,
-}
-
-struct Connection {
-    sender: SendRequest<TwoParts>,
-    /// It leads to a proxy that is to forward requests, and this is what the proxy wants to know.
-    forward: Option<connect::Forward>,
-}
-
-/// Why nothing was sent, in the words of this module.
+/// The reason why nothing was sent.
 #[derive(Debug, thiserror::Error)]
 enum NotSent {
     #[error("{uri} is neither http:// nor https://")]
@@ -138,25 +100,38 @@ enum NotSent {
     Closed,
 }
 
+impl NotSent {
+    fn at(self, endpoint: String) -> TransportError {
+        TransportError::Connect {
+            endpoint,
+            source: Box::new(self),
+        }
+    }
+}
+
+/// Tells if a request may be on its way to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    NotSent,
+    Sent,
+}
+
 impl HttpTransport {
-    /// A transport with the system's root certificates (or those of the file that `AWS_CA_BUNDLE` names) and the proxies of
-    /// `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
+    /// A transport with the system's root certificates (or those of the file that `AWS_CA_BUNDLE`
+    /// names) and the proxies of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
     ///
     /// # Errors
-    /// [`TlsError`] if the file of `AWS_CA_BUNDLE` can't be read or has no certificate.
+    /// [`TlsError`] if the file of `AWS_CA_BUNDLE` cannot be read or has no certificate.
     pub fn new(clock: Clock, settings: TransportSettings) -> Result<Self, TlsError> {
-        Ok(Self::with_connector(
-            Connector::from_env(settings.connect)?,
-            clock,
-            settings,
-        ))
+        let connector = Connector::from_env(settings.connect)?;
+        Ok(Self::with_connector(connector, clock, settings))
     }
 
-    /// As [`new`](Self::new), trusting only the certificates of the PEM file `ca_bundle`, and through `proxy` alone (none:
-    /// no proxy), whatever the environment says.
+    /// As [`new`](Self::new), but with the certificates of the PEM file `ca_bundle` alone, and
+    /// through `proxy` alone (`None`: no proxy). The environment is not read.
     ///
     /// # Errors
-    /// [`TlsError`] if the file can't be read or has no certificate.
+    /// [`TlsError`] if the file cannot be read or has no certificate.
     pub fn with_ca_bundle(
         clock: Clock,
         settings: TransportSettings,
@@ -168,49 +143,27 @@ impl HttpTransport {
     }
 
     fn with_connector(connector: Connector, clock: Clock, settings: TransportSettings) -> Self {
-        let (writes, others) = (
-            Semaphore::new(settings.writes),
-            Semaphore::new(settings.others),
-        );
+        let pool = |requests| ClassPool::new(clock.clone(), settings, requests);
         Self {
             connector,
+            reads: pool(settings.reads),
+            writes: pool(settings.writes),
+            controls: pool(settings.controls),
             clock,
             settings,
-            writes,
-            others,
-            idle: Mutex::default(),
         }
     }
 
-    /// A kept connection to `origin` that still works, as far as can be seen.
-    fn kept(&self, origin: &Origin) -> Option<Connection> {
-        let mut idle = lock(&self.idle);
-        let list = idle.get_mut(origin)?;
-        let now = self.clock.now();
-        // The oldest are at the front; the newest is the likeliest to work.
-        list.retain(|kept| {
-            now.since(kept.since) < self.settings.idle_for && !kept.connection.sender.is_closed()
-        });
-        list.pop().map(|kept| kept.connection)
-    }
-
-    fn keep(&self, origin: Origin, connection: Connection) {
-        if connection.sender.is_closed() {
-            return;
+    fn pool(&self, class: RequestClass) -> &ClassPool {
+        match class {
+            RequestClass::Read => &self.reads,
+            RequestClass::Write => &self.writes,
+            RequestClass::Control => &self.controls,
         }
-        let mut idle = lock(&self.idle);
-        let list = idle.entry(origin).or_default();
-        if list.len() >= self.settings.idle {
-            list.remove(0);
-        }
-        list.push(Idle {
-            connection,
-            since: self.clock.now(),
-        });
     }
 
     async fn connect(&self, origin: &Origin) -> Result<Connection, TransportError> {
-        let refused = |source| TransportError::Connect {
+        let failed = |source| TransportError::Connect {
             endpoint: origin.to_string(),
             source,
         };
@@ -218,14 +171,13 @@ impl HttpTransport {
             .connector
             .connect(origin.tls, &origin.host, origin.port);
         let after = self.settings.connect;
-        let Connected { io, forward } = match self.clock.timeout(after, connecting).await {
-            Some(connected) => connected.map_err(refused)?,
-            None => return Err(refused(Box::new(NotSent::Timeout { after }))),
-        };
-        let (sender, driver) = http1::handshake(io)
-            .await
-            .map_err(|e| refused(Box::new(e)))?;
-        // Ends when the connection is closed, by either side, or its sender is dropped.
+        let connected = self.clock.timeout(after, connecting).await;
+        let connected = connected.unwrap_or_else(|| Err(NotSent::Timeout { after }.into()));
+        let Connected { io, forward } = connected.map_err(failed)?;
+
+        let handshake = http1::handshake(io).await;
+        let (sender, driver) = handshake.map_err(|e| failed(Box::new(e)))?;
+        // Ends when either side closes the connection, or the sender is dropped.
         tokio::spawn(async move {
             if let Err(error) = driver.await {
                 tracing::debug!(error = %error, "a connection ended");
@@ -237,43 +189,38 @@ impl HttpTransport {
     /// Sends on kept connections until one takes the request, else on a new one.
     async fn send(
         &self,
+        pool: &ClassPool,
         origin: &Origin,
         request: Request,
-        sent: &mut bool,
-    ) -> Result<(Connection, http::Response<hyper::body::Incoming>), TransportError> {
-        let broken = |source| TransportError::Broken { source };
+        progress: &mut Progress,
+    ) -> Result<(Connection, http::Response<Incoming>), TransportError> {
         let (parts, body) = request.into_parts();
         let mut request = http::Request::from_parts(parts, TwoParts::new(body));
         loop {
-            let (mut connection, new) = match self.kept(origin) {
+            let (mut connection, is_new) = match pool.kept(origin) {
                 Some(connection) => (connection, false),
                 None => (self.connect(origin).await?, true),
             };
-            if connection.sender.ready().await.is_err() && !new {
+            if connection.sender.ready().await.is_err() && !is_new {
                 continue;
             }
+
             let target = request.uri().clone();
             connect::address(&mut request, connection.forward.as_ref());
             // From here on the request may be on its way.
-            *sent = true;
-            match connection.sender.try_send_request(request).await {
+            *progress = Progress::Sent;
+            let mut failed = match connection.sender.try_send_request(request).await {
                 Ok(response) => return Ok((connection, response)),
-                Err(mut failed) => match failed.take_message() {
-                    // Given back: not a byte of it was sent.
-                    Some(back) if !new => {
-                        *sent = false;
-                        request = back;
-                        *request.uri_mut() = target;
-                    }
-                    Some(_) => {
-                        let source = failed.into_error().into();
-                        return Err(TransportError::Connect {
-                            endpoint: origin.to_string(),
-                            source,
-                        });
-                    }
-                    None => return Err(broken(failed.into_error().into())),
-                },
+                Err(failed) => failed,
+            };
+            match failed.take_message() {
+                // The request is returned: not a byte was sent.
+                Some(unsent) if !is_new => {
+                    *progress = Progress::NotSent;
+                    request = unsent;
+                    *request.uri_mut() = target;
+                }
+                unsent => return Err(send_error(origin, failed.into_error(), unsent.is_some())),
             }
         }
     }
@@ -281,72 +228,76 @@ impl HttpTransport {
     async fn exchange(
         &self,
         mut request: Request,
-        sent: &mut bool,
+        progress: &mut Progress,
     ) -> Result<Response, TransportError> {
-        let not_sent = |endpoint: String, why: NotSent| TransportError::Connect {
-            endpoint,
-            source: Box::new(why),
-        };
         let Some(origin) = Origin::of(request.uri()) else {
             let uri = request.uri().to_string();
-            return Err(not_sent(uri.clone(), NotSent::Scheme { uri }));
+            return Err(NotSent::Scheme { uri: uri.clone() }.at(uri));
         };
-        if !request.headers().contains_key(HOST)
-            && let Some(host) = request
-                .uri()
-                .authority()
-                .and_then(|a| HeaderValue::from_str(a.as_str()).ok())
-        {
-            request.headers_mut().insert(HOST, host);
-        }
-        let slots = if is_write(&request) {
-            &self.writes
-        } else {
-            &self.others
+        add_host(&mut request);
+
+        let class = request.extensions().get::<RequestClass>().copied();
+        let pool = self.pool(class.unwrap_or_default());
+        let _in_flight: SemaphorePermit<'_> = match pool.acquire().await {
+            Ok(permit) => permit,
+            Err(closed) => return Err(closed.at(origin.to_string())),
         };
-        let Ok(_slot) = slots.acquire().await else {
-            return Err(not_sent(origin.to_string(), NotSent::Closed));
-        };
-        let (connection, response) = self.send(&origin, request, sent).await?;
+        let (connection, response) = self.send(pool, &origin, request, progress).await?;
+
         let (parts, incoming) = response.into_parts();
-        let streams = parts.headers.get(CONTENT_TYPE).is_some_and(|t| {
-            t.as_bytes()
-                .starts_with(b"application/vnd.amazon.eventstream")
-        });
-        if streams && parts.status == 200 {
+        if is_event_stream(&parts) {
             // The connection lives as long as its stream and is not used again.
             let stream = body::stream(incoming, connection.sender);
-            return Ok(http::Response::from_parts(
-                parts,
-                ResponseBody::Stream(stream),
-            ));
+            let body = ResponseBody::Stream(stream);
+            return Ok(http::Response::from_parts(parts, body));
         }
         let body = body::collect(incoming).await?;
-        self.keep(origin, connection);
+        pool.keep(origin, connection);
         Ok(http::Response::from_parts(parts, ResponseBody::Full(body)))
     }
+}
+
+fn send_error(origin: &Origin, error: hyper::Error, unsent: bool) -> TransportError {
+    let source = Box::new(error);
+    if unsent {
+        TransportError::Connect {
+            endpoint: origin.to_string(),
+            source,
+        }
+    } else {
+        TransportError::Broken { source }
+    }
+}
+
+fn add_host(request: &mut Request) {
+    if request.headers().contains_key(HOST) {
+        return;
+    }
+    let authority = request.uri().authority();
+    if let Some(host) = authority.and_then(|a| HeaderValue::from_str(a.as_str()).ok()) {
+        request.headers_mut().insert(HOST, host);
+    }
+}
+
+fn is_event_stream(parts: &http::response::Parts) -> bool {
+    let content_type = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let streams =
+        content_type.is_some_and(|t| t.starts_with(b"application/vnd.amazon.eventstream"));
+    streams && parts.status == 200
 }
 
 #[async_trait]
 impl Transport for HttpTransport {
     async fn call(&self, request: Request, deadline: Duration) -> Result<Response, TransportError> {
-        let endpoint = request
-            .uri()
-            .authority()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        let mut sent = false;
-        match self
-            .clock
-            .timeout(deadline, self.exchange(request, &mut sent))
-            .await
-        {
-            Some(result) => result,
-            None if sent => Err(TransportError::Timeout { after: deadline }),
-            None => {
-                let source = Box::new(NotSent::Timeout { after: deadline });
-                Err(TransportError::Connect { endpoint, source })
-            }
-        }
+        let authority = request.uri().authority();
+        let endpoint = authority.map(ToString::to_string).unwrap_or_default();
+
+        let mut progress = Progress::NotSent;
+        let exchange = self.exchange(request, &mut progress);
+        let answered = self.clock.timeout(deadline, exchange).await;
+        answered.unwrap_or_else(|| match progress {
+            Progress::Sent => Err(TransportError::Timeout { after: deadline }),
+            Progress::NotSent => Err(NotSent::Timeout { after: deadline }.at(endpoint)),
+        })
     }
 }

@@ -1,5 +1,5 @@
-//! Lends our transport to aws-config, so that credentials are fetched over the same TLS library and proxies, and no second
-//! HTTP client is built.
+//! The transport as the HTTP client of the AWS SDK, so that credentials are fetched over the same TLS
+//! library and proxies, and no second HTTP client is built.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,17 @@ use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use distributary_wire::transport::{RequestBody, ResponseBody, Transport, TransportError};
 
-/// How long a call of aws-config may take that sets no limit itself.
+use super::RequestClass;
+
+/// The longest time of a call for which the SDK sets no limit.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A [`Transport`] as an HTTP client of the AWS SDK.
 #[derive(Clone)]
-pub struct SdkHttpClient(Arc<dyn Transport>);
+pub struct SdkHttpClient {
+    transport: Arc<dyn Transport>,
+    class: RequestClass,
+}
 
 impl std::fmt::Debug for SdkHttpClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -28,9 +33,9 @@ impl std::fmt::Debug for SdkHttpClient {
 }
 
 impl SdkHttpClient {
-    /// Lends `transport`.
-    pub fn new(transport: Arc<dyn Transport>) -> Self {
-        Self(transport)
+    /// An HTTP client over `transport`, for requests of `class`.
+    pub fn new(transport: Arc<dyn Transport>, class: RequestClass) -> Self {
+        Self { transport, class }
     }
 }
 
@@ -40,36 +45,36 @@ impl HttpClient for SdkHttpClient {
         settings: &HttpConnectorSettings,
         _: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        // Connecting has no limit of its own here, so both together make one.
+        // Connecting has no limit of its own here, so that both limits are added.
         let connect = settings.connect_timeout().unwrap_or_default();
         let deadline = connect + settings.read_timeout().unwrap_or(DEADLINE);
-        SharedHttpConnector::new(Lent {
-            transport: Arc::clone(&self.0),
+        SharedHttpConnector::new(SdkConnector {
+            client: self.clone(),
             deadline,
         })
     }
 }
 
-struct Lent {
-    transport: Arc<dyn Transport>,
+struct SdkConnector {
+    client: SdkHttpClient,
     deadline: Duration,
 }
 
-impl std::fmt::Debug for Lent {
+impl std::fmt::Debug for SdkConnector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Lent")
+        f.write_str("SdkConnector")
     }
 }
 
-impl HttpConnector for Lent {
+impl HttpConnector for SdkConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let (transport, deadline) = (Arc::clone(&self.transport), self.deadline);
-        HttpConnectorFuture::new(async move { call(&*transport, request, deadline).await })
+        let (client, deadline) = (self.client.clone(), self.deadline);
+        HttpConnectorFuture::new(async move { call(&client, request, deadline).await })
     }
 }
 
 async fn call(
-    transport: &dyn Transport,
+    client: &SdkHttpClient,
     request: HttpRequest,
     deadline: Duration,
 ) -> Result<HttpResponse, ConnectorError> {
@@ -83,9 +88,10 @@ async fn call(
         ));
     };
     let body = RequestBody::whole(Bytes::copy_from_slice(body));
-    let response = transport
-        .call(http::Request::from_parts(parts, body), deadline)
-        .await;
+    let mut request = http::Request::from_parts(parts, body);
+    request.extensions_mut().insert(client.class);
+
+    let response = client.transport.call(request, deadline).await;
     let (parts, body) = response.map_err(connector_error)?.into_parts();
     let ResponseBody::Full(body) = body else {
         return Err(ConnectorError::other(

@@ -1,4 +1,4 @@
-//! What a client learns about its server, and how it mends credentials, clocks and passing failures.
+//! A client learns the abilities of its server, and corrects credentials and clocks.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,6 +11,7 @@ use distributary_kinesis::client::{CallError, Client, kind_of};
 use distributary_kinesis::create;
 use distributary_kinesis::credentials::{CredentialsError, CredentialsSource};
 use distributary_kinesis::names::StreamRef;
+use distributary_kinesis::retry::{COMMAND_ATTEMPTS, with_retries};
 use distributary_wire::codec::Format;
 use distributary_wire::error::{ApiError, ErrorCode};
 use distributary_wire::op::Operation;
@@ -56,12 +57,11 @@ fn operations(script: &Script) -> Vec<(Operation, Format)> {
 const CBOR: (Operation, Format) = (Operation::ListStreams, Format::Cbor);
 const JSON: (Operation, Format) = (Operation::ListStreams, Format::Json);
 
+/// Lists streams as a command does: with retries.
 async fn list(client: &Client) -> Result<(), TroubleKind> {
-    client
-        .call(&ListStreamsRequest::default())
-        .await
-        .map(drop)
-        .map_err(|t| t.kind)
+    let request = ListStreamsRequest::default();
+    let listed = with_retries(client.clock(), || client.call(&request)).await;
+    listed.map(drop).map_err(|trouble| trouble.kind)
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn cbor_stays_where_it_works() {
     script.ok(ListStreamsResponse::default());
     list(&client).await.unwrap();
     assert_eq!(operations(&script), [CBOR]);
-    // A proxy's page is no reason to give it up any more.
+    // A proxy's page is no reason to stop using CBOR any more.
     script.html(403);
     assert_eq!(list(&client).await, Err(TroubleKind::Unintelligible));
     assert_eq!(client.format(), Format::Cbor);
@@ -130,10 +130,11 @@ async fn cbor_stays_where_the_first_connection_breaks_by_chance() {
 }
 
 #[tokio::test]
-async fn json_although_something_in_front_said_no_before() {
+async fn json_although_a_front_refused_a_request_before() {
     let script = Script::default();
     let client = script.client();
-    // What looks at signatures only answers in its own form: that says nothing about the server behind it.
+    // A front that only checks signatures answers in a form of its own: that shows nothing about the
+    // server behind.
     let in_json = |code| {
         let error = ApiError::new(code, "no");
         move |_: &Call| {
@@ -173,7 +174,7 @@ async fn a_blank_answer_is_none() {
 async fn cbor_stays_where_json_fails_as_well() {
     let script = Script::default();
     let client = script.client();
-    for _ in 0..8 {
+    for _ in 0..2 * COMMAND_ATTEMPTS {
         script.html(503);
     }
     assert_eq!(list(&client).await, Err(TroubleKind::Unavailable));
@@ -210,7 +211,7 @@ async fn json_where_one_request_is_not_understood_in_cbor() {
         (operations(&script), client.format()),
         (vec![CBOR, CBOR, JSON], Format::Json)
     );
-    // And JSON is not given up for anything.
+    // JSON stays after every answer.
     script.err(ErrorCode::Serialization, "no");
     assert_eq!(list(&client).await, Err(TroubleKind::Invalid));
     assert_eq!(operations(&script), [JSON]);
@@ -232,7 +233,7 @@ async fn json_where_answers_in_cbor_are_cut() {
     assert_eq!(operations(&script), [CBOR, JSON]);
 }
 
-/// Requests in CBOR are answered only when two of them are there.
+/// Answers requests in CBOR only in pairs.
 struct Pairs {
     script: Script,
     both: tokio::sync::Barrier,
@@ -325,7 +326,7 @@ async fn a_server_without_arns_is_asked_by_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn passing_failures_are_tried_again_and_others_told() {
+async fn commands_retry_failures_that_may_pass_and_report_the_others() {
     let script = Script::default();
     let client = script.client();
     script
@@ -344,7 +345,7 @@ async fn passing_failures_are_tried_again_and_others_told() {
     let waited = client.clock().now().since(before);
     assert!(waited < Duration::from_secs(2), "{waited:?}");
 
-    for _ in 0..4 {
+    for _ in 0..COMMAND_ATTEMPTS {
         script.err(ErrorCode::Throttling, "Rate exceeded");
     }
     assert_eq!(list(&client).await, Err(TroubleKind::Throttled));
@@ -354,7 +355,7 @@ async fn passing_failures_are_tried_again_and_others_told() {
     script.call();
 }
 
-/// Hands out `key-0`, then another with each renewal.
+/// Returns `key-0`, then another key with each renewal.
 #[derive(Debug, Default)]
 struct Rotating(AtomicU32);
 
@@ -469,7 +470,7 @@ async fn a_wrong_clock_is_corrected_by_the_servers() {
         // This machine's clock is not in that hour; the server's is, and stays learned.
         assert_ne!(dates[0], "20260102T03");
         assert_eq!(dates[1..], ["20260102T03", "20260102T03"]);
-        // A second refusal at the right time is one for good.
+        // A refusal at the right time is final.
         script.err(
             ErrorCode::InvalidSignature,
             "The request signature we calculated does not match",
@@ -480,7 +481,7 @@ async fn a_wrong_clock_is_corrected_by_the_servers() {
 }
 
 #[tokio::test]
-async fn troubles_say_what_to_do() {
+async fn troubles_tell_the_remedy() {
     let script = Script::default();
     let client = script.client();
     script.err(
@@ -509,15 +510,13 @@ async fn troubles_say_what_to_do() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_server_is_named() {
+async fn the_endpoint_without_a_server_is_named() {
     let script = Script::default();
     let refused = || TransportError::Connect {
         endpoint: "server:4567".into(),
         source: "refused".into(),
     };
-    for _ in 0..4 {
-        script.then(move |_| Err(refused()));
-    }
+    script.then(move |_| Err(refused()));
     let trouble = script.client().describe(&by_name()).await.unwrap_err();
     assert_eq!(
         trouble.message,
@@ -526,7 +525,7 @@ async fn no_server_is_named() {
 }
 
 #[test]
-fn whatever_is_answered_with_4xx_has_had_no_effect() {
+fn a_request_that_is_answered_with_4xx_has_no_effect() {
     for code in ErrorCode::KNOWN
         .iter()
         .cloned()
@@ -568,7 +567,7 @@ fn whatever_is_answered_with_4xx_has_had_no_effect() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_missing_stream_is_made_like_another_and_waited_for() {
+async fn a_missing_stream_is_created_like_another_and_waited_for() {
     let script = Script::default();
     let client = script.client();
     script.ok(summary(StreamStatus::Active));
@@ -581,8 +580,8 @@ async fn a_missing_stream_is_made_like_another_and_waited_for() {
     script
         .ok(summary(StreamStatus::Creating))
         .ok(summary(StreamStatus::Active));
-    let (described, made) = create::ensure(&client, &copy, &like).await.unwrap();
-    assert!(made && described.open_shards == 3);
+    let ensured = create::ensure(&client, &copy, &like).await.unwrap();
+    assert!(ensured.created && ensured.description.open_shards == 3);
     let calls = script.calls();
     let request: CreateStreamRequest = calls[1].read();
     assert_eq!(
@@ -591,7 +590,7 @@ async fn a_missing_stream_is_made_like_another_and_waited_for() {
     );
     assert_eq!(request.stream_mode_details, None);
 
-    // On demand; and an attempt whose answer was lost had made it.
+    // On demand; and an attempt whose answer was lost had created the stream.
     let like = distributary_kinesis::client::StreamDescription {
         mode: StreamMode::OnDemand,
         ..like
@@ -601,7 +600,7 @@ async fn a_missing_stream_is_made_like_another_and_waited_for() {
         .broken()
         .err(ErrorCode::ResourceInUse, "exists");
     script.ok(summary(StreamStatus::Active));
-    assert!(create::ensure(&client, &copy, &like).await.unwrap().1);
+    assert!(create::ensure(&client, &copy, &like).await.unwrap().created);
     let calls = script.calls();
     let request: CreateStreamRequest = calls[1].read();
     assert_eq!(request.shard_count, None);
@@ -610,13 +609,11 @@ async fn a_missing_stream_is_made_like_another_and_waited_for() {
         Some(StreamMode::OnDemand)
     );
 
-    script
-        .ok(summary(StreamStatus::Active))
-        .ok(summary(StreamStatus::Updating));
-    assert!(
-        !create::ensure(&client, &copy, &like).await.unwrap().1,
-        "one that is there stays"
-    );
+    // One call for a stream that exists.
+    script.ok(summary(StreamStatus::Updating));
+    let ensured = create::ensure(&client, &copy, &like).await.unwrap();
+    assert!(!ensured.created, "a stream that exists stays");
+    script.call();
     script.ok(summary(StreamStatus::Deleting));
     assert_eq!(
         create::wait_active(&client, &copy).await.unwrap_err().kind,
@@ -646,7 +643,7 @@ async fn servers_without_the_newer_calls() {
         },
     };
     let old = || ErrorCode::UnknownOperation;
-    // UnknownOperation is also what a server without CBOR may say: JSON is tried and says the same.
+    // A server without CBOR may answer UnknownOperation too: JSON is tried, with the same answer.
     script.err(old(), "").err(old(), "");
     script
         .ok(page(vec![shard("a", Some("9"))], true))
@@ -741,13 +738,13 @@ async fn provided_credentials_are_kept_and_renewed() {
     let provided = Provided::new(source, None, Clock::real());
     let first = provided.get().await.unwrap();
     assert_eq!(first.access_key_id, "a");
-    // It is good for another minute, so nobody waits; meanwhile it is renewed.
+    // The key is valid for another minute, so no call waits; meanwhile the key is renewed.
     assert_eq!(provided.get().await.unwrap().access_key_id, "a");
     while provided.get().await.unwrap().access_key_id == "a" {
         tokio::task::yield_now().await;
     }
     assert_eq!(provided.get().await.unwrap().access_key_id, "b");
-    // What a server refused is asked for anew, unless that was done already.
+    // Credentials that a server refused are fetched again, unless that was done already.
     assert_eq!(provided.renew(&first).await.unwrap().access_key_id, "b");
     let b = provided.get().await.unwrap();
     assert_eq!(provided.renew(&b).await.unwrap().access_key_id, "c");

@@ -1,5 +1,5 @@
-//! What becomes of the environment, AWS profiles and options. Environment variables belong to a whole process, so each case
-//! runs this test program again, as `child`, with its own.
+//! The effect of the environment, AWS profiles and options. Environment variables belong to a whole
+//! process, so each case runs this test program again, as `child`, with an environment of its own.
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use distributary_wire::types::StreamStatus;
 
 use crate::client::summary;
 
-/// Answers STS and Kinesis, and keeps what it was asked.
+/// Answers as STS and Kinesis, and keeps the requests.
 #[derive(Default)]
 struct Aws(Mutex<Vec<(Uri, String, String)>>);
 
@@ -51,7 +51,7 @@ impl Transport for Aws {
     }
 }
 
-/// Connects as its variables say, and prints where it was led and as whom.
+/// Connects as the variables say, and prints the endpoints and credentials of the requests.
 #[tokio::test]
 async fn child() {
     let Ok(stream) = std::env::var("CHILD_STREAM") else {
@@ -98,7 +98,7 @@ async fn child() {
     println!("SAME {}", again.same_server(&client));
 }
 
-/// Runs `child` with nothing of AWS in its environment but `env`.
+/// Runs `child` with no variables of AWS in the environment but `env`.
 fn run(env: &[(&str, &str)]) -> Vec<String> {
     let home = tempfile::tempdir().unwrap();
     let config = home.path().join("config");
@@ -177,7 +177,7 @@ fn endpoints_and_regions() {
             "https://kinesis.us-east-1.api.aws/",
             "us-east-1",
         ),
-        // A stream's ARN says where it is.
+        // The ARN of a stream names the region.
         (
             &[("CHILD_REGION", "us-east-1"), ("CHILD_STREAM", arn)],
             "https://kinesis.eu-north-1.amazonaws.com/",
@@ -275,7 +275,7 @@ fn roles_are_assumed_over_our_transport() {
 }
 
 #[test]
-fn what_is_missing_is_said() {
+fn missing_settings_are_named() {
     let error = ConnectError::NoRegion;
     assert_eq!(with_key(&[]), [format!("ERROR {error}")]);
     let lines = run(&[("AWS_REGION", "eu-central-1")]);
@@ -296,7 +296,7 @@ fn what_is_missing_is_said() {
 }
 
 #[test]
-fn a_local_server_is_asked_with_nothing_of_aws() {
+fn a_local_server_is_called_without_settings_of_aws() {
     let lines = with_key(&[
         ("CHILD_LOCAL", "1"),
         ("CHILD_ENDPOINT", "http://127.0.0.1:4567"),

@@ -13,8 +13,8 @@ use distributary_core::output::{Outcome, Output, Picks};
 use distributary_core::record::DataForm;
 use distributary_kinesis::client::Client;
 use distributary_kinesis::output::{KinesisOutput, OutputOptions};
-use distributary_kinesis::share::Shares;
-use distributary_kinesis::transport::{HttpTransport, TransportSettings};
+use distributary_kinesis::transport::{HttpTransport, RequestClass, TransportSettings};
+use distributary_kinesis::write_slots::WriteSlots;
 use distributary_wire::codec::Format;
 use distributary_wire::transport::{
     Request, RequestBody, Response, ResponseBody, Transport, TransportError,
@@ -37,13 +37,13 @@ struct Seen {
     body: Vec<u8>,
 }
 
-/// What a server does with a request.
+/// The reaction of a server to a request.
 enum Act {
     /// Answers these bytes and keeps the connection.
     Reply(Vec<u8>),
     /// Answers these bytes and closes.
     Last(Vec<u8>),
-    /// Says nothing, and keeps the connection.
+    /// Never answers, and keeps the connection.
     Stall,
 }
 
@@ -167,7 +167,7 @@ fn full(response: Response) -> Bytes {
     }
 }
 
-/// A certificate for localhost: what serves it, and a file with it.
+/// A server with a certificate for localhost, and a file with that certificate.
 fn tls() -> (TlsAcceptor, tempfile::NamedTempFile) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -224,7 +224,7 @@ async fn large_bodies_over_tls_and_one_connection() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_nobody_trusts() {
+async fn a_certificate_that_is_not_trusted() {
     let (acceptor, _) = tls();
     let server = Server::start(Some(acceptor), |_, _| Act::Reply(ok(b""))).await;
     let error = transport(None, None)
@@ -256,7 +256,7 @@ async fn a_bundle_without_certificates() {
 }
 
 #[tokio::test]
-async fn nobody_there() {
+async fn no_server_listens() {
     let free = TcpListener::bind("127.0.0.1:0")
         .await
         .unwrap()
@@ -278,7 +278,7 @@ async fn nobody_there() {
 
 #[tokio::test]
 async fn a_kept_connection_that_was_closed_is_replaced() {
-    // Closes after each answer without having said so.
+    // Closes after each answer, without an announcement.
     let server = Server::start(None, |_, _| Act::Last(ok(b"pong"))).await;
     let transport = transport(None, None);
     for n in 1..=5 {
@@ -290,8 +290,8 @@ async fn a_kept_connection_that_was_closed_is_replaced() {
             (full(answer), server.connections()),
             (Bytes::from_static(b"pong"), n)
         );
-        // A request in the very moment of closing may break; the news of it is on its way when the server is done, and
-        // this task sleeps until the runtime has looked for news, twice.
+        // A request in the very moment of closing may break. The end of the connection is on its way
+        // when the server is done; this task sleeps until the runtime has polled for events, twice.
         while server.closed.load(Ordering::SeqCst) < n {
             tokio::task::yield_now().await;
         }
@@ -338,7 +338,7 @@ async fn no_answer_and_half_an_answer_are_broken() {
             matches!(error, TransportError::Broken { .. }),
             "{answer:?}: {error:?}"
         );
-        // It may have been acted on, so it was sent once.
+        // The server may have acted on the request, so it was sent once.
         assert_eq!(server.seen().len(), 1);
     }
 }
@@ -493,8 +493,8 @@ async fn tls_goes_through_a_tunnel_of_the_proxy() {
     assert!(server.seen()[0].head.starts_with("POST / HTTP/1.1\r\n"));
 }
 
-/// Four outputs of a server that never answers ask for far more connections than there are; a fifth, of one that does, has
-/// its part all the same.
+/// Four outputs of a server that never answers ask for far more connections than there are. A fifth
+/// output, whose server answers, has its part all the same.
 #[tokio::test]
 async fn outputs_without_an_answer_leave_the_others_their_connections() {
     const SLOTS: usize = 20;
@@ -516,7 +516,7 @@ async fn outputs_without_an_answer_leave_the_others_their_connections() {
         HttpTransport::with_ca_bundle(Clock::real(), settings, ca.path(), None).unwrap();
     let client = Client::builder(Arc::new(transport))
         .format(Format::Json)
-        .shares(Shares::new(SLOTS));
+        .write_slots(WriteSlots::new(SLOTS));
     let client = client.endpoint(server.url("http")).build().unwrap();
     let output = |stream: String| {
         Arc::new(KinesisOutput::new(
@@ -545,7 +545,7 @@ async fn outputs_without_an_answer_leave_the_others_their_connections() {
             });
         }
     }
-    // All that the stalled ones may have is in use.
+    // All slots of the stalled outputs are in use.
     while server.seen().len() < STALLED * SLOTS / (STALLED + 1) {
         tokio::task::yield_now().await;
     }
@@ -554,4 +554,58 @@ async fn outputs_without_an_answer_leave_the_others_their_connections() {
         assert!(matches!(outcome, Outcome::Durable), "{outcome:?}");
     }
     assert_eq!(server.seen().len(), STALLED * SLOTS / (STALLED + 1) + 100);
+}
+
+/// A write without an answer takes the only connection for writes; reads and other requests have
+/// connections of their own.
+#[tokio::test]
+async fn each_class_of_requests_has_its_own_connections() {
+    let server = Server::start(None, |_, seen| match seen.body.as_slice() {
+        b"write" => Act::Stall,
+        _ => Act::Reply(ok(b"pong")),
+    })
+    .await;
+    let (_, ca) = tls();
+    let settings = TransportSettings {
+        reads: 1,
+        writes: 1,
+        controls: 1,
+        ..Default::default()
+    };
+    let transport =
+        HttpTransport::with_ca_bundle(Clock::real(), settings, ca.path(), None).unwrap();
+    let transport = Arc::new(transport);
+    let of_class = |class: Option<RequestClass>, body: &'static str| {
+        let mut request = request(&server.url("http"), RequestBody::whole(body));
+        if let Some(class) = class {
+            request.extensions_mut().insert(class);
+        }
+        let transport = Arc::clone(&transport);
+        async move { transport.call(request, DEADLINE).await }
+    };
+
+    let stalled = tokio::spawn(of_class(Some(RequestClass::Write), "write"));
+    while server.seen().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    for class in [
+        Some(RequestClass::Read),
+        Some(RequestClass::Control),
+        None,
+        Some(RequestClass::Read),
+    ] {
+        let answer = of_class(class, "ping").await.unwrap();
+        assert_eq!(full(answer), "pong", "{class:?}");
+    }
+    assert_eq!(server.connections(), 3, "one of each class, kept");
+
+    // A second write waits for the first, and is not sent within its deadline.
+    let mut second = request(&server.url("http"), RequestBody::whole("write"));
+    second.extensions_mut().insert(RequestClass::Write);
+    let error = transport
+        .call(second, Duration::from_millis(100))
+        .await
+        .unwrap_err();
+    assert!(error.not_sent(), "{error:?}");
+    stalled.abort();
 }

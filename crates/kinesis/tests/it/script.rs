@@ -1,4 +1,4 @@
-//! A transport whose answers are written down in advance.
+//! A transport with prepared answers.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -8,6 +8,7 @@ use ::http::HeaderMap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use distributary_kinesis::client::Client;
+use distributary_kinesis::transport::RequestClass;
 use distributary_wire::codec::{self, Format};
 use distributary_wire::error::{ApiError, ErrorCode};
 use distributary_wire::op::Operation;
@@ -27,6 +28,8 @@ pub(crate) const DATE_MS: i64 = 1_767_323_045_000;
 pub(crate) struct Call {
     pub(crate) operation: Operation,
     pub(crate) format: Format,
+    /// The class that the client named.
+    pub(crate) class: Option<RequestClass>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
@@ -83,7 +86,7 @@ impl Script {
         })
     }
 
-    /// The next answer: something that no Kinesis says.
+    /// The next answer: a page that is no answer of Kinesis.
     pub(crate) fn html(&self, status: u16) -> &Self {
         self.then(move |_| {
             reply(
@@ -147,6 +150,7 @@ impl Transport for Script {
         let call = Call {
             operation: Operation::from_target(&header("x-amz-target")).expect("an operation"),
             format: Format::from_content_type(&header("content-type")).expect("a format"),
+            class: parts.extensions.get().copied(),
             headers: parts.headers.clone(),
             body: body.to_bytes(),
         };

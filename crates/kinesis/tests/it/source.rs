@@ -1,4 +1,4 @@
-//! How a shard is read: positions, iterators, ends, gaps.
+//! The reading of a shard: positions, iterators, ends, gaps.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use distributary_core::output::TroubleKind;
 use distributary_core::source::{Credit, Fetched, Read, ShardReader, Source};
 use distributary_kinesis::client::Client;
 use distributary_kinesis::source::KinesisSource;
+use distributary_kinesis::transport::RequestClass;
 use distributary_wire::codec::Format;
 use distributary_wire::error::ErrorCode;
 use distributary_wire::op::Operation;
@@ -59,7 +60,7 @@ fn page(sequences: &[&str], next: Option<&str>, behind: i64) -> GetRecordsRespon
 }
 
 fn open(script: &Script, position: Position) -> Box<dyn ShardReader> {
-    KinesisSource::new(script.client(), by_name()).open(&ShardId::new("s1"), position)
+    KinesisSource::new(script.client(), by_arn()).open(&ShardId::new("s1"), position)
 }
 
 async fn next(reader: &mut Box<dyn ShardReader>) -> Read {
@@ -135,7 +136,7 @@ async fn positions_become_iterators() {
         );
         match position {
             Position::At(at) => assert_eq!(request.timestamp, Some(Timestamp(at.0))),
-            // Sent back as it was received, leading zeros and all.
+            // Sent as received, with leading zeros.
             Position::After { sequence: s, .. } => assert_eq!(
                 request.starting_sequence_number.as_deref(),
                 Some(s.as_str())
@@ -160,7 +161,7 @@ async fn records_are_places_in_the_answer() {
         let client = Client::builder(std::sync::Arc::new(script.clone()))
             .endpoint("http://s")
             .format(format);
-        let source = KinesisSource::new(client.build().unwrap(), by_name());
+        let source = KinesisSource::new(client.build().unwrap(), by_arn());
         script.ok(ListShardsResponse {
             shards: Some(vec![shard("s1", [None, None], false)]),
             next_token: None,
@@ -203,7 +204,7 @@ async fn expired_iterators_are_taken_again_from_the_last_record() {
     let calls = script.calls();
     let request: GetShardIteratorRequest = calls[1].read();
     assert_eq!(request.starting_sequence_number.as_deref(), Some("7"));
-    // A fresh one that is said to be expired is trouble, not a loop; the next read takes another.
+    // A new iterator that is refused as expired is trouble, not a loop; the next read takes another.
     script
         .err(ErrorCode::ExpiredIterator, "")
         .ok(iterator("i5"))
@@ -261,7 +262,7 @@ async fn a_closed_shard_ends_after_its_last_records() {
     );
     assert_eq!(script.calls().len(), 2);
 
-    // Empty at once, on a server that says no children.
+    // Empty at once, on a server that does not return children.
     let mut reader = open(&script, after("7"));
     script.ok(iterator("i1")).ok(page(&[], None, 0));
     assert!(
@@ -273,7 +274,7 @@ async fn a_closed_shard_ends_after_its_last_records() {
 #[tokio::test]
 async fn a_closed_shard_ends_on_servers_that_never_end_its_iterators() {
     let script = Script::default();
-    let source = KinesisSource::new(script.client(), by_name());
+    let source = KinesisSource::new(script.client(), by_arn());
     let shards = vec![
         shard("s1", [None, None], true),
         shard("s2", [Some("s1"), None], false),
@@ -298,7 +299,7 @@ async fn a_closed_shard_ends_on_servers_that_never_end_its_iterators() {
     assert!(
         matches!(&read.fetched, Fetched::Closed { children } if *children == [ShardId::new("s2")])
     );
-    // An open shard is never taken for one.
+    // An open shard never counts as closed.
     let mut reader = source.open(&ShardId::new("s2"), Position::TrimHorizon);
     script.ok(iterator("i1"));
     for _ in 0..20 {
@@ -327,7 +328,7 @@ async fn a_refused_position_is_a_gap() {
         request.shard_iterator_type,
         Some(ShardIteratorType::TrimHorizon)
     );
-    // A moment is never too old, so its refusal is trouble.
+    // A time is never too old, so its refusal is trouble.
     let mut reader = open(&script, Position::At(Millis(5)));
     script.err(
         ErrorCode::InvalidArgument,
@@ -352,7 +353,7 @@ async fn near_the_horizon_every_read_asks_for_its_position() {
         .ok(iterator("i1"))
         .ok(page(&["8"], Some("i2"), day - 60_000));
     assert_eq!(sequences(&next(&mut reader).await), ["8"]);
-    // With the iterator of that page, what was deleted meanwhile would be passed over without a word.
+    // The iterator of that page would silently pass over records that were deleted meanwhile.
     script.err(
         ErrorCode::InvalidArgument,
         "StartingSequenceNumber 8 used in GetShardIterator … is invalid",
@@ -381,7 +382,7 @@ async fn empty_pages_for_ever_at_the_retention_are_a_gap() {
     for i in 0..10 {
         script.ok(page(&[], Some("i"), day - 1000));
         if i == 0 {
-            // How long is the retention?
+            // The retention is asked for.
             script.ok(summary(StreamStatus::Active));
         }
         let read = next(&mut reader).await;
@@ -399,7 +400,7 @@ async fn empty_pages_for_ever_at_the_retention_are_a_gap() {
         .filter(|call| call.operation == Operation::GetShardIterator);
     assert_eq!(iterators.count(), 2);
 
-    // A reader that makes its way through an old, empty stretch gets there.
+    // A reader that makes progress through an old, empty stretch reaches its end.
     let mut reader = open(&script, after("7"));
     script.ok(iterator("i"));
     for i in 0..50 {
@@ -457,4 +458,55 @@ async fn what_is_no_record_is_trouble() {
     assert_eq!(sequences(&next(&mut reader).await), ["7"]);
     let request: GetRecordsRequest = script.calls()[2].read();
     assert_eq!(request.shard_iterator.as_deref(), Some("i1"));
+}
+
+#[tokio::test]
+async fn the_arn_is_known_before_the_first_batch() {
+    let script = Script::default();
+    let source = KinesisSource::new(script.client(), by_name());
+    let mut reader = source.open(&ShardId::new("s1"), Position::TrimHorizon);
+    script
+        .ok(summary(StreamStatus::Active))
+        .ok(iterator("i1"))
+        .ok(page(&["7"], Some("i2"), 0))
+        .ok(page(&["8"], Some("i3"), 0));
+    for _ in 0..2 {
+        let read = next(&mut reader).await;
+        let Fetched::Batch(batch) = &read.fetched else {
+            panic!("{read:?}")
+        };
+        assert_eq!(*batch.origin().source, *by_arn().to_string());
+    }
+    let operations: Vec<_> = script.calls().iter().map(|call| call.operation).collect();
+    assert_eq!(
+        operations,
+        [
+            Operation::DescribeStreamSummary,
+            Operation::GetShardIterator,
+            Operation::GetRecords,
+            Operation::GetRecords
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_engines_calls_are_made_once() {
+    let script = Script::default();
+    let source = KinesisSource::new(script.client(), by_arn());
+    let mut reader = source.open(&ShardId::new("s1"), Position::TrimHorizon);
+    let throttled = || ErrorCode::LimitExceeded;
+    script.err(throttled(), "Rate exceeded");
+    let trouble = source.facts().await.unwrap_err();
+    assert_eq!(trouble.kind, TroubleKind::Throttled);
+
+    script.err(throttled(), "Rate exceeded");
+    let trouble = source.shards().await.unwrap_err();
+    assert_eq!(trouble.kind, TroubleKind::Throttled);
+
+    script.err(throttled(), "Rate exceeded");
+    let trouble = reader.next(CREDIT).await.unwrap_err();
+    assert_eq!(trouble.kind, TroubleKind::Throttled);
+    let calls = script.calls();
+    let classes: Vec<_> = calls.iter().map(|call| call.class).collect();
+    assert_eq!(classes, [Some(RequestClass::Read); 3]);
 }
