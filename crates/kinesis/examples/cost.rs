@@ -5,6 +5,8 @@
 //! process of its own (this program again, as `serve`), so that only the client's CPU time is
 //! counted. The server discards the records, and answers that all are durable.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -290,7 +292,7 @@ async fn measure(outputs: usize, megabytes: usize) {
                     assert!(matches!(
                         lane.write(&source, &chunk, DEADLINE).await,
                         Outcome::Durable
-                    ))
+                    ));
                 }
             })
             .await;

@@ -156,19 +156,17 @@ impl OutputKind for Settings {
 
     async fn build(&self, context: &BuildContext) -> Result<BuiltOutput, BuildError> {
         let client = self.client(context).await?;
-        if self.creates(context)
-            && let Some(like) = &context.like
-        {
-            create::ensure(&client, &self.stream, like)
+        let like = context.like.as_ref().filter(|_| self.creates(context));
+        let description = match like {
+            Some(like) => create::ensure(&client, &self.stream, like)
                 .await
-                .map_err(|trouble| self.failed(trouble))?;
-        }
+                .map(|ensured| ensured.description),
+            None => create::wait_active(&client, &self.stream).await,
+        };
+        let description = description.map_err(|trouble| self.failed(trouble))?;
 
         let output = self.output(client.clone());
-        let description = output
-            .check()
-            .await
-            .map_err(|trouble| self.failed(trouble))?;
+        output.learn(&description);
         Ok(BuiltOutput {
             output: Arc::new(output),
             identity: stream_identity(&client, &description),

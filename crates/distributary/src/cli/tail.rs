@@ -13,6 +13,7 @@ use distributary_core::checkpoint::Position;
 use distributary_core::engine::Start;
 use distributary_core::source::ServerTime;
 use distributary_core::text::chain;
+use distributary_kinesis::retry::with_retries;
 use tokio::io::Interest;
 use tokio::net::unix::pipe;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -119,7 +120,8 @@ fn outcome(
 /// The walk through the stream that the flags ask for. Fails if there is no such stream.
 async fn walk(args: &TailArgs, access: &Access, given: &Given) -> Result<Walk, Failure> {
     let source = given.source();
-    let facts = source.facts().await.map_err(|trouble| {
+    let facts = with_retries(&access.clock, || source.facts()).await;
+    let facts = facts.map_err(|trouble| {
         Failure::run(format!("cannot read {}: {}", args.stream, chain(&trouble)))
     })?;
     Ok(Walk {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use distributary_core::clock::{Clock, Millis};
 use distributary_core::source::Source;
+use distributary_kinesis::retry::with_retries;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -97,7 +98,7 @@ pub(crate) async fn verify(
     progress: &Arc<Progress>,
 ) -> Result<Report, ReadError> {
     let subjects: Vec<&Subject> = std::iter::once(from).chain(to).collect();
-    let until = moment(&subjects).await?;
+    let until = moment(&subjects, &options.clock).await?;
     let reading = reading(until, subjects.len(), options);
     let held = read_all(&subjects, &reading, &progress.meters).await?;
     let (source, copies) = held.split_first().ok_or(ReadError::Task)?;
@@ -151,18 +152,15 @@ async fn examples(
 /// The moment whose contents are compared: every record acknowledged before this call arrived
 /// before the moment, in each stream. One moment for all streams, so that a record that is copied
 /// meanwhile does not count as extra.
-async fn moment(subjects: &[&Subject]) -> Result<Millis, ReadError> {
+async fn moment(subjects: &[&Subject], clock: &Clock) -> Result<Millis, ReadError> {
     let mut until = Millis(i64::MAX);
     for subject in subjects {
-        let facts = subject
-            .source
-            .facts()
-            .await
-            .map_err(|source| WalkError::Source {
-                stream: subject.name.clone(),
-                shard: None,
-                source,
-            })?;
+        let facts = with_retries(clock, || subject.source.facts()).await;
+        let facts = facts.map_err(|source| WalkError::Source {
+            stream: subject.name.clone(),
+            shard: None,
+            source,
+        })?;
         until = until.min(facts.time.latest);
     }
     Ok(until)

@@ -102,11 +102,8 @@ impl Client {
     /// The same client, for requests of `class`. A client makes [`RequestClass::Control`] requests
     /// unless another class is named.
     #[must_use]
-    pub fn of_class(&self, class: RequestClass) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-            class,
-        }
+    pub fn of_class(self, class: RequestClass) -> Self {
+        Self { class, ..self }
     }
 
     /// The write slots of one more output.

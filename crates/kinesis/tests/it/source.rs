@@ -142,7 +142,7 @@ async fn positions_become_iterators() {
                 Some(s.as_str())
             ),
             Position::TrimHorizon | Position::Closed => {
-                assert_eq!(request.starting_sequence_number, None)
+                assert_eq!(request.starting_sequence_number, None);
             }
         }
         let requests: Vec<GetRecordsRequest> = calls[1..].iter().map(|call| call.read()).collect();
