@@ -1,5 +1,5 @@
-//! Client CPU-seconds per GB and output of writing by `PutRecords` over TLS 1.3, and per GB of reading
-//! by `GetRecords`, beside the same bytes with no work.
+//! Client CPU-seconds per GB and output of writing by `PutRecords` over TLS 1.3, and per GB of
+//! reading by `GetRecords`, beside the same bytes with no work.
 //!
 //! `cargo run --release -p distributary-kinesis --example cost [outputs] [MB]`. The server is a
 //! process of its own (this program again, as `serve`), so that only the client's CPU time is
@@ -367,7 +367,8 @@ async fn each<F: Future<Output = ()> + Send + 'static>(n: usize, task: impl Fn(u
     }
 }
 
-/// The same number of bytes as the requests have, and answers read into a buffer: TLS and TCP alone.
+/// The same number of bytes as the requests have, and answers read into a buffer: TLS and TCP
+/// alone.
 async fn floor(pem: &str, port: u16, outputs: usize, rounds: usize, length: usize, answer: usize) {
     use rustls::pki_types::pem::PemObject as _;
     let mut roots = rustls::RootCertStore::empty();

@@ -223,7 +223,8 @@ impl Connector {
         if let Some(region) = &options.region {
             loader = loader.region(Region::new(region.clone()));
         } else if options.endpoint_url.is_some() || env_names_endpoint() {
-            // A local server: the region is only signed with, and no metadata service is waited for.
+            // A local server: the region is only signed with, and no metadata service is waited
+            // for.
             let mut profile = ProfileFileRegionProvider::builder();
             if let Some(name) = &options.profile {
                 profile = profile.profile_name(name);

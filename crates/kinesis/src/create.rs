@@ -19,8 +19,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// Waits until `stream` can be written to and read.
 ///
 /// # Errors
-/// [`Trouble`]: of kind `Missing` if the stream does not exist or is being deleted, `Unavailable` if
-/// its creation takes longer than three minutes.
+/// [`Trouble`]: of kind `Missing` if the stream does not exist or is being deleted, `Unavailable`
+/// if its creation takes longer than three minutes.
 pub async fn wait_active(
     client: &Client,
     stream: &StreamRef,
@@ -42,9 +42,7 @@ pub async fn ensure(
     let (described, created) = match describe(client, stream).await {
         Ok(described) => (described, false),
         Err(trouble) if trouble.kind == TroubleKind::Missing => {
-            let (shards, mode) = (like.open_shards, &like.mode);
-            with_retries(client.clock(), || client.create(stream, shards, mode)).await?;
-            tracing::info!(%stream, shards, %mode, "created the stream");
+            create_like(client, stream, like).await?;
             (describe(client, stream).await?, true)
         }
         Err(trouble) => return Err(trouble),
@@ -63,6 +61,17 @@ pub struct Ensured {
     pub description: StreamDescription,
     /// True if the stream was created by this call.
     pub created: bool,
+}
+
+async fn create_like(
+    client: &Client,
+    stream: &StreamRef,
+    like: &StreamDescription,
+) -> Result<(), Trouble> {
+    let (shards, mode) = (like.open_shards, &like.mode);
+    with_retries(client.clock(), || client.create(stream, shards, mode)).await?;
+    tracing::info!(%stream, shards, %mode, "created the stream");
+    Ok(())
 }
 
 async fn describe(client: &Client, stream: &StreamRef) -> Result<StreamDescription, Trouble> {

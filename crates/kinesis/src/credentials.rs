@@ -49,8 +49,8 @@ pub trait CredentialsSource: fmt::Debug + Send + Sync + 'static {
     /// Credentials that are valid now.
     async fn get(&self) -> Result<Credentials, CredentialsError>;
 
-    /// Other credentials than `stale`, which a server has refused; the same credentials if there are
-    /// no others.
+    /// Other credentials than `stale`, which a server has refused; the same credentials if there
+    /// are no others.
     async fn renew(&self, stale: &Credentials) -> Result<Credentials, CredentialsError>;
 }
 
@@ -59,7 +59,8 @@ pub trait CredentialsSource: fmt::Debug + Send + Sync + 'static {
 pub struct Static(pub Credentials);
 
 impl Static {
-    /// Credentials for servers that do not check any: the embedded Kinesis. No configuration is read.
+    /// Credentials for servers that do not check any: the embedded Kinesis. No configuration is
+    /// read.
     pub fn local() -> Self {
         Self(Credentials {
             access_key_id: "local".to_owned(),
@@ -108,8 +109,8 @@ impl fmt::Debug for Provided {
 }
 
 impl Provided {
-    /// Credentials of `provider`, fetched when first needed. Errors name `profile`, the profile that
-    /// the user named.
+    /// Credentials of `provider`, fetched when first needed. Errors name `profile`, the profile
+    /// that the user named.
     pub fn new(provider: SharedCredentialsProvider, profile: Option<String>, clock: Clock) -> Self {
         let (kept, asking) = (Mutex::new(None), tokio::sync::Mutex::new(()));
         Self(Arc::new(Inner {
@@ -144,13 +145,9 @@ impl Inner {
             secret_access_key: provided.secret_access_key().to_owned(),
             session_token: provided.session_token().map(str::to_owned),
         };
-        let until = provided.expiry().map(|at| {
-            let since = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            Millis(0).plus(since)
-        });
         *lock(&self.kept) = Some(Kept {
             credentials: credentials.clone(),
-            until,
+            until: provided.expiry().map(millis),
         });
         Ok(credentials)
     }
@@ -165,8 +162,8 @@ impl Inner {
         }
     }
 
-    /// Asks the provider ahead of time, unless another call does. The next request tries again after
-    /// a failure.
+    /// Asks the provider ahead of time, unless another call does. The next request tries again
+    /// after a failure.
     async fn renew_ahead(&self) {
         if let Ok(_asking) = self.asking.try_lock()
             && self.valid_for(RENEW_AHEAD).is_none()
@@ -178,6 +175,11 @@ impl Inner {
             );
         }
     }
+}
+
+fn millis(at: std::time::SystemTime) -> Millis {
+    let since = at.duration_since(std::time::UNIX_EPOCH);
+    Millis(0).plus(since.unwrap_or_default())
 }
 
 #[async_trait]

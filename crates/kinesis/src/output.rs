@@ -309,18 +309,15 @@ impl KinesisOutput {
 
         let left = until.since(now).min(MAP_DEADLINE);
         let listing = self.client.list_shards(&self.stream);
+        // A listing that fails or takes too long is tried again after a while.
         match self.client.clock().timeout(left, listing).await {
             Some(Ok(listed)) => {
                 let now = self.now();
                 self.load().learn_map(now, &listed.answer);
             }
-            Some(Err(trouble)) => tracing::debug!(
-                stream = %self.stream, error = %trouble,
-                "the output's shards cannot be listed"
-            ),
-            None => tracing::debug!(
-                stream = %self.stream,
-                "the output's shards were not listed in time"
+            failed => tracing::debug!(
+                stream = %self.stream, error = ?failed.map(Result::err),
+                "the output's shards were not listed"
             ),
         }
     }

@@ -28,8 +28,8 @@ use crate::transport::RequestClass;
 pub use kpl::is_aggregate;
 
 /// AWS's limits of reading one shard (API reference, `GetRecords`): five calls and 2 MiB a second,
-/// 10,000 records an answer. An answer holds at most 10 MiB of data, which base64 and the fields around
-/// make up to 16 MiB. A shard takes 1 MB a second (Kinesis quotas).
+/// 10,000 records an answer. An answer holds at most 10 MiB of data, which base64 and the fields
+/// around make up to 16 MiB. A shard takes 1 MB a second (Kinesis quotas).
 pub const READ_LIMITS: ReadLimits = ReadLimits {
     calls: NonZeroU32::new(5).unwrap(),
     per: Duration::from_secs(1),
@@ -135,8 +135,8 @@ impl Shared {
         })
     }
 
-    /// The stream's ARN, or its name where the server knows no ARNs. Describes the stream unless the
-    /// ARN is known.
+    /// The stream's ARN, or its name where the server knows no ARNs. Describes the stream unless
+    /// the ARN is known.
     async fn arn(&self) -> Result<Arc<str>, SourceError> {
         match (self.known_stream(), self.stream.arn()) {
             (Some(known), _) => Ok(known.arn),
@@ -145,8 +145,8 @@ impl Shared {
         }
     }
 
-    /// True if records as old as `behind` may be deleted before an iterator expires; false while the
-    /// retention is not known.
+    /// True if records as old as `behind` may be deleted before an iterator expires; false while
+    /// the retention is not known.
     fn is_near_horizon(&self, behind: Duration) -> bool {
         let known = self.known_stream();
         known.is_some_and(|known| behind + reader::HORIZON_SLACK >= known.retention)

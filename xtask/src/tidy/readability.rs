@@ -15,7 +15,6 @@ const NOT_YET: &[&str] = &[
     "bench",
     "core",
     "distributary",
-    "kinesis",
     "sim",
     "sql",
 ];

@@ -76,8 +76,8 @@ impl Client {
     }
 
     /// Sends a request in the current encoding and reads the answer with `parse`. If that fails in
-    /// the way in which a server without CBOR fails, asks again in JSON, and stays with the encoding
-    /// that works. A failure that may have been chance must happen twice.
+    /// the way in which a server without CBOR fails, asks again in JSON, and stays with the
+    /// encoding that works. A failure that may have been chance must happen twice.
     pub(crate) async fn read_call<R: Request, T>(
         &self,
         request: &R,
@@ -241,8 +241,8 @@ fn is_not_understood(code: &ErrorCode) -> bool {
     }
 }
 
-/// True if a request with an ARN is refused for lack of a name: "Value null at 'streamName'", "Either
-/// NextToken or StreamName should be provided".
+/// True if a request with an ARN is refused for lack of a name: "Value null at 'streamName'",
+/// "Either NextToken or StreamName should be provided".
 fn wants_name(error: &ApiError) -> bool {
     matches!(
         error.code,

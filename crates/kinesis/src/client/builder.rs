@@ -76,8 +76,8 @@ impl ClientBuilder {
         self
     }
 
-    /// The write slots that the client's outputs share with those of other clients. By default slots
-    /// of this client alone, as many as a transport has for writes.
+    /// The write slots that the client's outputs share with those of other clients. By default
+    /// slots of this client alone, as many as a transport has for writes.
     #[must_use]
     pub fn write_slots(mut self, write_slots: Arc<WriteSlots>) -> Self {
         self.write_slots = write_slots;
@@ -99,16 +99,12 @@ impl ClientBuilder {
         let endpoint = self
             .endpoint
             .unwrap_or_else(|| crate::endpoint::of_region(&self.region, false, false));
-        let Some(uri) = server_url(&endpoint) else {
-            return Err(BadEndpoint { endpoint });
-        };
-
         let shared = Shared {
             transport: self.transport,
             credentials: self.credentials,
             clock: self.clock,
             region: self.region,
-            endpoint: uri,
+            endpoint: server_url(endpoint)?,
             signer: Signer::new(),
             user_agent: HeaderValue::from_static(USER_AGENT),
             skew_ms: AtomicI64::new(0),
@@ -122,9 +118,11 @@ impl ClientBuilder {
     }
 }
 
-fn server_url(endpoint: &str) -> Option<Uri> {
-    let uri = endpoint.parse::<Uri>().ok()?;
-    let has_scheme = matches!(uri.scheme_str(), Some("http" | "https"));
-    let has_host = uri.host().is_some_and(|host| !host.is_empty());
-    (has_scheme && has_host).then_some(uri)
+fn server_url(endpoint: String) -> Result<Uri, BadEndpoint> {
+    let is_server = |uri: &Uri| {
+        let has_scheme = matches!(uri.scheme_str(), Some("http" | "https"));
+        has_scheme && uri.host().is_some_and(|host| !host.is_empty())
+    };
+    let uri = endpoint.parse::<Uri>().ok().filter(is_server);
+    uri.ok_or(BadEndpoint { endpoint })
 }

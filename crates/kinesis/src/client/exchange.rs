@@ -1,4 +1,5 @@
-//! One exchange with the server: signs a request, sends the request, and tells success from failure.
+//! One exchange with the server: signs a request, sends the request, and tells success from
+//! failure.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,7 +22,8 @@ use crate::credentials::CredentialsError;
 /// A smaller difference between this machine's clock and the server's is not the reason for a
 /// refused signature: AWS allows five minutes.
 const SKEW_MIN: Duration = Duration::from_secs(60);
-/// Signatures of one exchange: the first one, one with renewed credentials, one at the server's time.
+/// Signatures of one exchange: the first one, one with renewed credentials, one at the server's
+/// time.
 const SIGNATURES_MAX: u32 = 3;
 
 /// An answer of status 200, not yet decoded.
@@ -55,8 +57,8 @@ struct Corrections {
 }
 
 impl Client {
-    /// Signs `body` and sends it; signs again if the credentials have expired or the clock is wrong.
-    /// Returns an answer of status 200, or an error.
+    /// Signs `body` and sends it; signs again if the credentials have expired or the clock is
+    /// wrong. Returns an answer of status 200, or an error.
     pub(crate) async fn exchange(
         &self,
         operation: Operation,
@@ -162,8 +164,8 @@ impl Client {
             .map_err(CallError::Credentials)
     }
 
-    /// Takes over the server's time from a refusal. True if the times differ enough to have been the
-    /// reason.
+    /// Takes over the server's time from a refusal. True if the times differ enough to have been
+    /// the reason.
     fn set_clock(&self, signed_ms: i64, date: Option<Millis>) -> bool {
         let Some(Millis(server)) = date else {
             return false;

@@ -52,8 +52,8 @@ struct Shared {
     endpoint: Uri,
     signer: Signer,
     user_agent: HeaderValue,
-    /// The server's clock less this machine's, in milliseconds, once a signature was refused for its
-    /// time.
+    /// The server's clock less this machine's, in milliseconds, once a signature was refused for
+    /// its time.
     skew_ms: AtomicI64,
     learned: Learned,
     write_slots: Arc<WriteSlots>,

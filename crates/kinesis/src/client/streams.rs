@@ -12,9 +12,10 @@ use distributary_wire::limits;
 use distributary_wire::op::Operation;
 use distributary_wire::types::{
     self, CreateStreamRequest, DeleteStreamRequest, DescribeStreamRequest,
-    DescribeStreamSummaryRequest, GetShardIteratorRequest, ListShardsRequest, ListShardsResponse,
-    PutRecordRequest, PutRecordsRequest, RecordDistributionStrategy, Request, Shard, StreamMode,
-    StreamModeDetails, StreamStatus, Timestamp,
+    DescribeStreamSummaryRequest, DescribeStreamSummaryResponse, GetShardIteratorRequest,
+    ListShardsRequest, ListShardsResponse, PutRecordRequest, PutRecordsRequest,
+    RecordDistributionStrategy, Request, Shard, StreamMode, StreamModeDetails, StreamStatus,
+    Timestamp,
 };
 
 use super::{Answered, CALL_DEADLINE, CallError, Client};
@@ -127,8 +128,8 @@ fn mode(details: Option<StreamModeDetails>) -> StreamMode {
     mode.unwrap_or(StreamMode::Provisioned)
 }
 
-/// The creation time of a stream. One server writes whole seconds where CBOR has milliseconds. Since
-/// 1973 every time in milliseconds is above 10^11, and no time in seconds will be for long.
+/// The creation time of a stream. One server writes whole seconds where CBOR has milliseconds.
+/// Since 1973 every time in milliseconds is above 10^11, and no time in seconds will be for long.
 fn created(at: Timestamp) -> Option<Millis> {
     match at.0 {
         0 => None,
@@ -220,24 +221,25 @@ impl Client {
         stream: &StreamRef,
     ) -> Result<Answered<StreamDescription>, Trouble> {
         let mut request = DescribeStreamSummaryRequest::default();
-        let Answered { answer, date } =
-            match self.once_on(stream, &mut request, CALL_DEADLINE).await {
-                Ok(answered) => answered,
-                Err(error) if is_unknown_operation(&error) => {
-                    return self.describe_by_pages(stream).await;
-                }
-                Err(error) => {
-                    return Err(self.trouble_on(stream, error, Operation::DescribeStreamSummary));
-                }
-            };
+        match self.once_on(stream, &mut request, CALL_DEADLINE).await {
+            Ok(answered) => self.described(stream, answered),
+            Err(error) if is_unknown_operation(&error) => self.describe_by_pages(stream).await,
+            Err(error) => Err(self.trouble_on(stream, error, Operation::DescribeStreamSummary)),
+        }
+    }
 
-        let summary = answer.stream_description_summary;
+    fn described(
+        &self,
+        stream: &StreamRef,
+        answered: Answered<DescribeStreamSummaryResponse>,
+    ) -> Result<Answered<StreamDescription>, Trouble> {
+        let summary = answered.answer.stream_description_summary;
         if summary.stream_name.is_empty() {
             return Err(self.blank(Operation::DescribeStreamSummary, stream));
         }
         Ok(Answered {
             answer: StreamDescription::of_summary(summary),
-            date,
+            date: answered.date,
         })
     }
 

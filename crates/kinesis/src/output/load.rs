@@ -95,12 +95,7 @@ impl Load {
 
     /// Takes over a listing of the stream's shards.
     pub(super) fn learn_map(&mut self, now: Instant, shards: &[Shard]) {
-        let open = shards.iter().filter(|shard| !is_closed(shard));
-        let range = |shard: &Shard| HashRange::from_wire(shard.hash_key_range.as_ref()?);
-        let mut open: Vec<_> = open
-            .filter_map(|shard| Some((range(shard)?, &shard.shard_id)))
-            .collect();
-        open.sort();
+        let open = open_shards(shards);
         if self.has_shards(&open) {
             return;
         }
@@ -211,19 +206,14 @@ impl Load {
         if self.shards.is_empty() {
             return None;
         }
-        let longest = refused.values().map(|amount| amount.shard_seconds());
-        let seconds = longest.fold(0.0, f64::max).min(WAIT_MAX.as_secs_f64());
-        Some(Duration::from_secs_f64(seconds))
+        Some(longest_wait(refused.values()))
     }
 
     fn refused_by_shard(&self, refused: &[Routed]) -> BTreeMap<ShardIndex, Amount> {
         let mut by_shard: BTreeMap<ShardIndex, Amount> = BTreeMap::new();
         for record in refused {
-            let nothing = Amount {
-                records: 0.0,
-                bytes: 0.0,
-            };
-            let amount = by_shard.entry(self.shard_of(record)).or_insert(nothing);
+            let shard = self.shard_of(record);
+            let amount = by_shard.entry(shard).or_insert(Amount::NOTHING);
             amount.records += 1.0;
             amount.bytes += record.bytes as f64;
         }
@@ -259,6 +249,24 @@ impl Load {
         };
         advise(&self.history.recent(now), &stream, demand)
     }
+}
+
+/// The open shards of a listing, in the order of their hash ranges.
+fn open_shards(shards: &[Shard]) -> Vec<(HashRange, &String)> {
+    let open = shards.iter().filter(|shard| !is_closed(shard));
+    let range = |shard: &Shard| HashRange::from_wire(shard.hash_key_range.as_ref()?);
+    let with_range = open.filter_map(|shard| Some((range(shard)?, &shard.shard_id)));
+
+    let mut open: Vec<_> = with_range.collect();
+    open.sort();
+    open
+}
+
+/// The time that a shard needs to take the largest of the amounts, up to [`WAIT_MAX`].
+fn longest_wait<'a>(amounts: impl Iterator<Item = &'a Amount>) -> Duration {
+    let seconds = amounts.map(|amount| amount.shard_seconds());
+    let longest = seconds.fold(0.0, f64::max);
+    Duration::from_secs_f64(longest.min(WAIT_MAX.as_secs_f64()))
 }
 
 #[cfg(test)]

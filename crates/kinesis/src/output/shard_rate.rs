@@ -1,5 +1,5 @@
-//! The rate at which one shard of an output takes records. Records are counted before they are sent,
-//! so that the shard need not refuse them.
+//! The rate at which one shard of an output takes records. Records are counted before they are
+//! sent, so that the shard need not refuse them.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub(super) struct Amount {
 }
 
 impl Amount {
-    const NOTHING: Self = Self {
+    pub(super) const NOTHING: Self = Self {
         records: 0.0,
         bytes: 0.0,
     };
@@ -203,10 +203,8 @@ impl ShardRate {
         let wait = match lanes.position(|(other, _)| other == lane) {
             None => until_room,
             Some(place) => {
-                let place = place as f64;
-                let spread = (DEFERRAL_MAX - DEFERRAL_MIN) * place / LANES_MAX as f64;
-                let turn = (until_room + own * place).min(until_full - own * DEFERRAL_MAX);
-                turn.max(until_room) + own * (DEFERRAL_MIN + spread)
+                let turn = (until_room + own * place as f64).min(until_full - own * DEFERRAL_MAX);
+                turn.max(until_room) + own * deferral(place)
             }
         };
         Duration::from_secs_f64(wait).min(WAIT_MAX)
@@ -219,15 +217,19 @@ impl ShardRate {
         let sent = Amount::of(sizes);
         self.level.available = self.level.available.plus(sent.times(-1.0));
 
+        self.note_send(now, lane);
+
+        let available = self.level.available;
+        available.records < 1.0 || available.bytes < sent.bytes / sent.records.max(1.0)
+    }
+
+    fn note_send(&mut self, now: Instant, lane: &ShardId) {
         self.last_sends
             .retain(|(other, at)| other != lane && now.since(*at) < LANE_FORGOTTEN_AFTER);
         if self.last_sends.len() >= LANES_MAX {
             self.last_sends.pop_front();
         }
         self.last_sends.push_back((lane.clone(), now));
-
-        let available = self.level.available;
-        available.records < 1.0 || available.bytes < sent.bytes / sent.records.max(1.0)
     }
 
     /// Notes that the shard refused records of a request that was sent at `sent_at`.
@@ -242,6 +244,12 @@ impl ShardRate {
     }
 }
 
+/// The deferral of the lane at `place` in the order of the last sends.
+fn deferral(place: usize) -> f64 {
+    let part = place as f64 / LANES_MAX as f64;
+    DEFERRAL_MIN + (DEFERRAL_MAX - DEFERRAL_MIN) * part
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,8 +262,8 @@ mod tests {
         ShardId::new(&format!("shardId-{number}"))
     }
 
-    /// The records sent until `until` by lanes that always have more. Each lane waits as it is told,
-    /// and has a round trip of `trip` milliseconds.
+    /// The records sent until `until` by lanes that always have more. Each lane waits as it is
+    /// told, and has a round trip of `trip` milliseconds.
     fn play(rate: &mut ShardRate, lanes: usize, sizes: &[u64], trip: u64, until: u64) -> Vec<u64> {
         let mut next: Vec<(u64, usize)> = (0..lanes).map(|lane| (0, lane)).collect();
         let mut sent = vec![0; lanes];

@@ -73,6 +73,12 @@ enum Stop {
     Failed(SourceError),
 }
 
+impl From<SourceError> for Stop {
+    fn from(error: SourceError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// An answer to `GetRecords`.
 struct Page {
     answer: GetRecordsAnswer,
@@ -101,6 +107,10 @@ impl Page {
     fn last_arrival(&self) -> Option<Millis> {
         let last = self.answer.records.last()?;
         Some(Millis(last.arrival_ms))
+    }
+
+    fn is_full(&self) -> bool {
+        self.answer.records.len() >= self.limit as usize
     }
 
     fn has_aggregates(&self) -> bool {
@@ -219,20 +229,18 @@ impl Reader {
         let read_at = server_time(page.date, &self.shared.client).minus(page.took);
         let behind = page.behind();
         let complete_until = read_at.minus(behind.unwrap_or_default());
-        match page.last_arrival() {
-            None => Ok(self.take_empty(page, behind.unwrap_or_default(), complete_until)),
-            Some(last_arrival) => {
-                // Some servers always return 0, or nothing, as the distance from the tip: of a full
-                // page only the records that it holds are sure.
-                let is_full = page.answer.records.len() >= page.limit as usize;
-                let complete_until = match behind {
-                    Some(_) if !is_full => complete_until,
-                    _ => complete_until.min(last_arrival),
-                };
-                let behind = behind.unwrap_or_else(|| read_at.since(last_arrival));
-                self.take_records(page, source, behind, complete_until)
-            }
-        }
+        let Some(last_arrival) = page.last_arrival() else {
+            return Ok(self.take_empty(page, behind.unwrap_or_default(), complete_until));
+        };
+
+        // Some servers always return 0, or nothing, as the distance from the tip: of a full page
+        // only the records that it holds are sure.
+        let complete_until = match behind {
+            Some(_) if !page.is_full() => complete_until,
+            _ => complete_until.min(last_arrival),
+        };
+        let behind = behind.unwrap_or_else(|| read_at.since(last_arrival));
+        self.take_records(page, source, behind, complete_until)
     }
 
     fn take_records(
@@ -265,8 +273,8 @@ impl Reader {
                 complete_until,
             });
         }
-        // An iterator silently passes over records that retention deletes before its use; a position
-        // is refused in that case.
+        // An iterator silently passes over records that retention deletes before its use; a
+        // position is refused in that case.
         self.iterator = next.filter(|_| !self.shared.is_near_horizon(behind));
         Ok(Read {
             fetched: Fetched::Batch(batch),
@@ -328,11 +336,22 @@ impl Reader {
             self.horizon.first_behind = behind;
         }
         self.horizon.pages += 1;
-        // A reader that makes progress through an empty stretch is closer to the tip with each page.
+        // A reader that makes progress through an empty stretch is closer to the tip with each
+        // page.
         if behind + PROGRESS_MIN < self.horizon.first_behind {
             self.horizon = Horizon::default();
         }
         Ok(self.horizon.pages >= EMPTY_PAGES_AT_HORIZON)
+    }
+
+    async fn read(&mut self, credit: Credit) -> Result<Read, Stop> {
+        let source = self.shared.arn().await?;
+        let page = self.fetch(credit).await?;
+        let read = self.take(page, source)?;
+        if matches!(read.fetched, Fetched::Idle) && self.is_stuck(read.behind).await? {
+            return Err(Stop::Gone);
+        }
+        Ok(read)
     }
 
     /// Continues at the oldest record.
@@ -360,17 +379,11 @@ impl ShardReader for Reader {
             return Ok(closed(ended.children.clone(), ended.complete_until));
         }
 
-        let source = self.shared.arn().await?;
-        let page = match self.fetch(credit).await {
-            Ok(page) => page,
-            Err(Stop::Gone) => return Ok(self.gap().await),
-            Err(Stop::Failed(trouble)) => return Err(trouble),
-        };
-        let read = self.take(page, source)?;
-        if matches!(read.fetched, Fetched::Idle) && self.is_stuck(read.behind).await? {
-            return Ok(self.gap().await);
+        match self.read(credit).await {
+            Ok(read) => Ok(read),
+            Err(Stop::Gone) => Ok(self.gap().await),
+            Err(Stop::Failed(trouble)) => Err(trouble),
         }
-        Ok(read)
     }
 }
 
@@ -423,17 +436,19 @@ fn batch_of(origin: Arc<Origin>, answer: GetRecordsAnswer) -> Result<Batch, BadB
         hot::DataForm::Raw => DataForm::Raw,
         hot::DataForm::Base64 => DataForm::Base64,
     };
+    let records = answer.records.iter().map(index_of).collect();
+    Batch::new(origin, answer.body, form, records)
+}
+
+fn index_of(record: &hot::RecordIndex) -> RecordIndex {
     let span = |s: hot::Span| Span {
         start: s.start,
         len: s.end.saturating_sub(s.start),
     };
-    let index = |record: &hot::RecordIndex| RecordIndex {
+    RecordIndex {
         sequence: span(record.sequence),
         key: record.key.map(span),
         data: span(record.data),
         arrival: Millis(record.arrival_ms),
-    };
-
-    let records = answer.records.iter().map(index).collect();
-    Batch::new(origin, answer.body, form, records)
+    }
 }

@@ -118,7 +118,8 @@ impl Connector {
         })
     }
 
-    /// A connector with the certificates of `bundle` (else the system's), through `proxy` (else none).
+    /// A connector with the certificates of `bundle` (else the system's), through `proxy` (else
+    /// none).
     pub(super) fn new(
         timeout: Duration,
         bundle: Option<&Path>,
@@ -151,11 +152,9 @@ impl Connector {
         let scheme = if tls { "https" } else { "http" };
         let uri: Uri = format!("{scheme}://{host}:{port}/").parse()?;
         // The machine's metadata service is asked directly, never through a proxy.
-        let proxy = match is_link_local(host) {
-            true => None,
-            false => self.proxies.intercept(&uri),
-        };
-        if let Some(proxy) = proxy {
+        if !is_link_local(host)
+            && let Some(proxy) = self.proxies.intercept(&uri)
+        {
             return self.connect_through(&proxy, tls, host, uri).await;
         }
 

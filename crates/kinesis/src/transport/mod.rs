@@ -27,8 +27,9 @@ use body::TwoParts;
 use connect::{Connected, Connector};
 use pool::{ClassPool, Connection, Origin};
 
-/// The class of a request, which the caller names by an extension of the request. Each class has its
-/// own connections, so that requests of one class without an answer take no connection from another.
+/// The class of a request, which the caller names by an extension of the request. Each class has
+/// its own connections, so that requests of one class without an answer take no connection from
+/// another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RequestClass {
     /// Reads of the source.
@@ -52,9 +53,9 @@ pub struct TransportSettings {
     pub controls: usize,
     /// Idle connections of one class that are kept to one server (default 128).
     pub idle: usize,
-    /// The time for which an idle connection is used again (default 20 s: less than servers and load
-    /// balancers keep connections, so that few are closed just as a request is sent, which leaves
-    /// the outcome unknown).
+    /// The time for which an idle connection is used again (default 20 s: less than servers and
+    /// load balancers keep connections, so that few are closed just as a request is sent, which
+    /// leaves the outcome unknown).
     pub idle_for: Duration,
     /// The time that name lookup, TCP and TLS handshakes may take together (default 5 s).
     pub connect: Duration,

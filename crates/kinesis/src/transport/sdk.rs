@@ -1,5 +1,5 @@
-//! The transport as the HTTP client of the AWS SDK, so that credentials are fetched over the same TLS
-//! library and proxies, and no second HTTP client is built.
+//! The transport as the HTTP client of the AWS SDK, so that credentials are fetched over the same
+//! TLS library and proxies, and no second HTTP client is built.
 
 use std::sync::Arc;
 use std::time::Duration;

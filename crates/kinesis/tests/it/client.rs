@@ -133,8 +133,8 @@ async fn cbor_stays_where_the_first_connection_breaks_by_chance() {
 async fn json_although_a_front_refused_a_request_before() {
     let script = Script::default();
     let client = script.client();
-    // A front that only checks signatures answers in a form of its own: that shows nothing about the
-    // server behind.
+    // A front that only checks signatures answers in a form of its own: that shows nothing about
+    // the server behind.
     let in_json = |code| {
         let error = ApiError::new(code, "no");
         move |_: &Call| {

@@ -290,8 +290,9 @@ async fn a_kept_connection_that_was_closed_is_replaced() {
             (full(answer), server.connections()),
             (Bytes::from_static(b"pong"), n)
         );
-        // A request in the very moment of closing may break. The end of the connection is on its way
-        // when the server is done; this task sleeps until the runtime has polled for events, twice.
+        // A request in the very moment of closing may break. The end of the connection is on its
+        // way when the server is done; this task sleeps until the runtime has polled for events,
+        // twice.
         while server.closed.load(Ordering::SeqCst) < n {
             tokio::task::yield_now().await;
         }

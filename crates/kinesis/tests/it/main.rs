@@ -1,4 +1,5 @@
-//! Tests over scripted transports and small servers of their own; joint tests with the embedded Kinesis live elsewhere.
+//! Tests over scripted transports and small servers of their own; joint tests with the embedded
+//! Kinesis live elsewhere.
 
 // The lint knows tests but not their helpers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -204,7 +204,8 @@ async fn expired_iterators_are_taken_again_from_the_last_record() {
     let calls = script.calls();
     let request: GetShardIteratorRequest = calls[1].read();
     assert_eq!(request.starting_sequence_number.as_deref(), Some("7"));
-    // A new iterator that is refused as expired is trouble, not a loop; the next read takes another.
+    // A new iterator that is refused as expired is trouble, not a loop; the next read takes
+    // another.
     script
         .err(ErrorCode::ExpiredIterator, "")
         .ok(iterator("i5"))
