@@ -2,24 +2,22 @@
 //! past what its output acknowledged.
 
 mod budget;
+mod changes;
+mod checkpoints;
 pub mod deliver;
 mod inflow;
 mod lane;
-mod lane_port;
 pub mod mutation;
 mod pace;
-mod progress;
 mod reader;
 mod report;
 pub mod retry;
 mod settings;
 mod shard;
 mod shared_batch;
-mod slot;
 mod start;
 mod status;
 mod supervisor;
-mod window;
 mod world;
 
 use std::collections::BTreeMap;
@@ -38,8 +36,9 @@ use crate::sync::lock;
 use crate::text::chain;
 
 use budget::Budget;
+use shard::{Conditions, GoalState, lane_port};
 use supervisor::Tasks;
-use world::{Way, World};
+use world::World;
 
 pub use crate::output::Order;
 pub use settings::Settings;
@@ -192,42 +191,46 @@ struct Shared {
     readers: AtomicUsize,
     lane_tasks: AtomicUsize,
     tasks: Mutex<Tasks>,
-    /// When trouble of a kind was last said, by output (`None`: reading).
-    said: Mutex<BTreeMap<(Option<OutputId>, TroubleKind), Instant>>,
+    /// The last report of each kind of failure, by output (`None`: reading).
+    reported: Mutex<BTreeMap<(Option<OutputId>, TroubleKind), Instant>>,
     /// Held while the store is written.
     committing: tokio::sync::Mutex<()>,
     /// Held while the outputs are changed.
     changing: tokio::sync::Mutex<()>,
     /// Something for the supervisor to look at.
-    news: Notify,
+    news: Arc<Notify>,
     /// Counts up when the supervisor has looked.
     changed: watch::Sender<u64>,
     ended: watch::Sender<Option<EngineError>>,
 }
 
 impl Shared {
-    /// A shard's share of the memory for batches.
-    fn share(&self) -> usize {
-        self.budget.read_pool() / self.readers.load(Ordering::Relaxed).max(1)
+    /// Everything outside a shard that its decisions depend on, now.
+    fn conditions(&self) -> Conditions<'_> {
+        let readers = self.readers.load(Ordering::Relaxed).max(1);
+        Conditions {
+            now: self.clock.now(),
+            settings: &self.settings,
+            limits: &self.limits,
+            budget: &self.budget,
+            memory_share: self.budget.read_pool() / readers,
+            free: self.budget.free(),
+        }
     }
 
-    fn goal(&self) -> Millis {
-        self.goal
+    /// The server's time at `moment`, about.
+    fn server_at(&self, moment: Instant) -> Option<Millis> {
+        Some(Millis(self.server_offset).plus(moment.0))
     }
 
-    /// The server's time, about.
-    fn server_now(&self) -> Option<Millis> {
-        Some(Millis(self.server_offset).plus(self.clock.now().0))
-    }
-
-    /// True if trouble of this kind, at this output or in reading, is to be said: it was not lately.
+    /// True if a failure of this kind, at this output or in reading, is to be logged: none was lately.
     fn is_news(&self, output: Option<&OutputId>, kind: TroubleKind) -> bool {
         let now = self.clock.now();
-        let mut said = lock(&self.said);
-        let last = said.get(&(output.cloned(), kind));
+        let mut reported = lock(&self.reported);
+        let last = reported.get(&(output.cloned(), kind));
         let news = last.is_none_or(|at| now.since(*at) >= self.settings.say_again);
         if news {
-            said.insert((output.cloned(), kind), now);
+            reported.insert((output.cloned(), kind), now);
         }
         news
     }
@@ -250,12 +253,7 @@ impl Shared {
         let mut world = lock(&self.world);
         world.draining = true;
         for cell in world.shards.values() {
-            let mut state = lock(&cell.state);
-            state.draining = true;
-            for slot in state.lanes.values() {
-                slot.wake.notify_one();
-            }
-            cell.wake.notify_one();
+            cell.drain();
         }
     }
 }
@@ -287,14 +285,14 @@ impl Engine {
                 return Err(error);
             }
             let (clock, patience) = (&self.shared.clock, self.shared.settings.lasting_patience);
-            let way = lock(&self.shared.world).way(clock.now(), patience);
-            let again = match way {
-                Way::There => return Ok(()),
-                Way::Going(again) => again,
-                Way::Blocked(error) => return Err(error),
+            let goal = lock(&self.shared.world).goal_state(clock.now(), patience);
+            let recheck = match goal {
+                GoalState::Reached => return Ok(()),
+                GoalState::Ahead { recheck } => recheck,
+                GoalState::Blocked(error) => return Err(error),
             };
             let timer = async {
-                match again {
+                match recheck {
                     Some(at) => clock.sleep_until(at).await,
                     None => std::future::pending().await,
                 }
@@ -326,7 +324,7 @@ impl Engine {
     /// Changes the outputs while the others run.
     pub async fn apply(&self, change: Change) -> Result<(), EngineError> {
         let _guard = self.shared.changing.lock().await;
-        start::apply(&self.shared, change).await?;
+        changes::apply(&self.shared, change).await?;
         self.shared.news.notify_one();
         Ok(())
     }
@@ -345,7 +343,7 @@ impl Engine {
         }
         // Requests that are still under way are abandoned; nothing moves a cursor after the last commit.
         self.abort();
-        start::last_commit(shared).await?;
+        checkpoints::last_commit(shared).await?;
         Ok(self.status())
     }
 

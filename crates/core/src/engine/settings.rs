@@ -42,6 +42,9 @@ pub struct Settings {
     pub map_refresh: Duration,
     /// How often it is asked for while a closed shard's children are not in it yet (default 1 s).
     pub map_refresh_soon: Duration,
+    /// How often the source's retention is asked for (default 10 min): a user may lengthen it while
+    /// an output is behind.
+    pub retention_refresh: Duration,
     /// How often a failing call is tried while the engine starts, before the start fails (default 5).
     pub start_attempts: u32,
     /// How long the source may be said to be missing before the engine ends (default 1 min).
@@ -82,6 +85,7 @@ impl Default for Settings {
             grouping_patience: Duration::from_secs(5),
             map_refresh: Duration::from_secs(60),
             map_refresh_soon: Duration::from_secs(1),
+            retention_refresh: Duration::from_secs(600),
             start_attempts: 5,
             source_patience: Duration::from_secs(60),
             lasting_patience: Duration::from_secs(60),

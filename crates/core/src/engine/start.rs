@@ -1,5 +1,5 @@
-//! What is done before anything is read: binding the state, resolving starts, writing them down; at the engine's start
-//! and when an output is added later. And what is done last.
+//! The start of an engine, before anything is read: the state is bound to the source, and the start of
+//! each lane is resolved and written.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -10,102 +10,112 @@ use tokio::sync::{Notify, watch};
 use crate::batch::ShardId;
 use crate::checkpoint::Position;
 use crate::clock::{Clock, Instant, Millis};
-use crate::output::Trouble;
+use crate::output::{Trouble, TroubleKind};
 use crate::source::{Shard, Source, SourceError, SourceFacts};
-use crate::store::{CheckpointStore, LaneCheckpoint, LaneId, OutputId, State, StoreError};
+use crate::store::{CheckpointStore, LaneCheckpoint, LaneId, OutputId, OutputIdentity, State};
 
 use super::budget::Budget;
-use super::deliver::Acked;
+use super::checkpoints::store_error;
 use super::mutation::{Mutation, on};
-use super::retry::{BackoffClass, policy};
+use super::retry::{Backoff, BackoffClass, policy};
 use super::settings::Settings;
 use super::status::Gap;
-use super::world::{World, first_start, later_start};
-use super::{Change, EngineError, FanOut, OutputSpec, Shared, lock, progress};
+use super::world::{Listed, World, first_start, later_start};
+use super::{EngineError, FanOut, OutputSpec, Shared};
 
+/// Everything that an engine's tasks share, ready to run.
 pub(crate) async fn start(fan_out: FanOut) -> Result<Arc<Shared>, EngineError> {
-    let FanOut {
-        name,
-        source,
-        outputs,
-        store,
-        clock,
-        settings,
-    } = fan_out;
-    let mut ids = BTreeSet::new();
-    if let Some(twice) = outputs.iter().find(|o| !ids.insert(o.id.clone())) {
-        let message = format!("two outputs have the name {}: give each its own", twice.id);
-        return Err(EngineError::Invalid { message });
-    }
+    check_names(&fan_out.outputs)?;
     let asking = Asking {
-        clock: &clock,
-        settings: &settings,
+        clock: &fan_out.clock,
+        settings: &fan_out.settings,
     };
-    let map = Map::ask(&asking, &*source).await?;
-    let identity = map.facts.identity.clone();
-    store
-        .bind(&identity)
+    let map = Map::ask(&asking, &*fan_out.source).await?;
+    fan_out
+        .store
+        .bind(&map.facts.identity)
         .await
-        .map_err(|e| state("opening it", e))?;
-    let starts = Starts::resolve(&*store, &outputs, &map).await?;
+        .map_err(|e| store_error("opening it", e))?;
 
-    let offset = map
-        .facts
-        .time
-        .latest
-        .0
-        .saturating_sub(i64::try_from(clock.now().0.as_millis()).unwrap_or(i64::MAX));
+    let starts = Starts::resolve(&*fan_out.store, &fan_out.outputs, &map).await?;
+    let supervisor = Arc::new(Notify::new());
+    let world = world(&fan_out, &map, starts, &supervisor);
+    Ok(Arc::new(shared(fan_out, map, world, supervisor)))
+}
+
+fn check_names(outputs: &[OutputSpec]) -> Result<(), EngineError> {
+    let mut ids = BTreeSet::new();
+    match outputs.iter().find(|o| !ids.insert(&o.id)) {
+        None => Ok(()),
+        Some(twice) => Err(EngineError::Invalid {
+            message: format!("two outputs have the name {}: give each its own", twice.id),
+        }),
+    }
+}
+
+fn world(fan_out: &FanOut, map: &Map, starts: Starts, supervisor: &Arc<Notify>) -> World {
+    let server = Some(map.facts.time.latest);
     let mut world = World {
         retention: Some(map.facts.retention),
-        gaps_kept: settings.gaps_kept,
+        gaps_kept: fan_out.settings.gaps_kept,
+        supervisor: Arc::clone(supervisor),
         ..World::default()
     };
-    world.merge(&map.shards, map.asked, Some(map.facts.time.latest));
-    for spec in &outputs {
-        world.add(spec, &starts.rows, Some(map.facts.time.latest));
+    world.merge(&Listed {
+        shards: &map.shards,
+        asked: map.asked,
+        server,
+    });
+    for spec in &fan_out.outputs {
+        world.add_output(spec, &starts.rows, server);
     }
-    report_lost(&mut world, &outputs, &starts.orphans, clock.wall());
-    world.forgotten = starts
-        .orphans
-        .into_iter()
-        .filter(|o| ids.contains(&o.lane.output))
-        .map(|o| o.lane)
+    for row in starts.identities {
+        if let Some(entry) = world.outputs.get_mut(&row.output) {
+            entry.identity = Some(row.identity);
+        }
+    }
+
+    let wall = fan_out.clock.wall();
+    report_lost(&mut world, &fan_out.outputs, &starts.orphans, wall);
+    let orphans = starts.orphans.into_iter().map(|orphan| orphan.lane);
+    let known: Vec<LaneId> = orphans
+        .filter(|lane| world.outputs.contains_key(&lane.output))
         .collect();
-    Ok(Arc::new(Shared {
-        name,
-        identity,
+    world.forgotten = known;
+    world
+}
+
+fn shared(fan_out: FanOut, map: Map, world: World, supervisor: Arc<Notify>) -> Shared {
+    let now = i64::try_from(fan_out.clock.now().0.as_millis()).unwrap_or(i64::MAX);
+    let latest = map.facts.time.latest;
+    Shared {
+        name: fan_out.name,
+        identity: map.facts.identity,
         limits: map.facts.limits,
-        source,
-        store,
-        budget: Budget::new(settings.memory_budget),
-        clock,
-        settings,
+        source: fan_out.source,
+        store: fan_out.store,
+        budget: Budget::new(fan_out.settings.memory_budget),
+        clock: fan_out.clock,
+        settings: fan_out.settings,
         world: Mutex::new(world),
-        goal: map.facts.time.latest,
-        server_offset: offset,
+        goal: latest,
+        server_offset: latest.0.saturating_sub(now),
         readers: 0.into(),
         lane_tasks: 0.into(),
         tasks: Mutex::default(),
-        said: Mutex::default(),
+        reported: Mutex::default(),
         committing: tokio::sync::Mutex::new(()),
         changing: tokio::sync::Mutex::new(()),
-        news: Notify::new(),
+        news: supervisor,
         changed: watch::Sender::new(0),
         ended: watch::Sender::new(None),
-    }))
-}
-
-fn state(doing: &'static str, source: StoreError) -> EngineError {
-    EngineError::Store {
-        doing,
-        source: Arc::new(source),
     }
 }
 
-/// Asks the source, and tries again what may pass.
-struct Asking<'a> {
-    clock: &'a Clock,
-    settings: &'a Settings,
+/// Asks the source, and tries again after failures that may pass.
+pub(crate) struct Asking<'a> {
+    pub(crate) clock: &'a Clock,
+    pub(crate) settings: &'a Settings,
 }
 
 impl Asking<'_> {
@@ -120,45 +130,53 @@ impl Asking<'_> {
         let mut backoff = self.settings.backoff();
         let mut attempt = 1;
         loop {
-            let answer = self
-                .clock
-                .timeout(self.settings.read_deadline, call())
-                .await;
-            let trouble = match answer {
-                Some(Ok(value)) => return Ok(value),
-                Some(Err(trouble)) => trouble,
-                None => {
-                    let text = format!(
-                        "no answer within {} s",
-                        self.settings.read_deadline.as_secs_f64()
-                    );
-                    Trouble::new(crate::output::TroubleKind::Unavailable, text)
-                }
+            let trouble = match self.once(call()).await {
+                Ok(value) => return Ok(value),
+                Err(trouble) => trouble,
             };
-            let class = policy(trouble.kind).class;
-            if class == BackoffClass::Lasting || attempt >= self.settings.start_attempts {
+            let lasting = policy(trouble.kind).class == BackoffClass::Lasting;
+            if lasting || attempt >= self.settings.start_attempts {
                 return Err(EngineError::Source {
                     doing,
                     source: trouble,
                 });
             }
             attempt += 1;
-            let wait = backoff.next(self.clock, class, trouble.retry_after);
-            tracing::debug!(?wait, "{doing}: {trouble}");
-            self.clock.sleep(wait).await;
+            self.wait_after(&trouble, doing, &mut backoff).await;
         }
+    }
+
+    /// One call, within the deadline of a read.
+    async fn once<T>(
+        &self,
+        call: impl Future<Output = Result<T, SourceError>>,
+    ) -> Result<T, SourceError> {
+        let deadline = self.settings.read_deadline;
+        let answer = self.clock.timeout(deadline, call).await;
+        answer.unwrap_or_else(|| {
+            let text = format!("no answer within {} s", deadline.as_secs_f64());
+            Err(Trouble::new(TroubleKind::Unavailable, text))
+        })
+    }
+
+    async fn wait_after(&self, trouble: &Trouble, doing: &str, backoff: &mut Backoff) {
+        let class = policy(trouble.kind).class;
+        let wait = backoff.next(self.clock, class, trouble.retry_after);
+        tracing::debug!(?wait, "{doing}: {trouble}");
+        self.clock.sleep(wait).await;
     }
 }
 
-/// The source at one moment. The time is asked for first: a shard that appears in between has only later records.
-struct Map {
-    asked: Instant,
-    facts: SourceFacts,
-    shards: Vec<Shard>,
+/// The source at one moment. The time is asked for first: a shard that appears in between has only
+/// later records.
+pub(crate) struct Map {
+    pub(crate) asked: Instant,
+    pub(crate) facts: SourceFacts,
+    pub(crate) shards: Vec<Shard>,
 }
 
 impl Map {
-    async fn ask(asking: &Asking<'_>, source: &dyn Source) -> Result<Self, EngineError> {
+    pub(crate) async fn ask(asking: &Asking<'_>, source: &dyn Source) -> Result<Self, EngineError> {
         let facts = asking.source("describing it", || source.facts()).await?;
         let asked = asking.clock.now();
         let shards = asking
@@ -172,15 +190,17 @@ impl Map {
     }
 }
 
-/// Where lanes begin: what the state says, and what was resolved now and is written down.
-struct Starts {
-    rows: Vec<LaneCheckpoint>,
-    /// What the state says about shards that the source no longer has.
-    orphans: Vec<LaneCheckpoint>,
+/// The starts of lanes: rows of the state, and starts that were resolved and written now.
+pub(crate) struct Starts {
+    pub(crate) rows: Vec<LaneCheckpoint>,
+    /// Rows of shards that the source no longer has.
+    pub(crate) orphans: Vec<LaneCheckpoint>,
+    /// The streams behind the outputs when the rows were written.
+    pub(crate) identities: Vec<OutputIdentity>,
 }
 
 impl Starts {
-    async fn resolve(
+    pub(crate) async fn resolve(
         store: &dyn CheckpointStore,
         outputs: &[OutputSpec],
         map: &Map,
@@ -188,32 +208,8 @@ impl Starts {
         let stored = store
             .load()
             .await
-            .map_err(|e| state("reading it", e))?
-            .lanes;
-        let known: BTreeSet<&OutputId> = stored.iter().map(|r| &r.lane.output).collect();
-        let have: BTreeSet<&LaneId> = stored.iter().map(|r| &r.lane).collect();
-        let mut new = Vec::new();
-        for spec in outputs {
-            for shard in &map.shards {
-                let lane = LaneId {
-                    shard: shard.id.clone(),
-                    output: spec.id.clone(),
-                };
-                if have.contains(&lane) {
-                    continue;
-                }
-                let position = if known.contains(&spec.id) {
-                    later_start(spec.start, Some(map.facts.time.latest))
-                } else {
-                    first_start(spec.start, map.facts.time.earliest)
-                };
-                new.push(LaneCheckpoint {
-                    lane,
-                    position,
-                    arrival: None,
-                });
-            }
-        }
+            .map_err(|e| store_error("reading it", e))?;
+        let new = new_rows(&stored.lanes, outputs, map);
         if !new.is_empty() && !on(Mutation::LatestNotPinned) {
             let changes = State {
                 lanes: new.clone(),
@@ -222,170 +218,82 @@ impl Starts {
             store
                 .commit(&changes)
                 .await
-                .map_err(|e| state("writing down where outputs start", e))?;
+                .map_err(|e| store_error("writing down where outputs start", e))?;
         }
+
         let listed: BTreeSet<&ShardId> = map.shards.iter().map(|s| &s.id).collect();
         let (mut rows, orphans): (Vec<_>, Vec<_>) = stored
+            .lanes
             .into_iter()
-            .partition(|r| listed.contains(&r.lane.shard));
+            .partition(|row| listed.contains(&row.lane.shard));
         rows.extend(new);
-        Ok(Self { rows, orphans })
+        Ok(Self {
+            rows,
+            orphans,
+            identities: stored.outputs,
+        })
     }
 }
 
-/// Lanes that were not done when retention removed their shard have lost what they had not written.
-fn report_lost(world: &mut World, outputs: &[OutputSpec], orphans: &[LaneCheckpoint], at: Millis) {
-    let lost = orphans.iter().filter(|o| o.position != Position::Closed);
-    for orphan in lost.filter(|o| outputs.iter().any(|spec| spec.id == o.lane.output)) {
+/// The rows of lanes that `stored` lacks.
+fn new_rows(stored: &[LaneCheckpoint], outputs: &[OutputSpec], map: &Map) -> Vec<LaneCheckpoint> {
+    let known: BTreeSet<&OutputId> = stored.iter().map(|r| &r.lane.output).collect();
+    let have: BTreeSet<&LaneId> = stored.iter().map(|r| &r.lane).collect();
+    let time = map.facts.time;
+
+    let mut new = Vec::new();
+    for spec in outputs {
+        let position = if known.contains(&spec.id) {
+            later_start(spec.start, Some(time.latest))
+        } else {
+            first_start(spec.start, time.earliest)
+        };
+        for shard in &map.shards {
+            let lane = LaneId {
+                shard: shard.id.clone(),
+                output: spec.id.clone(),
+            };
+            if !have.contains(&lane) {
+                new.push(LaneCheckpoint {
+                    lane,
+                    position: position.clone(),
+                    arrival: None,
+                });
+            }
+        }
+    }
+    new
+}
+
+/// Lanes that had not ended when retention removed their shard have lost the records that they had not
+/// written.
+pub(crate) fn report_lost(
+    world: &mut World,
+    outputs: &[OutputSpec],
+    orphans: &[LaneCheckpoint],
+    at: Millis,
+) {
+    for orphan in orphans {
         let LaneId { shard, output } = &orphan.lane;
+        let wanted = outputs.iter().any(|spec| spec.id == *output);
+        if orphan.position == Position::Closed || !wanted {
+            continue;
+        }
+
         let from = orphan.position.to_string();
         tracing::warn!(
-            %shard, %output, %from,
-            "this shard was deleted by the source's retention before its end was read: what it had after that, if anything, is \
-             missing; going on with its children"
+            %shard,
+            %output,
+            %from,
+            "this shard was deleted by the source's retention before its end was read: its later \
+             records, if there were any, are missing; going on with its children"
         );
-        world.past_gaps += 1;
-        world.past_gap_list.push(Gap {
+        world.past_gap_count += 1;
+        world.past_gaps.push(Gap {
             shard: shard.clone(),
             outputs: vec![output.clone()],
             from,
             at,
         });
-    }
-}
-
-/// Carries out a change.
-pub(crate) async fn apply(shared: &Shared, change: Change) -> Result<(), EngineError> {
-    match change {
-        Change::Add(spec) => add(shared, spec).await,
-        Change::Remove(id) => {
-            known(shared, &id)?;
-            lock(&shared.world).remove(&id);
-            forget(shared, &id).await
-        }
-        Change::Pause(id) => {
-            known(shared, &id)?;
-            set_paused(shared, &id, true);
-            Ok(())
-        }
-        Change::Resume(id) => {
-            known(shared, &id)?;
-            set_paused(shared, &id, false);
-            Ok(())
-        }
-        Change::Update(spec) => {
-            known(shared, &spec.id)?;
-            update(shared, &spec);
-            Ok(())
-        }
-    }
-}
-
-fn known(shared: &Shared, id: &OutputId) -> Result<(), EngineError> {
-    if lock(&shared.world).outputs.contains_key(id) {
-        return Ok(());
-    }
-    Err(EngineError::Invalid {
-        message: format!("there is no output {id}"),
-    })
-}
-
-fn set_paused(shared: &Shared, id: &OutputId, paused: bool) {
-    let mut world = lock(&shared.world);
-    if let Some(entry) = world.outputs.get_mut(id) {
-        entry.spec.paused = paused;
-    }
-    world.each_lane(id, |slot| {
-        slot.paused = paused;
-        if !paused {
-            (slot.stopped, slot.lasting) = (None, None);
-        }
-    });
-}
-
-fn update(shared: &Shared, spec: &OutputSpec) {
-    let mut world = lock(&shared.world);
-    if let Some(entry) = world.outputs.get_mut(&spec.id) {
-        entry.spec = spec.clone();
-    }
-    world.each_lane(&spec.id, |slot| {
-        slot.output = Arc::clone(&spec.output);
-        slot.order = spec.order;
-        slot.paused = spec.paused;
-        slot.generation += 1;
-        slot.carried = Acked::default();
-        (slot.stopped, slot.lasting) = (None, None);
-        slot.advice = None;
-    });
-}
-
-async fn add(shared: &Shared, spec: OutputSpec) -> Result<(), EngineError> {
-    if lock(&shared.world).outputs.contains_key(&spec.id) {
-        return Err(EngineError::Invalid {
-            message: format!("there is an output {} already", spec.id),
-        });
-    }
-    // An output of this name may have been removed a moment ago: its state must not come back.
-    progress::commit(shared)
-        .await
-        .map_err(|e| state("writing checkpoints", e))?;
-    let asking = Asking {
-        clock: &shared.clock,
-        settings: &shared.settings,
-    };
-    let map = Map::ask(&asking, &*shared.source).await?;
-    let starts = Starts::resolve(&*shared.store, std::slice::from_ref(&spec), &map).await?;
-    let mut world = lock(&shared.world);
-    world.merge(&map.shards, map.asked, Some(map.facts.time.latest));
-    world.add(&spec, &starts.rows, Some(map.facts.time.latest));
-    report_lost(
-        &mut world,
-        std::slice::from_ref(&spec),
-        &starts.orphans,
-        shared.clock.wall(),
-    );
-    let orphans = starts.orphans.into_iter().map(|o| o.lane);
-    world
-        .forgotten
-        .extend(orphans.filter(|lane| lane.output == spec.id));
-    Ok(())
-}
-
-/// Forgets a removed output, also in shards that are long gone.
-async fn forget(shared: &Shared, id: &OutputId) -> Result<(), EngineError> {
-    let stored = shared
-        .store
-        .load()
-        .await
-        .map_err(|e| state("reading it", e))?
-        .lanes;
-    {
-        let mut world = lock(&shared.world);
-        for row in stored.into_iter().filter(|r| r.lane.output == *id) {
-            if !world.forgotten.contains(&row.lane) && !on(Mutation::RemoveForgetsNothing) {
-                world.forgotten.push(row.lane);
-            }
-        }
-    }
-    progress::commit(shared)
-        .await
-        .map_err(|e| state("forgetting an output", e))
-}
-
-/// Writes what changed, the last time; what may pass is tried again.
-pub(crate) async fn last_commit(shared: &Shared) -> Result<(), EngineError> {
-    let settings = &shared.settings;
-    let mut backoff = settings.backoff();
-    let mut attempt = 1;
-    loop {
-        let Err(error) = progress::commit(shared).await else {
-            return Ok(());
-        };
-        if attempt >= settings.start_attempts || !matches!(error, StoreError::Failed { .. }) {
-            return Err(state("writing the last checkpoints", error));
-        }
-        attempt += 1;
-        let wait = backoff.next(&shared.clock, BackoffClass::Passing, None);
-        shared.clock.sleep(wait).await;
     }
 }

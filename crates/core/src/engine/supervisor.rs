@@ -1,10 +1,12 @@
-//! Keeps the shard map, begins lanes when their parents' lanes are done, and notices what ends.
+//! Keeps the shard map, starts lanes when their parents' lanes have ended, and handles the end of
+//! tasks.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
@@ -16,25 +18,27 @@ use crate::store::{LaneId, OutputId};
 
 use super::retry::{Backoff, policy};
 use super::shard::ShardCell;
-use super::slot::Life;
 use super::status::ErrorReport;
-use super::world::World;
-use super::{EngineError, Shared, lane, lock, progress, reader};
+use super::world::{Listed, World};
+use super::{EngineError, Shared, checkpoints, lane, lock, reader};
 
-/// Which task something is.
+/// Names a task.
 #[derive(Clone, Debug)]
 pub(crate) enum TaskName {
     Lane(LaneId),
     Reader(ShardId),
-    Progress,
+    Checkpoints,
 }
 
-/// All tasks but the supervisor's own.
+/// All tasks except the supervisor's own.
 #[derive(Default)]
 pub(crate) struct Tasks {
     set: JoinSet<Option<EngineError>>,
     names: Vec<(Id, TaskName)>,
 }
+
+/// The end of a task.
+type Ended = (Id, Result<Option<EngineError>, JoinError>);
 
 impl Tasks {
     fn spawn(
@@ -47,7 +51,7 @@ impl Tasks {
         handle
     }
 
-    /// Ends all of them where they are.
+    /// Ends all tasks where they are.
     pub(crate) fn abort(&mut self) {
         self.set.abort_all();
     }
@@ -58,7 +62,7 @@ impl Tasks {
     }
 }
 
-/// If the supervisor itself breaks, somebody must say so.
+/// Reports a panic of the supervisor itself.
 struct Guard(Arc<Shared>);
 
 impl Drop for Guard {
@@ -73,86 +77,76 @@ impl Drop for Guard {
     }
 }
 
-type Refresh = Pin<Box<dyn Future<Output = Result<Map, SourceError>> + Send>>;
-
-/// An answer to "what does the source have?".
-pub(crate) struct Map {
+/// The source at one moment.
+struct Map {
     asked: Instant,
-    pub(crate) shards: Vec<Shard>,
-    retention: Option<std::time::Duration>,
+    shards: Vec<Shard>,
+    /// The retention, if that was asked for and answered.
+    retention: Option<Duration>,
 }
 
+/// The questions of one refresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ask {
+    Shards,
+    ShardsAndRetention,
+}
+
+type Refresh = Pin<Box<dyn Future<Output = Result<Map, SourceError>> + Send>>;
+
+/// Supervises until the engine is dropped.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let guard = Guard(Arc::clone(&shared));
+    let _guard = Guard(Arc::clone(&shared));
     let clock = shared.clock.clone();
-    let progress = {
-        let shared = Arc::clone(&shared);
-        async move { Some(progress::run(shared).await) }
-    };
-    lock(&shared.tasks).spawn(TaskName::Progress, progress);
-    let settings = shared.settings.clone();
+    spawn_checkpoints(&shared);
+
     let mut supervisor = Supervisor {
-        backoff: settings.backoff(),
-        refresh_at: clock.now().plus(settings.map_refresh),
-        shared,
+        backoff: shared.settings.backoff(),
+        refresh_at: clock.now().plus(shared.settings.map_refresh),
+        retention_at: clock.now().plus(shared.settings.retention_refresh),
+        shared: Arc::clone(&shared),
         missing_since: None,
     };
     let mut refresh: Option<Refresh> = None;
     loop {
-        if let Some(tries) = supervisor.step()
-            && refresh.is_none()
-        {
-            let soon = settings
-                .map_refresh_soon
-                .saturating_mul(1 << tries.min(8))
-                .min(settings.map_refresh);
-            let soon = supervisor.shared.clock.now().plus(soon);
-            supervisor.refresh_at = supervisor.refresh_at.min(soon);
-        }
-        let shared = &supervisor.shared;
+        supervisor.step(refresh.is_some());
         tokio::select! {
-            // What has ended first, then what is new; the map only when nothing else is to be done.
+            // Ended tasks first, then news; the map only when nothing else is to be done.
             biased;
-            ended = next_end(shared) => supervisor.on_end(ended),
+            ended = next_end(&shared) => supervisor.on_end(ended),
             () = shared.news.notified() => {}
-            map = async { match refresh.as_mut() { Some(r) => r.await, None => std::future::pending().await } } => {
+            map = refreshed(&mut refresh) => {
                 refresh = None;
                 supervisor.on_map(map);
             }
             () = clock.sleep_until(supervisor.refresh_at), if refresh.is_none() => {
-                refresh = Some(Box::pin(ask(Arc::clone(shared))));
+                let questions = supervisor.questions();
+                refresh = Some(Box::pin(ask(Arc::clone(&shared), questions)));
             }
         }
-        let _ = &guard;
     }
 }
 
-/// Asks the source for its shards, and how long it keeps records.
-async fn ask(shared: Arc<Shared>) -> Result<Map, SourceError> {
-    let limit = shared.settings.read_deadline;
-    let asked = shared.clock.now();
-    let work = async {
-        let shards = shared.source.shards().await?;
-        if shards.is_empty() {
-            return Err(Trouble::new(
-                TroubleKind::Unintelligible,
-                "the source says that it has no shards at all",
-            ));
-        }
-        // Without it only the horizon is unknown.
-        let retention = shared
-            .source
-            .facts()
-            .await
-            .ok()
-            .map(|facts| facts.retention);
-        Ok(Map {
-            asked,
-            shards,
-            retention,
-        })
+fn spawn_checkpoints(shared: &Arc<Shared>) {
+    let task = {
+        let shared = Arc::clone(shared);
+        async move { Some(checkpoints::run(shared).await) }
     };
-    shared.clock.timeout(limit, work).await.unwrap_or_else(|| {
+    lock(&shared.tasks).spawn(TaskName::Checkpoints, task);
+}
+
+async fn refreshed(refresh: &mut Option<Refresh>) -> Result<Map, SourceError> {
+    match refresh {
+        Some(refresh) => refresh.await,
+        None => pending().await,
+    }
+}
+
+/// Asks the source, within the deadline of a read.
+async fn ask(shared: Arc<Shared>, questions: Ask) -> Result<Map, SourceError> {
+    let limit = shared.settings.read_deadline;
+    let answer = shared.clock.timeout(limit, map(&shared, questions)).await;
+    answer.unwrap_or_else(|| {
         let text = format!(
             "no answer about its shards within {} s",
             limit.as_secs_f64()
@@ -161,15 +155,38 @@ async fn ask(shared: Arc<Shared>) -> Result<Map, SourceError> {
     })
 }
 
+async fn map(shared: &Shared, questions: Ask) -> Result<Map, SourceError> {
+    let asked = shared.clock.now();
+    let shards = shared.source.shards().await?;
+    if shards.is_empty() {
+        return Err(Trouble::new(
+            TroubleKind::Unintelligible,
+            "the source lists no shards at all",
+        ));
+    }
+
+    let retention = match questions {
+        Ask::Shards => None,
+        // Without an answer only the horizon is less exact.
+        Ask::ShardsAndRetention => shared.source.facts().await.ok().map(|f| f.retention),
+    };
+    Ok(Map {
+        asked,
+        shards,
+        retention,
+    })
+}
+
 /// The next task that ends.
-async fn next_end(shared: &Shared) -> (Id, Result<Option<EngineError>, JoinError>) {
-    poll_fn(
-        |cx| match lock(&shared.tasks).set.poll_join_next_with_id(cx) {
+async fn next_end(shared: &Shared) -> Ended {
+    poll_fn(|cx| {
+        let next = lock(&shared.tasks).set.poll_join_next_with_id(cx);
+        match next {
             Poll::Ready(Some(Ok((id, value)))) => Poll::Ready((id, Ok(value))),
             Poll::Ready(Some(Err(error))) => Poll::Ready((error.id(), Err(error))),
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
-        },
-    )
+        }
+    })
     .await
 }
 
@@ -177,28 +194,53 @@ struct Supervisor {
     shared: Arc<Shared>,
     backoff: Backoff,
     refresh_at: Instant,
+    /// The moment from which a refresh asks for the retention, too.
+    retention_at: Instant,
+    /// Since when the source is missing.
     missing_since: Option<Instant>,
 }
 
 impl Supervisor {
-    /// Begins what can begin, tidies what is over. If the map lacks a closed shard's children, says how often they were looked
-    /// for.
-    fn step(&mut self) -> Option<u32> {
+    /// Starts the lanes and readers that can start, drops shards that are over, and asks for the map
+    /// soon if that lacks a closed shard's children.
+    fn step(&mut self, refreshing: bool) {
         let shared = &self.shared;
         let mut world = lock(&shared.world);
         if !world.draining {
             for cell in world.shards.values() {
-                begin(shared, &world, cell);
+                start_lanes(shared, &world, cell);
+                start_reader(shared, cell);
             }
         }
         world.tidy();
         let unsettled = world.settle();
         drop(world);
+
         shared.changed.send_modify(|n| *n += 1);
-        unsettled
+        if let Some(maps) = unsettled.filter(|_| !refreshing) {
+            let soon = shared.clock.now().plus(self.refresh_soon(maps));
+            self.refresh_at = self.refresh_at.min(soon);
+        }
     }
 
-    fn on_end(&mut self, (id, result): (Id, Result<Option<EngineError>, JoinError>)) {
+    /// The questions of a refresh that starts now.
+    fn questions(&mut self) -> Ask {
+        let now = self.shared.clock.now();
+        if now < self.retention_at {
+            return Ask::Shards;
+        }
+        self.retention_at = now.plus(self.shared.settings.retention_refresh);
+        Ask::ShardsAndRetention
+    }
+
+    /// Time until the next map while some children are missing from `maps` maps.
+    fn refresh_soon(&self, maps: u32) -> Duration {
+        let settings = &self.shared.settings;
+        let soon = settings.map_refresh_soon.saturating_mul(1 << maps.min(8));
+        soon.min(settings.map_refresh)
+    }
+
+    fn on_end(&mut self, (id, result): Ended) {
         let shared = &self.shared;
         let name = lock(&shared.tasks).forget(id);
         match &name {
@@ -208,23 +250,12 @@ impl Supervisor {
             Some(TaskName::Reader(_)) => {
                 shared.readers.fetch_sub(1, Ordering::Relaxed);
             }
-            Some(TaskName::Progress) | None => {}
+            Some(TaskName::Checkpoints) | None => {}
         }
+
         let error = match result {
             Ok(error) => error,
-            Err(error) if error.is_panic() => {
-                let message = panic_text(error);
-                match name {
-                    Some(TaskName::Lane(lane)) => {
-                        lock(&shared.world).broken_lane(&lane, &message);
-                        None
-                    }
-                    name => Some(EngineError::Broken {
-                        task: task_text(name.as_ref()),
-                        message,
-                    }),
-                }
-            }
+            Err(error) if error.is_panic() => self.on_panic(name, panic_text(error)),
             // Aborted: on purpose.
             Err(_) => None,
         };
@@ -233,9 +264,22 @@ impl Supervisor {
         }
     }
 
+    /// A task broke. A lane stops; any other task ends the engine.
+    fn on_panic(&self, name: Option<TaskName>, message: String) -> Option<EngineError> {
+        let Some(TaskName::Lane(lane)) = name else {
+            let task = task_text(name.as_ref());
+            return Some(EngineError::Broken { task, message });
+        };
+        let world = lock(&self.shared.world);
+        if let Some(cell) = world.shards.get(&lane.shard) {
+            cell.lane_broke(&lane.output, &message);
+        }
+        None
+    }
+
     fn on_map(&mut self, map: Result<Map, SourceError>) {
         let shared = &self.shared;
-        let (now, wall) = (shared.clock.now(), shared.clock.wall());
+        let now = shared.clock.now();
         match map {
             Ok(map) => {
                 self.backoff.reset();
@@ -243,79 +287,85 @@ impl Supervisor {
                 self.refresh_at = now.plus(shared.settings.map_refresh);
                 let mut world = lock(&shared.world);
                 world.retention = map.retention.or(world.retention);
-                world.merge(&map.shards, map.asked, shared.server_now());
+                world.merge(&Listed {
+                    shards: &map.shards,
+                    asked: map.asked,
+                    server: shared.server_at(map.asked),
+                });
                 world.warn_of_horizon(now);
             }
-            Err(trouble) => {
-                let wait = self.backoff.next(
-                    &shared.clock,
-                    policy(trouble.kind).class,
-                    trouble.retry_after,
-                );
-                self.refresh_at = now.plus(wait);
-                tracing::warn!(
-                    "the source's shards could not be listed, and are asked for again: {trouble}"
-                );
-                lock(&shared.world).source_error = Some(ErrorReport {
-                    at: wall,
-                    kind: Some(trouble.kind),
-                    text: trouble.message.clone(),
-                });
-                if trouble.kind == TroubleKind::Missing {
-                    let since = *self.missing_since.get_or_insert(now);
-                    if now.since(since) >= shared.settings.source_patience {
-                        shared.end(EngineError::Source {
-                            doing: "listing its shards",
-                            source: trouble,
-                        });
-                    }
-                } else {
-                    self.missing_since = None;
-                }
-            }
+            Err(trouble) => self.on_trouble(trouble),
+        }
+    }
+
+    /// The source could not list its shards.
+    fn on_trouble(&mut self, trouble: Trouble) {
+        let shared = &self.shared;
+        let now = shared.clock.now();
+        let class = policy(trouble.kind).class;
+        let wait = self.backoff.next(&shared.clock, class, trouble.retry_after);
+        self.refresh_at = now.plus(wait);
+        tracing::warn!(
+            "the source's shards could not be listed, and are asked for again: {trouble}"
+        );
+        lock(&shared.world).source_error = Some(ErrorReport {
+            at: shared.clock.wall(),
+            kind: Some(trouble.kind),
+            text: trouble.message.clone(),
+        });
+
+        if trouble.kind != TroubleKind::Missing {
+            self.missing_since = None;
+            return;
+        }
+        let since = *self.missing_since.get_or_insert(now);
+        if now.since(since) >= shared.settings.source_patience {
+            shared.end(EngineError::Source {
+                doing: "listing its shards",
+                source: trouble,
+            });
         }
     }
 }
 
-/// Begins the lanes of `cell` whose parents' lanes are done, and its reader.
-fn begin(shared: &Arc<Shared>, world: &World, cell: &Arc<ShardCell>) {
-    let ready: Vec<OutputId> = {
-        let state = lock(&cell.state);
-        let waiting = state
-            .lanes
-            .iter()
-            .filter(|(_, slot)| slot.life == Life::Waiting);
-        waiting
-            .filter(|(output, _)| world.parents_done(cell, output))
-            .map(|(o, _)| o.clone())
-            .collect()
-    };
-    let mut state = lock(&cell.state);
+/// Starts the lanes of `cell` whose parents' lanes have ended.
+fn start_lanes(shared: &Arc<Shared>, world: &World, cell: &Arc<ShardCell>) {
+    let waiting = cell.waiting_lanes();
+    let ready: Vec<OutputId> = waiting
+        .into_iter()
+        .filter(|output| world.parents_ended(cell, output))
+        .collect();
+
     for output in ready {
-        let Some(slot) = state.lanes.get_mut(&output) else {
-            continue;
-        };
-        slot.life = Life::Live;
         let name = TaskName::Lane(LaneId {
-            shard: cell.id.clone(),
+            shard: cell.id().clone(),
             output: output.clone(),
         });
-        let task = lane::run(Arc::clone(shared), Arc::clone(cell), output);
-        slot.task = Some(lock(&shared.tasks).spawn(name, async move {
-            task.await;
-            None
-        }));
-        shared.lane_tasks.fetch_add(1, Ordering::Relaxed);
+        let task = lane::run(Arc::clone(shared), Arc::clone(cell), output.clone());
+        let spawn = || {
+            lock(&shared.tasks).spawn(name, async move {
+                task.await;
+                None
+            })
+        };
+        if cell.start_lane(&output, spawn) {
+            shared.lane_tasks.fetch_add(1, Ordering::Relaxed);
+        }
     }
-    if !state.reading && state.lanes.values().any(|s| s.life == Life::Live) {
-        state.reading = true;
-        shared.readers.fetch_add(1, Ordering::Relaxed);
-        let task = reader::run(Arc::clone(shared), Arc::clone(cell));
-        lock(&shared.tasks).spawn(TaskName::Reader(cell.id.clone()), async move {
-            task.await;
-            None
-        });
+}
+
+/// Starts the reader of `cell` if lanes need one.
+fn start_reader(shared: &Arc<Shared>, cell: &Arc<ShardCell>) {
+    if !cell.start_reader() {
+        return;
     }
+    shared.readers.fetch_add(1, Ordering::Relaxed);
+    let task = reader::run(Arc::clone(shared), Arc::clone(cell));
+    let name = TaskName::Reader(cell.id().clone());
+    lock(&shared.tasks).spawn(name, async move {
+        task.await;
+        None
+    });
 }
 
 fn task_text(name: Option<&TaskName>) -> String {
@@ -324,7 +374,7 @@ fn task_text(name: Option<&TaskName>) -> String {
             format!("the lane of output {} at shard {}", lane.output, lane.shard)
         }
         Some(TaskName::Reader(shard)) => format!("the reader of shard {shard}"),
-        Some(TaskName::Progress) => "the writing of checkpoints".to_owned(),
+        Some(TaskName::Checkpoints) => "the writing of checkpoints".to_owned(),
         None => "a task".to_owned(),
     }
 }

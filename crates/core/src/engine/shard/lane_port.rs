@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::clock::Instant;
+use crate::clock::{Instant, Millis};
+use crate::engine::deliver::pass::{Answered, Progress};
+use crate::engine::retry::{BackoffClass, policy};
+use crate::engine::{Shared, lock};
 use crate::output::{Refusal, Trouble, TroubleKind};
 use crate::store::OutputId;
 
-use super::deliver::pass::{Answered, Progress};
-use super::retry::{BackoffClass, policy};
-use super::shard::{ShardCell, Take, Work};
-use super::slot::Slot;
-use super::{Shared, lock};
+use super::lane::{Activity, Lane};
+use super::{ShardCell, Take, Work};
 
 /// A lane's task as its shard knows the task.
 pub(crate) struct LanePort {
@@ -62,18 +62,14 @@ impl LanePort {
         self.wake.notified().await;
     }
 
-    /// The next batch to deliver. Whatever the task had in hand is no longer in hand.
+    /// The next batch to deliver. A batch that the task had in hand is no longer in hand.
     pub(crate) fn take(&self) -> Take {
-        let (now, share) = (self.shared.clock.now(), self.shared.share());
-        let (taken, news) = {
-            let mut state = lock(&self.cell.state);
-            (
-                state.take(&self.output, now, &self.shared.budget, share),
-                std::mem::take(&mut state.news),
-            )
-        };
+        let conditions = self.shared.conditions();
+        let taken = self
+            .cell
+            .event(|state| state.take(&self.output, &conditions));
 
-        if news || matches!(taken, Take::End) {
+        if matches!(taken, Take::End) {
             self.shared.news.notify_one();
         }
         // The reader may have to read ahead, to drop batches that this lane has passed, or to open a
@@ -88,7 +84,7 @@ impl LanePort {
         let state = lock(&self.cell.state);
         match state.lanes.get(&self.output) {
             None => Wait::End,
-            Some(_) if state.draining => Wait::End,
+            Some(_) if state.is_draining() => Wait::End,
             Some(lane) if !lane.runs() || lane.generation != generation => Wait::Over,
             Some(_) => Wait::On,
         }
@@ -97,39 +93,35 @@ impl LanePort {
     /// True while the task may start another request with `work`: nothing asks for an end, nor for
     /// the batch's memory.
     pub(crate) fn may_go_on(&self, work: &Work) -> bool {
-        lock(&self.cell.state).may_go_on(&self.output, work, &self.shared.budget)
+        let pressed = self.shared.budget.pressed();
+        lock(&self.cell.state).may_go_on(&self.output, work, pressed)
     }
 
     /// Moves the lane's cursor.
     pub(crate) fn advance(&self, work: &Work, progress: Progress) {
-        lock(&self.cell.state).advance(&self.output, work, progress);
+        self.cell
+            .event(|state| state.advance(&self.output, work, progress));
     }
 
     /// Counts a request's answer and moves the lane's cursor. False if the task must let the batch
     /// go.
     pub(crate) fn answered(&self, work: &Work, progress: Progress, answered: &Answered) -> bool {
-        let wall = self.shared.clock.wall();
-        let mut state = lock(&self.cell.state);
-        let go_on = state.may_go_on(&self.output, work, &self.shared.budget);
-        state.advance(&self.output, work, progress);
-        let Some(lane) = state.lanes.get_mut(&self.output) else {
-            return false;
-        };
+        let pressed = self.shared.budget.pressed();
+        let (now, wall) = (self.shared.clock.now(), self.shared.clock.wall());
+        let go_on = self.cell.event(|state| {
+            let go_on = state.may_go_on(&self.output, work, pressed);
+            state.advance(&self.output, work, progress);
+            let lane = state.lanes.get_mut(&self.output)?;
+            lane.count(answered);
+            state.news |= lane.note_lasting(answered, now);
+            lane.note_answer(answered, wall);
+            Some(go_on)
+        });
 
-        lane.counts.requests += 1;
-        lane.counts.order_limited += u64::from(answered.order_limited);
-        lane.counts.repeats += answered.repeats as u64;
-        lane.counts.retries += u64::from(answered.is_retry);
-        self.note_lasting(lane, answered);
-        match &answered.trouble {
-            None => lane.advice = None,
-            Some(trouble) => {
-                self.log(trouble);
-                lane.advice = policy(trouble.kind).advice.map(str::to_owned);
-                lane.trouble(trouble, wall);
-            }
+        if let Some(trouble) = &answered.trouble {
+            self.log(trouble);
         }
-        go_on
+        go_on.unwrap_or(false)
     }
 
     /// Throttling is counted in metrics only.
@@ -144,39 +136,28 @@ impl LanePort {
         }
     }
 
-    /// Notes since when every request fails for a reason that only the user can remove.
-    fn note_lasting(&self, lane: &mut Slot, answered: &Answered) {
-        let class = answered.trouble.as_ref().map(|t| policy(t.kind).class);
-        if class != Some(BackoffClass::Lasting) || answered.failed != answered.sent {
-            lane.lasting = None;
-        } else if lane.lasting.is_none() {
-            lane.lasting = Some(self.shared.clock.now());
-            self.shared.news.notify_one();
-        }
-    }
-
     /// Counts that the output had no room for some of the records.
     pub(crate) fn held_back(&self) {
-        if let Some(lane) = lock(&self.cell.state).lanes.get_mut(&self.output) {
-            lane.counts.held_back += 1;
-        }
+        self.with_lane(|lane| lane.counts.held_back += 1);
     }
 
     /// All of `work` is delivered.
     pub(crate) fn finished(&self, work: &Work, progress: Progress) {
         let now: Instant = self.shared.clock.now();
-        let mut state = lock(&self.cell.state);
-        state.advance(&self.output, work, progress);
-        state.finished(&self.output, work, now);
+        self.cell.event(|state| {
+            state.advance(&self.output, work, progress);
+            state.finished(&self.output, work, now);
+        });
     }
 
     /// The task has no batch in hand any more.
     pub(crate) fn let_go(&self, reason: LetGo) {
-        if let Some(lane) = lock(&self.cell.state).lanes.get_mut(&self.output) {
-            lane.working = false;
-            lane.backing_off = reason != LetGo::AskAgain;
-            lane.held_back = reason == LetGo::Room;
-        }
+        let activity = match reason {
+            LetGo::AskAgain => Activity::Idle,
+            LetGo::Retry => Activity::BackingOff,
+            LetGo::Room => Activity::HeldBack,
+        };
+        self.with_lane(|lane| lane.set_activity(activity));
     }
 
     /// The output refused the record at `record` for good: the lane stops.
@@ -189,14 +170,52 @@ impl LanePort {
             "{reason}; this lane stops, the others go on"
         );
 
-        let mut state = lock(&self.cell.state);
-        state.advance(&self.output, work, progress);
-        if let Some(lane) = state.lanes.get_mut(&self.output) {
-            lane.stopped = Some(reason);
-            lane.working = false;
-            lane.leave();
+        self.cell.event(|state| {
+            state.advance(&self.output, work, progress);
+            if let Some(lane) = state.lanes.get_mut(&self.output) {
+                lane.stop(reason);
+            }
+            state.news = true;
+        });
+    }
+
+    fn with_lane(&self, change: impl FnOnce(&mut Lane)) {
+        self.cell.event(|state| {
+            if let Some(lane) = state.lanes.get_mut(&self.output) {
+                change(lane);
+            }
+        });
+    }
+}
+
+impl Lane {
+    fn count(&mut self, answered: &Answered) {
+        self.counts.requests += 1;
+        self.counts.order_limited += u64::from(answered.order_limited);
+        self.counts.repeats += answered.repeats as u64;
+        self.counts.retries += u64::from(answered.is_retry);
+    }
+
+    /// Keeps the failure, if there was one, and the advice for the user.
+    fn note_answer(&mut self, answered: &Answered, wall: Millis) {
+        let trouble = answered.trouble.as_ref();
+        let advice = trouble.and_then(|trouble| policy(trouble.kind).advice);
+        self.advice = advice.map(str::to_owned);
+        if let Some(trouble) = trouble {
+            self.note_trouble(trouble, wall);
         }
-        drop(state);
-        self.shared.news.notify_one();
+    }
+
+    /// Notes since when every request fails for a reason that only the user can remove. True if that
+    /// is new.
+    fn note_lasting(&mut self, answered: &Answered, now: Instant) -> bool {
+        let class = answered.trouble.as_ref().map(|t| policy(t.kind).class);
+        if class != Some(BackoffClass::Lasting) || answered.failed != answered.sent {
+            self.lasting_since = None;
+            return false;
+        }
+        let is_new = self.lasting_since.is_none();
+        self.lasting_since.get_or_insert(now);
+        is_new
     }
 }

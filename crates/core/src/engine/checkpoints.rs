@@ -1,0 +1,187 @@
+//! Writes the lanes' checkpoints: the changed ones, in one transaction an interval.
+
+use std::sync::Arc;
+
+use crate::clock::Instant;
+use crate::store::{LaneCheckpoint, OutputIdentity, State, StoreError};
+use crate::text::chain;
+
+use super::mutation::{Mutation, on};
+use super::retry::{Backoff, BackoffClass};
+use super::status::ErrorReport;
+use super::{EngineError, Shared, lock};
+
+/// Commits at each interval until the engine ends; returns only if the store fails for good.
+pub(crate) async fn run(shared: Arc<Shared>) -> EngineError {
+    let mut writer = Writer {
+        backoff: shared.settings.backoff(),
+        failing_since: None,
+    };
+    let mut wait = shared.settings.checkpoint_interval;
+    loop {
+        shared.clock.sleep(wait).await;
+        if on(Mutation::CheckpointNever) {
+            continue;
+        }
+        let result = commit(&shared).await;
+        wait = match writer.after(&shared, result) {
+            Ok(wait) => wait,
+            Err(error) => return error,
+        };
+    }
+}
+
+struct Writer {
+    backoff: Backoff,
+    /// Since when commits fail.
+    failing_since: Option<Instant>,
+}
+
+impl Writer {
+    /// The wait after a commit; an error if the store has failed for too long, or for good.
+    fn after(
+        &mut self,
+        shared: &Shared,
+        result: Result<(), StoreError>,
+    ) -> Result<std::time::Duration, EngineError> {
+        let settings = &shared.settings;
+        let Err(source) = result else {
+            self.backoff.reset();
+            self.failing_since = None;
+            return Ok(settings.checkpoint_interval);
+        };
+
+        let now = shared.clock.now();
+        let since = *self.failing_since.get_or_insert(now);
+        let passing = matches!(source, StoreError::Failed { .. });
+        if !passing || now.since(since) >= settings.store_patience {
+            return Err(store_error("writing checkpoints", source));
+        }
+        Ok(self
+            .backoff
+            .next(&shared.clock, BackoffClass::Passing, None))
+    }
+}
+
+/// Writes everything that changed since the last commit.
+pub(crate) async fn commit(shared: &Shared) -> Result<(), StoreError> {
+    // One at a time, and never while an output's rows are being deleted.
+    let _guard = shared.committing.lock().await;
+    let result = match write(shared).await {
+        Ok(()) => forget(shared).await,
+        failed => failed,
+    };
+    note(shared, &result);
+    result
+}
+
+/// Writes everything that changed, for the last time; failures that may pass are tried again.
+pub(crate) async fn last_commit(shared: &Shared) -> Result<(), EngineError> {
+    let settings = &shared.settings;
+    let mut backoff = settings.backoff();
+    let mut attempt = 1;
+    loop {
+        let Err(error) = commit(shared).await else {
+            return Ok(());
+        };
+        if attempt >= settings.start_attempts || !matches!(error, StoreError::Failed { .. }) {
+            return Err(store_error("writing the last checkpoints", error));
+        }
+        attempt += 1;
+        let wait = backoff.next(&shared.clock, BackoffClass::Passing, None);
+        shared.clock.sleep(wait).await;
+    }
+}
+
+pub(crate) fn store_error(doing: &'static str, source: StoreError) -> EngineError {
+    EngineError::Store {
+        doing,
+        source: Arc::new(source),
+    }
+}
+
+/// Keeps the result of a commit for the status, and logs the first failure and its end.
+fn note(shared: &Shared, result: &Result<(), StoreError>) {
+    let at = shared.clock.wall();
+    let mut world = lock(&shared.world);
+    let commits = &mut world.commits;
+    let Err(error) = result else {
+        if commits.failing > 0 {
+            tracing::info!("checkpoints are written again");
+        }
+        commits.failing = 0;
+        return;
+    };
+
+    let text = chain(error);
+    if commits.failing == 0 {
+        tracing::error!("writing checkpoints failed, and is tried again: {text}");
+    }
+    commits.failing = commits.failing.saturating_add(1);
+    commits.last_error = Some(ErrorReport {
+        at,
+        kind: None,
+        text,
+    });
+}
+
+async fn write(shared: &Shared) -> Result<(), StoreError> {
+    let changed = changed(shared);
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let started = shared.clock.now();
+    shared.store.commit(&changed).await?;
+
+    let took = shared.clock.now().since(started);
+    let wall = shared.clock.wall();
+    let mut world = lock(&shared.world);
+    world.commits.took = took;
+    world.commits.last = Some(wall);
+    world.commits.transactions += 1;
+    for LaneCheckpoint { lane, position, .. } in changed.lanes {
+        if let Some(cell) = world.shards.get(&lane.shard) {
+            cell.committed(&lane.output, position);
+        }
+    }
+    for row in changed.outputs {
+        if let Some(entry) = world.outputs.get_mut(&row.output) {
+            entry.identity = Some(row.identity);
+        }
+    }
+    Ok(())
+}
+
+/// Deletes the rows of lanes whose shard or output is gone.
+async fn forget(shared: &Shared) -> Result<(), StoreError> {
+    let lanes = lock(&shared.world).forgotten.clone();
+    if lanes.is_empty() {
+        return Ok(());
+    }
+    shared.store.forget(&lanes).await?;
+    lock(&shared.world)
+        .forgotten
+        .retain(|lane| !lanes.contains(lane));
+    Ok(())
+}
+
+/// Everything that changed. Under the world's lock all the while: a child's lane starts under that
+/// lock, after its parents' lanes have ended, so that no transaction has a child's progress without its
+/// parents' end.
+fn changed(shared: &Shared) -> State {
+    let world = lock(&shared.world);
+    let mut changed = State::default();
+    for cell in world.shards.values() {
+        changed.lanes.extend(cell.uncommitted());
+    }
+    for (output, entry) in &world.outputs {
+        let identity = entry.spec.output.identity();
+        if let Some(identity) = identity.filter(|known| entry.identity.as_ref() != Some(known)) {
+            changed.outputs.push(OutputIdentity {
+                output: output.clone(),
+                identity,
+            });
+        }
+    }
+    changed
+}

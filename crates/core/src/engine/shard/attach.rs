@@ -1,0 +1,254 @@
+//! Decides which feed each lane follows, which feed is the head, and where feeds are opened and closed.
+
+use std::time::Duration;
+
+use crate::checkpoint::{Position, Sequence};
+use crate::clock::Instant;
+use crate::store::OutputId;
+
+use super::feed::{Feed, FeedId};
+use super::lane::{Attachment, Lane};
+use super::{Conditions, NextVisit, ShardState};
+
+/// Lanes that started to wait within this time of one another are grouped on one feed.
+const GROUPED_WITHIN: Duration = Duration::from_secs(1);
+
+impl ShardState {
+    /// Drops the feeds that no lane follows.
+    pub(super) fn close_unused(&mut self) {
+        let mut feeds = std::mem::take(&mut self.feeds);
+        feeds.retain(|feed| self.followers(feed.id).next().is_some());
+        self.feeds = feeds;
+    }
+
+    /// The head is the feed that is furthest along, give or take a read: as long as the head reads on,
+    /// it stays the head when a laggard's read passes it. (Its lanes would be the laggards then; and
+    /// the others join it anyway.)
+    pub(super) fn choose_head(&mut self, conditions: &Conditions<'_>) {
+        let mut head: Option<&Feed> = self.head_feed().or(self.feeds.first());
+        let silence = conditions.settings.idle_poll * 2;
+        let reads_on = |f: &Feed| f.reading || conditions.now.since(f.read_at) < silence;
+
+        if head.map(|f| f.id) != self.head || !head.is_some_and(reads_on) {
+            for feed in &self.feeds {
+                let best = head.and_then(|head| head.tip().rank());
+                if let (Some(best), Some(tip)) = (best, feed.tip().rank())
+                    && tip > best
+                {
+                    head = Some(feed);
+                }
+            }
+        }
+        self.head = head.map(|f| f.id);
+    }
+
+    /// Gives every lane that waits for one a feed, if possible.
+    pub(super) fn attach(&mut self, conditions: &Conditions<'_>, next: &mut NextVisit) {
+        // Each round attaches at least one lane or ends.
+        for _ in 0..=self.lanes.len() {
+            self.attach_waiting(conditions.now);
+            let Some(position) = self.next_to_open(conditions, next) else {
+                return;
+            };
+
+            let id = self.next_feed;
+            self.next_feed += 1;
+            self.feeds.push(Feed::new(id, position, conditions.now));
+            if self.head.is_none() {
+                self.head = Some(id);
+            }
+        }
+    }
+
+    /// Attaches the lanes that wait and that some feed covers.
+    fn attach_waiting(&mut self, now: Instant) {
+        let Self {
+            lanes, feeds, head, ..
+        } = self;
+        for lane in lanes.values_mut() {
+            if lane.waiting_since().is_none() {
+                continue;
+            }
+            find_feed(lane, feeds, *head, now);
+            if lane.waiting_since().is_none() {
+                lane.wake.notify_one();
+            }
+        }
+    }
+
+    /// The position of the next feed to be opened for lanes that wait.
+    fn next_to_open(
+        &mut self,
+        conditions: &Conditions<'_>,
+        next: &mut NextVisit,
+    ) -> Option<Position> {
+        if self.feeds.is_empty() {
+            // The head serves the lanes that are furthest along; they wait for no other lane.
+            let waiting = self.waiting().map(|(_, position)| position);
+            return waiting.max_by_key(|position| rank(position)).cloned();
+        }
+
+        let candidates = self.candidates(conditions, next)?;
+        let position = candidates
+            .into_iter()
+            .min_by_key(|position| rank(position))?
+            .clone();
+        let most = conditions.settings.catch_up_readers;
+        if self.feeds.len() > most && !self.free_a_feed(conditions.now) {
+            // Some lane's turn ends some time; no event wakes the reader at that moment.
+            next.no_later_than(conditions.now.plus(conditions.settings.idle_poll));
+            return None;
+        }
+        Some(position)
+    }
+
+    /// Lanes that wait for a feed: since when, and their cursors.
+    fn waiting(&self) -> impl Iterator<Item = (Instant, &Position)> {
+        let lanes = self.lanes.values();
+        lanes.filter_map(|lane| Some((lane.waiting_since()?, &lane.position)))
+    }
+
+    /// The cursors of the lanes that have waited longest, except lanes that a feed will come by soon.
+    /// Lanes that started to wait at about the same time are grouped: the feed starts where the first
+    /// of them is, and comes by the others.
+    fn candidates(
+        &self,
+        conditions: &Conditions<'_>,
+        next: &mut NextVisit,
+    ) -> Option<Vec<&Position>> {
+        let oldest = self.waiting().map(|(since, _)| since).min()?;
+        let group = self
+            .waiting()
+            .filter(|(since, _)| since.since(oldest) < GROUPED_WITHIN);
+
+        let mut candidates = Vec::new();
+        for (since, position) in group {
+            let due = since.plus(conditions.settings.grouping_patience);
+            let coming = self
+                .feeds
+                .iter()
+                .any(|f| Some(f.id) != self.head && is_before(f.tip(), position));
+            if coming && due > conditions.now {
+                next.no_later_than(due);
+            } else {
+                candidates.push(position);
+            }
+        }
+        Some(candidates)
+    }
+
+    /// Closes a catch-up feed whose lanes can't use it now. False if there is none.
+    fn free_a_feed(&mut self, now: Instant) -> bool {
+        let is_free = |f: &&Feed| {
+            let is_head = Some(f.id) == self.head;
+            !is_head && !f.reading && self.followers(f.id).all(|lane| is_unused(f, lane, now))
+        };
+        let Some(free) = self.feeds.iter().find(is_free).map(|f| f.id) else {
+            return false;
+        };
+
+        for lane in self.lanes.values_mut() {
+            if lane.next_in(free).is_some() {
+                let busy = lane.is_backing_off() || lane.is_delivering();
+                lane.attachment = Attachment::Detached {
+                    waiting_since: (!busy).then_some(now),
+                };
+            }
+        }
+        self.feeds.retain(|f| f.id != free);
+        true
+    }
+
+    /// Finds a feed for the lane of `output`, or a better one.
+    pub(super) fn find_feed(&mut self, output: &OutputId, now: Instant) {
+        let Self {
+            lanes, feeds, head, ..
+        } = self;
+        if let Some(lane) = lanes.get_mut(output) {
+            find_feed(lane, feeds, *head, now);
+        }
+    }
+}
+
+/// True if `lane` can't use the feed that it follows: the lane backs off, is busy for long with the
+/// batch in hand, or has everything.
+fn is_unused(feed: &Feed, lane: &Lane, now: Instant) -> bool {
+    let at_the_end = feed.is_at_tip() && feed.idle > Duration::ZERO;
+    let has_all = at_the_end && lane.next_in(feed.id) == Some(feed.next());
+    match lane.is_delivering() {
+        true => lane.speed.is_overdue(now),
+        false => lane.is_backing_off() || has_all,
+    }
+}
+
+/// Finds a feed for a lane that has none, or a better one: the head if that covers the lane's cursor;
+/// else, if the lane has to wait in its own feed, another one with records for the lane.
+fn find_feed(lane: &mut Lane, feeds: &[Feed], head: Option<FeedId>, now: Instant) {
+    let own = lane.followed();
+    if own.is_none() || own != head {
+        if let Some(feed) = better_feed(lane, feeds, head) {
+            lane.attachment = Attachment::Following {
+                feed: feed.id,
+                next: feed.locate(&lane.position),
+            };
+        } else if let Attachment::Detached { waiting_since } = &mut lane.attachment {
+            waiting_since.get_or_insert(now);
+        }
+    }
+    skip_passed(lane, feeds);
+}
+
+/// A feed that is better for `lane` than its own.
+fn better_feed<'a>(lane: &Lane, feeds: &'a [Feed], head: Option<FeedId>) -> Option<&'a Feed> {
+    let covers = |f: &&Feed| f.covers(&lane.position);
+    let own = lane.followed();
+    if let Some(head) = feeds.iter().find(|f| Some(f.id) == head && covers(f)) {
+        return Some(head);
+    }
+
+    let mut others = feeds
+        .iter()
+        .filter(|f| Some(f.id) != own && Some(f.id) != head)
+        .filter(covers);
+    match feeds.iter().find(|f| Some(f.id) == own) {
+        Some(own) if own.get(lane.next_in(own.id)?).is_some() => None,
+        Some(own) => others.find(|f| f.id < own.id || f.locate(&lane.position) < f.next()),
+        None => others.next(),
+    }
+}
+
+/// Passes over batches that the lane has already.
+fn skip_passed(lane: &mut Lane, feeds: &[Feed]) {
+    let Attachment::Following { feed: id, mut next } = lane.attachment else {
+        return;
+    };
+    let Some(feed) = feeds.iter().find(|f| f.id == id) else {
+        return;
+    };
+    while feed
+        .get(next)
+        .is_some_and(|b| b.first_after(&lane.position) == b.batch.len())
+    {
+        next += 1;
+    }
+    lane.attachment = Attachment::Following { feed: id, next };
+}
+
+/// Orders positions as far as possible: the exact place of a moment among sequence numbers is unknown.
+fn rank(position: &Position) -> (u8, i64, Option<(&Sequence, u64)>) {
+    match position {
+        Position::TrimHorizon => (0, 0, None),
+        Position::At(at) => (1, at.0, None),
+        Position::After { .. } => (2, 0, position.rank()),
+        Position::Closed => (3, 0, None),
+    }
+}
+
+/// True if a feed at `tip` will come by `position`.
+fn is_before(tip: &Position, position: &Position) -> bool {
+    match (tip, position) {
+        (Position::TrimHorizon, Position::After { .. }) => true,
+        (Position::After { .. }, Position::After { .. }) => tip.rank() <= position.rank(),
+        _ => false,
+    }
+}

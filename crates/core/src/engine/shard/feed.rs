@@ -1,0 +1,501 @@
+//! A feed: one reader of a shard, and the window of batches that lanes share. The window is a run of
+//! batches without a hole.
+
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crate::batch::Batch;
+use crate::checkpoint::{Position, Sequence};
+use crate::clock::{Instant, Millis};
+use crate::engine::budget::{Budget, Pool};
+use crate::engine::shared_batch::SharedBatch;
+use crate::output::Output;
+
+/// Names a feed within its shard.
+pub(crate) type FeedId = u64;
+
+/// One reader of a shard, and the window of its batches: everything in the shard after `floor`, up to
+/// `tip`. Batches are numbered from 0.
+pub(super) struct Feed {
+    pub(super) id: FeedId,
+    floor: Position,
+    tip: Position,
+    /// The number of the oldest batch in the window.
+    first: u64,
+    entries: VecDeque<Arc<SharedBatch>>,
+    bytes: usize,
+    gaps: VecDeque<GapBefore>,
+    /// The reader has come to the end of a closed shard.
+    pub(super) closed: bool,
+    /// Everything that arrived before this moment has been read.
+    complete_until: Option<Millis>,
+    /// The number of the first batch behind the records that were in the shard when the engine started.
+    pub(super) goal: Option<u64>,
+    /// The distance behind the shard's tip after the last read.
+    pub(super) behind: Option<Duration>,
+    /// Records of the last read that had any.
+    pub(super) last_records: usize,
+    /// The moment of the next read, by the feed's own pace.
+    pub(super) due: Instant,
+    /// Time between two reads while there are no new records.
+    pub(super) idle: Duration,
+    /// The moment of the last read.
+    pub(super) read_at: Instant,
+    joined: Option<Joined>,
+    /// Time for which lanes that seem slow may still hold up the feed.
+    pub(super) grace: Grace,
+    /// A read is under way.
+    pub(super) reading: bool,
+    /// The last read returned more than was reserved: the next one reserves the largest answer.
+    pub(super) underestimated: bool,
+}
+
+/// A stretch that was deleted before it was read.
+struct GapBefore {
+    /// The number of the batch behind the gap.
+    batch: u64,
+    /// The position at which the gap starts.
+    from: Position,
+}
+
+/// Several small batches in one, kept while a lane has it in hand.
+struct Joined {
+    /// The number of the first batch.
+    first: u64,
+    /// Number of batches.
+    count: u64,
+    batch: Weak<SharedBatch>,
+}
+
+/// The size up to which small batches are joined.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct JoinLimits {
+    /// Records of the joined batch.
+    pub(super) records: usize,
+    /// Bytes of the joined batch.
+    pub(super) bytes: usize,
+    /// Bytes of memory, encodings included.
+    pub(super) memory: usize,
+}
+
+impl Feed {
+    pub(super) fn new(id: FeedId, position: Position, now: Instant) -> Self {
+        Self {
+            id,
+            floor: position.clone(),
+            tip: position,
+            first: 0,
+            entries: VecDeque::new(),
+            bytes: 0,
+            gaps: VecDeque::new(),
+            closed: false,
+            complete_until: None,
+            goal: None,
+            behind: None,
+            last_records: 0,
+            due: now,
+            idle: Duration::ZERO,
+            read_at: now,
+            joined: None,
+            grace: Grace::new(now),
+            reading: false,
+            underestimated: false,
+        }
+    }
+
+    /// The position of the next read.
+    pub(super) fn tip(&self) -> &Position {
+        &self.tip
+    }
+
+    /// The number that the next batch will have.
+    pub(super) fn next(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+
+    /// Bytes of the budget that the window takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The number of the oldest batch in the window, if there is one.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        (!self.entries.is_empty()).then_some(self.first)
+    }
+
+    /// The batch of this number, if the window has it.
+    pub(super) fn get(&self, number: u64) -> Option<&Arc<SharedBatch>> {
+        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        self.entries.get(index)
+    }
+
+    /// True if the last read found the shard's tip.
+    pub(super) fn is_at_tip(&self) -> bool {
+        self.behind == Some(Duration::ZERO)
+    }
+
+    /// The batch of `number`, or one batch of it and those behind it, and the count of batches in it.
+    /// A lane that is slow only for its latency keeps up this way. `output` is the output of the lane
+    /// that asks: room for its encoding is reserved with the joined batch.
+    pub(super) fn get_joined(
+        &mut self,
+        number: u64,
+        output: &dyn Output,
+        budget: &Arc<Budget>,
+        limits: JoinLimits,
+    ) -> Option<(Arc<SharedBatch>, u64)> {
+        let first = Arc::clone(self.get(number)?);
+        if let Some(joined) = self.joined.as_ref().filter(|j| j.first == number)
+            && let Some(batch) = joined.batch.upgrade()
+        {
+            return Some((batch, joined.count));
+        }
+
+        let joined = self
+            .count_joined(number, output, limits)
+            .and_then(|count| Some((self.join(number, count, output, budget)?, count)));
+        let Some((batch, count)) = joined else {
+            return Some((first, 1));
+        };
+        self.joined = Some(Joined {
+            first: number,
+            count,
+            batch: Arc::downgrade(&batch),
+        });
+        Some((batch, count))
+    }
+
+    /// The number of batches from `number` on that may be joined; `None` if that is only one.
+    fn count_joined(&self, number: u64, output: &dyn Output, limits: JoinLimits) -> Option<u64> {
+        let first = self.get(number)?;
+        let (mut records, mut bytes) = (first.batch.len(), first.batch.allocation());
+        let mut count = 1;
+
+        while let Some(next) = self.get(number + count) {
+            records += next.batch.len();
+            bytes += next.batch.allocation();
+            let gap = self.gaps.iter().any(|gap| gap.batch == number + count);
+            let fits = records <= limits.records && bytes <= limits.bytes;
+            if gap || !fits || bytes + output.encoded_bound(records, bytes) > limits.memory {
+                break;
+            }
+            count += 1;
+        }
+        (count > 1).then_some(count)
+    }
+
+    /// `count` batches from `number` on in one; `None` without memory for it.
+    fn join(
+        &self,
+        number: u64,
+        count: u64,
+        output: &dyn Output,
+        budget: &Arc<Budget>,
+    ) -> Option<Arc<SharedBatch>> {
+        let parts: Vec<_> = (number..number + count)
+            .filter_map(|i| self.get(i))
+            .map(|b| (&b.batch, 0..b.batch.len()))
+            .collect();
+        let records: usize = parts.iter().map(|(batch, _)| batch.len()).sum();
+        let bytes: usize = parts.iter().map(|(batch, _)| batch.allocation()).sum();
+
+        let reserve = bytes + output.encoded_bound(records, bytes);
+        let permit = budget.try_reserve(Pool::Read, reserve)?;
+        let joined = Batch::join(&parts)?;
+        let keys = vec![output.encoding()];
+        Some(Arc::new(SharedBatch::new(joined, keys, permit)))
+    }
+
+    /// True if `batch` has records that were not read yet.
+    pub(super) fn is_ahead(&self, batch: &Batch) -> bool {
+        let last = batch
+            .len()
+            .checked_sub(1)
+            .map_or("", |i| batch.record(i).sequence);
+        !matches!(
+            &self.tip,
+            Position::After { sequence, sub: None }
+                if Sequence::compare(last, sequence.as_str()).is_le()
+        )
+    }
+
+    /// Adds the batch of a read.
+    pub(super) fn push(&mut self, batch: SharedBatch) {
+        self.tip = Position::after(batch.last());
+        self.bytes += batch.bytes();
+        self.last_records = batch.batch.len();
+        batch.set_loose(false);
+        self.entries.push_back(Arc::new(batch));
+    }
+
+    /// The records behind the tip were deleted before they were read.
+    pub(super) fn note_gap(&mut self) {
+        let batch = self.next();
+        if self.gaps.back().is_none_or(|gap| gap.batch != batch) {
+            let from = self.tip.clone();
+            self.gaps.push_back(GapBefore { batch, from });
+        }
+    }
+
+    /// The start of the gap that a lane at `position` passes before batch `number`.
+    pub(super) fn gap_before(&self, number: u64, position: &Position) -> Option<&Position> {
+        let gap = self.gaps.iter().find(|gap| gap.batch == number)?;
+        // A lane inside the batch is past the gap.
+        let before = self
+            .get(number)
+            .is_none_or(|batch| batch.first_after(position) == 0);
+        before.then_some(&gap.from)
+    }
+
+    /// Drops the oldest batch from the window.
+    pub(super) fn pop(&mut self) -> Option<Arc<SharedBatch>> {
+        let oldest = self.entries.pop_front()?;
+        oldest.set_loose(true);
+        self.floor = Position::after(oldest.last());
+        self.bytes -= oldest.bytes();
+        self.first += 1;
+
+        let first = self.first;
+        self.gaps.retain(|gap| gap.batch >= first);
+        Some(oldest)
+    }
+
+    /// Puts `smaller` in the place of the oldest batch: the same records except those that no lane
+    /// needs.
+    pub(super) fn replace_oldest(&mut self, smaller: SharedBatch, floor: Position) {
+        let Some(oldest) = self.entries.front_mut() else {
+            return;
+        };
+        self.bytes = self.bytes + smaller.bytes() - oldest.bytes();
+        self.floor = floor;
+        // Lanes in this batch have passed the gap, also if its first records are no longer there.
+        let first = self.first;
+        self.gaps.retain(|gap| gap.batch > first);
+
+        smaller.set_loose(false);
+        oldest.set_loose(true);
+        *oldest = Arc::new(smaller);
+    }
+
+    /// Everything that arrived before `until` has been read; `start` is the moment of the engine's
+    /// start.
+    pub(super) fn complete(&mut self, until: Millis, start: Millis) {
+        self.complete_until = self.complete_until.max(Some(until));
+        if until >= start && self.goal.is_none() {
+            self.goal = Some(self.next());
+        }
+    }
+
+    /// True if a lane at `position` finds everything that the lane still needs here: nothing between
+    /// `position` and the window is missing. (Records at the window's start that the lane already has
+    /// are skipped by sequence number.)
+    pub(super) fn covers(&self, position: &Position) -> bool {
+        match (position, &self.floor) {
+            (Position::Closed, _) => false,
+            (Position::TrimHorizon, floor) => *floor == Position::TrimHorizon,
+            (Position::At(at), Position::TrimHorizon) => self.is_untouched_until(*at),
+            (Position::At(at), Position::At(floor)) => {
+                // Nothing arrived from the floor up to `complete_until` as long as nothing was read:
+                // any moment between the two is the same place.
+                at == floor || (at > floor && self.is_untouched_until(*at))
+            }
+            (Position::At(_), Position::After { .. } | Position::Closed) => false,
+            (Position::After { .. }, _) => self.covers_after(position),
+        }
+    }
+
+    /// True if nothing was read, and nothing arrived before `at`.
+    fn is_untouched_until(&self, at: Millis) -> bool {
+        let untouched = self.first == 0 && self.entries.is_empty();
+        untouched && Some(at) <= self.complete_until
+    }
+
+    /// [`Feed::covers`] for a position after a record.
+    fn covers_after(&self, position: &Position) -> bool {
+        let after_floor = match &self.floor {
+            floor @ Position::After { .. } => floor.rank() <= position.rank(),
+            // The place of a moment among sequence numbers is known once a record was read from there;
+            // and the record before the oldest one may be gone, which only a reader of its own notices.
+            Position::TrimHorizon | Position::At(_) => {
+                let Position::After { sequence, .. } = position else {
+                    return false;
+                };
+                let oldest = |e: &Arc<SharedBatch>| {
+                    Sequence::compare(e.batch.record(0).sequence, sequence.as_str()).is_le()
+                };
+                self.entries.front().is_some_and(oldest)
+            }
+            Position::Closed => false,
+        };
+        // A gap that the lane is inside of: a reader of its own notices it.
+        let inside = |gap: &GapBefore| {
+            gap.from != *position
+                && position.covers(&gap.from)
+                && self
+                    .get(gap.batch)
+                    .is_none_or(|batch| batch.first_after(position) == 0)
+        };
+        let reaches = self.tip.rank().is_some() && position.rank() <= self.tip.rank();
+        after_floor && reaches && !self.gaps.iter().any(inside)
+    }
+
+    /// The number of the first batch with records that a lane at `position` needs, for a position that
+    /// is covered.
+    pub(super) fn locate(&self, position: &Position) -> u64 {
+        let Position::After { sequence: s, sub } = position else {
+            return self.first;
+        };
+        let is_passed = |e: &Arc<SharedBatch>| match Sequence::compare(e.last(), s.as_str()) {
+            Ordering::Less => true,
+            Ordering::Equal => sub.is_none(),
+            Ordering::Greater => false,
+        };
+        self.first + self.entries.partition_point(is_passed) as u64
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.entries.iter().for_each(|batch| batch.set_loose(true));
+    }
+}
+
+/// Time for which lanes that seem slow may hold up a feed: not long at once, and one hundredth of the
+/// time at most. A lane that had a bad moment is through by then; reading its records again would cost
+/// more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grace {
+    left: Duration,
+    at: Instant,
+    waiting: bool,
+}
+
+impl Grace {
+    const MOST: Duration = Duration::from_millis(300);
+    const PART: u32 = 100;
+
+    fn new(now: Instant) -> Self {
+        Self {
+            left: Self::MOST,
+            at: now,
+            waiting: false,
+        }
+    }
+
+    fn pass(&mut self, now: Instant) {
+        let passed = now.since(self.at);
+        self.at = now;
+        self.left = if self.waiting {
+            self.left.saturating_sub(passed)
+        } else {
+            (self.left + passed / Self::PART).min(Self::MOST)
+        };
+    }
+
+    /// The feed has to wait now: the moment until which it may.
+    pub(super) fn wait(&mut self, now: Instant) -> Option<Instant> {
+        self.pass(now);
+        self.waiting = !self.left.is_zero();
+        self.waiting.then(|| now.plus(self.left))
+    }
+
+    /// The feed waits no more.
+    pub(super) fn go_on(&mut self, now: Instant) {
+        self.pass(now);
+        self.waiting = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::shared_batch::testing::{Five, batch};
+
+    const LIMITS: JoinLimits = JoinLimits {
+        records: 5,
+        bytes: 1 << 20,
+        memory: usize::MAX,
+    };
+
+    fn after(s: &str) -> Position {
+        Position::after(s)
+    }
+
+    #[test]
+    fn a_window_covers_what_follows_its_floor() {
+        let mut feed = Feed::new(0, after("5"), Instant::default());
+        assert!(feed.covers(&after("5")) && !feed.covers(&after("4")) && !feed.covers(&after("6")));
+        feed.push(batch(&["7", "9"]));
+        feed.push(batch(&["10", "12"]));
+        for (position, place) in [("5", 0), ("6", 0), ("7", 0), ("9", 1), ("11", 1), ("12", 2)] {
+            assert!(feed.covers(&after(position)), "{position}");
+            assert_eq!(feed.locate(&after(position)), place, "{position}");
+        }
+        assert!(!feed.covers(&after("13")));
+        feed.pop();
+        assert!(!feed.covers(&after("7")) && feed.covers(&after("9")));
+        assert_eq!(feed.locate(&after("9")), 1);
+        assert_eq!((feed.oldest(), feed.next()), (Some(1), 2));
+        feed.pop();
+        assert!(feed.covers(&after("12")) && !feed.covers(&after("10")));
+        assert_eq!((feed.oldest(), feed.next(), feed.bytes()), (None, 2, 0));
+    }
+
+    #[test]
+    fn a_moment_is_a_place_only_while_nothing_was_read() {
+        let mut feed = Feed::new(0, Position::At(Millis(10)), Instant::default());
+        let at = |ms| Position::At(Millis(ms));
+        assert!(
+            feed.covers(&at(10)) && !feed.covers(&at(11)) && !feed.covers(&Position::TrimHorizon)
+        );
+        feed.complete(Millis(20), Millis(15));
+        assert_eq!(feed.goal, Some(0));
+        assert!(feed.covers(&at(20)) && !feed.covers(&at(21)) && !feed.covers(&at(9)));
+        assert!(!feed.covers(&after("3")));
+        feed.push(batch(&["3", "4"]));
+        assert!(feed.covers(&at(10)) && !feed.covers(&at(20)));
+        assert!(feed.covers(&after("3")) && !feed.covers(&after("2")));
+    }
+
+    #[test]
+    fn grace_is_a_hundredth_of_the_time() {
+        let at = |ms| Instant(Duration::from_millis(ms));
+        let mut grace = Grace::new(at(0));
+        assert_eq!(grace.wait(at(0)), Some(at(300)));
+        assert_eq!(grace.wait(at(200)), Some(at(300)));
+        assert_eq!(grace.wait(at(300)), None);
+        grace.go_on(at(300));
+        assert_eq!(grace.wait(at(10_300)), Some(at(10_400)));
+        grace.go_on(at(10_350));
+        assert_eq!(grace.wait(at(100_000)), Some(at(100_300)));
+    }
+
+    #[test]
+    fn small_batches_are_joined_once_for_all() {
+        let mut feed = Feed::new(0, Position::TrimHorizon, Instant::default());
+        for sequences in [["1", "2"], ["3", "4"], ["5", "6"], ["7", "8"]] {
+            feed.push(batch(&sequences));
+        }
+        let budget = Budget::new(1 << 20);
+        let (joined, count) = feed.get_joined(1, &Five, &budget, LIMITS).unwrap();
+        let sequences: Vec<&str> = joined.batch.iter().map(|r| r.sequence).collect();
+        assert_eq!((sequences, count), (vec!["3", "4", "5", "6"], 2));
+        let (again, _) = feed.get_joined(1, &Five, &budget, LIMITS).unwrap();
+        assert!(Arc::ptr_eq(&joined, &again));
+        drop((joined, again));
+        assert_eq!(budget.status().used, 0);
+        let tight = JoinLimits {
+            memory: 1,
+            ..LIMITS
+        };
+        assert_eq!(
+            feed.get_joined(1, &Five, &budget, tight).unwrap().1,
+            1,
+            "no room for more"
+        );
+        assert_eq!(feed.get_joined(3, &Five, &budget, LIMITS).unwrap().1, 1);
+        assert!(feed.get_joined(4, &Five, &budget, LIMITS).is_none());
+    }
+}

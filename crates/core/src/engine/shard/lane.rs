@@ -1,0 +1,416 @@
+//! A lane as its shard keeps it: the cursor, the counts, the phase, and the feed that the lane
+//! follows. Changed only by the shard's owner, so that leaving a feed and losing a batch are one step.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::checkpoint::{Position, Sequence};
+use crate::clock::{Instant, Millis};
+use crate::engine::deliver::Acked;
+use crate::engine::mutation::{Mutation, on};
+use crate::engine::shared_batch::{SharedBatch, index_after};
+use crate::engine::status::{Counts, ErrorReport};
+use crate::engine::{EngineError, Order, OutputSpec};
+use crate::output::{Output, Trouble};
+use crate::store::LaneId;
+
+use super::GoalState;
+use super::feed::FeedId;
+use super::speed::Speed;
+
+/// The phase of a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The lanes of the same output in the parent shards have not ended.
+    Waiting,
+    /// The lane's task asks for batches and delivers them.
+    Active(Activity),
+    /// The lane goes no further until the output is resumed or replaced.
+    Stopped {
+        /// The reason, for the user.
+        reason: String,
+    },
+    /// The shard is closed and every record is durable.
+    Ended,
+}
+
+/// The activity of a lane's task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Activity {
+    /// Nothing in hand: the task asks for a batch, or waits for one.
+    Idle,
+    /// A batch is in hand.
+    Delivering,
+    /// Nothing in hand: the task waits after a failure.
+    BackingOff,
+    /// Nothing in hand: the task waits until the output has room.
+    HeldBack,
+}
+
+/// The place that a lane takes its batches from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attachment {
+    /// The lane follows a feed.
+    Following {
+        /// The feed.
+        feed: FeedId,
+        /// The number of the lane's next batch there.
+        next: u64,
+    },
+    /// The lane follows no feed.
+    Detached {
+        /// Since when the lane waits for a feed. `None` while a batch would be of no use: the lane
+        /// backs off, is paused, or delivers the batch in hand.
+        waiting_since: Option<Instant>,
+    },
+}
+
+/// A batch that was given to the lane: another first record at the same cursor tells that the records
+/// in between were deleted.
+#[derive(Debug)]
+struct Dispatch {
+    cursor: Position,
+    first_record: Sequence,
+}
+
+/// A gap that the lane came to.
+#[derive(Debug, PartialEq, Eq)]
+struct GapMet {
+    /// The position at which the gap starts.
+    from: Position,
+    /// The lane's cursor.
+    cursor: Position,
+}
+
+/// The state of one lane.
+pub(super) struct Lane {
+    pub(super) output: Arc<dyn Output>,
+    pub(super) order: Order,
+    /// Counts how often the output or the order was replaced: a task compares between two requests.
+    pub(super) generation: u64,
+    pub(super) phase: Phase,
+    /// The user's wish; independent of the phase.
+    pub(super) paused: bool,
+    /// The cursor: everything up to here is durable.
+    pub(super) position: Position,
+    /// The arrival time at the source of the last durable record.
+    pub(super) arrived: Option<Millis>,
+    /// The position that the store has; `None` if the store has no row.
+    pub(super) committed: Option<Position>,
+    /// The acknowledged records beyond the cursor, while no task has them in hand.
+    pub(super) carried: Acked,
+    pub(super) attachment: Attachment,
+    pub(super) counts: Counts,
+    /// The last record that was counted as read, if that is beyond the cursor.
+    seen: Option<Sequence>,
+    last_dispatch: Option<Dispatch>,
+    last_gap: Option<GapMet>,
+    /// The batch that was given to the task last.
+    pub(super) hand: Weak<SharedBatch>,
+    pub(super) speed: Speed,
+    /// True once the lane has everything that was in the shard when the engine started.
+    pub(super) caught_up: bool,
+    pub(super) last_error: Option<ErrorReport>,
+    /// The user's next step while the lane is in trouble.
+    pub(super) advice: Option<String>,
+    /// Since when every request failed for a reason that only the user can remove.
+    pub(super) lasting_since: Option<Instant>,
+    /// Wakes the task.
+    pub(super) wake: Arc<Notify>,
+    /// The task; `None` before the lane starts and after the task broke.
+    pub(super) task: Option<tokio::task::AbortHandle>,
+}
+
+impl Lane {
+    /// A lane of the output of `spec` with its cursor at `position`; `committed`: the store has that
+    /// row.
+    pub(super) fn new(spec: &OutputSpec, position: Position, committed: bool) -> Self {
+        let ended = position == Position::Closed;
+        Self {
+            output: Arc::clone(&spec.output),
+            order: spec.order,
+            generation: 0,
+            phase: if ended { Phase::Ended } else { Phase::Waiting },
+            paused: spec.paused,
+            committed: committed.then(|| position.clone()),
+            position,
+            arrived: None,
+            carried: Acked::default(),
+            attachment: Attachment::Detached {
+                waiting_since: None,
+            },
+            counts: Counts::default(),
+            seen: None,
+            last_dispatch: None,
+            last_gap: None,
+            hand: Weak::new(),
+            speed: Speed::default(),
+            caught_up: ended,
+            last_error: None,
+            advice: None,
+            lasting_since: None,
+            wake: Arc::new(Notify::new()),
+            task: None,
+        }
+    }
+
+    /// True if the lane may be given batches.
+    pub(super) fn runs(&self) -> bool {
+        let paused = self.paused && !on(Mutation::PauseIgnored);
+        matches!(self.phase, Phase::Active(_)) && !paused
+    }
+
+    /// True if the lane has a task that may ask for more.
+    pub(super) fn is_live(&self) -> bool {
+        self.task.is_some() && self.phase != Phase::Ended
+    }
+
+    /// True if the task has a batch in hand.
+    pub(super) fn is_delivering(&self) -> bool {
+        self.phase == Phase::Active(Activity::Delivering)
+    }
+
+    /// True if the task waits after a failure or for room.
+    pub(super) fn is_backing_off(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Active(Activity::BackingOff | Activity::HeldBack)
+        )
+    }
+
+    /// Notes the activity of the task of a lane that is active.
+    pub(super) fn set_activity(&mut self, activity: Activity) {
+        if let Phase::Active(now) = &mut self.phase {
+            *now = activity;
+        }
+    }
+
+    /// The task goes no further, for `reason`.
+    pub(super) fn stop(&mut self, reason: String) {
+        self.phase = Phase::Stopped { reason };
+        self.detach();
+    }
+
+    /// A stopped lane goes on. A lane whose task broke waits for a new one.
+    pub(super) fn resume(&mut self) {
+        self.lasting_since = None;
+        if matches!(self.phase, Phase::Stopped { .. }) {
+            self.phase = match self.task {
+                Some(_) => Phase::Active(Activity::Idle),
+                None => Phase::Waiting,
+            };
+        }
+    }
+
+    /// Replaces the output and its settings.
+    pub(super) fn replace_output(&mut self, spec: &OutputSpec) {
+        self.output = Arc::clone(&spec.output);
+        self.order = spec.order;
+        self.paused = spec.paused;
+        self.generation += 1;
+        self.carried = Acked::default();
+        self.advice = None;
+        self.resume();
+    }
+
+    /// The position for the lane's row in the store.
+    pub(super) fn checkpoint(&self) -> Position {
+        match &self.seen {
+            Some(seen) if on(Mutation::CheckpointEarly) => Position::after(seen.as_str()),
+            Some(_) | None => self.position.clone(),
+        }
+    }
+
+    /// The number of the lane's next batch in `feed`, if the lane follows that one.
+    pub(super) fn next_in(&self, feed: FeedId) -> Option<u64> {
+        match self.attachment {
+            Attachment::Following { feed: of, next } if of == feed => Some(next),
+            Attachment::Following { .. } | Attachment::Detached { .. } => None,
+        }
+    }
+
+    /// The feed that the lane follows.
+    pub(super) fn followed(&self) -> Option<FeedId> {
+        match self.attachment {
+            Attachment::Following { feed, .. } => Some(feed),
+            Attachment::Detached { .. } => None,
+        }
+    }
+
+    /// Since when the lane waits for a feed.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        match self.attachment {
+            Attachment::Detached { waiting_since } if self.runs() => waiting_since,
+            Attachment::Following { .. } | Attachment::Detached { .. } => None,
+        }
+    }
+
+    /// True if the lane follows no feed though it could.
+    pub(super) fn is_detached(&self) -> bool {
+        self.runs() && self.followed().is_none()
+    }
+
+    /// Leaves the feed. A batch in hand stays in hand.
+    pub(super) fn detach(&mut self) {
+        self.attachment = Attachment::Detached {
+            waiting_since: None,
+        };
+    }
+
+    /// Counts the records of `batch` from `from` on as read, except the records that were counted
+    /// before.
+    pub(super) fn count_read(&mut self, batch: &SharedBatch, from: usize) {
+        let unseen = match &self.seen {
+            Some(seen) if !on(Mutation::CountTwice) => {
+                index_after(&batch.batch, seen.as_str()).max(from)
+            }
+            Some(_) | None => from,
+        };
+        let new = batch.batch.len().saturating_sub(unseen) as u64;
+        if new > 0 {
+            self.counts.read += new;
+            self.counts.in_flight += new;
+            self.seen = Some(Sequence::new(batch.last()));
+        }
+    }
+
+    /// Moves the cursor past the records `[from, to)` of `batch`: each of them is acknowledged.
+    pub(super) fn advance(&mut self, batch: &SharedBatch, from: usize, to: usize) {
+        if to <= from {
+            return;
+        }
+        let records = (to - from) as u64;
+        let bytes: usize = (from..to).map(|i| batch.batch.size(i)).sum();
+        self.counts.durable += records;
+        self.counts.in_flight = self.counts.in_flight.saturating_sub(records);
+        self.counts.bytes += bytes as u64;
+
+        self.position = batch.batch.after(to - 1);
+        self.arrived = Some(batch.batch.record(to - 1).arrival);
+        let is_cursor = |seen: &Sequence| self.position == Position::after(seen.as_str());
+        if self.seen.as_ref().is_some_and(is_cursor) {
+            self.seen = None;
+        }
+    }
+
+    /// The records that were read and are not durable are gone from the source: a gap is reported, and
+    /// they no longer count as read.
+    pub(super) fn lose_in_flight(&mut self) {
+        self.counts.read -= self.counts.in_flight;
+        self.counts.in_flight = 0;
+        (self.seen, self.last_dispatch) = (None, None);
+        self.carried = Acked::default();
+    }
+
+    /// The lane is given a batch whose first record for the lane is `sequence`. False if another
+    /// record stood there before, which is gone by now.
+    pub(super) fn dispatch(&mut self, sequence: &str) -> bool {
+        let before = self.last_dispatch.as_ref();
+        let same = before
+            .filter(|before| before.cursor == self.position)
+            .is_none_or(|before| before.first_record.as_str() == sequence);
+        if !same {
+            self.lose_in_flight();
+        }
+
+        self.last_dispatch = Some(Dispatch {
+            cursor: self.position.clone(),
+            first_record: Sequence::new(sequence),
+        });
+        same
+    }
+
+    /// The lane comes to a gap that starts at `from`. False if the lane was there already: everything
+    /// counted since then lies behind the gap.
+    pub(super) fn meet_gap(&mut self, from: &Position) -> bool {
+        let gap = GapMet {
+            from: from.clone(),
+            cursor: self.position.clone(),
+        };
+        if self.last_gap.as_ref() == Some(&gap) {
+            return false;
+        }
+        self.lose_in_flight();
+        self.last_gap = Some(gap);
+        true
+    }
+
+    /// The lane goes on without a gap. If the lane had come to one at this cursor, another reader
+    /// still had the records: everything known of records behind the gap counts from a wrong place.
+    pub(super) fn meet_no_gap(&mut self) {
+        let gap = self.last_gap.take();
+        if gap.is_some_and(|gap| gap.cursor == self.position) {
+            self.lose_in_flight();
+        }
+    }
+
+    /// Everything in the closed shard is durable.
+    pub(super) fn end(&mut self) {
+        self.lose_in_flight();
+        self.position = Position::Closed;
+        self.phase = Phase::Ended;
+        self.caught_up = true;
+        self.detach();
+    }
+
+    /// Counts a failure and keeps the newest for the status.
+    pub(super) fn note_trouble(&mut self, trouble: &Trouble, at: Millis) {
+        *self.counts.errors.entry(trouble.kind).or_default() += 1;
+        self.last_error = Some(ErrorReport {
+            at,
+            kind: Some(trouble.kind),
+            text: trouble.message.clone(),
+        });
+    }
+
+    /// The lane's distance from the records that were in the source when the engine started.
+    /// `patience`: time for which every request may fail for a reason that only the user can remove.
+    pub(super) fn goal_state(&self, lane: LaneId, now: Instant, patience: Duration) -> GoalState {
+        let LaneId { shard, output } = lane;
+        if let Phase::Stopped { reason } = &self.phase {
+            let reason = reason.clone();
+            return GoalState::Blocked(EngineError::OutputStopped {
+                output,
+                shard,
+                reason,
+            });
+        }
+        if self.caught_up {
+            return GoalState::Reached;
+        }
+
+        match self.lasting_since {
+            Some(since) if now.since(since) >= patience => {
+                let last = self.last_error.as_ref();
+                GoalState::Blocked(EngineError::OutputStuck {
+                    output,
+                    shard,
+                    after: now.since(since),
+                    reason: last.map(|e| e.text.clone()).unwrap_or_default(),
+                })
+            }
+            Some(since) => GoalState::Ahead {
+                recheck: Some(since.plus(patience)),
+            },
+            None => GoalState::Ahead { recheck: None },
+        }
+    }
+
+    /// The lane's distance behind the tip. `server`: the server's time; `at_tip`: the distance of the
+    /// feed behind the tip, if the lane has everything of the feed; `next`: the arrival time of the
+    /// lane's next record.
+    pub(super) fn behind(
+        &self,
+        server: Option<Millis>,
+        at_tip: Option<Duration>,
+        next: Option<Millis>,
+    ) -> Option<Duration> {
+        if self.phase == Phase::Ended {
+            return Some(Duration::ZERO);
+        }
+        // The next record's arrival is exact; the last durable one's is an upper bound.
+        at_tip.or_else(|| Some(server?.since(next.or(self.arrived)?)))
+    }
+}

@@ -1,0 +1,476 @@
+//! The lanes of a shard: added, started, changed and removed; and their checkpoints.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+
+use crate::checkpoint::Position;
+use crate::clock::{Instant, Millis};
+use crate::engine::deliver::Acked;
+use crate::engine::deliver::pass::Progress;
+use crate::engine::mutation::{Mutation, on};
+use crate::engine::shared_batch::SharedBatch;
+use crate::engine::status::{Counts, Gap};
+use crate::engine::{EngineError, Order, OutputSpec, lock};
+use crate::output::Output;
+use crate::store::{LaneCheckpoint, LaneId, OutputId};
+
+use super::feed::{FeedId, JoinLimits};
+use super::lane::{Activity, Attachment, Lane, Phase};
+use super::{Conditions, End, GoalState, ReadCounts, Reading, ShardCell, ShardState};
+
+/// The command to a lane's task.
+pub(crate) enum Take {
+    /// Deliver this.
+    Work(Box<Work>),
+    /// Wait to be woken.
+    Wait,
+    /// End.
+    End,
+}
+
+/// A batch in a lane's hand.
+pub(crate) struct Work {
+    pub(crate) batch: Arc<SharedBatch>,
+    /// The first record that is not durable.
+    pub(crate) from: usize,
+    pub(crate) acked: Acked,
+    pub(crate) output: Arc<dyn Output>,
+    pub(crate) order: Order,
+    pub(crate) generation: u64,
+    /// The feed that the batch was taken from.
+    feed: FeedId,
+    /// The number of the batch in the feed's window.
+    number: u64,
+    /// Batches of the window that were joined.
+    count: u64,
+}
+
+/// The start of a lane.
+pub(crate) struct LaneStart {
+    pub(crate) position: Position,
+    /// The arrival time of the last durable record, as the store has it.
+    pub(crate) arrival: Option<Millis>,
+    /// The store has this row.
+    pub(crate) committed: bool,
+}
+
+/// A change to the lanes of one output.
+#[derive(Clone, Copy)]
+pub(crate) enum LaneChange<'a> {
+    /// Nothing is read or written for the output until it is resumed.
+    Pause,
+    /// A paused or stopped lane goes on.
+    Resume,
+    /// The output and its settings are replaced; stopped lanes go on.
+    Replace(&'a OutputSpec),
+}
+
+/// Everything that remains of a shard that is gone.
+pub(crate) struct Remains {
+    pub(crate) counts: Vec<(OutputId, Counts)>,
+    pub(crate) reads: ReadCounts,
+    pub(crate) gap_count: u64,
+    pub(crate) gaps: Vec<Gap>,
+}
+
+impl ShardCell {
+    /// Adds a lane.
+    pub(crate) fn add_lane(&self, spec: &OutputSpec, start: LaneStart) {
+        self.event(|state| {
+            let mut lane = Lane::new(spec, start.position, start.committed);
+            lane.arrived = start.arrival;
+            // The end was read before this start: the children are in the map, or will be soon.
+            if lane.phase == Phase::Ended && state.end == End::Ahead {
+                state.end = End::Read {
+                    children: Vec::new(),
+                    maps: 0,
+                };
+            }
+            state.lanes.insert(spec.id.clone(), lane);
+        });
+    }
+
+    /// Removes a lane and ends its task. False if there was none.
+    pub(crate) fn remove_lane(&self, output: &OutputId) -> bool {
+        let removed = self.event(|state| state.lanes.remove(output));
+        if let Some(task) = removed.as_ref().and_then(|lane| lane.task.as_ref()) {
+            task.abort();
+        }
+        self.wake.notify_one();
+        removed.is_some()
+    }
+
+    /// Changes the lane of `output`, and wakes the lane.
+    pub(crate) fn change_lane(&self, output: &OutputId, change: LaneChange<'_>) {
+        self.event(|state| {
+            let Some(lane) = state.lanes.get_mut(output) else {
+                return;
+            };
+            match change {
+                LaneChange::Pause => lane.paused = true,
+                LaneChange::Resume => {
+                    lane.paused = false;
+                    lane.resume();
+                }
+                LaneChange::Replace(spec) => lane.replace_output(spec),
+            }
+            lane.wake.notify_one();
+        });
+        self.wake.notify_one();
+    }
+
+    /// The task of a lane broke: the lane stops, and has a new task once the output is resumed.
+    pub(crate) fn lane_broke(&self, output: &OutputId, message: &str) {
+        self.event(|state| {
+            if let Some(lane) = state.lanes.get_mut(output) {
+                tracing::error!(
+                    shard = %self.id,
+                    %output,
+                    "a lane broke, and stops: {message}"
+                );
+                lane.task = None;
+                lane.stop(format!(
+                    "it broke: {message}; this is a bug, please report it"
+                ));
+            }
+        });
+        self.wake.notify_one();
+    }
+
+    /// Outputs whose lanes wait to be started.
+    pub(crate) fn waiting_lanes(&self) -> Vec<OutputId> {
+        let state = lock(&self.state);
+        let waiting = state
+            .lanes
+            .iter()
+            .filter(|(_, lane)| lane.phase == Phase::Waiting);
+        waiting.map(|(output, _)| output.clone()).collect()
+    }
+
+    /// Starts the lane of `output` with the task that `spawn` makes. False if the lane does not wait.
+    pub(crate) fn start_lane(
+        &self,
+        output: &OutputId,
+        spawn: impl FnOnce() -> AbortHandle,
+    ) -> bool {
+        self.event(|state| {
+            let lane = state.lanes.get_mut(output);
+            let Some(lane) = lane.filter(|lane| lane.phase == Phase::Waiting) else {
+                return false;
+            };
+            lane.phase = Phase::Active(Activity::Idle);
+            lane.task = Some(spawn());
+            true
+        })
+    }
+
+    /// True if the lane of `output` has nothing left to do here.
+    pub(crate) fn has_ended(&self, output: &OutputId) -> bool {
+        let state = lock(&self.state);
+        let lane = state.lanes.get(output);
+        lane.is_none_or(|lane| lane.phase == Phase::Ended)
+    }
+
+    /// Lanes whose position is not in the store, with that position.
+    pub(crate) fn uncommitted(&self) -> Vec<LaneCheckpoint> {
+        let state = lock(&self.state);
+        let changed = state.lanes.iter().filter_map(|(output, lane)| {
+            let position = lane.checkpoint();
+            let lane_id = LaneId {
+                shard: self.id.clone(),
+                output: output.clone(),
+            };
+            (lane.committed.as_ref() != Some(&position)).then_some(LaneCheckpoint {
+                lane: lane_id,
+                position,
+                arrival: lane.arrived,
+            })
+        });
+        changed.collect()
+    }
+
+    /// The store has `position` for the lane of `output`.
+    pub(crate) fn committed(&self, output: &OutputId, position: Position) {
+        self.event(|state| {
+            if let Some(lane) = state.lanes.get_mut(output) {
+                lane.committed = Some(position);
+            }
+        });
+    }
+
+    /// True if the store has a row for each lane.
+    pub(crate) fn has_rows(&self) -> bool {
+        let state = lock(&self.state);
+        state.lanes.values().all(|lane| lane.committed.is_some())
+    }
+
+    /// The counts and gaps of the shard, for the sums of shards that are gone.
+    pub(crate) fn remains(&self) -> Remains {
+        let state = lock(&self.state);
+        let counts = state.lanes.iter();
+        Remains {
+            counts: counts
+                .map(|(output, lane)| (output.clone(), lane.counts.clone()))
+                .collect(),
+            reads: state.reads.clone(),
+            gap_count: state.gaps.count,
+            gaps: state.gaps.recent.clone(),
+        }
+    }
+
+    /// The goal state of each lane that is not paused; true with the lanes that wait for their
+    /// parents' lanes.
+    pub(crate) fn goal_states(
+        &self,
+        now: Instant,
+        patience: Duration,
+    ) -> Vec<(OutputId, GoalState, bool)> {
+        let state = lock(&self.state);
+        let lanes = state.lanes.iter().filter(|(_, lane)| !lane.paused);
+        let of_lane = |(output, lane): (&OutputId, &Lane)| {
+            let id = LaneId {
+                shard: self.id.clone(),
+                output: output.clone(),
+            };
+            let goal = state.goal_state(lane, id, now, patience);
+            (output.clone(), goal, lane.phase == Phase::Waiting)
+        };
+        lanes.map(of_lane).collect()
+    }
+}
+
+impl ShardState {
+    /// [`Lane::goal_state`], with the failures of reading for a lane that has everything that was
+    /// read.
+    fn goal_state(&self, lane: &Lane, id: LaneId, now: Instant, patience: Duration) -> GoalState {
+        let goal = lane.goal_state(id, now, patience);
+        let has_all = !lane.is_delivering()
+            && match lane.attachment {
+                Attachment::Following { feed, next } => {
+                    self.feed(feed).is_none_or(|feed| next >= feed.next())
+                }
+                Attachment::Detached { waiting_since } => waiting_since.is_some(),
+            };
+        match (&goal, &self.lasting) {
+            (GoalState::Ahead { .. }, Some((since, _)))
+                if has_all && now.since(*since) < patience =>
+            {
+                GoalState::Ahead {
+                    recheck: Some(since.plus(patience)),
+                }
+            }
+            (GoalState::Ahead { .. }, Some((_, trouble))) if has_all => {
+                GoalState::Blocked(EngineError::Source {
+                    doing: "reading a shard",
+                    source: trouble.clone(),
+                })
+            }
+            _ => goal,
+        }
+    }
+
+    /// The next batch for the lane of `output`. `conditions` has the shard's share of the budget.
+    pub(super) fn take(&mut self, output: &OutputId, conditions: &Conditions<'_>) -> Take {
+        let draining = self.is_draining();
+        let now = conditions.now;
+        let Some(lane) = self.lanes.get_mut(output) else {
+            return Take::End;
+        };
+        lane.set_activity(Activity::Idle);
+        if draining || lane.phase == Phase::Ended {
+            return Take::End;
+        }
+        if !lane.runs() {
+            lane.detach();
+            return Take::Wait;
+        }
+
+        self.find_feed(output, now);
+        let Some((feed, number)) = self.position_in_feed(output, now) else {
+            return Take::Wait;
+        };
+        self.note_arrival(output, feed, number);
+        let Some((batch, count)) = self.batch_for(output, feed, number, conditions) else {
+            return self.end_of_feed(output, feed, number);
+        };
+        let place = Place {
+            feed,
+            number,
+            count,
+        };
+        self.hand_over(output, batch, place, now)
+    }
+
+    /// The feed that the lane follows and the number of its next batch. A lane whose feed is gone
+    /// waits for another.
+    fn position_in_feed(&mut self, output: &OutputId, now: Instant) -> Option<(FeedId, u64)> {
+        let Self { lanes, feeds, .. } = self;
+        let lane = lanes.get_mut(output)?;
+        let Attachment::Following { feed, next } = lane.attachment else {
+            return None;
+        };
+        if feeds.iter().any(|f| f.id == feed) {
+            return Some((feed, next));
+        }
+        lane.attachment = Attachment::Detached {
+            waiting_since: Some(now),
+        };
+        None
+    }
+
+    /// Notes that the lane has come to batch `number` of its feed: the goal, or a gap.
+    fn note_arrival(&mut self, output: &OutputId, feed: FeedId, number: u64) {
+        let Self {
+            lanes, feeds, gaps, ..
+        } = self;
+        let feed = feeds.iter().find(|f| f.id == feed);
+        let (Some(lane), Some(feed)) = (lanes.get_mut(output), feed) else {
+            return;
+        };
+        if !lane.caught_up && feed.goal.is_some_and(|goal| number >= goal) {
+            lane.caught_up = true;
+            self.news = true;
+        }
+
+        match feed.gap_before(number, &lane.position).cloned() {
+            Some(from) if lane.meet_gap(&from) => gaps.met.push((output.clone(), from)),
+            None if feed.get(number).is_some() => lane.meet_no_gap(),
+            Some(_) | None => {}
+        }
+    }
+
+    /// The batch of `number` for the lane, joined with those behind it where they are small.
+    fn batch_for(
+        &mut self,
+        output: &OutputId,
+        feed: FeedId,
+        number: u64,
+        conditions: &Conditions<'_>,
+    ) -> Option<(Arc<SharedBatch>, u64)> {
+        let limits = self.join_limits(feed, conditions.memory_share);
+        let Self { lanes, feeds, .. } = self;
+        let lane = lanes.get(output)?;
+        let feed = feeds.iter_mut().find(|f| f.id == feed)?;
+        feed.get_joined(number, &*lane.output, conditions.budget, limits)
+    }
+
+    /// The size up to which batches of `feed` are joined: the largest request of its lanes' outputs;
+    /// each output cuts the joined batch by its own limits.
+    fn join_limits(&self, feed: FeedId, memory_share: usize) -> JoinLimits {
+        let (mut records, mut bytes) = (0, 0);
+        for lane in self.followers(feed) {
+            let request = lane.output.profile().request;
+            records = records.max(request.entries);
+            bytes = bytes.max(request.bytes);
+        }
+        JoinLimits {
+            records,
+            bytes,
+            // A lane that is stuck keeps the batch in hand. Every lane may be stuck, and there must be
+            // room to read for another.
+            memory: memory_share / (self.lanes.len() + 3),
+        }
+    }
+
+    /// The window has no batch for the lane: the end of the shard, or a wait.
+    fn end_of_feed(&mut self, output: &OutputId, feed: FeedId, number: u64) -> Take {
+        let at_end = self
+            .feed(feed)
+            .is_some_and(|feed| feed.closed && number == feed.next());
+        match self.lanes.get_mut(output) {
+            Some(lane) if at_end => {
+                lane.end();
+                Take::End
+            }
+            Some(_) | None => Take::Wait,
+        }
+    }
+
+    /// Gives `batch` to the lane's task.
+    fn hand_over(
+        &mut self,
+        output: &OutputId,
+        batch: Arc<SharedBatch>,
+        place: Place,
+        now: Instant,
+    ) -> Take {
+        let Self { lanes, gaps, .. } = self;
+        let Some(lane) = lanes.get_mut(output) else {
+            return Take::End;
+        };
+        let records = batch.batch.len();
+        let mut from = batch.first_after(&lane.position);
+        if on(Mutation::RejoinOneLate) && from > 0 && from < records {
+            from += 1;
+        } else if on(Mutation::RejoinOneEarly) && from > 0 {
+            from -= 1;
+        }
+
+        if from < records && !lane.dispatch(batch.batch.record(from).sequence) {
+            gaps.met.push((output.clone(), lane.position.clone()));
+        }
+        lane.count_read(&batch, from);
+        lane.set_activity(Activity::Delivering);
+        lane.hand = Arc::downgrade(&batch);
+        lane.speed.start(now, batch.batch.allocation());
+        Take::Work(Box::new(Work {
+            batch,
+            from,
+            acked: std::mem::take(&mut lane.carried),
+            output: Arc::clone(&lane.output),
+            order: lane.order,
+            generation: lane.generation,
+            feed: place.feed,
+            number: place.number,
+            count: place.count,
+        }))
+    }
+
+    /// Moves the lane's cursor past the part of `work` that is durable, and keeps the acknowledged
+    /// records beyond the cursor for the next delivery, from whatever batch.
+    pub(super) fn advance(&mut self, output: &OutputId, work: &Work, progress: Progress) {
+        if let Some(lane) = self.lanes.get_mut(output) {
+            lane.advance(&work.batch, progress.from, progress.through);
+            // Another output knows nothing of the records that this one acknowledged.
+            lane.carried = if lane.generation == work.generation {
+                progress.acked
+            } else {
+                Acked::default()
+            };
+        }
+    }
+
+    /// The lane has delivered all of `work`.
+    pub(super) fn finished(&mut self, output: &OutputId, work: &Work, now: Instant) {
+        let Some(lane) = self.lanes.get_mut(output) else {
+            return;
+        };
+        lane.speed.finish(now);
+        if lane.next_in(work.feed) == Some(work.number) {
+            lane.attachment = Attachment::Following {
+                feed: work.feed,
+                next: work.number + work.count,
+            };
+        }
+    }
+
+    /// True if the lane may go on with `work`: nothing asks for an end, nor for the batch's memory.
+    pub(super) fn may_go_on(&self, output: &OutputId, work: &Work, pressed: bool) -> bool {
+        self.lanes.get(output).is_some_and(|lane| {
+            let follows = lane.next_in(work.feed) == Some(work.number);
+            let wanted = lane.runs() && lane.generation == work.generation;
+            wanted && self.reading != Reading::Draining && (follows || !pressed)
+        })
+    }
+}
+
+/// The place of a batch in a window.
+#[derive(Clone, Copy)]
+struct Place {
+    feed: FeedId,
+    number: u64,
+    /// Batches that were joined.
+    count: u64,
+}

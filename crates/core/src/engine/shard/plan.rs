@@ -1,0 +1,311 @@
+//! Plans the reads of a shard: which feed reads now, how much, and how much memory is reserved first.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Instant;
+use crate::engine::mutation::{Mutation, on};
+use crate::output::{EncodingKey, Output};
+
+use super::feed::{Feed, FeedId};
+use super::{
+    Conditions, Encoders, NextVisit, PlannedRead, Reading, Round, SMALL, ShardCell, ShardState,
+};
+
+/// Records of a shard's first read, which tells how large they are.
+const FIRST_LIMIT: usize = 500;
+
+/// A laggard waits this long at most while the head uses up the bytes of the shard's limit.
+const LAGGARDS_TURN: Duration = Duration::from_secs(2);
+
+/// The size of one read.
+#[derive(Clone, Copy)]
+struct ReadSize {
+    /// Records at most.
+    limit: usize,
+    /// Bytes to reserve.
+    reserve: usize,
+}
+
+impl ShardCell {
+    /// Gives lanes their feeds, opens and closes feeds, drops batches that no lane needs, and plans the
+    /// reads to start now.
+    pub(crate) fn arrange(&self, conditions: &Conditions<'_>) -> Round {
+        self.event(|state| state.arrange(conditions))
+    }
+}
+
+impl ShardState {
+    fn arrange(&mut self, conditions: &Conditions<'_>) -> Round {
+        if self.is_draining() || !self.has_live_lanes() {
+            self.feeds.clear();
+            if self.reading == Reading::On {
+                self.reading = Reading::Off;
+            }
+            return Round {
+                reads: Vec::new(),
+                feeds: Vec::new(),
+                next: NextVisit::Finished,
+            };
+        }
+
+        let mut next = NextVisit::OnEvent;
+        self.relieve(conditions, &mut next);
+        self.close_unused();
+        self.choose_head(conditions);
+        self.attach(conditions, &mut next);
+        self.choose_head(conditions);
+        self.trim(conditions);
+        let reads = self.plan_reads(conditions, &mut next);
+        Round {
+            reads,
+            feeds: self.feeds.iter().map(|f| f.id).collect(),
+            next,
+        }
+    }
+
+    fn plan_reads(
+        &mut self,
+        conditions: &Conditions<'_>,
+        next: &mut NextVisit,
+    ) -> Vec<PlannedRead> {
+        let mut order: Vec<FeedId> = self.feeds.iter().map(|f| f.id).collect();
+        // The feeds of laggards take turns.
+        order.sort_by_key(|id| (Some(*id) != self.head, self.feed(*id).map(|f| f.due), *id));
+
+        let mut reads = Vec::new();
+        for id in order {
+            if !self.may_read(id, conditions) {
+                continue;
+            }
+            let due = self.due(id, conditions);
+            if due > conditions.now {
+                next.no_later_than(due);
+                continue;
+            }
+            if let Some(read) = self.plan(id, conditions, next) {
+                self.note_planned(id, conditions);
+                reads.push(read);
+            }
+        }
+        reads
+    }
+
+    /// True if a lane needs more of the feed, and no read of its class is under way: one read of the
+    /// head and one for laggards at a time.
+    fn may_read(&self, id: FeedId, conditions: &Conditions<'_>) -> bool {
+        let is_head = Some(id) == self.head;
+        let same_class = |f: &Feed| (Some(f.id) == self.head) == is_head;
+        let busy = self.feeds.iter().any(|f| f.reading && same_class(f));
+        let wanted = |f: &Feed| {
+            !f.reading && !f.closed && self.wants_more(f, conditions.settings.read_ahead)
+        };
+        !busy && self.feed(id).is_some_and(wanted)
+    }
+
+    /// True if a lane waits for more, or will soon. `read_ahead`: batches that the head may be ahead of
+    /// its fastest lane.
+    fn wants_more(&self, feed: &Feed, read_ahead: usize) -> bool {
+        let lanes = self.lanes.values().filter(|lane| lane.runs());
+        let numbers = lanes.filter_map(|lane| lane.next_in(feed.id));
+        let fastest = if on(Mutation::SlowestDecides) {
+            numbers.min()
+        } else {
+            numbers.max()
+        };
+        // A read for laggards is large, and may be all that an output in trouble takes for long.
+        let ahead = if Some(feed.id) == self.head {
+            read_ahead as u64
+        } else {
+            0
+        };
+        fastest.is_some_and(|number| feed.next() <= number + ahead)
+    }
+
+    fn note_planned(&mut self, id: FeedId, conditions: &Conditions<'_>) {
+        if Some(id) != self.head {
+            let head = self.head_interval(conditions);
+            self.pace
+                .laggards_call(conditions.now, conditions.limits, head);
+        }
+        if let Some(feed) = self.feed_mut(id) {
+            feed.reading = true;
+        }
+    }
+
+    /// The moment at which the feed may read.
+    fn due(&mut self, id: FeedId, conditions: &Conditions<'_>) -> Instant {
+        let is_head = Some(id) == self.head;
+        let due = self.feed(id).map_or(conditions.now, |f| f.due);
+        let call = if is_head {
+            self.pace.call_at(conditions.limits)
+        } else {
+            self.pace.laggards_at(conditions.limits)
+        };
+
+        let at = due.max(call);
+        let Some(rate) = conditions.limits.bytes_per_second else {
+            return at;
+        };
+        self.pace.refill(conditions.now, rate);
+        let free = self.pace.free_at(rate);
+        // The head goes first, but not for ever.
+        let turn = due.plus(LAGGARDS_TURN).max(call);
+        at.max(if is_head { free } else { free.min(turn) })
+    }
+
+    /// Time between two reads of the head.
+    fn head_interval(&self, conditions: &Conditions<'_>) -> Duration {
+        let idle = self.head_feed().map_or(Duration::ZERO, |f| f.idle);
+        idle.max(conditions.limits.head_interval())
+    }
+
+    /// The read of a feed; `None` without room while no lane waits for more.
+    fn plan(
+        &mut self,
+        id: FeedId,
+        conditions: &Conditions<'_>,
+        next: &mut NextVisit,
+    ) -> Option<PlannedRead> {
+        let encoders = self.encoders(id);
+        let limit = self.usual_limit(id, encoders.len(), conditions)?;
+        let underestimated = self.feed(id)?.underestimated;
+        let reserve = self.estimate(limit, &encoders, conditions, underestimated);
+        if !self.make_room(id, reserve, conditions, next) {
+            return None;
+        }
+
+        let usual = ReadSize { limit, reserve };
+        let size = match self.pace.mean == 0 || underestimated {
+            true => usual,
+            false => self.within_free(id, usual, &encoders, conditions)?,
+        };
+        Some(PlannedRead {
+            feed: id,
+            is_head: Some(id) == self.head,
+            position: self.feed(id)?.tip().clone(),
+            limit: u32::try_from(size.limit).unwrap_or(u32::MAX),
+            reserve: size.reserve,
+            encoders,
+        })
+    }
+
+    /// Records of the feed's next read, if there is memory for them.
+    fn usual_limit(
+        &self,
+        id: FeedId,
+        encodings: usize,
+        conditions: &Conditions<'_>,
+    ) -> Option<usize> {
+        let is_head = Some(id) == self.head;
+        let limits = conditions.limits;
+        let mut bytes = self.target_bytes(is_head, encodings, conditions);
+        if is_head && self.feed(id)?.is_at_tip() {
+            // At the tip there is no more than arrived since the last read.
+            bytes = bytes.min(limits.ingest_bytes_per_second / 2);
+        }
+
+        let most = usize::try_from(limits.answer_records).unwrap_or(usize::MAX);
+        // Before anything is known, a small read tells.
+        let limit = bytes.checked_div(self.pace.mean).unwrap_or(FIRST_LIMIT);
+        Some(limit.clamp(1, most.max(1)))
+    }
+
+    /// Bytes that a read aims at.
+    fn target_bytes(&self, is_head: bool, encodings: usize, conditions: &Conditions<'_>) -> usize {
+        let settings = conditions.settings;
+        // Each lane in trouble may hold on to another batch until its request ends.
+        let in_trouble = self
+            .lanes
+            .values()
+            .filter(|lane| lane.is_backing_off() || lane.is_detached())
+            .count();
+        // Each laggard may keep the batch in hand, and half is left to the head.
+        let parts = if is_head {
+            3
+        } else {
+            2 * settings.catch_up_readers.max(1)
+        };
+
+        let memory = conditions.memory_share.max(conditions.free / 8);
+        let part = memory / (parts + in_trouble) / (1 + encodings);
+        let part = part.clamp(SMALL, settings.read_target.max(SMALL));
+        match conditions.limits.bytes_per_second {
+            Some(rate) if !is_head => part.min(self.pace.spare(rate)),
+            Some(_) | None => part,
+        }
+    }
+
+    /// A read that fits into free memory, if a smaller one than usual does.
+    fn within_free(
+        &self,
+        id: FeedId,
+        usual: ReadSize,
+        encoders: &Encoders,
+        conditions: &Conditions<'_>,
+    ) -> Option<ReadSize> {
+        let free = conditions.budget.free();
+        let least = (SMALL / self.pace.mean).max(1);
+        let mut size = usual;
+        if size.reserve > free && Some(id) == self.head {
+            // About as much as last time: others wait for the memory that such a read would give back
+            // in a moment.
+            size.limit = size.limit.min((2 * self.feed(id)?.last_records).max(least));
+            size.reserve = self.estimate(size.limit, encoders, conditions, false);
+        }
+
+        if size.reserve > free {
+            // Rather a smaller read now than a larger one when a request that hangs has ended.
+            let fewer = size.limit * (free / 2) / size.reserve;
+            if fewer >= least {
+                size.limit = fewer;
+                size.reserve = self.estimate(size.limit, encoders, conditions, false);
+            }
+        }
+        Some(size)
+    }
+
+    /// Bytes to reserve for a read of `limit` records. `worst`: for the largest answer.
+    fn estimate(
+        &self,
+        limit: usize,
+        encoders: &Encoders,
+        conditions: &Conditions<'_>,
+        worst: bool,
+    ) -> usize {
+        let largest = conditions.limits.answer_bytes;
+        let answer = match self.pace.mean {
+            0 => largest,
+            _ if worst => largest,
+            // The largest mean of late, and a quarter more: records differ. Unused memory is given back
+            // with the answer.
+            mean => {
+                let most = mean.max(self.pace.largest);
+                (limit * (most + most / 4) + most).min(largest)
+            }
+        };
+        let encoded: usize = encoders
+            .iter()
+            .map(|(_, output)| output.encoded_bound(limit, answer))
+            .sum();
+        // A read that is larger than the whole pool waits until it is alone.
+        (answer + encoded).min(conditions.budget.read_pool())
+    }
+
+    /// One output of each encoding key among the feed's lanes.
+    fn encoders(&self, id: FeedId) -> Encoders {
+        let mut encoders: BTreeMap<EncodingKey, Arc<dyn Output>> = BTreeMap::new();
+        let is_head = Some(id) == self.head;
+        for lane in self.lanes.values().filter(|lane| lane.runs()) {
+            // Laggards will join the head.
+            if is_head || lane.next_in(id).is_some() {
+                let output = &lane.output;
+                encoders
+                    .entry(output.encoding())
+                    .or_insert_with(|| Arc::clone(output));
+            }
+        }
+        encoders.into_iter().collect()
+    }
+}
