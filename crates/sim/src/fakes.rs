@@ -1,4 +1,4 @@
-//! Fakes of the seams around the engine: a stream and services in memory.
+//! The environment of fakes: a stream and services in memory.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -13,37 +13,41 @@ use distributary_core::testing::{
     FakeService, FakeStream, Mood, OutputFaults, ReadFaults, Rng, TestClock, hash,
 };
 
-use crate::parts::{Live, Parts};
+use crate::environment::{Environment, LiveBytes};
 use crate::run::Eye;
 use crate::scenario::{OutputShape, Scenario, Shape};
 use crate::truth::Put;
 
-/// See the module.
+/// Open shards of the source, at most.
+const MOST_SHARDS: usize = 8;
+
+/// The fake stream and the fake services of a run.
 pub(crate) struct Fakes {
     seed: u64,
     shape: Shape,
     clock: TestClock,
-    eye: Arc<Eye>,
+    observer: Arc<Eye>,
     stream: FakeStream,
     services: Arc<Mutex<BTreeMap<String, FakeService>>>,
 }
 
 impl Fakes {
-    /// A stream, and no service yet.
-    pub(crate) fn new(scenario: &Scenario, clock: &TestClock, eye: &Arc<Eye>) -> Self {
+    /// The source stream; no services yet.
+    pub(crate) fn new(scenario: &Scenario, clock: &TestClock, observer: &Arc<Eye>) -> Self {
         let shape = scenario.shape.clone();
+
         let rng = Rng::new(scenario.seed).fork("stream");
-        let stream = FakeStream::new(shape.stream.clone(), clock, rng, eye.clone());
+        let stream = FakeStream::new(shape.stream.clone(), clock, rng, observer.clone());
         stream.set_faults(shape.calm);
-        eye.truth().lineage(&stream.lineage());
-        let (clock, eye, services) = (clock.clone(), Arc::clone(eye), Arc::default());
+        observer.truth().lineage(&stream.lineage());
+
         Self {
             seed: scenario.seed,
             shape,
-            clock,
-            eye,
+            clock: clock.clone(),
+            observer: Arc::clone(observer),
             stream,
-            services,
+            services: Arc::default(),
         }
     }
 
@@ -53,8 +57,8 @@ impl Fakes {
 }
 
 #[async_trait(?Send)]
-impl Parts for Fakes {
-    fn live(&self) -> Live {
+impl Environment for Fakes {
+    fn live_bytes(&self) -> LiveBytes {
         let (stream, services) = (self.stream.clone(), Arc::clone(&self.services));
         Arc::new(move || {
             let encoded: usize = lock(&services).values().map(FakeService::live_bytes).sum();
@@ -71,12 +75,11 @@ impl Parts for Fakes {
         for _ in 0..count {
             let key = self.shape.keys.draw(&mut rng);
             let data = self.shape.sizes.draw(&mut rng);
-            let (digest, size) = (
-                hash(&data),
-                data.len() + key.as_ref().map_or(0, String::len),
-            );
+            let digest = hash(&data);
+            let size = data.len() + key.as_ref().map_or(0, String::len);
+
             let placed = self.stream.put(key.as_deref(), data);
-            self.eye.truth().put(&Put {
+            self.observer.truth().put(&Put {
                 shard: &placed.shard,
                 sequence: &Sequence::new(&placed.sequence.to_string()),
                 arrival: placed.arrival,
@@ -89,10 +92,10 @@ impl Parts for Fakes {
 
     async fn split(&mut self, i: usize) {
         let open = self.stream.open_shards();
-        if open.len() < 8 {
+        if open.len() < MOST_SHARDS {
             self.stream.split(&open[i % open.len()]);
         }
-        self.eye.truth().lineage(&self.stream.lineage());
+        self.observer.truth().lineage(&self.stream.lineage());
     }
 
     async fn merge(&mut self, i: usize) {
@@ -101,7 +104,7 @@ impl Parts for Fakes {
             let i = i % (open.len() - 1);
             self.stream.merge(&open[i], &open[i + 1]);
         }
-        self.eye.truth().lineage(&self.stream.lineage());
+        self.observer.truth().lineage(&self.stream.lineage());
     }
 
     fn set_reads(&mut self, faults: ReadFaults) {
@@ -109,9 +112,9 @@ impl Parts for Fakes {
     }
 
     async fn expire(&mut self, age: Duration) -> bool {
-        let gone = self.stream.expire(self.clock.server().minus(age));
-        self.eye.truth().trimmed(&gone);
-        !gone.is_empty()
+        let expired = self.stream.expire(self.clock.server().minus(age));
+        self.observer.truth().trimmed(&expired);
+        !expired.is_empty()
     }
 
     fn add_service(&mut self, name: &str, shape: &OutputShape) {
@@ -120,7 +123,7 @@ impl Parts for Fakes {
             shape.service.settings(name),
             &self.clock,
             rng,
-            self.eye.clone(),
+            self.observer.clone(),
         );
         service.set_faults(shape.faults);
         lock(&self.services).insert(name.to_owned(), service);
@@ -128,29 +131,37 @@ impl Parts for Fakes {
 
     #[allow(
         clippy::expect_used,
-        reason = "a run names only services that it added"
+        reason = "a run names only services that were added"
     )]
     fn output(&self, service: &str, shape: &OutputShape) -> Arc<dyn Output> {
-        let service = self.service(service).expect("a service that was added");
+        let service = self.service(service).expect("an added service");
         let output = service.output(&format!("fake-{}", shape.encoding), shape.limits);
         Arc::new(output.with_in_flight(shape.in_flight))
     }
 
     fn set_faults(&mut self, service: &str, faults: OutputFaults) {
-        self.service(service).inspect(|s| s.set_faults(faults));
+        if let Some(service) = self.service(service) {
+            service.set_faults(faults);
+        }
     }
 
     async fn set_mood(&mut self, service: &str, mood: Mood) {
-        self.service(service).inspect(|s| s.set_mood(mood));
+        if let Some(service) = self.service(service) {
+            service.set_mood(mood);
+        }
     }
 
     async fn reshard(&mut self, service: &str, shards: usize) {
-        self.service(service).inspect(|s| s.reshard(shards));
+        if let Some(service) = self.service(service) {
+            service.reshard(shards);
+        }
     }
 
     fn refuse(&mut self, service: &str, number: u128, refused: bool) {
-        self.service(service).inspect(|s| s.refuse(number, refused));
+        if let Some(service) = self.service(service) {
+            service.refuse(number, refused);
+        }
     }
 
-    async fn judge_end(&mut self, _: &[String]) {}
+    async fn check_end(&mut self, _: &[String]) {}
 }

@@ -1,11 +1,14 @@
-//! Deterministic, seeded simulation: one seed is one run, bit for bit, on a paused clock and in one thread. There are two
-//! [levels](scenario::Level): the engine over simulated seams ([`distributary_core::testing`]), and the whole path, in which
-//! the real client talks over a faulty network to an embedded Kinesis. What a seed stands for is a [`scenario`], and every line
-//! of the contract that can be judged at the seams is judged by [`truth`] whenever something happens there.
+//! Deterministic, seeded simulation: the same seed always plays the same run, on a paused clock and
+//! in one thread.
+//!
+//! There are two [levels](scenario::Level): the engine over the fakes of its seams
+//! ([`distributary_core::testing`]), and the whole path, where the real client calls an embedded
+//! Kinesis over a faulty network. A seed draws a [`scenario`], [`run`] plays the scenario, and
+//! [`truth`] checks each line of the contract that can be checked at the seams, at every event.
 
+mod environment;
 mod fakes;
 pub mod mutations;
-mod parts;
 pub mod run;
 pub mod scenario;
 pub mod shrink;

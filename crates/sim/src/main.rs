@@ -2,30 +2,35 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
-use distributary_core::clock::Clock;
-use distributary_sim::mutations::{find, kept};
+use distributary_core::clock::{Clock, Instant};
+use distributary_sim::mutations::{detectable, find};
 use distributary_sim::run::{Report, play};
 use distributary_sim::scenario::{Level, Scenario};
 use distributary_sim::shrink::shrink;
+use distributary_sim::truth::Violation;
 
 const HELP: &str = "\
 Plays seeded runs and checks the contract (docs/SEMANTICS.md) in each.
 
-  --seeds N        how many seeds to play (default 1000)
+  --seeds N        number of seeds to play (default 1000)
   --from S         the first seed (default 0)
-  --level L        what is simulated: 1 the engine over fakes of its seams (default); 2 the whole path, the engine and the
-                   Kinesis client over a faulty network to an embedded Kinesis
-  --whole-path     as --level 2
-  --mutations      instead: switch on one bug after another, and find each
-  --show           also print the end of what happened, for the first seed, whether or not it violates anything
-  --hash           also print each run's hash
-  --all            don't stop at the first violation; one line for each, no shorter runs
+  --level L        1: the engine over fakes of its seams (default); 2: the whole path, the engine
+                   and the Kinesis client over a faulty network to an embedded Kinesis
+  --whole-path     the same as --level 2
+  --mutations      instead: switches on one planted bug after another, and finds each
+  --show           also prints the scenario and the last events of the first seed
+  --hash           also prints each run's hash
+  --all            continues after a violation; prints one line for each, no shorter runs
 ";
 
-/// What the command line asks for.
-struct Asked {
+/// Time between two reports of progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The arguments of the command line.
+struct Arguments {
     seeds: u64,
     from: u64,
     level: Level,
@@ -35,168 +40,230 @@ struct Asked {
     all: bool,
 }
 
-fn asked() -> Result<Option<Asked>, String> {
-    let level = Level::default();
-    let mut asked = Asked {
-        seeds: 1000,
-        from: 0,
-        level,
-        mutations: false,
-        show: false,
-        hash: false,
-        all: false,
-    };
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        let mut number = || {
-            let text = args.next().ok_or(format!("{arg} wants a number"))?;
-            text.parse()
-                .map_err(|_| format!("{arg} wants a number, not {text}"))
-        };
-        match arg.as_str() {
-            "--seeds" => asked.seeds = number()?,
-            "--from" => asked.from = number()?,
-            "--level" => {
-                asked.level = match number()? {
-                    1 => Level::Engine,
-                    2 => Level::WholePath,
-                    other => return Err(format!("there is no level {other}: 1 or 2")),
-                }
-            }
-            "--whole-path" => asked.level = Level::WholePath,
-            "--mutations" => asked.mutations = true,
-            "--show" => asked.show = true,
-            "--hash" => asked.hash = true,
-            "--all" => asked.all = true,
-            "--help" | "-h" => return Ok(None),
-            other => return Err(format!("unknown argument {other}")),
+impl Default for Arguments {
+    fn default() -> Self {
+        Self {
+            seeds: 1000,
+            from: 0,
+            level: Level::default(),
+            mutations: false,
+            show: false,
+            hash: false,
+            all: false,
         }
     }
-    Ok(Some(asked))
+}
+
+impl Arguments {
+    /// Reads the arguments; `None` if help is asked for.
+    fn read() -> Result<Option<Self>, String> {
+        let mut arguments = Self::default();
+        let mut rest = std::env::args().skip(1);
+
+        while let Some(name) = rest.next() {
+            match name.as_str() {
+                "--seeds" => arguments.seeds = number(&name, rest.next())?,
+                "--from" => arguments.from = number(&name, rest.next())?,
+                "--level" => arguments.level = level(number(&name, rest.next())?)?,
+                "--whole-path" => arguments.level = Level::WholePath,
+                "--mutations" => arguments.mutations = true,
+                "--show" => arguments.show = true,
+                "--hash" => arguments.hash = true,
+                "--all" => arguments.all = true,
+                "--help" | "-h" => return Ok(None),
+                other => return Err(format!("unknown argument {other}")),
+            }
+        }
+        Ok(Some(arguments))
+    }
+}
+
+fn number<T: FromStr>(name: &str, value: Option<String>) -> Result<T, String> {
+    let value = value.ok_or(format!("{name} needs a number"))?;
+    value
+        .parse()
+        .map_err(|_| format!("{name} needs a number, not {value}"))
+}
+
+fn level(number: u64) -> Result<Level, String> {
+    match number {
+        1 => Ok(Level::Engine),
+        2 => Ok(Level::WholePath),
+        other => Err(format!("there is no level {other}; use 1 or 2")),
+    }
 }
 
 fn main() -> ExitCode {
-    let asked = match asked() {
-        Ok(Some(asked)) => asked,
+    let arguments = match Arguments::read() {
+        Ok(Some(arguments)) => arguments,
         Ok(None) => {
             print!("{HELP}");
             return ExitCode::SUCCESS;
         }
-        Err(what) => {
-            eprint!("{what}\n\n{HELP}");
+        Err(message) => {
+            eprint!("{message}\n\n{HELP}");
             return ExitCode::from(2);
         }
     };
-    let well = if asked.mutations {
-        mutations(asked.level, asked.from)
+
+    let success = if arguments.mutations {
+        find_mutations(arguments.level, arguments.from)
     } else {
-        seeds(&asked)
+        play_seeds(&arguments)
     };
-    if well {
+    if success {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
 }
 
-/// Plays the seeds; stops at the first that violates anything.
-fn seeds(asked: &Asked) -> bool {
-    let clock = Clock::real();
-    let (begun, mut said) = (clock.now(), clock.now());
-    let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
-    let (mut records, mut time, mut well) = (0, Duration::ZERO, true);
-    for seed in asked.from..asked.from.saturating_add(asked.seeds) {
-        let scenario = Scenario::draw(asked.level, seed);
-        let report = play(&scenario, asked.show && seed == asked.from);
-        if asked.hash {
+/// Sums over the runs played so far.
+struct Totals {
+    clock: Clock,
+    started: Instant,
+    last_progress: Instant,
+    seeds: u64,
+    records: usize,
+    simulated: Duration,
+    faults: BTreeMap<&'static str, u64>,
+    violated: bool,
+}
+
+impl Totals {
+    fn new() -> Self {
+        let clock = Clock::real();
+        let started = clock.now();
+        Self {
+            clock,
+            started,
+            last_progress: started,
+            seeds: 0,
+            records: 0,
+            simulated: Duration::ZERO,
+            faults: BTreeMap::new(),
+            violated: false,
+        }
+    }
+
+    fn add(&mut self, report: &Report) {
+        for (name, count) in &report.faults {
+            *self.faults.entry(name).or_default() += count;
+        }
+        self.seeds += 1;
+        self.records += report.records;
+        self.simulated += report.time;
+        self.violated |= report.violation.is_some();
+    }
+
+    fn fault_events(&self) -> u64 {
+        self.faults.values().sum()
+    }
+
+    /// Seconds since the start, and seeds a second.
+    fn speed(&self) -> (f64, f64) {
+        let seconds = self.clock.now().since(self.started).as_secs_f64();
+        (seconds, self.seeds as f64 / seconds.max(0.001))
+    }
+
+    fn print_progress(&mut self) {
+        let now = self.clock.now();
+        if now.since(self.last_progress) <= PROGRESS_INTERVAL {
+            return;
+        }
+
+        self.last_progress = now;
+        let (_, rate) = self.speed();
+        let (seeds, faults) = (self.seeds, self.fault_events());
+        println!("{seeds} seeds, {rate:.0} a second, {faults} fault events");
+    }
+
+    fn print(&self, from: u64) {
+        let (seconds, rate) = self.speed();
+        let result = if self.violated {
+            "with violations"
+        } else {
+            "no violation"
+        };
+
+        println!(
+            "{} seeds from {from} in {seconds:.1} s ({rate:.0} a second): {result}; {} records, \
+             {:.0} hours simulated, {} fault events:",
+            self.seeds,
+            self.records,
+            self.simulated.as_secs_f64() / 3600.0,
+            self.fault_events()
+        );
+        for (name, count) in &self.faults {
+            println!("  {count:>9}  {name}");
+        }
+    }
+}
+
+/// Plays the seeds; stops at the first violation unless `--all` is given. True without violation.
+fn play_seeds(arguments: &Arguments) -> bool {
+    let mut totals = Totals::new();
+    for seed in arguments.from..arguments.from.saturating_add(arguments.seeds) {
+        let show = arguments.show && seed == arguments.from;
+        let scenario = Scenario::draw(arguments.level, seed);
+        let report = play(&scenario, show);
+        if arguments.hash {
             println!("{seed} {:016x}", report.hash);
         }
-        if asked.show && seed == asked.from {
-            show(&scenario, &report);
+        if show {
+            print_run(&scenario, &report);
         }
-        if let Some(violation) = &report.violation {
-            well = false;
-            if !asked.all {
-                say_violation(seed, &scenario, &report);
+
+        match &report.violation {
+            Some(violation) if arguments.all => {
+                let Violation {
+                    line, description, ..
+                } = violation;
+                println!("seed {seed} violates line {line}: {description}");
+            }
+            Some(violation) => {
+                explain(violation, &scenario, &report);
                 return false;
             }
-            println!(
-                "seed {seed} violates line {}: {}",
-                violation.line, violation.what
-            );
+            None => {}
         }
-        for (name, n) in &report.faults {
-            *faults.entry(name).or_default() += n;
-        }
-        records += report.records;
-        time += report.time;
-        let now = clock.now();
-        if now.since(said) > Duration::from_secs(5) {
-            said = now;
-            let done = seed - asked.from + 1;
-            let rate = done as f64 / now.since(begun).as_secs_f64();
-            println!(
-                "{done} seeds, {rate:.0} a second, {} fault events",
-                faults.values().sum::<u64>()
-            );
-        }
+
+        totals.add(&report);
+        totals.print_progress();
     }
-    let took = clock.now().since(begun).as_secs_f64();
-    let what = if well {
-        "no violation"
-    } else {
-        "with violations"
-    };
-    println!(
-        "{} seeds from {} in {took:.1} s ({:.0} a second): {what}; {records} records, {:.0} hours simulated, {} \
-         fault events:",
-        asked.seeds,
-        asked.from,
-        asked.seeds as f64 / took.max(0.001),
-        time.as_secs_f64() / 3600.0,
-        faults.values().sum::<u64>()
-    );
-    for (name, n) in faults {
-        println!("  {n:>9}  {name}");
-    }
-    well
+
+    totals.print(arguments.from);
+    !totals.violated
 }
 
-fn say_violation(seed: u64, scenario: &Scenario, report: &Report) {
-    let Some(violation) = &report.violation else {
-        return;
-    };
+/// Prints a violation and the shortest run found that has the same violation.
+fn explain(violation: &Violation, scenario: &Scenario, report: &Report) {
+    let seed = scenario.seed;
     println!("seed {seed} violates line {}", violation.line);
-    println!(
-        "  at {:.3} s: {}",
-        violation.at.as_secs_f64(),
-        violation.what
-    );
+    let seconds = violation.at.as_secs_f64();
+    println!("  at {seconds:.3} s: {}", violation.description);
+
     println!("looking for a shorter run …");
     let (smaller, report) = shrink(scenario, report);
-    println!(
-        "{} of {} events are enough:",
-        smaller.events.len(),
-        scenario.events.len()
-    );
-    show(&smaller, &report);
+    let (few, all) = (smaller.events.len(), scenario.events.len());
+    println!("{few} of {all} events are enough:");
+    print_run(&smaller, &report);
+
     if let Some(violation) = &report.violation {
-        println!(
-            "violated: line {}, at {:.3} s: {}",
-            violation.line,
-            violation.at.as_secs_f64(),
-            violation.what
-        );
+        let Violation {
+            line, description, ..
+        } = violation;
+        let seconds = violation.at.as_secs_f64();
+        println!("violated: line {line}, at {seconds:.3} s: {description}");
     }
-    let level = if scenario.whole.is_some() {
-        " --level 2"
-    } else {
-        ""
-    };
-    println!("again: cargo run -p distributary-sim --{level} --seeds 1 --from {seed}");
+    let level = if scenario.whole.is_some() { 2 } else { 1 };
+    println!(
+        "to play the run again: cargo run -p distributary-sim -- --level {level} --seeds 1 --from \
+         {seed}"
+    );
 }
 
-fn show(scenario: &Scenario, report: &Report) {
+fn print_run(scenario: &Scenario, report: &Report) {
     println!("{:?}", scenario.shape);
     if let Some(whole) = &scenario.whole {
         println!("{whole:?}");
@@ -204,30 +271,29 @@ fn show(scenario: &Scenario, report: &Report) {
     for (at, action) in &scenario.events {
         println!("{:>9.3} s  {action:?}", at.as_secs_f64());
     }
-    println!("the last that happened:");
+
+    println!("the last events:");
     for line in &report.lines {
         println!("{line}");
     }
 }
 
-/// Finds every bug.
-fn mutations(level: Level, from: u64) -> bool {
-    let mut all = true;
-    for (mutation, within) in kept(level) {
-        let found = find(level, mutation, from, within);
-        match &found.violation {
+/// Searches for every planted bug; true if each was found.
+fn find_mutations(level: Level, from: u64) -> bool {
+    let mut all_found = true;
+    for (mutation, within) in detectable(level) {
+        let search = find(level, mutation, from, within);
+        match &search.violation {
             Some(violation) => {
-                println!(
-                    "{mutation:?}: found in {} seeds, as a violation of line {}",
-                    found.seeds, violation.line
-                );
-                println!("    {}", violation.what);
+                let (seeds, line) = (search.seeds, violation.line);
+                println!("{mutation:?}: found in {seeds} seeds, as a violation of line {line}");
+                println!("    {}", violation.description);
             }
             None => {
                 println!("{mutation:?}: NOT found in {within} seeds");
-                all = false;
+                all_found = false;
             }
         }
     }
-    all
+    all_found
 }

@@ -1,16 +1,17 @@
-//! Bugs that the simulator must find: a simulator that finds nothing may be looking at nothing.
+//! Planted bugs (mutations of the engine) that the simulator must find, as a test of its checks.
 
 use distributary_core::engine::mutation::{Mutation, set};
 
 use crate::run::play;
 use crate::scenario::{Level, Scenario};
+use crate::truth::Violation;
 
-/// Seeds within which the engine's simulation must find each bug.
-const WITHIN: u64 = 100;
+/// Seeds within which level 1 must find each bug.
+const SEEDS_OF_ENGINE: u64 = 100;
 
-/// The bugs that the whole path must find, too, and within how many seeds: those that show in what goes over the wire and in
-/// what is written down.
-const ON_THE_WHOLE_PATH: &[(Mutation, u64)] = &[
+/// The bugs that the whole path must also find, and the seeds within which: bugs that show in
+/// requests or checkpoints.
+const OF_WHOLE_PATH: &[(Mutation, u64)] = &[
     (Mutation::AckDespitePartialFailure, 20),
     (Mutation::AckUnknown, 20),
     (Mutation::RetryOutOfOrder, 50),
@@ -28,43 +29,43 @@ const ON_THE_WHOLE_PATH: &[(Mutation, u64)] = &[
     (Mutation::PauseIgnored, 50),
 ];
 
-/// The bugs that a level must find, and within how many seeds.
-pub fn kept(level: Level) -> Vec<(Mutation, u64)> {
+/// The bugs that a level must find, and the seeds within which.
+pub fn detectable(level: Level) -> Vec<(Mutation, u64)> {
     match level {
         Level::Engine => Mutation::ALL
             .into_iter()
-            .map(|mutation| (mutation, WITHIN))
+            .map(|mutation| (mutation, SEEDS_OF_ENGINE))
             .collect(),
-        Level::WholePath => ON_THE_WHOLE_PATH.to_vec(),
+        Level::WholePath => OF_WHOLE_PATH.to_vec(),
     }
 }
 
-/// How a bug was found.
+/// The result of the search for a bug.
 #[derive(Debug)]
-pub struct Found {
-    /// Seeds that were played.
+pub struct Search {
+    /// Seeds played.
     pub seeds: u64,
-    /// Which line it violated, and how.
-    pub violation: Option<crate::truth::Violation>,
+    /// The violation that the bug caused; `None` if the bug was not found.
+    pub violation: Option<Violation>,
 }
 
-/// Plays seeds, from `from` on, with `mutation` switched on, until it is found or so many seeds were played.
-pub fn find(level: Level, mutation: Mutation, from: u64, within: u64) -> Found {
-    let mut found = Found {
-        seeds: 0,
-        violation: None,
-    };
+/// Plays at most `within` seeds, from `from` on, with `mutation` switched on, until a seed violates
+/// the contract only because of the mutation.
+pub fn find(level: Level, mutation: Mutation, from: u64, within: u64) -> Search {
     for seed in from..from + within {
-        found.seeds += 1;
         let scenario = Scenario::draw(level, seed);
         set(Some(mutation));
         let violation = play(&scenario, false).violation;
         set(None);
-        // It is the bug's doing only if there is nothing wrong without it.
+
         if violation.is_some() && play(&scenario, false).violation.is_none() {
-            found.violation = violation;
-            break;
+            let seeds = seed - from + 1;
+            return Search { seeds, violation };
         }
     }
-    found
+
+    Search {
+        seeds: within,
+        violation: None,
+    }
 }

@@ -14,12 +14,12 @@ use distributary_core::sync::lock;
 use distributary_core::testing::{Event, FakeStore, Mood, Observer, OutputFaults, Rng, TestClock};
 use tokio::sync::Notify;
 
+use crate::environment::{Environment, LiveBytes};
 use crate::fakes::Fakes;
-use crate::parts::{Live, Parts};
 use crate::scenario::{Action, MOST_OUTPUTS, OutputShape, Scenario};
 use crate::trace::Trace;
 use crate::truth::{Truth, Violation, line};
-use crate::whole::Whole;
+use crate::whole::WholePath;
 
 /// The status is looked at so often.
 const STEP: Duration = Duration::from_millis(500);
@@ -89,7 +89,7 @@ pub(crate) struct Eye {
 }
 
 struct Memory {
-    live: Live,
+    live: LiveBytes,
     most: usize,
 }
 
@@ -139,7 +139,7 @@ struct Run<'a> {
     scenario: &'a Scenario,
     clock: TestClock,
     eye: Arc<Eye>,
-    parts: Box<dyn Parts>,
+    parts: Box<dyn Environment>,
     store: FakeStore,
     cases: Vec<Case>,
     /// Names of outputs that were removed without trouble.
@@ -174,14 +174,14 @@ impl<'a> Run<'a> {
             crash: Notify::new(),
             memory: Mutex::new(None),
         });
-        let parts: Box<dyn Parts> = match &scenario.whole {
+        let parts: Box<dyn Environment> = match &scenario.whole {
             None => Box::new(Fakes::new(scenario, &clock, &eye)),
-            Some(whole) => Box::new(Whole::new(scenario, whole, &clock, &eye)),
+            Some(whole) => Box::new(WholePath::new(scenario, whole, &clock, &eye)),
         };
         let store = FakeStore::new(&clock, rng.fork("store"), eye.clone());
         store.set_faults(shape.store);
         *lock(&eye.memory) = Some(Memory {
-            live: parts.live(),
+            live: parts.live_bytes(),
             most: scenario.most_memory(),
         });
         let mut run = Self {
@@ -768,7 +768,7 @@ impl<'a> Run<'a> {
             .filter(|c| !c.removed)
             .map(|c| c.name.clone())
             .collect();
-        self.parts.judge_end(&services).await;
+        self.parts.check_end(&services).await;
     }
 
     /// Waits until nothing is in flight: what retention took meanwhile may still be.

@@ -1,51 +1,86 @@
-//! Makes a run that violates a line smaller: events are left out as long as the same line is still violated.
+//! Makes a scenario that violates the contract smaller: leaves events out as long as the same line
+//! of the contract is still violated in the same way.
 
 use crate::run::{Report, play};
 use crate::scenario::Scenario;
 
-/// Runs that are tried at most.
+/// Runs that are tried, at most.
 const TRIES: usize = 400;
 
-/// What kind of thing a text says: its words, without names and numbers.
-fn words(text: &str) -> String {
-    let text = text.split_once(": ").map_or(text, |(_, text)| text);
+/// Letters of a violation's description that are compared.
+const LETTERS: usize = 24;
+
+/// The kind of a violation: the line, and the description without names and numbers.
+type Kind = Option<(&'static str, String)>;
+
+fn kind(report: &Report) -> Kind {
+    let violation = report.violation.as_ref()?;
+    Some((violation.line, letters(&violation.description)))
+}
+
+/// The first letters of a description, behind the name of the output if there is one.
+fn letters(description: &str) -> String {
+    let text = match description.split_once(": ") {
+        Some((_, text)) => text,
+        None => description,
+    };
     text.chars()
         .filter(|c| c.is_alphabetic())
-        .take(24)
+        .take(LETTERS)
         .collect()
 }
 
-/// The smallest scenario found that violates the same line in the same way as `scenario` does in `report`, and how it went. The last
-/// things that happened are in it as text.
+/// The smallest scenario found with the same kind of violation as `report`, which `scenario` gave.
+/// Also returns the report of the smallest scenario, with lines to read.
 pub fn shrink(scenario: &Scenario, report: &Report) -> (Scenario, Report) {
-    let kind = |report: &Report| report.violation.as_ref().map(|v| (v.line, words(&v.what)));
-    let line = kind(report);
-    let mut best = scenario.clone();
-    let mut tries = 0;
+    let mut search = Search {
+        kind: kind(report),
+        best: scenario.clone(),
+        tries: 0,
+    };
+
     // Large parts first, then smaller ones, down to single events.
-    let mut part = best.events.len().div_ceil(2).max(1);
+    let mut part = search.best.events.len().div_ceil(2).max(1);
     loop {
+        let changed = search.leave_out_parts(part);
+        if search.tries >= TRIES || (part == 1 && !changed) {
+            break;
+        }
+
+        part = if changed { part } else { part.div_ceil(2) };
+        part = part.min(search.best.events.len()).max(1);
+    }
+
+    let report = play(&search.best, true);
+    (search.best, report)
+}
+
+struct Search {
+    /// The kind of violation that must stay.
+    kind: Kind,
+    best: Scenario,
+    tries: usize,
+}
+
+impl Search {
+    /// Tries to leave out each run of `part` events; true if any was left out.
+    fn leave_out_parts(&mut self, part: usize) -> bool {
         let mut changed = false;
         let mut from = 0;
-        while from < best.events.len() && tries < TRIES {
-            let mut smaller = best.clone();
-            smaller
-                .events
-                .drain(from..(from + part).min(best.events.len()));
-            tries += 1;
-            if kind(&play(&smaller, false)) == line {
-                best = smaller;
+
+        while from < self.best.events.len() && self.tries < TRIES {
+            let mut smaller = self.best.clone();
+            let to = (from + part).min(smaller.events.len());
+            smaller.events.drain(from..to);
+
+            self.tries += 1;
+            if kind(&play(&smaller, false)) == self.kind {
+                self.best = smaller;
                 changed = true;
             } else {
                 from += part;
             }
         }
-        if tries >= TRIES || (part == 1 && !changed) {
-            break;
-        }
-        part = if changed { part } else { part.div_ceil(2) };
-        part = part.min(best.events.len()).max(1);
+        changed
     }
-    let report = play(&best, true);
-    (best, report)
 }

@@ -1,4 +1,4 @@
-//! What happened in a run, as one number, and as text for whoever wants to read it.
+//! The trace of a run: one number over all events, and optionally text lines to read.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use distributary_core::clock::split_mix;
 
-/// Lines that are kept: the end of a run is what explains a violation.
-const KEPT: usize = 600;
+/// Lines that are kept. A violation is explained by the end of a run.
+const LINES_KEPT: usize = 600;
 
-/// See the module.
+/// A hash of all events so far, and the last lines of text.
 #[derive(Debug)]
 pub struct Trace {
     hash: u64,
@@ -18,7 +18,7 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// An empty trace; `text`: also for people.
+    /// An empty trace; `text`: with lines to read.
     pub fn new(text: bool) -> Self {
         Self {
             hash: 0,
@@ -27,41 +27,43 @@ impl Trace {
         }
     }
 
-    /// Notes a number.
+    /// Adds a number to the hash.
     pub fn note(&mut self, number: u64) {
         self.hash = split_mix(self.hash.rotate_left(5) ^ number);
         self.steps += 1;
     }
 
-    /// Notes a text; its bytes count too.
+    /// Adds a text to the hash.
     pub fn text(&mut self, text: &str) {
         self.note(distributary_core::testing::hash(text.as_bytes()));
     }
 
-    /// A line for people, made only if somebody reads it.
+    /// Adds a line to read. The line is made only if the trace keeps lines.
     pub fn line(&mut self, at: Duration, line: impl FnOnce(&mut String)) {
         let Some(lines) = &mut self.lines else { return };
+
         let mut text = String::new();
-        // Writing to a string cannot fail.
+        // Writing to a string can't fail.
         let _ = write!(text, "{:>9.3} s  ", at.as_secs_f64());
         line(&mut text);
-        if lines.len() == KEPT {
+
+        if lines.len() == LINES_KEPT {
             lines.pop_front();
         }
         lines.push_back(text);
     }
 
-    /// All that was noted, as one number.
+    /// The hash of everything added.
     pub fn hash(&self) -> u64 {
         self.hash
     }
 
-    /// How much was noted.
+    /// How many numbers and texts were added.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// The last lines.
+    /// The last lines, oldest first.
     pub fn lines(&self) -> Vec<String> {
         self.lines.iter().flatten().cloned().collect()
     }

@@ -26,13 +26,16 @@ pub use progress::Counted;
 pub struct Violation {
     /// Which line, as docs/SEMANTICS.md has it.
     pub line: &'static str,
-    /// What was seen.
-    pub what: String,
+    /// The facts that contradict the line.
+    pub description: String,
     /// When, since the run began.
     pub at: Duration,
 }
 
-/// The lines.
+/// A line of the contract that an event breaks, and the facts that contradict the line.
+pub(crate) type Broken = (&'static str, String);
+
+/// The lines of the contract, as docs/SEMANTICS.md names them.
 pub mod line {
     #![allow(missing_docs, reason = "each is its own text")]
     pub const COMPLETE: &str = "1 Complete";
@@ -211,7 +214,7 @@ impl Truth {
                 .line(self.now, |l| _ = write!(l, "VIOLATION of {line}: {what}"));
             self.violation = Some(Violation {
                 line,
-                what,
+                description: what,
                 at: self.now,
             });
         }
@@ -511,7 +514,7 @@ impl Truth {
             }
             Event::Abandoned { service, request } => {
                 self.trace.line(self.now, |l| {
-                    _ = write!(l, "{service}: request {request} is abandoned")
+                    _ = write!(l, "{service}: request {request} is abandoned");
                 });
                 self.settle(service, *request, |output, records| {
                     records.iter().for_each(|n| output.set(*n, Sent::Failed));

@@ -103,7 +103,7 @@ impl Truth {
         for lane in lanes {
             self.trace.text(lane.output.as_str());
             self.trace.line(self.now, |l| {
-                _ = write!(l, "forgotten: {} at {}", lane.shard, lane.output)
+                _ = write!(l, "forgotten: {} at {}", lane.shard, lane.output);
             });
             let shard = self.shard(&lane.shard);
             let here = self

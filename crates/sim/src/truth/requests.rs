@@ -29,7 +29,7 @@ impl Truth {
             })
             .collect();
         self.trace.line(self.now, |l| {
-            _ = write!(l, "{service}: request {request} of {records:?}")
+            _ = write!(l, "{service}: request {request} of {records:?}");
         });
         for n in &records {
             self.trace.note(*n as u64);

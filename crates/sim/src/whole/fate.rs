@@ -1,4 +1,4 @@
-//! What befalls one call on its way.
+//! The outcome that the network and the server give one call, drawn from the seed.
 
 use std::time::Duration;
 
@@ -13,49 +13,49 @@ use distributary_wire::types::PutRecordsResponse;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 
-/// See the module.
+/// How one call goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// All is well.
+    /// The call is carried out and answered.
     Well,
-    /// Nothing listens.
+    /// The connection is refused.
     Refused,
-    /// The connection breaks before the server has all of it.
+    /// The connection breaks before the server has the whole request.
     Lost,
-    /// It is carried out, and the connection breaks before the answer.
+    /// The call is carried out; the connection breaks before the answer.
     AnswerLost,
-    /// Only the first entries are taken, and the connection breaks before the answer.
+    /// Only the first entries are written; the connection breaks before the answer.
     Cut,
-    /// The connection breaks at once; it is carried out so much later.
+    /// The connection breaks at once; the call is carried out this much later.
     Late(Duration),
-    /// It is not carried out, and no answer comes by the deadline.
+    /// The call is not carried out, and no answer arrives by the deadline.
     Held,
-    /// It is carried out, and no answer comes by the deadline.
+    /// The call is carried out, and no answer arrives by the deadline.
     Hangs,
-    /// No answer comes by the deadline; it is carried out so much after that.
+    /// No answer arrives by the deadline; the call is carried out this much after that.
     Stuck(Duration),
-    /// It is not carried out, and this is the answer.
+    /// The call is not carried out and is answered with this error.
     Error(Failure),
-    /// It is carried out, and this is the answer all the same.
+    /// The call is carried out and still answered with this error.
     ErrorAfter(Failure),
-    /// So many of a thousand entries are not taken.
+    /// Each entry fails with this probability, in thousandths.
     Partial(u32),
-    /// It is carried out, and what comes is no answer to it.
+    /// The call is carried out, and the answer is spoiled.
     Garbled(Garble),
-    /// A read brings nothing, though there is something.
+    /// A read returns no records although the shard has some.
     Empty,
 }
 
 /// An answer that is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// In the words of the protocol.
+    /// An error of the Kinesis protocol.
     Code(Code),
-    /// A page of something in between, with this status.
+    /// An HTML page of a proxy, with this HTTP status.
     Proxy(u16),
 }
 
-/// The codes that are drawn, a copy of each.
+/// The error codes that can be drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Code {
     Throttled,
@@ -69,26 +69,26 @@ pub(super) enum Code {
     Skewed,
 }
 
-/// How an answer of status 200 is not one.
+/// How an answer with status 200 is spoiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Garble {
-    /// A page of something in between.
+    /// An HTML page of a proxy.
     Page,
-    /// Nothing.
-    Nothing,
+    /// An empty body.
+    Empty,
     /// An object without members.
-    Blank,
-    /// The first so many thousandths of it.
-    Begun(u32),
-    /// One entry less than were sent.
-    OneShort,
-    /// One more failed than the entries say.
+    NoMembers,
+    /// Only the first thousandths of the body, this many.
+    Truncated(u32),
+    /// One entry less than the request had.
+    OneEntryShort,
+    /// A count of failed records that is one too high.
     Miscounted,
-    /// An entry that is neither written nor failed.
+    /// A last entry that is neither written nor failed.
     Undecided,
 }
 
-/// Failures that pass by themselves and say that nothing was done.
+/// Temporary failures after which nothing was done, for certain.
 const REFUSALS: &[Fate] = &[
     Fate::Refused,
     Fate::Error(Failure::Code(Code::Throttled)),
@@ -99,7 +99,7 @@ const REFUSALS: &[Fate] = &[
     Fate::Error(Failure::Proxy(407)),
 ];
 
-/// Failures that say nothing about what was done, and nothing was.
+/// Failures that leave open whether the call was carried out; in fact, nothing was done.
 const LOSSES: &[Fate] = &[
     Fate::Lost,
     Fate::Lost,
@@ -108,7 +108,7 @@ const LOSSES: &[Fate] = &[
     Fate::Error(Failure::Proxy(503)),
 ];
 
-/// Failures that say nothing about what was done, and all was.
+/// Failures that leave open whether the call was carried out; in fact, everything was done.
 const ANSWER_LOSSES: &[Fate] = &[
     Fate::AnswerLost,
     Fate::AnswerLost,
@@ -118,12 +118,14 @@ const ANSWER_LOSSES: &[Fate] = &[
 ];
 
 impl Fate {
-    /// What befalls a call that is to be carried out at a service.
+    /// Draws the fate of a write.
     pub(super) fn of_write(faults: &OutputFaults, rng: &mut Rng) -> Self {
         let later = Duration::from_millis(rng.between(1, 20_000));
-        // One in eight, one in two, all but a few.
+
+        // One entry in eight, one in two, or nearly all.
         let share = *rng.pick(&[125, 500, 950]);
-        let all = [
+
+        let choices = [
             (faults.rejected, *rng.pick(REFUSALS)),
             (faults.partial, Self::Partial(share)),
             (faults.answer_lost, *rng.pick(ANSWER_LOSSES)),
@@ -134,12 +136,18 @@ impl Fate {
             (faults.stuck, Self::Stuck(later)),
             (faults.garbled, Self::Garbled(Garble::draw(rng, true))),
         ];
-        all.into_iter()
-            .find(|(n, _)| rng.per_mille(*n))
-            .map_or(Self::Well, |(_, fate)| fate)
+        Self::first_drawn(&choices, rng)
     }
 
-    /// What befalls a read of the source.
+    /// The first choice that comes true, each with its own probability in thousandths.
+    fn first_drawn(choices: &[(u32, Self)], rng: &mut Rng) -> Self {
+        choices
+            .iter()
+            .find(|(probability, _)| rng.per_mille(*probability))
+            .map_or(Self::Well, |(_, fate)| *fate)
+    }
+
+    /// Draws the fate of a read of the source.
     pub(super) fn of_read(faults: &ReadFaults, operation: Operation, rng: &mut Rng) -> Self {
         let expired = Self::Error(Failure::Code(Code::ExpiredIterator));
         let failed = match rng.below(6) {
@@ -149,12 +157,14 @@ impl Fate {
             4 if operation == Operation::GetRecords => expired,
             _ => Self::Garbled(Garble::draw(rng, false)),
         };
+
         let empty = if operation == Operation::GetRecords {
             faults.short + faults.empty
         } else {
             0
         };
-        let all = [
+
+        let choices = [
             (
                 faults.throttled,
                 Self::Error(Failure::Code(Code::Throttled)),
@@ -163,12 +173,11 @@ impl Fate {
             (faults.hang, Self::Held),
             (empty, Self::Empty),
         ];
-        all.into_iter()
-            .find(|(n, _)| rng.per_mille(*n))
-            .map_or(Self::Well, |(_, fate)| fate)
+        Self::first_drawn(&choices, rng)
     }
 
-    /// What befalls a call that neither reads nor writes records, if so many of a thousand fail.
+    /// Draws the fate of a call that neither reads nor writes records; `fails` is the probability
+    /// of a failure, in thousandths.
     pub(super) fn of_control(fails: u32, rng: &mut Rng) -> Self {
         let fate = match rng.below(5) {
             0 | 1 => *rng.pick(REFUSALS),
@@ -177,6 +186,7 @@ impl Fate {
             _ if rng.below(3) == 0 => Self::Held,
             _ => Self::Garbled(Garble::draw(rng, false)),
         };
+
         if rng.per_mille(fails) {
             fate
         } else {
@@ -184,7 +194,7 @@ impl Fate {
         }
     }
 
-    /// What befalls every call while a service is in that mood, if that decides it.
+    /// The fate of every call while a service is in this mood, if the mood decides.
     pub(super) fn of_mood(mood: Mood) -> Option<Self> {
         let code = |code| Some(Self::Error(Failure::Code(code)));
         match mood {
@@ -192,15 +202,15 @@ impl Fate {
             Mood::Rejects(TroubleKind::Throttled) => code(Code::Throttled),
             Mood::Rejects(TroubleKind::Denied) => code(Code::Denied),
             Mood::Rejects(TroubleKind::Unauthenticated) => code(Code::UnknownKey),
-            // The stream is not there: its server says so by itself.
+            // The stream was deleted: the embedded Kinesis answers so without a fault.
             Mood::Rejects(TroubleKind::Missing) => None,
             Mood::Rejects(_) => code(Code::Unavailable),
-            // An output that panics is no fault of the network.
+            // A panic of an output is no fault of the network.
             Mood::Well | Mood::Crawls(_) | Mood::Panics => None,
         }
     }
 
-    /// Its name among the faults; none if it is none.
+    /// The name in the counts of faults; `None` if nothing went wrong.
     pub(super) fn name(self) -> Option<&'static str> {
         Some(match self {
             Self::Well => return None,
@@ -253,7 +263,7 @@ impl Code {
 }
 
 impl Failure {
-    /// The answer.
+    /// Encodes the failure as a response.
     pub(super) fn answer(self, format: Format) -> Response {
         match self {
             Self::Code(code) => error(format, &ApiError::new(code.code(), "this call fails")),
@@ -262,23 +272,23 @@ impl Failure {
     }
 }
 
-/// An error in the words of the protocol.
+/// Encodes an error of the Kinesis protocol as a response.
 pub(super) fn error(format: Format, error: &ApiError) -> Response {
     let mut answer = Response::new(ResponseBody::Full(error.encode(format)));
     *answer.status_mut() = StatusCode::from_u16(error.status).unwrap_or(StatusCode::BAD_REQUEST);
-    answer.headers_mut().insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static(format.content_type()),
-    );
+
+    let content_type = HeaderValue::from_static(format.content_type());
+    answer.headers_mut().insert(CONTENT_TYPE, content_type);
     answer
         .headers_mut()
         .insert("x-amzn-requestid", HeaderValue::from_static("simulated"));
     answer
 }
 
-/// A page of something in between.
+/// The HTML page of a proxy.
 fn page(status: u16) -> Response {
     let body = Bytes::from_static(b"<html><body>the gateway is not well</body></html>");
+
     let mut answer = Response::new(ResponseBody::Full(body));
     *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     answer
@@ -291,28 +301,33 @@ impl Garble {
     fn draw(rng: &mut Rng, entries: bool) -> Self {
         match rng.below(if entries { 7 } else { 4 }) {
             0 => Self::Page,
-            1 => Self::Nothing,
-            2 => Self::Blank,
-            3 => Self::Begun(u32::try_from(rng.below(1000)).unwrap_or(0)),
-            4 => Self::OneShort,
+            1 => Self::Empty,
+            2 => Self::NoMembers,
+            3 => Self::Truncated(u32::try_from(rng.below(1000)).unwrap_or(0)),
+            4 => Self::OneEntryShort,
             5 => Self::Miscounted,
             _ => Self::Undecided,
         }
     }
 
-    /// What comes in place of `answer`.
+    /// Spoils `answer`.
     pub(super) fn spoil(self, answer: Response, format: Format) -> Response {
         let (head, body) = answer.into_parts();
         let ResponseBody::Full(body) = body else {
             return page(200);
         };
+
         let body = match self {
             Self::Page => return page(200),
-            Self::Nothing => Bytes::new(),
-            Self::Blank => codec::encode(format, &std::collections::BTreeMap::<String, u8>::new()),
-            // Never all of it.
-            Self::Begun(part) => body.slice(..body.len().saturating_sub(1) * part as usize / 1000),
-            Self::OneShort | Self::Miscounted | Self::Undecided => {
+            Self::Empty => Bytes::new(),
+            Self::NoMembers => {
+                codec::encode(format, &std::collections::BTreeMap::<String, u8>::new())
+            }
+            // Always at least one byte short.
+            Self::Truncated(part) => {
+                body.slice(..body.len().saturating_sub(1) * part as usize / 1000)
+            }
+            Self::OneEntryShort | Self::Miscounted | Self::Undecided => {
                 self.spoil_entries(&body, format).unwrap_or_default()
             }
         };
@@ -321,11 +336,12 @@ impl Garble {
 
     fn spoil_entries(self, body: &[u8], format: Format) -> Option<Bytes> {
         let mut answer: PutRecordsResponse = codec::decode(format, body).ok()?;
+
         match self {
-            Self::OneShort => {
-                let gone = answer.records.pop()?;
+            Self::OneEntryShort => {
+                let removed = answer.records.pop()?;
                 let failed = answer.failed_record_count.unwrap_or(0);
-                answer.failed_record_count = Some(failed - i32::from(gone.error_code.is_some()));
+                answer.failed_record_count = Some(failed - i32::from(removed.error_code.is_some()));
             }
             Self::Miscounted => {
                 answer.failed_record_count = Some(answer.failed_record_count.unwrap_or(0) + 1);

@@ -1,5 +1,7 @@
-//! The Kinesis output, watched: what the engine asks of it, what it makes of that on the wire, and what it says came of it.
+//! The Kinesis output under observation: the engine's writes, their requests on the network and
+//! their outcomes.
 
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,34 +19,34 @@ use distributary_kinesis::output::{KinesisOutput, Route};
 use distributary_wire::hot;
 
 use super::link::Link;
-use super::records::{Records, digest};
+use super::records::{SourceRecords, digest};
 
 tokio::task_local! {
     /// The write that a call on this task belongs to.
-    pub(super) static WRITING: Arc<Writing>;
+    pub(super) static CURRENT_WRITE: Arc<Write>;
 }
 
-/// One write, from when the engine asks for it until it has an answer.
-pub(super) struct Writing {
+/// One write of the engine, from the call to the outcome.
+pub(super) struct Write {
     pub(super) request: u64,
-    /// What the engine asks for.
+    /// The records that the engine writes.
     pub(super) entries: Arc<Vec<Entry>>,
-    /// How its records are routed.
+    /// The route of these records.
     pub(super) route: Route,
-    /// Whoever asked has an answer, or is gone.
-    pub(super) over: AtomicBool,
-    /// What the last answer said that came whole; `None` while there is none.
-    pub(super) said: Mutex<Option<Outcome>>,
+    /// The engine has the outcome, or dropped the write.
+    pub(super) ended: AtomicBool,
+    /// The outcome that the last unspoiled answer tells; `None` while there is none.
+    pub(super) last_answer: Mutex<Option<Outcome>>,
 }
 
-/// See the module.
-pub(super) struct Watched {
+/// The Kinesis output, with smaller limits and with an observer.
+pub(super) struct ObservedOutput {
     pub(super) inner: KinesisOutput,
     pub(super) link: Arc<Link>,
     pub(super) limits: RequestLimits,
     pub(super) route: Route,
-    pub(super) records: Arc<Mutex<Records>>,
-    /// Bytes of encoded requests that somebody still holds.
+    pub(super) records: Arc<Mutex<SourceRecords>>,
+    /// Bytes of encoded requests that are still held in memory.
     pub(super) live: Arc<AtomicUsize>,
 }
 
@@ -67,53 +69,52 @@ impl Drop for Body {
     }
 }
 
-/// The engine's side of a write.
-struct Asked<'a>(&'a Link, &'a Writing);
+/// Reports the end of a write to the observer, also if the engine drops the write.
+struct WriteGuard<'a> {
+    link: &'a Link,
+    write: &'a Write,
+}
 
-impl Asked<'_> {
+impl WriteGuard<'_> {
     fn answered(self) {
-        let said = lock(&self.1.said).take();
         let unknown = || {
-            Outcome::Unknown(Trouble::new(
-                TroubleKind::Unavailable,
-                "no answer came whole",
-            ))
+            let trouble = Trouble::new(TroubleKind::Unavailable, "no whole answer arrived");
+            Outcome::Unknown(trouble)
         };
-        let outcome = said.unwrap_or_else(unknown);
-        let (service, request) = (self.0.name.as_str(), self.1.request);
-        self.1.over.store(true, Ordering::Relaxed);
-        self.0.eye.on(&Event::Answered {
-            service,
-            request,
+        let outcome = lock(&self.write.last_answer).take().unwrap_or_else(unknown);
+
+        self.write.ended.store(true, Ordering::Relaxed);
+        self.link.observer().on(&Event::Answered {
+            service: self.link.name(),
+            request: self.write.request,
             outcome: &outcome,
         });
     }
 }
 
-impl Drop for Asked<'_> {
+impl Drop for WriteGuard<'_> {
     fn drop(&mut self) {
-        if !self.1.over.swap(true, Ordering::Relaxed) {
-            self.0.eye.on(&Event::Abandoned {
-                service: &self.0.name,
-                request: self.1.request,
-            });
+        if self.write.ended.swap(true, Ordering::Relaxed) {
+            return;
         }
+
+        self.link.observer().on(&Event::Abandoned {
+            service: self.link.name(),
+            request: self.write.request,
+        });
     }
 }
 
-impl Watched {
+impl ObservedOutput {
     fn entry(&self, record: &Record<'_>) -> Entry {
         let number = lock(&self.records).number(record.sequence);
-        let form = match record.form {
-            DataForm::Raw => hot::DataForm::Raw,
-            DataForm::Base64 => hot::DataForm::Base64,
-        };
-        let digest = match form {
-            hot::DataForm::Raw => digest(record.data),
-            hot::DataForm::Base64 => hot::Data::new(form, record.data)
+        let digest = match record.form {
+            DataForm::Raw => digest(record.data),
+            DataForm::Base64 => hot::Data::new(hot::DataForm::Base64, record.data)
                 .decode()
                 .map_or(0, |data| digest(&data)),
         };
+
         Entry {
             sequence: number.map_or(u128::MAX, |n| n as u128),
             key: record.key.map(Box::from),
@@ -121,10 +122,30 @@ impl Watched {
             size: record.size(),
         }
     }
+
+    /// Starts a write of these entries and reports the write to the observer.
+    fn start_write(&self, entries: &Arc<Vec<Entry>>) -> Arc<Write> {
+        let write = Arc::new(Write {
+            request: self.link.next_request(),
+            entries: Arc::clone(entries),
+            route: self.route,
+            ended: AtomicBool::new(false),
+            last_answer: Mutex::new(None),
+        });
+
+        self.link.observer().on(&Event::Arrived {
+            service: self.link.name(),
+            request: write.request,
+            entries: &write.entries,
+            limits: self.profile().request,
+            in_flight: NonZeroUsize::MIN,
+        });
+        write
+    }
 }
 
 #[async_trait]
-impl Output for Watched {
+impl Output for ObservedOutput {
     fn encoding(&self) -> EncodingKey {
         let inner = self.inner.encoding();
         let RequestLimits { entries, bytes } = self.limits;
@@ -155,6 +176,7 @@ impl Output for Watched {
         let entries = Arc::new(picks.iter().map(|i| self.entry(&batch.record(i))).collect());
         let inner = self.inner.encode(batch, picks.clone());
         let allocation = inner.allocation;
+
         self.live.fetch_add(allocation, Ordering::Relaxed);
         let body = Body {
             inner,
@@ -172,33 +194,19 @@ impl Output for Watched {
         let Some(body) = (*chunk.payload).as_any().downcast_ref::<Body>() else {
             return Outcome::Rejected(Trouble::new(
                 TroubleKind::Invalid,
-                "this chunk is another output's",
+                "this chunk is of another output",
             ));
         };
-        let writing = Arc::new(Writing {
-            request: self.link.number(),
-            entries: Arc::clone(&body.entries),
-            route: self.route,
-            over: AtomicBool::new(false),
-            said: Mutex::new(None),
-        });
-        let (service, request) = (self.link.name.as_str(), writing.request);
-        let limits = self.profile().request;
-        self.link.eye.on(&Event::Arrived {
-            service,
-            request,
-            entries: &writing.entries,
-            limits,
-            in_flight: std::num::NonZeroUsize::MIN,
-        });
-        let asked = Asked(&self.link, &writing);
-        let outcome = WRITING
-            .scope(
-                Arc::clone(&writing),
-                self.inner.write(batch, &body.inner, deadline),
-            )
-            .await;
-        asked.answered();
+
+        let write = self.start_write(&body.entries);
+        let guard = WriteGuard {
+            link: &self.link,
+            write: &write,
+        };
+        let inner = self.inner.write(batch, &body.inner, deadline);
+        let outcome = CURRENT_WRITE.scope(Arc::clone(&write), inner).await;
+
+        guard.answered();
         outcome
     }
 

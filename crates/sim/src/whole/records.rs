@@ -1,18 +1,19 @@
-//! The records of a run: what was written to the source, by sequence number there.
+//! The records that were written to the source in a run.
 
 use std::collections::BTreeMap;
 
 use distributary_core::batch::ShardId;
 use distributary_core::testing::hash;
 
-/// A number for a record's data: equal for equal data, and hardly ever for others. Taken at every step of the way, so it looks
-/// at eight bytes at a time.
+/// A hash of a record's data. The hash is computed at every step of a record, so the loop reads
+/// eight bytes at a time.
 pub(super) fn digest(data: &[u8]) -> u64 {
     let mix = |h: u64, word: u64| {
         (h ^ word)
             .wrapping_mul(0x9E37_79B9_7F4A_7C15)
             .rotate_left(29)
     };
+
     let (words, rest) = data.as_chunks::<8>();
     let whole = words.iter().fold(data.len() as u64, |h, word| {
         mix(h, u64::from_le_bytes(*word))
@@ -20,44 +21,47 @@ pub(super) fn digest(data: &[u8]) -> u64 {
     hash(rest) ^ mix(whole, 1)
 }
 
-/// One record.
+/// One record of the source.
 #[derive(Clone, Debug)]
-pub(super) struct Kept {
-    /// Its partition key.
+pub(super) struct SourceRecord {
     pub(super) key: String,
-    /// Of its data.
+    /// The [`digest`] of the data.
     pub(super) digest: u64,
-    /// Its shard.
     pub(super) shard: ShardId,
-    /// Its sequence number at the source.
     pub(super) sequence: String,
-    /// When it arrived, in milliseconds since 1970.
+    /// Milliseconds since 1970.
     pub(super) arrival: i64,
-    /// Retention has deleted it.
-    pub(super) gone: bool,
+    /// Retention has deleted the record.
+    pub(super) expired: bool,
 }
 
-/// See the module.
+/// The records of the source, numbered from 0.
 #[derive(Debug, Default)]
-pub(super) struct Records {
-    /// In the order in which they were written.
-    pub(super) all: Vec<Kept>,
+pub(super) struct SourceRecords {
+    /// In the order of writing.
+    pub(super) all: Vec<SourceRecord>,
     numbers: BTreeMap<String, usize>,
-    /// Where each shard's part of the hash space begins.
+    /// The start of each shard's hash range, as a decimal number.
     pub(super) starts: BTreeMap<ShardId, String>,
-    /// Retention has taken whole shards.
+    /// Retention has deleted whole shards.
     pub(super) lost_shards: bool,
 }
 
-impl Records {
-    /// One more.
-    pub(super) fn add(&mut self, kept: Kept) {
-        self.numbers.insert(kept.sequence.clone(), self.all.len());
-        self.all.push(kept);
+impl SourceRecords {
+    pub(super) fn add(&mut self, record: SourceRecord) {
+        let number = self.all.len();
+        self.numbers.insert(record.sequence.clone(), number);
+        self.all.push(record);
     }
 
-    /// The number of the record that the source gave this sequence number.
+    /// The number of the record with this sequence number.
     pub(super) fn number(&self, sequence: &str) -> Option<usize> {
         self.numbers.get(sequence).copied()
+    }
+
+    /// The start of the hash range of the shard that holds the record with this number.
+    pub(super) fn start_of_shard(&self, number: u128) -> Option<&str> {
+        let record = self.all.get(usize::try_from(number).ok()?)?;
+        self.starts.get(&record.shard).map(String::as_str)
     }
 }

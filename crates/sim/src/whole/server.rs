@@ -1,4 +1,4 @@
-//! The embedded Kinesis of a run: its time and randomness, and calls that go to it directly, past the network.
+//! Time and randomness of a run's embedded Kinesis servers, and calls to them without a network.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,41 +9,42 @@ use distributary_core::sync::lock;
 use distributary_core::testing::{Rng, TestClock};
 use distributary_local::{Env, Local, Sleep};
 use distributary_wire::codec::{self, Format};
-use distributary_wire::error::ApiError;
+use distributary_wire::error::{ApiError, ErrorCode};
 use distributary_wire::transport::{Request, RequestBody, ResponseBody, Transport};
 use distributary_wire::types;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
 
-/// No direct call takes so long: nothing on that way waits.
+/// Deadline of direct calls, which never wait for anything.
 const DEADLINE: Duration = Duration::from_secs(3600);
 
 /// Time and randomness of an embedded Kinesis: the servers' clock of the run, which never jumps.
-pub(super) struct World {
+pub(super) struct ServerEnvironment {
     clock: TestClock,
     random: Mutex<Rng>,
-    /// Milliseconds that it is ahead, for as long as retention is to find something.
-    ahead: AtomicU64,
+    /// Milliseconds that the server's time is ahead, set while retention must delete records.
+    ahead_millis: AtomicU64,
 }
 
-impl World {
+impl ServerEnvironment {
     pub(super) fn new(clock: &TestClock, rng: Rng) -> Self {
         Self {
             clock: clock.clone(),
             random: Mutex::new(rng),
-            ahead: AtomicU64::new(0),
+            ahead_millis: AtomicU64::new(0),
         }
     }
 
-    /// From now on it is so many milliseconds later than it is.
+    /// Sets the server's time ahead of the run's time.
     pub(super) fn set_ahead(&self, millis: u64) {
-        self.ahead.store(millis, Ordering::Relaxed);
+        self.ahead_millis.store(millis, Ordering::Relaxed);
     }
 }
 
-impl Env for World {
+impl Env for ServerEnvironment {
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.clock.server().0).unwrap_or(0) + self.ahead.load(Ordering::Relaxed)
+        let now = u64::try_from(self.clock.server().0).unwrap_or(0);
+        now + self.ahead_millis.load(Ordering::Relaxed)
     }
 
     fn monotonic(&self) -> Duration {
@@ -52,7 +53,7 @@ impl Env for World {
 
     #[allow(
         clippy::disallowed_methods,
-        reason = "the run's paused clock, in the form that this seam wants"
+        reason = "the run's paused clock, as this seam needs"
     )]
     fn sleep(&self, duration: Duration) -> Sleep {
         Box::pin(tokio::time::sleep(duration))
@@ -63,34 +64,35 @@ impl Env for World {
     }
 }
 
-/// Carries out one call at once.
-pub(super) async fn ask<R: types::Request>(
-    local: &Local,
+/// Makes one call, without a network between.
+pub(super) async fn call<R: types::Request>(
+    server: &Local,
     request: &R,
 ) -> Result<R::Answer, ApiError> {
-    let mut call = Request::new(RequestBody::whole(codec::encode(Format::Cbor, request)));
-    *call.method_mut() = Method::POST;
-    call.headers_mut().insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static(Format::Cbor.content_type()),
-    );
-    call.headers_mut().insert(
-        "x-amz-target",
-        HeaderValue::from_static(R::OPERATION.target()),
-    );
-    let internal =
-        |what: String| ApiError::new(distributary_wire::error::ErrorCode::InternalFailure, what);
-    let answer = local
+    let internal = |message: String| ApiError::new(ErrorCode::InternalFailure, message);
+    let answer = server
         .transport()
-        .call(call, DEADLINE)
+        .call(encode(request), DEADLINE)
         .await
         .map_err(|e| internal(e.to_string()))?;
+
     let (head, body) = answer.into_parts();
     let ResponseBody::Full(body) = body else {
-        return Err(internal("an event stream".to_owned()));
+        return Err(internal("the answer is an event stream".to_owned()));
     };
     match head.status.as_u16() {
         200 => codec::decode_answer(Format::Cbor, &body).map_err(|e| internal(e.to_string())),
         status => Err(ApiError::decode(status, &head.headers, &body)),
     }
+}
+
+fn encode<R: types::Request>(request: &R) -> Request {
+    let mut call = Request::new(RequestBody::whole(codec::encode(Format::Cbor, request)));
+    *call.method_mut() = Method::POST;
+
+    let content_type = HeaderValue::from_static(Format::Cbor.content_type());
+    let target = HeaderValue::from_static(R::OPERATION.target());
+    call.headers_mut().insert(CONTENT_TYPE, content_type);
+    call.headers_mut().insert("x-amz-target", target);
+    call
 }

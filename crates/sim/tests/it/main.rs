@@ -18,7 +18,7 @@ fn holds(level: Level, seed: u64) {
     if let Some(violation) = play(&Scenario::draw(level, seed), false).violation {
         panic!(
             "{level:?}, seed {seed}: line {}: {}",
-            violation.line, violation.what
+            violation.line, violation.description
         );
     }
 }
