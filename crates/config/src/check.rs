@@ -1,8 +1,8 @@
 //! Unknown keys and wrong values of a file: all of them, not only the first.
 
-use distributary_adapters::keys::Key;
+use distributary_adapters::keys::{Absent, Key};
 use distributary_adapters::kind::{self, Kind};
-use distributary_adapters::values::nearest;
+use distributary_adapters::values::{Expected, nearest};
 
 use crate::keys::{EVERY_OUTPUT, EVERY_SOURCE, FAN_OUT_LIST, OUTPUT, SOURCE, TYPE};
 use crate::mistake::Mistakes;
@@ -50,26 +50,23 @@ impl Checker<'_> {
 
         self.list(root, FAN_OUT_LIST, "from = \"NAME\"");
         for (i, fan_out) in root.tables(FAN_OUT_LIST).iter().enumerate() {
-            let prefix = format!("fan-out {} ", i + 1);
-            let level = Level {
-                prefix: prefix.clone(),
-                known: self.registry.fan_out_keys(),
-                nested: &[OUTPUT, SOURCE],
-            };
-            self.keys(fan_out, &level);
-            self.nested(fan_out, &prefix);
+            self.fan_out(fan_out, format!("fan-out {} ", i + 1));
         }
+    }
+
+    fn fan_out(&mut self, fan_out: &Table, prefix: String) {
+        self.nested(fan_out, &prefix);
+        let level = Level {
+            prefix,
+            known: self.registry.fan_out_keys(),
+            nested: &[OUTPUT, SOURCE],
+        };
+        self.keys(fan_out, &level);
     }
 
     /// The source and the outputs in the top of the file or in a fan-out.
     fn nested(&mut self, table: &Table, prefix: &str) {
-        if let Some(entry) = table.entries.get(SOURCE)
-            && !matches!(entry.value, Value::Table(_))
-        {
-            let message = "key source: expected a table: [source] on a line, then stream = \"NAME\"; or \
-                           write from = \"NAME\"";
-            self.mistakes.add(entry.place.clone(), message);
-        }
+        self.is_table(table);
         if let Some(source) = table.table(SOURCE) {
             let kinds = self.registry.sources.clone();
             self.of_kind(source, format!("{prefix}source "), &kinds, EVERY_SOURCE);
@@ -83,6 +80,18 @@ impl Checker<'_> {
         }
     }
 
+    /// Reports a source that is no table.
+    fn is_table(&mut self, table: &Table) {
+        let Some(entry) = table.entries.get(SOURCE) else {
+            return;
+        };
+        if !matches!(entry.value, Value::Table(_)) {
+            let message = "key source: expected a table: [source] on a line, then stream = \
+                           \"NAME\"; or write from = \"NAME\"";
+            self.mistakes.add(&entry.place, message);
+        }
+    }
+
     /// Reports a key that should be a list of tables and is something else.
     fn list(&mut self, table: &Table, key: &str, example: &str) {
         if let Some(entry) = table.entries.get(key)
@@ -91,7 +100,7 @@ impl Checker<'_> {
             let message = format!(
                 "key {key}: expected a table for each {key}: [[{key}]] on a line, then {example}"
             );
-            self.mistakes.add(entry.place.clone(), message);
+            self.mistakes.add(&entry.place, message);
         }
     }
 
@@ -104,30 +113,37 @@ impl Checker<'_> {
         every: &'static [Key],
     ) {
         let kind = match table.text(TYPE) {
-            Some((name, place)) => kind::find(kinds, name).map_err(|expected| {
-                let message = format!("key {prefix}{TYPE}: {expected}");
-                self.mistakes.add(place.clone(), message);
-            }),
-            None => kinds.first().ok_or(()),
+            None => kinds.first(),
+            Some((name, place)) => {
+                let found = kind::find(kinds, name);
+                let mistake = |expected: Expected| {
+                    Mistakes::one(place, format!("key {prefix}{TYPE}: {expected}"))
+                };
+                self.mistakes.take(found.map_err(mistake))
+            }
         };
         // The other keys mean nothing without the kind.
-        let Ok(kind) = kind else { return };
+        let Some(kind) = kind else { return };
 
         let known: Vec<&'static Key> = every.iter().chain(kind.keys).collect();
-        for key in &known {
-            if key.absent == distributary_adapters::keys::Absent::Required
-                && !table.entries.contains_key(key.name)
-            {
-                let message = format!("{prefix}missing key {:?}: {}", key.name, key.help);
-                self.mistakes.add(table.place.clone(), message);
-            }
-        }
+        self.missing(table, &known, &prefix);
         let level = Level {
             prefix,
             known,
             nested: &[],
         };
         self.keys(table, &level);
+    }
+
+    /// Required keys that `table` has not.
+    fn missing(&mut self, table: &Table, known: &[&'static Key], prefix: &str) {
+        for key in known {
+            let is_required = key.absent == Absent::Required;
+            if is_required && !table.entries.contains_key(key.name) {
+                let message = format!("{prefix}missing key {:?}: {}", key.name, key.help);
+                self.mistakes.add(&table.place, message);
+            }
+        }
     }
 
     /// Each key of `table`: known, and with a value of the key's form.
@@ -141,7 +157,7 @@ impl Checker<'_> {
                 None => {
                     let hint = self.hint(name, level);
                     let message = format!("{}key {name:?} is not known; {hint}", level.prefix);
-                    self.mistakes.add(entry.key_place.clone(), message);
+                    self.mistakes.add(&entry.key_place, message);
                 }
             }
         }
@@ -156,7 +172,7 @@ impl Checker<'_> {
         };
         if let Err(expected) = checked {
             let message = format!("key {prefix}{}: {expected}", key.name);
-            self.mistakes.add(entry.place.clone(), message);
+            self.mistakes.add(&entry.place, message);
         }
     }
 
@@ -173,11 +189,7 @@ impl Checker<'_> {
             return format!("it belongs in {TOP}");
         }
 
-        let names = || level.known.iter().map(|key| key.name);
-        match nearest(name, names().chain(level.nested.iter().copied())) {
-            Some(near) => format!("did you mean {near:?}?"),
-            None => format!("expected one of {}", names().collect::<Vec<_>>().join(", ")),
-        }
+        likely(name, level)
     }
 
     fn is_key_of_outputs(&self, name: &str) -> bool {
@@ -186,5 +198,16 @@ impl Checker<'_> {
             .iter()
             .chain(of_kinds)
             .any(|key| key.name == name)
+    }
+}
+
+/// The known key that was probably meant, or all of them.
+fn likely(name: &str, level: &Level<'_>) -> String {
+    let mut names: Vec<&str> = level.known.iter().map(|key| key.name).collect();
+    let all = names.join(", ");
+    names.extend(level.nested);
+    match nearest(name, names.into_iter()) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None => format!("expected one of {all}"),
     }
 }

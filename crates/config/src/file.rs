@@ -23,14 +23,14 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Mistakes> {
     let failed = |error: std::io::Error| {
         let path = path.display();
         Mistakes::one(
-            Place::Nowhere,
+            &Place::Nowhere,
             format!("cannot read the configuration {path}: {error}"),
         )
     };
     let length = fs::metadata(path).map_err(failed)?.len();
     if length > FILE_MAX {
         return Err(Mistakes::one(
-            Place::File(path.into()),
+            &Place::File(path.into()),
             format!("not a configuration: the file has {length} bytes"),
         ));
     }
@@ -45,21 +45,21 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Table, Mistakes> {
     let path: Arc<Path> = path.into();
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Err(Mistakes::one(
-            Place::File(path),
+            &Place::File(path),
             "not a configuration: the file is not UTF-8 text",
         ));
     };
 
     let file = Text { path, text };
-    let root = DeTable::parse(text).map_err(|error| {
-        let place = error.span().map_or_else(
-            || Place::File(Arc::clone(&file.path)),
-            |span| file.place(&span),
-        );
-        Mistakes::one(place, error.message())
-    })?;
-    let place = Place::File(Arc::clone(&file.path));
-    file.table(place, root.into_inner())
+    let whole = Place::File(Arc::clone(&file.path));
+    match DeTable::parse(text) {
+        Ok(root) => file.table(whole, root.into_inner()),
+        Err(error) => {
+            let span = error.span();
+            let place = span.map_or(whole, |span| file.place(&span));
+            Err(Mistakes::one(&place, error.message()))
+        }
+    }
 }
 
 /// A file's path and text.
@@ -97,21 +97,18 @@ impl Text<'_> {
         let span = value.span();
         match value.into_inner() {
             DeValue::Table(table) => {
-                let table = self.table(self.place(&span).whole_line(), table)?;
+                let place = self.place(&span).whole_line();
+                let table = self.table(place, table)?;
                 Ok(Value::Table(table))
             }
-            DeValue::Array(items)
-                if !items.is_empty()
-                    && items
-                        .iter()
-                        .all(|item| matches!(item.get_ref(), DeValue::Table(_))) =>
-            {
-                let tables = items.into_iter().map(|item| match self.value(item)? {
-                    Value::Table(table) => Ok(Some(table)),
-                    Value::Plain(_) | Value::Tables(_) => Ok(None),
-                });
-                let tables: Result<Vec<_>, Mistakes> = tables.collect();
-                Ok(Value::Tables(tables?.into_iter().flatten().collect()))
+            DeValue::Array(items) if are_tables(&items) => {
+                let mut tables = Vec::with_capacity(items.len());
+                for item in items {
+                    if let Value::Table(table) = self.value(item)? {
+                        tables.push(table);
+                    }
+                }
+                Ok(Value::Tables(tables))
             }
             other => self.plain(Spanned::new(span, other)),
         }
@@ -121,6 +118,12 @@ impl Text<'_> {
         let place = self.place(&value.span());
         toml::Value::deserialize(ValueDeserializer::from(value))
             .map(Value::Plain)
-            .map_err(|error| Mistakes::one(place, error.message()))
+            .map_err(|error| Mistakes::one(&place, error.message()))
     }
+}
+
+/// True if there are items, and all are tables.
+fn are_tables(items: &[Spanned<DeValue<'_>>]) -> bool {
+    let mut values = items.iter().map(Spanned::get_ref);
+    !items.is_empty() && values.all(|value| matches!(value, DeValue::Table(_)))
 }

@@ -36,7 +36,7 @@ impl Input {
     pub fn flag(&mut self, registry: &Registry, name: &str, text: &str) {
         let place = Place::Flag(name.to_owned());
         let read = read(registry, name, text, &place, &mut self.flags);
-        read.unwrap_or_else(|mistakes| self.mistakes.append(mistakes));
+        self.mistakes.take(read);
     }
 
     /// Takes the outputs of the flag `--to`, in place of those of the environment.
@@ -56,17 +56,31 @@ impl Input {
         others: &[&str],
     ) {
         self.state_folder = state_folder(environment);
-        let set = environment.iter().filter(|(_, value)| !value.is_empty());
-        for (name, value) in set.filter(|(name, _)| name.starts_with(VARIABLE_PREFIX)) {
-            let place = Place::Variable(name.clone());
-            let keys = registry.top_keys();
-            if *name == variable(TO) {
-                self.to = shorthands(value.split(','), &place);
-            } else if let Some(key) = keys.iter().find(|key| variable(key.name) == *name) {
+        for (name, value) in environment {
+            let is_ours = name.starts_with(VARIABLE_PREFIX);
+            let is_other = others.contains(&name.as_str());
+            if is_ours && !is_other && !value.is_empty() {
+                self.variable(registry, name, value, others);
+            }
+        }
+    }
+
+    fn variable(&mut self, registry: &Registry, name: &str, value: &str, others: &[&str]) {
+        let place = Place::Variable(name.to_owned());
+        if name == variable(TO) {
+            self.to = shorthands(value.split(','), &place);
+            return;
+        }
+
+        let keys = registry.top_keys();
+        match keys.iter().find(|key| variable(key.name) == name) {
+            Some(key) => {
                 let read = read(registry, key.name, value, &place, &mut self.variables);
-                read.unwrap_or_else(|mistakes| self.mistakes.append(mistakes));
-            } else if !others.contains(&name.as_str()) {
-                self.warnings.push(unknown_variable(registry, name, others));
+                self.mistakes.take(read);
+            }
+            None => {
+                let warning = unknown_variable(registry, name, others);
+                self.warnings.push(warning);
             }
         }
     }
@@ -86,12 +100,12 @@ fn read(
 ) -> Result<(), Mistakes> {
     let keys = registry.top_keys();
     let Some(key) = keys.iter().find(|key| key.name == name) else {
-        return Err(Mistakes::one(place.clone(), "there is no such key"));
+        return Err(Mistakes::one(place, "there is no such key"));
     };
     let value = key
         .form
         .read(text)
-        .map_err(|expected| Mistakes::one(place.clone(), expected.0))?;
+        .map_err(|expected| Mistakes::one(place, expected.0))?;
     into.set(key.name, value, place);
     Ok(())
 }
@@ -103,25 +117,25 @@ fn shorthands<'a>(texts: impl Iterator<Item = &'a str>, place: &Place) -> Vec<(P
 }
 
 fn unknown_variable(registry: &Registry, name: &str, others: &[&str]) -> String {
-    let mut known: Vec<String> = registry
-        .top_keys()
-        .iter()
-        .map(|key| variable(key.name))
-        .collect();
-    known.push(variable(TO));
-    known.extend(others.iter().map(|&other| other.to_owned()));
+    let keys = registry.top_keys();
+    let mut known: Vec<String> = keys.iter().map(|key| key.name.to_owned()).collect();
+    known.push(TO.to_owned());
+    known.extend(others.iter().map(|other| key_of(other)));
 
-    // Only the part after the prefix counts: the prefix makes all variables alike.
-    let ending = |name: &str| {
-        let ending = name.strip_prefix(VARIABLE_PREFIX).unwrap_or(name);
-        ending.to_lowercase().replace('_', "-")
+    // The prefix, which all variables have, would make them alike.
+    let near = nearest(&key_of(name), known.iter().map(String::as_str));
+    let hint = match near {
+        Some(near) => format!("; did you mean {}?", variable(near)),
+        None => String::new(),
     };
-    let endings: Vec<String> = known.iter().map(|name| ending(name)).collect();
-    let near = nearest(&ending(name), endings.iter().map(String::as_str));
-    let hint = near.map_or_else(String::new, |near| {
-        format!("; did you mean {}?", variable(near))
-    });
     format!("the environment variable {name} means nothing here{hint}")
+}
+
+/// The key that a variable would be of.
+fn key_of(variable: &str) -> String {
+    let name = variable.strip_prefix(VARIABLE_PREFIX);
+    let name = name.unwrap_or(variable);
+    name.to_lowercase().replace('_', "-")
 }
 
 /// `$XDG_STATE_HOME/distributary`, else `~/.local/state/distributary`. Relative paths do not count.

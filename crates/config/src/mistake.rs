@@ -96,16 +96,16 @@ pub struct Mistakes(Vec<Mistake>);
 
 impl Mistakes {
     /// One mistake.
-    pub fn one(place: Place, message: impl Into<String>) -> Self {
+    pub fn one(place: &Place, message: impl Into<String>) -> Self {
         let mut mistakes = Self::default();
         mistakes.add(place, message);
         mistakes
     }
 
     /// Adds a mistake.
-    pub fn add(&mut self, place: Place, message: impl Into<String>) {
+    pub fn add(&mut self, place: &Place, message: impl Into<String>) {
         self.0.push(Mistake {
-            place,
+            place: place.clone(),
             message: message.into(),
         });
     }
@@ -118,6 +118,17 @@ impl Mistakes {
     /// The mistakes in the order in which they were found.
     pub fn iter(&self) -> impl Iterator<Item = &Mistake> {
         self.0.iter()
+    }
+
+    /// The value of `result`; mistakes of `result` are added.
+    pub fn take<T>(&mut self, result: Result<T, Self>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(more) => {
+                self.append(more);
+                None
+            }
+        }
     }
 
     /// `value`, unless there are mistakes.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use distributary_adapters::kind::{self, Kind, Shorthand, Surroundings, Target};
 use distributary_adapters::outputs::OutputSettings;
-use distributary_adapters::values::{Name, OrderWord, StartAt};
+use distributary_adapters::values::{Expected, Name, OrderWord, StartAt};
 use distributary_core::engine::{Order, Start};
 use serde::Deserialize;
 
@@ -52,29 +52,24 @@ impl Outputs<'_> {
         own: &Table,
         notes: &mut Vec<String>,
     ) -> Result<Vec<Placed>, Mistakes> {
-        let resolved: Vec<Result<Placed, Mistakes>> = if to.is_empty() {
-            let tables = own.tables(OUTPUT).iter();
-            tables.map(|table| self.of_table(table, notes)).collect()
-        } else {
-            let texts = to.iter();
-            texts
-                .map(|(place, text)| self.of_text(place, text, notes))
-                .collect()
-        };
-        if resolved.is_empty() {
-            return Err(Mistakes::one(
-                own.place.clone(),
-                "no output to copy to: give --to STREAM, or an [[output]] with stream = \"STREAM\" \
-                 in a file (-c FILE)",
-            ));
+        let mut mistakes = Mistakes::default();
+        let mut outputs = Vec::new();
+        for (place, text) in to {
+            let output = self.of_text(place, text, notes);
+            outputs.extend(mistakes.take(output));
         }
 
-        let (mut outputs, mut mistakes) = (Vec::new(), Mistakes::default());
-        for output in resolved {
-            match output {
-                Ok(output) => outputs.push(output),
-                Err(more) => mistakes.append(more),
+        let tables = own.tables(OUTPUT);
+        if to.is_empty() {
+            for table in tables {
+                let output = self.of_table(table, notes);
+                outputs.extend(mistakes.take(output));
             }
+        }
+        if to.is_empty() && tables.is_empty() {
+            let message = "no output to copy to: give --to STREAM, or an [[output]] with stream = \
+                           \"STREAM\" in a file (-c FILE)";
+            mistakes.add(&own.place, message);
         }
         mistakes.or(outputs)
     }
@@ -86,7 +81,7 @@ impl Outputs<'_> {
         notes: &mut Vec<String>,
     ) -> Result<Placed, Mistakes> {
         let kinds = &self.registry.outputs;
-        let mistake = |expected: crate::values::Expected| Mistakes::one(place.clone(), expected.0);
+        let mistake = |expected: Expected| Mistakes::one(place, expected.0);
         let shorthand = Shorthand::parse(text, kinds).map_err(mistake)?;
         let kind = kind::find(kinds, shorthand.kind).map_err(mistake)?;
         let common = Common {
@@ -97,13 +92,16 @@ impl Outputs<'_> {
     }
 
     fn of_table(&self, table: &Table, notes: &mut Vec<String>) -> Result<Placed, Mistakes> {
-        let mistake = |message: String| Mistakes::one(table.place.clone(), message);
+        let place = &table.place;
+        let mistake = |message: String| Mistakes::one(place, message);
         let kind = kind_of(table, &self.registry.outputs).map_err(mistake)?;
         let layer = Layers(vec![table]);
-        let common = layer.collect(EVERY_OUTPUT.iter().filter(|key| key.name != TYPE));
-        let common =
-            Common::deserialize(common).map_err(|error| mistake(error.message().to_owned()))?;
-        self.output(&table.place, kind, common, layer.collect(kind.keys), notes)
+        let keys = EVERY_OUTPUT.iter().filter(|key| key.name != TYPE);
+        let common = Common::deserialize(layer.collect(keys));
+        let common = common.map_err(|error| mistake(error.message().to_owned()))?;
+
+        let own = layer.collect(kind.keys);
+        self.output(place, kind, common, own, notes)
     }
 
     fn output(
@@ -114,38 +112,32 @@ impl Outputs<'_> {
         own: toml::Table,
         notes: &mut Vec<String>,
     ) -> Result<Placed, Mistakes> {
-        let settings = settings(kind, own, self.layers)
-            .map_err(|message| Mistakes::one(place.clone(), message))?;
+        let settings = settings(kind, own, self.layers);
+        let settings = settings.map_err(|message| Mistakes::one(place, message))?;
+        let name = match common.name {
+            Some(name) => name.0,
+            None => settings.default_name(),
+        };
+
         let mut mistakes = Mistakes::default();
         for problem in settings.validate(self.surroundings) {
-            mistakes.add(place.clone(), problem);
+            mistakes.add(place, problem);
         }
+        let order = self.order(common.order, &name, &settings, notes);
+        let order = order.map_err(|problem| Mistakes::one(place, problem));
+        let order = mistakes.take(order).unwrap_or_default();
 
-        let name = common
-            .name
-            .map_or_else(|| settings.default_name(), |name| name.0);
-        let order = match self.order(common.order, &name, &settings, notes) {
-            Ok(order) => order,
-            Err(problem) => {
-                mistakes.add(place.clone(), problem);
-                Order::default()
-            }
-        };
-        let output = OutputConfig {
-            name,
-            order,
-            start: common
-                .start
-                .map(|start| start.0)
-                .or(self.start)
-                .unwrap_or_default(),
-            paused: common.paused,
-            settings,
-        };
+        let own_start = common.start.map(|start| start.0);
         mistakes.or(Placed {
-            target: output.settings.target(self.surroundings),
+            target: settings.target(self.surroundings),
             place: place.clone(),
-            output,
+            output: OutputConfig {
+                name,
+                settings,
+                order,
+                start: own_start.or(self.start).unwrap_or_default(),
+                paused: common.paused,
+            },
         })
     }
 
@@ -159,30 +151,22 @@ impl Outputs<'_> {
         notes: &mut Vec<String>,
     ) -> Result<Order, String> {
         let keeps = settings.keeps();
-        let problem = |order: Order| {
-            let kind = settings.kind();
-            format!(
-                "an output of type {kind} cannot keep the order {}",
-                OrderWord(order)
-            )
-        };
-        if let Some(OrderWord(own)) = own {
-            let best = OrderWord(keeps.best(own));
-            return match keeps.holds(own) {
-                true => Ok(own),
-                false => Err(format!("key order: {}; expected {best}", problem(own))),
-            };
+        let inherited = self.order.unwrap_or_default();
+        let wanted = own.map_or(inherited, |own| own.0);
+        let best = keeps.best(wanted);
+        if best == wanted {
+            return Ok(wanted);
         }
 
-        let wanted = self.order.unwrap_or_default();
-        let best = keeps.best(wanted);
-        if best != wanted {
-            let reason = problem(wanted);
-            notes.push(format!(
-                "output {name}: the order is {}, for {reason}",
-                OrderWord(best)
-            ));
+        let kind = settings.kind();
+        let (best_word, wanted) = (OrderWord(best), OrderWord(wanted));
+        let problem = format!("an output of type {kind} cannot keep the order {wanted}");
+        if own.is_some() {
+            return Err(format!("key order: {problem}; expected {best_word}"));
         }
+        notes.push(format!(
+            "output {name}: the order is {best_word}, for {problem}"
+        ));
         Ok(best)
     }
 }
@@ -190,36 +174,42 @@ impl Outputs<'_> {
 /// Outputs of one fan-out that are one place, are the source, or have one name.
 pub(crate) fn collisions(outputs: &[Placed], source: &Target) -> Mistakes {
     let mut mistakes = Mistakes::default();
-    let mut targets: BTreeMap<&Target, &Place> = BTreeMap::new();
-    let mut names: BTreeMap<&str, &Place> = BTreeMap::new();
-    for Placed {
-        output,
-        place,
-        target,
-    } in outputs
-    {
-        let name = &output.name;
-        if target == source {
-            let message = format!(
-                "the output {name} is the source itself, and would be copied round and round; name another stream"
-            );
-            mistakes.add(place.clone(), message);
+    let mut targets = BTreeMap::new();
+    let mut names = BTreeMap::new();
+    for placed in outputs {
+        let place = &placed.place;
+        let name = &placed.output.name;
+        if placed.target == *source {
+            mistakes.add(place, is_source(name));
         }
-        if let Some(first) = targets.insert(target, place) {
-            let message = format!(
-                "the output {name} is given twice (first at {first}); every record would be written \
-                 to it twice"
-            );
-            mistakes.add(place.clone(), message);
+        if let Some(first) = targets.insert(&placed.target, place) {
+            mistakes.add(place, is_twice(name, first));
         } else if let Some(first) = names.insert(name, place) {
-            let message = format!(
-                "two outputs are called {name} (the other one at {first}); give one of them a name \
-                 of its own: name = \"NAME\" in the file, --to NAME=STREAM as a flag"
-            );
-            mistakes.add(place.clone(), message);
+            mistakes.add(place, is_called_alike(name, first));
         }
     }
     mistakes
+}
+
+fn is_source(name: &str) -> String {
+    format!(
+        "the output {name} is the source itself, and would be copied round and round; name another \
+         stream"
+    )
+}
+
+fn is_twice(name: &str, first: &Place) -> String {
+    format!(
+        "the output {name} is given twice (first at {first}); every record would be written to it \
+         twice"
+    )
+}
+
+fn is_called_alike(name: &str, first: &Place) -> String {
+    format!(
+        "two outputs are called {name} (the other one at {first}); give one of them a name of its \
+         own: name = \"NAME\" in the file, --to NAME=STREAM as a flag"
+    )
 }
 
 /// The fields of every output, for the test that holds them to the table of keys.

@@ -119,10 +119,6 @@ impl Process {
     /// # Errors
     /// The first key that cannot be changed.
     pub fn check_change(&self, new: &Self) -> Result<(), FixedKey> {
-        let names = |process: &Self| -> Vec<String> {
-            let fan_outs = process.fan_outs.iter();
-            fan_outs.map(|fan_out| fan_out.name.clone()).collect()
-        };
         first_difference(&[
             ("memory", self.memory != new.memory),
             ("metrics", self.metrics != new.metrics),
@@ -136,11 +132,18 @@ impl Process {
                 self.until_caught_up != new.until_caught_up,
             ),
             ("drain-timeout", self.drain_timeout != new.drain_timeout),
-            ("name", names(self) != names(new)),
+            ("name", self.names() != new.names()),
         ])?;
 
         let mut pairs = self.fan_outs.iter().zip(&new.fan_outs);
         pairs.try_for_each(|(old, new)| old.check_change(new))
+    }
+}
+
+impl Process {
+    fn names(&self) -> Vec<&str> {
+        let fan_outs = self.fan_outs.iter();
+        fan_outs.map(|fan_out| fan_out.name.as_str()).collect()
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use distributary_adapters::kind::Surroundings;
+use distributary_adapters::kind::{Surroundings, Target};
+use distributary_adapters::sources::SourceSettings;
 use distributary_adapters::values::{Address, Name, OrderWord, Size, Span, StartAt};
 use distributary_core::engine;
 use serde::Deserialize;
@@ -13,7 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::check;
 use crate::file;
 use crate::input::Input;
-use crate::keys::{DELIVERY, FAN_OUT, FAN_OUT_LIST, PROCESS};
+use crate::keys::{DELIVERY, FAN_OUT, FAN_OUT_LIST, OUTPUT, PROCESS, SOURCE};
 use crate::mistake::{Mistakes, Place};
 use crate::outputs::{Outputs, Placed, collisions};
 use crate::process::{FanOutConfig, LogFormat, Process};
@@ -69,16 +70,15 @@ pub fn resolve(
     mistakes.append(check::check(&root, registry));
     mistakes.or(())?;
 
-    Resolver {
+    let embedded = input.embedded;
+    let resolver = Resolver {
         registry,
         input,
         root: &root,
-        surroundings: Surroundings {
-            embedded: input.embedded,
-        },
+        surroundings: Surroundings { embedded },
         notes: input.warnings.clone(),
-    }
-    .process()
+    };
+    resolver.process()
 }
 
 struct Resolver<'a> {
@@ -100,81 +100,95 @@ impl Resolver<'_> {
     fn process(mut self) -> Result<Process, Mistakes> {
         let top = Layers(vec![&self.input.flags, &self.input.variables, self.root]);
         let keys: ProcessKeys = deserialize(top.collect(PROCESS))?;
-        let tables = self.root.tables(FAN_OUT_LIST);
-        let count = tables.len().max(1);
-        let default = engine::Settings::default();
-        let memory = keys.memory.map_or(default.memory_budget, |size| size.0);
-        if memory / count < MEMORY_MIN {
-            let place = top.entry("memory").map(|entry| entry.place.clone());
-            return Err(Mistakes::one(
-                place.unwrap_or_default(),
-                format!(
-                    "memory = {memory} bytes is too little: give at least {}MiB, 64MiB for each \
-                     fan-out",
-                    (MEMORY_MIN >> 20) * count
-                ),
-            ));
-        }
+        let memory = self.memory(&top, keys.memory)?;
+        let fan_outs = self.fan_outs(&top, memory / self.count())?;
 
-        let fan_outs = self.fan_outs(&top, memory / count)?;
         Ok(Process {
             memory,
             metrics: keys.metrics.map(|address| address.0),
             metrics_per_shard: keys.metrics_per_shard,
             log_format: keys.log_format,
             until_caught_up: keys.until_caught_up,
-            drain_timeout: keys.drain_timeout.map_or(DRAIN_TIMEOUT, |span| span.0),
+            drain_timeout: or(keys.drain_timeout, DRAIN_TIMEOUT),
             surroundings: self.surroundings,
             fan_outs,
             notes: self.notes,
         })
     }
 
+    /// The number of fan-outs.
+    fn count(&self) -> usize {
+        let tables = self.root.tables(FAN_OUT_LIST);
+        tables.len().max(1)
+    }
+
+    /// The memory of all fan-outs; a mistake if one of them would have too little.
+    fn memory(&self, top: &Layers<'_>, given: Option<Size>) -> Result<usize, Mistakes> {
+        let default = engine::Settings::default();
+        let memory = given.map_or(default.memory_budget, |size| size.0);
+        let least = MEMORY_MIN * self.count();
+        if memory >= least {
+            return Ok(memory);
+        }
+
+        let entry = top.entry("memory");
+        let place = entry.map(|entry| entry.place.clone());
+        let least = least >> 20;
+        let message = format!(
+            "memory = {memory} bytes is too little: give at least {least}MiB, 64MiB for each \
+             fan-out"
+        );
+        Err(Mistakes::one(&place.unwrap_or_default(), message))
+    }
+
     /// The fan-outs of the file; without `[[fan-out]]` the top of the file is one.
     fn fan_outs(&mut self, top: &Layers<'_>, memory: usize) -> Result<Vec<FanOutConfig>, Mistakes> {
-        let tables = self.root.tables(FAN_OUT_LIST);
+        let root = self.root;
+        let tables = root.tables(FAN_OUT_LIST);
         if tables.is_empty() {
-            let fan_out = self.fan_out(self.root, top, &self.input.to, memory)?;
+            let fan_out = self.fan_out(root, top, &self.input.to, memory)?;
             return Ok(vec![fan_out.config]);
         }
         self.check_alone()?;
 
-        let (mut fan_outs, mut mistakes) = (Vec::new(), Mistakes::default());
+        let mut mistakes = Mistakes::default();
+        let mut fan_outs = Vec::new();
         for table in tables {
-            let Input {
-                flags, variables, ..
-            } = self.input;
-            let layers = Layers(vec![flags, variables, table, self.root]);
-            match self.fan_out(table, &layers, &[], memory) {
-                Ok(fan_out) => fan_outs.push(fan_out),
-                Err(more) => mistakes.append(more),
-            }
+            let fan_out = self.one_of_several(table, memory);
+            fan_outs.extend(mistakes.take(fan_out));
         }
         mistakes.append(conflicts(&fan_outs));
-        mistakes.or(fan_outs.into_iter().map(|fan_out| fan_out.config).collect())
+        let configs = fan_outs.into_iter().map(|fan_out| fan_out.config);
+        mistakes.or(configs.collect())
+    }
+
+    fn one_of_several(&mut self, table: &Table, memory: usize) -> Result<PlacedFanOut, Mistakes> {
+        let layers = Layers(vec![
+            &self.input.flags,
+            &self.input.variables,
+            table,
+            self.root,
+        ]);
+        self.fan_out(table, &layers, &[], memory)
     }
 
     /// Beside `[[fan-out]]`, the keys of one fan-out belong in one of them.
     fn check_alone(&self) -> Result<(), Mistakes> {
         let mut mistakes = Mistakes::default();
-        let own = FAN_OUT
-            .iter()
-            .map(|key| key.name)
-            .chain([crate::keys::OUTPUT, crate::keys::SOURCE]);
-        for name in own {
-            for table in [&self.input.flags, &self.input.variables, self.root] {
-                if let Some(entry) = table.entries.get(name) {
-                    let message = format!(
-                        "key {name}: the file has [[fan-out]] tables; write {name} in one of them"
-                    );
-                    mistakes.add(entry.key_place.clone(), message);
-                }
+        let mut own: Vec<&str> = FAN_OUT.iter().map(|key| key.name).collect();
+        own.extend([OUTPUT, SOURCE]);
+
+        let tables = [&self.input.flags, &self.input.variables, self.root];
+        for table in tables {
+            for name in &own {
+                mistakes.append(misplaced(table, name));
             }
         }
+
         if let Some((place, _)) = self.input.to.first() {
             let message = "the file has [[fan-out]] tables; write each output in one of them, as \
                            [[fan-out.output]]";
-            mistakes.add(place.clone(), message);
+            mistakes.add(place, message);
         }
         mistakes.or(())
     }
@@ -186,8 +200,35 @@ impl Resolver<'_> {
         to: &[(Place, String)],
         memory: usize,
     ) -> Result<PlacedFanOut, Mistakes> {
-        let named = FAN_OUT.iter().filter(|key| key.name != "from");
-        let keys: FanOutKeys = deserialize(layers.collect(named.chain(DELIVERY)))?;
+        let keys = fan_out_keys(layers)?;
+        let mut mistakes = Mistakes::default();
+        let source = mistakes.take(source(layers, own, self.registry));
+        let outputs = self.outputs(own, layers, to, &keys);
+        let outputs = mistakes.take(outputs);
+        let (Some((source, source_place)), Some(outputs)) = (source, outputs) else {
+            return Err(mistakes);
+        };
+
+        let target = source.target(&self.surroundings);
+        mistakes.append(collisions(&outputs, &target));
+        for problem in source.validate(&self.surroundings) {
+            mistakes.add(&source_place, problem);
+        }
+
+        mistakes.or(PlacedFanOut {
+            config: self.config(keys, source, &outputs, memory),
+            place: own.place.clone(),
+            outputs,
+        })
+    }
+
+    fn outputs(
+        &mut self,
+        own: &Table,
+        layers: &Layers<'_>,
+        to: &[(Place, String)],
+        keys: &FanOutKeys,
+    ) -> Result<Vec<Placed>, Mistakes> {
         let outputs = Outputs {
             registry: self.registry,
             layers,
@@ -195,42 +236,36 @@ impl Resolver<'_> {
             order: keys.order.map(|order| order.0),
             start: keys.start.map(|start| start.0),
         };
-        let outputs = outputs.resolve(to, own, &mut self.notes);
-        let (source, source_place) = match (source(layers, own, self.registry), &outputs) {
-            (Ok(found), _) => found,
-            (Err(mistakes), Ok(_)) => return Err(mistakes),
-            (Err(mut mistakes), Err(more)) => {
-                mistakes.append(more.clone());
-                return Err(mistakes);
-            }
-        };
-        let outputs = outputs?;
-        let mut mistakes = collisions(&outputs, &source.target(&self.surroundings));
-        for problem in source.validate(&self.surroundings) {
-            mistakes.add(source_place.clone(), problem);
-        }
+        outputs.resolve(to, own, &mut self.notes)
+    }
 
-        let name = keys
-            .name
-            .as_ref()
-            .map_or_else(|| source.default_name(), |name| name.0.clone());
-        mistakes.or(PlacedFanOut {
-            config: FanOutConfig {
-                state: self.state(keys.state.as_ref(), &name),
-                source,
-                engine: engine_settings(&keys, memory),
-                outputs: outputs.iter().map(|placed| placed.output.clone()).collect(),
-                name,
-            },
-            place: own.place.clone(),
-            outputs,
-        })
+    fn config(
+        &self,
+        keys: FanOutKeys,
+        source: SourceSettings,
+        outputs: &[Placed],
+        memory: usize,
+    ) -> FanOutConfig {
+        let engine = engine_settings(&keys, memory);
+        let name = match keys.name {
+            Some(name) => name.0,
+            None => source.default_name(),
+        };
+        let outputs = outputs.iter().map(|placed| placed.output.clone());
+
+        FanOutConfig {
+            state: self.state(keys.state, &name),
+            outputs: outputs.collect(),
+            name,
+            source,
+            engine,
+        }
     }
 
     /// The state file; none with embedded streams, unless the user names one.
-    fn state(&self, given: Option<&PathBuf>, name: &str) -> Option<PathBuf> {
+    fn state(&self, given: Option<PathBuf>, name: &str) -> Option<PathBuf> {
         if given.is_some() || self.surroundings.embedded {
-            return given.cloned();
+            return given;
         }
 
         let file = format!("{name}.db");
@@ -241,54 +276,89 @@ impl Resolver<'_> {
     }
 }
 
+/// A key of one fan-out that is written outside of it.
+fn misplaced(table: &Table, name: &str) -> Mistakes {
+    let mut mistakes = Mistakes::default();
+    if let Some(entry) = table.entries.get(name) {
+        let message =
+            format!("key {name}: the file has [[fan-out]] tables; write {name} in one of them");
+        mistakes.add(&entry.key_place, message);
+    }
+    mistakes
+}
+
 /// Fan-outs with one name or one state file, or that write to one exclusive target.
 fn conflicts(fan_outs: &[PlacedFanOut]) -> Mistakes {
     let mut mistakes = Mistakes::default();
-    let (mut names, mut states) = (BTreeMap::new(), BTreeMap::new());
+    let mut names = BTreeMap::new();
+    let mut states = BTreeMap::new();
     let mut targets = BTreeMap::new();
-    for (i, fan_out) in fan_outs.iter().enumerate() {
-        let PlacedFanOut { config, place, .. } = fan_out;
-        if let Some(first) = names.insert(&config.name, place) {
-            let message = format!(
-                "two fan-outs are called {} (the other one at {first}); give each a name of its own",
-                config.name
-            );
-            mistakes.add(place.clone(), message);
-        } else if let Some(first) = config
-            .state
-            .as_ref()
-            .and_then(|state| states.insert(state, place))
-        {
-            let message = format!(
-                "two fan-outs have one state file (the other one at {first}); give each a file of \
-                 its own"
-            );
-            mistakes.add(place.clone(), message);
+
+    for fan_out in fan_outs {
+        let place = &fan_out.place;
+        let name = &fan_out.config.name;
+        if let Some(first) = names.insert(name, place) {
+            mistakes.add(place, is_called_alike(name, first));
+            continue;
         }
 
-        for output in fan_out.outputs.iter().filter(|o| o.target.exclusive) {
-            let first = targets.insert(&output.target, (i, &output.place));
-            if let Some((_, first)) = first.filter(|(of, _)| *of != i) {
-                let message = format!(
-                    "the output {} is that of another fan-out, too (at {first}); their records \
-                     would be mixed up",
-                    output.output.name
-                );
-                mistakes.add(output.place.clone(), message);
-            }
+        let state = fan_out.config.state.as_ref();
+        if let Some(first) = state.and_then(|state| states.insert(state, place)) {
+            mistakes.add(place, has_the_same_state(first));
+        }
+        mistakes.append(shared_targets(fan_out, &mut targets));
+    }
+    mistakes
+}
+
+fn is_called_alike(name: &str, first: &Place) -> String {
+    format!(
+        "two fan-outs are called {name} (the other one at {first}); give each a name of its own"
+    )
+}
+
+fn has_the_same_state(first: &Place) -> String {
+    format!(
+        "two fan-outs have one state file (the other one at {first}); give each a file of its own"
+    )
+}
+
+/// Exclusive targets of `fan_out` that an earlier fan-out has, too; `targets` holds the earlier
+/// ones.
+fn shared_targets<'a>(
+    fan_out: &'a PlacedFanOut,
+    targets: &mut BTreeMap<&'a Target, &'a Place>,
+) -> Mistakes {
+    let mut mistakes = Mistakes::default();
+    for placed in &fan_out.outputs {
+        if !placed.target.exclusive {
+            continue;
+        }
+        if let Some(first) = targets.insert(&placed.target, &placed.place) {
+            let name = &placed.output.name;
+            let message = format!(
+                "the output {name} is that of another fan-out, too (at {first}); their records \
+                 would be mixed up"
+            );
+            mistakes.add(&placed.place, message);
         }
     }
     mistakes
 }
 
+fn fan_out_keys(layers: &Layers<'_>) -> Result<FanOutKeys, Mistakes> {
+    let named = FAN_OUT.iter().filter(|key| key.name != "from");
+    let keys = named.chain(DELIVERY);
+    deserialize(layers.collect(keys))
+}
+
 /// Checked values, for serde.
 fn deserialize<T: DeserializeOwned>(table: toml::Table) -> Result<T, Mistakes> {
-    T::deserialize(table).map_err(|error| Mistakes::one(Place::Nowhere, error.message()))
+    T::deserialize(table).map_err(|error| Mistakes::one(&Place::Nowhere, error.message()))
 }
 
 fn engine_settings(keys: &FanOutKeys, memory: usize) -> engine::Settings {
     let default = engine::Settings::default();
-    let or = |span: Option<Span>, default: Duration| span.map_or(default, |span| span.0);
     engine::Settings {
         memory_budget: memory,
         checkpoint_interval: or(keys.checkpoint_interval, default.checkpoint_interval),
@@ -296,6 +366,14 @@ fn engine_settings(keys: &FanOutKeys, memory: usize) -> engine::Settings {
         lasting_patience: or(keys.give_up_after, default.lasting_patience),
         request_deadline: or(keys.write_timeout, default.request_deadline),
         ..default
+    }
+}
+
+/// The given length of time, else the default.
+fn or(given: Option<Span>, default: Duration) -> Duration {
+    match given {
+        Some(span) => span.0,
+        None => default,
     }
 }
 

@@ -16,45 +16,50 @@ pub(crate) fn source(
     registry: &Registry,
 ) -> Result<(SourceSettings, Place), Mistakes> {
     let from = layers.0.iter().find_map(|table| table.text("from"));
-    match (from, own.table(SOURCE)) {
-        (Some((_, place)), Some(table)) if place.file().is_some() => Err(Mistakes::one(
-            table.place.clone(),
-            "the source is given twice, by from and by [source]; leave one of them out",
-        )),
-        (Some((text, place)), _) => of_text(text, place, layers, registry),
+    let table = own.table(SOURCE);
+    if let (Some((_, place)), Some(table)) = (from, table)
+        && place.file().is_some()
+    {
+        let message = "the source is given twice, by from and by [source]; leave one of them out";
+        return Err(Mistakes::one(&table.place, message));
+    }
+
+    match (from, table) {
+        (Some((text, place)), _) => {
+            let settings = of_text(text, place, layers, registry);
+            let settings = settings.map_err(|message| Mistakes::one(place, message))?;
+            Ok((settings, place.clone()))
+        }
         (None, Some(table)) => of_table(table, layers, registry),
         (None, None) => Err(Mistakes::one(
-            own.place.clone(),
+            &own.place,
             "no stream to copy: give --from STREAM, or from = \"STREAM\" in a file (-c FILE)",
         )),
     }
 }
 
+/// The settings that `text` at `place` stands for, or a sentence.
 fn of_text(
     text: &str,
     place: &Place,
     layers: &Layers<'_>,
     registry: &Registry,
-) -> Result<(SourceSettings, Place), Mistakes> {
-    // The key is repeated for places in a file only: a flag and a variable are places with the
-    // key's name.
-    let key = if place.file().is_some() {
-        "key from: "
-    } else {
-        ""
+) -> Result<SourceSettings, String> {
+    // A flag and a variable are places with the key's name; a line of a file is not.
+    let in_key = |message: String| match place.file() {
+        Some(_) => format!("key from: {message}"),
+        None => message,
     };
-    let mistake = |message: String| Mistakes::one(place.clone(), format!("{key}{message}"));
-    let shorthand =
-        Shorthand::parse(text, &registry.sources).map_err(|expected| mistake(expected.0))?;
+    let kinds = &registry.sources;
+    let shorthand = Shorthand::parse(text, kinds).map_err(|expected| in_key(expected.0))?;
     if shorthand.name.is_some() {
-        return Err(mistake(format!(
-            "{text:?} has a name: a source has none; name the fan-out with the key name"
-        )));
+        let message =
+            format!("{text:?} has a name: a source has none; name the fan-out with the key name");
+        return Err(in_key(message));
     }
 
-    let kind = kind::find(&registry.sources, shorthand.kind).map_err(|e| mistake(e.0))?;
-    let settings = settings(kind, shorthand.table, layers).map_err(mistake)?;
-    Ok((settings, place.clone()))
+    let kind = kind::find(kinds, shorthand.kind).map_err(|expected| in_key(expected.0))?;
+    settings(kind, shorthand.table, layers).map_err(in_key)
 }
 
 fn of_table(
@@ -62,7 +67,7 @@ fn of_table(
     layers: &Layers<'_>,
     registry: &Registry,
 ) -> Result<(SourceSettings, Place), Mistakes> {
-    let mistake = |message: String| Mistakes::one(table.place.clone(), message);
+    let mistake = |message: String| Mistakes::one(&table.place, message);
     let kind = kind_of(table, &registry.sources).map_err(mistake)?;
     let own = Layers(vec![table]).collect(kind.keys);
     let settings = settings(kind, own, layers).map_err(mistake)?;

@@ -124,6 +124,6 @@ fn local_variable(environment: &BTreeMap<String, String>) -> Result<bool, Mistak
 
     let value = Form::Boolean
         .read(text)
-        .map_err(|expected| Mistakes::one(Place::Variable(name), expected.0))?;
+        .map_err(|expected| Mistakes::one(&Place::Variable(name), expected.0))?;
     Ok(value.as_bool() == Some(true))
 }

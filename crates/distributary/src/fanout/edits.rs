@@ -164,7 +164,7 @@ fn unchanged(reason: impl Display) -> String {
 }
 
 async fn read(path: PathBuf) -> Result<Vec<u8>, Mistakes> {
-    let failed = |error: tokio::task::JoinError| Mistakes::one(Place::Nowhere, error.to_string());
+    let failed = |error: tokio::task::JoinError| Mistakes::one(&Place::Nowhere, error.to_string());
     tokio::task::spawn_blocking(move || file::read(&path))
         .await
         .map_err(failed)?
