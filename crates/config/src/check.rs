@@ -4,7 +4,7 @@ use distributary_adapters::keys::{Absent, Key};
 use distributary_adapters::kind::{self, Kind};
 use distributary_adapters::values::{Expected, nearest};
 
-use crate::keys::{EVERY_OUTPUT, EVERY_SOURCE, FAN_OUT_LIST, OUTPUT, SOURCE, TYPE};
+use crate::keys::{self, EVERY_OUTPUT, EVERY_SOURCE, FAN_OUT_LIST, OUTPUT, SOURCE, TYPE};
 use crate::mistake::Mistakes;
 use crate::registry::Registry;
 use crate::table::{Entry, Table, Value};
@@ -34,7 +34,7 @@ struct Level<'a> {
     /// The table's name in messages, with a space behind it; empty at the top.
     prefix: String,
     known: Vec<&'static Key>,
-    /// Keys whose values are tables.
+    /// Keys with tables for values.
     nested: &'a [&'a str],
 }
 
@@ -49,7 +49,8 @@ impl Checker<'_> {
         self.nested(root, "");
 
         self.list(root, FAN_OUT_LIST, "from = \"NAME\"");
-        for (i, fan_out) in root.tables(FAN_OUT_LIST).iter().enumerate() {
+        let fan_outs = root.tables(FAN_OUT_LIST);
+        for (i, fan_out) in fan_outs.iter().enumerate() {
             self.fan_out(fan_out, format!("fan-out {} ", i + 1));
         }
     }
@@ -73,7 +74,8 @@ impl Checker<'_> {
         }
 
         self.list(table, OUTPUT, "stream = \"NAME\"");
-        for (i, output) in table.tables(OUTPUT).iter().enumerate() {
+        let outputs = table.tables(OUTPUT);
+        for (i, output) in outputs.iter().enumerate() {
             let kinds = self.registry.outputs.clone();
             let prefix = format!("{prefix}output {} ", i + 1);
             self.of_kind(output, prefix, &kinds, EVERY_OUTPUT);
@@ -104,7 +106,7 @@ impl Checker<'_> {
         }
     }
 
-    /// A table whose keys depend on its kind.
+    /// A table with keys that depend on the kind.
     fn of_kind<S>(
         &mut self,
         table: &Table,
@@ -152,7 +154,7 @@ impl Checker<'_> {
             if level.nested.contains(&name.as_str()) {
                 continue;
             }
-            match level.known.iter().find(|key| key.name == name) {
+            match keys::find(&level.known, name) {
                 Some(key) => self.value(key, entry, &level.prefix),
                 None => {
                     let hint = self.hint(name, level);
@@ -165,7 +167,10 @@ impl Checker<'_> {
 
     fn value(&mut self, key: &Key, entry: &Entry, prefix: &str) {
         let checked = match &entry.value {
-            Value::Plain(value) => key.form.check(value).map_err(|expected| expected.0),
+            Value::Plain(value) => {
+                let checked = key.form.check(value);
+                checked.map_err(|expected| expected.0)
+            }
             Value::Table(_) | Value::Tables(_) => {
                 Err(format!("a table: expected {}", key.form.placeholder()))
             }
@@ -185,7 +190,7 @@ impl Checker<'_> {
         if at_top && self.is_key_of_outputs(name) {
             return "it belongs in [[output]]".to_owned();
         }
-        if !at_top && self.top.iter().any(|key| key.name == name) {
+        if !at_top && keys::find(&self.top, name).is_some() {
             return format!("it belongs in {TOP}");
         }
 
@@ -203,7 +208,7 @@ impl Checker<'_> {
 
 /// The known key that was probably meant, or all of them.
 fn likely(name: &str, level: &Level<'_>) -> String {
-    let mut names: Vec<&str> = level.known.iter().map(|key| key.name).collect();
+    let mut names = keys::names(level.known.iter().copied());
     let all = names.join(", ");
     names.extend(level.nested);
     match nearest(name, names.into_iter()) {

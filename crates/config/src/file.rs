@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::de::{DeArray, DeTable, DeValue, ValueDeserializer};
 
-use crate::mistake::{Mistakes, Place};
+use crate::mistake::{Mistakes, Place, Result};
 use crate::table::{Entry, Table, Value};
 
 /// The longest configuration, in bytes.
@@ -19,7 +19,7 @@ const FILE_MAX: u64 = 4 << 20;
 ///
 /// # Errors
 /// [`Mistakes`] if the file can't be read, or is longer than 4 MiB.
-pub fn read(path: &Path) -> Result<Vec<u8>, Mistakes> {
+pub fn read(path: &Path) -> Result<Vec<u8>> {
     let failed = |error: std::io::Error| {
         let path = path.display();
         Mistakes::one(
@@ -41,17 +41,15 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Mistakes> {
 ///
 /// # Errors
 /// [`Mistakes`] if the bytes are not TOML.
-pub fn parse(path: &Path, bytes: &[u8]) -> Result<Table, Mistakes> {
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<Table> {
     let path: Arc<Path> = path.into();
+    let whole = Place::File(Arc::clone(&path));
     let Ok(text) = std::str::from_utf8(bytes) else {
-        return Err(Mistakes::one(
-            &Place::File(path),
-            "not a configuration: the file is not UTF-8 text",
-        ));
+        let message = "not a configuration: the file is not UTF-8 text";
+        return Err(Mistakes::one(&whole, message));
     };
 
     let file = Text { path, text };
-    let whole = Place::File(Arc::clone(&file.path));
     match DeTable::parse(text) {
         Ok(root) => file.table(whole, root.into_inner()),
         Err(error) => {
@@ -80,7 +78,7 @@ impl Text<'_> {
         }
     }
 
-    fn table(&self, place: Place, table: DeTable<'_>) -> Result<Table, Mistakes> {
+    fn table(&self, place: Place, table: DeTable<'_>) -> Result<Table> {
         let mut entries = std::collections::BTreeMap::new();
         for (key, value) in table {
             let entry = Entry {
@@ -93,7 +91,7 @@ impl Text<'_> {
         Ok(Table { place, entries })
     }
 
-    fn value(&self, value: Spanned<DeValue<'_>>) -> Result<Value, Mistakes> {
+    fn value(&self, value: Spanned<DeValue<'_>>) -> Result<Value> {
         let span = value.span();
         match value.into_inner() {
             DeValue::Table(table) => {
@@ -101,20 +99,22 @@ impl Text<'_> {
                 let table = self.table(place, table)?;
                 Ok(Value::Table(table))
             }
-            DeValue::Array(items) if are_tables(&items) => {
-                let mut tables = Vec::with_capacity(items.len());
-                for item in items {
-                    if let Value::Table(table) = self.value(item)? {
-                        tables.push(table);
-                    }
-                }
-                Ok(Value::Tables(tables))
-            }
+            DeValue::Array(items) if are_tables(&items) => self.tables(items),
             other => self.plain(Spanned::new(span, other)),
         }
     }
 
-    fn plain(&self, value: Spanned<DeValue<'_>>) -> Result<Value, Mistakes> {
+    fn tables(&self, items: DeArray<'_>) -> Result<Value> {
+        let mut tables = Vec::with_capacity(items.len());
+        for item in items {
+            if let Value::Table(table) = self.value(item)? {
+                tables.push(table);
+            }
+        }
+        Ok(Value::Tables(tables))
+    }
+
+    fn plain(&self, value: Spanned<DeValue<'_>>) -> Result<Value> {
         let place = self.place(&value.span());
         toml::Value::deserialize(ValueDeserializer::from(value))
             .map(Value::Plain)

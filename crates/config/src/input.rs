@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use distributary_adapters::values::nearest;
 
-use crate::keys::{VARIABLE_PREFIX, variable};
-use crate::mistake::{Mistakes, Place};
+use crate::keys::{self, VARIABLE_PREFIX, variable};
+use crate::mistake::{Mistakes, Place, Result};
 use crate::registry::Registry;
 use crate::table::Table;
 
@@ -22,7 +22,7 @@ pub struct Input {
     pub variables: Table,
     /// Outputs as shorthands; if there are any, the outputs of the file do not count.
     pub to: Vec<(Place, String)>,
-    /// True: the streams are those of a Kinesis server embedded in this process.
+    /// True: the streams are in a Kinesis server embedded in this process.
     pub embedded: bool,
     /// The folder for files that keep state, as the environment has it.
     pub state_folder: Option<PathBuf>,
@@ -39,10 +39,12 @@ impl Input {
         self.mistakes.take(read);
     }
 
-    /// Takes the outputs of the flag `--to`, in place of those of the environment.
+    /// Takes the outputs of the flag `--to`, in place of the environment's.
     pub fn outputs_of_flags(&mut self, to: &[String]) {
         if !to.is_empty() {
-            self.to = shorthands(to.iter().map(String::as_str), &Place::Flag(TO.to_owned()));
+            let place = Place::Flag(TO.to_owned());
+            let texts = to.iter().map(String::as_str);
+            self.to = shorthands(texts, &place);
         }
     }
 
@@ -59,7 +61,14 @@ impl Input {
         for (name, value) in environment {
             let is_ours = name.starts_with(VARIABLE_PREFIX);
             let is_other = others.contains(&name.as_str());
-            if is_ours && !is_other && !value.is_empty() {
+            if !is_ours || is_other || value.is_empty() {
+                continue;
+            }
+
+            if *name == variable(TO) {
+                let place = Place::Variable(name.clone());
+                self.to = shorthands(value.split(','), &place);
+            } else {
                 self.variable(registry, name, value, others);
             }
         }
@@ -67,13 +76,9 @@ impl Input {
 
     fn variable(&mut self, registry: &Registry, name: &str, value: &str, others: &[&str]) {
         let place = Place::Variable(name.to_owned());
-        if name == variable(TO) {
-            self.to = shorthands(value.split(','), &place);
-            return;
-        }
-
         let keys = registry.top_keys();
-        match keys.iter().find(|key| variable(key.name) == name) {
+        let key = keys.iter().find(|key| variable(key.name) == name);
+        match key {
             Some(key) => {
                 let read = read(registry, key.name, value, &place, &mut self.variables);
                 self.mistakes.take(read);
@@ -97,15 +102,13 @@ fn read(
     text: &str,
     place: &Place,
     into: &mut Table,
-) -> Result<(), Mistakes> {
+) -> Result<()> {
     let keys = registry.top_keys();
-    let Some(key) = keys.iter().find(|key| key.name == name) else {
+    let Some(key) = keys::find(&keys, name) else {
         return Err(Mistakes::one(place, "there is no such key"));
     };
-    let value = key
-        .form
-        .read(text)
-        .map_err(|expected| Mistakes::one(place, expected.0))?;
+    let value = key.form.read(text);
+    let value = value.map_err(Mistakes::at(place))?;
     into.set(key.name, value, place);
     Ok(())
 }
@@ -117,18 +120,22 @@ fn shorthands<'a>(texts: impl Iterator<Item = &'a str>, place: &Place) -> Vec<(P
 }
 
 fn unknown_variable(registry: &Registry, name: &str, others: &[&str]) -> String {
-    let keys = registry.top_keys();
-    let mut known: Vec<String> = keys.iter().map(|key| key.name.to_owned()).collect();
-    known.push(TO.to_owned());
-    known.extend(others.iter().map(|other| key_of(other)));
-
     // The prefix, which all variables have, would make them alike.
+    let known = known_keys(registry, others);
     let near = nearest(&key_of(name), known.iter().map(String::as_str));
     let hint = match near {
         Some(near) => format!("; did you mean {}?", variable(near)),
         None => String::new(),
     };
     format!("the environment variable {name} means nothing here{hint}")
+}
+
+/// The keys of all variables that mean something.
+fn known_keys(registry: &Registry, others: &[&str]) -> Vec<String> {
+    let mut names = keys::names(registry.top_keys());
+    names.push(TO);
+    let names = names.into_iter().chain(others.iter().copied());
+    names.map(key_of).collect()
 }
 
 /// The key that a variable would be of.

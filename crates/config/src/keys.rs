@@ -19,6 +19,18 @@ pub fn variable(key: &str) -> String {
     format!("{VARIABLE_PREFIX}{name}")
 }
 
+/// The names of `keys`.
+pub(crate) fn names<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<&'static str> {
+    let keys = keys.into_iter();
+    keys.map(|key| key.name).collect()
+}
+
+/// The key of `keys` that is called `name`.
+pub(crate) fn find(keys: &[&'static Key], name: &str) -> Option<&'static Key> {
+    let mut keys = keys.iter();
+    keys.find(|key| key.name == name).copied()
+}
+
 /// Keys that tell one fan-out from another: never inherited from the top of the file.
 pub const FAN_OUT: &[Key] = &[
     Key {

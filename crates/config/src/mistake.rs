@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use distributary_adapters::values::Expected;
+
 /// The place where something was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Place {
@@ -71,6 +73,9 @@ impl fmt::Display for Place {
     }
 }
 
+/// A value, or every mistake that was found.
+pub type Result<T> = std::result::Result<T, Mistakes>;
+
 /// One mistake: one sentence that names the key, the expectation and, for a misspelt word, the
 /// nearest one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +107,11 @@ impl Mistakes {
         mistakes
     }
 
+    /// Turns an unexpected value at `place` into a mistake.
+    pub fn at(place: &Place) -> impl Fn(Expected) -> Self {
+        |expected| Self::one(place, expected.0)
+    }
+
     /// Adds a mistake.
     pub fn add(&mut self, place: &Place, message: impl Into<String>) {
         self.0.push(Mistake {
@@ -121,7 +131,7 @@ impl Mistakes {
     }
 
     /// The value of `result`; mistakes of `result` are added.
-    pub fn take<T>(&mut self, result: Result<T, Self>) -> Option<T> {
+    pub fn take<T>(&mut self, result: Result<T>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
             Err(more) => {
@@ -135,7 +145,7 @@ impl Mistakes {
     ///
     /// # Errors
     /// The mistakes, if there are any.
-    pub fn or<T>(self, value: T) -> Result<T, Self> {
+    pub fn or<T>(self, value: T) -> Result<T> {
         if self.0.is_empty() {
             Ok(value)
         } else {
@@ -146,13 +156,8 @@ impl Mistakes {
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, mistake) in self.0.iter().enumerate() {
-            if i > 0 {
-                f.write_str("\n")?;
-            }
-            mistake.fmt(f)?;
-        }
-        Ok(())
+        let lines: Vec<String> = self.0.iter().map(Mistake::to_string).collect();
+        f.write_str(&lines.join("\n"))
     }
 }
 

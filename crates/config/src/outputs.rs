@@ -9,7 +9,7 @@ use distributary_core::engine::{Order, Start};
 use serde::Deserialize;
 
 use crate::keys::{EVERY_OUTPUT, OUTPUT, TYPE};
-use crate::mistake::{Mistakes, Place};
+use crate::mistake::{Mistakes, Place, Result};
 use crate::process::OutputConfig;
 use crate::registry::Registry;
 use crate::source::{kind_of, settings};
@@ -51,7 +51,7 @@ impl Outputs<'_> {
         to: &[(Place, String)],
         own: &Table,
         notes: &mut Vec<String>,
-    ) -> Result<Vec<Placed>, Mistakes> {
+    ) -> Result<Vec<Placed>> {
         let mut mistakes = Mistakes::default();
         let mut outputs = Vec::new();
         for (place, text) in to {
@@ -74,16 +74,10 @@ impl Outputs<'_> {
         mistakes.or(outputs)
     }
 
-    fn of_text(
-        &self,
-        place: &Place,
-        text: &str,
-        notes: &mut Vec<String>,
-    ) -> Result<Placed, Mistakes> {
+    fn of_text(&self, place: &Place, text: &str, notes: &mut Vec<String>) -> Result<Placed> {
         let kinds = &self.registry.outputs;
-        let mistake = |expected: Expected| Mistakes::one(place, expected.0);
-        let shorthand = Shorthand::parse(text, kinds).map_err(mistake)?;
-        let kind = kind::find(kinds, shorthand.kind).map_err(mistake)?;
+        let shorthand = Shorthand::parse(text, kinds).map_err(Mistakes::at(place))?;
+        let kind = kind::find(kinds, shorthand.kind).map_err(Mistakes::at(place))?;
         let common = Common {
             name: shorthand.name,
             ..Common::default()
@@ -91,16 +85,12 @@ impl Outputs<'_> {
         self.output(place, kind, common, shorthand.table, notes)
     }
 
-    fn of_table(&self, table: &Table, notes: &mut Vec<String>) -> Result<Placed, Mistakes> {
+    fn of_table(&self, table: &Table, notes: &mut Vec<String>) -> Result<Placed> {
         let place = &table.place;
-        let mistake = |message: String| Mistakes::one(place, message);
-        let kind = kind_of(table, &self.registry.outputs).map_err(mistake)?;
-        let layer = Layers(vec![table]);
-        let keys = EVERY_OUTPUT.iter().filter(|key| key.name != TYPE);
-        let common = Common::deserialize(layer.collect(keys));
-        let common = common.map_err(|error| mistake(error.message().to_owned()))?;
-
-        let own = layer.collect(kind.keys);
+        let kind = kind_of(table, &self.registry.outputs);
+        let kind = kind.map_err(Mistakes::at(place))?;
+        let common = common(table)?;
+        let own = Layers(vec![table]).collect(kind.keys);
         self.output(place, kind, common, own, notes)
     }
 
@@ -111,9 +101,9 @@ impl Outputs<'_> {
         common: Common,
         own: toml::Table,
         notes: &mut Vec<String>,
-    ) -> Result<Placed, Mistakes> {
+    ) -> Result<Placed> {
         let settings = settings(kind, own, self.layers);
-        let settings = settings.map_err(|message| Mistakes::one(place, message))?;
+        let settings = settings.map_err(Mistakes::at(place))?;
         let name = match common.name {
             Some(name) => name.0,
             None => settings.default_name(),
@@ -124,10 +114,13 @@ impl Outputs<'_> {
             mistakes.add(place, problem);
         }
         let order = self.order(common.order, &name, &settings, notes);
-        let order = order.map_err(|problem| Mistakes::one(place, problem));
+        let order = order.map_err(Mistakes::at(place));
         let order = mistakes.take(order).unwrap_or_default();
 
-        let own_start = common.start.map(|start| start.0);
+        let start = match common.start {
+            Some(start) => start.0,
+            None => self.start.unwrap_or_default(),
+        };
         mistakes.or(Placed {
             target: settings.target(self.surroundings),
             place: place.clone(),
@@ -135,7 +128,7 @@ impl Outputs<'_> {
                 name,
                 settings,
                 order,
-                start: own_start.or(self.start).unwrap_or_default(),
+                start,
                 paused: common.paused,
             },
         })
@@ -149,7 +142,7 @@ impl Outputs<'_> {
         name: &str,
         settings: &OutputSettings,
         notes: &mut Vec<String>,
-    ) -> Result<Order, String> {
+    ) -> std::result::Result<Order, Expected> {
         let keeps = settings.keeps();
         let inherited = self.order.unwrap_or_default();
         let wanted = own.map_or(inherited, |own| own.0);
@@ -158,17 +151,29 @@ impl Outputs<'_> {
             return Ok(wanted);
         }
 
-        let kind = settings.kind();
-        let (best_word, wanted) = (OrderWord(best), OrderWord(wanted));
-        let problem = format!("an output of type {kind} cannot keep the order {wanted}");
+        let problem = cannot_keep(settings.kind(), wanted);
+        let best_word = OrderWord(best);
         if own.is_some() {
-            return Err(format!("key order: {problem}; expected {best_word}"));
+            let message = format!("key order: {problem}; expected {best_word}");
+            return Err(Expected(message));
         }
-        notes.push(format!(
-            "output {name}: the order is {best_word}, for {problem}"
-        ));
+        let note = format!("output {name}: the order is {best_word}, for {problem}");
+        notes.push(note);
         Ok(best)
     }
+}
+
+fn cannot_keep(kind: &str, order: Order) -> String {
+    let order = OrderWord(order);
+    format!("an output of type {kind} cannot keep the order {order}")
+}
+
+/// The keys in `table` that every output has.
+fn common(table: &Table) -> Result<Common> {
+    let keys = EVERY_OUTPUT.iter().filter(|key| key.name != TYPE);
+    let layer = Layers(vec![table]);
+    let common = Common::deserialize(layer.collect(keys));
+    common.map_err(|error| Mistakes::one(&table.place, error.message()))
 }
 
 /// Outputs of one fan-out that are one place, are the source, or have one name.
@@ -179,9 +184,7 @@ pub(crate) fn collisions(outputs: &[Placed], source: &Target) -> Mistakes {
     for placed in outputs {
         let place = &placed.place;
         let name = &placed.output.name;
-        if placed.target == *source {
-            mistakes.add(place, is_source(name));
-        }
+        placed.differs_from(source, &mut mistakes);
         if let Some(first) = targets.insert(&placed.target, place) {
             mistakes.add(place, is_twice(name, first));
         } else if let Some(first) = names.insert(name, place) {
@@ -191,11 +194,17 @@ pub(crate) fn collisions(outputs: &[Placed], source: &Target) -> Mistakes {
     mistakes
 }
 
-fn is_source(name: &str) -> String {
-    format!(
-        "the output {name} is the source itself, and would be copied round and round; name another \
-         stream"
-    )
+impl Placed {
+    fn differs_from(&self, source: &Target, mistakes: &mut Mistakes) {
+        if self.target == *source {
+            let name = &self.output.name;
+            let message = format!(
+                "the output {name} is the source itself, and would be copied round and round; name \
+                 another stream"
+            );
+            mistakes.add(&self.place, message);
+        }
+    }
 }
 
 fn is_twice(name: &str, first: &Place) -> String {

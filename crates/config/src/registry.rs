@@ -33,14 +33,15 @@ impl Registry {
         let of_outputs = self.outputs.iter().map(|kind| kind.keys);
         let mut found: Vec<&'static Key> = Vec::new();
         for key in of_outputs.chain(of_sources).flatten() {
-            if key.is_inherited() && !found.iter().any(|known| known.name == key.name) {
+            let is_new = keys::find(&found, key.name).is_none();
+            if key.is_inherited() && is_new {
                 found.push(key);
             }
         }
         found
     }
 
-    /// Keys of a fan-out, those of its kinds included.
+    /// Keys of a fan-out, with the inherited keys of the kinds.
     pub fn fan_out_keys(&self) -> Vec<&'static Key> {
         keys::FAN_OUT
             .iter()

@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 use crate::check;
 use crate::file;
 use crate::input::Input;
-use crate::keys::{DELIVERY, FAN_OUT, FAN_OUT_LIST, OUTPUT, PROCESS, SOURCE};
-use crate::mistake::{Mistakes, Place};
+use crate::keys::{self, DELIVERY, FAN_OUT, FAN_OUT_LIST, OUTPUT, PROCESS, SOURCE};
+use crate::mistake::{Mistakes, Place, Result};
 use crate::outputs::{Outputs, Placed, collisions};
 use crate::process::{FanOutConfig, LogFormat, Process};
 use crate::registry::Registry;
@@ -61,7 +61,7 @@ pub fn resolve(
     registry: &Registry,
     input: &Input,
     file: Option<(&Path, &[u8])>,
-) -> Result<Process, Mistakes> {
+) -> Result<Process> {
     let root = match file {
         Some((path, content)) => file::parse(path, content)?,
         None => Table::default(),
@@ -97,11 +97,11 @@ struct PlacedFanOut {
 }
 
 impl Resolver<'_> {
-    fn process(mut self) -> Result<Process, Mistakes> {
+    fn process(mut self) -> Result<Process> {
         let top = Layers(vec![&self.input.flags, &self.input.variables, self.root]);
         let keys: ProcessKeys = deserialize(top.collect(PROCESS))?;
         let memory = self.memory(&top, keys.memory)?;
-        let fan_outs = self.fan_outs(&top, memory / self.count())?;
+        let fan_outs = self.fan_outs(&top, memory)?;
 
         Ok(Process {
             memory,
@@ -123,7 +123,7 @@ impl Resolver<'_> {
     }
 
     /// The memory of all fan-outs; a mistake if one of them would have too little.
-    fn memory(&self, top: &Layers<'_>, given: Option<Size>) -> Result<usize, Mistakes> {
+    fn memory(&self, top: &Layers<'_>, given: Option<Size>) -> Result<usize> {
         let default = engine::Settings::default();
         let memory = given.map_or(default.memory_budget, |size| size.0);
         let least = MEMORY_MIN * self.count();
@@ -141,12 +141,14 @@ impl Resolver<'_> {
         Err(Mistakes::one(&place.unwrap_or_default(), message))
     }
 
-    /// The fan-outs of the file; without `[[fan-out]]` the top of the file is one.
-    fn fan_outs(&mut self, top: &Layers<'_>, memory: usize) -> Result<Vec<FanOutConfig>, Mistakes> {
+    /// The fan-outs of the file, which share `memory` bytes; without `[[fan-out]]` the top of the
+    /// file is one.
+    fn fan_outs(&mut self, top: &Layers<'_>, memory: usize) -> Result<Vec<FanOutConfig>> {
         let root = self.root;
         let tables = root.tables(FAN_OUT_LIST);
+        let share = memory / self.count();
         if tables.is_empty() {
-            let fan_out = self.fan_out(root, top, &self.input.to, memory)?;
+            let fan_out = self.fan_out(root, top, &self.input.to, share)?;
             return Ok(vec![fan_out.config]);
         }
         self.check_alone()?;
@@ -154,7 +156,7 @@ impl Resolver<'_> {
         let mut mistakes = Mistakes::default();
         let mut fan_outs = Vec::new();
         for table in tables {
-            let fan_out = self.one_of_several(table, memory);
+            let fan_out = self.one_of_several(table, share);
             fan_outs.extend(mistakes.take(fan_out));
         }
         mistakes.append(conflicts(&fan_outs));
@@ -162,7 +164,7 @@ impl Resolver<'_> {
         mistakes.or(configs.collect())
     }
 
-    fn one_of_several(&mut self, table: &Table, memory: usize) -> Result<PlacedFanOut, Mistakes> {
+    fn one_of_several(&mut self, table: &Table, memory: usize) -> Result<PlacedFanOut> {
         let layers = Layers(vec![
             &self.input.flags,
             &self.input.variables,
@@ -173,9 +175,9 @@ impl Resolver<'_> {
     }
 
     /// Beside `[[fan-out]]`, the keys of one fan-out belong in one of them.
-    fn check_alone(&self) -> Result<(), Mistakes> {
+    fn check_alone(&self) -> Result<()> {
         let mut mistakes = Mistakes::default();
-        let mut own: Vec<&str> = FAN_OUT.iter().map(|key| key.name).collect();
+        let mut own = keys::names(FAN_OUT);
         own.extend([OUTPUT, SOURCE]);
 
         let tables = [&self.input.flags, &self.input.variables, self.root];
@@ -199,7 +201,7 @@ impl Resolver<'_> {
         layers: &Layers<'_>,
         to: &[(Place, String)],
         memory: usize,
-    ) -> Result<PlacedFanOut, Mistakes> {
+    ) -> Result<PlacedFanOut> {
         let keys = fan_out_keys(layers)?;
         let mut mistakes = Mistakes::default();
         let source = mistakes.take(source(layers, own, self.registry));
@@ -228,7 +230,7 @@ impl Resolver<'_> {
         layers: &Layers<'_>,
         to: &[(Place, String)],
         keys: &FanOutKeys,
-    ) -> Result<Vec<Placed>, Mistakes> {
+    ) -> Result<Vec<Placed>> {
         let outputs = Outputs {
             registry: self.registry,
             layers,
@@ -302,8 +304,9 @@ fn conflicts(fan_outs: &[PlacedFanOut]) -> Mistakes {
             continue;
         }
 
-        let state = fan_out.config.state.as_ref();
-        if let Some(first) = state.and_then(|state| states.insert(state, place)) {
+        if let Some(state) = &fan_out.config.state
+            && let Some(first) = states.insert(state, place)
+        {
             mistakes.add(place, has_the_same_state(first));
         }
         mistakes.append(shared_targets(fan_out, &mut targets));
@@ -346,14 +349,14 @@ fn shared_targets<'a>(
     mistakes
 }
 
-fn fan_out_keys(layers: &Layers<'_>) -> Result<FanOutKeys, Mistakes> {
+fn fan_out_keys(layers: &Layers<'_>) -> Result<FanOutKeys> {
     let named = FAN_OUT.iter().filter(|key| key.name != "from");
     let keys = named.chain(DELIVERY);
     deserialize(layers.collect(keys))
 }
 
 /// Checked values, for serde.
-fn deserialize<T: DeserializeOwned>(table: toml::Table) -> Result<T, Mistakes> {
+fn deserialize<T: DeserializeOwned>(table: toml::Table) -> Result<T> {
     T::deserialize(table).map_err(|error| Mistakes::one(&Place::Nowhere, error.message()))
 }
 

@@ -3,9 +3,10 @@
 use distributary_adapters::keys::Key;
 use distributary_adapters::kind::{self, Kind, Shorthand};
 use distributary_adapters::sources::SourceSettings;
+use distributary_adapters::values::Expected;
 
 use crate::keys::{SOURCE, TYPE};
-use crate::mistake::{Mistakes, Place};
+use crate::mistake::{Mistakes, Place, Result};
 use crate::registry::Registry;
 use crate::table::{Layers, Table};
 
@@ -14,7 +15,7 @@ pub(crate) fn source(
     layers: &Layers<'_>,
     own: &Table,
     registry: &Registry,
-) -> Result<(SourceSettings, Place), Mistakes> {
+) -> Result<(SourceSettings, Place)> {
     let from = layers.0.iter().find_map(|table| table.text("from"));
     let table = own.table(SOURCE);
     if let (Some((_, place)), Some(table)) = (from, table)
@@ -26,11 +27,16 @@ pub(crate) fn source(
 
     match (from, table) {
         (Some((text, place)), _) => {
-            let settings = of_text(text, place, layers, registry);
-            let settings = settings.map_err(|message| Mistakes::one(place, message))?;
+            let settings = of_text(text, layers, registry);
+            let settings = settings.map_err(|expected| of_from(place, &expected))?;
             Ok((settings, place.clone()))
         }
-        (None, Some(table)) => of_table(table, layers, registry),
+        (None, Some(table)) => {
+            let place = &table.place;
+            let settings = of_table(table, layers, registry);
+            let settings = settings.map_err(Mistakes::at(place))?;
+            Ok((settings, place.clone()))
+        }
         (None, None) => Err(Mistakes::one(
             &own.place,
             "no stream to copy: give --from STREAM, or from = \"STREAM\" in a file (-c FILE)",
@@ -38,47 +44,45 @@ pub(crate) fn source(
     }
 }
 
-/// The settings that `text` at `place` stands for, or a sentence.
-fn of_text(
-    text: &str,
-    place: &Place,
-    layers: &Layers<'_>,
-    registry: &Registry,
-) -> Result<SourceSettings, String> {
-    // A flag and a variable are places with the key's name; a line of a file is not.
-    let in_key = |message: String| match place.file() {
-        Some(_) => format!("key from: {message}"),
-        None => message,
-    };
-    let kinds = &registry.sources;
-    let shorthand = Shorthand::parse(text, kinds).map_err(|expected| in_key(expected.0))?;
-    if shorthand.name.is_some() {
-        let message =
-            format!("{text:?} has a name: a source has none; name the fan-out with the key name");
-        return Err(in_key(message));
+/// A mistake in `from`. A flag and a variable are places with the key's name; a line of a file is
+/// not.
+fn of_from(place: &Place, expected: &Expected) -> Mistakes {
+    match place.file() {
+        Some(_) => Mistakes::one(place, format!("key from: {expected}")),
+        None => Mistakes::one(place, expected.to_string()),
     }
-
-    let kind = kind::find(kinds, shorthand.kind).map_err(|expected| in_key(expected.0))?;
-    settings(kind, shorthand.table, layers).map_err(in_key)
 }
 
-fn of_table(
-    table: &Table,
-    layers: &Layers<'_>,
-    registry: &Registry,
-) -> Result<(SourceSettings, Place), Mistakes> {
-    let mistake = |message: String| Mistakes::one(&table.place, message);
-    let kind = kind_of(table, &registry.sources).map_err(mistake)?;
-    let own = Layers(vec![table]).collect(kind.keys);
-    let settings = settings(kind, own, layers).map_err(mistake)?;
-    Ok((settings, table.place.clone()))
+type Settings<S> = std::result::Result<S, Expected>;
+
+/// The settings that `text` stands for.
+fn of_text(text: &str, layers: &Layers<'_>, registry: &Registry) -> Settings<SourceSettings> {
+    let kinds = &registry.sources;
+    let shorthand = Shorthand::parse(text, kinds)?;
+    if shorthand.name.is_some() {
+        return Err(Expected(format!(
+            "{text:?} has a name: a source has none; name the fan-out with the key name"
+        )));
+    }
+
+    let kind = kind::find(kinds, shorthand.kind)?;
+    settings(kind, shorthand.table, layers)
+}
+
+fn of_table(table: &Table, layers: &Layers<'_>, registry: &Registry) -> Settings<SourceSettings> {
+    let kind = kind_of(table, &registry.sources)?;
+    let layer = Layers(vec![table]);
+    let own = layer.collect(kind.keys);
+    settings(kind, own, layers)
 }
 
 /// The kind that a table's `type` names; the first one where there is no such key.
-pub(crate) fn kind_of<'a, S>(table: &Table, kinds: &'a [Kind<S>]) -> Result<&'a Kind<S>, String> {
-    let default = kinds.first().map_or("", |kind| kind.name);
-    let name = table.text(TYPE).map_or(default, |(name, _)| name);
-    kind::find(kinds, name).map_err(|expected| expected.0)
+pub(crate) fn kind_of<'a, S>(table: &Table, kinds: &'a [Kind<S>]) -> Settings<&'a Kind<S>> {
+    let name = match table.text(TYPE) {
+        Some((name, _)) => name,
+        None => kinds.first().map_or("", |kind| kind.name),
+    };
+    kind::find(kinds, name)
 }
 
 /// The settings in the own keys of a kind, and in inherited ones.
@@ -86,7 +90,7 @@ pub(crate) fn settings<S>(
     kind: &Kind<S>,
     mut own: toml::Table,
     layers: &Layers<'_>,
-) -> Result<S, String> {
+) -> Settings<S> {
     let missing = |key: &&Key| key.is_inherited() && !own.contains_key(key.name);
     let inherited: Vec<&Key> = kind
         .keys
@@ -95,5 +99,5 @@ pub(crate) fn settings<S>(
         .filter(|key| kind.inherits(&own, key.name))
         .collect();
     own.extend(layers.collect(inherited));
-    kind.parse(own).map_err(|expected| expected.0)
+    kind.parse(own)
 }

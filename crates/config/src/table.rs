@@ -38,9 +38,14 @@ pub enum Value {
 }
 
 impl Table {
+    fn value(&self, key: &str) -> Option<&Value> {
+        let entry = self.entries.get(key)?;
+        Some(&entry.value)
+    }
+
     /// The tables of the list `key`; none if the key is missing.
     pub fn tables(&self, key: &str) -> &[Table] {
-        match self.entries.get(key).map(|entry| &entry.value) {
+        match self.value(key) {
             Some(Value::Tables(tables)) => tables,
             _ => &[],
         }
@@ -48,7 +53,7 @@ impl Table {
 
     /// The table `key`.
     pub fn table(&self, key: &str) -> Option<&Table> {
-        match self.entries.get(key).map(|entry| &entry.value) {
+        match self.value(key) {
             Some(Value::Table(table)) => Some(table),
             _ => None,
         }
@@ -106,8 +111,12 @@ impl<'a> Layers<'a> {
 
     /// The plain values of `keys`, for serde.
     pub fn collect<'k>(&self, keys: impl IntoIterator<Item = &'k Key>) -> toml::Table {
-        keys.into_iter()
-            .filter_map(|key| Some((key.name.to_owned(), self.plain(key)?)))
-            .collect()
+        let mut table = toml::Table::new();
+        for key in keys {
+            if let Some(value) = self.plain(key) {
+                table.insert(key.name.to_owned(), value);
+            }
+        }
+        table
     }
 }
