@@ -18,7 +18,7 @@ pub struct Key {
     pub absent: Absent,
     /// The meaning, for people; no full stop at the end.
     pub help: &'static str,
-    /// A valid value, as a flag takes it.
+    /// A valid value, as a flag takes a value.
     pub example: &'static str,
 }
 
@@ -205,8 +205,8 @@ impl<'de> Deserializer<'de> for FieldsOf<'_> {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
-        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
     }
 }
 

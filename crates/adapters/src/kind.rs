@@ -22,11 +22,11 @@ use crate::values::{Expected, Name, nearest};
 /// [`SourceSettings`](crate::sources::SourceSettings).
 #[derive(Clone, Copy)]
 pub struct Kind<S> {
-    /// The word for it in `type = "…"` and before the colon of a shorthand.
+    /// The word in `type = "…"` and before the colon of a shorthand.
     pub name: &'static str,
     /// One sentence for the reference.
     pub summary: &'static str,
-    /// The keys of its own; keys that all kinds have are not in it.
+    /// The kind's own keys, without keys that all kinds have.
     pub keys: &'static [Key],
     presence: Presence<S>,
 }
@@ -130,7 +130,7 @@ impl<S> Kind<S> {
     /// The table of keys that `rest`, the part after the colon of a shorthand, stands for.
     ///
     /// # Errors
-    /// [`Expected`] if `rest` is not what the kind takes, or if this build has not the kind.
+    /// [`Expected`] if the kind does not take `rest`, or if this build has not the kind.
     pub fn shorthand(&self, rest: &str) -> Result<Table, Expected> {
         (self.functions()?.shorthand)(rest)
     }
@@ -241,7 +241,7 @@ pub struct Target {
 /// Facts about the process and the fan-out that settings are checked against, without I/O.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
-    /// True: the Kinesis streams are those of a server embedded in this process, which has no
+    /// True: the Kinesis streams are in a server embedded in this process, which has no
     /// credentials.
     pub embedded: bool,
 }
@@ -255,7 +255,7 @@ pub struct BuildContext {
     pub connector: Arc<Connector>,
     /// Facts about the process.
     pub surroundings: Surroundings,
-    /// The source's stream, if the source is one: missing outputs are created like it.
+    /// The source's stream, if the source is one: missing outputs are created alike.
     pub like: Option<StreamDescription>,
     /// For an output that makes going on pointless, such as one whose reader is gone.
     pub ending: Ending,
@@ -327,7 +327,7 @@ pub enum BuildError {
 /// How serious a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// As it should be.
+    /// In order.
     Fine,
     /// Works, with a drawback.
     Warning,
@@ -340,7 +340,7 @@ pub enum Severity {
 pub struct Finding {
     /// The checked thing: a stream, a file.
     pub subject: String,
-    /// One sentence about its state.
+    /// One sentence about the state.
     pub finding: String,
     /// How serious that is.
     pub severity: Severity,

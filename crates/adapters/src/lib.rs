@@ -2,7 +2,7 @@
 //! with their settings, and stores for progress.
 //!
 //! - [`outputs`], [`sources`]: the kinds, each listed by one word in `KINDS`.
-//! - [`kind`]: a kind as the configuration sees it, without its types; [`keys`] and [`values`]:
+//! - [`kind`]: a kind as the configuration sees it, without types; [`keys`] and [`values`]:
 //!   keys and their values.
 //! - [`leases`]: where progress is kept.
 

@@ -28,9 +28,9 @@ const KEPT: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// A moment after every record.
 const END: Millis = Millis(i64::MAX);
 
-/// The lines of a file in the format `record`, and of the files that it was rotated to.
+/// The lines of a file in the format `record`, and of the files of earlier rotations.
 ///
-/// Each file is a closed shard, whose parent is the file before it. A sequence number is the offset
+/// Each file is a closed shard, and the file before is the parent. A sequence number is the offset
 /// behind a line. The rest of a line that is still being written is not read.
 #[derive(Clone, Debug)]
 pub struct LineFiles {
@@ -51,19 +51,16 @@ impl LineFiles {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
+
         let mut rotated = Vec::new();
         for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let other = entry.file_name().to_string_lossy().into_owned();
-            let time = other
-                .strip_prefix(&*name)
-                .and_then(|rest| rest.strip_prefix('.'));
-            if let Some(key) = time.and_then(rotation) {
-                rotated.push((key, entry.path()));
+            let path = entry?.path();
+            if let Some(key) = rotation(&name, &path) {
+                rotated.push((key, path));
             }
         }
-
         rotated.sort();
+
         let mut files: Vec<PathBuf> = rotated.into_iter().map(|(_, path)| path).collect();
         if fs::exists(&self.path)? || files.is_empty() {
             files.push(self.path.clone());
@@ -72,11 +69,14 @@ impl LineFiles {
     }
 }
 
-/// Time and number of a rotated file, from the end of the name: `TIME` or `TIME.NUMBER`.
-fn rotation(ending: &str) -> Option<(String, u32)> {
+/// Time and number of the rotated file at `path`: the name is `NAME.TIME` or `NAME.TIME.NUMBER`.
+fn rotation(name: &str, path: &Path) -> Option<(String, u32)> {
+    let other = path.file_name()?.to_str()?;
+    let ending = other.strip_prefix(name)?.strip_prefix('.')?;
     // 2026-01-31T00-00-00.123Z
     let (time, rest) = ending.split_at_checked(24)?;
     let is_time = time.ends_with('Z') && time.as_bytes()[10] == b'T';
+
     let number = match rest.strip_prefix('.') {
         Some(number) => number.parse().ok()?,
         None if rest.is_empty() => 0,
@@ -166,23 +166,29 @@ impl ShardReader for Reader {
         let (path, offset) = (self.path.clone(), self.offset);
         let read = move || Lines::read(&path, offset, credit.records);
         let lines = blocking(&self.path, read).await?;
-        let end = lines.end;
-        let fetched = match lines.records.is_empty() {
-            true => Fetched::Closed {
-                children: Vec::new(),
-            },
-            false => Fetched::Batch(lines.batch(&self.path)?),
-        };
-        self.offset = end;
+        if lines.records.is_empty() {
+            let children = Vec::new();
+            return Ok(Read {
+                fetched: Fetched::Closed { children },
+                behind: Duration::ZERO,
+                complete_until: END,
+            });
+        }
+
+        self.offset = lines.end;
         Ok(Read {
-            complete_until: match fetched {
-                Fetched::Closed { .. } => END,
-                _ => Millis(0),
-            },
-            fetched,
+            fetched: Fetched::Batch(lines.batch(&self.path)?),
             behind: Duration::ZERO,
+            complete_until: Millis(0),
         })
     }
+}
+
+fn not_a_record(offset: u64, error: &serde_json::Error) -> io::Error {
+    io::Error::other(format!(
+        "the line at byte {offset} is not a record ({error}); only files of format = \"record\" can \
+         be compared"
+    ))
 }
 
 /// Lines that were read, as the parts of a batch.
@@ -224,13 +230,9 @@ impl Lines {
             if text.last() != Some(&b'\n') {
                 break;
             }
-            let line = serde_json::from_slice(&text).map_err(|error| {
-                let at = lines.end;
-                io::Error::other(format!(
-                    "the line at byte {at} is not a record ({error}); only files of format = \
-                     \"record\" can be compared"
-                ))
-            })?;
+
+            let line = serde_json::from_slice(&text);
+            let line = line.map_err(|error| not_a_record(lines.end, &error))?;
             lines.add(&line, text.len() as u64)?;
         }
         Ok(lines)

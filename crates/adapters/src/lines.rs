@@ -1,4 +1,4 @@
-//! Records as lines of text, and outputs that write them: what the kinds `file` and `stdout` share.
+//! Records as lines of text, and outputs that write them: shared by the kinds `file` and `stdout`.
 //!
 //! A line is written by one thread per output, in the order in which lanes hand over their chunks.
 //! The thread takes all waiting chunks together, so that one flush makes the records of many lanes
@@ -106,6 +106,7 @@ fn encode(batch: &Batch, picks: &Picks, format: LineFormat) -> Lines {
     let size = records().map(|record| bound(1, record.data.len() + record.key.map_or(0, str::len)));
     let mut text = Vec::with_capacity(size.sum());
     let mut refused = Vec::new();
+
     for (place, record) in records().enumerate() {
         let start = text.len();
         if add_line(&mut text, batch.origin(), &record, format).is_none() {
@@ -232,20 +233,25 @@ impl LineOutput {
     }
 }
 
+fn outcome(name: &str, written: &Result<(), WriteError>) -> Outcome {
+    let trouble = |error: &io::Error| {
+        let message = format!("cannot write to {name}: {error}");
+        Trouble::new(TroubleKind::Unavailable, message)
+    };
+    match written {
+        Ok(()) => Outcome::Durable,
+        Err(WriteError::Nothing(error)) => Outcome::Rejected(trouble(error)),
+        Err(WriteError::Unknown(error)) => Outcome::Unknown(trouble(error)),
+    }
+}
+
 fn write_group(name: &str, sink: &mut impl Sink, group: Vec<Job>) {
     let texts: Vec<Arc<Vec<u8>>> = group.iter().map(|job| Arc::clone(&job.text)).collect();
     let written = sink.write(&texts);
+
     for job in group {
-        let trouble = |error: &io::Error| {
-            let message = format!("cannot write to {name}: {error}");
-            Trouble::new(TroubleKind::Unavailable, message)
-        };
-        let outcome = match &written {
-            Ok(()) => Outcome::Durable,
-            Err(WriteError::Nothing(error)) => Outcome::Rejected(trouble(error)),
-            Err(WriteError::Unknown(error)) => Outcome::Unknown(trouble(error)),
-        };
-        // A lane that has given up its request takes no answer.
+        let outcome = outcome(name, &written);
+        // A lane that has given up the request takes no answer.
         let _ = job.answer.send(outcome);
     }
 }
@@ -288,13 +294,11 @@ impl Output for LineOutput {
         let Some(lines) = chunk.payload.as_any().downcast_ref::<Lines>() else {
             return Outcome::Stale;
         };
+
         let (answer, answered) = oneshot::channel();
         let job = Job {
             text: Arc::clone(&lines.text),
             answer,
-        };
-        let unknown = |message: &str| {
-            Outcome::Unknown(Trouble::new(TroubleKind::Unavailable, message.to_owned()))
         };
         if self.jobs.send(job).is_err() {
             return unknown("the thread that writes lines has ended");
@@ -307,6 +311,10 @@ impl Output for LineOutput {
             None => unknown("the lines were not written in time"),
         }
     }
+}
+
+fn unknown(message: &str) -> Outcome {
+    Outcome::Unknown(Trouble::new(TroubleKind::Unavailable, message))
 }
 
 /// The answer for lines that are durable.

@@ -1,4 +1,4 @@
-//! Values of keys that are more than a text. Each says in its error which value was expected.
+//! Values of keys that are more than a text. Each error names the expected values.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ impl Expected {
     }
 }
 
-/// Reads a value of `T` from its text, for serde.
+/// Reads a value of `T` from a text, for serde.
 ///
 /// # Errors
 /// The error of `T`'s parser.
@@ -35,7 +35,7 @@ where
         .map_err(de::Error::custom)
 }
 
-/// Reads an optional value of `T` from its text, for serde.
+/// Reads an optional value of `T` from a text, for serde.
 ///
 /// # Errors
 /// The error of `T`'s parser.

@@ -37,7 +37,7 @@ impl std::fmt::Debug for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the state of the fan-out `name` at `path`, or makes it if there is no file, or an
+    /// Opens the state of the fan-out `name` at `path`, or creates the file if there is none, or an
     /// empty one. Blocks on the disk.
     ///
     /// # Errors
@@ -59,7 +59,7 @@ impl SqliteStore {
         Ok(store)
     }
 
-    /// Where it is.
+    /// The path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -158,7 +158,8 @@ impl CheckpointStore for SqliteStore {
                 }
                 Ok(known.map(|arn| get(db, "source-created").map(|at| (arn, at))))
             })?;
-            let Some((arn, at)) = known.transpose().map_err(|e| told(&store.path, e))? else { return Ok(()) };
+            let known = known.transpose().map_err(|e| told(&store.path, e))?;
+            let Some((arn, at)) = known else { return Ok(()) };
             let path = store.path.display();
             if arn != source.arn {
                 return Err(foreign(format!(
@@ -440,7 +441,7 @@ fn damaged(path: &Path) -> StoreError {
     ))
 }
 
-/// What went wrong with the file at `path`.
+/// A failure of the file at `path`.
 fn told(path: &Path, error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Held {

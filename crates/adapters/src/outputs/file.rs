@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use distributary_core::clock::{Clock, Instant};
+use distributary_core::clock::{Clock, Instant, Millis};
 use distributary_core::output::KeepsOrder;
 use serde::Deserialize;
 use toml::Table;
@@ -151,16 +151,20 @@ impl OutputKind for Settings {
             Ok(finding) => (Severity::Fine, finding.to_owned()),
             Err(error) => (Severity::Failure, error.to_string()),
         };
-        let advice = match severity {
-            Severity::Failure => "check the path and its permissions",
-            Severity::Fine | Severity::Warning => "",
-        };
+
         vec![Finding {
             subject: self.path.display().to_string(),
             finding,
             severity,
-            advice: advice.to_owned(),
+            advice: advice_for(severity).to_owned(),
         }]
+    }
+}
+
+fn advice_for(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Failure => "check the path and its permissions",
+        Severity::Fine | Severity::Warning => "",
     }
 }
 
@@ -172,6 +176,7 @@ fn probe(path: &Path) -> io::Result<&'static str> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
+
     let folder = fs::metadata(folder_of(path))?;
     if folder.permissions().readonly() {
         return Err(io::ErrorKind::PermissionDenied.into());
@@ -259,10 +264,13 @@ impl Sink for Log {
         if let Err(error) = current.append(texts) {
             // An error says nothing about the lines in the file: they are removed, and the file is
             // opened anew.
-            return Err(match current.cut() {
-                Ok(()) => WriteError::Nothing(error),
-                Err(_) => WriteError::Unknown(error),
-            });
+            let is_cut = current.cut().is_ok();
+            let reason = if is_cut {
+                WriteError::Nothing
+            } else {
+                WriteError::Unknown
+            };
+            return Err(reason(error));
         }
 
         current.length += bytes;
@@ -279,15 +287,8 @@ fn open(path: &Path) -> io::Result<File> {
         .append(true)
         .create(true)
         .open(path)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(io::Error::other(
-                "in use by another process; stop that one, or name another path",
-            ));
-        }
-        Err(TryLockError::Error(error)) => return Err(error),
-    }
+    lock(&file)?;
+
     // Renamed by the process that had the lock: a rotated file.
     let (locked, named) = (file.metadata()?, fs::metadata(path)?);
     if (locked.dev(), locked.ino()) != (named.dev(), named.ino()) {
@@ -297,6 +298,17 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Locks a file against other processes, and against an output of this process that holds the file.
+fn lock(file: &File) -> io::Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(io::Error::other(
+            "in use by another process; stop that one, or name another path",
+        )),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -304,7 +316,7 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// The length of the file's whole lines; the rest of a line that a crash cut off is removed. Its
+/// The length of the file's whole lines; the rest of a line that a crash cut off is removed. The
 /// records were never acknowledged, so they are sent again.
 fn whole_lines(file: &File, path: &Path) -> io::Result<u64> {
     let length = file.metadata()?.len();
@@ -338,14 +350,18 @@ fn end_of_last_line(mut file: &File, length: u64) -> io::Result<u64> {
     Ok(0)
 }
 
+/// A moment as part of a name. Colons are not allowed in names on every file system.
+fn time_for_name(moment: Millis) -> String {
+    let millis = u64::try_from(moment.0).unwrap_or(0);
+    let time = UNIX_EPOCH + Duration::from_millis(millis);
+    let text = humantime::format_rfc3339_millis(time);
+    text.to_string().replace(':', "-")
+}
+
 /// A name for the rotated file that no file has: the time behind the name, and a number if that
 /// name is taken.
 fn free_name(path: &Path, clock: &Clock) -> io::Result<PathBuf> {
-    let millis = u64::try_from(clock.wall().0).unwrap_or(0);
-    let time = UNIX_EPOCH + Duration::from_millis(millis);
-    let time = humantime::format_rfc3339_millis(time).to_string();
-    // Colons are not allowed in names on every file system.
-    let time = time.replace(':', "-");
+    let time = time_for_name(clock.wall());
     for number in 0..ROTATED_NAMES {
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".{time}"));

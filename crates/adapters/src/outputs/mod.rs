@@ -14,7 +14,7 @@ use crate::kind::{BuildContext, BuildError, Finding, Functions, Kind, Surroundin
 use crate::values::Expected;
 
 crate::kind::kinds! {
-    /// Every kind of output, the default one first. A kind of output is added by its word here; a
+    /// Every kind of output, the default one first. A kind of output is added by one word here; a
     /// kind that needs a cargo feature is written `word if "feature"`.
     pub const KINDS: &[Kind<OutputSettings>] = of_output[kinesis, file, stdout];
 }
@@ -34,7 +34,7 @@ pub trait OutputKind: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync
     /// for `KIND` alone.
     ///
     /// # Errors
-    /// [`Expected`] if the rest is not what the kind takes.
+    /// [`Expected`] if the kind does not take the rest.
     fn shorthand(rest: &str) -> Result<Table, Expected>;
 
     /// True if settings with the own keys in `table` take the inherited value of `key`, which

@@ -33,7 +33,7 @@ pub trait SourceKind: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync
     /// The table of keys that the part after the colon of `KIND:REST` stands for.
     ///
     /// # Errors
-    /// [`Expected`] if the rest is not what the kind takes.
+    /// [`Expected`] if the kind does not take the rest.
     fn shorthand(rest: &str) -> Result<Table, Expected>;
 
     /// True if settings with the own keys in `table` take the inherited value of `key`, which
@@ -68,7 +68,7 @@ pub struct BuiltSource {
     pub source: Arc<dyn Source>,
     /// A text that is equal for an output and a source that turned out to be one place.
     pub identity: String,
-    /// The stream, if it is one: missing outputs are created like it.
+    /// The stream, if the source is one: missing outputs are created alike.
     pub stream: Option<StreamDescription>,
 }
 
