@@ -1,7 +1,7 @@
 //! Values from outside the file: flags and environment variables.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use distributary_adapters::values::nearest;
 
@@ -146,7 +146,7 @@ fn key_of(variable: &str) -> String {
 }
 
 /// `$XDG_STATE_HOME/distributary`, else `~/.local/state/distributary`. Relative paths do not count.
-fn state_folder(environment: &BTreeMap<String, String>) -> Option<PathBuf> {
+pub fn state_folder(environment: &BTreeMap<String, String>) -> Option<PathBuf> {
     let absolute = |name: &str| {
         let path = PathBuf::from(environment.get(name)?);
         path.is_absolute().then_some(path)
@@ -154,4 +154,10 @@ fn state_folder(environment: &BTreeMap<String, String>) -> Option<PathBuf> {
     let home = || Some(absolute("HOME")?.join(".local/state"));
     let folder = absolute("XDG_STATE_HOME").or_else(home)?;
     Some(folder.join("distributary"))
+}
+
+/// The default state file of the fan-out `name`: in `folder`, else in the working directory.
+pub fn state_file(folder: Option<&Path>, name: &str) -> PathBuf {
+    let file = format!("{name}.db");
+    folder.map_or_else(|| PathBuf::from(&file), |folder| folder.join(&file))
 }

@@ -158,6 +158,15 @@ pub const PROCESS: &[Key] = &[
         help: "Longest wait for writes that are under way when the program is stopped",
         example: "10s",
     },
+    Key {
+        name: "control",
+        form: Form::Text("unix:PATH"),
+        absent: Absent::Default(
+            "NAME.sock in $XDG_RUNTIME_DIR/distributary, else beside the state file",
+        ),
+        help: "Address at which `distributary ctl` reaches the running process: unix:PATH, or none",
+        example: "unix:/run/distributary/orders.sock",
+    },
 ];
 
 /// Keys that every output has, whatever its kind.

@@ -13,11 +13,11 @@ use serde::de::DeserializeOwned;
 
 use crate::check;
 use crate::file;
-use crate::input::Input;
+use crate::input::{Input, state_file};
 use crate::keys::{self, DELIVERY, FAN_OUT, FAN_OUT_LIST, OUTPUT, PROCESS, SOURCE};
 use crate::mistake::{Mistakes, Place, Result};
 use crate::outputs::{Outputs, Placed, collisions};
-use crate::process::{FanOutConfig, LogFormat, Process};
+use crate::process::{ControlAddress, FanOutConfig, LogFormat, Process};
 use crate::registry::Registry;
 use crate::source::source;
 use crate::table::{Layers, Table};
@@ -37,6 +37,7 @@ struct ProcessKeys {
     log_format: LogFormat,
     until_caught_up: bool,
     drain_timeout: Option<Span>,
+    control: ControlAddress,
 }
 
 /// The keys of a fan-out but for `from`; a test holds them to [`FAN_OUT`] and [`DELIVERY`].
@@ -110,6 +111,7 @@ impl Resolver<'_> {
             log_format: keys.log_format,
             until_caught_up: keys.until_caught_up,
             drain_timeout: or(keys.drain_timeout, DRAIN_TIMEOUT),
+            control: keys.control,
             surroundings: self.surroundings,
             fan_outs,
             notes: self.notes,
@@ -270,11 +272,7 @@ impl Resolver<'_> {
             return given;
         }
 
-        let file = format!("{name}.db");
-        Some(match &self.input.state_folder {
-            Some(folder) => folder.join(file),
-            None => file.into(),
-        })
+        Some(state_file(self.input.state_folder.as_deref(), name))
     }
 }
 

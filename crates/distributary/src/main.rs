@@ -3,11 +3,11 @@
 mod cli;
 mod config;
 mod connect;
+mod control;
 #[cfg(test)]
 mod docs;
 mod embedded;
 mod failure;
-mod fanout;
 mod logging;
 mod patience;
 mod screen;

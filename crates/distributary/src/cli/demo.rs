@@ -26,7 +26,7 @@ use crate::failure::Failure;
 use crate::logging::{self, LogFormat};
 use crate::screen;
 use crate::verify::{self, Progress, Report, Subject, Tolerance};
-use crate::view::View;
+use crate::view::{Snapshot, View};
 use producer::{Produced, Producer};
 use scenario::{Scenario, print_line};
 
@@ -114,7 +114,7 @@ async fn show(args: &DemoArgs, dir: &Path) -> Result<bool, Failure> {
         .shutdown(SHUTDOWN)
         .await
         .map_err(|error| Failure::from_error(&error))?;
-    view.end(&status);
+    view.end(&[Snapshot::running(status.clone())]);
 
     print_line("\nComparing every output with the input …");
     let report = stage.compare().await?;
@@ -256,7 +256,7 @@ async fn copy_with_view(
     engine: &Engine,
     access: &Access,
 ) -> Result<Produced, Failure> {
-    let (snapshots, watched) = watch::channel(None);
+    let (snapshots, watched) = watch::channel(Vec::new());
     tokio::select! {
         produced = produce_and_catch_up(producer, scenario, engine, access) => produced,
         ended = engine.ended() => Err(Failure::from_error(&ended)),
@@ -332,11 +332,11 @@ async fn produce_and_catch_up(
 /// Takes snapshots for the view.
 async fn publish(
     engine: &Engine,
-    snapshots: &watch::Sender<Option<Arc<Status>>>,
+    snapshots: &watch::Sender<Vec<Snapshot>>,
     clock: &Clock,
 ) -> std::convert::Infallible {
     loop {
-        snapshots.send_replace(Some(Arc::new(engine.status())));
+        snapshots.send_replace(vec![Snapshot::running(engine.status())]);
         clock.sleep(SNAPSHOT).await;
     }
 }

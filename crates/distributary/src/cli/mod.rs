@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod ctl;
 mod demo;
 mod interrupt;
 mod local;
@@ -31,6 +32,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Copy a stream to others, until it is stopped
     Run(Box<run::RunArgs>),
+    /// Send a command to a running process: status, pause, resume, restart, reload, drain
+    Ctl(ctl::CtlArgs),
     /// Show the main job on an embedded Kinesis, with no account
     Demo(demo::DemoArgs),
     /// Serve an embedded Kinesis on this machine
@@ -66,6 +69,7 @@ pub(crate) fn main(cli: Cli) -> ExitCode {
     let done = runtime.block_on(async {
         match cli.command {
             Command::Run(args) => run::run(*args).await,
+            Command::Ctl(args) => ctl::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Local(args) => local::run(args).await,
             Command::Put(args) => put::run(args).await,

@@ -10,9 +10,9 @@ use distributary_config::{Input, Mistakes, Place, Process, Registry, file, resol
 
 use crate::config::KeyFlags;
 use crate::connect::Access;
+use crate::control::{self, Origin};
 use crate::embedded;
 use crate::failure::Failure;
-use crate::fanout::{self, Edits};
 use crate::logging;
 
 /// Flags of `run`.
@@ -62,7 +62,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         (!path.is_empty()).then(|| path.into())
     });
 
-    let (process, edits) = match path {
+    let (process, origin) = match path {
         Some(path) => from_file(path, input, registry).map_err(wrong)?,
         None => {
             let process = resolve::resolve(&registry, &input, None).map_err(wrong)?;
@@ -78,7 +78,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     if let Some(local) = &access.local {
         embedded::prepare(local, &process).await?;
     }
-    fanout::supervise_all(process, &access, edits.as_ref()).await
+    control::run(process, access, origin).await
 }
 
 /// The process that the file at `path` describes, and the file to follow.
@@ -86,15 +86,21 @@ fn from_file(
     path: PathBuf,
     input: Input,
     registry: Registry,
-) -> Result<(Process, Option<Edits>), Mistakes> {
+) -> Result<(Process, Option<Origin>), Mistakes> {
     let content = file::read(&path)?;
     let given: (&Path, &[u8]) = (&path, &content);
     let process = resolve::resolve(&registry, &input, Some(given))?;
-    Ok((process, Some(Edits::new(path, input, registry, content))))
+    let origin = Origin {
+        path,
+        content,
+        input,
+        registry,
+    };
+    Ok((process, Some(origin)))
 }
 
 /// The variables of the environment; those that are not UTF-8 mean nothing to this program.
-fn environment() -> BTreeMap<String, String> {
+pub(super) fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()

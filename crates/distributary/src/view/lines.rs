@@ -1,36 +1,47 @@
 //! Log lines about the progress of a fan-out, for a stderr that is not a terminal.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use distributary_core::clock::{Clock, Instant};
 use distributary_core::engine::{OutputState, OutputStatus, SourceStatus, Status};
 
-use super::{LOG, Snapshots};
+use super::{LOG, Phase, Snapshot, Snapshots};
 
 /// The most outputs of which each gets a line. Of more outputs, only those in trouble do.
 const LINES_MAX: usize = 10;
 
 /// Writes log lines at a fixed interval, until the future is dropped.
 pub(super) async fn show(mut snapshots: Snapshots, clock: Clock) {
-    let mut last: Option<(Instant, Arc<Status>)> = None;
+    let mut last: BTreeMap<Arc<str>, (Instant, Arc<Status>)> = BTreeMap::new();
     loop {
         clock.sleep(LOG).await;
-        let Some(status) = snapshots.borrow_and_update().clone() else {
-            continue;
-        };
-
-        let now = clock.now();
-        let before = last.as_ref().map(|(at, status)| Before {
-            seconds: now.since(*at).as_secs_f64(),
-            status,
-        });
-        log(&status, before.as_ref());
-        last = Some((now, status));
+        let current = snapshots.borrow_and_update().clone();
+        for snapshot in current {
+            let Phase::Running(status) = snapshot.phase else {
+                continue;
+            };
+            let now = clock.now();
+            let before = last.get(&snapshot.name).map(|(at, status)| Before {
+                seconds: now.since(*at).as_secs_f64(),
+                status,
+            });
+            let span = tracing::info_span!("fan_out", name = &*snapshot.name);
+            span.in_scope(|| log(&status, before.as_ref()));
+            last.insert(snapshot.name, (now, status));
+        }
     }
 }
 
 /// Writes the last log lines.
-pub(super) fn end(last: &Status) {
+pub(super) fn end(last: &[Snapshot]) {
+    for status in last.iter().filter_map(Snapshot::status) {
+        let span = tracing::info_span!("fan_out", name = status.name);
+        span.in_scope(|| end_of_one(status));
+    }
+}
+
+fn end_of_one(last: &Status) {
     for output in &last.outputs {
         let counts = &output.counts;
         tracing::info!(

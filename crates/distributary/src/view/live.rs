@@ -1,6 +1,7 @@
 //! The live view: one line for the source and one for each output, as wide as the terminal.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_core::clock::{Clock, Instant};
@@ -8,7 +9,7 @@ use distributary_core::engine::{OutputState, OutputStatus, SourceStatus, Status}
 use distributary_core::output::TroubleKind;
 
 use super::rates::Rate;
-use super::{DRAW, Snapshots};
+use super::{DRAW, Snapshot, Snapshots};
 use crate::screen;
 use crate::show;
 
@@ -23,26 +24,68 @@ const NAME_MIN: usize = 8;
 
 /// Draws the view at a fixed interval, until the future is dropped.
 pub(super) async fn show(mut snapshots: Snapshots, clock: Clock) {
-    let mut rates = Rates::default();
+    let mut rates: BTreeMap<String, Rates> = BTreeMap::new();
     loop {
-        let status = snapshots.borrow_and_update().clone();
-        if let Some(status) = status {
+        let statuses = statuses(&snapshots.borrow_and_update());
+        if !statuses.is_empty() {
             let (width, height) = screen::size().unwrap_or((WIDTH, usize::MAX));
-            let speeds = rates.update(&status, clock.now());
-            screen::draw(render(&status, &speeds, width, height));
+            rates.retain(|name, _| statuses.iter().any(|s| s.name == *name));
+            let speeds = |status: &Arc<Status>| {
+                let rates = rates.entry(status.name.clone()).or_default();
+                rates.update(status, clock.now())
+            };
+            let speeds: Vec<Speeds> = statuses.iter().map(speeds).collect();
+            screen::draw(render_all(&statuses, &speeds, width, height));
         }
         clock.sleep(DRAW).await;
     }
 }
 
+/// The statuses of the fan-outs whose engines have started.
+fn statuses(snapshots: &[Snapshot]) -> Vec<Arc<Status>> {
+    snapshots
+        .iter()
+        .filter_map(Snapshot::status)
+        .cloned()
+        .collect()
+}
+
+/// The fan-outs one below the other, each with an equal part of the height.
+fn render_all(
+    statuses: &[Arc<Status>],
+    speeds: &[Speeds],
+    width: usize,
+    height: usize,
+) -> Vec<String> {
+    let height = height / statuses.len().max(1);
+    let mut lines = Vec::new();
+    for (status, speeds) in statuses.iter().zip(speeds) {
+        let mut block = render(status, speeds, width, height);
+        if statuses.len() > 1 {
+            // The first line of a block is empty.
+            block[0] = cut(
+                &format!("── {}", status.name),
+                width.saturating_sub(1).max(1),
+            );
+        }
+        lines.extend(block);
+    }
+    lines
+}
+
 /// Draws the view a last time, and leaves it on the screen.
-pub(super) fn end(last: &Status) {
+pub(super) fn end(last: &[Snapshot]) {
+    let statuses = statuses(last);
+    if statuses.is_empty() {
+        return;
+    }
     let (width, _) = screen::size().unwrap_or((WIDTH, usize::MAX));
-    let speeds = Speeds {
+    let ended = || Speeds {
         ended: true,
         ..Speeds::default()
     };
-    screen::draw(render(last, &speeds, width, usize::MAX));
+    let speeds: Vec<Speeds> = statuses.iter().map(|_| ended()).collect();
+    screen::draw(render_all(&statuses, &speeds, width, usize::MAX));
     screen::keep();
 }
 

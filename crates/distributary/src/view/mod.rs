@@ -1,4 +1,4 @@
-//! The progress of a running fan-out: a live view in a terminal, log lines elsewhere.
+//! The progress of the running fan-outs: a live view in a terminal, log lines elsewhere.
 
 mod lines;
 mod live;
@@ -14,8 +14,85 @@ use tokio::sync::watch;
 use crate::logging::LogFormat;
 use crate::screen;
 
-/// The last snapshot of an engine; `None` before the start.
-pub(crate) type Snapshots = watch::Receiver<Option<Arc<Status>>>;
+/// The last snapshots of all fan-outs of the process.
+pub(crate) type Snapshots = watch::Receiver<Vec<Snapshot>>;
+
+/// One fan-out at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    /// The fan-out's name.
+    pub(crate) name: Arc<str>,
+    pub(crate) phase: Phase,
+}
+
+/// The phase of a fan-out.
+#[derive(Clone, Debug)]
+pub(crate) enum Phase {
+    /// The source and the outputs are being asked.
+    Starting,
+    /// The engine runs; its status.
+    Running(Arc<Status>),
+    /// The fan-out has ended.
+    Ended {
+        /// The last status, if the engine had started.
+        last: Option<Arc<Status>>,
+        /// The reason, if a failure ended the fan-out.
+        failure: Option<String>,
+    },
+}
+
+impl Phase {
+    /// The phase as one word.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running(_) => "running",
+            Self::Ended { failure: None, .. } => "ended",
+            Self::Ended { .. } => "failed",
+        }
+    }
+}
+
+impl Snapshot {
+    /// A fan-out that has just been started.
+    pub(crate) fn starting(name: &str) -> Self {
+        Self {
+            name: Arc::from(name),
+            phase: Phase::Starting,
+        }
+    }
+
+    /// A fan-out that runs.
+    pub(crate) fn running(status: Status) -> Self {
+        Self {
+            name: Arc::from(status.name.as_str()),
+            phase: Phase::Running(Arc::new(status)),
+        }
+    }
+
+    /// Notes the end; the last status is kept.
+    pub(crate) fn end(&mut self, failure: Option<String>) {
+        let last = self.status().cloned();
+        self.phase = Phase::Ended { last, failure };
+    }
+
+    /// The last status, if the engine has started.
+    pub(crate) fn status(&self) -> Option<&Arc<Status>> {
+        match &self.phase {
+            Phase::Starting => None,
+            Phase::Running(status) => Some(status),
+            Phase::Ended { last, .. } => last.as_ref(),
+        }
+    }
+
+    /// The failure that ended the fan-out.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        match &self.phase {
+            Phase::Ended { failure, .. } => failure.as_deref(),
+            Phase::Starting | Phase::Running(_) => None,
+        }
+    }
+}
 
 /// Time between two drawings of the live view.
 const DRAW: Duration = Duration::from_millis(250);
@@ -51,7 +128,7 @@ impl View {
 
     /// Shows the last state: draws the live view once more and leaves it in place, or writes log
     /// lines.
-    pub(crate) fn end(self, last: &Status) {
+    pub(crate) fn end(self, last: &[Snapshot]) {
         match self {
             Self::Live => live::end(last),
             Self::Lines => lines::end(last),

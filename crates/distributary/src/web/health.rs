@@ -1,13 +1,15 @@
-//! Tells whether the fan-out works, for `/readyz`.
+//! Tells whether the fan-outs work, for `/healthz` and `/readyz`.
 
-use std::sync::Mutex;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use distributary_core::clock::{Clock, Instant};
 use distributary_core::engine::{OutputState, Status};
 use distributary_core::sync::lock;
 
-use crate::view::Snapshots;
+use crate::view::{Phase, Snapshot, Snapshots};
 
 /// Time without a read or a delivery after which the fan-out is stalled. Idle shards are read every
 /// second.
@@ -21,7 +23,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Health {
     clock: Clock,
     snapshots: Snapshots,
-    moved: Mutex<Moved>,
+    moved: Mutex<BTreeMap<Arc<str>, Moved>>,
 }
 
 /// The counters of work, and the time of their last change.
@@ -34,18 +36,14 @@ struct Moved {
 
 impl Health {
     pub(super) fn new(clock: Clock, snapshots: Snapshots) -> Self {
-        let moved = Mutex::new(Moved {
-            at: clock.now(),
-            ..Moved::default()
-        });
         Self {
             clock,
             snapshots,
-            moved,
+            moved: Mutex::default(),
         }
     }
 
-    pub(super) async fn watch(self: std::sync::Arc<Self>) {
+    pub(super) async fn watch(self: Arc<Self>) {
         loop {
             self.look();
             self.clock.sleep(INTERVAL).await;
@@ -53,20 +51,68 @@ impl Health {
     }
 
     fn look(&self) {
-        let Some(status) = self.snapshots.borrow().clone() else {
-            return;
-        };
-        lock(&self.moved).update(&status, self.clock.now());
+        let now = self.clock.now();
+        let snapshots = self.snapshots.borrow().clone();
+        let mut moved = lock(&self.moved);
+        moved.retain(|name, _| snapshots.iter().any(|s| s.name == *name));
+        for snapshot in &snapshots {
+            let moved = moved.entry(Arc::clone(&snapshot.name)).or_insert(Moved {
+                at: now,
+                ..Moved::default()
+            });
+            if let Some(status) = snapshot.status() {
+                moved.update(status, now);
+            }
+        }
     }
 
-    /// Fails with the reason if the fan-out is not ready.
-    pub(super) fn ready(&self) -> Result<(), String> {
+    /// A line for each fan-out: the name and the phase.
+    pub(super) fn phases(&self) -> String {
+        let mut text = "ok".to_owned();
+        for snapshot in &*self.snapshots.borrow() {
+            // Writing to a string does not fail.
+            let _ = write!(text, "\n{}: {}", snapshot.name, snapshot.phase.name());
+        }
+        text
+    }
+
+    /// A report with a line for each fan-out; an error if one of them is not ready.
+    pub(super) fn ready(&self) -> Result<String, String> {
         self.look();
-        let Some(status) = self.snapshots.borrow().clone() else {
+        let now = self.clock.now();
+        let snapshots = self.snapshots.borrow().clone();
+        if snapshots.is_empty() {
             return Err("starting".to_owned());
-        };
-        let moved = *lock(&self.moved);
-        judge(&status, moved, self.clock.now())
+        }
+
+        let moved = lock(&self.moved);
+        let mut ready = true;
+        let mut lines = Vec::new();
+        for snapshot in &snapshots {
+            let moved = moved.get(&snapshot.name).copied().unwrap_or_default();
+            let line = match judge_phase(snapshot, moved, now) {
+                Ok(()) => "ready".to_owned(),
+                Err(reason) => {
+                    ready = false;
+                    reason
+                }
+            };
+            lines.push(format!("{}: {line}", snapshot.name));
+        }
+        let report = lines.join("\n");
+        if ready { Ok(report) } else { Err(report) }
+    }
+}
+
+/// Fails with the reason if one fan-out is not ready.
+fn judge_phase(snapshot: &Snapshot, moved: Moved, now: Instant) -> Result<(), String> {
+    match &snapshot.phase {
+        Phase::Starting => Err("starting".to_owned()),
+        Phase::Running(status) => judge(status, moved, now),
+        Phase::Ended { failure, .. } => Err(match failure {
+            Some(reason) => format!("failed: {reason}"),
+            None => "ended".to_owned(),
+        }),
     }
 }
 

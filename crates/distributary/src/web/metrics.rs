@@ -1,7 +1,6 @@
 //! The metrics, each defined once: name, meaning, and place of the value in a [`Status`].
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_core::engine::{Counts, LaneStatus, OutputState, OutputStatus, Status};
@@ -9,6 +8,8 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
+
+use crate::view::{Phase, Snapshot};
 
 /// The content type of OpenMetrics text.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -30,9 +31,14 @@ struct Metric {
     values: Values,
 }
 
-/// The values of a metric, by labels. A value that is `None` is unknown, and left out.
+/// The label of every series.
+const FAN_OUT: &str = "fan_out";
+
+/// The values of a metric, by the labels beside `fan_out`. A value that is `None` is unknown, and left out.
 enum Values {
-    /// One value for the fan-out, without labels.
+    /// A value per fan-out, from the phase.
+    Phase(fn(&Phase) -> Option<f64>),
+    /// A value per fan-out, from the status.
     FanOut(fn(&Status) -> Option<f64>),
     /// A value per output, with the label `output`.
     Output(fn(&OutputStatus) -> Option<f64>),
@@ -43,6 +49,12 @@ enum Values {
 }
 
 const METRICS: &[Metric] = &[
+    Metric {
+        name: "distributary_fan_out_running",
+        kind: Kind::Gauge,
+        help: "1 if the fan-out is running, 0 if it is starting or has ended",
+        values: Values::Phase(|phase| flag(matches!(phase, Phase::Running(_)))),
+    },
     fan_out(
         "distributary_source_records",
         Kind::Counter,
@@ -364,10 +376,13 @@ fn seconds(value: Option<Duration>) -> Option<f64> {
     value.map(|d| d.as_secs_f64())
 }
 
-/// The page for `status`. Without a status, before the start, the page has no values.
-pub(super) fn text(status: Option<Arc<Status>>, per_shard: bool) -> Result<String, fmt::Error> {
+/// The page for `snapshots`. Without a status, before the start, the page has no values.
+pub(super) fn text(snapshots: Vec<Snapshot>, per_shard: bool) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Page { status, per_shard }));
+    registry.register_collector(Box::new(Page {
+        snapshots,
+        per_shard,
+    }));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)?;
     Ok(text)
@@ -375,16 +390,13 @@ pub(super) fn text(status: Option<Arc<Status>>, per_shard: bool) -> Result<Strin
 
 #[derive(Debug)]
 struct Page {
-    status: Option<Arc<Status>>,
+    snapshots: Vec<Snapshot>,
     per_shard: bool,
 }
 
 impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let about = [
-            ("version", env!("CARGO_PKG_VERSION")),
-            ("name", self.status.as_ref().map_or("", |s| &s.name)),
-        ];
+        let about = [("version", env!("CARGO_PKG_VERSION"))];
         let kind = MetricType::Info;
         encoder
             .encode_descriptor("distributary", "The program", None, kind)?
@@ -397,9 +409,9 @@ impl Collector for Page {
                 Kind::Counter => MetricType::Counter,
                 Kind::Gauge => MetricType::Gauge,
             };
-            let encoder = encoder.encode_descriptor(metric.name, metric.help, None, kind)?;
-            if let Some(status) = &self.status {
-                metric.encode(encoder, status)?;
+            let mut encoder = encoder.encode_descriptor(metric.name, metric.help, None, kind)?;
+            for snapshot in &self.snapshots {
+                metric.encode(&mut encoder, snapshot)?;
             }
         }
         Ok(())
@@ -407,30 +419,43 @@ impl Collector for Page {
 }
 
 impl Metric {
-    fn encode(&self, mut encoder: MetricEncoder<'_>, status: &Status) -> fmt::Result {
+    /// Adds the values of one fan-out, each with the label `fan_out`.
+    fn encode(&self, encoder: &mut MetricEncoder<'_>, snapshot: &Snapshot) -> fmt::Result {
+        let label = (FAN_OUT, &*snapshot.name);
+        if let Values::Phase(value) = self.values {
+            return self.put(encoder, &[label], value(&snapshot.phase));
+        }
+        let Some(status) = snapshot.status() else {
+            return Ok(());
+        };
         if let Values::FanOut(value) = self.values {
-            return self.put(&mut encoder, &[], value(status));
+            return self.put(encoder, &[label], value(status));
         }
         for output in &status.outputs {
-            self.encode_output(&mut encoder, output)?;
+            self.encode_output(encoder, label, output)?;
         }
         Ok(())
     }
 
     /// Adds the values of one output.
-    fn encode_output(&self, encoder: &mut MetricEncoder<'_>, output: &OutputStatus) -> fmt::Result {
+    fn encode_output(
+        &self,
+        encoder: &mut MetricEncoder<'_>,
+        fan_out: (&str, &str),
+        output: &OutputStatus,
+    ) -> fmt::Result {
         let label = ("output", output.id.as_str());
         match self.values {
-            Values::FanOut(_) => {}
-            Values::Output(value) => self.put(encoder, &[label], value(output))?,
+            Values::Phase(_) | Values::FanOut(_) => {}
+            Values::Output(value) => self.put(encoder, &[fan_out, label], value(output))?,
             Values::Errors => {
                 for (kind, count) in errors(&output.counts) {
-                    self.put(encoder, &[label, ("kind", kind)], count)?;
+                    self.put(encoder, &[fan_out, label, ("kind", kind)], count)?;
                 }
             }
             Values::Lane(value) => {
                 for lane in &output.lanes {
-                    let labels = [label, ("shard", lane.shard.as_str())];
+                    let labels = [fan_out, label, ("shard", lane.shard.as_str())];
                     self.put(encoder, &labels, value(lane))?;
                 }
             }
@@ -448,9 +473,6 @@ impl Metric {
         let Some(value) = value else {
             return Ok(());
         };
-        if labels.is_empty() {
-            return self.put_value(encoder, value);
-        }
         self.put_value(&mut encoder.encode_family(&labels)?, value)
     }
 
@@ -493,9 +515,9 @@ mod tests {
 
 <!-- Generated from the program: UPDATE_DOCS=1 cargo test -p distributary docs -->
 
-`/metrics` is OpenMetrics text, for Prometheus. Counters start at 0 with the process. `/healthz` returns 200 while the process runs.
-`/readyz` returns 200 while the fan-out works, and 503 with the reason before the first read, after a minute without a read or a
-delivery, if no output is running, or if checkpoints cannot be saved.
+`/metrics` is OpenMetrics text, for Prometheus. Counters start at 0 with the process. `/healthz` returns 200 while the process runs,
+with the phase of each fan-out. `/readyz` returns 200 while every fan-out works, and 503 with the reason for each that does not: before
+the first read, after a minute without a read or a delivery, if no output is running, or if checkpoints cannot be saved.
 
 | metric | type | labels | meaning |
 | --- | --- | --- | --- |
@@ -507,10 +529,10 @@ delivery, if no output is running, or if checkpoints cannot be saved.
                 Kind::Gauge => ("", "gauge"),
             };
             let labels = match metric.values {
-                Values::FanOut(_) => "",
-                Values::Output(_) => "`output`",
-                Values::Errors => "`output`, `kind`",
-                Values::Lane(_) => "`output`, `shard`; with `--metrics-per-shard`",
+                Values::Phase(_) | Values::FanOut(_) => "`fan_out`",
+                Values::Output(_) => "`fan_out`, `output`",
+                Values::Errors => "`fan_out`, `output`, `kind`",
+                Values::Lane(_) => "`fan_out`, `output`, `shard`; with `--metrics-per-shard`",
             };
             writeln!(
                 text,
@@ -519,7 +541,7 @@ delivery, if no output is running, or if checkpoints cannot be saved.
             )
             .unwrap();
         }
-        text.push_str("\n`distributary_info{name, version}` is always 1.\n");
+        text.push_str("\n`distributary_info{version}` is always 1.\n");
         docs::hold("docs/METRICS.md", &text);
     }
 
@@ -540,7 +562,7 @@ delivery, if no output is running, or if checkpoints cannot be saved.
 
     #[test]
     fn a_page_before_the_start_is_complete() {
-        let page = text(None, false).unwrap();
+        let page = text(Vec::new(), false).unwrap();
         assert!(
             page.ends_with("# EOF\n")
                 && page.contains("# TYPE distributary_records_delivered counter"),

@@ -32,7 +32,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// The settings and the data of the server.
 #[derive(Clone)]
 pub(crate) struct Web {
-    /// The engine's snapshots.
+    /// The snapshots of all fan-outs.
     pub(crate) snapshots: Snapshots,
     /// Measures the time since the last progress.
     pub(crate) clock: Clock,
@@ -95,16 +95,16 @@ async fn serve_connection(stream: TcpStream, web: &Web, health: &Health) {
 fn respond(path: &str, web: &Web, health: &Health) -> Response<Full<Bytes>> {
     match path {
         "/metrics" => {
-            let status = web.snapshots.borrow().clone();
-            match metrics::text(status, web.per_shard) {
+            let snapshots = web.snapshots.borrow().clone();
+            match metrics::text(snapshots, web.per_shard) {
                 Ok(text) => page(StatusCode::OK, metrics::CONTENT_TYPE, text),
                 Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
             }
         }
-        "/healthz" => text(StatusCode::OK, "ok"),
+        "/healthz" => text(StatusCode::OK, &health.phases()),
         "/readyz" => match health.ready() {
-            Ok(()) => text(StatusCode::OK, "ready"),
-            Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, &reason),
+            Ok(report) => text(StatusCode::OK, &report),
+            Err(report) => text(StatusCode::SERVICE_UNAVAILABLE, &report),
         },
         "/" => text(StatusCode::OK, "/metrics\n/healthz\n/readyz"),
         _ => text(

@@ -137,11 +137,21 @@ pub(crate) fn address(log: &str) -> String {
     url.split(['/', ';']).next().unwrap().to_owned()
 }
 
-/// The value of a metric, named with its labels; 0 if it is not there.
+/// The value of a metric of the only fan-out, named with its labels beside `fan_out`; 0 if it is not there.
 pub(crate) fn metric(address: &str, name: &str) -> f64 {
     let (_, page) = get(address, "/metrics");
-    let line = page
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.map_or(0.0, |value| value.parse().unwrap())
+    value(&page, name).unwrap_or(0.0)
+}
+
+/// The value of the first series with this name and these labels.
+pub(crate) fn value(page: &str, name: &str) -> Option<f64> {
+    let (name, labels) = name.split_once('{').unwrap_or((name, "}"));
+    let labels = labels.trim_end_matches('}');
+    page.lines().find_map(|line| {
+        let (series, value) = line
+            .strip_prefix(name)?
+            .strip_prefix('{')?
+            .rsplit_once("} ")?;
+        series.contains(labels).then(|| value.parse().unwrap())
+    })
 }

@@ -216,7 +216,7 @@ fn a_running_output_of_kind_file_takes_changes() {
     lines(50);
     fs::write(&config, text("strict")).unwrap();
     daemon.signal("HUP");
-    daemon.says("the configuration was applied");
+    daemon.says("the configuration was reloaded; ");
     served.put("input", &records(50, 80));
     complete(&lines(80), 80);
     daemon.signal("TERM");

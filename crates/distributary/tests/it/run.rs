@@ -6,10 +6,10 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::daemon::{Daemon, Dir, address, get, metric};
+use crate::daemon::{Daemon, Dir, address, get, metric, value};
 use crate::served::{Served, finish, pair, program, until};
 
-fn records(from: usize, to: usize) -> Vec<(&'static str, String)> {
+pub(crate) fn records(from: usize, to: usize) -> Vec<(&'static str, String)> {
     const KEYS: [&str; 5] = ["a", "b", "ü", "key", "key-2"];
     (from..to)
         .map(|i| (KEYS[i % KEYS.len()], format!("Record {i}")))
@@ -17,7 +17,10 @@ fn records(from: usize, to: usize) -> Vec<(&'static str, String)> {
 }
 
 /// How often each record is there; and for each key, its records in order, repeats left out.
-fn held(served: &Served, stream: &str) -> (BTreeMap<String, usize>, BTreeMap<String, Vec<String>>) {
+pub(crate) fn held(
+    served: &Served,
+    stream: &str,
+) -> (BTreeMap<String, usize>, BTreeMap<String, Vec<String>>) {
     let (mut counts, mut order) = (BTreeMap::new(), BTreeMap::<String, Vec<String>>::new());
     for shard in served.read(stream) {
         for record in &shard {
@@ -47,7 +50,7 @@ fn complete(served: &Served, stream: &str, n: usize) -> usize {
 }
 
 #[track_caller]
-fn wait_for(served: &Served, stream: &str, n: usize) {
+pub(crate) fn wait_for(served: &Served, stream: &str, n: usize) {
     until(&format!("{n} records in {stream}"), || {
         (held(served, stream).0.len() >= n).then_some(())
     });
@@ -246,7 +249,7 @@ fn a_second_signal_ends_it_now() {
             (served.local.faults().held("g") > 0).then_some(())
         });
         daemon.signal(signal);
-        daemon.says("finishing the requests in flight");
+        daemon.says("finishing the writes that are under way");
         daemon.signal(signal);
         let done = daemon.end().expect(code);
         assert!(
@@ -345,17 +348,20 @@ fn metrics_and_health() {
     let page = until("100 records counted", || {
         let (code, page) = get(&address, "/metrics");
         assert_eq!(code, 200);
-        page.contains("distributary_records_delivered_total{output=\"output1\"} 100.0\n")
-            .then_some(page)
+        let delivered = value(
+            &page,
+            "distributary_records_delivered_total{output=\"output1\"}",
+        );
+        (delivered == Some(100.0)).then_some(page)
     });
     for line in [
         "# TYPE distributary_behind_seconds gauge",
         "distributary_info{version=",
-        "distributary_output_running{output=\"output1\"} 1.0",
-        "distributary_errors_total{output=\"output1\",kind=\"throttled\"} 0.0",
-        "distributary_horizon_seconds{output=\"output1\"} ",
-        "distributary_memory_budget_bytes 268435456.0",
-        "distributary_shard_records_delivered_total{output=\"output1\",shard=\"shardId-000000000001\"} ",
+        "distributary_output_running{fan_out=\"input\",output=\"output1\"} 1.0",
+        "distributary_errors_total{fan_out=\"input\",output=\"output1\",kind=\"throttled\"} 0.0",
+        "distributary_horizon_seconds{fan_out=\"input\",output=\"output1\"} ",
+        "distributary_memory_budget_bytes{fan_out=\"input\"} 268435456.0",
+        "distributary_shard_records_delivered_total{fan_out=\"input\",output=\"output1\",shard=\"shardId-000000000001\"} ",
         "# EOF",
     ] {
         assert!(page.contains(line), "{line} is missing in\n{page}");
@@ -387,7 +393,10 @@ fn not_ready_before_the_source_answers() {
     until("it asks for the source", || {
         (served.local.faults().held("g") > 0).then_some(())
     });
-    assert_eq!(get(&address, "/readyz"), (503, "starting\n".to_owned()));
+    assert_eq!(
+        get(&address, "/readyz"),
+        (503, "input: starting\n".to_owned())
+    );
     served.local.faults().release("g");
     until("it is ready", || {
         (get(&address, "/readyz").0 == 200).then_some(())
@@ -428,7 +437,7 @@ fn an_edited_file_changes_outputs_while_others_run() {
     )
     .unwrap();
     daemon.signal("HUP");
-    daemon.says("the configuration was applied");
+    daemon.says("the configuration was reloaded; ");
     served.put("input", &records(50, 100));
     wait_for(&served, "output1", 100);
     wait_for(&served, "output3", 100);
@@ -440,7 +449,7 @@ fn an_edited_file_changes_outputs_while_others_run() {
         format!("{head}{}{}", output(1, ""), output(2, "ordr = \"strict\"")),
     )
     .unwrap();
-    let log = daemon.says("the configuration was not applied");
+    let log = daemon.says("the configuration was not reloaded");
     assert!(
         log.contains("d.toml:11:1: output 2 key \"ordr\" is not known; did you mean \"order\"?"),
         "{log}"

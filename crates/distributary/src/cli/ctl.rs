@@ -1,0 +1,136 @@
+//! `distributary ctl`: commands to a running process.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use distributary_adapters::values::Name;
+use distributary_config::input::{state_file, state_folder};
+use distributary_config::process::ControlAddress;
+
+use super::run::environment;
+use crate::control::{Reply, Request, ask};
+use crate::failure::Failure;
+
+/// Flags of `ctl`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  distributary ctl --name orders status
+  distributary ctl --name orders pause audit
+  distributary ctl --control unix:/run/distributary/orders.sock restart audit --from trim-horizon
+
+The address is the one that `distributary run` listens at (its key `control`). By default that is \
+NAME.sock in $XDG_RUNTIME_DIR/distributary, else beside the state file.")]
+pub(crate) struct CtlArgs {
+    /// Address of the process, unix:PATH
+    #[arg(
+        long,
+        env = "DISTRIBUTARY_CONTROL",
+        hide_env = true,
+        value_name = "unix:PATH"
+    )]
+    control: Option<String>,
+    /// Name of the process's first fan-out; finds the default address
+    #[arg(long, env = "DISTRIBUTARY_NAME", hide_env = true, value_name = "NAME")]
+    name: Option<String>,
+    /// The fan-out, where the process has several
+    #[arg(long, value_name = "NAME", global = true)]
+    fan_out: Option<String>,
+    #[command(subcommand)]
+    command: CtlCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum CtlCommand {
+    /// Print the status of every fan-out as JSON
+    Status,
+    /// Stop an output and keep its position
+    Pause {
+        /// The output's name
+        output: String,
+    },
+    /// Continue an output that is paused or stopped
+    Resume {
+        /// The output's name
+        output: String,
+    },
+    /// Forget an output's progress and start the output again
+    Restart {
+        /// The output's name
+        output: String,
+        /// trim-horizon, latest, or a time such as 2026-01-31T00:00:00Z
+        #[arg(long, value_name = "START")]
+        from: String,
+    },
+    /// Read the configuration file again
+    Reload,
+    /// Finish the writes that are under way, save the progress, and end the process
+    Drain,
+}
+
+/// Sends the command and prints the answer.
+pub(crate) async fn run(args: CtlArgs) -> Result<ExitCode, Failure> {
+    let path = path(args.control.as_deref(), args.name.as_deref())?;
+    let fan_out = args.fan_out;
+    let request = match args.command {
+        CtlCommand::Status => Request::Status { fan_out },
+        CtlCommand::Pause { output } => Request::Pause { fan_out, output },
+        CtlCommand::Resume { output } => Request::Resume { fan_out, output },
+        CtlCommand::Restart { output, from } => Request::Restart {
+            fan_out,
+            output,
+            from,
+        },
+        CtlCommand::Reload => Request::Reload,
+        CtlCommand::Drain => Request::Drain,
+    };
+
+    let reply = ask(&path, &request).await.map_err(|error| {
+        Failure::run(format!(
+            "no running process answers at {}: {error}; start `distributary run`, or give the address that it listens \
+             at (--control unix:PATH)",
+            path.display()
+        ))
+    })?;
+    match reply {
+        Reply::Ok(serde_json::Value::String(text)) => println!("{text}"),
+        Reply::Ok(value) => println!("{value:#}"),
+        Reply::Error(why) => return Err(Failure::run(why)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The socket's path, from the address or the name.
+fn path(control: Option<&str>, name: Option<&str>) -> Result<PathBuf, Failure> {
+    let wrong = |expected: distributary_adapters::values::Expected| Failure::usage(expected.0);
+    let given = control.filter(|text| !text.is_empty());
+    match (given, name) {
+        (Some(text), _) => match text.parse::<ControlAddress>().map_err(wrong)? {
+            ControlAddress::Unix(path) => Ok(path),
+            ControlAddress::Default | ControlAddress::None => Err(Failure::usage(
+                "--control none leads to no process; give unix:PATH, or --name",
+            )),
+        },
+        (None, Some(name)) => {
+            let name = name.parse::<Name>().map_err(wrong)?.0;
+            Ok(default_path(&name))
+        }
+        (None, None) => Err(Failure::usage(
+            "nothing tells which process to reach; give --name NAME or --control unix:PATH",
+        )),
+    }
+}
+
+/// The place where a process with the default state file listens.
+fn default_path(name: &str) -> PathBuf {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
+    match runtime {
+        Some(dir) => Path::new(&dir)
+            .join("distributary")
+            .join(format!("{name}.sock")),
+        None => {
+            let folder = state_folder(&environment());
+            state_file(folder.as_deref(), name).with_extension("sock")
+        }
+    }
+}

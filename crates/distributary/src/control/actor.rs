@@ -1,0 +1,286 @@
+//! The actor: a task that takes commands, starts and ends fan-outs, and collects their snapshots.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use distributary_adapters::kind::Ending;
+use distributary_config::{FanOutConfig, Process, resolve};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+use tracing::Instrument;
+
+use super::fan_out::{FanOutCommand, FanOutTask, Outcome};
+use super::{Answer, Command, Origin};
+use crate::connect::Access;
+use crate::failure::Failure;
+use crate::view::Snapshot;
+
+/// Commands that wait for one fan-out at most.
+const COMMANDS: usize = 16;
+/// Time between two collections of the fan-outs' snapshots.
+const COLLECT: Duration = Duration::from_millis(250);
+
+/// See the module.
+pub(super) struct Actor {
+    /// The configuration in force.
+    process: Process,
+    /// The file that a reload replaces; `None` without a file.
+    origin: Option<Origin>,
+    access: Arc<Access>,
+    fan_outs: BTreeMap<String, Handle>,
+    tasks: JoinSet<Result<Outcome, Failure>>,
+    /// The drain timeout in force.
+    drain_timeout: watch::Sender<Duration>,
+    snapshots: watch::Sender<Vec<Snapshot>>,
+    /// True once the process is stopping: nothing is started any more.
+    draining: bool,
+}
+
+/// A fan-out whose task has started.
+struct Handle {
+    task: Id,
+    commands: mpsc::Sender<FanOutCommand>,
+    /// Set to the drain timeout when the fan-out is to end.
+    drain: watch::Sender<Option<Duration>>,
+    snapshot: watch::Receiver<Snapshot>,
+}
+
+impl Actor {
+    pub(super) fn new(
+        process: Process,
+        origin: Option<Origin>,
+        access: Arc<Access>,
+        snapshots: watch::Sender<Vec<Snapshot>>,
+    ) -> Self {
+        let mut actor = Self {
+            drain_timeout: watch::Sender::new(process.drain_timeout),
+            process,
+            origin,
+            access,
+            fan_outs: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            snapshots,
+            draining: false,
+        };
+        for fan_out in actor.process.fan_outs.clone() {
+            actor.start(fan_out);
+        }
+        actor.collect();
+        actor
+    }
+
+    /// Runs until every fan-out has ended. A failure of one fan-out is the result, and the others continue.
+    pub(super) async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+    ) -> Result<Outcome, Failure> {
+        let clock = self.access.clock.clone();
+        let mut result = Ok(Outcome::Drained);
+        while !self.tasks.is_empty() {
+            tokio::select! {
+                ended = self.tasks.join_next_with_id() => {
+                    if let Some(ended) = ended {
+                        result = self.ended(ended, result);
+                    }
+                }
+                Some(command) = commands.recv() => self.on_command(command),
+                () = clock.sleep(COLLECT) => {}
+            }
+            self.collect();
+        }
+        result
+    }
+
+    /// Starts the task of one fan-out.
+    fn start(&mut self, config: FanOutConfig) {
+        let name = config.name.clone();
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let (drain, drained) = watch::channel(None);
+        let (sender, snapshot) = watch::channel(Snapshot::starting(&name));
+        let task = FanOutTask {
+            context: self.access.build_context(Ending::default()),
+            config,
+            until_caught_up: self.process.until_caught_up,
+            drain_timeout: self.drain_timeout.subscribe(),
+            drain: drained,
+            commands: receiver,
+            snapshots: sender,
+        };
+
+        let span = tracing::info_span!("fan_out", name);
+        let task = self.tasks.spawn(task.run().instrument(span)).id();
+        let handle = Handle {
+            task,
+            commands,
+            drain,
+            snapshot,
+        };
+        self.fan_outs.insert(name, handle);
+    }
+
+    /// Takes the end of one fan-out's task into the result of all.
+    fn ended(
+        &self,
+        ended: Result<(Id, Result<Outcome, Failure>), JoinError>,
+        result: Result<Outcome, Failure>,
+    ) -> Result<Outcome, Failure> {
+        let (task, outcome) = match ended {
+            Ok((task, outcome)) => (task, outcome),
+            Err(error) => (error.id(), Err(Failure::from_error(&error))),
+        };
+        let name = self.fan_outs.iter().find(|(_, h)| h.task == task);
+        if let (Err(failure), Some((name, _)), false) = (&outcome, name, self.tasks.is_empty()) {
+            tracing::error!(
+                "the fan-out {name} ended, the others continue: {}",
+                failure.message()
+            );
+        }
+        match (&result, &outcome) {
+            (Err(_), _) => result,
+            (Ok(_), Err(_) | Ok(_)) => outcome,
+        }
+    }
+
+    fn collect(&self) {
+        let snapshots = self.fan_outs.values().map(|h| h.snapshot.borrow().clone());
+        self.snapshots.send_replace(snapshots.collect());
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Drain { answer } => {
+                let limit = *self.drain_timeout.borrow();
+                self.draining = true;
+                for handle in self.fan_outs.values() {
+                    handle.drain.send_replace(Some(limit));
+                }
+                let text = "finishing the writes that are under way";
+                let _ = answer.send(Ok(format!("{text} ({} s at most)", limit.as_secs())));
+            }
+            Command::Reload { content, answer } => self.reload(content, answer),
+            Command::Output {
+                fan_out,
+                change,
+                answer,
+            } => match self.fan_outs.get(&fan_out) {
+                Some(handle) => {
+                    let command = FanOutCommand::Output { change, answer };
+                    forward(handle.commands.clone(), command);
+                }
+                None => {
+                    let _ = answer.send(Err(format!("there is no fan-out {fan_out}")));
+                }
+            },
+        }
+    }
+
+    /// Makes the process what `content` describes. The answer comes when each fan-out has made its changes.
+    fn reload(&mut self, content: Vec<u8>, answer: oneshot::Sender<Answer>) {
+        let changes = match self.resolve(content) {
+            Ok(new) => self.take_over(new),
+            Err(why) => {
+                let _ = answer.send(Err(format!("{why}; nothing has changed")));
+                return;
+            }
+        };
+        tokio::spawn(async move {
+            let _ = answer.send(changes.summary().await);
+        });
+    }
+
+    /// The configuration in `content`, if that can be taken over while the process runs.
+    fn resolve(&mut self, content: Vec<u8>) -> Result<Process, String> {
+        if self.draining {
+            return Err("the process is stopping".to_owned());
+        }
+        let Some(origin) = &mut self.origin else {
+            return Err(
+                "there is no configuration file: the process was started with flags".into(),
+            );
+        };
+        let file = (origin.path.as_path(), content.as_slice());
+        let new = resolve::resolve(&origin.registry, &origin.input, Some(file))
+            .map_err(|mistakes| mistakes.to_string())?;
+        self.process
+            .check_change(&new)
+            .map_err(|fixed| fixed.to_string())?;
+        origin.content = content;
+        Ok(new)
+    }
+
+    /// Ends fan-outs that are no longer configured, starts new ones, and lets the others make their changes.
+    fn take_over(&mut self, new: Process) -> Changes {
+        let mut changes = Changes::default();
+        let mut removed: Vec<String> = self.fan_outs.keys().cloned().collect();
+        removed.retain(|name| new.fan_outs.iter().all(|f| f.name != *name));
+        for name in removed {
+            if let Some(handle) = self.fan_outs.remove(&name) {
+                handle.drain.send_replace(Some(new.drain_timeout));
+                tracing::warn!(
+                    "the fan-out {name} is no longer configured and ends; its state is kept"
+                );
+                changes.made += 1;
+            }
+        }
+
+        for fan_out in &new.fan_outs {
+            match self.fan_outs.get(&fan_out.name) {
+                Some(handle) => changes.wait_for(handle, fan_out),
+                None => {
+                    self.start(fan_out.clone());
+                    changes.made += 1;
+                }
+            }
+        }
+        if self.process.drain_timeout != new.drain_timeout {
+            self.drain_timeout.send_replace(new.drain_timeout);
+            changes.made += 1;
+        }
+        self.process = new;
+        changes
+    }
+}
+
+/// The changes of a reload: the number of those that are made, and the fan-outs that are making theirs.
+#[derive(Default)]
+struct Changes {
+    made: usize,
+    waiting: Vec<(String, oneshot::Receiver<Result<usize, String>>)>,
+}
+
+impl Changes {
+    fn wait_for(&mut self, handle: &Handle, config: &FanOutConfig) {
+        let (answer, receiver) = oneshot::channel();
+        let command = FanOutCommand::Reconfigure {
+            config: Box::new(config.clone()),
+            answer,
+        };
+        forward(handle.commands.clone(), command);
+        self.waiting.push((config.name.clone(), receiver));
+    }
+
+    /// Waits for all fan-outs. One sentence about the whole.
+    async fn summary(self) -> Answer {
+        let (mut made, mut failures) = (self.made, Vec::new());
+        for (name, answer) in self.waiting {
+            match answer.await {
+                Ok(Ok(n)) => made += n,
+                Ok(Err(why)) => failures.push(format!("{name}: {why}")),
+                Err(_) => failures.push(format!("{name}: the fan-out has ended")),
+            }
+        }
+        match (failures.is_empty(), made) {
+            (false, _) => Err(failures.join("; ")),
+            (true, 0) => Ok("the configuration was reloaded; nothing is different".to_owned()),
+            (true, n) => Ok(format!(
+                "the configuration was reloaded; {n} changes were made"
+            )),
+        }
+    }
+}
+
+/// Sends without holding up the actor. A fan-out that has ended drops the command, and with it the answer.
+fn forward(commands: mpsc::Sender<FanOutCommand>, command: FanOutCommand) {
+    tokio::spawn(async move { commands.send(command).await.ok() });
+}

@@ -1,0 +1,362 @@
+//! One fan-out from its start to its end: a task that owns the engine, the outputs and the state.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use distributary_adapters::kind::{BuildContext, Ending};
+use distributary_config::{FanOutConfig, OutputConfig};
+use distributary_core::clock::Clock;
+use distributary_core::engine::{Change, Engine, EngineError, OutputSpec, Start};
+use distributary_core::store::OutputId;
+use distributary_core::text::chain;
+use tempfile::TempDir;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::build::{Built, OutputBuilder, build};
+use super::steps::{self, note};
+use super::{Answer, OutputChange};
+use crate::failure::Failure;
+use crate::view::{Phase, Snapshot};
+
+/// Time between two snapshots of the engine.
+const SNAPSHOT: Duration = Duration::from_millis(250);
+
+/// A command to the task of one fan-out.
+pub(super) enum FanOutCommand {
+    /// Makes the outputs what `config` has; everything else in `config` is unchanged.
+    Reconfigure {
+        config: Box<FanOutConfig>,
+        answer: oneshot::Sender<Result<usize, String>>,
+    },
+    /// Changes one output.
+    Output {
+        change: OutputChange,
+        answer: oneshot::Sender<Answer>,
+    },
+}
+
+/// The reason why a fan-out ended without a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// A command asked for it.
+    Drained,
+    /// Every output has every record that was in the source at the start.
+    CaughtUp,
+    /// An output has no more use for records.
+    OutputEnded,
+}
+
+/// Everything that a fan-out starts with.
+pub(super) struct FanOutTask {
+    pub(super) config: FanOutConfig,
+    pub(super) context: BuildContext,
+    /// True: the fan-out ends when it has caught up.
+    pub(super) until_caught_up: bool,
+    /// Time for the writes that are under way when the fan-out ends by itself.
+    pub(super) drain_timeout: watch::Receiver<Duration>,
+    /// Holds the time for the writes that are under way once the fan-out is to end.
+    pub(super) drain: watch::Receiver<Option<Duration>>,
+    pub(super) commands: mpsc::Receiver<FanOutCommand>,
+    pub(super) snapshots: watch::Sender<Snapshot>,
+}
+
+/// A fan-out that is running.
+struct Running {
+    config: FanOutConfig,
+    engine: Engine,
+    outputs: OutputBuilder,
+    clock: Clock,
+    ending: Ending,
+    snapshots: watch::Sender<Snapshot>,
+    /// The folder of a state that is not kept.
+    _state: Option<TempDir>,
+}
+
+/// The event that ends a running fan-out.
+enum End {
+    Drain(Duration),
+    CaughtUp(Result<(), EngineError>),
+    Broken(EngineError),
+    /// An output asked for the end, for this reason.
+    Requested(String),
+}
+
+impl FanOutTask {
+    /// Starts the fan-out and runs it until a command, an output or a failure ends it.
+    pub(super) async fn run(self) -> Result<Outcome, Failure> {
+        let snapshots = self.snapshots.clone();
+        let result = self.start_and_run().await;
+        let failure = result.as_ref().err().map(|f| f.message().to_owned());
+        snapshots.send_modify(|snapshot| snapshot.end(failure));
+        result
+    }
+
+    async fn start_and_run(self) -> Result<Outcome, Failure> {
+        let Self {
+            config,
+            context,
+            until_caught_up,
+            drain_timeout,
+            mut drain,
+            mut commands,
+            snapshots,
+        } = self;
+        let mut running = tokio::select! {
+            running = Running::start(config, context, snapshots) => running?,
+            // Nothing was read or written: there is nothing to finish.
+            _ = told_to_end(&mut drain) => return Ok(Outcome::Drained),
+            never = refuse(&mut commands) => match never {},
+        };
+        running.announce();
+        running.publish();
+        let end = tokio::select! {
+            // A change that is being made is given up: the configuration is read again at the next start.
+            limit = told_to_end(&mut drain) => End::Drain(limit),
+            end = running.run(commands, until_caught_up) => end,
+        };
+        let limit = *drain_timeout.borrow();
+        running.finish(end, limit).await
+    }
+}
+
+/// Completes with the drain timeout when the fan-out is told to end.
+async fn told_to_end(drain: &mut watch::Receiver<Option<Duration>>) -> Duration {
+    match drain.wait_for(Option::is_some).await {
+        Ok(limit) => limit.unwrap_or_default(),
+        // The actor is gone: the process ends without waiting.
+        Err(_) => Duration::ZERO,
+    }
+}
+
+/// Refuses commands while the fan-out starts.
+async fn refuse(commands: &mut mpsc::Receiver<FanOutCommand>) -> std::convert::Infallible {
+    let starting = || "the fan-out is still starting; try again".to_owned();
+    loop {
+        match commands.recv().await {
+            Some(FanOutCommand::Reconfigure { answer, .. }) => {
+                let _ = answer.send(Err(starting()));
+            }
+            Some(FanOutCommand::Output { answer, .. }) => {
+                let _ = answer.send(Err(starting()));
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Running {
+    async fn start(
+        config: FanOutConfig,
+        context: BuildContext,
+        snapshots: watch::Sender<Snapshot>,
+    ) -> Result<Self, Failure> {
+        let (clock, ending) = (context.clock.clone(), context.ending.clone());
+        let Built {
+            fan_out,
+            outputs,
+            state,
+        } = build(&config, context).await?;
+        let engine = Engine::start(fan_out)
+            .await
+            .map_err(|error| Failure::from_error(&error))?;
+        Ok(Self {
+            config,
+            engine,
+            outputs,
+            clock,
+            ending,
+            snapshots,
+            _state: state,
+        })
+    }
+
+    /// Logs the source, the outputs and the place of the progress.
+    fn announce(&self) {
+        /// Outputs that the line names.
+        const NAMED: usize = 5;
+        let names = self.config.outputs.iter().map(|o| o.name.as_str());
+        let mut outputs: Vec<&str> = names.take(NAMED).collect();
+        let more = format!("{} more", self.config.outputs.len() - outputs.len());
+        if self.config.outputs.len() > NAMED {
+            outputs.push(&more);
+        }
+
+        let state = self.config.state.as_ref().map_or_else(
+            || "not kept: it is gone at the end".to_owned(),
+            |path| path.display().to_string(),
+        );
+        tracing::info!(
+            from = %self.engine.status().source.arn,
+            to = %outputs.join(", "),
+            progress = %state,
+            "copying"
+        );
+    }
+
+    /// Takes commands and publishes snapshots until the engine or an output ends the fan-out.
+    async fn run(
+        &mut self,
+        mut commands: mpsc::Receiver<FanOutCommand>,
+        until_caught_up: bool,
+    ) -> End {
+        loop {
+            let command = tokio::select! {
+                // Each of the ends is final; a command waits for the next round.
+                error = self.engine.ended() => return End::Broken(error),
+                done = self.engine.caught_up(), if until_caught_up => return End::CaughtUp(done),
+                reason = self.ending.requested() => return End::Requested(reason),
+                Some(command) = commands.recv() => command,
+                () = self.clock.sleep(SNAPSHOT) => {
+                    self.publish();
+                    continue;
+                }
+            };
+            match command {
+                FanOutCommand::Reconfigure { config, answer } => {
+                    let _ = answer.send(self.reconfigure(*config).await);
+                }
+                FanOutCommand::Output { change, answer } => {
+                    let _ = answer.send(self.change(change).await);
+                }
+            }
+        }
+    }
+
+    /// Ends the engine, and turns the cause into the result. `limit` is the time for the writes that are under
+    /// way, unless the command to end has one.
+    async fn finish(self, end: End, limit: Duration) -> Result<Outcome, Failure> {
+        let limit = match &end {
+            End::Drain(limit) => *limit,
+            End::CaughtUp(_) | End::Broken(_) | End::Requested(_) => limit,
+        };
+        if let End::Requested(reason) = &end {
+            tracing::info!("{reason}; finishing the writes that are under way");
+        }
+
+        let Self {
+            engine, snapshots, ..
+        } = self;
+        let last = engine.shutdown(limit).await;
+        if let Ok(status) = &last {
+            let status = Arc::new(status.clone());
+            snapshots.send_modify(|snapshot| snapshot.phase = Phase::Running(status));
+        }
+
+        let outcome = match end {
+            End::Broken(error) | End::CaughtUp(Err(error)) => {
+                return Err(Failure::from_error(&error));
+            }
+            End::CaughtUp(Ok(())) => Outcome::CaughtUp,
+            End::Requested(_) => Outcome::OutputEnded,
+            End::Drain(_) => Outcome::Drained,
+        };
+        last.map_err(|error| Failure::from_error(&error))?;
+        Ok(outcome)
+    }
+
+    fn publish(&self) {
+        let status = Arc::new(self.engine.status());
+        self.snapshots
+            .send_modify(|snapshot| snapshot.phase = Phase::Running(status));
+    }
+
+    /// Makes the outputs what `new` has. Returns the number of changes.
+    async fn reconfigure(&mut self, new: FanOutConfig) -> Result<usize, String> {
+        let unchanged = |why: String| format!("{why}; nothing has changed");
+        let changes = steps::between(&self.config.outputs, &new.outputs);
+        // All new outputs together, so that two that are one place are found. Outputs that stay as they are may
+        // be out of order.
+        let asked: Vec<OutputConfig> = changes.iter().filter_map(OutputChange::config).collect();
+        let mut specs = self
+            .outputs
+            .outputs(&asked)
+            .await
+            .map_err(|failure| unchanged(failure.message().to_owned()))?;
+
+        for change in &changes {
+            self.apply(change, &mut specs)
+                .await
+                .map_err(|why| format!("{why}; the changes before it are in force"))?;
+        }
+        self.config.outputs = new.outputs;
+        Ok(changes.len())
+    }
+
+    /// Makes one change that a client asked for.
+    async fn change(&mut self, change: OutputChange) -> Answer {
+        let change = self.complete(change)?;
+        let asked: Vec<OutputConfig> = change.config().into_iter().collect();
+        let mut specs = self
+            .outputs
+            .outputs(&asked)
+            .await
+            .map_err(|failure| failure.message().to_owned())?;
+        self.apply(&change, &mut specs).await?;
+        Ok(change.done())
+    }
+
+    /// Finds the output that the change names, and gives a restart the output's settings.
+    fn complete(&self, change: OutputChange) -> Result<OutputChange, String> {
+        let name = change.name();
+        let known = self.config.outputs.iter().find(|o| o.name == name);
+        match (change, known) {
+            (OutputChange::Add(config), None) => Ok(OutputChange::Add(config)),
+            (OutputChange::Add(config), Some(_)) => {
+                Err(format!("there is an output {} already", config.name))
+            }
+            (change, Some(_)) => Ok(change),
+            (change, None) => Err(format!("there is no output {}", change.name())),
+        }
+    }
+
+    /// Applies `change` to the engine, and enters the change into the configuration in force.
+    async fn apply(
+        &mut self,
+        change: &OutputChange,
+        specs: &mut Vec<OutputSpec>,
+    ) -> Result<(), String> {
+        let mut spec = |name: &str| {
+            let at = specs.iter().position(|s| s.id.as_str() == name);
+            at.map(|at| specs.swap_remove(at))
+                .ok_or_else(|| format!("the output {name} was not built"))
+        };
+        match change {
+            OutputChange::Remove(name) => self.engine(Change::Remove(OutputId::new(name))).await?,
+            OutputChange::Pause(name) => self.engine(Change::Pause(OutputId::new(name))).await?,
+            OutputChange::Resume(name) => self.engine(Change::Resume(OutputId::new(name))).await?,
+            OutputChange::Update(config) => {
+                self.engine(Change::Update(spec(&config.name)?)).await?;
+            }
+            OutputChange::Add(config) => self.engine(Change::Add(spec(&config.name)?)).await?,
+            OutputChange::Restart(name, start) => self.restart(name, *start).await?,
+        }
+        note(change, &mut self.config.outputs);
+        Ok(())
+    }
+
+    async fn engine(&self, change: Change) -> Result<(), String> {
+        self.engine.apply(change).await.map_err(|e| chain(&e))
+    }
+
+    /// Removes the output with its progress, and adds the output again with another start.
+    async fn restart(&self, name: &str, start: Start) -> Result<(), String> {
+        let Some(config) = self.config.outputs.iter().find(|o| o.name == name) else {
+            return Err(format!("there is no output {name}"));
+        };
+        let config = OutputConfig {
+            start,
+            ..config.clone()
+        };
+        let specs = self
+            .outputs
+            .outputs(std::slice::from_ref(&config))
+            .await
+            .map_err(|failure| failure.message().to_owned())?;
+
+        self.engine(Change::Remove(OutputId::new(name))).await?;
+        for spec in specs {
+            self.engine(Change::Add(spec)).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,122 @@
+//! The control actor: the one owner of the configuration in force, and of the engines, outputs and state of
+//! every fan-out.
+//!
+//! Everything else is a client that sends commands and awaits answers: the signals, the file watcher, and
+//! whoever connects to the control address. Snapshots for the view and the metrics come from the actor, too.
+
+mod actor;
+mod build;
+mod fan_out;
+mod process;
+mod signals;
+mod socket;
+mod steps;
+mod watcher;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use distributary_config::{Input, OutputConfig, Registry};
+use distributary_core::engine::Start;
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use process::run;
+pub(crate) use socket::{Reply, Request, ask};
+
+/// Commands that wait for the actor at most; further clients wait to send theirs.
+const COMMANDS: usize = 16;
+
+/// The file that the configuration comes from, and the flags and variables with precedence over it.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// The content that is in force.
+    pub(crate) content: Vec<u8>,
+    /// Flags and variables.
+    pub(crate) input: Input,
+    /// The kinds that the file may name.
+    pub(crate) registry: Registry,
+}
+
+/// The answer to a command: a sentence about the change, or the reason why nothing changed.
+type Answer = Result<String, String>;
+
+/// A command to the actor.
+#[derive(Debug)]
+enum Command {
+    /// Makes the running process what this content of the configuration file describes.
+    Reload {
+        content: Vec<u8>,
+        answer: oneshot::Sender<Answer>,
+    },
+    /// Changes one output of one fan-out.
+    Output {
+        fan_out: String,
+        change: OutputChange,
+        answer: oneshot::Sender<Answer>,
+    },
+    /// Stops every fan-out: finishes the writes that are under way within the drain timeout, and saves the
+    /// progress.
+    Drain { answer: oneshot::Sender<Answer> },
+}
+
+/// A change of one output.
+#[derive(Clone, Debug, PartialEq)]
+enum OutputChange {
+    /// Ends the output and forgets its progress.
+    Remove(String),
+    /// Stops the output and keeps its position.
+    Pause(String),
+    /// Continues an output that is paused or stopped.
+    Resume(String),
+    /// Replaces the settings of the output; its position is kept.
+    Update(OutputConfig),
+    /// Adds the output.
+    Add(OutputConfig),
+    /// Forgets the output's progress and starts the output again at this position.
+    Restart(String, Start),
+}
+
+/// A client's handle to the actor.
+#[derive(Clone, Debug)]
+struct Control {
+    commands: mpsc::Sender<Command>,
+}
+
+impl Control {
+    fn new() -> (Self, mpsc::Receiver<Command>) {
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        (Self { commands }, receiver)
+    }
+
+    async fn reload(&self, content: Vec<u8>) -> Answer {
+        self.ask(|answer| Command::Reload { content, answer }).await
+    }
+
+    async fn change(&self, fan_out: String, change: OutputChange) -> Answer {
+        self.ask(|answer| Command::Output {
+            fan_out,
+            change,
+            answer,
+        })
+        .await
+    }
+
+    async fn drain(&self) -> Answer {
+        self.ask(|answer| Command::Drain { answer }).await
+    }
+
+    async fn ask(&self, command: impl FnOnce(oneshot::Sender<Answer>) -> Command) -> Answer {
+        let ended = || "the process is stopping".to_owned();
+        let (sender, answer) = oneshot::channel();
+        self.commands
+            .send(command(sender))
+            .await
+            .map_err(|_| ended())?;
+        answer.await.unwrap_or_else(|_| Err(ended()))
+    }
+}
+
+/// Longest wait of a control client for an answer; a reload asks every changed output.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);

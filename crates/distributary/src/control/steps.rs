@@ -1,0 +1,156 @@
+//! The changes between two configurations of a fan-out's outputs.
+
+use distributary_config::OutputConfig;
+
+use super::OutputChange;
+
+impl OutputChange {
+    /// The name of the output.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Remove(name)
+            | Self::Pause(name)
+            | Self::Resume(name)
+            | Self::Restart(name, _) => name,
+            Self::Update(config) | Self::Add(config) => &config.name,
+        }
+    }
+
+    /// The configuration of an output that has to be built for the change.
+    pub(super) fn config(&self) -> Option<OutputConfig> {
+        match self {
+            Self::Update(config) | Self::Add(config) => Some(config.clone()),
+            Self::Remove(_) | Self::Pause(_) | Self::Resume(_) | Self::Restart(..) => None,
+        }
+    }
+
+    /// A sentence about the change after it was made.
+    pub(super) fn done(&self) -> String {
+        let name = self.name();
+        match self {
+            Self::Remove(_) => format!("removed the output {name} and forgot its progress"),
+            Self::Pause(_) => format!("paused the output {name}; its position is kept"),
+            Self::Resume(_) => format!("resumed the output {name}"),
+            Self::Update(_) => {
+                format!("changed the settings of the output {name}; it continues where it was")
+            }
+            Self::Add(_) => format!("added the output {name}"),
+            Self::Restart(..) => {
+                format!("forgot the progress of the output {name} and restarted it")
+            }
+        }
+    }
+}
+
+/// Logs a change that was made, and enters the change into the outputs in force.
+pub(super) fn note(change: &OutputChange, outputs: &mut Vec<OutputConfig>) {
+    let text = change.done();
+    match change {
+        OutputChange::Remove(_) | OutputChange::Restart(..) => tracing::warn!("{text}"),
+        OutputChange::Pause(_)
+        | OutputChange::Resume(_)
+        | OutputChange::Update(_)
+        | OutputChange::Add(_) => tracing::info!("{text}"),
+    }
+
+    let name = change.name();
+    match change {
+        OutputChange::Remove(_) => outputs.retain(|o| o.name != name),
+        OutputChange::Pause(_) => set_paused(outputs, name, true),
+        OutputChange::Resume(_) => set_paused(outputs, name, false),
+        OutputChange::Update(new) | OutputChange::Add(new) => {
+            outputs.retain(|o| o.name != name);
+            outputs.push(new.clone());
+        }
+        OutputChange::Restart(..) => {}
+    }
+}
+
+fn set_paused(outputs: &mut [OutputConfig], name: &str, paused: bool) {
+    if let Some(output) = outputs.iter_mut().find(|o| o.name == name) {
+        output.paused = paused;
+    }
+}
+
+/// The changes that turn `old` into `new`. Removals come first, so that an output may take a stream that
+/// another output gives up.
+pub(super) fn between(old: &[OutputConfig], new: &[OutputConfig]) -> Vec<OutputChange> {
+    let find = |list: &[OutputConfig], name: &str| list.iter().find(|o| o.name == name).cloned();
+    let removed = old
+        .iter()
+        .filter(|o| find(new, &o.name).is_none())
+        .map(|o| OutputChange::Remove(o.name.clone()));
+    let kept = new.iter().filter_map(|n| match find(old, &n.name) {
+        None => Some(OutputChange::Add(n.clone())),
+        Some(o) => change_of(&o, n),
+    });
+    removed.chain(kept).collect()
+}
+
+/// The change of one output, if the two configurations differ.
+fn change_of(old: &OutputConfig, new: &OutputConfig) -> Option<OutputChange> {
+    // `start` means nothing to an output that has progress.
+    let same = OutputConfig {
+        paused: new.paused,
+        start: new.start,
+        ..old.clone()
+    };
+    match (old.paused, new.paused) {
+        _ if same != *new => Some(OutputChange::Update(new.clone())),
+        (true, false) => Some(OutputChange::Resume(new.name.clone())),
+        (false, true) => Some(OutputChange::Pause(new.name.clone())),
+        (true, true) | (false, false) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use distributary_adapters::kind::Shorthand;
+    use distributary_adapters::outputs::KINDS;
+    use distributary_core::engine::{Order, Start};
+
+    use super::*;
+
+    fn output(id: &str) -> OutputConfig {
+        let shorthand = Shorthand::parse(id, KINDS).unwrap();
+        OutputConfig {
+            name: id.to_owned(),
+            settings: KINDS[0].parse(shorthand.table).unwrap(),
+            order: Order::Resend,
+            start: Start::TrimHorizon,
+            paused: false,
+        }
+    }
+
+    #[test]
+    fn only_the_differences_become_changes() {
+        let strict = OutputConfig {
+            order: Order::Strict,
+            ..output("b")
+        };
+        let paused = OutputConfig {
+            paused: true,
+            ..output("c")
+        };
+        let later = OutputConfig {
+            start: Start::Latest,
+            ..output("a")
+        };
+        let old = [output("a"), output("b"), output("c"), output("d")];
+        let new = [output("e"), later, strict.clone(), paused.clone()];
+        assert_eq!(
+            between(&old, &new),
+            [
+                OutputChange::Remove("d".into()),
+                OutputChange::Add(output("e")),
+                OutputChange::Update(strict),
+                OutputChange::Pause("c".into())
+            ]
+        );
+        assert_eq!(
+            between(&[paused], &[output("c")]),
+            [OutputChange::Resume("c".into())]
+        );
+        assert_eq!(between(&old, &old), []);
+    }
+}
