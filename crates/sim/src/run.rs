@@ -307,7 +307,7 @@ impl<'a> Run<'a> {
                 .filter(|c| !c.removed)
                 .map(|c| self.spec(c))
                 .collect();
-            self.eye.truth().begin_life();
+            self.eye.truth().engine_starts();
             let fan_out = FanOut {
                 name: "sim".to_owned(),
                 source: self.parts.source(),
@@ -330,7 +330,7 @@ impl<'a> Run<'a> {
                 }
                 // The disk is full, the source is away: whoever runs it starts it again.
                 Some(Err(EngineError::Store { .. } | EngineError::Source { .. })) => {
-                    self.eye.truth().end_life();
+                    self.eye.truth().engine_ended();
                     self.clock.sleep(Duration::from_secs(1)).await;
                 }
                 Some(Err(error)) => {
@@ -339,7 +339,7 @@ impl<'a> Run<'a> {
                         .truth()
                         .violate(line::ENGINE, format!("it does not start: {error}"));
                 }
-                None => self.eye.truth().end_life(),
+                None => self.eye.truth().engine_ended(),
             }
         }
         self.eye
@@ -354,7 +354,7 @@ impl<'a> Run<'a> {
         if let Some(engine) = self.engine.take() {
             drop(engine);
             let mut truth = self.eye.truth();
-            truth.end_life();
+            truth.engine_ended();
             *truth.faults.entry("a crash").or_default() += 1;
         }
         self.up_at = Some(self.now() + down);
@@ -574,7 +574,7 @@ impl<'a> Run<'a> {
             Action::Reshard(_, shards) => self.parts.reshard(&case.name, *shards).await,
             Action::Refuse(_) if !pristine => {
                 let rng = &mut Rng::new(self.scenario.seed ^ 0x5eed);
-                let open = lock(&self.eye.truth).open_record(&case.name, |n| rng.index(n));
+                let open = lock(&self.eye.truth).pick_lacking(&case.name, |n| rng.index(n));
                 if let Some(number) = open {
                     self.parts.refuse(&case.name, number, true);
                     case.refused.push(number);
@@ -598,15 +598,15 @@ impl<'a> Run<'a> {
                 case.paused = false;
                 let name = case.name.clone();
                 let spec = self.spec(&self.cases[i]);
-                self.eye.truth().silence(&name, false, false);
-                self.eye.truth().reorder(&name, order);
+                self.eye.truth().set_paused(&name, false);
+                self.eye.truth().update_output(&name, order);
                 self.apply(Change::Update(spec)).await;
             }
             Action::Remove(_) if self.engine.is_some() => {
                 let (name, id) = (case.name.clone(), case.id.clone());
                 let done = self.apply(Change::Remove(id.clone())).await;
                 self.cases[i].removed = true;
-                self.eye.truth().silence(&name, true, true);
+                self.eye.truth().remove_output(&name);
                 if done {
                     self.free.push(id);
                 }
@@ -621,9 +621,9 @@ impl<'a> Run<'a> {
         let (id, name) = (case.id.clone(), case.name.clone());
         if paused {
             self.apply(Change::Pause(id)).await;
-            self.eye.truth().silence(&name, true, false);
+            self.eye.truth().set_paused(&name, true);
         } else {
-            self.eye.truth().silence(&name, false, false);
+            self.eye.truth().set_paused(&name, false);
             self.apply(Change::Resume(id)).await;
             self.reads_since = self.reads_since.max(self.now());
         }
@@ -642,7 +642,7 @@ impl<'a> Run<'a> {
             // It said no; and the configuration has it no more.
             self.cases[i].removed = true;
             let name = self.cases[i].name.clone();
-            self.eye.truth().silence(&name, true, true);
+            self.eye.truth().remove_output(&name);
         }
     }
 
@@ -696,7 +696,7 @@ impl<'a> Run<'a> {
                 .violate(line::ENGINE, format!("it does not end: {error}")),
             None => self.eye.truth().violate(line::ENGINE, "it does not end"),
         }
-        self.eye.truth().end_life();
+        self.eye.truth().engine_ended();
         self.up_at = Some(self.now());
     }
 
@@ -761,7 +761,7 @@ impl<'a> Run<'a> {
             }
             self.look();
         }
-        self.eye.truth().judge_end();
+        self.eye.truth().check_end();
         let services: Vec<String> = self
             .cases
             .iter()

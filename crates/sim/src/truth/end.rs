@@ -1,0 +1,63 @@
+//! Checks at the end of a run, after everything has worked for long enough.
+
+use std::collections::BTreeMap;
+
+use super::outputs::{Counted, OutputFacts};
+use super::{Broken, Truth, line};
+
+impl Truth {
+    /// Checks that every output has all of its records, in order, and that losses were reported.
+    pub fn check_end(&mut self) {
+        let services: Vec<String> = self.outputs.keys().cloned().collect();
+        for service in services {
+            if let Err((line, problem)) = self.check_output(&service) {
+                self.violate(line, format!("{service}: {problem}"));
+            }
+        }
+    }
+
+    fn check_output(&self, service: &str) -> Result<(), Broken> {
+        let Some(output) = self.outputs.get(service).filter(|o| !o.removed) else {
+            return Ok(());
+        };
+
+        self.check_gaps(output)?;
+        let mut last_places = BTreeMap::new();
+        for (n, record) in self.records.iter().enumerate() {
+            if !self.wants(output, n) {
+                continue;
+            }
+            let Some(place) = output.place(n).filter(|_| output.has(n)) else {
+                return Err((line::COMPLETE, format!("record {n} is missing")));
+            };
+            if let Some(other) = output.out_of_order(&mut last_places, record.key, n, place) {
+                let problem = format!("record {other} stands behind record {n} of its key");
+                return Err((line::ORDER, problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the engine reported a gap for records lost to retention.
+    fn check_gaps(&self, output: &OutputFacts) -> Result<(), Broken> {
+        let lost = output.owed_gaps.iter().filter(|n| !output.has(**n));
+        for n in lost {
+            let shard = self.records[*n].shard;
+            let is_reported = self
+                .gaps
+                .iter()
+                .any(|(id, to)| *to == output.id && self.shard_ids.get(id) == Some(&shard));
+            if !is_reported {
+                let problem = format!("record {n} is lost to retention without a report of a gap");
+                return Err((line::SILENT, problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts of an output, since the engine started last.
+    pub fn counted(&self, service: &str) -> Option<Counted> {
+        let output = self.outputs.get(service).filter(|o| !o.removed)?;
+        Some(output.counted())
+    }
+}
