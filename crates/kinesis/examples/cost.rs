@@ -22,7 +22,7 @@ use distributary_core::source::{Credit, Source};
 use distributary_kinesis::client::Client;
 use distributary_kinesis::output::{KinesisOutput, OutputOptions};
 use distributary_kinesis::source::KinesisSource;
-use distributary_kinesis::transport::{HttpTransport, TransportSettings};
+use distributary_kinesis::transport::{HttpTransport, RequestClass, TransportSettings};
 use distributary_wire::codec::{Format, encode};
 use distributary_wire::transport::{RequestBody, ResponseBody, Transport};
 use distributary_wire::types::{
@@ -35,6 +35,8 @@ const RECORDS: usize = 500;
 const RECORD: usize = 1024;
 /// Records of one answer to a read.
 const PAGE: usize = 5000;
+/// By ARN, so that the source need not be described.
+const SOURCE: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/input";
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn main() {
@@ -256,7 +258,9 @@ async fn measure(outputs: usize, megabytes: usize) {
                     shared: body.clone(),
                     tail: Bytes::from_static(b"tail"),
                 };
-                let request = http::Request::post(&url).body(body).unwrap();
+                let mut request = http::Request::post(&url).body(body).unwrap();
+                // On the connections of the outputs.
+                request.extensions_mut().insert(RequestClass::Write);
                 transport.call(request, DEADLINE).await.unwrap();
             }
         }
@@ -326,9 +330,11 @@ async fn read_cost(
     let start = cpu();
     let mut kept = None;
     for _ in 0..rounds {
-        let request = http::Request::post(url)
+        let mut request = http::Request::post(url)
             .body(RequestBody::whole(vec![7; 100]))
             .unwrap();
+        // On the connection of the source.
+        request.extensions_mut().insert(RequestClass::Read);
         let ResponseBody::Full(body) = transport.call(request, DEADLINE).await.unwrap().into_body()
         else {
             panic!("a stream")
@@ -346,7 +352,7 @@ async fn read_cost(
         .format(Format::Cbor)
         .build()
         .unwrap();
-    let source = KinesisSource::new(client, "input".parse().unwrap());
+    let source = KinesisSource::new(client, SOURCE.parse().unwrap());
     let start = cpu();
     let mut reader = source.open(&ShardId::new("shardId-0"), Position::TrimHorizon);
     let mut kept = None;
