@@ -454,7 +454,7 @@ async fn what_is_no_record_is_trouble() {
         .ok(page(&["no number"], Some("i2"), 0));
     let trouble = reader.next(CREDIT).await.unwrap_err();
     assert_eq!(trouble.kind, TroubleKind::Unintelligible);
-    // It stays where it was.
+    // The reader stays at its position.
     script.ok(page(&["7"], Some("i2"), 0));
     assert_eq!(sequences(&next(&mut reader).await), ["7"]);
     let request: GetRecordsRequest = script.calls()[2].read();
