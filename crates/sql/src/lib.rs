@@ -34,5 +34,6 @@ pub use program::Program;
 pub use reference::ReferenceSpec;
 pub use run::processor::{Emitted, Processor, ProcessorSettings, Record, Sink, StateLimitExceeded};
 pub use run::snapshot::RestoreError;
+pub use run::stateless::{Applied, Selection, StatelessProcessor};
 pub use types::{IntervalType, RowField, SqlType, Unit};
 pub use value::{ErrorName, Value};

@@ -12,4 +12,5 @@ mod project;
 mod slide;
 pub(crate) mod snapshot;
 mod sort;
+pub(crate) mod stateless;
 mod time_step;

@@ -105,6 +105,7 @@ pub struct Processor {
     wall_clock: Option<i64>,
     /// The time that rows and bounds have moved to; `None` before the first.
     now: Option<i64>,
+    references_reported: bool,
     records: u64,
     current: Option<u64>,
     made: Vec<Made>,
@@ -157,6 +158,7 @@ impl Processor {
             settings,
             wall_clock: None,
             now: None,
+            references_reported: false,
             records: 0,
             current: None,
             made: Vec::new(),
@@ -260,6 +262,7 @@ impl Processor {
         self.settings.started = snapshot.started;
         self.now = snapshot.now;
         self.records = snapshot.records;
+        self.references_reported = true;
         for (stream, StreamTime(last)) in self.streams.iter_mut().zip(snapshot.streams) {
             stream.last = last;
         }
@@ -268,6 +271,18 @@ impl Processor {
             pump.deadline = pump.chain.deadline();
         }
         Ok(())
+    }
+
+    /// Forgets the time of earlier rows.
+    pub(crate) fn forget_time(&mut self) {
+        self.now = None;
+        for stream in &mut self.streams {
+            stream.last = None;
+        }
+    }
+
+    pub(crate) fn program(&self) -> &Arc<Program> {
+        &self.program
     }
 
     fn clocks(&self) -> Clocks {
@@ -280,7 +295,7 @@ impl Processor {
 
     /// Fires all deadlines up to an instant, in order of time, then of definition.
     fn move_to(&mut self, time: i64, sink: &mut dyn Sink) {
-        if self.now.is_none() {
+        if !self.references_reported {
             self.now = Some(time);
             self.report_references(sink);
         }
@@ -290,6 +305,7 @@ impl Processor {
 
     /// Bad lines of reference data go to `error_stream` before the first row.
     fn report_references(&mut self, sink: &mut dyn Sink) {
+        self.references_reported = true;
         let program = self.program.clone();
         for (table, reason) in &program.bad_references {
             let message = format!("a line of the reference table \"{table}\": {reason}");

@@ -1,0 +1,125 @@
+//! Stateless programs on batches: rows as data of output records, each with its source record.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::output::RowFormat;
+use crate::program::Program;
+use crate::run::processor::{
+    Emitted, Processor, ProcessorSettings, Record, Sink, StateLimitExceeded,
+};
+
+/// The rows of one stream that an output takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Selection {
+    /// The number of the stream in [`Program::streams`].
+    pub stream: usize,
+    /// The form of the records.
+    pub format: RowFormat,
+}
+
+/// The rows of a batch for one selection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    data: Vec<u8>,
+    /// The source record of each row, and the end of its data.
+    rows: Vec<(u32, usize)>,
+}
+
+impl Applied {
+    /// The number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The data of all rows, one after the other.
+    #[must_use]
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// For each row its source record's number in the batch, and the place of its data. The numbers
+    /// never fall.
+    pub fn rows(&self) -> impl Iterator<Item = (u32, Range<usize>)> {
+        let starts = std::iter::once(0).chain(self.rows.iter().map(|(_, end)| *end));
+        self.rows
+            .iter()
+            .zip(starts)
+            .map(|((record, end), start)| (*record, start..*end))
+    }
+}
+
+/// Runs a stateless program on batches.
+///
+/// ROWTIME is the arrival time of the record alone, so that cuts of the input and restarts change
+/// no row.
+pub struct StatelessProcessor {
+    processor: Processor,
+}
+
+impl StatelessProcessor {
+    /// `None` when the program keeps state: [`Processor`] runs it.
+    #[must_use]
+    pub fn new(program: Arc<Program>, settings: ProcessorSettings) -> Option<Self> {
+        let stateless = program.is_stateless();
+        stateless.then(|| Self {
+            processor: Processor::new(program, settings),
+        })
+    }
+
+    /// Sets the clock of CURRENT_ROW_TIMESTAMP and ERROR_TIME, in milliseconds since 1970.
+    pub fn set_wall_clock(&mut self, milliseconds: i64) {
+        self.processor.set_wall_clock(milliseconds);
+    }
+
+    /// The rows that the records of a batch make, for each selection.
+    ///
+    /// # Errors
+    /// Never for a stateless program: the error is that of [`Processor::push`].
+    pub fn apply(
+        &mut self,
+        records: &[Record<'_>],
+        selections: &[Selection],
+    ) -> Result<Vec<Applied>, StateLimitExceeded> {
+        let program = Arc::clone(self.processor.program());
+        let mut collector = Collector {
+            program: &program,
+            selections,
+            applied: vec![Applied::default(); selections.len()],
+            record: 0,
+        };
+        for (index, record) in records.iter().enumerate() {
+            collector.record = u32::try_from(index).unwrap_or(u32::MAX);
+            self.processor.forget_time();
+            self.processor.push(record, &mut collector)?;
+        }
+        Ok(collector.applied)
+    }
+}
+
+struct Collector<'a> {
+    program: &'a Program,
+    selections: &'a [Selection],
+    applied: Vec<Applied>,
+    record: u32,
+}
+
+impl Sink for Collector<'_> {
+    fn row(&mut self, row: Emitted<'_>) {
+        let columns = &row.definition(self.program).columns;
+        for (selection, applied) in self.selections.iter().zip(&mut self.applied) {
+            if selection.stream == row.stream {
+                let format = selection.format;
+                format.write(columns, row.values, &mut applied.data);
+                applied.rows.push((self.record, applied.data.len()));
+            }
+        }
+    }
+}

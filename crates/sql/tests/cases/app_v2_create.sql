@@ -1,0 +1,7 @@
+-- rows
+-- The application as JSON, v2 create.
+-- app {"ApplicationName": "a", "RuntimeEnvironment": "SQL-1_0", "ApplicationConfiguration": {"SqlApplicationConfiguration": {"Inputs": [{"NamePrefix": "SOURCE_SQL_STREAM", "InputSchema": {"RecordColumns": [{"Name": "log", "SqlType": "VARCHAR(16)", "Mapping": "$.log"}], "RecordFormat": {"RecordFormatType": "JSON", "MappingParameters": {"JSONMappingParameters": {"RecordRowPath": "$"}}}, "RecordEncoding": "UTF-8"}, "InputParallelism": {"Count": 1}, "KinesisStreamsInput": {"ResourceARN": "arn:aws:kinesis:us-east-1:123456789012:stream/in"}}], "Outputs": [{"Name": "DESTINATION_SQL_STREAM", "KinesisStreamsOutput": {"ResourceARN": "arn:aws:kinesis:us-east-1:123456789012:stream/out"}, "DestinationSchema": {"RecordFormatType": "JSON"}}]}, "ApplicationCodeConfiguration": {"CodeContentType": "PLAINTEXT", "CodeContent": {"TextContent": "@"}}}}
+-- input {"log":"Record 0"}
+-- output DESTINATION_SQL_STREAM {"LOG":"Record 0"}
+CREATE OR REPLACE STREAM "DESTINATION_SQL_STREAM" (log VARCHAR(16));
+CREATE OR REPLACE PUMP "COPY_PUMP1" AS INSERT INTO "DESTINATION_SQL_STREAM" SELECT STREAM "log" FROM "SOURCE_SQL_STREAM_001";

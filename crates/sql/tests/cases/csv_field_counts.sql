@@ -1,0 +1,9 @@
+-- rows
+-- More fields than columns are ignored, fewer are NULL.
+-- schema {"RecordColumns": [{"Name": "a", "SqlType": "VARCHAR(5)"}, {"Name": "b", "SqlType": "INTEGER"}, {"Name": "c", "SqlType": "VARCHAR(9)"}], "RecordFormat": {"RecordFormatType": "CSV", "MappingParameters": {"CSVMappingParameters": {"RecordRowDelimiter": "\n", "RecordColumnDelimiter": ","}}}, "RecordEncoding": "UTF-8"}
+-- input {"t": 0, "data": "x,1,u,w"}
+-- input {"t": 0, "data": "y"}
+-- output D {"A":"x","B":1,"C":"u"}
+-- output D {"A":"y","B":null,"C":null}
+CREATE STREAM d (a VARCHAR(9), b INTEGER, c VARCHAR(9));
+CREATE PUMP p AS INSERT INTO d SELECT STREAM * FROM "SOURCE_SQL_STREAM_001";

@@ -1,0 +1,3 @@
+-- error config 1:1
+-- column "a" TEXT $.a
+CREATE STREAM d (v INTEGER);

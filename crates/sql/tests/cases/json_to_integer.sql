@@ -1,0 +1,31 @@
+-- rows
+-- Values of records for INTEGER.
+-- column "v" INTEGER $.v
+-- input {"t":0,"json":{"v":42}}
+-- input {"t":1,"json":{"v":"42"}}
+-- input {"t":2,"json":{"v":null}}
+-- input {"t":3,"json":{"v":true}}
+-- input {"t":4,"json":{"v":42.0}}
+-- input {"t":5,"json":{"v":1e2}}
+-- input {"t":6,"json":{"v":-7}}
+-- input {"t":7,"json":{"v":"a"}}
+-- input {"t":8,"json":{"v":123.4}}
+-- input {"t":9,"json":{"v":3000000000}}
+-- input {"t":10,"json":{"v":{}}}
+-- input {"t":11,"json":{"v":[1]}}
+-- input {"t":12,"json":{"v":" 42"}}
+-- output D {"V":42}
+-- output D {"V":42}
+-- output D {"V":null}
+-- output D {"V":1}
+-- output D {"V":42}
+-- output D {"V":100}
+-- output D {"V":-7}
+-- output error_stream {"ERROR_TIME":"1970-01-01 00:00:00.007","ERROR_LEVEL":"WARNING","ERROR_NAME":"Coercion error","MESSAGE":"For input string: \"a\"","DATA_ROWTIME":"1970-01-01 00:00:00.007","DATA_ROW":"7B2276223A2261227D","PUMP_NAME":"null"}
+-- output error_stream {"ERROR_TIME":"1970-01-01 00:00:00.008","ERROR_LEVEL":"WARNING","ERROR_NAME":"Coercion error","MESSAGE":"For input string: \"123.4\"","DATA_ROWTIME":"1970-01-01 00:00:00.008","DATA_ROW":"7B2276223A3132332E347D","PUMP_NAME":"null"}
+-- output error_stream {"ERROR_TIME":"1970-01-01 00:00:00.009","ERROR_LEVEL":"WARNING","ERROR_NAME":"Coercion error","MESSAGE":"For input string: \"3000000000\"","DATA_ROWTIME":"1970-01-01 00:00:00.009","DATA_ROW":"7B2276223A333030303030303030307D","PUMP_NAME":"null"}
+-- output error_stream {"ERROR_TIME":"1970-01-01 00:00:00.010","ERROR_LEVEL":"WARNING","ERROR_NAME":"Coercion error","MESSAGE":"For input string: \"{}\"","DATA_ROWTIME":"1970-01-01 00:00:00.010","DATA_ROW":"7B2276223A7B7D7D","PUMP_NAME":"null"}
+-- output error_stream {"ERROR_TIME":"1970-01-01 00:00:00.011","ERROR_LEVEL":"WARNING","ERROR_NAME":"Coercion error","MESSAGE":"For input string: \"[1]\"","DATA_ROWTIME":"1970-01-01 00:00:00.011","DATA_ROW":"7B2276223A5B315D7D","PUMP_NAME":"null"}
+-- output error_stream {"ERROR_TIME":"1970-01-01 00:00:00.012","ERROR_LEVEL":"WARNING","ERROR_NAME":"Coercion error","MESSAGE":"For input string: \" 42\"","DATA_ROWTIME":"1970-01-01 00:00:00.012","DATA_ROW":"7B2276223A22203432227D","PUMP_NAME":"null"}
+CREATE STREAM d (v INTEGER);
+CREATE PUMP p AS INSERT INTO d SELECT STREAM "v" FROM "SOURCE_SQL_STREAM_001";

@@ -1,0 +1,21 @@
+-- rows
+-- Texts of timestamps.
+-- column "v" TIMESTAMP $.v
+-- input {"t":0,"json":{"v":"2024-03-05 14:07:09"}}
+-- input {"t":1,"json":{"v":"2024-03-05T14:07:09.123456789Z"}}
+-- input {"t":2,"json":{"v":"2024-03-05T14:07:09+02:00"}}
+-- input {"t":3,"json":{"v":"2024-03-05"}}
+-- input {"t":4,"json":{"v":5}}
+-- input {"t":5,"json":{"v":true}}
+-- input {"t":6,"json":{"v":"05.03.2024"}}
+-- input {"t":7,"json":{"v":"2024-02-30 00:00:00"}}
+-- output D {"V":"2024-03-05 14:07:09.000"}
+-- output D {"V":"2024-03-05 14:07:09.123"}
+-- output D {"V":"2024-03-05 12:07:09.000"}
+-- output D {"V":"2024-03-05 00:00:00.000"}
+-- output error_stream {"ERROR_TIME":"1970-01-01 00:00:00.004","ERROR_LEVEL":"WARNING","ERROR_NAME":"Coercion error","MESSAGE":"For input string: \"5\"","DATA_ROWTIME":"1970-01-01 00:00:00.004","DATA_ROW":"7B2276223A357D","PUMP_NAME":"null"}
+-- output error_stream {"ERROR_TIME":"1970-01-01 00:00:00.005","ERROR_LEVEL":"WARNING","ERROR_NAME":"Coercion error","MESSAGE":"For input string: \"true\"","DATA_ROWTIME":"1970-01-01 00:00:00.005","DATA_ROW":"7B2276223A747275657D","PUMP_NAME":"null"}
+-- output error_stream {"ERROR_TIME":"1970-01-01 00:00:00.006","ERROR_LEVEL":"WARNING","ERROR_NAME":"Coercion error","MESSAGE":"For input string: \"05.03.2024\"","DATA_ROWTIME":"1970-01-01 00:00:00.006","DATA_ROW":"7B2276223A2230352E30332E32303234227D","PUMP_NAME":"null"}
+-- output error_stream {"ERROR_TIME":"1970-01-01 00:00:00.007","ERROR_LEVEL":"WARNING","ERROR_NAME":"Coercion error","MESSAGE":"For input string: \"2024-02-30 00:00:00\"","DATA_ROWTIME":"1970-01-01 00:00:00.007","DATA_ROW":"7B2276223A22323032342D30322D33302030303A30303A3030227D","PUMP_NAME":"null"}
+CREATE STREAM d (v TIMESTAMP);
+CREATE PUMP p AS INSERT INTO d SELECT STREAM "v" FROM "SOURCE_SQL_STREAM_001";

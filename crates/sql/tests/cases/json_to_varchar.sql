@@ -1,0 +1,21 @@
+-- rows
+-- Values of records for VARCHAR.
+-- column "v" VARCHAR(5) $.v
+-- input {"t":0,"json":{"v":"abc"}}
+-- input {"t":1,"json":{"v":"abcdefg"}}
+-- input {"t":2,"json":{"v":12}}
+-- input {"t":3,"json":{"v":1.50}}
+-- input {"t":4,"json":{"v":true}}
+-- input {"t":5,"json":{"v":{"a": 1}}}
+-- input {"t":6,"json":{"v":[1,2]}}
+-- input {"t":7,"json":{"v":"\u00e4\n"}}
+-- output D {"V":"abc"}
+-- output D {"V":"abcde"}
+-- output D {"V":"12"}
+-- output D {"V":"1.50"}
+-- output D {"V":"true"}
+-- output D {"V":"{\"a\":"}
+-- output D {"V":"[1,2]"}
+-- output D {"V":"ä\n"}
+CREATE STREAM d (v VARCHAR(5));
+CREATE PUMP p AS INSERT INTO d SELECT STREAM "v" FROM "SOURCE_SQL_STREAM_001";
