@@ -42,7 +42,7 @@ const CASES: [(&str, &str); 3] = [
 ];
 
 fn main() {
-    let padding = "x".repeat(170);
+    let padding = "x".repeat(200);
     let records: Vec<Bytes> = (0..1000)
         .map(|number| {
             let sector = if number % 4 == 0 { "TECHNOLOGY" } else { "ENERGY" };

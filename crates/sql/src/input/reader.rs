@@ -1,5 +1,8 @@
 //! A JSON reader over text that skips what nobody asked for, and checks its grammar all the same.
 
+/// Characters of a string that are looked at one by one, before a vectorised search pays.
+const NEAR: usize = 16;
+
 /// The deepest nesting that is read.
 const DEEPEST: u32 = 128;
 
@@ -194,9 +197,7 @@ impl<'a> Reader<'a> {
         self.expect(b'"')?;
         let mut escaped = false;
         loop {
-            while self.peek().is_some_and(|byte| PLAIN[usize::from(byte)]) {
-                self.at += 1;
-            }
+            self.skip_plain()?;
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -209,6 +210,25 @@ impl<'a> Reader<'a> {
                 _ => return self.malformed(),
             }
         }
+    }
+
+    /// Goes to the next character that does not stand for itself.
+    fn skip_plain(&mut self) -> Result<(), Malformed> {
+        let near = self.bytes.len().min(self.at + NEAR);
+        while self.at < near {
+            if !PLAIN[usize::from(self.bytes[self.at])] {
+                return Ok(());
+            }
+            self.at += 1;
+        }
+
+        let rest = &self.bytes[self.at..];
+        let end = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+        if let Some(control) = rest[..end].iter().position(|byte| *byte < 0x20) {
+            return Err(Malformed(self.at + control));
+        }
+        self.at += end;
+        Ok(())
     }
 
     fn escape(&mut self) -> Result<(), Malformed> {
