@@ -55,12 +55,19 @@ struct Envelope<'a> {
     t: Option<i64>,
     bound: Option<i64>,
     data: Option<String>,
-    #[serde(borrow)]
+    /// Present also when the value is null.
+    #[serde(borrow, default, deserialize_with = "present")]
     json: Option<&'a RawValue>,
     hex: Option<String>,
     key: Option<String>,
     seq: Option<String>,
     shard: Option<String>,
+}
+
+fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// Runs a program on the lines of `input` and writes `STREAM<TAB>JSON` for every row of every

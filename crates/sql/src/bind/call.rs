@@ -201,10 +201,13 @@ impl Binder<'_> {
     }
 }
 
-/// Whether an exact number widens to the wanted type without loss.
+/// Whether an exact number or a text widens to the wanted type without loss.
 fn widens(given: &SqlType, wanted: &SqlType) -> bool {
     if given == wanted || given.is_null() {
         return true;
+    }
+    if let (Some(given), Some(wanted)) = (given.text_length(), wanted.text_length()) {
+        return given <= wanted;
     }
     match (given.decimal_shape(), wanted.decimal_shape()) {
         (Some((p1, s1)), Some((p2, s2))) => s1 <= s2 && p1 - s1 <= p2 - s2,
@@ -461,7 +464,7 @@ fn bind_rounding(bound: Bound<'_>) -> Compiled<Expr> {
     let Form::Unit(unit) = bound.form else {
         bound.want(&[Wanted::Number], 1)?;
         let builtin = if up { Builtin::Ceil } else { Builtin::Floor };
-        return Ok(bound.into_call(builtin, sql_type));
+        return Ok(bound.into_call(builtin, with_carry(sql_type)));
     };
 
     if let SqlType::Interval(interval) = &sql_type {
@@ -478,6 +481,17 @@ fn bind_rounding(bound: Bound<'_>) -> Compiled<Expr> {
         Builtin::FloorTo(unit)
     };
     Ok(bound.into_call(builtin, sql_type))
+}
+
+/// The type with room for one more whole digit: CEIL(9.9) is 10.
+fn with_carry(sql_type: SqlType) -> SqlType {
+    match sql_type {
+        SqlType::Decimal { precision, scale } => SqlType::Decimal {
+            precision: (precision + 1).min(19),
+            scale,
+        },
+        other => other,
+    }
 }
 
 fn bind_step(bound: Bound<'_>) -> Compiled<Expr> {

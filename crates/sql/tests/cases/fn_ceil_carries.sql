@@ -1,0 +1,10 @@
+-- rows
+-- CEIL and FLOOR may need one more digit.
+-- column "i" INTEGER $.i
+-- input {"i":7}
+-- output D {"V0":10,"V1":-10,"V2":"10.0"}
+CREATE OR REPLACE STREAM d (v0 INTEGER, v1 INTEGER, v2 VARCHAR(9));
+CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM CEIL(9.9),
+  FLOOR(-9.9),
+  CAST(CEIL(9.9) AS VARCHAR(9))
+FROM "SOURCE_SQL_STREAM_001";
