@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::text::ast::Name;
+
 /// The kind of a compile error: a stable word for tests, scripts and documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ErrorClass {
@@ -151,6 +153,18 @@ impl Issue {
 
     pub(crate) fn mismatch(at: u32, message: impl Into<String>) -> Self {
         Self::new(ErrorClass::TypeMismatch, at, message)
+    }
+
+    /// A name that nothing has, with the nearest of the known ones. `what` begins the message.
+    pub(crate) fn unknown<'a>(
+        class: ErrorClass,
+        name: &Name,
+        what: &str,
+        known: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        let text = &name.text;
+        let message = format!("{what} \"{text}\"{}", nearest(text, known));
+        Self::new(class, name.at, message)
     }
 
     fn locate(self, text: &str) -> CompileError {

@@ -94,10 +94,7 @@ impl Binder<'_> {
             return Err(Issue::mismatch(at, message));
         }
 
-        let mut inner = Binder::new(self.catalog, self.scope, Stage::Rows(clause));
-        let argument = parsed.arguments.first().map(|ast| inner.bind(ast));
-        self.issues.append(&mut inner.issues);
-        let argument = argument.transpose()?;
+        let argument = self.bind_argument(parsed.arguments.first(), clause)?;
         let sql_type = result_type(kind, argument.as_ref(), at)?;
         Ok(AggregateCall {
             kind,
@@ -106,6 +103,19 @@ impl Binder<'_> {
             ignore_nulls: parsed.ignore_nulls,
             sql_type,
         })
+    }
+}
+
+impl Binder<'_> {
+    fn bind_argument(
+        &mut self,
+        argument: Option<&Ast>,
+        clause: &'static str,
+    ) -> Compiled<Option<Expr>> {
+        let mut inner = Binder::new(self.catalog, self.scope, Stage::Rows(clause));
+        let bound = argument.map(|ast| inner.bind(ast));
+        self.issues.append(&mut inner.issues);
+        bound.transpose()
     }
 }
 

@@ -115,15 +115,7 @@ impl Binder<'_> {
         if let Some(expression) = self.bind_window_only(parsed)? {
             return Ok(expression);
         }
-        if parsed.over.is_some() {
-            let message = format!("{name} with OVER; expected an aggregate or LAG");
-            return Err(Issue::new(
-                ErrorClass::MisplacedWindow,
-                parsed.name.at,
-                message,
-            ));
-        }
-
+        refuse_over(parsed)?;
         let arguments = self.bind_all(&parsed.arguments)?;
         if let Some(expression) = self.bind_user_function(parsed, &arguments)? {
             return Ok(expression);
@@ -201,6 +193,15 @@ impl Binder<'_> {
     }
 }
 
+fn refuse_over(parsed: &Call) -> Compiled<()> {
+    if parsed.over.is_none() {
+        return Ok(());
+    }
+    let name = &parsed.name;
+    let message = format!("{} with OVER; expected an aggregate or LAG", name.text);
+    Err(Issue::new(ErrorClass::MisplacedWindow, name.at, message))
+}
+
 /// Whether an exact number or a text widens to the wanted type without loss.
 fn widens(given: &SqlType, wanted: &SqlType) -> bool {
     if given == wanted || given.is_null() {
@@ -231,19 +232,7 @@ fn no_overload(parsed: &Call, arguments: &[Expr]) -> Issue {
 impl Bound<'_> {
     /// Checks number and types of the arguments: at least `least` of `wanted`.
     fn want(&self, wanted: &[Wanted], least: usize) -> Compiled<()> {
-        let count = self.arguments.len();
-        if count < least || count > wanted.len() {
-            let expectation = if least == wanted.len() {
-                least.to_string()
-            } else {
-                format!("{least} to {}", wanted.len())
-            };
-            let message = format!(
-                "{} has {count} arguments; expected {expectation}",
-                self.name
-            );
-            return Err(Issue::mismatch(self.at, message));
-        }
+        self.want_count(least, wanted.len())?;
         for (argument, wanted) in self.arguments.iter().zip(wanted) {
             if !wanted.accepts(&argument.sql_type) {
                 let message = format!(
@@ -256,6 +245,45 @@ impl Bound<'_> {
             }
         }
         Ok(())
+    }
+
+    fn want_count(&self, least: usize, most: usize) -> Compiled<()> {
+        let count = self.arguments.len();
+        if (least..=most).contains(&count) {
+            return Ok(());
+        }
+        let expectation = if least == most {
+            least.to_string()
+        } else {
+            format!("{least} to {most}")
+        };
+        let name = self.name;
+        let message = format!("{name} has {count} arguments; expected {expectation}");
+        Err(Issue::mismatch(self.at, message))
+    }
+
+    /// Checks that the first argument is a datetime, or an interval that has the unit's kind.
+    fn want_unit(&self, unit: Unit) -> Compiled<()> {
+        let sql_type = self.first_type();
+        let SqlType::Interval(interval) = sql_type else {
+            return self.want(&[Wanted::Datetime], 1);
+        };
+        if interval.is_calendar() == unit.is_calendar() {
+            return Ok(());
+        }
+        let message = format!("{} of {sql_type} TO {}", self.name, unit.word());
+        Err(Issue::mismatch(self.at, message))
+    }
+
+    /// Checks that the first argument is a datetime with days, where months are counted.
+    fn want_step(&self, months: bool) -> Compiled<()> {
+        let sql_type = self.first_type();
+        let fits = sql_type.is_datetime() || sql_type.is_null();
+        if fits && !(months && sql_type == SqlType::Time) {
+            return Ok(());
+        }
+        let message = format!("STEP of {sql_type} by an interval; expected a datetime");
+        Err(Issue::mismatch(self.at, message))
     }
 
     fn first_type(&self) -> SqlType {
@@ -467,14 +495,7 @@ fn bind_rounding(bound: Bound<'_>) -> Compiled<Expr> {
         return Ok(bound.into_call(builtin, with_carry(sql_type)));
     };
 
-    if let SqlType::Interval(interval) = &sql_type {
-        if interval.is_calendar() != unit.is_calendar() {
-            let message = format!("{} of {sql_type} TO {}", bound.name, unit.word());
-            return Err(Issue::mismatch(bound.at, message));
-        }
-    } else {
-        bound.want(&[Wanted::Datetime], 1)?;
-    }
+    bound.want_unit(unit)?;
     let builtin = if up {
         Builtin::CeilTo(unit)
     } else {
@@ -502,11 +523,7 @@ fn bind_step(bound: Bound<'_>) -> Compiled<Expr> {
     let by = bound.arguments.get(1).map(|argument| &argument.sql_type);
     if let Some(SqlType::Interval(interval)) = by {
         let months = interval.is_calendar();
-        let fits = sql_type.is_datetime() || sql_type.is_null();
-        if !fits || (months && sql_type == SqlType::Time) {
-            let message = format!("STEP of {sql_type} by an interval; expected a datetime");
-            return Err(Issue::mismatch(bound.at, message));
-        }
+        bound.want_step(months)?;
         return Ok(bound.into_call(Builtin::StepTime(months), sql_type));
     }
     bound.checked(Builtin::Step, &[Wanted::Whole, Wanted::Whole], 2, sql_type)
@@ -535,19 +552,16 @@ fn bind_substring(bound: Bound<'_>) -> Compiled<Expr> {
             let source = bound.regex(1)?;
             bound.checked(Builtin::SubstringRegex(source), &[Text, Text], 2, sql_type)
         }
-        Form::From => bound.checked(Builtin::Substring(true), &[Text, Whole, Whole], 2, sql_type),
-        _ => bound.checked(
-            Builtin::Substring(false),
-            &[Text, Whole, Whole],
-            2,
-            sql_type,
-        ),
+        form => {
+            let builtin = Builtin::Substring(form == Form::From);
+            bound.checked(builtin, &[Text, Whole, Whole], 2, sql_type)
+        }
     }
 }
 
 fn refuse_bad_similar(bound: &Bound<'_>) -> Compiled<()> {
-    let constant = |index: usize| bound.arguments.get(index).and_then(Expr::as_literal);
-    let (Some(Value::Text(pattern)), Some(Value::Text(escape))) = (constant(1), constant(2)) else {
+    let constant = |index: usize| bound.arguments.get(index)?.as_text();
+    let (Some(pattern), Some(escape)) = (constant(1), constant(2)) else {
         return Ok(());
     };
     let refused = |message| Issue::new(ErrorClass::Unsupported, bound.at, message);
@@ -582,19 +596,21 @@ fn bind_nullif(bound: &Bound<'_>) -> Compiled<Expr> {
     Ok(Expr::new(kind, value.sql_type.clone()))
 }
 
+fn has_field(sql_type: &SqlType, unit: Unit) -> bool {
+    match sql_type {
+        SqlType::Interval(interval) => interval.is_calendar() == unit.is_calendar(),
+        SqlType::Time => unit > Unit::Day,
+        SqlType::Date | SqlType::Timestamp | SqlType::Null => true,
+        _ => false,
+    }
+}
+
 fn bind_extract(bound: Bound<'_>) -> Compiled<Expr> {
     let Form::Unit(unit) = bound.form else {
         return Err(bound.wrong_form());
     };
     let from = bound.first_type();
-    let fits = match &from {
-        SqlType::Interval(interval) => interval.is_calendar() == unit.is_calendar(),
-        SqlType::Date => true,
-        SqlType::Time => unit > Unit::Day,
-        SqlType::Timestamp | SqlType::Null => true,
-        _ => false,
-    };
-    if !fits {
+    if !has_field(&from, unit) {
         let message = format!("EXTRACT({} FROM {from}) does not exist", unit.word());
         return Err(Issue::mismatch(bound.at, message));
     }

@@ -1,7 +1,7 @@
 //! Expressions: names become columns, operators get types.
 
 use super::aggregate::Groups;
-use super::scope::{NameScope, Resolved};
+use super::scope::{NameScope, Resolved, unknown_column};
 use super::window::Windows;
 use crate::catalog::Catalog;
 use crate::convert;
@@ -148,19 +148,22 @@ impl<'a> Binder<'a> {
             Resolved::Column(index, column) => Expr::column(index, column.sql_type.clone()),
             Resolved::Parameter(index, sql_type) => Expr::column(index, sql_type.clone()),
             Resolved::Broken => return Ok(unknown()),
-            Resolved::RowTimeOfJoin => match &self.stage {
-                Stage::Items(_) => Expr::column(0, SqlType::Timestamp),
-                _ => {
-                    let message = "ROWTIME belongs to each relation; expected alias.ROWTIME";
-                    return Err(Issue::new(ErrorClass::AmbiguousColumn, at, message));
-                }
-            },
+            Resolved::RowTimeOfJoin => self.rowtime_of_join(at)?,
         };
 
         if let Stage::Grouped(groups) = &self.stage {
             return groups.refuse_ungrouped(path, at);
         }
         fields.iter().try_fold(expression, row_field)
+    }
+
+    /// The bare ROWTIME of a join: in the select list the time of the match.
+    fn rowtime_of_join(&self, at: u32) -> Compiled<Expr> {
+        if let Stage::Items(_) = &self.stage {
+            return Ok(Expr::column(0, SqlType::Timestamp));
+        }
+        let message = "ROWTIME belongs to each relation; expected alias.ROWTIME";
+        Err(Issue::new(ErrorClass::AmbiguousColumn, at, message))
     }
 
     fn bind_negate(&mut self, inner: &Ast, at: u32) -> Compiled<Expr> {
@@ -209,17 +212,8 @@ impl<'a> Binder<'a> {
         at: u32,
     ) -> Compiled<Expr> {
         let (left, right) = self.bind_both(left, right)?;
-        for side in [&left, &right] {
-            if !matches!(side.sql_type, SqlType::Boolean | SqlType::Null) {
-                let message = format!(
-                    "{} of {}; expected BOOLEAN on both sides",
-                    operator.symbol(),
-                    side.sql_type
-                );
-                return Err(Issue::mismatch(at, message));
-            }
-        }
-
+        want_boolean(&left, at)?;
+        want_boolean(&right, at)?;
         let (left, right) = (Box::new(left), Box::new(right));
         Ok(boolean(if operator == BinaryOperator::And {
             ExprKind::And(left, right)
@@ -247,17 +241,7 @@ impl<'a> Binder<'a> {
 
     fn bind_concatenate(&mut self, left: &Ast, right: &Ast, at: u32) -> Compiled<Expr> {
         let (left, right) = self.bind_both(left, right)?;
-        let text = |side: &Expr| side.sql_type.is_text() || side.sql_type.is_null();
-        if !text(&left) || !text(&right) {
-            let message = format!(
-                "{} || {}; expected text on both sides (CAST … AS VARCHAR(n))",
-                left.sql_type, right.sql_type
-            );
-            return Err(Issue::mismatch(at, message));
-        }
-
-        let length = |side: &Expr| side.sql_type.text_length().unwrap_or(0);
-        let sql_type = SqlType::Varchar((length(&left) + length(&right)).min(LONGEST_TEXT));
+        let sql_type = concatenated(&left.sql_type, &right.sql_type, at)?;
         Ok(call(Builtin::Concatenate, vec![left, right], sql_type))
     }
 
@@ -273,26 +257,8 @@ impl<'a> Binder<'a> {
             let kind = ExprKind::Arithmetic(operation, Box::new(left), Box::new(right));
             return Ok(Expr::new(kind, sql_type));
         }
-        if let Some(expression) = time_arithmetic(operation, &left, &right) {
-            return Ok(expression);
-        }
-
-        let symbol = match operation {
-            Arithmetic::Add => "+",
-            Arithmetic::Subtract => "-",
-            Arithmetic::Multiply => "*",
-            Arithmetic::Divide => "/",
-        };
-        let expectation = if left.sql_type.is_datetime() && left.sql_type == right.sql_type {
-            "expected a unit: (a - b) SECOND"
-        } else {
-            "expected numbers, or a datetime and an interval"
-        };
-        let message = format!(
-            "{} {symbol} {}; {expectation}",
-            left.sql_type, right.sql_type
-        );
-        Err(Issue::mismatch(at, message))
+        time_arithmetic(operation, &left, &right)
+            .ok_or_else(|| no_operation(operation, &left.sql_type, &right.sql_type, at))
     }
 
     fn bind_is(&mut self, inner: &Ast, tested: Tested, negated: bool, at: u32) -> Compiled<Expr> {
@@ -402,10 +368,7 @@ impl<'a> Binder<'a> {
             return Err(Issue::mismatch(at, message));
         };
         let (left, right) = self.bind_both(left, right)?;
-        let datetime = |side: &Expr| side.sql_type.is_datetime() || side.sql_type.is_null();
-        let same =
-            left.sql_type == right.sql_type || left.sql_type.is_null() || right.sql_type.is_null();
-        if !datetime(&left) || !datetime(&right) || !same {
+        if !are_datetimes(&left.sql_type, &right.sql_type) {
             let message = format!(
                 "({} - {}) {interval}; expected two datetimes of one type",
                 left.sql_type, right.sql_type
@@ -465,6 +428,47 @@ pub(super) fn union_type(results: &[Expr], construct: &str, at: u32) -> Compiled
     })
 }
 
+/// The type of two texts together.
+fn concatenated(left: &SqlType, right: &SqlType, at: u32) -> Compiled<SqlType> {
+    for side in [left, right] {
+        if !side.is_text() && !side.is_null() {
+            let message =
+                format!("{left} || {right}; expected text (CAST … AS VARCHAR(n)) on both sides");
+            return Err(Issue::mismatch(at, message));
+        }
+    }
+
+    let length = |side: &SqlType| side.text_length().unwrap_or(0);
+    Ok(SqlType::Varchar(
+        (length(left) + length(right)).min(LONGEST_TEXT),
+    ))
+}
+
+/// The error of an operation on types that it does not take.
+fn no_operation(operation: Arithmetic, left: &SqlType, right: &SqlType, at: u32) -> Issue {
+    let symbol = match operation {
+        Arithmetic::Add => "+",
+        Arithmetic::Subtract => "-",
+        Arithmetic::Multiply => "*",
+        Arithmetic::Divide => "/",
+    };
+    let expectation = if left.is_datetime() && left == right {
+        "expected a unit: (a - b) SECOND"
+    } else {
+        "expected numbers, or a datetime and an interval"
+    };
+
+    let message = format!("{left} {symbol} {right}; {expectation}");
+    Issue::mismatch(at, message)
+}
+
+/// Whether both are datetimes of one type, or NULL.
+fn are_datetimes(left: &SqlType, right: &SqlType) -> bool {
+    let datetime = |side: &SqlType| side.is_datetime() || side.is_null();
+    let same = left == right || left.is_null() || right.is_null();
+    datetime(left) && datetime(right) && same
+}
+
 fn want_boolean(expression: &Expr, at: u32) -> Compiled<()> {
     if matches!(expression.sql_type, SqlType::Boolean | SqlType::Null) {
         return Ok(());
@@ -491,11 +495,12 @@ fn row_field(row: Expr, field: &Name) -> Compiled<Expr> {
     };
     let Some(index) = fields.iter().position(|known| known.name == field.text) else {
         let known = fields.iter().map(|known| known.name.as_str());
-        return Err(super::scope::unknown_column(field, known));
+        return Err(unknown_column(field, known));
     };
 
     let sql_type = fields[index].sql_type.clone();
-    Ok(Expr::new(ExprKind::Field(Box::new(row), index), sql_type))
+    let kind = ExprKind::Field(Box::new(row), index);
+    Ok(Expr::new(kind, sql_type))
 }
 
 /// The pattern when it is known now; a NULL pattern is left to the rows.
@@ -505,18 +510,14 @@ fn constant_pattern(
     similar: bool,
     at: u32,
 ) -> Compiled<Option<Pattern>> {
-    let text = |expression: &Expr| match expression.as_literal() {
-        Some(Value::Text(text)) => Some(text.clone()),
-        _ => None,
-    };
-    let Some(pattern) = text(pattern) else {
+    let Some(pattern) = pattern.as_text() else {
         return Ok(None);
     };
-    let constant_escape = escape.and_then(text);
+    let constant_escape = escape.and_then(Expr::as_text);
     if escape.is_some() && constant_escape.is_none() {
         return Ok(None);
     }
-    Pattern::constant(&pattern, constant_escape.as_deref(), similar)
+    Pattern::constant(pattern, constant_escape, similar)
         .map(Some)
         .map_err(|message| Issue::new(ErrorClass::Unsupported, at, message))
 }

@@ -1,10 +1,11 @@
 //! INSERT INTO: the values of a query become rows of a stream.
 
 use super::expression::converted;
+use super::scope::ScopeColumn;
 use super::select::Planned;
 use crate::catalog::{Column, ROWTIME, Stream};
 use crate::convert::assignable;
-use crate::error::{Compiled, ErrorClass, Issue, nearest};
+use crate::error::{Compiled, ErrorClass, Issue};
 use crate::expr::{Expr, substituted};
 use crate::plan::Plan;
 use crate::text::ast::Name;
@@ -67,14 +68,17 @@ fn wrong_count(found: usize, target: &Stream, wanted: usize, at: u32) -> Issue {
 fn target_column(target: &Stream, name: &Name) -> Compiled<usize> {
     target.column(&name.text).ok_or_else(|| {
         let known = target.columns.iter().map(|column| column.name.as_str());
-        let message = format!(
-            "\"{}\" has no column \"{}\"{}",
-            target.name,
-            name.text,
-            nearest(&name.text, known)
-        );
-        Issue::new(ErrorClass::UnknownColumn, name.at, message)
+        let what = "the target has no column";
+        Issue::unknown(ErrorClass::UnknownColumn, name, what, known)
     })
+}
+
+fn not_assignable(from: &ScopeColumn, column: &Column, at: u32) -> Issue {
+    let message = format!(
+        "\"{}\" of {} into the column \"{}\" of {}; expected types of one kind (use CAST)",
+        from.name, from.sql_type, column.name, column.sql_type
+    );
+    Issue::mismatch(at, message)
 }
 
 fn assigned(
@@ -89,12 +93,8 @@ fn assigned(
     };
     let from = &planned.columns[source];
     if !assignable(&from.sql_type, &column.sql_type) {
-        let message = format!(
-            "\"{}\" of {} into the column \"{}\" of {}; expected types of one kind (use CAST)",
-            from.name, from.sql_type, column.name, column.sql_type
-        );
         let place = planned.places.get(source).copied().unwrap_or(at);
-        issues.push(Issue::mismatch(place, message));
+        issues.push(not_assignable(from, column, place));
     }
     converted(
         Expr::column(source, from.sql_type.clone()),

@@ -48,14 +48,7 @@ pub(crate) fn is_event_time(expression: &Expr) -> bool {
 fn growing_operand(expression: &Expr) -> Option<&Expr> {
     match &expression.kind {
         ExprKind::Cast(inner) | ExprKind::Assign(inner) => {
-            let ordered = |sql_type: &SqlType| {
-                sql_type.is_number()
-                    || sql_type.is_datetime()
-                    || matches!(sql_type, SqlType::Interval(_))
-            };
-            let keeps_order = expression.sql_type != SqlType::Time;
-            (keeps_order && ordered(&inner.sql_type) && ordered(&expression.sql_type))
-                .then_some(inner)
+            keeps_order(&inner.sql_type, &expression.sql_type).then_some(inner)
         }
         ExprKind::Difference(left, right, _) => right.is_constant().then_some(left),
         ExprKind::Arithmetic(operation, left, right) => of_arithmetic(*operation, left, right),
@@ -66,6 +59,15 @@ fn growing_operand(expression: &Expr) -> Option<&Expr> {
         }
         _ => None,
     }
+}
+
+/// Whether a conversion gives larger values for larger ones. A TIME begins anew each day.
+fn keeps_order(from: &SqlType, to: &SqlType) -> bool {
+    let ordered = |sql_type: &SqlType| {
+        let interval = matches!(sql_type, SqlType::Interval(_));
+        interval || sql_type.is_number() || sql_type.is_datetime()
+    };
+    *to != SqlType::Time && ordered(from) && ordered(to)
 }
 
 fn of_arithmetic<'a>(operation: Arithmetic, left: &'a Expr, right: &'a Expr) -> Option<&'a Expr> {

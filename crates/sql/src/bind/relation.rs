@@ -7,7 +7,7 @@ use super::scope::{NameScope, ScopeColumn, ScopeRelation};
 use super::select::{Planned, Planner};
 use super::window::{extent, specification};
 use crate::catalog::{Column, ERROR_STREAM, METADATA, Stream, StreamRole};
-use crate::error::{Compiled, ErrorClass, Issue, nearest};
+use crate::error::{Compiled, ErrorClass, Issue};
 use crate::expr::{Accepts, Expr};
 use crate::plan::{Extent, JoinPlan, Kept, Leaf, LeafSource, OuterPlan, Plan};
 use crate::table::Lookup;
@@ -41,12 +41,6 @@ impl Planner<'_> {
         relation: &Relation,
         named: Named<'_>,
     ) -> Compiled<(Plan, NameScope)> {
-        if let RelationKind::Operand(operand) = &relation.kind
-            && let Some(over) = &operand.over
-        {
-            specification(named, over)?;
-        }
-
         let part = self.part(relation, named)?;
         refuse_repeated_aliases(&part, relation.at)?;
         let scope = part.scope();
@@ -244,10 +238,7 @@ impl Planner<'_> {
         name: &Name,
         kept: Kept,
     ) -> Compiled<(LeafSource, Vec<ScopeColumn>, bool)> {
-        if name.text.eq_ignore_ascii_case(ERROR_STREAM) {
-            let message = "error_stream can't be read by SQL; expected it as an output only";
-            return Err(Issue::new(ErrorClass::ReservedName, name.at, message));
-        }
+        refuse_error_stream(name)?;
         if let Some((index, stream)) = self.catalog.stream(&name.text) {
             let source = LeafSource::Stream(Plan::Scan(index), kept);
             return Ok((source, stream_columns(stream), stream.broken));
@@ -257,13 +248,18 @@ impl Planner<'_> {
             return Ok((LeafSource::Table(table.clone()), columns, false));
         }
 
-        let message = format!(
-            "no stream or table is called \"{}\" at this point{}",
-            name.text,
-            nearest(&name.text, self.catalog.relation_names())
-        );
-        Err(Issue::new(ErrorClass::UnknownStream, name.at, message))
+        let known = self.catalog.relation_names();
+        let what = "at this point there is no stream or table";
+        Err(Issue::unknown(ErrorClass::UnknownStream, name, what, known))
     }
+}
+
+fn refuse_error_stream(name: &Name) -> Compiled<()> {
+    if name.text.eq_ignore_ascii_case(ERROR_STREAM) {
+        let message = "error_stream can't be read by SQL; expected it as an output only";
+        return Err(Issue::new(ErrorClass::ReservedName, name.at, message));
+    }
+    Ok(())
 }
 
 impl Binder<'_> {
@@ -290,12 +286,8 @@ impl Binder<'_> {
                 return Err(unsupported());
             }
             let known = self.catalog.relation_names();
-            let message = format!(
-                "no table is called \"{}\"{}",
-                name.text,
-                nearest(&name.text, known)
-            );
-            return Err(Issue::new(ErrorClass::UnknownStream, name.at, message));
+            let class = ErrorClass::UnknownStream;
+            return Err(Issue::unknown(class, name, "there is no table", known));
         };
         if select.grouping.is_some() || select.having.is_some() {
             return Err(unsupported());
@@ -372,17 +364,13 @@ fn rename_columns(columns: &mut [ScopeColumn], names: &[Name], at: u32) -> Compi
     if names.is_empty() {
         return Ok(());
     }
-    let shown = columns.iter_mut().filter(|column| !column.hidden);
-    let mut shown: Vec<&mut ScopeColumn> = shown.collect();
-    if shown.len() != names.len() {
-        let message = format!(
-            "the alias names {} columns; expected {}",
-            names.len(),
-            shown.len()
-        );
+    let shown = columns.iter().filter(|column| !column.hidden).count();
+    if shown != names.len() {
+        let message = format!("the alias names {} columns; expected {shown}", names.len());
         return Err(Issue::new(ErrorClass::ColumnCount, at, message));
     }
-    for (column, name) in shown.iter_mut().zip(names) {
+    let shown = columns.iter_mut().filter(|column| !column.hidden);
+    for (column, name) in shown.zip(names) {
         column.name.clone_from(&name.text);
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use super::monotonic::Driver;
 use crate::catalog::ROWTIME;
-use crate::error::{Compiled, ErrorClass, Issue, nearest};
+use crate::error::{Compiled, ErrorClass, Issue};
 use crate::expr::Expr;
 use crate::text::ast::Name;
 use crate::types::SqlType;
@@ -40,6 +40,14 @@ pub(crate) struct ScopeRelation {
     pub(crate) offset: usize,
     /// Whether the columns are unknown, because the definition had an error.
     pub(crate) broken: bool,
+}
+
+impl ScopeRelation {
+    /// The names by which a column is found.
+    fn path(&self, column: &str) -> Vec<String> {
+        let alias = (!self.alias.is_empty()).then(|| self.alias.clone());
+        alias.into_iter().chain([column.to_owned()]).collect()
+    }
 }
 
 /// All relations of FROM. In a join, column 0 of the row is the ROWTIME of the match.
@@ -86,17 +94,14 @@ impl NameScope {
         let mut paths = Vec::new();
         for relation in &self.relations {
             for column in relation.columns.iter().filter(|column| !column.hidden) {
-                if self.merged.contains(&column.name) {
-                    if merged.contains(&column.name.as_str()) {
-                        continue;
-                    }
-                    merged.push(&column.name);
+                let name = column.name.as_str();
+                if merged.contains(&name) {
+                    continue;
                 }
-                paths.push(if relation.alias.is_empty() {
-                    vec![column.name.clone()]
-                } else {
-                    vec![relation.alias.clone(), column.name.clone()]
-                });
+                if self.merged.iter().any(|merged| merged == name) {
+                    merged.push(name);
+                }
+                paths.push(relation.path(name));
             }
         }
         paths.into_iter()
@@ -135,12 +140,13 @@ impl NameScope {
             .relations
             .iter()
             .map(|relation| relation.alias.as_str());
-        let message = format!(
-            "no relation is called \"{}\"; expected a name from FROM{}",
-            first.text,
-            nearest(&first.text, names)
-        );
-        Err(Issue::new(ErrorClass::UnknownColumn, first.at, message))
+        let what = "FROM has no relation";
+        Err(Issue::unknown(
+            ErrorClass::UnknownColumn,
+            first,
+            what,
+            names,
+        ))
     }
 
     pub(crate) fn relation(&self, alias: &str) -> Option<&ScopeRelation> {
@@ -246,10 +252,5 @@ fn ambiguous(name: &Name) -> Issue {
 }
 
 pub(crate) fn unknown_column<'a>(name: &Name, known: impl Iterator<Item = &'a str>) -> Issue {
-    let message = format!(
-        "no column is called \"{}\"{}",
-        name.text,
-        nearest(&name.text, known)
-    );
-    Issue::new(ErrorClass::UnknownColumn, name.at, message)
+    Issue::unknown(ErrorClass::UnknownColumn, name, "there is no column", known)
 }

@@ -47,6 +47,22 @@ struct Selected {
     drivers: Vec<Option<Driver>>,
 }
 
+impl Planned {
+    /// The columns as select items of a query over this one.
+    fn items(&self) -> Vec<Item> {
+        let columns = self.columns.iter().zip(&self.places).enumerate();
+        columns
+            .skip(1)
+            .map(|(index, (column, at))| Item {
+                name: column.name.clone(),
+                expression: Expr::column(index, column.sql_type.clone()),
+                sets_rowtime: false,
+                at: *at,
+            })
+            .collect()
+    }
+}
+
 impl<'a> Planner<'a> {
     pub(crate) fn query(&mut self, query: &Query) -> Compiled<Planned> {
         match &query.body {
@@ -100,19 +116,7 @@ impl<'a> Planner<'a> {
             return Ok(planned);
         }
         let scope = NameScope::of_query(String::new(), planned.columns.clone());
-        let items: Vec<Item> = planned
-            .columns
-            .iter()
-            .enumerate()
-            .skip(1)
-            .map(|(index, column)| Item {
-                name: column.name.clone(),
-                expression: Expr::column(index, column.sql_type.clone()),
-                sets_rowtime: false,
-                at: planned.places.get(index).copied().unwrap_or(0),
-            })
-            .collect();
-
+        let items = planned.items();
         let mut binder = Binder::new(self.catalog, &scope, Stage::Rows("ORDER BY"));
         let order = order_terms(&mut binder, terms, &items)?;
         let selected = Selected {
@@ -385,12 +389,8 @@ fn bind_grouping(
     match grouping {
         Grouping::By(list) => {
             let keys = binder.bind_all(list)?;
-            let at = list.first().map_or(0, |first| first.start);
-            let (index, by) = closing_key(&keys, &scope.drivers()).ok_or_else(|| {
-                let message = "no grouping expression grows with time; expected one such as \
-                               FLOOR(s.ROWTIME TO MINUTE) or STEP(s.ROWTIME BY INTERVAL '10' SECOND)";
-                Issue::new(ErrorClass::NotMonotonic, at, message)
-            })?;
+            let closing = closing_key(&keys, &scope.drivers());
+            let (index, by) = closing.ok_or_else(|| nothing_grows(list))?;
             Ok((keys, Closing::Key(index, by)))
         }
         Grouping::Stagger { partition, range } => {
@@ -404,23 +404,26 @@ fn bind_grouping(
     }
 }
 
+fn nothing_grows(list: &[Ast]) -> Issue {
+    let at = list.first().map_or(0, |first| first.start);
+    let message = "no grouping expression grows with time; expected one such as \
+                   FLOOR(s.ROWTIME TO MINUTE) or STEP(s.ROWTIME BY INTERVAL '10' SECOND)";
+    Issue::new(ErrorClass::NotMonotonic, at, message)
+}
+
 /// The key by which windows close: one that grows with ROWTIME, else with MONOTONIC, else an event
 /// time.
 fn closing_key(keys: &[Expr], drivers: &[Option<Driver>]) -> Option<(usize, Driver)> {
-    let driven: Vec<_> = keys.iter().map(|key| driver(key, drivers)).collect();
-    let of = |wanted: &dyn Fn(&Driver) -> bool| {
-        driven
-            .iter()
-            .enumerate()
-            .find_map(|(index, by)| by.clone().filter(|by| wanted(by)).map(|by| (index, by)))
-    };
+    let driven = keys.iter().map(|key| driver(key, drivers)).enumerate();
+    let driven: Vec<_> = driven
+        .filter_map(|(index, by)| Some((index, by?)))
+        .collect();
+    let by_time = driven.iter().find(|(_, by)| *by != Driver::Rows);
 
-    of(&|by| matches!(by, Driver::Time(_)))
-        .or_else(|| of(&|by| matches!(by, Driver::Rows)))
-        .or_else(|| {
-            let index = keys.iter().position(is_event_time)?;
-            Some((index, Driver::Rows))
-        })
+    by_time.or(driven.first()).cloned().or_else(|| {
+        let index = keys.iter().position(is_event_time)?;
+        Some((index, Driver::Rows))
+    })
 }
 
 /// The terms of ORDER BY: ordinals, aliases, or expressions over the rows.
@@ -541,25 +544,28 @@ fn sort_driver(
     })
 }
 
+/// The item by which SELECT DISTINCT forgets.
+fn driving_item(items: &[Item], drivers: &[Option<Driver>], at: u32) -> Compiled<usize> {
+    let grows = |item: &Item| driver(&item.expression, drivers).is_some();
+    let event_time = |item: &Item| is_event_time(&item.expression);
+    let found = items.iter().position(grows);
+
+    found
+        .or_else(|| items.iter().position(event_time))
+        .ok_or_else(|| {
+            let message = "SELECT DISTINCT has no item that grows with time; expected one such \
+                           as FLOOR(s.ROWTIME TO HOUR)";
+            Issue::new(ErrorClass::NotMonotonic, at, message)
+        })
+}
+
 fn distinct_plan(
     plan: Plan,
     items: &[Item],
     drivers: &[Option<Driver>],
     at: u32,
 ) -> Compiled<Plan> {
-    let driving = items
-        .iter()
-        .position(|item| driver(&item.expression, drivers).is_some())
-        .or_else(|| {
-            items
-                .iter()
-                .position(|item| is_event_time(&item.expression))
-        })
-        .ok_or_else(|| {
-            let message = "SELECT DISTINCT has no item that grows with time; expected one such \
-                           as FLOOR(s.ROWTIME TO HOUR)";
-            Issue::new(ErrorClass::NotMonotonic, at, message)
-        })?;
+    let driving = driving_item(items, drivers, at)?;
     let rowtime = |item: &Item| item.expression == Expr::column(0, SqlType::Timestamp);
     let compared = (0..items.len())
         .filter(|index| !rowtime(&items[*index]))

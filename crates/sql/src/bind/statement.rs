@@ -8,7 +8,7 @@ use super::scope::NameScope;
 use super::select::Planner;
 use crate::catalog::{Catalog, Column, ERROR_STREAM, Stream, StreamRole, UserFunction};
 use crate::convert::assignable;
-use crate::error::{Compiled, ErrorClass, Issue, nearest};
+use crate::error::{Compiled, ErrorClass, Issue};
 use crate::plan::Plan;
 use crate::text::ast::{
     ColumnDefinition, Defined, FunctionDefinition, PumpDefinition, Statement, StatementKind,
@@ -285,24 +285,13 @@ fn target_stream(catalog: &Catalog, pump: &PumpDefinition) -> Compiled<usize> {
     match catalog.stream(&name.text) {
         Some((index, stream)) if stream.role == StreamRole::InApplication => Ok(index),
         Some(_) => {
-            let message = format!(
-                "\"{}\" is not made by CREATE STREAM; expected an in-application stream",
-                name.text
-            );
+            let message = "the target is an input; expected a stream that CREATE STREAM makes";
             Err(Issue::new(ErrorClass::ReservedName, name.at, message))
         }
         None => {
-            let known = catalog
-                .streams
-                .iter()
-                .filter(|stream| stream.role == StreamRole::InApplication)
-                .map(|stream| stream.name.as_str());
-            let message = format!(
-                "no stream is called \"{}\" at this point; expected CREATE STREAM before the pump{}",
-                name.text,
-                nearest(&name.text, known)
-            );
-            Err(Issue::new(ErrorClass::UnknownStream, name.at, message))
+            let known = catalog.streams.iter().map(|stream| stream.name.as_str());
+            let what = "at this point no CREATE STREAM has made";
+            Err(Issue::unknown(ErrorClass::UnknownStream, name, what, known))
         }
     }
 }

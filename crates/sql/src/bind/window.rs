@@ -2,7 +2,7 @@
 
 use super::aggregate::AggregateKind;
 use super::expression::{Binder, Stage, converted};
-use crate::error::{Compiled, ErrorClass, Issue, nearest};
+use crate::error::{Compiled, ErrorClass, Issue};
 use crate::expr::Expr;
 use crate::plan::{Extent, WindowFunction, WindowPlan};
 use crate::text::ast::{Ast, Call, Frame, Name, Over, WindowSpec};
@@ -36,12 +36,8 @@ pub(super) fn specification<'a>(
     let found = named.iter().find(|(known, _)| known.text == name.text);
     found.map(|(_, spec)| spec).ok_or_else(|| {
         let known = named.iter().map(|(known, _)| known.text.as_str());
-        let message = format!(
-            "no window is called \"{}\"; expected one of the WINDOW clause{}",
-            name.text,
-            nearest(&name.text, known)
-        );
-        Issue::new(ErrorClass::MisplacedWindow, name.at, message)
+        let what = "the WINDOW clause has no";
+        Issue::unknown(ErrorClass::MisplacedWindow, name, what, known)
     })
 }
 
@@ -63,16 +59,7 @@ impl Binder<'_> {
         if !lag && parsed.name.text != "NTH_VALUE" {
             return Ok(None);
         }
-        if parsed.over.is_none() {
-            let message = format!("{} without OVER; expected a window", parsed.name.text);
-            return Err(Issue::new(
-                ErrorClass::MisplacedWindow,
-                parsed.name.at,
-                message,
-            ));
-        }
         self.want_window_stage(parsed)?;
-
         let mut inner = Binder::new(self.catalog, self.scope, Stage::Rows("a windowed function"));
         let arguments = inner.bind_all(&parsed.arguments)?;
         let (function, sql_type) = if lag {
@@ -84,6 +71,11 @@ impl Binder<'_> {
     }
 
     fn want_window_stage(&self, parsed: &Call) -> Compiled<()> {
+        if parsed.over.is_none() {
+            let message = format!("{} without OVER; expected a window", parsed.name.text);
+            let at = parsed.name.at;
+            return Err(Issue::new(ErrorClass::MisplacedWindow, at, message));
+        }
         match &self.stage {
             Stage::Items(_) => Ok(()),
             Stage::Rows(clause) => {
@@ -114,21 +106,24 @@ impl Binder<'_> {
             return Ok(super::expression::unknown());
         };
         let spec = specification(windows.named, over)?.clone();
-        let mut inner = Binder::new(self.catalog, self.scope, Stage::Rows("PARTITION BY"));
-        let partition = inner.bind_all(&spec.partition)?;
-        let extent = extent(&mut inner, &spec)?;
-        let plan = WindowPlan {
-            partition,
-            extent,
-            function,
-        };
-
+        let plan = self.window_plan(&spec, function)?;
         let width = self.scope.width();
         let Stage::Items(windows) = &mut self.stage else {
             return Ok(super::expression::unknown());
         };
         windows.functions.push(plan);
         Ok(Expr::column(width + windows.functions.len() - 1, sql_type))
+    }
+}
+
+impl Binder<'_> {
+    fn window_plan(&self, spec: &WindowSpec, function: WindowFunction) -> Compiled<WindowPlan> {
+        let mut inner = Binder::new(self.catalog, self.scope, Stage::Rows("PARTITION BY"));
+        Ok(WindowPlan {
+            partition: inner.bind_all(&spec.partition)?,
+            extent: extent(&mut inner, spec)?,
+            function,
+        })
     }
 }
 
@@ -142,12 +137,7 @@ pub(super) fn extent(binder: &mut Binder<'_>, spec: &WindowSpec) -> Compiled<Ext
         Some(Frame::CurrentRow) => Ok(Extent::Range(0)),
         Some(Frame::Rows(count)) => {
             let bound = binder.bind(count)?;
-            let rows = bound.as_literal().and_then(|value| match value {
-                Value::Integer(rows) => usize::try_from(*rows).ok(),
-                _ => None,
-            });
-            rows.map(Extent::Rows)
-                .ok_or_else(|| Issue::mismatch(count.at, "ROWS wants a whole number of at least 0"))
+            whole_number(Some(&bound), 0, count.at, "ROWS").map(Extent::Rows)
         }
         Some(Frame::Range(interval)) => {
             interval_length(binder, interval, "RANGE").map(Extent::Range)
@@ -162,16 +152,12 @@ pub(super) fn interval_length(
     clause: &str,
 ) -> Compiled<i64> {
     let bound = binder.bind(interval)?;
-    let amount = match (&bound.sql_type, bound.as_literal()) {
-        (SqlType::Interval(fields), Some(Value::Interval(amount))) if !fields.is_calendar() => {
-            Some(*amount)
-        }
-        (SqlType::Interval(fields), _) if fields.is_calendar() => {
-            return Err(Issue::unsupported(
-                interval.at,
-                "a window of calendar months or years",
-            ));
-        }
+    if matches!(&bound.sql_type, SqlType::Interval(fields) if fields.is_calendar()) {
+        let construct = "a window of calendar months or years";
+        return Err(Issue::unsupported(interval.at, construct));
+    }
+    let amount = match bound.as_literal() {
+        Some(Value::Interval(amount)) => Some(*amount),
         _ => None,
     };
     amount.filter(|amount| *amount >= 0).ok_or_else(|| {

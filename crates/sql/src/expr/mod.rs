@@ -137,6 +137,14 @@ impl Expr {
         }
     }
 
+    /// The text of a constant.
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match self.as_literal() {
+            Some(Value::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
     pub(crate) fn truth(&self, scope: Scope<'_>) -> Evaluated<Option<bool>> {
         Ok(self.eval(scope)?.truth())
     }

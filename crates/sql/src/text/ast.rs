@@ -322,26 +322,6 @@ pub(crate) enum BinaryOperator {
     Divide,
 }
 
-impl BinaryOperator {
-    pub(crate) fn symbol(self) -> &'static str {
-        match self {
-            Self::Or => "OR",
-            Self::And => "AND",
-            Self::Equal => "=",
-            Self::NotEqual => "<>",
-            Self::Less => "<",
-            Self::LessOrEqual => "<=",
-            Self::Greater => ">",
-            Self::GreaterOrEqual => ">=",
-            Self::Add => "+",
-            Self::Subtract => "-",
-            Self::Concatenate => "||",
-            Self::Multiply => "*",
-            Self::Divide => "/",
-        }
-    }
-}
-
 /// A function with its arguments; keywords between arguments became a `Form`.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
