@@ -27,14 +27,14 @@ pub(crate) enum AggregateKind {
     Deviation(Deviation),
 }
 
-/// Variance or its root, of a population or a sample.
+/// Variance or the root, of a population or a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Deviation {
     root: bool,
     sample: bool,
 }
 
-/// An aggregate with its argument.
+/// An aggregate with an argument.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct AggregateCall {
     pub(crate) kind: AggregateKind,

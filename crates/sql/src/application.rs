@@ -30,9 +30,9 @@ pub struct Application {
 /// An output of an application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputSpec {
-    /// The exact name of the stream whose rows it takes.
+    /// The exact name of the stream whose rows are taken.
     pub stream: String,
-    /// The form of its records.
+    /// The form of the records.
     pub format: RowFormat,
     /// The service: `kinesis`, `firehose` or `lambda`.
     pub service: String,

@@ -9,7 +9,7 @@ use crate::types::SqlType;
 /// A column of a stream or a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
-    /// The name as stored: upper case when it was declared unquoted.
+    /// The name as stored: upper case when declared unquoted.
     pub name: String,
     /// The declared type.
     pub sql_type: SqlType,
@@ -20,7 +20,7 @@ pub struct Column {
 /// The part that a stream plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamRole {
-    /// Fed by the source: the input schema makes its rows.
+    /// Fed by the source: the input schema makes the rows.
     Input,
     /// Created by the application's code.
     InApplication,
@@ -33,11 +33,11 @@ pub enum StreamRole {
 pub struct Stream {
     /// The name as stored.
     pub name: String,
-    /// The part that it plays.
+    /// The part that the stream plays.
     pub role: StreamRole,
     /// The declared columns, in their order.
     pub columns: Vec<Column>,
-    /// Whether its statement had an error: uses of it are then not reported.
+    /// Whether the statement had an error: uses of it are then not reported.
     pub(crate) broken: bool,
 }
 

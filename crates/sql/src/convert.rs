@@ -214,14 +214,14 @@ fn to_decimal(value: &Value, precision: u8, scale: u8) -> Option<Value> {
     fit_decimal(number, precision, scale).map(Value::Decimal)
 }
 
-/// The decimal with the shortest text of a double, as its reader would take it.
+/// The decimal with the shortest text of a double, as a reader would take that.
 fn double_to_decimal(number: f64) -> Option<Decimal> {
     Decimal::from_scientific(&format!("{number:e}"))
         .ok()
         .or_else(|| Decimal::from_f64_retain(number))
 }
 
-/// A decimal rounded to the scale; `None` when it has more digits than the precision.
+/// A decimal rounded to the scale; `None` with more digits than the precision.
 pub(crate) fn fit_decimal(number: Decimal, precision: u8, scale: u8) -> Option<Decimal> {
     let mut rounded = round(number, u32::from(scale));
     rounded.rescale(u32::from(scale));

@@ -104,7 +104,7 @@ impl CompileErrors {
         }])
     }
 
-    /// Gives each issue its line and column in `text`.
+    /// Gives each issue a line and column in `text`.
     pub(crate) fn locate(text: &str, issues: Vec<Issue>) -> Self {
         let mut errors: Vec<CompileError> =
             issues.into_iter().map(|issue| issue.locate(text)).collect();

@@ -14,7 +14,7 @@ use crate::output::write_json_row;
 use crate::program::{Program, column_text};
 use crate::run::processor::{Emitted, Processor, ProcessorSettings, Record, StateLimitExceeded};
 
-/// A test that could not be run to its end.
+/// A test that could not be run to the end.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TestError {
@@ -26,7 +26,7 @@ pub enum TestError {
         /// The finding.
         message: String,
     },
-    /// A pump's state outgrew its limit.
+    /// A pump's state outgrew the limit.
     #[error(transparent)]
     State(#[from] StateLimitExceeded),
     /// The rows could not be written.
@@ -74,7 +74,7 @@ fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(
 /// stream that the code created, and of `error_stream`, in order of emission.
 ///
 /// # Errors
-/// When a line is wrong, a state outgrows its limit, or `output` fails.
+/// When a line is wrong, a state outgrows the limit, or `output` fails.
 pub fn run_test(
     program: &Arc<Program>,
     input: &[u8],
@@ -103,7 +103,7 @@ pub fn run_test(
     Ok(())
 }
 
-/// A test between two lines of its input.
+/// A test between two lines of the input.
 struct TestRun {
     program: Arc<Program>,
     /// Made with the first line, whose time is the start of the clock.

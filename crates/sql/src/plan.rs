@@ -1,4 +1,4 @@
-//! Plans: trees of operators. Column 0 of every row is its ROWTIME.
+//! Plans: trees of operators. Column 0 of every row is the ROWTIME.
 
 use std::sync::Arc;
 
@@ -97,7 +97,7 @@ pub(crate) struct SortPlan {
     pub(crate) input: Plan,
     /// The number of columns that stay.
     pub(crate) width: usize,
-    /// For each key, whether it is descending.
+    /// For each key, whether descending.
     pub(crate) descending: Vec<bool>,
     pub(crate) driver: Driver,
 }

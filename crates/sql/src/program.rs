@@ -108,7 +108,7 @@ impl Program {
         &self.streams
     }
 
-    /// The number of a stream by its exact name.
+    /// The number of a stream by exact name.
     #[must_use]
     pub fn stream_named(&self, name: &str) -> Option<usize> {
         self.streams.iter().position(|stream| stream.name == name)

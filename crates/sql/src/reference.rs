@@ -7,7 +7,7 @@ use crate::input::Decoder;
 use crate::input::schema::InputSchema;
 use crate::table::ReferenceTable;
 
-/// A reference table of an application, with its contents.
+/// A reference table of an application, with contents.
 #[derive(Debug, Clone)]
 pub struct ReferenceSpec {
     /// The exact name.

@@ -16,7 +16,7 @@ pub(crate) struct ReferenceTable {
     pub(crate) rows: Vec<Vec<Value>>,
 }
 
-/// The values that a subquery over a table gave when it was compiled.
+/// The values that a subquery over a table gave when compiled.
 #[derive(Debug, Clone)]
 pub(crate) struct Lookup(Arc<LookupValues>);
 
@@ -35,7 +35,7 @@ impl PartialEq for Lookup {
 }
 
 impl Lookup {
-    /// Evaluates the subquery. A row on which it fails takes no part.
+    /// Evaluates the subquery. A row on which that fails takes no part.
     pub(crate) fn new(
         table: &ReferenceTable,
         filter: Option<&Expr>,

@@ -21,7 +21,7 @@ pub enum Value {
     Boolean(bool),
     /// TINYINT to BIGINT.
     Integer(i64),
-    /// DECIMAL, with the scale of its type.
+    /// DECIMAL, with the scale of the type.
     Decimal(Decimal),
     /// REAL, finite.
     Real(f32),
@@ -243,7 +243,7 @@ fn write_float(number: impl std::fmt::Display + std::fmt::LowerExp, size: f64, t
 /// The kind of an error that kills a row: ERROR_NAME of `error_stream`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ErrorName {
-    /// A value of the record does not fit the type of its column.
+    /// A value of the record does not fit the type of the column.
     Coercion,
     /// The record is not in the format of the schema.
     Parse,
@@ -251,13 +251,13 @@ pub enum ErrorName {
     DivisionByZero,
     /// A CAST whose value does not fit the target.
     Cast,
-    /// A result outside the range of its type.
+    /// A result outside the range of the type.
     OutOfRange,
     /// NULL for a column that is NOT NULL.
     NullInNotNull,
-    /// A row older than the last one of its stream.
+    /// A row older than the last one of the stream.
     OutOfOrder,
-    /// A function refused its arguments.
+    /// A function refused the arguments.
     Function,
 }
 

@@ -80,7 +80,7 @@ impl Binder<'_> {
         }
     }
 
-    /// An aggregate with its argument, which is bound over the rows of FROM.
+    /// An aggregate with an argument, which is bound over the rows of FROM.
     pub(super) fn aggregate_call(
         &mut self,
         kind: AggregateKind,

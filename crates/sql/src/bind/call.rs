@@ -56,7 +56,7 @@ const NAMES: [&str; 40] = [
     "CAST",
 ];
 
-/// A call with its bound arguments.
+/// A call with bound arguments.
 struct Bound<'a> {
     name: &'a str,
     at: u32,
@@ -312,7 +312,7 @@ impl Bound<'_> {
         Issue::new(ErrorClass::Syntax, self.at, message)
     }
 
-    /// The format of the first argument when it is constant.
+    /// The format of the first argument when constant.
     fn format(&self) -> Compiled<Option<Format>> {
         let Some(Value::Text(pattern)) = self.arguments.first().and_then(Expr::as_literal) else {
             return Ok(None);
@@ -434,7 +434,7 @@ fn unknown_function(bound: &Bound<'_>) -> Issue {
     Issue::new(ErrorClass::UnknownFunction, bound.at, message)
 }
 
-/// A log parser: its arguments after the line are constants, since they say which fields the result
+/// A log parser: arguments after the line are constants, since they say which fields the result
 /// has.
 fn bind_log_parser(bound: Bound<'_>) -> Compiled<Expr> {
     let line = bound.first_type();

@@ -23,7 +23,8 @@ pub(crate) struct Binder<'a> {
     pub(crate) issues: Vec<Issue>,
 }
 
-/// The clause at hand: it says which functions may stand and which row the columns belong to.
+/// The clause at hand: the clause says which functions may stand and which row the columns belong
+/// to.
 pub(crate) enum Stage<'a> {
     /// Rows of FROM: WHERE, GROUP BY, ON, and the arguments of aggregates.
     Rows(&'static str),
@@ -43,7 +44,7 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// Binds an expression; its constant parts are evaluated.
+    /// Binds an expression; constant parts are evaluated.
     pub(crate) fn bind(&mut self, ast: &Ast) -> Compiled<Expr> {
         if let Some(column) = self.group_column(ast) {
             return Ok(column);
@@ -407,7 +408,7 @@ pub(super) fn compare(accepts: Accepts, left: Expr, right: Expr) -> Expr {
     ))
 }
 
-/// The expression in a type to which it can be assigned.
+/// The expression in a type that takes an assignment.
 pub(crate) fn converted(expression: Expr, sql_type: &SqlType) -> Expr {
     if expression.sql_type == *sql_type {
         return expression;
@@ -444,7 +445,7 @@ fn concatenated(left: &SqlType, right: &SqlType, at: u32) -> Compiled<SqlType> {
     ))
 }
 
-/// The error of an operation on types that it does not take.
+/// The error of an operation on types that do not fit.
 fn no_operation(operation: Arithmetic, left: &SqlType, right: &SqlType, at: u32) -> Issue {
     let symbol = match operation {
         Arithmetic::Add => "+",
@@ -503,7 +504,7 @@ fn row_field(row: Expr, field: &Name) -> Compiled<Expr> {
     Ok(Expr::new(kind, sql_type))
 }
 
-/// The pattern when it is known now; a NULL pattern is left to the rows.
+/// The pattern when known now; a NULL pattern is left to the rows.
 fn constant_pattern(
     pattern: &Expr,
     escape: Option<&Expr>,

@@ -32,29 +32,37 @@ pub(super) fn insert_plan(
         return Err(wrong_count(sources.len(), target, wanted, at));
     }
 
-    let mut values: Vec<Option<usize>> = vec![None; target.columns.len()];
-    match names {
-        None => values = sources.iter().copied().map(Some).collect(),
-        Some(names) => {
-            for (name, source) in names.iter().zip(&sources) {
-                if name.text == ROWTIME && target.column(ROWTIME).is_none() {
-                    time = Expr::column(*source, SqlType::Timestamp);
-                    continue;
-                }
-                let index = target_column(target, name)?;
-                if values[index].replace(*source).is_some() {
-                    let message = format!("the column \"{}\" is listed twice", name.text);
-                    return Err(Issue::new(ErrorClass::DuplicateName, name.at, message));
-                }
-            }
-        }
-    }
-
+    let values = match names {
+        None => sources.into_iter().map(Some).collect(),
+        Some(names) => listed_values(target, names, &sources, &mut time)?,
+    };
     let mut expressions = vec![time];
     for (column, source) in target.columns.iter().zip(values) {
         expressions.push(assigned(&planned, column, source, at, issues));
     }
     Ok(projected(planned.plan, expressions))
+}
+
+/// The source of each target column that a column list names. ROWTIME there sets the row's time.
+fn listed_values(
+    target: &Stream,
+    names: &[Name],
+    sources: &[usize],
+    time: &mut Expr,
+) -> Compiled<Vec<Option<usize>>> {
+    let mut values = vec![None; target.columns.len()];
+    for (name, source) in names.iter().zip(sources) {
+        if name.text == ROWTIME && target.column(ROWTIME).is_none() {
+            *time = Expr::column(*source, SqlType::Timestamp);
+            continue;
+        }
+        let index = target_column(target, name)?;
+        if values[index].replace(*source).is_some() {
+            let message = format!("the column \"{}\" is listed twice", name.text);
+            return Err(Issue::new(ErrorClass::DuplicateName, name.at, message));
+        }
+    }
+    Ok(values)
 }
 
 fn wrong_count(found: usize, target: &Stream, wanted: usize, at: u32) -> Issue {
@@ -117,7 +125,7 @@ fn projected(plan: Plan, expressions: Vec<Expr>) -> Plan {
 }
 
 impl Stream {
-    /// The place of a column by its exact name.
+    /// The place of a column by exact name.
     pub(crate) fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name == name)
     }

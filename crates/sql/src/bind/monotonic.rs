@@ -102,7 +102,7 @@ fn grows_with_first(builtin: &Builtin) -> bool {
     )
 }
 
-/// The expression with `time` in the place of its growing operand.
+/// The expression with `time` in the place of the growing operand.
 fn with_operand(expression: &Expr, operand: &Expr, time: Expr) -> Expr {
     let mut changed = expression.clone();
     let mut time = Some(time);

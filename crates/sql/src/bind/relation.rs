@@ -338,7 +338,7 @@ pub(super) fn stream_columns(stream: &Stream) -> Vec<ScopeColumn> {
     columns
 }
 
-/// The columns of a table's rows. A table has no time: its first column is an unused NULL.
+/// The columns of a table's rows. A table has no time: the first column is an unused NULL.
 fn table_columns(columns: &[Column]) -> Vec<ScopeColumn> {
     let unused = ScopeColumn {
         name: String::new(),
@@ -480,7 +480,7 @@ impl Part {
         }
     }
 
-    /// The part with all of its leaves joined to one.
+    /// The part with all leaves joined to one.
     fn into_one(self) -> Self {
         if self.leaves.len() == 1 && self.predicates.is_empty() {
             return self;
@@ -501,7 +501,7 @@ impl Part {
     }
 }
 
-/// A row that waits in a window is older than the match that it is part of: only the columns of
+/// A row that waits in a window is older than the match: only the columns of
 /// rows of the instant grow.
 fn refresh_drivers(relation: &mut ScopeRelation, leaf: &PartLeaf) {
     if matches!(leaf.source, LeafSource::Stream(_, Kept::Instant)) {

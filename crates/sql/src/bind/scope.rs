@@ -56,7 +56,7 @@ pub(crate) struct NameScope {
     pub(crate) relations: Vec<ScopeRelation>,
     /// Columns of USING: one name for the columns of both sides.
     pub(crate) merged: Vec<String>,
-    /// Parameters of a function, when its body is bound.
+    /// Parameters of a function, when the body is bound.
     pub(crate) parameters: Vec<(String, SqlType)>,
 }
 
@@ -70,7 +70,7 @@ pub(crate) enum Resolved<'a> {
     Broken,
 }
 
-/// How a path of names was resolved, and which of its names are left (fields of a row value).
+/// How a path of names was resolved, and which names are left (fields of a row value).
 pub(crate) type Path<'a> = (Resolved<'a>, &'a [Name]);
 
 impl NameScope {

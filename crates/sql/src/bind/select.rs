@@ -13,7 +13,7 @@ use crate::text::ast::{Ast, AstKind, Grouping, OrderTerm, Query, QueryBody, Sele
 use crate::types::SqlType;
 use crate::value::Value;
 
-/// A query with its plan and its columns; the first column is the ROWTIME.
+/// A query with plan and columns; the first column is the ROWTIME.
 pub(crate) struct Planned {
     pub(crate) plan: Plan,
     pub(crate) columns: Vec<ScopeColumn>,
@@ -29,7 +29,7 @@ pub(crate) struct Planner<'a> {
     pub(crate) issues: Vec<Issue>,
 }
 
-/// A select item with its name.
+/// A named select item.
 pub(super) struct Item {
     name: String,
     expression: Expr,
@@ -38,7 +38,7 @@ pub(super) struct Item {
     at: u32,
 }
 
-/// A select list over the rows that it is evaluated on.
+/// A select list over the rows under evaluation.
 struct Selected {
     plan: Plan,
     items: Vec<Item>,
@@ -220,12 +220,7 @@ impl<'a> Planner<'a> {
         let bound = bind_grouping(&mut rows, grouping, scope);
         self.issues.append(&mut rows.issues);
         let (keys, closing) = bound?;
-        let mut drivers = vec![Some(Driver::Time(Expr::column(0, SqlType::Timestamp)))];
-        drivers.extend(keys.iter().map(|key| driver(key, &scope.drivers())));
-        if let Closing::Key(index, by) = &closing {
-            drivers[1 + index] = Some(by.clone());
-        }
-
+        let mut drivers = group_drivers(&keys, &closing, scope);
         let mut binder = Binder::new(self.catalog, scope, Stage::Grouped(Groups::new(keys)));
         let items = self.items(&mut binder, &select.items, scope)?;
         let having = select.having.as_ref();
@@ -282,6 +277,18 @@ impl<'a> Planner<'a> {
     }
 }
 
+/// The drivers of ROWTIME and the keys.
+fn group_drivers(keys: &[Expr], closing: &Closing, scope: &NameScope) -> Vec<Option<Driver>> {
+    let time = Driver::Time(Expr::column(0, SqlType::Timestamp));
+    let mut drivers = vec![Some(time)];
+    drivers.extend(keys.iter().map(|key| driver(key, &scope.drivers())));
+
+    if let Closing::Key(index, by) = closing {
+        drivers[1 + index] = Some(by.clone());
+    }
+    drivers
+}
+
 pub(super) fn filtered(plan: Plan, condition: Expr) -> Plan {
     Plan::Filter(Box::new(plan), condition)
 }
@@ -290,7 +297,7 @@ fn in_types(plan: Plan, columns: &[ScopeColumn]) -> Plan {
     in_types_of(plan, columns, columns)
 }
 
-/// The plan with its columns converted to other types.
+/// The plan with the columns converted to other types.
 fn in_types_of(plan: Plan, from: &[ScopeColumn], to: &[ScopeColumn]) -> Plan {
     let expressions = from
         .iter()
@@ -380,7 +387,7 @@ fn item_name(value: &Ast, alias: Option<&crate::text::ast::Name>, place: usize) 
     }
 }
 
-/// The keys of a grouping and the end of its windows.
+/// The keys of a grouping and the end of the windows.
 fn bind_grouping(
     binder: &mut Binder<'_>,
     grouping: &Grouping,

@@ -14,7 +14,7 @@ use crate::text::ast::{
     ColumnDefinition, Defined, FunctionDefinition, PumpDefinition, Statement, StatementKind,
 };
 
-/// A pump with its plan.
+/// A pump with a plan.
 #[derive(Debug, Clone)]
 pub(crate) struct BoundPump {
     pub(crate) name: String,
@@ -23,7 +23,7 @@ pub(crate) struct BoundPump {
     pub(crate) plan: Plan,
 }
 
-/// Adds the application's streams and functions to the catalog, and plans its pumps.
+/// Adds the application's streams and functions to the catalog, and plans the pumps.
 pub(crate) fn bind_application(
     catalog: &mut Catalog,
     statements: &[Statement],

@@ -131,7 +131,7 @@ fn push_text(parts: &mut Vec<Part>, text: &str) {
     }
 }
 
-/// The text of `'…'` at the front and the rest after it; `''` is one quote.
+/// The text of `'…'` at the front and the rest; `''` is one quote.
 fn quoted(pattern: &str) -> Option<(String, &str)> {
     let mut rest = pattern.strip_prefix('\'')?;
     if let Some(after) = rest.strip_prefix('\'') {

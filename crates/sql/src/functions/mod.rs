@@ -58,7 +58,7 @@ pub(crate) enum Builtin {
     CharTo(Option<Format>),
     /// DATE_TO_CHAR, TIME_TO_CHAR and TIMESTAMP_TO_CHAR.
     ToChar(Option<Format>),
-    /// A log parser; its fields are in the type of the result.
+    /// A log parser; the fields are in the type of the result.
     LogParse(Box<LogParser>),
 }
 
@@ -134,7 +134,7 @@ impl Builtin {
     }
 }
 
-/// An argument by its place; the checker has counted them.
+/// An argument by place; the checker has counted them.
 pub(crate) fn value<'a>(values: &'a Arguments<'_>, index: usize) -> Evaluated<&'a Value> {
     values
         .get(index)

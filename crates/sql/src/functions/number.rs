@@ -25,7 +25,7 @@ pub(super) fn abs(value: &Value, sql_type: &SqlType) -> Evaluated<Value> {
     }
 }
 
-/// CEIL (`up`) or FLOOR of a number, in its own type.
+/// CEIL (`up`) or FLOOR of a number, in the number's type.
 pub(super) fn round_to_whole(value: &Value, up: bool, sql_type: &SqlType) -> Evaluated<Value> {
     match value {
         Value::Decimal(number) => {

@@ -190,7 +190,7 @@ fn similar_body(pattern: &str, escape: Option<char>) -> Result<String, String> {
             '%' => result.push_str(".*"),
             '_' => result.push('.'),
             '[' => similar_class(&mut rest, escape, &mut result)?,
-            // Groups that capture nothing: a caller's own group keeps its number.
+            // Groups that capture nothing: a caller's own group keeps the number.
             '(' => result.push_str("(?:"),
             ')' | '|' | '*' | '+' | '?' | '{' | '}' => result.push(next),
             _ => result.push_str(&regex::escape(next.encode_utf8(&mut [0; 4]))),
@@ -260,7 +260,7 @@ pub(super) fn substring_similar(values: &Arguments<'_>) -> Evaluated<Value> {
     Ok(found.map_or(Value::Null, |part| slice(text, part.as_str())))
 }
 
-/// The regular expression of `x#"y#"z`, with y as its first group.
+/// The regular expression of `x#"y#"z`, with y as the first group.
 pub(crate) fn three_part_regex(pattern: &str, escape: char) -> Result<Regex, String> {
     let mark = format!("{escape}\"");
     let parts: Vec<&str> = pattern.split(&mark).collect();

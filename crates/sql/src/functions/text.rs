@@ -12,7 +12,7 @@ fn count(text: &str) -> Value {
     Value::Integer(i64::try_from(text.chars().count()).unwrap_or(i64::MAX))
 }
 
-/// Each word, as split at blanks, with its first letter upper and the rest lower case.
+/// Each word, as split at blanks, with the first letter upper and the rest lower case.
 pub(super) fn initcap(text: &str) -> String {
     let mut result = String::with_capacity(text.len());
     let mut first = true;

@@ -117,7 +117,7 @@ fn number(text: &str, sql_type: &SqlType) -> Option<Value> {
     }
 }
 
-/// The text when it is a number as JSON and Java write them, not a word such as `inf`.
+/// The text of a number as JSON and Java write them, not a word such as `inf`.
 fn plain_number(text: &str) -> Option<&str> {
     text.bytes()
         .all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'))

@@ -101,7 +101,7 @@ impl<'a> CsvRows<'a> {
         (text.slice_ref(&rest[..end]), self.end_of_field())
     }
 
-    /// Steps over the delimiter at this place, and whatever stands between a closing quote and it.
+    /// Steps over the delimiter at this place, and whatever stands after a closing quote.
     fn end_of_field(&mut self) -> bool {
         let rest = &self.text[self.at..];
         let column = rest.find(&self.format.column);

@@ -58,7 +58,7 @@ impl JsonFormat {
                 check_flattened(&mut flattened, &steps, all, mapping)?;
                 format.repeated.push(column);
             }
-            // Text never fails, so nothing is lost when it is not read.
+            // Text never fails, so nothing is lost when text is not read.
             if target.needed || !target.sql_type.is_text() {
                 format.root.add(&steps, column);
             }
@@ -106,7 +106,7 @@ impl Node {
         }
     }
 
-    /// Makes the array a flattened one even if none of its columns is read.
+    /// Makes the array a flattened one even if none of the array's columns is read.
     fn mark_each(&mut self, steps: &[Step]) {
         match steps.split_first() {
             None => {
@@ -164,7 +164,7 @@ pub(crate) struct JsonRows<'a> {
     any: bool,
     /// The place after the last element of the row array, and whether none was read yet.
     rows: Option<(usize, bool)>,
-    /// The same for the flattened array, with the node of its elements.
+    /// The same for the flattened array, with the node of the elements.
     elements: Option<(usize, bool, &'a Node)>,
 }
 
@@ -249,7 +249,7 @@ impl<'a> JsonRows<'a> {
             self.at = reader.at;
             return Ok(Some(next));
         }
-        // The whole document is checked before its first row is made.
+        // The whole document is checked before the first row is made.
         let document = reader.value()?;
         self.at = reader.at;
         let Some(found) = find(&text, document, &self.format.row_path)? else {

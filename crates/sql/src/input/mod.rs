@@ -14,14 +14,14 @@ use bytestring::ByteString;
 
 use crate::catalog::{Column, METADATA};
 use crate::run::processor::Record;
-use crate::types::SqlType;
+use crate::types::{SqlType, datetime};
 use crate::value::{ErrorName, RowError, Value};
 use csv::{CsvFormat, CsvRows};
 use json::{JsonFormat, JsonRows};
 use schema::{Format, InputSchema};
 
 /// Reads records of one schema. Only columns that the program needs are kept; others are checked,
-/// so that a bad value kills its row whether it is used or not.
+/// so that a bad value kills the row even when unused.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     columns: Vec<Target>,
@@ -36,14 +36,14 @@ enum DecoderFormat {
     Csv(CsvFormat),
 }
 
-/// A declared column, and whether its value is kept.
+/// A declared column, and whether the value is kept.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) sql_type: SqlType,
     pub(crate) needed: bool,
 }
 
-/// The metadata of a record and its ROWTIME.
+/// The metadata of a record and the ROWTIME.
 pub(crate) struct Metadata<'a> {
     pub(crate) record: &'a Record<'a>,
     pub(crate) time: i64,
@@ -110,7 +110,7 @@ impl Decoder {
         }
         let record = metadata.record;
         let values: [&dyn Fn() -> Value; METADATA.len()] = [
-            &|| Value::Timestamp(record.arrival),
+            &|| Value::Timestamp(datetime::clamped(record.arrival)),
             &|| record.shard_id.into(),
             &|| record.sequence_number.into(),
             &|| record.partition_key.into(),

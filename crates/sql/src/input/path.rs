@@ -9,7 +9,7 @@ pub(crate) enum Step {
     All,
 }
 
-/// The steps of a path after its `$`.
+/// The steps of a path after the `$`.
 pub(crate) fn parse_path(path: &str) -> Result<Vec<Step>, String> {
     let wrong = |expectation: &str| format!("the path '{path}' wants {expectation}");
     let mut rest = path

@@ -1,4 +1,4 @@
-//! A JSON reader over text that skips what nobody asked for, and checks its grammar all the same.
+//! A JSON reader over text that skips what nobody asked for, and checks the grammar all the same.
 
 /// Characters of a string that are looked at one by one, before a vectorised search pays.
 const NEAR: usize = 16;
@@ -40,7 +40,7 @@ pub(crate) enum TokenKind {
     True,
     False,
     Number,
-    /// A string, and whether it has escapes.
+    /// A string, and whether escapes occur.
     Text {
         escaped: bool,
     },
@@ -143,8 +143,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The next key of an object, without its quotes, and whether it has escapes; its value comes
-    /// next. `None` after the last one.
+    /// The next key of an object, without its quotes, and whether the key has escapes; the value
+    /// comes next. `None` after the last one.
     pub(crate) fn next_key(
         &mut self,
         first: &mut bool,
@@ -192,7 +192,7 @@ impl<'a> Reader<'a> {
         Ok(kind)
     }
 
-    /// Reads a string with its quotes. Returns whether it has escapes.
+    /// Reads a string with quotes. Returns whether escapes occur.
     fn string(&mut self) -> Result<bool, Malformed> {
         self.expect(b'"')?;
         let mut escaped = false;
@@ -312,7 +312,7 @@ pub(crate) fn unescaped(raw: &str) -> String {
     text
 }
 
-/// The character of the four digits after `\u`, with those of a second half where it needs one.
+/// The character of the four digits after `\u`, with those of a second half where one is needed.
 fn unicode_escape(rest: &str) -> (char, &str) {
     let unit = |text: &str| {
         let digits = text.get(..4)?;

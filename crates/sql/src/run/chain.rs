@@ -35,7 +35,7 @@ pub(crate) struct Entry {
 /// The rows of a part of the plan.
 enum Feed {
     Node(usize),
-    /// A stream, and the place of its name in the text.
+    /// A stream, and the place of the name in the text.
     Scan(usize, usize),
 }
 

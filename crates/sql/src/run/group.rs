@@ -28,7 +28,7 @@ pub(crate) struct Group {
     places: HashMap<Box<[u8]>, usize>,
     /// The number of the first open group.
     first: usize,
-    /// The row at hand: its key, the values of the key, and the arguments of the aggregates.
+    /// The row at hand: the key, the values of the key, and the arguments of the aggregates.
     key: Vec<u8>,
     values: Vec<Value>,
     arguments: Vec<Value>,
@@ -175,7 +175,7 @@ impl Group {
         };
     }
 
-    /// Takes out the first stagger window when it ends at or before this instant.
+    /// Takes out the first stagger window that ends at or before this instant.
     fn pop_ended(&mut self, at: i64) -> Option<OpenGroup> {
         let ended = self
             .state

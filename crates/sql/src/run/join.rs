@@ -41,7 +41,7 @@ pub(crate) struct TableKey {
     reads: BTreeSet<usize>,
 }
 
-/// A condition with the operands that it reads.
+/// A condition with the operands that are read.
 struct Predicate {
     condition: Expr,
     reads: BTreeSet<usize>,

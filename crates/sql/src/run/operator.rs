@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::expr::{Clocks, Scope};
 use crate::value::{Evaluated, RowError, Value};
 
-/// A row on its way: lent, or made by the operator below and free to be taken.
+/// A row on the way: lent, or made by the operator below and free to be taken.
 pub(crate) enum Row<'a> {
     Lent(&'a [Value]),
     Made(&'a mut Vec<Value>),
@@ -36,7 +36,7 @@ pub(crate) fn time_of(row: &[Value]) -> i64 {
 #[derive(Debug)]
 pub(crate) enum Made {
     Row(Vec<Value>),
-    /// A row that died, with the text that stands for it when it is not the pump's input row.
+    /// A row that died, with the text that stands when the pump's input row does not.
     Failure(RowError, Option<String>),
 }
 
@@ -83,7 +83,7 @@ pub(crate) enum StateError {
     Read(#[source] DecodeError),
 }
 
-/// One operator with its state.
+/// One operator with state.
 pub(crate) trait Operator: Send {
     /// Processes a row that comes in at a port (a join has several).
     fn process(

@@ -76,7 +76,7 @@ impl Outer {
         row
     }
 
-    /// The next row whose last chance of a match has passed, with that instant and its side.
+    /// The next row whose last chance of a match has passed, with that instant and the side.
     fn next_unmatched(&self) -> Option<(i64, usize)> {
         let ends = self.sides.iter().enumerate().filter_map(|(index, side)| {
             let SideRows::Stream(kept, waiting) = &side.rows else {

@@ -13,6 +13,7 @@ use crate::program::{Program, Pump};
 use crate::run::chain::{Chain, Entry};
 use crate::run::operator::{Context, Made, Row};
 use crate::run::snapshot::{RestoreError, Snapshot, StreamTime};
+use crate::types::datetime;
 use crate::value::{ErrorName, RowError, Value};
 
 /// The longest DATA_ROW of `error_stream`, in characters.
@@ -61,7 +62,7 @@ impl<F: FnMut(Emitted<'_>)> Sink for F {
     }
 }
 
-/// A pump's state outgrew its limit. The processor must not be used any more: go back to a snapshot
+/// A pump's state outgrew the limit. The processor must not be used any more: go back to a snapshot
 /// with a larger limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -94,7 +95,7 @@ impl Default for ProcessorSettings {
     }
 }
 
-/// A running program: it reads no clock and does no I/O.
+/// A running program: reads no clock and does no I/O.
 pub struct Processor {
     program: Arc<Program>,
     pumps: Vec<PumpRun>,
@@ -130,7 +131,7 @@ struct StreamRun {
 
 /// The row that a pump was given, to tell about a failure.
 enum InputRow<'a> {
-    /// A row of the source: the record and the row's number in it.
+    /// A row of the source: the record and the row's number in the record.
     Record(&'a Record<'a>, usize),
     Derived(usize, &'a [Value]),
     /// Time alone.
@@ -138,7 +139,7 @@ enum InputRow<'a> {
 }
 
 impl Processor {
-    /// A processor at its start, without state.
+    /// A processor at the start, without state.
     #[must_use]
     pub fn new(program: Arc<Program>, settings: ProcessorSettings) -> Self {
         let pumps: Vec<PumpRun> = program.running().map(PumpRun::new).collect();
@@ -180,7 +181,7 @@ impl Processor {
         self.now
     }
 
-    /// Processes one record: time moves to its arrival, then its rows pass all pumps.
+    /// Processes one record: time moves to the arrival, then the rows pass all pumps.
     ///
     /// # Errors
     /// When a pump's state outgrows the limit.
@@ -189,7 +190,8 @@ impl Processor {
         record: &Record<'_>,
         sink: &mut dyn Sink,
     ) -> Result<(), StateLimitExceeded> {
-        let time = record.arrival.max(self.now.unwrap_or(i64::MIN));
+        let arrival = datetime::clamped(record.arrival);
+        let time = arrival.max(self.now.unwrap_or(i64::MIN));
         self.move_to(time, sink);
         self.current = Some(self.records);
         self.records += 1;
@@ -220,6 +222,7 @@ impl Processor {
     /// # Errors
     /// When a pump's state outgrows the limit.
     pub fn advance(&mut self, bound: i64, sink: &mut dyn Sink) -> Result<(), StateLimitExceeded> {
+        let bound = datetime::clamped(bound);
         if self.now.is_none_or(|now| bound > now) {
             self.move_to(bound, sink);
         }
@@ -380,7 +383,7 @@ impl Processor {
         self.take_made(index, input, sink);
     }
 
-    /// Gives the rows that a pump made to its stream, and its failures to `error_stream`.
+    /// Gives the rows that a pump made to the stream, and failures to `error_stream`.
     fn take_made(&mut self, pump: usize, input: &InputRow<'_>, sink: &mut dyn Sink) {
         if self.made.is_empty() {
             return;

@@ -134,7 +134,7 @@ impl Window {
         })
     }
 
-    /// Takes the row in and gives the function's value for it.
+    /// Takes the row in and gives the function's value.
     fn next(&mut self, time: i64, arguments: Arguments) -> Evaluated<Value> {
         if let Extent::Range(length) = self.plan.extent {
             self.expire(time.saturating_sub(length));

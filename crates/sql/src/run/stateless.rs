@@ -1,4 +1,4 @@
-//! Stateless programs on batches: rows as data of output records, each with its source record.
+//! Stateless programs on batches: rows as data of output records, each with the source record.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub struct Selection {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
     data: Vec<u8>,
-    /// The source record of each row, and the end of its data.
+    /// The source record of each row, and the end of the data.
     rows: Vec<(u32, usize)>,
 }
 
@@ -45,7 +45,7 @@ impl Applied {
         &self.data
     }
 
-    /// For each row its source record's number in the batch, and the place of its data. The numbers
+    /// For each row the source record's number in the batch, and the place of the data. The numbers
     /// never fall.
     pub fn rows(&self) -> impl Iterator<Item = (u32, Range<usize>)> {
         let starts = std::iter::once(0).chain(self.rows.iter().map(|(_, end)| *end));

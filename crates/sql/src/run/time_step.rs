@@ -7,7 +7,7 @@ use crate::value::Value;
 const LONGEST: i64 = 1 << 43;
 
 /// The first instant, `now` or later, at which `function` (over column 0, the time) has another
-/// value than `value`. `None` when it never changes. The function must be monotonic.
+/// value than `value`. `None` when that never happens. The function must be monotonic.
 pub(crate) fn change_after(function: &Expr, value: &Value, now: i64) -> Option<i64> {
     if differs(function, value, now) {
         return Some(now);

@@ -1,4 +1,4 @@
-//! The syntax tree. Every node knows the byte offset at which an error about it is reported.
+//! The syntax tree. Every node knows the byte offset for errors.
 
 use crate::types::{IntervalType, SqlType, Unit};
 use crate::value::Value;
@@ -22,7 +22,7 @@ pub(crate) enum StatementKind {
     Stream(Vec<ColumnDefinition>),
     Pump(Box<PumpDefinition>),
     Function(Box<FunctionDefinition>),
-    /// The statement could not be read past its name; the issue is reported already.
+    /// The statement could not be read past the name; the issue is reported already.
     Broken(Defined),
 }
 

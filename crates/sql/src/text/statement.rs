@@ -11,7 +11,7 @@ use crate::types::SqlType;
 const LONGEST_TEXT: u32 = 65_535;
 
 impl Parser {
-    /// Reads one statement with its `;`. After an error the rest of the statement is skipped, and
+    /// Reads one statement up to the `;`. After an error the rest of the statement is skipped, and
     /// its name is kept, so that other statements which use the name are not reported as well.
     pub(super) fn statement_or_issue(
         &mut self,
@@ -142,7 +142,7 @@ impl Parser {
         })))
     }
 
-    /// `(a, b)` in front of the query, told from a query in parentheses by its first word.
+    /// `(a, b)` in front of the query, told from a query in parentheses by the first word.
     fn insert_columns(&mut self) -> Compiled<Option<Vec<Name>>> {
         let query_follows = self.word_at(1) == Some("SELECT") || self.is_symbol_at(1, "(");
         if !self.is_symbol("(") || query_follows {
@@ -209,7 +209,7 @@ impl Parser {
         }
     }
 
-    /// A type, with its length or precision.
+    /// A type, with length or precision.
     // tidy: long because it lists every type name once
     pub(super) fn sql_type(&mut self) -> Compiled<SqlType> {
         let at = self.at();

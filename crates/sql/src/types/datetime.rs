@@ -48,11 +48,18 @@ pub(crate) fn day_number(year: i32, month: u8, day: u8) -> Option<i32> {
     Some(date.to_julian_day() - EPOCH)
 }
 
+/// The first millisecond of the year 1, and the last of the year 9999.
+const FIRST: i64 = -62_135_596_800_000;
+const LAST: i64 = 253_402_300_799_999;
+
 /// Whether a timestamp lies within the years 1 to 9999.
 pub(crate) fn in_range(timestamp: i64) -> bool {
-    const FIRST: i64 = -62_135_596_800_000;
-    const LAST: i64 = 253_402_300_799_999;
     (FIRST..=LAST).contains(&timestamp)
+}
+
+/// The nearest timestamp within the years 1 to 9999.
+pub(crate) fn clamped(timestamp: i64) -> i64 {
+    timestamp.clamp(FIRST, LAST)
 }
 
 fn digits(text: &str, length: usize) -> Option<(u32, &str)> {
