@@ -176,8 +176,8 @@ impl Process {
         Ok(())
     }
 
-    /// True if the only fan-out has another name: a mistake more often than the end of one fan-out and the start
-    /// of another.
+    /// True if the only fan-out has another name: a mistake more often than the end of one fan-out
+    /// and the start of another.
     fn is_renamed(&self, new: &Self) -> bool {
         match (&*self.fan_outs, &*new.fan_outs) {
             ([old], [new]) => old.name != new.name,
