@@ -4,6 +4,7 @@ use bytestring::ByteString;
 
 use super::Decoder;
 use super::coerce::from_text;
+use crate::types::SqlType;
 use crate::value::{RowError, Value};
 
 /// The delimiters of a schema.
@@ -61,13 +62,7 @@ impl<'a> CsvRows<'a> {
         loop {
             let (field, ended) = self.field();
             if let Some(target) = decoder.columns.get(column) {
-                let empty = field.is_empty() && !target.sql_type.is_text();
-                let value = if empty {
-                    Ok(Value::Null)
-                } else {
-                    from_text(field, &target.sql_type)
-                };
-                match value {
+                match field_value(field, &target.sql_type) {
                     Ok(value) if target.needed => row[column + 1] = value,
                     Ok(_) => {}
                     Err(error) => {
@@ -122,6 +117,14 @@ impl<'a> CsvRows<'a> {
             }
         }
     }
+}
+
+/// The value of a field: an empty one is NULL, but for text.
+fn field_value(field: ByteString, sql_type: &SqlType) -> Result<Value, RowError> {
+    if field.is_empty() && !sql_type.is_text() {
+        return Ok(Value::Null);
+    }
+    from_text(field, sql_type)
 }
 
 /// The text up to the closing quote, with `""` as one quote, and its length with that quote. `None`

@@ -70,6 +70,17 @@ impl JsonFormat {
     }
 }
 
+impl JsonFormat {
+    /// Empties the columns that come from the elements of the flattened array.
+    fn clear_repeated(&self, row: &mut [Value]) {
+        for column in &self.repeated {
+            if let Some(place) = row.get_mut(column + 1) {
+                *place = Value::Null;
+            }
+        }
+    }
+}
+
 /// Only one array may be flattened, at one level.
 fn check_flattened(
     known: &mut Option<Vec<Step>>,
@@ -320,11 +331,7 @@ impl<'a> JsonRows<'a> {
             return Ok(Next::Again);
         }
 
-        for column in &self.format.repeated {
-            if let Some(place) = row.get_mut(column + 1) {
-                *place = Value::Null;
-            }
-        }
+        self.format.clear_repeated(row);
         let mut walk = Walk {
             text: &self.text,
             decoder,
@@ -416,17 +423,21 @@ impl<'a> Walk<'_, 'a> {
             end: reader.at,
         };
         if kind == TokenKind::Array {
-            if let Some(each) = &node.each {
-                self.array = Some((start + 1, each));
-            }
-            for column in &node.arrays {
-                self.put(*column, token);
-            }
+            self.put_array(token, node);
         }
         for column in &node.columns {
             self.put(*column, token);
         }
         Ok(())
+    }
+
+    fn put_array(&mut self, token: Token, node: &'a Node) {
+        if let Some(each) = &node.each {
+            self.array = Some((token.start + 1, each));
+        }
+        for column in &node.arrays {
+            self.put(*column, token);
+        }
     }
 
     fn fields(&mut self, reader: &mut Reader<'_>, node: &'a Node) -> Result<(), Malformed> {

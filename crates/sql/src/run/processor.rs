@@ -143,19 +143,11 @@ impl Processor {
     #[must_use]
     pub fn new(program: Arc<Program>, settings: ProcessorSettings) -> Self {
         let pumps: Vec<PumpRun> = program.running().map(PumpRun::new).collect();
-        let mut streams: Vec<StreamRun> = Vec::new();
-        streams.resize_with(program.streams().len(), StreamRun::default);
-        for (pump, run) in pumps.iter().enumerate() {
-            for (entry, place) in run.chain.entries().iter().enumerate() {
-                streams[place.stream].readers.push((pump, entry));
-            }
-        }
-
         Self {
             decoder: program.decoder(),
+            streams: stream_runs(program.streams().len(), &pumps),
             program,
             pumps,
-            streams,
             settings,
             wall_clock: None,
             now: None,
@@ -317,17 +309,17 @@ impl Processor {
         }
     }
 
-    fn fire_until(&mut self, time: i64, sink: &mut dyn Sink) {
-        loop {
-            let deadlines = self.pumps.iter().enumerate();
-            let next = deadlines
-                .filter_map(|(index, pump)| Some((pump.deadline?, index)))
-                .min()
-                .filter(|(deadline, _)| *deadline <= time);
-            let Some((deadline, index)) = next else {
-                return;
-            };
+    /// The first deadline up to an instant, and the pump that has one first.
+    fn next_deadline(&self, time: i64) -> Option<(i64, usize)> {
+        let deadlines = self.pumps.iter().enumerate();
+        deadlines
+            .filter_map(|(index, pump)| Some((pump.deadline?, index)))
+            .min()
+            .filter(|(deadline, _)| *deadline <= time)
+    }
 
+    fn fire_until(&mut self, time: i64, sink: &mut dyn Sink) {
+        while let Some((deadline, index)) = self.next_deadline(time) {
             self.now = Some(self.now.map_or(deadline, |now| now.max(deadline)));
             let clocks = self.clocks();
             let pump = &mut self.pumps[index];
@@ -408,21 +400,25 @@ impl Processor {
         let time = row.first().map_or(0, Value::integer);
         self.check_row(target, time, row)?;
 
-        let stream = &mut self.streams[target];
-        stream.last = Some(time);
+        self.streams[target].last = Some(time);
         sink.row(Emitted {
             stream: target,
             rowtime: time,
             values: row.get(1..).unwrap_or_default(),
             record: self.current,
         });
-        for (reader, entry) in &stream.readers {
+        self.pass_on(target, row);
+        Ok(())
+    }
+
+    /// Gives a row of a stream to the pumps that read from there.
+    fn pass_on(&mut self, stream: usize, row: &[Value]) {
+        for (reader, entry) in &self.streams[stream].readers {
             let mut copy = self.spare.pop().unwrap_or_default();
             copy.clear();
             copy.extend_from_slice(row);
             self.pumps[*reader].inbox.push_back((*entry, copy));
         }
-        Ok(())
     }
 
     fn check_row(&self, target: usize, time: i64, row: &[Value]) -> Result<(), RowError> {
@@ -542,6 +538,18 @@ impl Processor {
         }
         Ok(())
     }
+}
+
+/// Each stream with the pumps that read from there.
+fn stream_runs(count: usize, pumps: &[PumpRun]) -> Vec<StreamRun> {
+    let mut streams: Vec<StreamRun> = Vec::new();
+    streams.resize_with(count, StreamRun::default);
+    for (pump, run) in pumps.iter().enumerate() {
+        for (entry, place) in run.chain.entries().iter().enumerate() {
+            streams[place.stream].readers.push((pump, entry));
+        }
+    }
+    streams
 }
 
 impl PumpRun {

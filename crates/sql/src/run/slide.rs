@@ -51,6 +51,20 @@ impl Slide {
     }
 }
 
+impl Slide {
+    /// Every window takes the row in, also after one has failed.
+    fn push_results(&mut self, time: i64, arguments: Vec<Arguments>) -> Evaluated<()> {
+        let mut result = Ok(());
+        for (window, argument) in self.windows.iter_mut().zip(arguments) {
+            match window.next(time, argument) {
+                Ok(value) => self.made.push(value),
+                Err(error) => result = Err(error),
+            }
+        }
+        result
+    }
+}
+
 impl Operator for Slide {
     fn process(
         &mut self,
@@ -65,19 +79,9 @@ impl Operator for Slide {
             arguments.push(window.arguments(row.values(), context)?);
         }
 
-        let time = row.time();
         self.made.clear();
         self.made.extend_from_slice(row.values());
-        let mut failure = None;
-        for (window, argument) in self.windows.iter_mut().zip(arguments) {
-            match window.next(time, argument) {
-                Ok(value) => self.made.push(value),
-                Err(error) => failure = Some(error),
-            }
-        }
-        if let Some(error) = failure {
-            return Err(error);
-        }
+        self.push_results(row.time(), arguments)?;
         emit(context, Row::Made(&mut self.made));
         Ok(())
     }
@@ -120,13 +124,7 @@ impl Window {
             expression.eval(context.scope(row))?.write_key(&mut key);
         }
 
-        let (argument, default) = match &self.plan.function {
-            WindowFunction::Aggregate(call) => (call.argument.as_ref(), None),
-            WindowFunction::Nth { argument, .. } => (Some(argument), None),
-            WindowFunction::Lag {
-                argument, default, ..
-            } => (Some(argument), default.as_ref()),
-        };
+        let (argument, default) = self.plan.function.operands();
         Ok(Arguments {
             key,
             value: of(argument)?,
@@ -182,6 +180,19 @@ impl Window {
                 }
             }
             state.size = state.size.saturating_sub(freed);
+        }
+    }
+}
+
+impl WindowFunction {
+    /// The argument and the default.
+    fn operands(&self) -> (Option<&Expr>, Option<&Expr>) {
+        match self {
+            Self::Aggregate(call) => (call.argument.as_ref(), None),
+            Self::Nth { argument, .. } => (Some(argument), None),
+            Self::Lag {
+                argument, default, ..
+            } => (Some(argument), default.as_ref()),
         }
     }
 }

@@ -52,6 +52,11 @@ impl Sort {
         }
     }
 
+    /// The first term of the rows that wait.
+    fn held(&self) -> Option<&Value> {
+        self.state.rows.first()?.get(self.width)
+    }
+
     fn order(&self, left: &[Value], right: &[Value]) -> Ordering {
         let terms = left.iter().zip(right).skip(self.width);
         for ((left, right), descending) in terms.zip(&self.descending) {
@@ -75,21 +80,16 @@ impl Operator for Sort {
     ) -> Evaluated<()> {
         let time = row.time();
         let first = row.values().get(self.width).cloned().unwrap_or(Value::Null);
-        let held = self
-            .state
-            .rows
-            .first()
-            .and_then(|held| held.get(self.width));
-        if held.is_some_and(|held| !held.is_same(&first)) {
+        if self.held().is_some_and(|held| !held.is_same(&first)) {
             self.release(time, context, emit);
         }
-
         if self.state.rows.is_empty() {
             self.state.deadline = match &self.driver {
                 Driver::Time(function) => change_after(function, &first, time),
                 Driver::Rows => None,
             };
         }
+
         self.size += row_size(row.values());
         self.state.rows.push(detached(row.values()));
         Ok(())

@@ -136,6 +136,11 @@ impl Parser {
             return Ok(node(at, kind));
         }
 
+        let tested = self.tested()?;
+        Ok(node(at, AstKind::Is(Box::new(value), tested, negated)))
+    }
+
+    fn tested(&mut self) -> Compiled<Tested> {
         let tested = match self.word() {
             Some("NULL") => Tested::Null,
             Some("TRUE") => Tested::True,
@@ -144,7 +149,7 @@ impl Parser {
             _ => return Err(self.expected("NULL, TRUE, FALSE, UNKNOWN or DISTINCT FROM")),
         };
         self.advance();
-        Ok(node(at, AstKind::Is(Box::new(value), tested, negated)))
+        Ok(tested)
     }
 
     /// Whether BETWEEN, IN, LIKE or SIMILAR TO follows: `Some(negated)`.
@@ -385,6 +390,20 @@ impl Parser {
         Ok(node(at, AstKind::Cast(Box::new(inner), sql_type)))
     }
 
+    fn case_arms(&mut self) -> Compiled<Vec<(Ast, Ast)>> {
+        let mut arms = Vec::new();
+        while self.eat_word("WHEN") {
+            let when = self.expression()?;
+            self.expect_word("THEN")?;
+            arms.push((when, self.expression()?));
+        }
+
+        if arms.is_empty() {
+            return Err(self.expected("WHEN"));
+        }
+        Ok(arms)
+    }
+
     fn case(&mut self) -> Compiled<Ast> {
         let at = self.advance().at;
         let mut operand = None;
@@ -392,16 +411,7 @@ impl Parser {
             operand = Some(Box::new(self.expression()?));
         }
 
-        let mut arms = Vec::new();
-        while self.eat_word("WHEN") {
-            let when = self.expression()?;
-            self.expect_word("THEN")?;
-            arms.push((when, self.expression()?));
-        }
-        if arms.is_empty() {
-            return Err(self.expected("WHEN"));
-        }
-
+        let arms = self.case_arms()?;
         let mut otherwise = None;
         if self.eat_word("ELSE") {
             otherwise = Some(Box::new(self.expression()?));

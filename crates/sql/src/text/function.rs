@@ -54,16 +54,7 @@ impl Parser {
     pub(super) fn call(&mut self) -> Compiled<Ast> {
         let name = self.name("a function")?;
         self.expect_symbol("(")?;
-        let mut arguments = match name.text.as_str() {
-            "FLOOR" | "CEIL" | "CEILING" => self.rounding_arguments()?,
-            "EXTRACT" => self.extract_arguments()?,
-            "STEP" => self.step_arguments()?,
-            "POSITION" => self.position_arguments()?,
-            "SUBSTRING" => self.substring_arguments()?,
-            "OVERLAY" => self.overlay_arguments()?,
-            "TRIM" => self.trim_arguments()?,
-            _ => self.plain_arguments()?,
-        };
+        let mut arguments = self.arguments_of(&name.text)?;
         self.expect_symbol(")")?;
 
         let from_last = self.nth_direction();
@@ -73,6 +64,19 @@ impl Parser {
             over = Some(self.over()?);
         }
         Ok(call(name, arguments, from_last, over))
+    }
+
+    fn arguments_of(&mut self, name: &str) -> Compiled<Arguments> {
+        match name {
+            "FLOOR" | "CEIL" | "CEILING" => self.rounding_arguments(),
+            "EXTRACT" => self.extract_arguments(),
+            "STEP" => self.step_arguments(),
+            "POSITION" => self.position_arguments(),
+            "SUBSTRING" => self.substring_arguments(),
+            "OVERLAY" => self.overlay_arguments(),
+            "TRIM" => self.trim_arguments(),
+            _ => self.plain_arguments(),
+        }
     }
 
     fn nth_direction(&mut self) -> bool {
@@ -152,9 +156,7 @@ impl Parser {
         }
         if self.eat_word("FROM") {
             list.push(self.expression()?);
-            if self.eat_word("FOR") {
-                list.push(self.expression()?);
-            }
+            self.push_length(&mut list)?;
             return Ok(Arguments::new(Form::From, list));
         }
 
@@ -164,6 +166,14 @@ impl Parser {
         Ok(Arguments::new(Form::Plain, list))
     }
 
+    /// `FOR n`, when present.
+    fn push_length(&mut self, list: &mut Vec<Ast>) -> Compiled<()> {
+        if self.eat_word("FOR") {
+            list.push(self.expression()?);
+        }
+        Ok(())
+    }
+
     fn overlay_arguments(&mut self) -> Compiled<Arguments> {
         let mut list = vec![self.expression()?];
         self.expect_word("PLACING")?;
@@ -171,23 +181,23 @@ impl Parser {
         self.expect_word("FROM")?;
         list.push(self.expression()?);
 
-        if self.eat_word("FOR") {
-            list.push(self.expression()?);
-        }
+        self.push_length(&mut list)?;
         Ok(Arguments::new(Form::Placing, list))
     }
 
-    fn trim_arguments(&mut self) -> Compiled<Arguments> {
-        let side = match self.word() {
-            Some("LEADING") => Some(Side::Leading),
-            Some("TRAILING") => Some(Side::Trailing),
-            Some("BOTH") => Some(Side::Both),
-            _ => None,
+    fn trim_side(&mut self) -> Option<Side> {
+        let side = match self.word()? {
+            "LEADING" => Side::Leading,
+            "TRAILING" => Side::Trailing,
+            "BOTH" => Side::Both,
+            _ => return None,
         };
-        if side.is_some() {
-            self.advance();
-        }
+        self.advance();
+        Some(side)
+    }
 
+    fn trim_arguments(&mut self) -> Compiled<Arguments> {
+        let side = self.trim_side();
         let form = Form::Trim(side.unwrap_or(Side::Both));
         if self.eat_word("FROM") {
             return Ok(Arguments::new(form, vec![self.expression()?]));

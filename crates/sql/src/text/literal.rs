@@ -34,23 +34,7 @@ impl Parser {
             return Err(self.expected("a string"));
         };
 
-        let (value, sql_type, form) = match word {
-            "DATE" => (
-                datetime::parse_date(&text).map(Value::Date),
-                SqlType::Date,
-                "yyyy-MM-dd",
-            ),
-            "TIME" => (
-                datetime::parse_time(&text).map(Value::Time),
-                SqlType::Time,
-                "HH:mm:ss",
-            ),
-            _ => (
-                datetime::parse_timestamp_literal(&text).map(Value::Timestamp),
-                SqlType::Timestamp,
-                "yyyy-MM-dd HH:mm:ss",
-            ),
-        };
+        let (value, sql_type, form) = time_value(word, &text);
         let value = value.ok_or_else(|| {
             let message = format!("'{text}' is no {word}; expected {form}");
             Issue::new(ErrorClass::Syntax, at, message)
@@ -140,6 +124,24 @@ pub(super) fn keyword_literal(at: u32, word: &str) -> Ast {
         _ => (Value::Null, SqlType::Null),
     };
     node(at, AstKind::Literal(value, sql_type))
+}
+
+/// The value of a datetime literal, its type, and the form of its text.
+fn time_value(word: &str, text: &str) -> (Option<Value>, SqlType, &'static str) {
+    match word {
+        "DATE" => {
+            let value = datetime::parse_date(text).map(Value::Date);
+            (value, SqlType::Date, "yyyy-MM-dd")
+        }
+        "TIME" => {
+            let value = datetime::parse_time(text).map(Value::Time);
+            (value, SqlType::Time, "HH:mm:ss")
+        }
+        _ => {
+            let value = datetime::parse_timestamp_literal(text).map(Value::Timestamp);
+            (value, SqlType::Timestamp, "yyyy-MM-dd HH:mm:ss")
+        }
+    }
 }
 
 /// The value and type of a number as written.

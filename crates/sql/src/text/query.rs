@@ -211,9 +211,7 @@ impl Parser {
             return Ok(None);
         }
 
-        if !self.eat_word("STAGGER") {
-            return Err(self.expected("STAGGER"));
-        }
+        self.expect_word("STAGGER")?;
         self.expect_symbol("(")?;
         self.expect_word("PARTITION")?;
         self.expect_word("BY")?;
@@ -277,12 +275,23 @@ impl Parser {
             return Ok(Some(Frame::CurrentRow));
         }
 
+        let bound = self.frame_bound()?;
+        Ok(Some(if rows {
+            Frame::Rows(bound)
+        } else {
+            Frame::Range(bound)
+        }))
+    }
+
+    /// `n PRECEDING`, or `BETWEEN n PRECEDING AND CURRENT ROW`.
+    fn frame_bound(&mut self) -> Compiled<super::ast::Ast> {
         let between = self.eat_word("BETWEEN");
         self.refuse_unbounded()?;
         if between && self.is_word("CURRENT") {
             return Err(Issue::unsupported(self.at(), "a window with FOLLOWING"));
         }
-        // Above AND in precedence, so that the bound ends before it.
+
+        // Above AND in precedence, so that the bound ends there.
         let bound = self.sum()?;
         self.refuse_following()?;
         self.expect_word("PRECEDING")?;
@@ -290,11 +299,7 @@ impl Parser {
             self.expect_word("AND")?;
             self.current_row_end()?;
         }
-        Ok(Some(if rows {
-            Frame::Rows(bound)
-        } else {
-            Frame::Range(bound)
-        }))
+        Ok(bound)
     }
 
     fn current_row_end(&mut self) -> Compiled<()> {
