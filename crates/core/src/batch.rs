@@ -34,19 +34,20 @@ pub struct Batch {
     origin: Arc<Origin>,
 }
 
-/// Why a batch cannot be made of an answer: the server sent something that no record is.
+/// The reason why an answer makes no batch: the server sent a malformed record.
 #[derive(Debug, thiserror::Error)]
-#[error("record {record} of the answer is not one: {what}")]
+#[error("record {record} of the answer is malformed: {what}")]
 pub struct BadBatch {
-    /// Its index in the answer.
+    /// The record's index in the answer.
     pub record: usize,
-    /// What is wrong with it.
+    /// The defect.
     pub what: &'static str,
 }
 
 impl Batch {
-    /// A batch over `buffer`. Checks that every span lies inside it, that sequence numbers are decimal and that keys
-    /// are UTF-8, so that no later step has to. An empty batch is allowed.
+    /// A batch over `buffer`. Checks that every span lies inside the buffer, that sequence numbers
+    /// are decimal and that keys are UTF-8, so that later steps need no checks. An empty batch is
+    /// allowed.
     pub fn new(
         origin: Arc<Origin>,
         buffer: Bytes,
@@ -103,7 +104,7 @@ impl Batch {
     /// The record at `i`. Panics only if `i` is not below [`Batch::len`], as slices do.
     pub fn record(&self, i: usize) -> Record<'_> {
         let r = &self.records[i];
-        // Both were checked when the batch was made; an empty text can't come of a checked span.
+        // Both texts were checked when the batch was made, so the empty default is never used.
         let text = |s: Span| std::str::from_utf8(s.of(&self.buffer)).unwrap_or_default();
         Record {
             sequence: text(r.sequence),
@@ -119,7 +120,7 @@ impl Batch {
         (0..self.len()).map(|i| self.record(i))
     }
 
-    /// How the data of all its records stands in the buffer.
+    /// The form of the data of all records in the buffer.
     pub fn form(&self) -> DataForm {
         self.form
     }
@@ -134,15 +135,15 @@ impl Batch {
         self.buffer.len() + std::mem::size_of_val(&*self.records)
     }
 
-    /// [`Record::size`] of the record at `i`, without looking at the record otherwise. Panics only if `i` is not below
-    /// [`Batch::len`], as slices do.
+    /// [`Record::size`] of the record at `i`, without looking at the record otherwise. Panics only
+    /// if `i` is not below [`Batch::len`], as slices do.
     pub fn size(&self, i: usize) -> usize {
         let r = &self.records[i];
         self.form.data_len(r.data.of(&self.buffer)) + r.key.map_or(0, |k| k.len as usize)
     }
 
-    /// Bytes that the record at `i` takes in this batch, index included. Panics only if `i` is not below
-    /// [`Batch::len`], as slices do.
+    /// Bytes that the record at `i` takes in this batch, index included. Panics only if `i` is not
+    /// below [`Batch::len`], as slices do.
     pub fn footprint(&self, i: usize) -> usize {
         let r = &self.records[i];
         let parts =
@@ -150,14 +151,14 @@ impl Batch {
         parts + size_of::<RecordIndex>()
     }
 
-    /// The same records in a buffer of their own, no larger than they need: for a small remainder that would pin a
-    /// large answer.
+    /// The same records in a new buffer of just their size, for a small remainder that would keep a
+    /// large answer allocated.
     pub fn compact(&self, range: std::ops::Range<usize>) -> Self {
         Self::copy(&self.origin, self.form, &[(self, range)])
     }
 
-    /// These records of several batches, in one: so that many small answers can go in one request. `None` if the
-    /// batches' data stand in different forms, or are too much for one buffer.
+    /// Records of several batches as one batch, so that many small answers fit in one request. `None`
+    /// if the batches have data of different forms, or too much data for one buffer.
     pub fn join(parts: &[(&Self, std::ops::Range<usize>)]) -> Option<Self> {
         let first = parts.first()?.0;
         let form = first.form;
@@ -189,7 +190,7 @@ impl Batch {
         let mut index = Vec::with_capacity(picked().map(|(_, records)| records.len()).sum());
         for (from, records) in picked() {
             let mut copy = |s: Span| {
-                // The sum of the parts of buffers whose lengths together fit u32 fits again.
+                // The lengths of all buffers together fit u32, so their parts do.
                 #[allow(clippy::cast_possible_truncation)]
                 let start = buffer.len() as u32;
                 buffer.extend_from_slice(s.of(from));

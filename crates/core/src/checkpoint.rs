@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::clock::Millis;
 
-/// The number that a source gave a record: opaque, ordered within a shard, decimal, up to 129 digits
-/// (Kinesis API reference, `Record.SequenceNumber`: `0|([1-9]\d{0,128})`).
+/// The number that a source gave a record: opaque, ordered within a shard, decimal, up to 129
+/// digits (Kinesis API reference, `Record.SequenceNumber`: `0|([1-9]\d{0,128})`).
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Sequence(Arc<str>);
 
@@ -22,7 +22,8 @@ impl Sequence {
         &self.0
     }
 
-    /// The order of two sequence numbers of one shard, by value. Compares the texts without parsing.
+    /// The order of two sequence numbers of one shard, by value. Compares the texts without
+    /// parsing.
     pub fn compare(a: &str, b: &str) -> Ordering {
         let (a, b) = (a.trim_start_matches('0'), b.trim_start_matches('0'));
         a.len().cmp(&b.len()).then_with(|| a.cmp(b))
@@ -31,7 +32,8 @@ impl Sequence {
 
 impl Ord for Sequence {
     fn cmp(&self, other: &Self) -> Ordering {
-        // Texts of equal value that differ in leading zeros differ for `Eq`, so they must differ here.
+        // Texts of equal value that differ in leading zeros differ for `Eq`, so they must differ
+        // here.
         Self::compare(&self.0, &other.0).then_with(|| self.0.cmp(&other.0))
     }
 }
@@ -66,8 +68,8 @@ pub enum Position {
         /// The record.
         sequence: Sequence,
         /// `None`: the record and all before it are done. A number: all before the record are done,
-        /// and of the records that it was taken apart into (an aggregate's, a pump's rows) those with
-        /// the indices 0 to this one. The KCL's `checkpointSubSequenceNumber` means the same.
+        /// and of the records that it was taken apart into (an aggregate's, a pump's rows) those
+        /// with the indices 0 to this one. The KCL's `checkpointSubSequenceNumber` means the same.
         sub: Option<u32>,
     },
     /// After the last record of a closed shard: there will be no more.
@@ -83,8 +85,8 @@ impl Position {
         }
     }
 
-    /// True if `self` says at least as much is done as `other` does, as far as the two can be compared:
-    /// `TrimHorizon` and `At` stand before every `After`, and `Closed` after all.
+    /// True if `self` says at least as much is done as `other` does, as far as the two can be
+    /// compared: `TrimHorizon` and `At` stand before every `After`, and `Closed` after all.
     pub fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (_, Self::TrimHorizon | Self::At(_)) | (Self::Closed, _) => true,
@@ -96,8 +98,8 @@ impl Position {
         }
     }
 
-    /// The key that orders `After` positions of one shard; `None` for all others. A whole record stands
-    /// after each of its parts.
+    /// The key that orders `After` positions of one shard; `None` for all others. A whole record
+    /// stands after each of its parts.
     pub fn rank(&self) -> Option<(&Sequence, u64)> {
         match self {
             Self::After { sequence, sub } => {

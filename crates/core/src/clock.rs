@@ -1,4 +1,5 @@
-//! Time, sleeping and randomness: the only way to any of them, so that a simulation can own all three.
+//! Time, sleeping and randomness. No other code asks the system for them, so that a simulation can
+//! own all three.
 
 use std::fmt;
 use std::future::Future;
@@ -28,18 +29,18 @@ impl Millis {
         )
     }
 
-    /// How long after `earlier` this moment is; zero if it is not.
+    /// Time from `earlier` to this moment; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 }
 
-/// A moment on the monotonic clock: time since some fixed moment before the process began its work.
+/// A moment on the monotonic clock: time since a fixed moment before the process started its work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(pub Duration);
 
 impl Instant {
-    /// How long after `earlier` this moment is; zero if it is not.
+    /// Time from `earlier` to this moment; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
@@ -50,10 +51,10 @@ impl Instant {
     }
 }
 
-/// A sleep that has begun.
+/// A sleep that has started.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What a clock is made of. The real one is [`Clock::real`]; a simulation brings its own.
+/// The source of a clock. The machine's is in [`Clock::real`]; a simulation has its own.
 pub trait ClockSource: Send + Sync + 'static {
     /// The monotonic clock.
     fn now(&self) -> Instant;
@@ -122,7 +123,7 @@ impl Clock {
     /// `future`'s value, or `None` if `d` passes first (the future is then dropped).
     pub async fn timeout<F: Future>(&self, d: Duration, future: F) -> Option<F::Output> {
         tokio::select! {
-            // The work first: what is already there is never thrown away for a deadline that fell due at the same time.
+            // The work first: a value that is ready wins over a deadline at the same moment.
             biased;
             value = future => Some(value),
             () = self.sleep(d) => None,
@@ -141,7 +142,8 @@ impl RealClock {
     #[allow(clippy::disallowed_methods)]
     fn new() -> Self {
         use std::hash::{BuildHasher, Hasher};
-        // std's per-process random hash keys are the one source of randomness in std; jitter needs no more.
+        // std's per-process random hash keys are the one source of randomness in std; jitter needs
+        // no more.
         let seed = std::hash::RandomState::new().build_hasher().finish();
         Self {
             origin: std::time::Instant::now(),

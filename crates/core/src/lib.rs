@@ -1,11 +1,12 @@
-//! The fan-out itself: **source → batch → lanes → outputs → checkpoint**, with no network and no AWS.
+//! The fan-out itself: **source → batch → lanes → outputs → checkpoint**, with no network and no
+//! AWS.
 //!
 //! - [`record`], [`batch`], [`checkpoint`]: the data.
 //! - [`source`], [`output`], [`store`]: the seams. Everything outside comes in through one of them.
-//! - [`clock`]: time, sleeping and randomness, which come in from outside too.
+//! - [`clock`]: time, sleeping and randomness, from outside as well.
 //! - [`engine`]: shard readers, lanes, retries, progress, supervision, status.
 //! - [`text`], [`sync`]: errors as text, and locking.
-//! - `testing` (a feature): fakes of the seams, and what every implementation of one must do.
+//! - `testing` (a feature): fakes of the seams, and conformance tests for every implementation.
 
 pub mod batch;
 pub mod checkpoint;

@@ -1,5 +1,5 @@
-//! The seam to one place that a fan-out writes to. An output answers per record; retrying and ordering
-//! are written once for all outputs, in [`crate::engine`].
+//! The seam to one place that a fan-out writes to. An output answers per record; retrying and
+//! ordering are written once for all outputs, in [`crate::engine`].
 
 use std::any::Any;
 use std::fmt;
@@ -27,12 +27,13 @@ pub enum TroubleKind {
     Unauthenticated,
     /// Access is denied. Retried slowly (a policy may change), and reported to the user.
     Denied,
-    /// The stream, queue or function does not exist or is being deleted. Retried slowly, and reported
-    /// to the user.
+    /// The stream, queue or function does not exist or is being deleted. Retried slowly, and
+    /// reported to the user.
     Missing,
     /// The server rejects the request as wrong, and would reject it again.
     Invalid,
-    /// The server's answer is not understood. Such an answer counts neither as success nor as failure.
+    /// The server's answer is not understood. Such an answer counts neither as success nor as
+    /// failure.
     Unintelligible,
 }
 
@@ -86,11 +87,11 @@ impl std::error::Error for Trouble {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
-    /// One record of a key per request; the next record of the key is sent only after the previous one
-    /// is acknowledged.
+    /// One record of a key per request; the next record of the key is sent only after the previous
+    /// one is acknowledged.
     Strict,
-    /// Full requests; after a partial failure every record of that key from the failed one on is sent
-    /// again, so that each record's last occurrence stands in source order.
+    /// Full requests; after a partial failure every record of that key from the failed one on is
+    /// sent again, so that each record's last occurrence stands in source order.
     #[default]
     Resend,
     /// Only the failed records are sent again.
@@ -136,13 +137,14 @@ impl KeepsOrder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// The size of one request. A function of the [`Output::encoding`] in force, never of a lane's
-    /// state: the engine cuts a batch into the same chunks for every lane with the same encoding key.
+    /// state: the engine cuts a batch into the same chunks for every lane with the same encoding
+    /// key.
     pub request: RequestLimits,
     /// The order per key that the output can keep.
     pub keeps: KeepsOrder,
-    /// Requests of one lane that may be in flight at the same time. Requests in flight together never
-    /// share a partition key. One is enough for a Kinesis shard; an endpoint that takes one record in
-    /// 50 ms needs many.
+    /// Requests of one lane that may be in flight at the same time. Requests in flight together
+    /// never share a partition key. One is enough for a Kinesis shard; an endpoint that takes one
+    /// record in 50 ms needs many.
     pub in_flight: NonZeroUsize,
     /// True if the output discards a record that was sent before, so that a retry after an unknown
     /// outcome leaves no repeat.
@@ -152,8 +154,8 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// An output that keeps the order per key, takes one request of a lane at a time, stores repeats,
-    /// and acknowledges each request by itself.
+    /// An output that keeps the order per key, takes one request of a lane at a time, stores
+    /// repeats, and acknowledges each request by itself.
     pub const fn new(request: RequestLimits) -> Self {
         Self {
             request,
@@ -274,8 +276,8 @@ impl From<Vec<usize>> for Picks {
     }
 }
 
-/// One request's worth of records, encoded by an output. Immutable, shared by all lanes with the same
-/// encoding key.
+/// One request's worth of records, encoded by an output. Immutable, shared by all lanes with the
+/// same encoding key.
 #[derive(Debug)]
 pub struct Chunk {
     /// The records of the batch that the chunk holds.
@@ -342,19 +344,20 @@ pub enum Verdict {
 pub enum Outcome {
     /// Every record is durable, each acknowledged.
     Durable,
-    /// The output holds every record of the chunk, and a later [`Output::flush`] makes them durable.
-    /// Until then checkpoints wait. Only from outputs whose profile has [`Profile::gathers`].
+    /// The output holds every record of the chunk, and a later [`Output::flush`] makes them
+    /// durable. Until then checkpoints wait. Only from outputs whose profile has
+    /// [`Profile::gathers`].
     Accepted,
     /// One verdict per record, in the order of the chunk's picks, and as many as there are picks.
     PerRecord(Vec<Verdict>),
     /// Nothing was written, for certain.
     Rejected(Trouble),
-    /// Nobody knows which records were written: a timeout, a broken connection, an answer that was cut
-    /// or not understood.
+    /// Nobody knows which records were written: a timeout, a broken connection, an answer that was
+    /// cut or not understood.
     Unknown(Trouble),
-    /// Nothing was written, for certain: the chunk was encoded under a key that the output no longer
-    /// accepts. The engine encodes the records again under [`Output::encoding`] and sends them at
-    /// once. Not an error.
+    /// Nothing was written, for certain: the chunk was encoded under a key that the output no
+    /// longer accepts. The engine encodes the records again under [`Output::encoding`] and sends
+    /// them at once. Not an error.
     Stale,
 }
 
@@ -389,8 +392,8 @@ pub trait Output: Send + Sync + 'static {
     /// [`Output::encoding`] (an output that learns a server's limits).
     fn profile(&self) -> Profile;
 
-    /// The way of encoding. Outputs with equal keys may exchange chunks. The key may change; `write`
-    /// takes a chunk of an older key or answers [`Outcome::Stale`].
+    /// The way of encoding. Outputs with equal keys may exchange chunks. The key may change;
+    /// `write` takes a chunk of an older key or answers [`Outcome::Stale`].
     fn encoding(&self) -> EncodingKey;
 
     /// The stream, queue or table behind the output as the service identifies it: the ARN and the
@@ -399,8 +402,8 @@ pub trait Output: Send + Sync + 'static {
         None
     }
 
-    /// The part of [`RequestLimits`] that `record` takes; by default one entry, and the length of data
-    /// and key.
+    /// The part of [`RequestLimits`] that `record` takes; by default one entry, and the length of
+    /// data and key.
     fn weigh(&self, record: &Record<'_>) -> Weight {
         Weight {
             entries: 1,
@@ -408,23 +411,24 @@ pub trait Output: Send + Sync + 'static {
         }
     }
 
-    /// Upper bound in bytes of the allocation of a chunk of `records` records that take `bytes` bytes
-    /// in the batch. Reserved in the memory budget before encoding.
+    /// Upper bound in bytes of the allocation of a chunk of `records` records that take `bytes`
+    /// bytes in the batch. Reserved in the memory budget before encoding.
     fn encoded_bound(&self, records: usize, bytes: usize) -> usize;
 
-    /// Encodes the records of `picks`, which are within the limits, or one record alone that exceeds
-    /// them. A record that can never be written is part of the chunk; `write` answers `Refused` for it.
+    /// Encodes the records of `picks`, which are within the limits, or one record alone that
+    /// exceeds them. A record that can never be written is part of the chunk; `write` answers
+    /// `Refused` for it.
     fn encode(&self, batch: &Batch, picks: Picks) -> Chunk;
 
-    /// Writes `chunk`, which holds records of `batch`, once. Answers within `deadline` (`Unknown` if
-    /// the server does not). Dropping the future abandons the request; the server may still write its
-    /// records, late. An output that limits its own rate counts the records here, not in
+    /// Writes `chunk`, which holds records of `batch`, once. Answers within `deadline` (`Unknown`
+    /// if the server does not). Dropping the future abandons the request; the server may still
+    /// write its records, late. An output that limits its own rate counts the records here, not in
     /// [`Output::room`].
     async fn write(&self, batch: &Batch, chunk: &Chunk, deadline: Duration) -> Outcome;
 
-    /// Makes every record of `shard` durable that this output has accepted. The answer is `Durable`,
-    /// `Rejected` or `Unknown`; after any answer but `Durable`, and when the future is dropped, the
-    /// output no longer holds those records, and the engine sends them again.
+    /// Makes every record of `shard` durable that this output has accepted. The answer is
+    /// `Durable`, `Rejected` or `Unknown`; after any answer but `Durable`, and when the future is
+    /// dropped, the output no longer holds those records, and the engine sends them again.
     async fn flush(&self, shard: &ShardId, deadline: Duration) -> Outcome {
         let (_, _) = (shard, deadline);
         Outcome::Durable
@@ -437,8 +441,8 @@ pub trait Output: Send + Sync + 'static {
         Room::All
     }
 
-    /// Advice for the user about `demand` (`None` while unknown), such as a count of missing shards;
-    /// `None` if the output can take the demand.
+    /// Advice for the user about `demand` (`None` while unknown), such as a count of missing
+    /// shards; `None` if the output can take the demand.
     fn advice(&self, demand: Option<Demand>) -> Option<String> {
         let _ = demand;
         None

@@ -15,7 +15,7 @@ impl Span {
     /// The bytes of `buffer` that this span names.
     pub fn of(self, buffer: &[u8]) -> &[u8] {
         let start = self.start as usize;
-        // A span outside its buffer is refused when the batch is built, so this is never empty by mistake.
+        // A batch refuses spans outside the buffer when it is built.
         buffer
             .get(start..start + self.len as usize)
             .unwrap_or_default()
@@ -27,15 +27,16 @@ impl Span {
 pub struct RecordIndex {
     /// The sequence number, decimal text.
     pub sequence: Span,
-    /// The partition key, UTF-8; `None` where the stream has none (it is optional in today's Kinesis API).
+    /// The partition key, UTF-8; `None` where the stream has none (it is optional in today's
+    /// Kinesis API).
     pub key: Option<Span>,
     /// The data, in the batch's [`DataForm`].
     pub data: Span,
-    /// When the source says that it arrived.
+    /// Arrival time at the source.
     pub arrival: Millis,
 }
 
-/// How a batch's data bytes stand in its buffer. What is only passed on is never decoded.
+/// The form of a batch's data in the buffer. Data that is only passed on is never decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DataForm {
     /// The bytes themselves (CBOR, push).
@@ -45,7 +46,7 @@ pub enum DataForm {
 }
 
 impl DataForm {
-    /// Length in bytes of the data that stands as `text` in a buffer.
+    /// Length in bytes of the data whose form in the buffer is `text`.
     pub fn data_len(self, text: &[u8]) -> usize {
         match self {
             Self::Raw => text.len(),
@@ -64,11 +65,11 @@ pub struct Record<'a> {
     pub sequence: &'a str,
     /// The partition key.
     pub key: Option<&'a str>,
-    /// The data as it stands in the buffer; see `form`.
+    /// The data in the form of the buffer; see `form`.
     pub data: &'a [u8],
-    /// How `data` is to be read.
+    /// The form of `data`.
     pub form: DataForm,
-    /// When it arrived at the source.
+    /// Arrival time at the source.
     pub arrival: Millis,
 }
 
@@ -78,7 +79,7 @@ impl Record<'_> {
         self.form.data_len(self.data)
     }
 
-    /// Length of data and partition key: what Kinesis's limits count.
+    /// Length of data and partition key in bytes, as Kinesis's limits count.
     pub fn size(&self) -> usize {
         self.data_len() + self.key.map_or(0, str::len)
     }

@@ -15,8 +15,8 @@ use crate::output::Trouble;
 pub struct StreamIdentity {
     /// The stream's ARN, or its name where the server knows no ARNs.
     pub arn: String,
-    /// The creation time: a stream that was deleted and created again is another stream. `None` where
-    /// the server does not return it.
+    /// The creation time: a stream that was deleted and created again is another stream. `None`
+    /// where the server does not return it.
     pub created: Option<Millis>,
 }
 
@@ -47,7 +47,8 @@ pub struct ReadLimits {
     pub answer_records: u32,
     /// Bytes that one answer allocates at most. Reserved where no better estimate is known.
     pub answer_bytes: usize,
-    /// Bytes of data that one shard takes in a second at most: decides the size of a read at the tip.
+    /// Bytes of data that one shard takes in a second at most: decides the size of a read at the
+    /// tip.
     pub ingest_bytes_per_second: usize,
 }
 
@@ -79,8 +80,8 @@ pub struct HashRange {
 pub struct Shard {
     /// The shard's id.
     pub id: ShardId,
-    /// None, one (a split) or two (a merge). A parent that retention has removed may be named here and
-    /// not be listed.
+    /// None, one (a split) or two (a merge). A parent that retention has removed may be named here
+    /// and not be listed.
     pub parents: Vec<ShardId>,
     /// The shard's part of the hash space; a stream may have none.
     pub hash_range: Option<HashRange>,
@@ -120,9 +121,9 @@ pub struct Read {
     pub fetched: Fetched,
     /// Distance of the reader from the shard's tip after this read (`MillisBehindLatest`).
     pub behind: Duration,
-    /// By the server's clock: this reader has returned every record that arrived before this moment.
-    /// Computed as the server time of the answer, rounded down, less `behind`; no API returns the tip
-    /// of a shard.
+    /// By the server's clock: this reader has returned every record that arrived before this
+    /// moment. Computed as the server time of the answer, rounded down, less `behind`; no API
+    /// returns the tip of a shard.
     pub complete_until: Millis,
 }
 
@@ -138,13 +139,13 @@ pub struct ServerTime {
 /// The error of a source; see [`Trouble`].
 pub type SourceError = Trouble;
 
-/// Reads one shard from a position on, in order. Used by one task. A reader renews expired iterators
-/// by itself and retries nothing else.
+/// Reads one shard from a position on, in order. Used by one task. A reader renews expired
+/// iterators by itself and retries nothing else.
 #[async_trait]
 pub trait ShardReader: Send {
-    /// Completes when a read may bring records. The engine reserves memory for an answer only then, so
-    /// that an idle subscription of a push reader reserves nothing. A polling reader is always ready.
-    /// Dropping the future loses nothing.
+    /// Completes when a read may bring records. The engine reserves memory for an answer only then,
+    /// so that an idle subscription of a push reader reserves nothing. A polling reader is always
+    /// ready. Dropping the future loses nothing.
     async fn ready(&mut self) -> Result<(), SourceError> {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The seam to where progress is kept: checkpoints now, leases of many workers later.
+//! The seam to the store of a fan-out's progress.
 
 use async_trait::async_trait;
 
@@ -9,8 +9,8 @@ use crate::id::id_type;
 use crate::source::StreamIdentity;
 
 id_type! {
-    /// Names an output within its fan-out; stays the same from run to run, whatever the order in the
-    /// configuration.
+    /// Names an output within its fan-out; stays the same from run to run, whatever the order in
+    /// the configuration.
     OutputId
 }
 
@@ -36,8 +36,8 @@ pub struct LaneCheckpoint {
     pub lane: LaneId,
     /// The position.
     pub position: Position,
-    /// Arrival time at the source of the last durable record; `None` before the first one. Tells how
-    /// old the position is, also after a restart and while nothing is read.
+    /// Arrival time at the source of the last durable record; `None` before the first one. Tells
+    /// how old the position is, also after a restart and while nothing is read.
     pub arrival: Option<Millis>,
 }
 
@@ -78,27 +78,27 @@ impl State {
     }
 }
 
-/// Why the store did not do what it was asked.
+/// The reason why a store call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another worker holds what this one wanted to write.
+    /// Another worker holds the state.
     #[error(
         "{what} is in use by another process; stop it, or give this fan-out another name and state"
     )]
     Held {
-        /// What is held: a file, a lease.
+        /// The held thing: a file, a lease.
         what: String,
     },
-    /// What is stored is not this fan-out's, or not readable; it is left as it is.
+    /// The stored state is another fan-out's, or not readable. The state is left unchanged.
     #[error("{message}")]
     Foreign {
-        /// What was found, what was expected, and what to do.
+        /// The state found, the state expected, and the remedy.
         message: String,
     },
     /// The store failed; the same call may succeed later.
     #[error("the state could not be read or written")]
     Failed {
-        /// What the library or the system said.
+        /// The error of the library or the system.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -107,17 +107,18 @@ pub enum StoreError {
 /// Keeps a fan-out's checkpoints. One instance is one fan-out's state, held by one worker.
 #[async_trait]
 pub trait CheckpointStore: Send + Sync + 'static {
-    /// Binds the state to `source`: remembered if the state is new; [`StoreError::Foreign`] if it is another stream's.
+    /// Binds the state to `source`: a new state remembers the source; the state of another stream is
+    /// [`StoreError::Foreign`].
     async fn bind(&self, source: &StreamIdentity) -> Result<(), StoreError>;
 
     /// All that the store has.
     async fn load(&self) -> Result<State, StoreError>;
 
-    /// Writes all of `changes`, or nothing: one transaction. A row replaces the older row of the same
-    /// lane, output or pump. Durable when the call returns.
+    /// Writes all of `changes`, or nothing: one transaction. A row replaces the older row of the
+    /// same lane, output or pump. Durable when the call returns.
     async fn commit(&self, changes: &State) -> Result<(), StoreError>;
 
-    /// Deletes the checkpoints of these lanes (an output that the user removed, a shard that retention
-    /// has deleted), and the identity of an output without lanes.
+    /// Deletes the checkpoints of these lanes (an output that the user removed, a shard that
+    /// retention has deleted), and the identity of an output without lanes.
     async fn forget(&self, lanes: &[LaneId]) -> Result<(), StoreError>;
 }

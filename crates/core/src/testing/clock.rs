@@ -1,4 +1,5 @@
-//! A clock that a test owns: tokio's, which has to be paused, with randomness from a seed and a wall clock that jumps.
+//! A clock that a test owns: tokio's, which has to be paused, with randomness from a seed and a
+//! wall clock that jumps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -6,7 +7,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, ClockSource, Instant, Millis, Sleep, split_mix};
 
-/// What every test's clocks say at its beginning, servers' included: 2026-01-01 00:00 UTC.
+/// The time of all clocks, the servers' included, at the start of a test: 2026-01-01 00:00 UTC.
 pub const EPOCH: Millis = Millis(1_767_225_600_000);
 
 struct Inner {
@@ -20,7 +21,7 @@ struct Inner {
 pub struct TestClock(Arc<Inner>);
 
 impl TestClock {
-    /// A clock that begins now, inside a tokio runtime with paused time.
+    /// A clock that starts now, inside a tokio runtime with paused time.
     #[allow(clippy::disallowed_methods, reason = "this is the tests' clock")]
     pub fn new(seed: u64) -> Self {
         let (origin, random) = (tokio::time::Instant::now(), AtomicU64::new(split_mix(seed)));
@@ -31,17 +32,17 @@ impl TestClock {
         }))
     }
 
-    /// As the program sees it.
+    /// The clock of the program under test.
     pub fn clock(&self) -> Clock {
         Clock::new(self.clone())
     }
 
-    /// The program's wall clock jumps by so many milliseconds. Nothing else does.
+    /// Moves the program's wall clock by this number of milliseconds, and nothing else.
     pub fn jump(&self, millis: i64) {
         self.0.jumped.fetch_add(millis, Ordering::Relaxed);
     }
 
-    /// The servers' wall clock: it never jumps.
+    /// The servers' wall clock, which never jumps.
     pub fn server(&self) -> Millis {
         EPOCH.plus(self.now().0)
     }

@@ -1,6 +1,7 @@
-//! What every implementation of a seam must do: one body each, over whatever a rig provides. The fakes pass them too.
+//! Conformance tests for every implementation of a seam: one body for each seam, over a rig that
+//! provides the implementation. The fakes pass them, too.
 //!
-//! A body returns the first thing that is not as it must be, as a sentence.
+//! A body returns the first deviation as a sentence.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -24,12 +25,12 @@ use crate::store::{
 
 use super::hash;
 
-/// Reads that find nothing before a body gives up on a record.
+/// Reads without records after which a body stops waiting for a record.
 const PATIENCE: usize = 200;
-/// Time between two reads: five a second are allowed on AWS.
+/// Time between two reads: AWS allows five a second.
 const PAUSE: Duration = Duration::from_millis(220);
 
-/// What a body found; the text says what was expected.
+/// The result of a body; the text names the expectation.
 pub type Finding = Result<(), String>;
 
 fn ensure(holds: bool, what: impl FnOnce() -> String) -> Finding {
@@ -40,16 +41,16 @@ fn said(error: impl std::fmt::Display) -> String {
     format!("an answer was expected and not: {error}")
 }
 
-/// A record, as it is compared.
+/// The parts of a record that are compared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seen {
-    /// Its partition key.
+    /// The partition key.
     pub key: Option<String>,
-    /// [`hash`] of its data.
+    /// [`hash`] of the data.
     pub digest: u64,
 }
 
-/// A stream that [`source()`] may write to: empty at first, with at least one shard.
+/// A stream for [`source()`]: empty at first, with at least one shard.
 #[async_trait]
 pub trait SourceRig: Send + Sync {
     /// The source.
@@ -62,7 +63,7 @@ pub trait SourceRig: Send + Sync {
     async fn split(&self, shard: &ShardId) -> Finding;
 }
 
-/// One record, as read.
+/// One record that was read.
 struct Got {
     seen: Seen,
     sequence: Sequence,
@@ -137,7 +138,7 @@ async fn read_all(
     Ok(all)
 }
 
-/// Every key's records, in order, in `records`.
+/// The records of each key, in order.
 fn by_key<'a>(records: impl Iterator<Item = &'a Seen>) -> BTreeMap<Option<String>, Vec<u64>> {
     let mut keys: BTreeMap<_, Vec<u64>> = BTreeMap::new();
     for seen in records {
@@ -159,10 +160,10 @@ fn samples(round: u8) -> Vec<(String, Vec<u8>)> {
     samples
 }
 
-/// A source: the seam's promises, on a stream that the rig can write to.
+/// Tests a source on a stream that the rig can write to.
 ///
 /// # Errors
-/// What is not as [`Source`] and [`ShardReader`] say.
+/// The first deviation from the docs of [`Source`] and [`ShardReader`].
 pub async fn source(rig: &dyn SourceRig) -> Finding {
     let source = rig.source();
     let identity = source.facts().await.map_err(said)?.identity;
@@ -194,7 +195,8 @@ pub async fn source(rig: &dyn SourceRig) -> Finding {
     reshard(rig).await
 }
 
-/// A reader opened in the middle goes on there, one record at a time, and loses nothing when a call is dropped.
+/// A reader opened in the middle continues there, one record at a time, and loses nothing when a
+/// call is dropped.
 async fn positions(rig: &dyn SourceRig, all: &BTreeMap<ShardId, Vec<Got>>) -> Finding {
     let source = rig.source();
     let Some((shard, got)) = all.iter().max_by_key(|(_, got)| got.len()) else {
@@ -204,7 +206,7 @@ async fn positions(rig: &dyn SourceRig, all: &BTreeMap<ShardId, Vec<Got>>) -> Fi
     let rest = || got[middle + 1..].iter().map(|g| &g.sequence);
     let mut reader = source.open(shard, Position::after(got[middle].sequence.as_str()));
     {
-        // Begun and dropped.
+        // A call that is started and dropped.
         let call = pin!(reader.next(Credit { records: 1 }));
         if let Poll::Ready(read) = call.poll(&mut Context::from_waker(Waker::noop())) {
             return ensure(read.is_ok(), || "a read that fails at once".to_owned());
@@ -232,10 +234,10 @@ async fn positions(rig: &dyn SourceRig, all: &BTreeMap<ShardId, Vec<Got>>) -> Fi
     )
 }
 
-/// A reader opened at a moment brings all that arrived from then on.
+/// A reader opened at a moment returns every record that arrived at or after that moment.
 async fn moments(rig: &dyn SourceRig) -> Finding {
     let source = rig.source();
-    // Past the second in which the server's clock was last told, so that what came before is really before.
+    // The server's time has whole seconds: wait until earlier records are in an earlier second.
     rig.clock().sleep(Duration::from_millis(2100)).await;
     let from = source.facts().await.map_err(said)?.time.earliest;
     let data = b"after the moment";
@@ -255,7 +257,7 @@ async fn moments(rig: &dyn SourceRig) -> Finding {
     })
 }
 
-/// A shard that is split ends, and its children have the rest.
+/// A shard that is split ends, and its children hold the later records.
 async fn reshard(rig: &dyn SourceRig) -> Finding {
     let source = rig.source();
     let shards = source.shards().await.map_err(said)?;
@@ -283,23 +285,23 @@ async fn reshard(rig: &dyn SourceRig) -> Finding {
     Err("the children of a shard that was split are not listed".to_owned())
 }
 
-/// A place that [`output()`] may write to: empty at first.
+/// A destination for [`output()`]: empty at first.
 #[async_trait]
 pub trait OutputRig: Send + Sync {
     /// The output.
     fn output(&self) -> Arc<dyn Output>;
-    /// What is there now, in an order in which each key's records stand as they were taken.
+    /// The records that the destination holds, each key's in the order of their writing.
     async fn received(&self) -> Result<Vec<Seen>, String>;
-    /// Whether it takes records without data.
+    /// True if the destination takes records without data.
     fn takes_empty(&self) -> bool {
         true
     }
 }
 
-/// An output: everything that is written arrives, byte for byte, and in order per key within a request.
+/// Tests an output: every written record arrives byte for byte, in order per key within a request.
 ///
 /// # Errors
-/// What is not as [`Output`] says.
+/// The first deviation from the docs of [`Output`].
 pub async fn output(rig: &dyn OutputRig) -> Finding {
     let output = rig.output();
     let mut put = Vec::new();
@@ -326,7 +328,7 @@ pub async fn output(rig: &dyn OutputRig) -> Finding {
         for picks in runs {
             write(&*output, &batch, picks).await?;
         }
-        // And a subset, as a retry has it.
+        // A subset, as in a retry.
         let some: Vec<usize> = (0..batch.len()).filter(|i| i % 3 == 1).collect();
         write(&*output, &batch, Picks::Some(some.clone())).await?;
         let all = (0..batch.len()).chain(some);
@@ -376,17 +378,18 @@ async fn write(output: &dyn Output, batch: &Batch, picks: Picks) -> Finding {
     }
 }
 
-/// Checkpoints that [`store()`] may write: empty at first.
+/// A state for [`store()`]: empty at first.
 #[async_trait]
 pub trait StoreRig: Send + Sync {
-    /// Opens the state; what was opened before is dropped by then.
+    /// Opens the state. The store opened before is dropped by then.
     async fn open(&self) -> Result<Arc<dyn CheckpointStore>, String>;
 }
 
-/// A store: what it says that it has written is there, after it was opened again too, and is bound to one source.
+/// Tests a store: committed rows are there, also after the store was opened again, and the state is
+/// bound to one source.
 ///
 /// # Errors
-/// What is not as [`CheckpointStore`] says.
+/// The first deviation from the docs of [`CheckpointStore`].
 pub async fn store(rig: &dyn StoreRig) -> Finding {
     let one = StreamIdentity {
         arn: "arn:aws:kinesis:eu-west-1:1:stream/one".to_owned(),
@@ -513,7 +516,7 @@ fn batch(records: &[(String, Vec<u8>)], form: DataForm) -> Result<Batch, String>
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// Plain and slow: a second opinion on what fast code does. (RFC 4648, section 4.)
+/// A plain, slow encoder that shares no code with the fast ones (RFC 4648, section 4).
 fn to_base64(data: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(data.len().div_ceil(3) * 4);
     for three in data.chunks(3) {

@@ -1,8 +1,8 @@
-//! Fakes for the seams, for tests and the simulator (feature `testing`): a stream, outputs and a store in memory, that
-//! misbehave as told, on a clock that the test owns. And [`conformance`]: what every implementation of a seam must do,
-//! the fakes included.
+//! Fakes for the seams, for tests and the simulator (feature `testing`): a stream, outputs and a
+//! store in memory that misbehave on command, on a clock that the test owns. And [`conformance`]:
+//! tests for every implementation of a seam, the fakes included.
 //!
-//! Everything that happens at a fake is told to an [`Observer`] in the moment in which it happens.
+//! Each fake reports every event to an [`Observer`] at the moment of the event.
 
 mod clock;
 pub mod conformance;
@@ -28,96 +28,96 @@ use crate::output::{Outcome, RequestLimits};
 use crate::store::{LaneCheckpoint, LaneId};
 use crate::sync::lock;
 
-/// Something that happened at a fake.
+/// An event at a fake.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A reader answered.
     Read {
-        /// Of which shard.
+        /// The shard.
         shard: &'a ShardId,
-        /// From where on.
+        /// The position before the read.
         from: &'a Position,
-        /// How many records the caller allowed.
+        /// Records that the caller allowed.
         credit: u32,
-        /// What it said.
+        /// The answer.
         answer: ReadAnswer,
     },
-    /// A request came to a service.
+    /// A request arrived at a service.
     Arrived {
-        /// Its name.
+        /// The service's name.
         service: &'a str,
-        /// Numbered from 0, by service.
+        /// The request's number, from 0 per service.
         request: u64,
-        /// What it holds.
+        /// The records.
         entries: &'a [Entry],
-        /// What one request may hold, by the handle that wrote it.
+        /// The limits of the output that wrote the request.
         limits: RequestLimits,
         /// Requests of one lane that may be in flight together.
         in_flight: NonZeroUsize,
     },
     /// A service made records durable.
     Applied {
-        /// Its name.
+        /// The service's name.
         service: &'a str,
-        /// Which request.
+        /// The request's number.
         request: u64,
         /// The place of each of the request's entries in the service's log, if it was written.
         places: &'a [Option<usize>],
-        /// True if whoever sent it had given it up before.
+        /// True if the sender had abandoned the request before.
         late: bool,
     },
-    /// A service's answer reached whoever sent the request.
+    /// A service's answer reached the sender of the request.
     Answered {
-        /// Its name.
+        /// The service's name.
         service: &'a str,
-        /// Which request.
+        /// The request's number.
         request: u64,
-        /// What it said.
+        /// The answer.
         outcome: &'a Outcome,
     },
-    /// Whoever sent the request is gone.
+    /// The sender abandoned the request.
     Abandoned {
         /// The service's name.
         service: &'a str,
-        /// Which request.
+        /// The request's number.
         request: u64,
     },
     /// The store has these rows now.
     Committed {
-        /// What was written.
+        /// The written rows.
         rows: &'a [LaneCheckpoint],
     },
     /// The store no longer has these rows.
     Forgotten {
-        /// Which.
+        /// The lanes.
         lanes: &'a [LaneId],
     },
-    /// A fault was played, of this kind.
+    /// A fault of this kind was played.
     Fault(&'static str),
 }
 
-/// What a reader of a fake stream said.
+/// The answer of a reader of a fake stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadAnswer {
-    /// So many records.
+    /// This number of records.
     Records(usize),
-    /// None for now.
+    /// No records for now.
     Idle,
-    /// The end.
+    /// The end of the shard.
     Closed,
-    /// The position is gone.
+    /// The position was deleted.
     Gap,
-    /// Trouble.
+    /// A failure.
     Failed,
 }
 
-/// Is told what happens at the fakes, while it happens. Called without any of the fakes' locks held.
+/// Receives the events of the fakes. Called while no fake holds a lock.
 pub trait Observer: Send + Sync + 'static {
     /// See [`Event`].
     fn on(&self, event: &Event<'_>);
 }
 
-/// Looks at nothing.
+/// Ignores every event.
 impl Observer for () {
     fn on(&self, _: &Event<'_>) {}
 }

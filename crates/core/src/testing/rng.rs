@@ -4,7 +4,7 @@ use crate::clock::split_mix;
 
 const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// A stream of random numbers: the same for the same seed. (SplitMix64; no secrets.)
+/// Random numbers from a seed, the same for the same seed (SplitMix64; not for secrets).
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
@@ -14,7 +14,7 @@ impl Rng {
         Self(split_mix(seed ^ STEP))
     }
 
-    /// A stream of its own for `label`: what else is drawn from this one does not change it, nor the other way round.
+    /// Independent random numbers for `label`: draws from one do not change the other.
     #[must_use]
     pub fn fork(&self, label: &str) -> Self {
         Self(split_mix(self.0 ^ hash(label.as_bytes())))
@@ -26,7 +26,7 @@ impl Rng {
         split_mix(self.0)
     }
 
-    /// A number below `n`; 0 if `n` is.
+    /// A number below `n`; 0 if `n` is 0.
     pub fn below(&mut self, n: u64) -> u64 {
         // The bias is below 2^-32 for every n that a test uses.
         if n == 0 { 0 } else { self.bits() % n }
@@ -42,7 +42,7 @@ impl Rng {
         low + self.below((high - low).saturating_add(1))
     }
 
-    /// True so many times in a thousand.
+    /// True with this probability per thousand.
     pub fn per_mille(&mut self, n: u32) -> bool {
         n > 0 && self.below(1000) < u64::from(n)
     }
@@ -50,7 +50,7 @@ impl Rng {
     /// One of `choices`.
     ///
     /// # Panics
-    /// If there are none.
+    /// If `choices` is empty.
     pub fn pick<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
         &choices[self.index(choices.len())]
     }
