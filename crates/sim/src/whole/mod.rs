@@ -94,12 +94,12 @@ impl WholePath {
 fn server_settings(shape: &Shape, whole: &WholeShape, limits: bool) -> Settings {
     Settings {
         delays: Delays {
-            update: whole.update,
-            create: whole.create,
+            update: whole.updating,
+            create: whole.creating,
             ..Delays::NONE
         },
         enforce_limits: limits,
-        trimmed_position: whole.trimmed,
+        trimmed_position: whole.trimmed_position,
         answer_bytes: shape.stream.answer_bytes,
         ..Settings::default()
     }
@@ -123,7 +123,7 @@ fn new_server(
 }
 
 fn new_source(shape: &Shape, whole: &WholeShape, context: &LinkContext, rng: &Rng) -> SourceStream {
-    let settings = server_settings(shape, whole, whole.limits);
+    let settings = server_settings(shape, whole, whole.enforce_limits);
     let (server, environment) = new_server(settings, &context.clock, &mut rng.fork("origin"));
     create_stream(&server, SOURCE, shape.stream.shards);
 
