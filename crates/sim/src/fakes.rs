@@ -14,7 +14,7 @@ use distributary_core::testing::{
 };
 
 use crate::environment::{Environment, LiveBytes};
-use crate::run::Eye;
+use crate::run::RunObserver;
 use crate::scenario::{OutputShape, Scenario, Shape};
 use crate::truth::Put;
 
@@ -26,14 +26,14 @@ pub(crate) struct Fakes {
     seed: u64,
     shape: Shape,
     clock: TestClock,
-    observer: Arc<Eye>,
+    observer: Arc<RunObserver>,
     stream: FakeStream,
     services: Arc<Mutex<BTreeMap<String, FakeService>>>,
 }
 
 impl Fakes {
     /// The source stream; no services yet.
-    pub(crate) fn new(scenario: &Scenario, clock: &TestClock, observer: &Arc<Eye>) -> Self {
+    pub(crate) fn new(scenario: &Scenario, clock: &TestClock, observer: &Arc<RunObserver>) -> Self {
         let shape = scenario.shape.clone();
 
         let rng = Rng::new(scenario.seed).fork("stream");

@@ -26,7 +26,7 @@ use super::fate::{self, Code, Failure, Fate};
 use super::output::Write;
 use super::put_records::{self, EntryResult, Location};
 use super::records::SourceRecords;
-use crate::run::Eye;
+use crate::run::RunObserver;
 use crate::truth::line;
 
 /// Deadline of calls to an embedded Kinesis, which never waits for anything.
@@ -79,7 +79,7 @@ impl CborRefusal {
 #[derive(Clone)]
 pub(super) struct LinkContext {
     pub(super) clock: TestClock,
-    pub(super) observer: Arc<Eye>,
+    pub(super) observer: Arc<RunObserver>,
     pub(super) records: Arc<Mutex<SourceRecords>>,
     /// Bytes of answers to reads that are still held in memory.
     pub(super) live: Arc<AtomicUsize>,
@@ -154,7 +154,7 @@ impl Link {
         &self.settings.stream
     }
 
-    pub(super) fn observer(&self) -> &Eye {
+    pub(super) fn observer(&self) -> &RunObserver {
         &self.context.observer
     }
 

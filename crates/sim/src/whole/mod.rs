@@ -28,7 +28,7 @@ use distributary_kinesis::source::KinesisSource;
 use distributary_local::{Delays, Local, Settings};
 
 use crate::environment::{Environment, LiveBytes};
-use crate::run::Eye;
+use crate::run::RunObserver;
 use crate::scenario::{OutputShape, Scenario, Shape, WholeShape};
 use client::ClientOptions;
 use link::{CborRefusal, Link, LinkContext, LinkSettings};
@@ -55,7 +55,7 @@ impl WholePath {
         scenario: &Scenario,
         whole: &WholeShape,
         clock: &TestClock,
-        observer: &Arc<Eye>,
+        observer: &Arc<RunObserver>,
     ) -> Self {
         let rng = Rng::new(scenario.seed).fork("whole path");
         let shape = scenario.shape.clone();

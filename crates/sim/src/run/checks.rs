@@ -1,0 +1,191 @@
+//! Checks of the engine's status against the facts.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use distributary_core::engine::{Engine, EngineError, OutputStatus, Status};
+
+use super::{Run, SimulatedOutput};
+use crate::truth::{Truth, line};
+
+/// How long a pristine output may make no progress in a shard with records to send, while other
+/// outputs are held and reads work.
+const STANDSTILL: Duration = Duration::from_secs(8);
+/// Where reads have a rate, the limit of a standstill grows by the time of this many largest
+/// answers.
+const STANDSTILL_ANSWERS: u32 = 4;
+
+/// The moment of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// Requests may be in flight.
+    Running,
+    /// Everything was sent and nothing is in flight, so the counts must be exact.
+    Quiet,
+}
+
+impl Run<'_> {
+    /// Checks the running engine.
+    pub(super) fn check_engine(&mut self) {
+        let Some(engine) = &self.engine else { return };
+        let status = engine.status();
+        if let Some(error) = ended(engine) {
+            let description = format!("the engine ended: {error}");
+            self.observer.truth().violate(line::ENGINE, description);
+        }
+
+        self.check_status(&status, Moment::Running);
+        self.check_standstill();
+    }
+
+    /// Checks that faults of other outputs don't stop a pristine output.
+    fn check_standstill(&self) {
+        let limit = self.standstill_limit();
+        let now = self.now();
+        let calm_since = self.reads_calm_since.max(self.calm_since);
+        let is_calm = self.reads_are_calm && now.saturating_sub(calm_since) >= limit;
+        // The network of the whole path is never calm.
+        if !is_calm || !self.has_roomy_budget() || self.scenario.whole.is_some() {
+            return;
+        }
+
+        let before = self.clock.server().minus(limit);
+        let pristine = self
+            .outputs
+            .iter()
+            .filter(|o| o.shape.pristine && !o.paused && !o.removed);
+        for output in pristine {
+            let mut truth = self.observer.truth();
+            let Some(n) = truth.stalled(&output.name, before, now - limit) else {
+                continue;
+            };
+            self.trace_status(&mut truth);
+            let name = &output.name;
+            let description = format!("{name} makes no progress for {limit:?} before record {n}");
+            truth.violate(line::ISOLATION, description);
+        }
+    }
+
+    fn standstill_limit(&self) -> Duration {
+        let shape = &self.scenario.shape;
+        let bytes = shape.stream.answer_bytes as f64;
+        let rate = shape.stream.limits.bytes_per_second;
+        let answer = rate.map_or(Duration::ZERO, |rate| {
+            Duration::from_secs_f64(bytes / rate as f64)
+        });
+        STANDSTILL + shape.settings.grouping_patience + answer * STANDSTILL_ANSWERS
+    }
+
+    /// True if the budget has room for several reads. With less, a read can have to wait for the
+    /// deadline of another output's request, which holds its memory.
+    pub(super) fn has_roomy_budget(&self) -> bool {
+        let budget = self.scenario.shape.settings.memory_budget;
+        budget >= 5 * self.scenario.largest_read(3)
+    }
+
+    /// Writes the engine's status to the trace, for the reader of a violation.
+    pub(super) fn trace_status(&self, truth: &mut Truth) {
+        let status = self.engine.as_ref().map(|e| format!("{:?}", e.status()));
+        truth.trace.line(self.now(), |l| {
+            l.push_str(&status.unwrap_or_default());
+        });
+    }
+
+    /// Checks a status of the engine.
+    pub(super) fn check_status(&self, status: &Status, moment: Moment) {
+        let memory = self.observer.memory();
+        let mut truth = self.observer.truth();
+        truth.trace.note(status.memory.used as u64);
+        for gap in &status.source.recent_gaps {
+            for output in &gap.outputs {
+                truth.gap(&gap.shard, output);
+            }
+        }
+
+        let peak = status.memory.peak;
+        if let Some(memory) = memory
+            && peak > memory.most
+        {
+            let most = memory.most;
+            let description = format!("{peak} bytes were reserved, at most {most} are allowed");
+            truth.violate(line::BOUNDED, description);
+        }
+
+        for output in &status.outputs {
+            let mut present = self.outputs.iter().filter(|o| !o.removed);
+            if let Some(simulated) = present.find(|o| o.id == output.id) {
+                self.check_counts(&mut truth, simulated, output, moment);
+            }
+        }
+        self.check_checkpoints(&mut truth);
+    }
+
+    /// Checks that checkpoints follow acknowledgements within a few intervals, while the store is
+    /// calm.
+    fn check_checkpoints(&self, truth: &mut Truth) {
+        let interval = self.scenario.shape.settings.checkpoint_interval;
+        let limit = interval * 3 + Duration::from_secs(1);
+        if !self.store_is_calm || self.now() <= self.calm_since + limit * 3 {
+            return;
+        }
+
+        if let Some((service, n)) = truth.late_for_checkpoint(limit) {
+            let description = format!("{service}: no checkpoint covers record {n} after {limit:?}");
+            truth.violate(line::CRASH, description);
+        }
+    }
+
+    /// Checks that an output's counts are balanced and agree with the facts.
+    fn check_counts(
+        &self,
+        truth: &mut Truth,
+        simulated: &SimulatedOutput,
+        output: &OutputStatus,
+        moment: Moment,
+    ) {
+        let name = &simulated.name;
+        let counts = &output.counts;
+        let mixed = counts.durable ^ counts.read << 20 ^ counts.requests << 40;
+        truth.trace.note(mixed);
+        if !counts.balanced() || output.lanes.iter().any(|l| !l.counts.balanced()) {
+            let description = format!("{name}: the counts are not balanced: {counts:?}");
+            truth.violate(line::SILENT, description);
+        }
+
+        let Some(facts) = truth.counted(name) else {
+            return;
+        };
+        // A record is counted as read at most once.
+        let records = truth.record_count() as u64;
+        let is_possible = counts.durable <= facts.acked
+            && counts.repeats <= facts.resent
+            && counts.read <= records;
+        if !is_possible {
+            let description =
+                format!("{name}: counted {counts:?}, in fact {facts:?} of {records} records");
+            truth.violate(line::SILENT, description);
+            return;
+        }
+
+        // A record acknowledged beyond a gap is not counted as durable.
+        let is_exact = (counts.durable == facts.acked || self.expired)
+            && counts.in_flight == 0
+            && (counts.repeats >= facts.rewritten || self.expired);
+        if moment == Moment::Quiet && !is_exact {
+            let description = format!("{name}: in the end counted {counts:?}, in fact {facts:?}");
+            truth.violate(line::SILENT, description);
+        }
+    }
+}
+
+/// The error that ended the engine, if the engine has ended.
+fn ended(engine: &Engine) -> Option<EngineError> {
+    let ended = pin!(engine.ended());
+    let mut context = Context::from_waker(Waker::noop());
+    match ended.poll(&mut context) {
+        Poll::Ready(error) => Some(error),
+        Poll::Pending => None,
+    }
+}
