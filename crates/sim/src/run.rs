@@ -110,19 +110,29 @@ struct Run<'a> {
     reads_are_calm: bool,
 }
 
+fn new_environment(
+    scenario: &Scenario,
+    text: bool,
+    clock: &TestClock,
+) -> (Arc<RunObserver>, Box<dyn Environment>) {
+    // The whole path numbers its records from 0.
+    let first = match scenario.whole {
+        None => scenario.shape.stream.first,
+        Some(_) => 0,
+    };
+    let observer = Arc::new(RunObserver::new(first, Trace::new(text), clock));
+
+    let environment: Box<dyn Environment> = match &scenario.whole {
+        None => Box::new(Fakes::new(scenario, clock, &observer)),
+        Some(whole) => Box::new(WholePath::new(scenario, whole, clock, &observer)),
+    };
+    (observer, environment)
+}
+
 impl<'a> Run<'a> {
     fn new(scenario: &'a Scenario, text: bool) -> Self {
         let clock = TestClock::new(scenario.seed);
-        // The whole path numbers its records from 0.
-        let first = match scenario.whole {
-            None => scenario.shape.stream.first,
-            Some(_) => 0,
-        };
-        let observer = Arc::new(RunObserver::new(first, Trace::new(text), &clock));
-        let environment: Box<dyn Environment> = match &scenario.whole {
-            None => Box::new(Fakes::new(scenario, &clock, &observer)),
-            Some(whole) => Box::new(WholePath::new(scenario, whole, &clock, &observer)),
-        };
+        let (observer, environment) = new_environment(scenario, text, &clock);
 
         let rng = Rng::new(scenario.seed).fork("store");
         let store = FakeStore::new(&clock, rng, observer.clone());
@@ -252,20 +262,8 @@ impl<'a> Run<'a> {
         for _ in 0..START_ATTEMPTS {
             // The tasks of the process before end within this time.
             self.clock.sleep(Duration::from_millis(1)).await;
-            let fan_out = self.fan_out();
-            let started = tokio::select! {
-                biased;
-                () = self.observer.crashed() => None,
-                started = Engine::start(fan_out) => Some(started),
-            };
-
-            match started {
-                Some(Ok(engine)) => {
-                    self.engine = Some(engine);
-                    self.calm_since = self.calm_since.max(self.now());
-                    self.reads_calm_since = self.reads_calm_since.max(self.now());
-                    return;
-                }
+            match self.start_engine().await {
+                Some(Ok(engine)) => return self.set_engine(engine),
                 Some(Err(EngineError::Store { .. } | EngineError::Source { .. })) => {
                     self.observer.truth().engine_ended();
                     self.clock.sleep(Duration::from_secs(1)).await;
@@ -281,6 +279,23 @@ impl<'a> Run<'a> {
 
         let description = "the engine doesn't start after many attempts";
         self.observer.truth().violate(line::ENGINE, description);
+    }
+
+    /// Starts an engine; `None` if the process is killed meanwhile.
+    async fn start_engine(&self) -> Option<Result<Engine, EngineError>> {
+        let fan_out = self.fan_out();
+        tokio::select! {
+            biased;
+            () = self.observer.crashed() => None,
+            started = Engine::start(fan_out) => Some(started),
+        }
+    }
+
+    fn set_engine(&mut self, engine: Engine) {
+        let now = self.now();
+        self.engine = Some(engine);
+        self.calm_since = self.calm_since.max(now);
+        self.reads_calm_since = self.reads_calm_since.max(now);
     }
 
     /// The fan-out of a process that starts now.

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use distributary_core::engine::{Change, EngineError};
-use distributary_core::testing::{Mood, OutputFaults, Rng};
+use distributary_core::engine::{Change, EngineError, Status};
+use distributary_core::testing::{Mood, OutputFaults, ReadFaults, Rng, StoreFaults};
 
 use super::checks::Moment;
 use super::{HEALED_LIMIT, Run, SLOWEST_COMMIT};
@@ -40,11 +40,7 @@ impl Run<'_> {
             }
             Action::CrashAfter(_) => {}
             Action::Restart(limit) => self.restart(Duration::from_millis(*limit)).await,
-            Action::Store(faults) => {
-                self.store.set_faults(*faults);
-                self.store_is_calm = *faults == self.scenario.shape.store;
-                self.calm_since = self.now() + SLOWEST_COMMIT;
-            }
+            Action::Store(faults) => self.set_store_faults(*faults),
             Action::Put { .. }
             | Action::Split(_)
             | Action::Merge(_)
@@ -59,6 +55,20 @@ impl Run<'_> {
                 self.change_output(*i, action).await;
             }
         }
+    }
+
+    fn set_store_faults(&mut self, faults: StoreFaults) {
+        self.store.set_faults(faults);
+        self.store_is_calm = faults == self.scenario.shape.store;
+        self.calm_since = self.now() + SLOWEST_COMMIT;
+    }
+
+    fn set_read_faults(&mut self, faults: ReadFaults) {
+        self.environment.set_reads(faults);
+
+        let shape = &self.scenario.shape;
+        self.reads_are_calm = faults == shape.calm;
+        self.reads_calm_since = self.now() + shape.settings.read_deadline;
     }
 
     fn trace_action(&mut self, action: &Action) {
@@ -86,12 +96,7 @@ impl Run<'_> {
                 self.environment.merge(*i).await;
                 self.shards_changed();
             }
-            Action::Reads(faults) => {
-                self.environment.set_reads(*faults);
-                let shape = &self.scenario.shape;
-                self.reads_are_calm = *faults == shape.calm;
-                self.reads_calm_since = self.now() + shape.settings.read_deadline;
-            }
+            Action::Reads(faults) => self.set_read_faults(*faults),
             Action::Expire(age) => {
                 let age = Duration::from_millis(*age);
                 self.expired |= self.environment.expire(age).await;
@@ -271,24 +276,26 @@ impl Run<'_> {
         self.observer.cancel_crash();
         let clock = self.clock.clock();
         let shutdown = engine.shutdown(limit);
-        match clock.timeout(limit + HEALED_LIMIT, shutdown).await {
-            Some(Ok(status)) => {
-                self.check_status(&status, Moment::Running);
-                self.check_last_checkpoints();
-            }
-            Some(Err(EngineError::Store { .. })) => {}
-            Some(Err(error)) => {
-                let description = format!("the engine doesn't stop: {error}");
-                self.observer.truth().violate(line::ENGINE, description);
-            }
-            None => {
-                let mut truth = self.observer.truth();
-                truth.violate(line::ENGINE, "the engine doesn't stop");
-            }
-        }
+        let stopped = clock.timeout(limit + HEALED_LIMIT, shutdown).await;
+        self.check_stop(stopped);
 
         self.observer.truth().engine_ended();
         self.start_at = Some(self.now());
+    }
+
+    /// Checks the result of a stop in order; `None` if the engine did not stop in time.
+    fn check_stop(&self, stopped: Option<Result<Status, EngineError>>) {
+        let description = match stopped {
+            Some(Ok(status)) => {
+                self.check_status(&status, Moment::Running);
+                self.check_last_checkpoints();
+                return;
+            }
+            Some(Err(EngineError::Store { .. })) => return,
+            Some(Err(error)) => format!("the engine doesn't stop: {error}"),
+            None => "the engine doesn't stop".to_owned(),
+        };
+        self.observer.truth().violate(line::ENGINE, description);
     }
 
     /// Checks that the checkpoints cover every acknowledged record after a stop in order.

@@ -5,10 +5,10 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use distributary_core::engine::{Engine, EngineError, OutputStatus, Status};
+use distributary_core::engine::{Counts, Engine, EngineError, OutputStatus, Status};
 
 use super::{Run, SimulatedOutput};
-use crate::truth::{Truth, line};
+use crate::truth::{Counted, Truth, line};
 
 /// How long a pristine output may make no progress in a shard with records to send, while other
 /// outputs are held and reads work.
@@ -105,10 +105,8 @@ impl Run<'_> {
         }
 
         let peak = status.memory.peak;
-        if let Some(memory) = memory
-            && peak > memory.most
-        {
-            let most = memory.most;
+        let most = memory.map_or(usize::MAX, |m| m.most);
+        if peak > most {
             let description = format!("{peak} bytes were reserved, at most {most} are allowed");
             truth.violate(line::BOUNDED, description);
         }
@@ -169,14 +167,18 @@ impl Run<'_> {
             return;
         }
 
-        // A record acknowledged beyond a gap is not counted as durable.
-        let is_exact = (counts.durable == facts.acked || self.expired)
-            && counts.in_flight == 0
-            && (counts.repeats >= facts.rewritten || self.expired);
-        if moment == Moment::Quiet && !is_exact {
+        if moment == Moment::Quiet && !self.is_exact(counts, facts) {
             let description = format!("{name}: in the end counted {counts:?}, in fact {facts:?}");
             truth.violate(line::SILENT, description);
         }
+    }
+
+    /// True if the counts of an output without requests in flight agree exactly with the facts. A
+    /// record acknowledged beyond a gap is not counted as durable.
+    fn is_exact(&self, counts: &Counts, facts: Counted) -> bool {
+        let has_durable = counts.durable == facts.acked || self.expired;
+        let has_repeats = counts.repeats >= facts.rewritten || self.expired;
+        has_durable && has_repeats && counts.in_flight == 0
     }
 }
 

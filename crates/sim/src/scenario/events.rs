@@ -16,29 +16,34 @@ const HOUR_MILLIS: u64 = 3_600_000;
 pub(super) fn draw(shape: &Shape, rng: &mut Rng) -> Vec<(Duration, Action)> {
     let span = *rng.pick(&[8_000, 20_000, 45_000]);
     let mut events = Vec::new();
-    let mut add = |at: u64, action| events.push((Duration::from_millis(at), action));
-
-    let record_bytes = shape.sizes.usual / 2 + shape.sizes.largest / 100 + 1;
-    let records = (MOST_BYTES / record_bytes).min(*rng.pick(&[60, 300, 1200]));
-    let puts = rng.between(5, 60);
-    for _ in 0..puts {
-        let count = 1 + rng.below(2 * records / puts + 1);
-        let at = rng.below(span);
-        let seed = rng.bits();
-        add(at, Action::Put { count, seed });
-    }
+    draw_puts(&mut events, span, shape, rng);
 
     for _ in 0..rng.below(30) {
         let at = rng.below(span);
         let (action, undo) = draw_action(shape, rng);
         if let Some(undo) = undo {
-            add(at + rng.between(100, span / 2), undo);
+            let later = at + rng.between(100, span / 2);
+            events.push((Duration::from_millis(later), undo));
         }
-        add(at, action);
+        events.push((Duration::from_millis(at), action));
     }
 
     events.sort_by_key(|(at, _)| *at);
     events
+}
+
+/// Draws the writes to the source, within `span` milliseconds.
+fn draw_puts(events: &mut Vec<(Duration, Action)>, span: u64, shape: &Shape, rng: &mut Rng) {
+    let record_bytes = shape.sizes.usual / 2 + shape.sizes.largest / 100 + 1;
+    let records = (MOST_BYTES / record_bytes).min(*rng.pick(&[60, 300, 1200]));
+    let puts = rng.between(5, 60);
+
+    for _ in 0..puts {
+        let count = 1 + rng.below(2 * records / puts + 1);
+        let at = Duration::from_millis(rng.below(span));
+        let seed = rng.bits();
+        events.push((at, Action::Put { count, seed }));
+    }
 }
 
 /// Draws an action, and the action that undoes the effect later.
@@ -85,16 +90,25 @@ fn draw_lasting(choice: u64, output: usize, shape: &Shape, rng: &mut Rng) -> Act
         9..15 => Action::Merge(rng.index(8)),
         52..56 => Action::Reshard(output, 1 + rng.index(4)),
         56..58 => Action::Refuse(output),
-        58..61 => {
-            let forward = i64::try_from(rng.below(2 * HOUR_MILLIS)).unwrap_or(0);
-            Action::Jump(forward - HOUR_MILLIS as i64)
-        }
-        61..69 => Action::Crash(*rng.pick(&[0, 0, 500, 10_000])),
-        69..77 => Action::CrashAfter(rng.between(1, 60)),
-        77..80 => Action::Restart(*rng.pick(&[0, 300, 20_000])),
+        58..61 => draw_jump(rng),
+        61..80 => draw_stop(choice, rng),
         85..88 => Action::Update(output, new_shape()),
         88..93 => Action::Add(new_shape(), rng.below(2) == 0),
         93..96 => Action::Remove(output),
         _ => Action::Expire(rng.below(20_000)),
+    }
+}
+
+fn draw_jump(rng: &mut Rng) -> Action {
+    let forward = i64::try_from(rng.below(2 * HOUR_MILLIS)).unwrap_or(0);
+    Action::Jump(forward - HOUR_MILLIS as i64)
+}
+
+/// Draws a stop of the process.
+fn draw_stop(choice: u64, rng: &mut Rng) -> Action {
+    match choice {
+        61..69 => Action::Crash(*rng.pick(&[0, 0, 500, 10_000])),
+        69..77 => Action::CrashAfter(rng.between(1, 60)),
+        _ => Action::Restart(*rng.pick(&[0, 300, 20_000])),
     }
 }

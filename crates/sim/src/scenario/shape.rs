@@ -181,14 +181,7 @@ impl Sizes {
 
 impl Shape {
     pub(super) fn draw(rng: &mut Rng) -> Self {
-        let sizes = *rng.pick(&[
-            Sizes::new(40, 200),
-            Sizes::new(40, 4_000),
-            Sizes::new(3_000, 16_000),
-            Sizes::new(3_000, 16_000),
-            Sizes::new(12_000, 100_000),
-            Sizes::new(200, 1 << 20),
-        ]);
+        let sizes = draw_sizes(rng);
         let mut stream = draw_stream(sizes, rng);
 
         let count = 1 + rng.index(4);
@@ -197,11 +190,7 @@ impl Shape {
             .map(|i| OutputShape::draw(rng, &sizes, i == 0 && has_pristine))
             .collect();
 
-        let keys = Keys {
-            count: *rng.pick(&[1, 3, 20, 300]),
-            skew: *rng.pick(&[Skew::Uniform, Skew::Zipf, Skew::Hot]),
-            without_key: *rng.pick(&[0, 0, 0, 100]),
-        };
+        let keys = draw_keys(rng);
         let settings = draw_settings(rng, &mut stream);
         let store = StoreFaults {
             latency: (0, *rng.pick(&[0, 5, 60])),
@@ -216,6 +205,25 @@ impl Shape {
             settings,
             store,
         }
+    }
+}
+
+fn draw_sizes(rng: &mut Rng) -> Sizes {
+    *rng.pick(&[
+        Sizes::new(40, 200),
+        Sizes::new(40, 4_000),
+        Sizes::new(3_000, 16_000),
+        Sizes::new(3_000, 16_000),
+        Sizes::new(12_000, 100_000),
+        Sizes::new(200, 1 << 20),
+    ])
+}
+
+fn draw_keys(rng: &mut Rng) -> Keys {
+    Keys {
+        count: *rng.pick(&[1, 3, 20, 300]),
+        skew: *rng.pick(&[Skew::Uniform, Skew::Zipf, Skew::Hot]),
+        without_key: *rng.pick(&[0, 0, 0, 100]),
     }
 }
 
@@ -261,16 +269,20 @@ fn draw_settings(rng: &mut Rng, stream: &mut StreamSettings) -> Settings {
         ..Settings::default()
     };
 
+    stream.limits = draw_limits(rng, answer_records, answer_bytes);
+    draw_reading(rng, &mut settings);
+    settings
+}
+
+fn draw_limits(rng: &mut Rng, answer_records: u32, answer_bytes: usize) -> ReadLimits {
     let interval = draw_millis(rng, &[20, 200]);
-    stream.limits = ReadLimits {
+    ReadLimits {
         per: interval * READ_LIMITS.calls.get(),
         bytes_per_second: *rng.pick(&[None, Some(200_000), Some(2 << 20)]),
         answer_records,
         answer_bytes,
         ..READ_LIMITS
-    };
-    draw_reading(rng, &mut settings);
-    settings
+    }
 }
 
 /// Draws the settings of reads.

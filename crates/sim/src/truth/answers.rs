@@ -152,16 +152,21 @@ impl OutputFacts {
             }
 
             let behind_failed = key.is_some_and(|k| failed_keys.contains(&k));
-            let state = if request.order == Order::Resend && behind_failed {
-                SendState::MustRepeat
-            } else if request.updates == self.updates {
-                SendState::Acknowledged
-            } else {
-                SendState::MayRepeat
-            };
-            self.set_state(*n, state);
+            self.set_state(*n, self.state_of_durable(request, behind_failed));
             let unordered = request.order == Order::Unordered;
             self.set_acknowledged(*n, Acknowledgement { at: now, unordered });
+        }
+    }
+
+    /// The state of a durable record; `behind_failed`: an earlier record of the key failed in the
+    /// same request.
+    fn state_of_durable(&self, request: &Request, behind_failed: bool) -> SendState {
+        if request.order == Order::Resend && behind_failed {
+            SendState::MustRepeat
+        } else if request.updates == self.updates {
+            SendState::Acknowledged
+        } else {
+            SendState::MayRepeat
         }
     }
 }

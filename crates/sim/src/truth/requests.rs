@@ -66,18 +66,7 @@ impl Truth {
     }
 
     fn check_arrival(&mut self, arrival: &Arrival<'_>, records: &[usize]) -> Result<(), Broken> {
-        let Some(output) = self.outputs.get(arrival.service) else {
-            return Err((line::LIVE, "the output is unknown".to_owned()));
-        };
-        if !self.running {
-            let problem = "sent by an engine that has ended".to_owned();
-            return Err((line::CRASH, problem));
-        }
-        if output.paused || output.removed {
-            let problem = "the output is paused or removed".to_owned();
-            return Err((line::LIVE, problem));
-        }
-
+        let output = self.receiving_output(arrival.service)?;
         self.check_entries(arrival.entries, records)?;
         check_limits(arrival.entries, arrival.limits)?;
         let shard = self.check_shard(records)?;
@@ -91,6 +80,22 @@ impl Truth {
             self.check_strict(output, records)?;
         }
         self.check_parents(arrival, shard)
+    }
+
+    /// The output that a request is for, which must be able to receive requests.
+    fn receiving_output(&self, service: &str) -> Result<&OutputFacts, Broken> {
+        let Some(output) = self.outputs.get(service) else {
+            return Err((line::LIVE, "the output is unknown".to_owned()));
+        };
+        if !self.running {
+            let problem = "sent by an engine that has ended".to_owned();
+            return Err((line::CRASH, problem));
+        }
+        if output.paused || output.removed {
+            let problem = "the output is paused or removed".to_owned();
+            return Err((line::LIVE, problem));
+        }
+        Ok(output)
     }
 
     /// Checks that each entry is a record of the source, unchanged.
@@ -164,19 +169,21 @@ impl Truth {
             return Err((line::ORDER, problem));
         }
 
-        let key = |n: &usize| self.records[*n].key;
-        let keys: BTreeSet<u32> = records.iter().filter_map(key).collect();
+        let keys = self.keys_of(records);
         for other in &lane.requests_in_flight {
-            let Some(request) = output.requests.get(other) else {
-                continue;
-            };
-            let mut other_keys = request.records.iter().filter_map(key);
-            if other_keys.any(|key| keys.contains(&key)) {
+            let request = output.requests.get(other);
+            let shares = |request: &Request| !keys.is_disjoint(&self.keys_of(&request.records));
+            if request.is_some_and(shares) {
                 let problem = format!("request {other}, in flight, has a key in common");
                 return Err((line::ORDER, problem));
             }
         }
         Ok(())
+    }
+
+    fn keys_of(&self, records: &[usize]) -> BTreeSet<u32> {
+        let keys = records.iter().map(|n| self.records[*n].key);
+        keys.flatten().collect()
     }
 
     /// Checks that no record is sent again without a reason.
@@ -212,22 +219,12 @@ impl Truth {
     /// Checks the order `strict`: one record of a key in a request, and only after all earlier
     /// records of the key are acknowledged.
     fn check_strict(&self, output: &OutputFacts, records: &[usize]) -> Result<(), Broken> {
-        let mut last_of_key: BTreeMap<u32, usize> = BTreeMap::new();
-        for n in records {
-            let Some(key) = self.records[*n].key else {
-                continue;
-            };
-            if let Some(other) = last_of_key.insert(key, *n) {
-                let problem = format!("strict: records {other} and {n} of one key in one request");
-                return Err((line::ORDER, problem));
-            }
-        }
-
+        let by_key = self.one_of_each_key(records)?;
         let last = &self.records[records[records.len() - 1]];
         let from = output.durable_at_start(last.shard).min(last.index);
         for n in &self.shards[last.shard].records[from..last.index] {
             let key = self.records[*n].key;
-            let Some(later) = key.and_then(|key| last_of_key.get(&key)) else {
+            let Some(later) = key.and_then(|key| by_key.get(&key)) else {
                 continue;
             };
             if n < later && self.is_outstanding(output, *n) {
@@ -238,9 +235,32 @@ impl Truth {
         Ok(())
     }
 
+    /// The records by key; at most one of each key is allowed.
+    fn one_of_each_key(&self, records: &[usize]) -> Result<BTreeMap<u32, usize>, Broken> {
+        let mut by_key = BTreeMap::new();
+        for n in records {
+            let Some(key) = self.records[*n].key else {
+                continue;
+            };
+            if let Some(other) = by_key.insert(key, *n) {
+                let problem = format!("strict: records {other} and {n} of one key in one request");
+                return Err((line::ORDER, problem));
+            }
+        }
+        Ok(by_key)
+    }
+
     /// True if an output should have the record, and a checkpoint may not pass the record yet.
     fn is_outstanding(&self, output: &OutputFacts, n: usize) -> bool {
         self.wants(output, n) && !output.state(n).is_durable()
+    }
+
+    /// The first record of a shard that an output should have and that is not durable there.
+    fn first_outstanding(&self, output: &OutputFacts, shard: usize) -> Option<usize> {
+        let of_shard = &self.shards[shard].records;
+        let from = output.durable_at_start(shard).min(of_shard.len());
+        let mut rest = of_shard[from..].iter().copied();
+        rest.find(|n| self.is_outstanding(output, *n))
     }
 
     /// Checks that the output has the records of all ancestors of a shard.
@@ -255,10 +275,7 @@ impl Truth {
                 continue;
             }
 
-            let of_parent = &self.shards[parent].records;
-            let from = output.durable_at_start(parent).min(of_parent.len());
-            let mut rest = of_parent[from..].iter();
-            if let Some(n) = rest.find(|n| self.is_outstanding(output, **n)) {
+            if let Some(n) = self.first_outstanding(output, parent) {
                 let request = arrival.request;
                 let problem =
                     format!("request {request}: a child's record before its parent's {n}");
