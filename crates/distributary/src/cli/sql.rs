@@ -115,6 +115,12 @@ fn compile(args: &AppArgs) -> Result<Result<Program, CompileErrors>, Failure> {
     for note in &application.notes {
         eprintln!("note: {note}");
     }
+    for table in &application.references {
+        if table.contents.is_empty() {
+            let name = &table.name;
+            eprintln!("note: the table \"{name}\" is empty; give --reference {name}=FILE");
+        }
+    }
     Ok(Program::compile(&application))
 }
 
