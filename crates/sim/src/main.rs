@@ -215,12 +215,7 @@ fn play_seeds(arguments: &Arguments) -> bool {
         }
 
         match &report.violation {
-            Some(violation) if arguments.all => {
-                let Violation {
-                    line, description, ..
-                } = violation;
-                println!("seed {seed} violates line {line}: {description}");
-            }
+            Some(violation) if arguments.all => print_violation(seed, violation),
             Some(violation) => {
                 explain(violation, &scenario, &report);
                 return false;
@@ -234,6 +229,13 @@ fn play_seeds(arguments: &Arguments) -> bool {
 
     totals.print(arguments.from);
     !totals.violated
+}
+
+fn print_violation(seed: u64, violation: &Violation) {
+    let Violation {
+        line, description, ..
+    } = violation;
+    println!("seed {seed} violates line {line}: {description}");
 }
 
 /// Prints a violation and the shortest run found that has the same violation.

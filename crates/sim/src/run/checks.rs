@@ -43,11 +43,7 @@ impl Run<'_> {
     /// Checks that faults of other outputs don't stop a pristine output.
     fn check_standstill(&self) {
         let limit = self.standstill_limit();
-        let now = self.now();
-        let calm_since = self.reads_calm_since.max(self.calm_since);
-        let is_calm = self.reads_are_calm && now.saturating_sub(calm_since) >= limit;
-        // The network of the whole path is never calm.
-        if !is_calm || !self.has_roomy_budget() || self.scenario.whole.is_some() {
+        if !self.is_calm_for(limit) || !self.has_roomy_budget() {
             return;
         }
 
@@ -58,7 +54,7 @@ impl Run<'_> {
             .filter(|o| o.shape.pristine && !o.paused && !o.removed);
         for output in pristine {
             let mut truth = self.observer.truth();
-            let Some(n) = truth.stalled(&output.name, before, now - limit) else {
+            let Some(n) = truth.stalled(&output.name, before, self.now() - limit) else {
                 continue;
             };
             self.trace_status(&mut truth);
@@ -66,6 +62,14 @@ impl Run<'_> {
             let description = format!("{name} makes no progress for {limit:?} before record {n}");
             truth.violate(line::ISOLATION, description);
         }
+    }
+
+    /// True if reads, the store and the engine have worked for this time. The network of the whole
+    /// path is never calm.
+    fn is_calm_for(&self, time: Duration) -> bool {
+        let since = self.reads_calm_since.max(self.calm_since);
+        let calm = self.now().saturating_sub(since);
+        self.reads_are_calm && calm >= time && self.scenario.whole.is_none()
     }
 
     fn standstill_limit(&self) -> Duration {
@@ -98,11 +102,7 @@ impl Run<'_> {
         let memory = self.observer.memory();
         let mut truth = self.observer.truth();
         truth.trace.note(status.memory.used as u64);
-        for gap in &status.source.recent_gaps {
-            for output in &gap.outputs {
-                truth.gap(&gap.shard, output);
-            }
-        }
+        note_gaps(&mut truth, status);
 
         let peak = status.memory.peak;
         let most = memory.map_or(usize::MAX, |m| m.most);
@@ -147,7 +147,7 @@ impl Run<'_> {
         let counts = &output.counts;
         let mixed = counts.durable ^ counts.read << 20 ^ counts.requests << 40;
         truth.trace.note(mixed);
-        if !counts.balanced() || output.lanes.iter().any(|l| !l.counts.balanced()) {
+        if !is_balanced(output) {
             let description = format!("{name}: the counts are not balanced: {counts:?}");
             truth.violate(line::SILENT, description);
         }
@@ -155,12 +155,8 @@ impl Run<'_> {
         let Some(facts) = truth.counted(name) else {
             return;
         };
-        // A record is counted as read at most once.
         let records = truth.record_count() as u64;
-        let is_possible = counts.durable <= facts.acked
-            && counts.repeats <= facts.resent
-            && counts.read <= records;
-        if !is_possible {
+        if !is_possible(counts, facts, records) {
             let description =
                 format!("{name}: counted {counts:?}, in fact {facts:?} of {records} records");
             truth.violate(line::SILENT, description);
@@ -180,6 +176,26 @@ impl Run<'_> {
         let has_repeats = counts.repeats >= facts.rewritten || self.expired;
         has_durable && has_repeats && counts.in_flight == 0
     }
+}
+
+fn note_gaps(truth: &mut Truth, status: &Status) {
+    for gap in &status.source.recent_gaps {
+        for output in &gap.outputs {
+            truth.gap(&gap.shard, output);
+        }
+    }
+}
+
+/// True if the counts of an output and of each lane add up.
+fn is_balanced(output: &OutputStatus) -> bool {
+    let mut lanes = output.lanes.iter();
+    output.counts.balanced() && lanes.all(|lane| lane.counts.balanced())
+}
+
+/// True if counts of a running engine don't contradict the facts. A record is counted as read at
+/// most once, of `records` in all.
+fn is_possible(counts: &Counts, facts: Counted, records: u64) -> bool {
+    counts.durable <= facts.acked && counts.repeats <= facts.resent && counts.read <= records
 }
 
 /// The error that ended the engine, if the engine has ended.

@@ -255,8 +255,16 @@ fn draw_settings(rng: &mut Rng, stream: &mut StreamSettings) -> Settings {
     let one_read = answer_bytes * 4 + answer_records as usize * 48;
     let memory_budget = one_read * 4 / 3 * *rng.pick(&[1, 1, 2, 5, 40]) + 4096;
 
-    let mut settings = Settings {
-        memory_budget,
+    let mut settings = draw_times(rng);
+    settings.memory_budget = memory_budget;
+    stream.limits = draw_limits(rng, answer_records, answer_bytes);
+    draw_reading(rng, &mut settings);
+    settings
+}
+
+/// Draws deadlines and waits.
+fn draw_times(rng: &mut Rng) -> Settings {
+    Settings {
         checkpoint_interval: draw_millis(rng, &[50, 400, 1000, 5000]),
         request_deadline: draw_millis(rng, &[1000, 5000, 30_000]),
         read_deadline: draw_millis(rng, &[1000, 10_000]),
@@ -267,11 +275,7 @@ fn draw_settings(rng: &mut Rng, stream: &mut StreamSettings) -> Settings {
         source_patience: Duration::from_secs(3600),
         start_attempts: 50,
         ..Settings::default()
-    };
-
-    stream.limits = draw_limits(rng, answer_records, answer_bytes);
-    draw_reading(rng, &mut settings);
-    settings
+    }
 }
 
 fn draw_limits(rng: &mut Rng, answer_records: u32, answer_bytes: usize) -> ReadLimits {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use distributary_core::checkpoint::Position;
+use distributary_core::clock::Millis;
 use distributary_core::store::{LaneCheckpoint, LaneId};
 
 use super::outputs::{LaneFacts, OutputFacts};
@@ -47,11 +48,7 @@ impl Truth {
         facts.checked = checked.max(durable);
 
         for n in &of_shard[checked.min(durable)..durable] {
-            let record = &self.records[*n];
-            let is_older = from.is_some_and(|from| record.arrival < from);
-            if !record.trimmed && !is_older {
-                output.check_passed(*n, record)?;
-            }
+            output.check_passed(*n, &self.records[*n], from)?;
         }
         Ok(())
     }
@@ -112,18 +109,19 @@ impl LaneFacts {
 }
 
 impl OutputFacts {
-    /// Checks a record that a checkpoint passes: acknowledged, written, and in order.
-    fn check_passed(&mut self, n: usize, record: &RecordFacts) -> Result<(), Broken> {
-        let state = self.state(n);
-        if !state.is_durable() {
-            let problem = format!("record {n} is not acknowledged ({state:?})");
-            return Err((line::DURABLE, problem));
+    /// Checks a record that a checkpoint passes: acknowledged, written, and in order. Records that
+    /// retention has deleted or that arrived before the output's start (`from`) don't count.
+    fn check_passed(
+        &mut self,
+        n: usize,
+        record: &RecordFacts,
+        from: Option<Millis>,
+    ) -> Result<(), Broken> {
+        if record.trimmed || from.is_some_and(|from| record.arrival < from) {
+            return Ok(());
         }
-        let Some(place) = self.place(n) else {
-            let problem = format!("record {n} was acknowledged but not written");
-            return Err((line::DURABLE, problem));
-        };
 
+        let place = self.place_of_durable(n)?;
         let mut last_places = std::mem::take(&mut self.last_places);
         let other = self.out_of_order(&mut last_places, record.key, n, place);
         self.last_places = last_places;
@@ -134,6 +132,19 @@ impl OutputFacts {
                 Err((line::ORDER, problem))
             }
         }
+    }
+
+    /// The place of a record that must be acknowledged and written.
+    fn place_of_durable(&self, n: usize) -> Result<usize, Broken> {
+        let state = self.state(n);
+        if !state.is_durable() {
+            let problem = format!("record {n} is not acknowledged ({state:?})");
+            return Err((line::DURABLE, problem));
+        }
+        self.place(n).ok_or_else(|| {
+            let problem = format!("record {n} was acknowledged but not written");
+            (line::DURABLE, problem)
+        })
     }
 
     /// The record that the lane's next checkpoint can pass, and when it was acknowledged.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::outputs::{Counted, OutputFacts};
+use super::outputs::{Counted, LastPlaces, OutputFacts};
 use super::{Broken, Truth, line};
 
 impl Truth {
@@ -27,13 +27,7 @@ impl Truth {
             if !self.wants(output, n) {
                 continue;
             }
-            let Some(place) = output.place(n).filter(|_| output.has(n)) else {
-                return Err((line::COMPLETE, format!("record {n} is missing")));
-            };
-            if let Some(other) = output.out_of_order(&mut last_places, record.key, n, place) {
-                let problem = format!("record {other} stands behind record {n} of its key");
-                return Err((line::ORDER, problem));
-            }
+            check_record(output, &mut last_places, n, record.key)?;
         }
         Ok(())
     }
@@ -60,4 +54,21 @@ impl Truth {
         let output = self.outputs.get(service).filter(|o| !o.removed)?;
         Some(output.counted())
     }
+}
+
+/// Checks that an output has a record, behind earlier records of the key.
+fn check_record(
+    output: &OutputFacts,
+    last_places: &mut LastPlaces,
+    n: usize,
+    key: Option<u32>,
+) -> Result<(), Broken> {
+    let Some(place) = output.place(n).filter(|_| output.has(n)) else {
+        return Err((line::COMPLETE, format!("record {n} is missing")));
+    };
+    if let Some(other) = output.out_of_order(last_places, key, n, place) {
+        let problem = format!("record {other} stands behind record {n} of its key");
+        return Err((line::ORDER, problem));
+    }
+    Ok(())
 }

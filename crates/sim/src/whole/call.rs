@@ -70,30 +70,26 @@ impl Transport for LinkTransport {
             return Err(broken());
         };
 
-        let write = match call.operation {
-            Operation::PutRecords => CURRENT_WRITE.try_with(Arc::clone).ok(),
-            _ => None,
-        };
+        let write = current_write(call.operation);
         if let Some(write) = &write {
             *lock(&write.last_answer) = None;
             link.check_request(&call, write);
         }
-
-        let (fate, latency) = link.start_call(&call);
-        let mut flight = CallInFlight {
-            link: Arc::clone(link),
-            call: Arc::new(call),
-            write,
-            fate,
-            latency,
-            settled: false,
-        };
+        let mut flight = CallInFlight::start(link, call, write);
         tokio::select! {
             // An answer that arrives exactly at the deadline counts.
             biased;
             answer = flight.run() => answer,
             () = link.clock().sleep(deadline) => Err(TransportError::Timeout { after: deadline }),
         }
+    }
+}
+
+/// The engine's write that a call is for.
+fn current_write(operation: Operation) -> Option<Arc<Write>> {
+    match operation {
+        Operation::PutRecords => CURRENT_WRITE.try_with(Arc::clone).ok(),
+        _ => None,
     }
 }
 
@@ -115,6 +111,18 @@ fn broken() -> TransportError {
 }
 
 impl CallInFlight {
+    fn start(link: &Arc<Link>, call: Call, write: Option<Arc<Write>>) -> Self {
+        let (fate, latency) = link.start_call(&call);
+        Self {
+            link: Arc::clone(link),
+            call: Arc::new(call),
+            write,
+            fate,
+            latency,
+            settled: false,
+        }
+    }
+
     async fn run(&mut self) -> Result<Response, TransportError> {
         self.wait_latency().await;
         self.settled = !matches!(self.fate, Fate::Stuck(_));

@@ -85,22 +85,35 @@ fn check_shard(
             let problem = format!("the record at {location:?} was never written");
             return Err((line::COMPLETE, problem));
         };
-        if !is_same(found, *record, records) {
-            let problem = format!("record {record} differs in the stream");
-            return Err((line::COMPLETE, problem));
-        }
 
-        let key = found.partition_key.as_deref().unwrap_or_default();
-        let in_range = || shard.range.contains(hashkey::of_partition_key(key));
-        if route == Route::PartitionKey && !in_range() {
-            let problem = format!("record {record} is in a shard of other keys");
-            return Err((line::COMPLETE, problem));
-        }
+        check_record(found, *record, shard.range, route, records)?;
         if last > Some(*place) {
             let problem = format!("record {record} is not in the order of writing");
             return Err((line::ORDER, problem));
         }
         last = Some(*place);
+    }
+    Ok(())
+}
+
+/// Checks a record found in a shard with this range of hash keys.
+fn check_record(
+    found: &Record,
+    number: usize,
+    range: HashRange,
+    route: Route,
+    records: &SourceRecords,
+) -> Result<(), Broken> {
+    if !is_same(found, number, records) {
+        let problem = format!("record {number} differs in the stream");
+        return Err((line::COMPLETE, problem));
+    }
+
+    let key = found.partition_key.as_deref().unwrap_or_default();
+    let in_range = || range.contains(hashkey::of_partition_key(key));
+    if route == Route::PartitionKey && !in_range() {
+        let problem = format!("record {number} is in a shard of other keys");
+        return Err((line::COMPLETE, problem));
     }
     Ok(())
 }
@@ -145,15 +158,19 @@ impl Reader<'_> {
         Ok(shards.into_values().collect())
     }
 
-    async fn read_shard(&mut self, shard: &Shard) -> Result<Vec<(Location, Record)>, String> {
+    async fn first_iterator(&mut self, shard: &Shard) -> Result<Option<String>, String> {
         let request = GetShardIteratorRequest {
             stream_name: Some(self.stream.to_owned()),
             shard_id: Some(shard.shard_id.clone()),
             shard_iterator_type: Some(ShardIteratorType::TrimHorizon),
             ..Default::default()
         };
-        let mut iterator = self.call(&request).await?.shard_iterator;
+        let answer = self.call(&request).await?;
+        Ok(answer.shard_iterator)
+    }
 
+    async fn read_shard(&mut self, shard: &Shard) -> Result<Vec<(Location, Record)>, String> {
+        let mut iterator = self.first_iterator(shard).await?;
         let mut records = Vec::new();
         while let Some(shard_iterator) = iterator.take() {
             let request = GetRecordsRequest {

@@ -149,19 +149,10 @@ impl Fate {
 
     /// Draws the fate of a read of the source.
     pub(super) fn of_read(faults: &ReadFaults, operation: Operation, rng: &mut Rng) -> Self {
-        let expired = Self::Error(Failure::Code(Code::ExpiredIterator));
-        let failed = match rng.below(6) {
-            0 => *rng.pick(REFUSALS),
-            1 | 2 => *rng.pick(LOSSES),
-            3 => *rng.pick(ANSWER_LOSSES),
-            4 if operation == Operation::GetRecords => expired,
-            _ => Self::Garbled(Garble::draw(rng, false)),
-        };
-
-        let empty = if operation == Operation::GetRecords {
-            faults.short + faults.empty
-        } else {
-            0
+        let failed = Self::failed_read(operation, rng);
+        let empty = match operation {
+            Operation::GetRecords => faults.short + faults.empty,
+            _ => 0,
         };
 
         let choices = [
@@ -174,6 +165,18 @@ impl Fate {
             (empty, Self::Empty),
         ];
         Self::first_drawn(&choices, rng)
+    }
+
+    fn failed_read(operation: Operation, rng: &mut Rng) -> Self {
+        match rng.below(6) {
+            0 => *rng.pick(REFUSALS),
+            1 | 2 => *rng.pick(LOSSES),
+            3 => *rng.pick(ANSWER_LOSSES),
+            4 if operation == Operation::GetRecords => {
+                Self::Error(Failure::Code(Code::ExpiredIterator))
+            }
+            _ => Self::Garbled(Garble::draw(rng, false)),
+        }
     }
 
     /// Draws the fate of a call that neither reads nor writes records; `fails` is the probability

@@ -357,21 +357,22 @@ impl Link {
                 let cut = lock(&self.state).rng.index(count);
                 add(Action::FailEntries(at((cut..count).collect())));
             }
-            Fate::Partial(per_mille) => {
-                let some = Entries {
-                    probability: Some(f64::from(per_mille) / 1000.0),
-                    ..Entries::default()
-                };
-                let throttle = lock(&self.state).rng.below(2) == 0;
-                add(if throttle {
-                    Action::ThrottleEntries(some)
-                } else {
-                    Action::FailEntries(some)
-                });
-            }
+            Fate::Partial(per_mille) => add(self.partial_failure(per_mille)),
             _ => {}
         }
         rules
+    }
+
+    /// Fails entries with this probability, in thousandths, in one of two ways.
+    fn partial_failure(&self, per_mille: u32) -> Action {
+        let some = Entries {
+            probability: Some(f64::from(per_mille) / 1000.0),
+            ..Entries::default()
+        };
+        match lock(&self.state).rng.below(2) {
+            0 => Action::ThrottleEntries(some),
+            _ => Action::FailEntries(some),
+        }
     }
 
     /// Logs the written records; returns the place of each entry that was written.

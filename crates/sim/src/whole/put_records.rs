@@ -125,15 +125,24 @@ fn check_entry(
         return Err(format!("record {} differs in the request", asked.sequence));
     }
 
-    let is_routed_right = match (route, text(sent.explicit_hash_key)) {
+    let hash_key = text(sent.explicit_hash_key);
+    if is_routed_right(route, hash_key, asked, records) {
+        Ok(())
+    } else {
+        Err(format!("record {} has a wrong route", asked.sequence))
+    }
+}
+
+fn is_routed_right(
+    route: Route,
+    hash_key: Option<&str>,
+    asked: &Entry,
+    records: &SourceRecords,
+) -> bool {
+    match (route, hash_key) {
         (Route::PartitionKey, hash_key) => hash_key.is_none(),
         // The hash range of a shard that retention has deleted is unknown.
         (Route::SourceShard, None) => records.lost_shards,
         (Route::SourceShard, hash_key) => hash_key == records.start_of_shard(asked.sequence),
-    };
-    if is_routed_right {
-        Ok(())
-    } else {
-        Err(format!("record {} has a wrong route", asked.sequence))
     }
 }

@@ -64,24 +64,27 @@ impl Env for ServerEnvironment {
     }
 }
 
+fn internal(error: &impl ToString) -> ApiError {
+    ApiError::new(ErrorCode::InternalFailure, error.to_string())
+}
+
 /// Makes one call, without a network between.
 pub(super) async fn call<R: types::Request>(
     server: &Local,
     request: &R,
 ) -> Result<R::Answer, ApiError> {
-    let internal = |message: String| ApiError::new(ErrorCode::InternalFailure, message);
     let answer = server
         .transport()
         .call(encode(request), DEADLINE)
         .await
-        .map_err(|e| internal(e.to_string()))?;
+        .map_err(|e| internal(&e))?;
 
     let (head, body) = answer.into_parts();
     let ResponseBody::Full(body) = body else {
-        return Err(internal("the answer is an event stream".to_owned()));
+        return Err(internal(&"the answer is an event stream"));
     };
     match head.status.as_u16() {
-        200 => codec::decode_answer(Format::Cbor, &body).map_err(|e| internal(e.to_string())),
+        200 => codec::decode_answer(Format::Cbor, &body).map_err(|e| internal(&e)),
         status => Err(ApiError::decode(status, &head.headers, &body)),
     }
 }

@@ -108,20 +108,9 @@ impl SourceStream {
             return;
         }
 
-        let entry = |(key, data): &NewRecord| PutRecordsRequestEntry {
-            data: Some(data.clone().into()),
-            partition_key: Some(key.clone()),
-            explicit_hash_key: None,
-        };
-        let request = PutRecordsRequest {
-            stream_name: Some(SOURCE.to_owned()),
-            records: Some(new_records.iter().map(entry).collect()),
-            ..Default::default()
-        };
-
         let arrival = self.context.clock.server();
         // A source over its limits does not have the records; the producer doesn't retry.
-        let Ok(answer) = call(&self.server, &request).await else {
+        let Ok(answer) = call(&self.server, &put_records(&new_records)).await else {
             return;
         };
         for (entry, record) in answer.records.into_iter().zip(new_records) {
@@ -248,6 +237,19 @@ impl SourceStream {
             }
         }
         expired
+    }
+}
+
+fn put_records(records: &[NewRecord]) -> PutRecordsRequest {
+    let entry = |(key, data): &NewRecord| PutRecordsRequestEntry {
+        data: Some(data.clone().into()),
+        partition_key: Some(key.clone()),
+        explicit_hash_key: None,
+    };
+    PutRecordsRequest {
+        stream_name: Some(SOURCE.to_owned()),
+        records: Some(records.iter().map(entry).collect()),
+        ..Default::default()
     }
 }
 
