@@ -56,6 +56,23 @@ impl Fakes {
     }
 }
 
+impl Fakes {
+    fn put_record(&self, key: Option<&str>, data: Vec<u8>) {
+        let digest = hash(&data);
+        let size = data.len() + key.map_or(0, str::len);
+        let placed = self.stream.put(key, data);
+
+        self.observer.truth().put(&Put {
+            shard: &placed.shard,
+            sequence: &Sequence::new(&placed.sequence.to_string()),
+            arrival: placed.arrival,
+            key,
+            digest,
+            size,
+        });
+    }
+}
+
 #[async_trait(?Send)]
 impl Environment for Fakes {
     fn live_bytes(&self) -> LiveBytes {
@@ -75,18 +92,7 @@ impl Environment for Fakes {
         for _ in 0..count {
             let key = self.shape.keys.draw(&mut rng);
             let data = self.shape.sizes.draw(&mut rng);
-            let digest = hash(&data);
-            let size = data.len() + key.as_ref().map_or(0, String::len);
-
-            let placed = self.stream.put(key.as_deref(), data);
-            self.observer.truth().put(&Put {
-                shard: &placed.shard,
-                sequence: &Sequence::new(&placed.sequence.to_string()),
-                arrival: placed.arrival,
-                key: key.as_deref(),
-                digest,
-                size,
-            });
+            self.put_record(key.as_deref(), data);
         }
     }
 

@@ -40,15 +40,17 @@ pub fn shrink(scenario: &Scenario, report: &Report) -> (Scenario, Report) {
     };
 
     // Large parts first, then smaller ones, down to single events.
-    let mut part = search.best.events.len().div_ceil(2).max(1);
+    let mut part = search.events().div_ceil(2).max(1);
     loop {
         let changed = search.leave_out_parts(part);
         if search.tries >= TRIES || (part == 1 && !changed) {
             break;
         }
 
-        part = if changed { part } else { part.div_ceil(2) };
-        part = part.min(search.best.events.len()).max(1);
+        if !changed {
+            part = part.div_ceil(2);
+        }
+        part = part.min(search.events()).max(1);
     }
 
     let report = play(&search.best, true);
@@ -63,6 +65,10 @@ struct Search {
 }
 
 impl Search {
+    fn events(&self) -> usize {
+        self.best.events.len()
+    }
+
     /// Tries to leave out each run of `part` events; true if any was left out.
     fn leave_out_parts(&mut self, part: usize) -> bool {
         let mut changed = false;

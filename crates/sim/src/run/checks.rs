@@ -48,11 +48,7 @@ impl Run<'_> {
         }
 
         let before = self.clock.server().minus(limit);
-        let pristine = self
-            .outputs
-            .iter()
-            .filter(|o| o.shape.pristine && !o.paused && !o.removed);
-        for output in pristine {
+        for output in self.running_pristine() {
             let mut truth = self.observer.truth();
             let Some(n) = truth.stalled(&output.name, before, self.now() - limit) else {
                 continue;
@@ -62,6 +58,11 @@ impl Run<'_> {
             let description = format!("{name} makes no progress for {limit:?} before record {n}");
             truth.violate(line::ISOLATION, description);
         }
+    }
+
+    fn running_pristine(&self) -> impl Iterator<Item = &SimulatedOutput> {
+        let pristine = self.outputs.iter().filter(|o| o.shape.pristine);
+        pristine.filter(|o| !o.paused && !o.removed)
     }
 
     /// True if reads, the store and the engine have worked for this time. The network of the whole

@@ -69,12 +69,9 @@ impl Run<'_> {
         if !matches!(caught_up, Some(Ok(()))) {
             let description =
                 format!("the engine doesn't find that all records are written: {caught_up:?}");
-            let status = format!("{:?}", engine.status());
-            let now = self.now();
-            self.observer.truth().trace.line(now, |l| {
-                l.push_str(&status);
-            });
-            self.observer.truth().violate(line::COMPLETE, description);
+            let mut truth = self.observer.truth();
+            self.trace_status(&mut truth);
+            truth.violate(line::COMPLETE, description);
         }
         self.check_engine();
     }

@@ -34,16 +34,24 @@ pub(super) fn draw(shape: &Shape, rng: &mut Rng) -> Vec<(Duration, Action)> {
 
 /// Draws the writes to the source, within `span` milliseconds.
 fn draw_puts(events: &mut Vec<(Duration, Action)>, span: u64, shape: &Shape, rng: &mut Rng) {
-    let record_bytes = shape.sizes.usual / 2 + shape.sizes.largest / 100 + 1;
-    let records = (MOST_BYTES / record_bytes).min(*rng.pick(&[60, 300, 1200]));
+    let records = most_records(shape).min(*rng.pick(&[60, 300, 1200]));
     let puts = rng.between(5, 60);
 
     for _ in 0..puts {
         let count = 1 + rng.below(2 * records / puts + 1);
         let at = Duration::from_millis(rng.below(span));
-        let seed = rng.bits();
-        events.push((at, Action::Put { count, seed }));
+        let put = Action::Put {
+            count,
+            seed: rng.bits(),
+        };
+        events.push((at, put));
     }
+}
+
+fn most_records(shape: &Shape) -> u64 {
+    let sizes = shape.sizes;
+    let record_bytes = sizes.usual / 2 + sizes.largest / 100 + 1;
+    MOST_BYTES / record_bytes
 }
 
 /// Draws an action, and the action that undoes the effect later.

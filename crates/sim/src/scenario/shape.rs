@@ -184,12 +184,7 @@ impl Shape {
         let sizes = draw_sizes(rng);
         let mut stream = draw_stream(sizes, rng);
 
-        let count = 1 + rng.index(4);
-        let has_pristine = rng.below(2) == 0;
-        let outputs = (0..count)
-            .map(|i| OutputShape::draw(rng, &sizes, i == 0 && has_pristine))
-            .collect();
-
+        let outputs = draw_outputs(&sizes, rng);
         let keys = draw_keys(rng);
         let settings = draw_settings(rng, &mut stream);
         let store = StoreFaults {
@@ -206,6 +201,14 @@ impl Shape {
             store,
         }
     }
+}
+
+fn draw_outputs(sizes: &Sizes, rng: &mut Rng) -> Vec<OutputShape> {
+    let count = 1 + rng.index(4);
+    let has_pristine = rng.below(2) == 0;
+    (0..count)
+        .map(|i| OutputShape::draw(rng, sizes, i == 0 && has_pristine))
+        .collect()
 }
 
 fn draw_sizes(rng: &mut Rng) -> Sizes {
@@ -227,15 +230,16 @@ fn draw_keys(rng: &mut Rng) -> Keys {
     }
 }
 
-fn draw_stream(sizes: Sizes, rng: &mut Rng) -> StreamSettings {
-    let shards = 1 + rng.index(4);
-    // The number of digits of sequence numbers grows during the run.
-    let power = 10u128.pow(3 + u32::try_from(rng.below(30)).unwrap_or(0));
-    let first = power - u128::from(rng.below(400)) - 1;
+/// Draws the first sequence number, so that the number of digits grows during the run.
+fn draw_first_sequence(rng: &mut Rng) -> u128 {
+    let digits = 3 + u32::try_from(rng.below(30)).unwrap_or(0);
+    10u128.pow(digits) - u128::from(rng.below(400)) - 1
+}
 
+fn draw_stream(sizes: Sizes, rng: &mut Rng) -> StreamSettings {
     StreamSettings {
-        shards,
-        first,
+        shards: 1 + rng.index(4),
+        first: draw_first_sequence(rng),
         answer_bytes: sizes
             .largest_record()
             .max(*rng.pick(&[4_000, 16_000, 100_000])),

@@ -107,6 +107,11 @@ impl Shape {
         // Each poll takes real time, and most polls find nothing.
         self.settings.idle_poll = Duration::from_millis(*rng.pick(&[500, 1000, 3000]));
 
+        self.fit_limits(rng);
+    }
+
+    /// Sets the limits of reads to match the answers of Kinesis.
+    fn fit_limits(&mut self, rng: &mut Rng) {
         let limits = &mut self.stream.limits;
         limits.per = Duration::from_millis(*rng.pick(&[100, 200])) * limits.calls.get();
         let records = limits.answer_records as usize;

@@ -21,13 +21,9 @@ impl Truth {
         places: &[Option<usize>],
         late: bool,
     ) {
-        let written = places.iter().flatten();
-        let mixed = written
-            .clone()
-            .fold(request, |hash, place| hash.wrapping_mul(31) ^ *place as u64);
-        self.trace.note(mixed);
+        self.trace.note(mix(request, places));
         self.trace.line(self.now, |l| {
-            let count = written.count();
+            let count = places.iter().flatten().count();
             let late = if late { ", late" } else { "" };
             _ = write!(
                 l,
@@ -73,6 +69,12 @@ impl Truth {
             output.apply_outcome(&request, outcome, &self.records, now);
         }
     }
+}
+
+/// A hash of a request's number and places.
+fn mix(request: u64, places: &[Option<usize>]) -> u64 {
+    let written = places.iter().flatten();
+    written.fold(request, |hash, place| hash.wrapping_mul(31) ^ *place as u64)
 }
 
 fn describe(outcome: &Outcome) -> String {

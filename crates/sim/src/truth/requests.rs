@@ -68,7 +68,7 @@ impl Truth {
     fn check_arrival(&mut self, arrival: &Arrival<'_>, records: &[usize]) -> Result<(), Broken> {
         let output = self.receiving_output(arrival.service)?;
         self.check_entries(arrival.entries, records)?;
-        check_limits(arrival.entries, arrival.limits)?;
+        check_limits(arrival)?;
         let shard = self.check_shard(records)?;
         if let Some(lane) = output.lanes.get(&shard) {
             self.check_start(lane, records)?;
@@ -141,10 +141,16 @@ impl Truth {
             return Err((line::CRASH, problem));
         }
 
+        self.check_arrivals(lane, records)
+    }
+
+    /// Checks that no record is older than the output's start.
+    fn check_arrivals(&self, lane: &LaneFacts, records: &[usize]) -> Result<(), Broken> {
         let is_older = |n: &&usize| {
             let arrival = self.records[**n].arrival;
             lane.from.is_some_and(|from| arrival < from)
         };
+
         match records.iter().find(is_older) {
             None => Ok(()),
             Some(n) => {
@@ -169,6 +175,15 @@ impl Truth {
             return Err((line::ORDER, problem));
         }
 
+        self.check_keys_in_flight(output, lane, records)
+    }
+
+    fn check_keys_in_flight(
+        &self,
+        output: &OutputFacts,
+        lane: &LaneFacts,
+        records: &[usize],
+    ) -> Result<(), Broken> {
         let keys = self.keys_of(records);
         for other in &lane.requests_in_flight {
             let request = output.requests.get(other);
@@ -291,7 +306,10 @@ impl Truth {
     }
 }
 
-fn check_limits(entries: &[Entry], limits: RequestLimits) -> Result<(), Broken> {
+fn check_limits(arrival: &Arrival<'_>) -> Result<(), Broken> {
+    let Arrival {
+        entries, limits, ..
+    } = arrival;
     let count = entries.len();
     let bytes: usize = entries.iter().map(|e| e.size).sum();
     if count > 1 && (count > limits.entries || bytes > limits.bytes) {

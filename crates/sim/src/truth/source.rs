@@ -75,13 +75,16 @@ impl Truth {
         }
     }
 
+    /// The number of a key, new or known.
+    fn key_number(&mut self, key: &str) -> u32 {
+        let next = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
+        *self.keys.entry(Arc::from(key)).or_insert(next)
+    }
+
     /// A record was written to the source.
     pub fn put(&mut self, put: &Put<'_>) {
         let shard = self.shard(put.shard);
-        let key = put.key.map(|key| {
-            let next = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
-            *self.keys.entry(Arc::from(key)).or_insert(next)
-        });
+        let key = put.key.map(|key| self.key_number(key));
 
         let of_shard = &mut self.shards[shard].records;
         let index = of_shard.len();
@@ -213,14 +216,10 @@ pub(super) fn durable_by(
     match position {
         None | Some(Position::TrimHorizon) => 0,
         Some(Position::At(from)) => of_shard.partition_point(|n| records[*n].arrival < *from),
-        Some(Position::After {
-            sequence: last,
-            sub: None,
-        }) => of_shard.partition_point(|n| records[*n].sequence <= *last),
-        Some(Position::After {
-            sequence: last,
-            sub: Some(_),
-        }) => of_shard.partition_point(|n| records[*n].sequence < *last),
+        Some(Position::After { sequence, sub }) => of_shard.partition_point(|n| {
+            let other = &records[*n].sequence;
+            other < sequence || (sub.is_none() && other == sequence)
+        }),
         Some(Position::Closed) => of_shard.len(),
     }
 }

@@ -88,8 +88,10 @@ fn check_shard(
 
         check_record(found, *record, shard.range, route, records)?;
         if last > Some(*place) {
-            let problem = format!("record {record} is not in the order of writing");
-            return Err((line::ORDER, problem));
+            return Err((
+                line::ORDER,
+                format!("record {record} is not in the order of writing"),
+            ));
         }
         last = Some(*place);
     }

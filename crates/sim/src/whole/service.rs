@@ -42,9 +42,13 @@ impl Service {
         }
     }
 
+    fn stream_name(&self) -> Option<String> {
+        Some(self.link.stream().to_owned())
+    }
+
     async fn delete(&self) -> bool {
         let request = DeleteStreamRequest {
-            stream_name: Some(self.link.stream().to_owned()),
+            stream_name: self.stream_name(),
             ..Default::default()
         };
         call(&self.link.server, &request).await.is_ok()
@@ -52,7 +56,7 @@ impl Service {
 
     async fn create(&self, shards: i32) -> bool {
         let request = CreateStreamRequest {
-            stream_name: Some(self.link.stream().to_owned()),
+            stream_name: self.stream_name(),
             shard_count: Some(shards),
             ..Default::default()
         };
@@ -61,9 +65,8 @@ impl Service {
 
     /// Changes the number of open shards as far as one `UpdateShardCount` can.
     pub(super) async fn reshard(&self, shards: usize) {
-        let stream_name = Some(self.link.stream().to_owned());
         let request = DescribeStreamSummaryRequest {
-            stream_name: stream_name.clone(),
+            stream_name: self.stream_name(),
             ..Default::default()
         };
         let Ok(answer) = call(&self.link.server, &request).await else {
@@ -73,7 +76,7 @@ impl Service {
         let open = answer.stream_description_summary.open_shard_count;
         let wanted = i32::try_from(shards).unwrap_or(1);
         let request = UpdateShardCountRequest {
-            stream_name,
+            stream_name: self.stream_name(),
             target_shard_count: Some(wanted.clamp((open + 1) / 2, open * 2)),
             scaling_type: Some(ScalingType::UniformScaling),
             ..Default::default()

@@ -53,10 +53,9 @@ impl SourceStream {
         let answer = call(&self.server, &request).await.ok();
         let listed = answer.and_then(|a| a.shards).unwrap_or_default();
 
-        let range = |s: &Shard| s.hash_key_range.as_ref().and_then(HashRange::from_wire);
         let mut shards: Vec<_> = listed
             .into_iter()
-            .filter_map(|s| Some((range(&s)?, s)))
+            .filter_map(|shard| Some((range_of(&shard)?, shard)))
             .collect();
         shards.sort_by_key(|(range, shard)| (is_closed(shard), *range));
         shards
@@ -75,16 +74,20 @@ impl SourceStream {
 
         let mut records = lock(&self.context.records);
         for (range, shard) in &shards {
-            let parents = [&shard.parent_shard_id, &shard.adjacent_parent_shard_id];
-            let parents = parents.into_iter().flatten();
-            let parents = parents.map(|id| ShardId::new(id)).collect();
             let id = ShardId::new(&shard.shard_id);
             records.starts.insert(id.clone(), range.start.to_string());
-            lineage.insert(id, parents);
+            lineage.insert(id, parents_of(shard));
         }
         drop(records);
 
         self.context.observer.truth().lineage(&lineage);
+    }
+
+    async fn ensure_known(&self, shard: &ShardId) {
+        let is_known = lock(&self.context.records).starts.contains_key(shard);
+        if !is_known {
+            self.learn_shards().await;
+        }
     }
 
     /// Writes records, in as few requests as the limits allow.
@@ -129,11 +132,7 @@ impl SourceStream {
         sequence: String,
         arrival: Millis,
     ) {
-        let is_known = lock(&self.context.records).starts.contains_key(&shard);
-        if !is_known {
-            self.learn_shards().await;
-        }
-
+        self.ensure_known(&shard).await;
         let digest = digest(&data);
         self.context.observer.truth().put(&Put {
             shard: &shard,
@@ -251,6 +250,17 @@ fn put_records(records: &[NewRecord]) -> PutRecordsRequest {
         records: Some(records.iter().map(entry).collect()),
         ..Default::default()
     }
+}
+
+fn range_of(shard: &Shard) -> Option<HashRange> {
+    let range = shard.hash_key_range.as_ref();
+    range.and_then(HashRange::from_wire)
+}
+
+fn parents_of(shard: &Shard) -> Vec<ShardId> {
+    let parents = [&shard.parent_shard_id, &shard.adjacent_parent_shard_id];
+    let parents = parents.into_iter().flatten();
+    parents.map(|id| ShardId::new(id)).collect()
 }
 
 fn is_closed(shard: &Shard) -> bool {
