@@ -23,8 +23,8 @@ fn fault_name(action: &Action) -> Option<&'static str> {
         | Action::Add(..)
         | Action::Remove(_) => Some("a live change"),
         Action::Restart(_) => Some("a restart"),
-        Action::Expire(_) => Some("retention deletes"),
-        _ => Some("something gets worse, or better"),
+        Action::Expire(_) => Some("records deleted by retention"),
+        _ => Some("faults changed, or a crash planned"),
     }
 }
 

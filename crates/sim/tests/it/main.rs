@@ -1,17 +1,18 @@
-//! A short simulation on both levels, that a seed is a run bit for bit, and the seeds that once found something.
+//! A short simulation on both levels, the seeds that once found a violation, and the check that a
+//! seed always plays the same run.
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 use distributary_sim::run::play;
 use distributary_sim::scenario::{Level, Scenario};
 
-/// Seeds that once violated a line of the contract. What a seed draws may change with the scenarios: they are kept for
-/// the paths that they took then, and because they cost little.
+/// Seeds that once violated a line of the contract. The draws of a seed can change with the
+/// scenarios, but a run costs little.
 const FOUND: &[u64] = &[
     13, 39, 61, 115, 200, 403, 494, 701, 744, 979, 1932, 2429, 2524, 3122, 4570, 5293, 6198, 6266,
     7265, 8164, 8731, 8911, 20162, 32758, 38103, 38644, 47878,
 ];
 
-/// The same, on the whole path.
+/// Seeds that once violated a line of the contract on the whole path.
 const FOUND_ON_THE_WHOLE_PATH: &[u64] = &[3, 13, 17, 44, 176, 251, 2036, 6009];
 
 fn holds(level: Level, seed: u64) {
@@ -34,7 +35,7 @@ fn the_contract_holds_on_the_whole_path() {
 }
 
 #[test]
-fn what_was_found_once_stays_mended() {
+fn violations_found_once_stay_fixed() {
     FOUND.iter().for_each(|seed| holds(Level::Engine, *seed));
     FOUND_ON_THE_WHOLE_PATH
         .iter()
@@ -51,7 +52,7 @@ fn one_seed_is_one_run(level: Level, seeds: std::ops::Range<u64>) {
     let hash = |seed| play(&Scenario::draw(level, seed), false).hash;
     assert!(
         hash(first) != hash(first + 1),
-        "two seeds, one trace: the trace tells nothing"
+        "two seeds have the same trace"
     );
 }
 
