@@ -14,6 +14,7 @@ pub mod clock;
 pub mod engine;
 mod id;
 pub mod output;
+pub mod ownership;
 pub mod record;
 pub mod source;
 pub mod store;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use distributary_core::clock::ClockSource;
 use distributary_core::engine::{Engine, EngineError, FanOut, OutputSpec};
+use distributary_core::ownership::Ownership;
 use distributary_core::store::OutputId;
-use distributary_core::testing::{FakeStore, Rng, TestClock};
+use distributary_core::testing::{FakeOwnership, FakeStore, Rng, TestClock};
 
 use crate::environment::Environment;
 use crate::fakes::Fakes;
@@ -98,6 +99,10 @@ struct Run<'a> {
     /// Ids of outputs that the engine removed.
     free_ids: Vec<OutputId>,
     engine: Option<Engine>,
+    /// The leases of the running engine, where shards are gained and lost.
+    leases: Option<Arc<FakeOwnership>>,
+    /// No lease is lost any more.
+    leases_are_calm: bool,
     /// When the next engine starts; `None` while an engine runs.
     start_at: Option<Duration>,
     /// Since when the store and the engine have worked.
@@ -148,6 +153,8 @@ impl<'a> Run<'a> {
             outputs: Vec::new(),
             free_ids: Vec::new(),
             engine: None,
+            leases: None,
+            leases_are_calm: false,
             start_at: Some(Duration::ZERO),
             calm_since: Duration::ZERO,
             store_is_calm: true,
@@ -282,7 +289,7 @@ impl<'a> Run<'a> {
     }
 
     /// Starts an engine; `None` if the process is killed meanwhile.
-    async fn start_engine(&self) -> Option<Result<Engine, EngineError>> {
+    async fn start_engine(&mut self) -> Option<Result<Engine, EngineError>> {
         let fan_out = self.fan_out();
         tokio::select! {
             biased;
@@ -299,7 +306,9 @@ impl<'a> Run<'a> {
     }
 
     /// The fan-out of a process that starts now.
-    fn fan_out(&self) -> FanOut {
+    fn fan_out(&mut self) -> FanOut {
+        self.leases = self.new_leases();
+        let leases = self.leases.clone();
         let present = self.outputs.iter().filter(|o| !o.removed);
         let outputs = present.map(|o| self.spec(o)).collect();
         self.observer.truth().engine_starts();
@@ -309,9 +318,28 @@ impl<'a> Run<'a> {
             source: self.environment.source(),
             outputs,
             store: Arc::new(self.store.clone()),
+            ownership: leases.map(|leases| leases as Arc<dyn Ownership>),
+            budget: None,
             clock: self.clock.clock(),
             settings: self.scenario.shape.settings.clone(),
         }
+    }
+
+    /// The leases of an engine that starts now.
+    fn new_leases(&self) -> Option<Arc<FakeOwnership>> {
+        let faults = self.scenario.shape.leases?;
+        let seed = self.scenario.seed ^ self.observer.truth().trace.steps();
+        let leases = FakeOwnership::new(
+            faults,
+            self.store.clone(),
+            &self.clock,
+            Rng::new(seed).fork("leases"),
+            self.observer.clone(),
+        );
+        if self.leases_are_calm {
+            leases.calm();
+        }
+        Some(Arc::new(leases))
     }
 
     /// Kills the process; the next one starts after `down`. The last status must still be true.

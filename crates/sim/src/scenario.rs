@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use distributary_core::source::ReadLimits;
-use distributary_core::testing::{Mood, OutputFaults, ReadFaults, Rng, StoreFaults};
+use distributary_core::testing::{LeaseFaults, Mood, OutputFaults, ReadFaults, Rng, StoreFaults};
 
 mod events;
 mod faults;
@@ -103,6 +103,7 @@ impl Scenario {
         let mut events = events::draw(&shape, &mut rng.fork("events"));
         if level == Level::Engine {
             draw_kinds(&mut shape, &mut events, &mut rng.fork("kinds"));
+            shape.leases = draw_leases(&mut rng.fork("leases"));
         }
 
         let scenario = Self {
@@ -156,6 +157,19 @@ impl Scenario {
         } = self.shape.stream.limits;
         answer_bytes + encodings * self.encoded_bytes(answer_records as usize, answer_bytes)
     }
+}
+
+/// The life of leases, for some of the scenarios. The draws are apart from all other draws.
+fn draw_leases(rng: &mut Rng) -> Option<LeaseFaults> {
+    let term = *rng.pick(&[1_500, 6_000]);
+    let faults = LeaseFaults {
+        term: Duration::from_millis(term),
+        missed: *rng.pick(&[0, 100, 500]),
+        held: (500, *rng.pick(&[5_000, 60_000])),
+        warning: *rng.pick(&[(0, 0), (0, 2_000), (500, 5_000)]),
+        away: (1, *rng.pick(&[100, 5_000])),
+    };
+    (rng.below(5) == 0).then_some(faults)
 }
 
 /// Makes some outputs of another kind than a stream. The draws are apart from all other draws.

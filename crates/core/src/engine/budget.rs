@@ -29,7 +29,24 @@ pub(crate) enum Pool {
     Encode,
 }
 
-/// The budget of one engine.
+/// Memory for batches and encodings that several fan-outs of a process share: a handle for
+/// [`FanOut::budget`](super::FanOut::budget). Cheap to clone; all clones are one budget.
+#[derive(Clone)]
+pub struct MemoryBudget(pub(crate) Arc<Budget>);
+
+impl MemoryBudget {
+    /// A budget of `bytes`.
+    pub fn new(bytes: usize) -> Self {
+        Self(Budget::new(bytes))
+    }
+
+    /// The bytes in use, and the most that ever were.
+    pub fn status(&self) -> MemoryStatus {
+        self.0.status()
+    }
+}
+
+/// The budget of one engine, or of several.
 pub(crate) struct Budget {
     total: usize,
     state: Mutex<State>,

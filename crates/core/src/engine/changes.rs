@@ -64,6 +64,7 @@ async fn add(shared: &Shared, spec: OutputSpec) -> Result<(), EngineError> {
         asked: map.asked,
         server,
     });
+    shared.ownership.offer(&map.shards);
     world.add_output(&spec, &starts.rows, server);
     report_lost(&mut world, added, &starts.orphans, shared.clock.wall());
     let orphans = starts.orphans.into_iter().map(|o| o.lane);

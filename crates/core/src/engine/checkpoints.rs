@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock::Instant;
+use crate::ownership::Lease;
 use crate::store::{LaneCheckpoint, OutputIdentity, State, StoreError};
 use crate::text::chain;
 
@@ -126,12 +127,12 @@ fn note(shared: &Shared, result: &Result<(), StoreError>) {
 }
 
 async fn write(shared: &Shared) -> Result<(), StoreError> {
-    let changed = changed(shared);
+    let (changed, leases) = changed(shared);
     if changed.is_empty() {
         return Ok(());
     }
     let started = shared.clock.now();
-    shared.store.commit(&changed).await?;
+    let committed = shared.ownership.commit(&changed, &leases).await?;
 
     let took = shared.clock.now().since(started);
     let wall = shared.clock.wall();
@@ -140,7 +141,12 @@ async fn write(shared: &Shared) -> Result<(), StoreError> {
     world.commits.last = Some(wall);
     world.commits.transactions += 1;
     for LaneCheckpoint { lane, position, .. } in changed.lanes {
-        if let Some(cell) = world.shards.get(&lane.shard) {
+        let Some(cell) = world.shards.get(&lane.shard) else {
+            continue;
+        };
+        if committed.lost.contains(&lane.shard) {
+            cell.lose(started);
+        } else {
             cell.committed(&lane.output, position);
         }
     }
@@ -158,21 +164,29 @@ async fn forget(shared: &Shared) -> Result<(), StoreError> {
     if lanes.is_empty() {
         return Ok(());
     }
-    shared.store.forget(&lanes).await?;
+    shared.ownership.forget(&lanes).await?;
     lock(&shared.world)
         .forgotten
         .retain(|lane| !lanes.contains(lane));
     Ok(())
 }
 
-/// Everything that changed. Under the world's lock all the while: a child's lane starts under that
+/// Everything that changed in the shards of this worker, and their leases. Under the world's lock all the while: a child's lane starts under that
 /// lock, after its parents' lanes have ended, so that no transaction has a child's progress without its
 /// parents' end.
-fn changed(shared: &Shared) -> State {
+fn changed(shared: &Shared) -> (State, Vec<Lease>) {
+    let now = shared.clock.now();
     let world = lock(&shared.world);
-    let mut changed = State::default();
+    let (mut changed, mut leases) = (State::default(), Vec::new());
     for cell in world.shards.values() {
-        changed.lanes.extend(cell.uncommitted());
+        let Some(lease) = cell.good_lease(now) else {
+            continue;
+        };
+        let rows = cell.uncommitted();
+        if !rows.is_empty() {
+            changed.lanes.extend(rows);
+            leases.push(lease);
+        }
     }
     for (output, entry) in &world.outputs {
         let identity = entry.spec.output.identity();
@@ -183,5 +197,5 @@ fn changed(shared: &Shared) -> State {
             });
         }
     }
-    changed
+    (changed, leases)
 }

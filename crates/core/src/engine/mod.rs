@@ -5,6 +5,7 @@ mod budget;
 mod changes;
 mod checkpoints;
 pub mod deliver;
+mod handover;
 mod inflow;
 mod lane;
 pub mod mutation;
@@ -30,6 +31,7 @@ use tokio::sync::{Notify, watch};
 use crate::batch::ShardId;
 use crate::clock::{Clock, Instant, Millis};
 use crate::output::{Output, Trouble, TroubleKind};
+use crate::ownership::Ownership;
 use crate::source::{ReadLimits, Source, StreamIdentity};
 use crate::store::{CheckpointStore, OutputId, StoreError};
 use crate::sync::lock;
@@ -41,6 +43,7 @@ use supervisor::Tasks;
 use world::World;
 
 pub use crate::output::Order;
+pub use budget::MemoryBudget;
 pub use settings::Settings;
 pub use status::{
     CommitStatus, Counts, ErrorReport, Gap, LanePhase, LaneStatus, MemoryStatus, OutputState,
@@ -85,6 +88,11 @@ pub struct FanOut {
     pub outputs: Vec<OutputSpec>,
     /// Where its progress is kept.
     pub store: Arc<dyn CheckpointStore>,
+    /// Decides which shards this worker reads; `None`: all of them, for ever.
+    pub ownership: Option<Arc<dyn Ownership>>,
+    /// Memory that is shared with other fan-outs of the process; `None`: a budget of its own, of
+    /// [`Settings::memory_budget`].
+    pub budget: Option<MemoryBudget>,
     /// Time and randomness.
     pub clock: Clock,
     /// Limits and intervals.
@@ -179,6 +187,7 @@ struct Shared {
     limits: ReadLimits,
     source: Arc<dyn Source>,
     store: Arc<dyn CheckpointStore>,
+    ownership: Arc<dyn Ownership>,
     clock: Clock,
     settings: Settings,
     budget: Arc<Budget>,
@@ -344,6 +353,7 @@ impl Engine {
         // Requests that are still under way are abandoned; nothing moves a cursor after the last commit.
         self.abort();
         checkpoints::last_commit(shared).await?;
+        handover::release_all(shared).await;
         Ok(self.status())
     }
 

@@ -48,6 +48,8 @@ pub enum Mutation {
     RemoveForgetsNothing,
     /// Two requests of a lane that are in flight together have a key in common.
     SharesKeyInFlight,
+    /// Requests start though the lease of the shard has ended.
+    WritesAfterLease,
 }
 
 #[cfg(feature = "mutations")]
@@ -62,7 +64,7 @@ mod switch {
 
     impl Mutation {
         /// All of them.
-        pub const ALL: [Self; 20] = [
+        pub const ALL: [Self; 21] = [
             Self::AckDespitePartialFailure,
             Self::AckUnknown,
             Self::RetryOutOfOrder,
@@ -83,6 +85,7 @@ mod switch {
             Self::PauseIgnored,
             Self::RemoveForgetsNothing,
             Self::SharesKeyInFlight,
+            Self::WritesAfterLease,
         ];
     }
 

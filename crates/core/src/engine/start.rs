@@ -11,10 +11,11 @@ use crate::batch::ShardId;
 use crate::checkpoint::Position;
 use crate::clock::{Clock, Instant, Millis};
 use crate::output::{Trouble, TroubleKind};
+use crate::ownership::Sole;
 use crate::source::{Shard, Source, SourceError, SourceFacts};
 use crate::store::{CheckpointStore, LaneCheckpoint, LaneId, OutputId, OutputIdentity, State};
 
-use super::budget::Budget;
+use super::budget::{Budget, MemoryBudget};
 use super::checkpoints::store_error;
 use super::mutation::{Mutation, on};
 use super::retry::{Backoff, BackoffClass, policy};
@@ -30,7 +31,7 @@ pub(crate) async fn start(fan_out: FanOut) -> Result<Arc<Shared>, EngineError> {
         clock: &fan_out.clock,
         settings: &fan_out.settings,
     };
-    let map = Map::ask(&asking, &*fan_out.source).await?;
+    let mut map = Map::ask(&asking, &*fan_out.source).await?;
     fan_out
         .store
         .bind(&map.facts.identity)
@@ -40,7 +41,10 @@ pub(crate) async fn start(fan_out: FanOut) -> Result<Arc<Shared>, EngineError> {
     let starts = Starts::resolve(&*fan_out.store, &fan_out.outputs, &map).await?;
     let supervisor = Arc::new(Notify::new());
     let world = world(&fan_out, &map, starts, &supervisor);
-    Ok(Arc::new(shared(fan_out, map, world, supervisor)))
+    let shards = std::mem::take(&mut map.shards);
+    let shared = shared(fan_out, map, world, supervisor);
+    shared.ownership.offer(&shards);
+    Ok(Arc::new(shared))
 }
 
 fn check_names(outputs: &[OutputSpec]) -> Result<(), EngineError> {
@@ -88,13 +92,18 @@ fn world(fan_out: &FanOut, map: &Map, starts: Starts, supervisor: &Arc<Notify>) 
 fn shared(fan_out: FanOut, map: Map, world: World, supervisor: Arc<Notify>) -> Shared {
     let now = i64::try_from(fan_out.clock.now().0.as_millis()).unwrap_or(i64::MAX);
     let latest = map.facts.time.latest;
+    let sole = Sole::new(Arc::clone(&fan_out.store));
     Shared {
         name: fan_out.name,
         identity: map.facts.identity,
         limits: map.facts.limits,
         source: fan_out.source,
         store: fan_out.store,
-        budget: Budget::new(fan_out.settings.memory_budget),
+        ownership: fan_out.ownership.unwrap_or_else(|| Arc::new(sole)),
+        budget: match fan_out.budget {
+            Some(MemoryBudget(shared)) => shared,
+            None => Budget::new(fan_out.settings.memory_budget),
+        },
         clock: fan_out.clock,
         settings: fan_out.settings,
         world: Mutex::new(world),

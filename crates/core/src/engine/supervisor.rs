@@ -5,7 +5,7 @@ use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -13,6 +13,7 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use crate::batch::ShardId;
 use crate::clock::Instant;
 use crate::output::{Trouble, TroubleKind};
+use crate::ownership::OwnershipChange;
 use crate::source::{Shard, SourceError};
 use crate::store::{LaneId, OutputId};
 
@@ -20,13 +21,14 @@ use super::retry::{Backoff, policy};
 use super::shard::ShardCell;
 use super::status::ErrorReport;
 use super::world::{Listed, World};
-use super::{EngineError, Shared, checkpoints, lane, lock, reader};
+use super::{EngineError, Shared, checkpoints, handover, lane, lock, reader};
 
 /// Names a task.
 #[derive(Clone, Debug)]
 pub(crate) enum TaskName {
     Lane(LaneId),
     Reader(ShardId),
+    Handover(ShardId),
     Checkpoints,
 }
 
@@ -115,6 +117,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             biased;
             ended = next_end(&shared) => supervisor.on_end(ended),
             () = shared.news.notified() => {}
+            change = shared.ownership.next() => supervisor.on_ownership(change),
             map = refreshed(&mut refresh) => {
                 refresh = None;
                 supervisor.on_map(map);
@@ -210,6 +213,7 @@ impl Supervisor {
             for cell in world.shards.values() {
                 start_lanes(shared, &world, cell);
                 start_reader(shared, cell);
+                start_handover(shared, cell);
             }
         }
         world.tidy();
@@ -250,7 +254,7 @@ impl Supervisor {
             Some(TaskName::Reader(_)) => {
                 shared.readers.fetch_sub(1, Ordering::Relaxed);
             }
-            Some(TaskName::Checkpoints) | None => {}
+            Some(TaskName::Handover(_) | TaskName::Checkpoints) | None => {}
         }
 
         let error = match result {
@@ -261,6 +265,20 @@ impl Supervisor {
         };
         if let Some(error) = error {
             shared.end(error);
+        }
+    }
+
+    /// Takes a change of the ownership, and every further one that is there already.
+    fn on_ownership(&self, change: OwnershipChange) {
+        let ownership = &self.shared.ownership;
+        let world = lock(&self.shared.world);
+        let mut next = Poll::Ready(change);
+        while let Poll::Ready(change) = next {
+            world.on_ownership(change);
+            next = ownership
+                .next()
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()));
         }
     }
 
@@ -292,6 +310,7 @@ impl Supervisor {
                     asked: map.asked,
                     server: shared.server_at(map.asked),
                 });
+                shared.ownership.offer(&map.shards);
                 world.warn_of_horizon(now);
             }
             Err(trouble) => self.on_trouble(trouble),
@@ -368,12 +387,26 @@ fn start_reader(shared: &Arc<Shared>, cell: &Arc<ShardCell>) {
     });
 }
 
+/// Gives back the lease of `cell` if this worker loses the shard.
+fn start_handover(shared: &Arc<Shared>, cell: &Arc<ShardCell>) {
+    let Some(loss) = cell.handle_loss() else {
+        return;
+    };
+    let task = handover::run(Arc::clone(shared), Arc::clone(cell), loss);
+    let name = TaskName::Handover(cell.id().clone());
+    lock(&shared.tasks).spawn(name, async move {
+        task.await;
+        None
+    });
+}
+
 fn task_text(name: Option<&TaskName>) -> String {
     match name {
         Some(TaskName::Lane(lane)) => {
             format!("the lane of output {} at shard {}", lane.output, lane.shard)
         }
         Some(TaskName::Reader(shard)) => format!("the reader of shard {shard}"),
+        Some(TaskName::Handover(shard)) => format!("the handover of shard {shard}"),
         Some(TaskName::Checkpoints) => "the writing of checkpoints".to_owned(),
         None => "a task".to_owned(),
     }

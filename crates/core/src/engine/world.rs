@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use crate::batch::ShardId;
 use crate::checkpoint::Position;
 use crate::clock::{Instant, Millis};
+use crate::ownership::OwnershipChange;
 use crate::source::{Shard, StreamIdentity};
 use crate::store::{LaneCheckpoint, LaneId, OutputId};
 
@@ -200,6 +201,28 @@ impl World {
         self.past_gap_count += remains.gap_count;
         self.past_gaps.extend(remains.gaps);
         self.over.insert(id);
+    }
+
+    /// Takes a change of the ownership of a shard. Nothing is left to do in shards that are over.
+    pub(crate) fn on_ownership(&self, change: OwnershipChange) {
+        let cell = |shard: &ShardId| self.shards.get(shard);
+        match change {
+            OwnershipChange::Gained { lease, progress } => {
+                if let Some(cell) = cell(lease.shard()) {
+                    cell.gain(lease, progress);
+                }
+            }
+            OwnershipChange::Losing { shard, stop_by } => {
+                if let Some(cell) = cell(&shard) {
+                    cell.lose(stop_by);
+                }
+            }
+            OwnershipChange::Elsewhere { shard, progress } => {
+                if let Some(cell) = cell(&shard) {
+                    cell.is_elsewhere(&progress);
+                }
+            }
+        }
     }
 
     /// Notes which closed shards' children the map has. If the map lacks some: the number of maps that

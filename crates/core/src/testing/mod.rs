@@ -7,6 +7,7 @@
 mod clock;
 pub mod conformance;
 mod output;
+mod ownership;
 mod rng;
 mod store;
 mod stream;
@@ -15,6 +16,7 @@ pub use clock::{EPOCH, TestClock};
 pub use output::{
     Entry, FakeOutput, FakeService, Fate, Mood, OutputFaults, Rate, ServiceSettings, Written,
 };
+pub use ownership::{FakeOwnership, LeaseFaults};
 pub use rng::{Rng, hash};
 pub use store::{FakeStore, StoreFaults};
 pub use stream::{FakeStream, Placed, READ_LIMITS, ReadFaults, Stored, StreamSettings, counted};
@@ -24,6 +26,7 @@ use std::time::Duration;
 
 use crate::batch::ShardId;
 use crate::checkpoint::Position;
+use crate::clock::Instant;
 use crate::output::{Outcome, RequestLimits};
 use crate::store::{LaneCheckpoint, LaneId};
 use crate::sync::lock;
@@ -91,6 +94,15 @@ pub enum Event<'a> {
     Forgotten {
         /// The lanes.
         lanes: &'a [LaneId],
+    },
+    /// A lease was gained, renewed, or is about to end.
+    Leased {
+        /// The shard.
+        shard: &'a ShardId,
+        /// No request may start at or after this moment.
+        until: Instant,
+        /// True if the lease is a new one.
+        gained: bool,
     },
     /// A fault of this kind was played.
     Fault(&'static str),

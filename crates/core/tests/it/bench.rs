@@ -11,6 +11,7 @@ use distributary_core::engine::{
     Engine, EngineError, FanOut, Order, OutputSpec, OutputStatus, Settings, Start, Status,
 };
 use distributary_core::output::{EncodingKey, RequestLimits, TroubleKind};
+use distributary_core::ownership::Ownership;
 use distributary_core::source::ReadLimits;
 use distributary_core::store::{LaneId, OutputId};
 use distributary_core::sync::lock;
@@ -336,6 +337,8 @@ pub(crate) struct Bench {
     pub(crate) outputs: Vec<Output>,
     pub(crate) store: Store,
     pub(crate) settings: Settings,
+    /// `None`: the engine owns every shard.
+    pub(crate) ownership: Option<Arc<dyn Ownership>>,
     pub(crate) start: Start,
     pub(crate) order: Order,
     test_clock: TestClock,
@@ -363,6 +366,7 @@ impl Bench {
                 .collect(),
             store: Store(testing::FakeStore::new(&clock, Rng::new(3), observer)),
             settings: Settings::default(),
+            ownership: None,
             start: Start::TrimHorizon,
             order: Order::Resend,
             clock: clock.clock(),
@@ -395,6 +399,8 @@ impl Bench {
             source: Arc::new(stream.clone()),
             outputs: (0..self.outputs.len()).map(|i| self.spec(i)).collect(),
             store: Arc::new(self.store.0.clone()),
+            ownership: self.ownership.clone(),
+            budget: None,
             clock: self.clock.clone(),
             settings: self.settings.clone(),
         })

@@ -185,6 +185,8 @@ impl<'a> Stage<'a> {
             source: self.input.source(),
             outputs: specs,
             store: Arc::new(store),
+            ownership: None,
+            budget: None,
             clock: self.access.clock.clone(),
             settings: settings(),
         };

@@ -60,6 +60,8 @@ pub(crate) async fn build(
         source: source.source,
         outputs,
         store: Arc::new(store),
+        ownership: None,
+        budget: None,
         clock,
         settings: config.engine.clone(),
     };

@@ -300,6 +300,10 @@ impl Run<'_> {
 
     /// Checks that the checkpoints cover every acknowledged record after a stop in order.
     fn check_last_checkpoints(&self) {
+        // The next owner of a lost shard delivers its records again.
+        if self.leases.is_some() && !self.leases_are_calm {
+            return;
+        }
         let mut truth = self.observer.truth();
         if let Some((service, n)) = truth.late_for_checkpoint(Duration::ZERO) {
             let description = format!("{service}: no checkpoint covers record {n} after the stop");

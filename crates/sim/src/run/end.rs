@@ -54,6 +54,10 @@ impl Run<'_> {
         self.environment.set_reads(shape.calm);
         self.store.set_faults(shape.store);
         self.store_is_calm = true;
+        self.leases_are_calm = true;
+        if let Some(leases) = &self.leases {
+            leases.calm();
+        }
         self.calm_since = self.now() + SLOWEST_COMMIT;
     }
 

@@ -8,7 +8,8 @@ use distributary_core::engine::{Order, Settings, Start};
 use distributary_core::output::RequestLimits;
 use distributary_core::source::ReadLimits;
 use distributary_core::testing::{
-    OutputFaults, READ_LIMITS, Rate, ReadFaults, Rng, ServiceSettings, StoreFaults, StreamSettings,
+    LeaseFaults, OutputFaults, READ_LIMITS, Rate, ReadFaults, Rng, ServiceSettings, StoreFaults,
+    StreamSettings,
 };
 
 use super::faults::{bad_output, calm_output, calm_reads};
@@ -33,6 +34,8 @@ pub struct Shape {
     pub settings: Settings,
     /// The faults of the store while nothing is wrong.
     pub store: StoreFaults,
+    /// The life of leases where shards are gained and lost; `None`: the engine owns every shard.
+    pub leases: Option<LeaseFaults>,
 }
 
 /// One output.
@@ -199,6 +202,7 @@ impl Shape {
             sizes,
             settings,
             store,
+            leases: None,
         }
     }
 }

@@ -52,6 +52,7 @@ pub mod line {
     pub const RESHARDING: &str = "6 Resharding";
     pub const SILENT: &str = "8 Nothing silent";
     pub const BOUNDED: &str = "10 Bounded";
+    pub const ONE_WRITER: &str = "11 One writer";
     pub const LIVE: &str = "12 Live";
     pub const ENGINE: &str = "the engine keeps running";
 }
@@ -69,6 +70,8 @@ pub struct Truth {
     outputs: BTreeMap<String, OutputFacts>,
     /// Shards and outputs for which the engine reported a gap.
     gaps: BTreeSet<(ShardId, OutputId)>,
+    /// By shard: the end of its lease, where there are leases.
+    leases: BTreeMap<usize, Duration>,
     /// An engine is running.
     running: bool,
     now: Duration,
@@ -92,6 +95,7 @@ impl Truth {
             shard_ids: BTreeMap::new(),
             outputs: BTreeMap::new(),
             gaps: BTreeSet::new(),
+            leases: BTreeMap::new(),
             running: false,
             now: Duration::ZERO,
             faults: BTreeMap::new(),
@@ -120,6 +124,7 @@ impl Truth {
     /// An engine is about to start from the checkpoints in the store.
     pub fn engine_starts(&mut self) {
         self.running = true;
+        self.leases.clear();
         for output in self.outputs.values_mut() {
             output.engine_starts(&self.shards, &self.records);
         }
@@ -213,7 +218,29 @@ impl Truth {
             Event::Abandoned { service, request } => self.on_abandoned(service, *request),
             Event::Committed { rows } => self.on_committed(rows),
             Event::Forgotten { lanes } => self.on_forgotten(lanes),
+            Event::Leased {
+                shard,
+                until,
+                gained,
+            } => self.on_leased(shard, until.0, *gained),
             Event::Fault(name) => self.on_fault(name),
+        }
+    }
+
+    /// The engine may send records of the shard until this moment. With a new lease it starts from the
+    /// checkpoints in the store, as after a crash.
+    fn on_leased(&mut self, shard: &ShardId, until: Duration, gained: bool) {
+        self.trace.text(shard.as_str());
+        self.trace.line(self.now, |l| {
+            _ = write!(l, "lease of {shard} until {until:?}, new: {gained}");
+        });
+
+        let shard = self.shard(shard);
+        self.leases.insert(shard, until);
+        if gained {
+            for output in self.outputs.values_mut() {
+                output.shard_gained(shard, &self.shards, &self.records);
+            }
         }
     }
 

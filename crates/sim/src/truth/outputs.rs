@@ -149,6 +149,27 @@ impl OutputFacts {
         }
     }
 
+    /// The engine starts a shard from the checkpoint in the store.
+    pub(super) fn shard_gained(
+        &mut self,
+        shard: usize,
+        shards: &[ShardFacts],
+        records: &[RecordFacts],
+    ) {
+        let lane = self.lanes.entry(shard).or_default();
+        let of_shard = &shards[shard].records;
+        lane.durable_at_start = durable_by(records, of_shard, lane.checkpoint.as_ref());
+        lane.finished = false;
+
+        for n in of_shard.get(lane.durable_at_start..).unwrap_or_default() {
+            if let Some(state) = self.states.get_mut(*n)
+                && *state != SendState::InFlight
+            {
+                *state = SendState::NotSent;
+            }
+        }
+    }
+
     pub(super) fn update(&mut self, order: Order) {
         self.order = order;
         self.updates += 1;

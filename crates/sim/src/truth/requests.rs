@@ -70,6 +70,7 @@ impl Truth {
         self.check_entries(arrival.entries, records)?;
         check_limits(arrival)?;
         let shard = self.check_shard(records)?;
+        self.check_lease(shard)?;
         if let Some(lane) = output.lanes.get(&shard) {
             self.check_start(lane, records)?;
             self.check_in_flight(output, lane, records, arrival.most_in_flight)?;
@@ -118,6 +119,17 @@ impl Truth {
         let key = entry.key.as_deref().and_then(|k| self.keys.get(k)).copied();
         entry.key.is_some() == record.key.is_some()
             && (key, entry.digest, entry.size) == (record.key, record.digest, record.size)
+    }
+
+    /// Checks that the engine's lease of the shard has not ended.
+    fn check_lease(&self, shard: usize) -> Result<(), Broken> {
+        match self.leases.get(&shard) {
+            Some(until) if self.now >= *until => {
+                let problem = format!("the lease ended at {until:?}");
+                Err((line::ONE_WRITER, problem))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Checks that the records are of one shard, in its order; returns the shard.

@@ -59,7 +59,13 @@ impl LanePort {
 
     /// Completes when something changed that the task should look at.
     pub(crate) async fn woken(&self) {
-        self.wake.notified().await;
+        let clock = &self.shared.clock;
+        if !self.cell.has_lapsed(clock.now()) {
+            return self.wake.notified().await;
+        }
+        // A renewal of the lease wakes no lane.
+        let idle = self.shared.settings.idle_poll;
+        clock.timeout(idle, self.wake.notified()).await;
     }
 
     /// The next batch to deliver. A batch that the task had in hand is no longer in hand.
@@ -84,7 +90,7 @@ impl LanePort {
         let state = lock(&self.cell.state);
         match state.lanes.get(&self.output) {
             None => Wait::End,
-            Some(_) if state.is_draining() => Wait::End,
+            Some(_) if state.ends_work() => Wait::End,
             Some(lane) if !lane.runs() || lane.generation != generation => Wait::Over,
             Some(_) => Wait::On,
         }
@@ -94,7 +100,8 @@ impl LanePort {
     /// the batch's memory.
     pub(crate) fn may_go_on(&self, work: &Work) -> bool {
         let pressed = self.shared.budget.pressed();
-        lock(&self.cell.state).may_go_on(&self.output, work, pressed)
+        let now = self.shared.clock.now();
+        lock(&self.cell.state).may_go_on(&self.output, work, pressed, now)
     }
 
     /// Moves the lane's cursor.
@@ -109,7 +116,7 @@ impl LanePort {
         let pressed = self.shared.budget.pressed();
         let (now, wall) = (self.shared.clock.now(), self.shared.clock.wall());
         let go_on = self.cell.event(|state| {
-            let go_on = state.may_go_on(&self.output, work, pressed);
+            let go_on = state.may_go_on(&self.output, work, pressed, now);
             state.advance(&self.output, work, progress);
             let lane = state.lanes.get_mut(&self.output)?;
             lane.count(answered);

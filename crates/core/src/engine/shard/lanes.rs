@@ -17,8 +17,9 @@ use crate::output::Output;
 use crate::store::{LaneCheckpoint, LaneId, OutputId};
 
 use super::feed::{FeedId, JoinLimits};
+use super::holding::Holding;
 use super::lane::{Activity, Attachment, Lane, Phase};
-use super::{Conditions, End, GoalState, ReadCounts, Reading, ShardCell, ShardState};
+use super::{Conditions, End, GoalState, ReadCounts, ShardCell, ShardState};
 
 /// The command to a lane's task.
 pub(crate) enum Take {
@@ -139,9 +140,12 @@ impl ShardCell {
         self.wake.notify_one();
     }
 
-    /// Outputs whose lanes wait to be started.
+    /// Outputs whose lanes wait to be started, if this worker owns the shard.
     pub(crate) fn waiting_lanes(&self) -> Vec<OutputId> {
         let state = lock(&self.state);
+        if state.ends_work() {
+            return Vec::new();
+        }
         let waiting = state
             .lanes
             .iter()
@@ -166,11 +170,16 @@ impl ShardCell {
         })
     }
 
-    /// True if the lane of `output` has nothing left to do here.
+    /// True if the lane of `output` has nothing left to do here, for a child's lane to start. Where
+    /// another worker may take over, the end must be in the store: a child's progress must never be
+    /// there without the end.
     pub(crate) fn has_ended(&self, output: &OutputId) -> bool {
         let state = lock(&self.state);
-        let lane = state.lanes.get(output);
-        lane.is_none_or(|lane| lane.phase == Phase::Ended)
+        let Some(lane) = state.lanes.get(output) else {
+            return true;
+        };
+        let durable = lane.committed == Some(Position::Closed) || !state.is_shared();
+        lane.phase == Phase::Ended && durable
     }
 
     /// Lanes whose position is not in the store, with that position.
@@ -221,14 +230,16 @@ impl ShardCell {
     }
 
     /// The goal state of each lane that is not paused; true with the lanes that wait for their
-    /// parents' lanes.
+    /// parents' lanes. None of a shard that another worker owns.
     pub(crate) fn goal_states(
         &self,
         now: Instant,
         patience: Duration,
     ) -> Vec<(OutputId, GoalState, bool)> {
         let state = lock(&self.state);
-        let lanes = state.lanes.iter().filter(|(_, lane)| !lane.paused);
+        let elsewhere = matches!(state.holding, Holding::Elsewhere);
+        let awaited = |lane: &Lane| !lane.paused && !elsewhere;
+        let lanes = state.lanes.iter().filter(|(_, lane)| awaited(lane));
         let of_lane = |(output, lane): (&OutputId, &Lane)| {
             let id = LaneId {
                 shard: self.id.clone(),
@@ -273,16 +284,16 @@ impl ShardState {
 
     /// The next batch for the lane of `output`. `conditions` has the shard's share of the budget.
     pub(super) fn take(&mut self, output: &OutputId, conditions: &Conditions<'_>) -> Take {
-        let draining = self.is_draining();
+        let (ends, may_request) = (self.ends_work(), self.may_request(conditions.now));
         let now = conditions.now;
         let Some(lane) = self.lanes.get_mut(output) else {
             return Take::End;
         };
         lane.set_activity(Activity::Idle);
-        if draining || lane.phase == Phase::Ended {
+        if ends || lane.phase == Phase::Ended {
             return Take::End;
         }
-        if !lane.runs() {
+        if !lane.runs() || !may_request {
             lane.detach();
             return Take::Wait;
         }
@@ -457,11 +468,20 @@ impl ShardState {
     }
 
     /// True if the lane may go on with `work`: nothing asks for an end, nor for the batch's memory.
-    pub(super) fn may_go_on(&self, output: &OutputId, work: &Work, pressed: bool) -> bool {
+    pub(super) fn may_go_on(
+        &self,
+        output: &OutputId,
+        work: &Work,
+        pressed: bool,
+        now: Instant,
+    ) -> bool {
+        if self.ends_work() || !self.may_request(now) {
+            return false;
+        }
         self.lanes.get(output).is_some_and(|lane| {
             let follows = lane.next_in(work.feed) == Some(work.number);
             let wanted = lane.runs() && lane.generation == work.generation;
-            wanted && self.reading != Reading::Draining && (follows || !pressed)
+            wanted && (follows || !pressed)
         })
     }
 }

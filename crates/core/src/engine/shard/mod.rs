@@ -10,6 +10,7 @@
 mod attach;
 mod describe;
 mod feed;
+mod holding;
 mod lane;
 pub(super) mod lane_port;
 mod lanes;
@@ -38,10 +39,12 @@ use super::status::{ErrorReport, Gap};
 use super::{EngineError, lock};
 
 use feed::Feed;
+use holding::Holding;
 use lane::{Lane, Phase};
 
 pub(crate) use describe::LaneReport;
 pub(crate) use feed::FeedId;
+pub(crate) use holding::Loss;
 pub(crate) use lanes::{LaneChange, LaneStart, Take, Work};
 pub(crate) use reads::{Arrived, KeepReader};
 
@@ -65,6 +68,7 @@ struct ShardState {
     feeds: Vec<Feed>,
     head: Option<FeedId>,
     next_feed: FeedId,
+    holding: Holding,
     listing: Listing,
     end: End,
     reading: Reading,
@@ -231,6 +235,7 @@ impl ShardCell {
             feeds: Vec::new(),
             head: None,
             next_feed: 0,
+            holding: Holding::Unknown,
             listing,
             end: End::Ahead,
             reading: Reading::Off,
@@ -351,7 +356,8 @@ impl ShardCell {
     /// True if a reader task has to be started now.
     pub(crate) fn start_reader(&self) -> bool {
         self.event(|state| {
-            let start = state.reading == Reading::Off && state.has_live_lanes();
+            let wanted = state.has_live_lanes() && !state.ends_work();
+            let start = state.reading == Reading::Off && wanted;
             if start {
                 state.reading = Reading::On;
             }
@@ -382,10 +388,6 @@ impl ShardState {
 
     fn has_live_lanes(&self) -> bool {
         self.lanes.values().any(Lane::is_live)
-    }
-
-    fn is_draining(&self) -> bool {
-        self.reading == Reading::Draining
     }
 
     /// The server's time at `now`, as far as the last read tells.

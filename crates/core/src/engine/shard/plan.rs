@@ -38,7 +38,7 @@ impl ShardCell {
 
 impl ShardState {
     fn arrange(&mut self, conditions: &Conditions<'_>) -> Round {
-        if self.is_draining() || !self.has_live_lanes() {
+        if self.ends_work() || !self.has_live_lanes() {
             self.feeds.clear();
             if self.reading == Reading::On {
                 self.reading = Reading::Off;
