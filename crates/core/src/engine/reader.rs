@@ -28,9 +28,8 @@ struct Job {
 /// The result of a read.
 struct Done {
     reader: Box<dyn ShardReader>,
-    /// The memory of the answer.
-    permit: Permit,
-    result: Result<Read, SourceError>,
+    /// The answer with its memory.
+    result: Result<(Read, Permit), SourceError>,
 }
 
 /// Reads `cell`'s shard until no lane is left to read for.
@@ -91,31 +90,25 @@ impl Task {
     }
 
     fn start(&mut self, read: PlannedRead) {
-        let reader = self
+        let mut reader = self
             .readers
             .remove(&read.feed)
             .unwrap_or_else(|| self.shared.source.open(self.cell.id(), read.position));
-        let turn = if read.is_head {
-            Turn::Usual
-        } else {
-            Turn::Last
-        };
-        let reservation = self.shared.budget.reserve(Pool::Read, read.reserve, turn);
-
         let (shared, cell) = (Arc::clone(&self.shared), Arc::clone(&self.cell));
+        let memory = Memory {
+            bytes: read.reserve,
+            turn: if read.is_head {
+                Turn::Usual
+            } else {
+                Turn::Last
+            },
+        };
         let credit = Credit {
             records: read.limit,
         };
         let run = Box::pin(async move {
-            let permit = reservation.await;
-            wait_for_call(&shared, &cell).await;
-            let mut reader = reader;
-            let result = read_once(&shared, &mut *reader, credit).await;
-            Done {
-                reader,
-                permit,
-                result,
-            }
+            let result = read_once(&shared, &cell, &mut *reader, memory, credit).await;
+            Done { reader, result }
         });
         self.jobs.push(Job {
             feed: read.feed,
@@ -166,10 +159,9 @@ impl Task {
             goal: shared.goal,
         };
         let keep = match done.result {
-            Ok(read) => {
+            Ok((read, permit)) => {
                 self.backoff.reset();
-                self.cell
-                    .on_read(&arrived, read, &job.encoders, done.permit)
+                self.cell.on_read(&arrived, read, &job.encoders, permit)
             }
             Err(trouble) => self.on_trouble(&arrived, &trouble),
         };
@@ -201,15 +193,32 @@ async fn wait_for_call(shared: &Shared, cell: &ShardCell) {
     }
 }
 
+/// The memory to reserve for a read.
+#[derive(Clone, Copy)]
+struct Memory {
+    bytes: usize,
+    turn: Turn,
+}
+
+/// Reads once. Memory is reserved only when the reader is ready: an idle subscription of a push reader
+/// takes none.
 async fn read_once(
     shared: &Shared,
+    cell: &ShardCell,
     reader: &mut dyn ShardReader,
+    memory: Memory,
     credit: Credit,
-) -> Result<Read, SourceError> {
+) -> Result<(Read, Permit), SourceError> {
+    reader.ready().await?;
+    let Memory { bytes, turn } = memory;
+    let permit = shared.budget.reserve(Pool::Read, bytes, turn).await;
+    wait_for_call(shared, cell).await;
+
     let deadline = shared.settings.read_deadline;
     let read = shared.clock.timeout(deadline, reader.next(credit)).await;
-    read.unwrap_or_else(|| {
+    let read = read.unwrap_or_else(|| {
         let text = format!("no answer to a read within {} s", deadline.as_secs_f64());
         Err(Trouble::new(TroubleKind::Unavailable, text))
-    })
+    })?;
+    Ok((read, permit))
 }

@@ -9,4 +9,5 @@ mod bench;
 mod deliver;
 mod engine;
 mod isolation;
+mod push;
 mod stress;
