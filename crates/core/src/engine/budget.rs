@@ -1,11 +1,11 @@
 //! The memory budget: every byte that is read or encoded is reserved here before it is allocated.
 //!
-//! Two pools, so that neither can starve the other: three quarters for batches with what all lanes encode of them, a
-//! quarter for what single lanes encode for themselves (retries, starts in the middle of a chunk). Both are first come,
-//! first served: a large request at the front waits for what is released, and is not overtaken. Only readers that catch
-//! up come after all others: what they wait for may be held by an output in trouble for long, and nobody else is to wait
-//! behind them. A pool that nobody uses grants any request, however large, so that one record of the maximum size always
-//! gets through.
+//! Two pools, so that neither can starve the other: three quarters for batches with the encodings that
+//! lanes share, a quarter for the encodings of single lanes (retries, starts in the middle of a chunk).
+//! Both are first come, first served: a large request at the front waits for released memory, and is
+//! not overtaken. Only readers of laggards come after all others: their memory may be held by an output
+//! in trouble for long, and no other request is to wait behind them. An unused pool grants any request,
+//! however large, so that one record of the maximum size always gets through.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -20,7 +20,7 @@ use super::lock;
 use super::mutation::{Mutation, on};
 use super::status::MemoryStatus;
 
-/// Which pool.
+/// A part of the budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pool {
     /// Batches, with the encodings that lanes share.
@@ -57,7 +57,8 @@ pub(crate) struct Budget {
 struct State {
     pools: [PoolState; 2],
     peak: usize,
-    /// Who is told when memory gets short. (A `watch` would wake them in an order that differs from run to run.)
+    /// Woken when memory gets short. (A `watch` would wake them in an order that differs from run to
+    /// run.)
     readers: Vec<Arc<Notify>>,
 }
 
@@ -66,13 +67,13 @@ struct PoolState {
     size: usize,
     used: usize,
     waiting: VecDeque<Waiting>,
-    /// Those who wait until nobody else does.
+    /// Requests that wait until no other does.
     patient: VecDeque<Waiting>,
 }
 
 type Waiting = (usize, oneshot::Sender<Permit>);
 
-/// Who asks.
+/// The turn of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
     /// In the order of asking.
@@ -86,7 +87,7 @@ impl PoolState {
         !self.waiting.is_empty() || !self.patient.is_empty()
     }
 
-    /// Who is next.
+    /// The next request.
     fn pop(&mut self) -> Option<(Turn, Waiting)> {
         let usual = self.waiting.pop_front().map(|next| (Turn::Usual, next));
         usual.or_else(|| self.patient.pop_front().map(|next| (Turn::Last, next)))
@@ -125,7 +126,7 @@ impl Future for Reservation {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit> {
         match Pin::new(&mut self.granted).poll(cx) {
             Poll::Ready(Ok(permit)) => Poll::Ready(permit),
-            // The sender lives in the budget, which lives as long as the engine: nobody waits for this any more.
+            // The sender lives in the budget, which lives as long as the engine: no task waits any more.
             Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
         }
     }
@@ -152,7 +153,7 @@ impl Budget {
         Self::of_pools(0, bytes)
     }
 
-    /// What batches could still take.
+    /// Bytes that batches could still take.
     pub(crate) fn free(&self) -> usize {
         let state = lock(&self.state);
         let pool = &state.pools[Pool::Read as usize];
@@ -163,7 +164,7 @@ impl Budget {
         }
     }
 
-    /// What is missing until the reader that waits longest has its memory.
+    /// Bytes that the reader that waits longest is short of.
     pub(crate) fn short(&self) -> usize {
         let state = lock(&self.state);
         let pool = &state.pools[Pool::Read as usize];
@@ -175,7 +176,7 @@ impl Budget {
         first.saturating_sub(pool.size.saturating_sub(pool.used))
     }
 
-    /// What batches may take together.
+    /// Bytes that batches may take together.
     pub(crate) fn read_pool(&self) -> usize {
         lock(&self.state).pools[Pool::Read as usize].size
     }
@@ -195,7 +196,7 @@ impl Budget {
         }
     }
 
-    /// `bytes` of `pool` if there is room now and nobody waits.
+    /// `bytes` of `pool` if there is room now and no request waits.
     pub(crate) fn try_reserve(self: &Arc<Self>, pool: Pool, bytes: usize) -> Option<Permit> {
         let mut state = lock(&self.state);
         let of = &mut state.pools[pool as usize];
@@ -211,7 +212,7 @@ impl Budget {
         })
     }
 
-    /// Serves those who wait, in order, as far as there is room.
+    /// Serves waiting requests in order, as far as there is room.
     fn grant(self: &Arc<Self>, state: &mut State) {
         for pool in [Pool::Read, Pool::Encode] {
             let of = &mut state.pools[pool as usize];
@@ -229,7 +230,8 @@ impl Budget {
                     pool,
                     bytes,
                 }) {
-                    // Nobody is there any more. Dropping it as it is would take the lock that is held here.
+                    // The request was given up. Dropping the permit with its bytes would take the lock
+                    // that is held here.
                     permit.bytes = 0;
                     of.used -= bytes;
                 }
@@ -244,7 +246,7 @@ impl Budget {
         self.pressed.store(pressed, Ordering::Relaxed);
     }
 
-    /// True while a reader waits for memory: what is not needed now must be let go.
+    /// True while a reader waits for memory: batches that are not needed now must be dropped.
     pub(crate) fn pressed(&self) -> bool {
         self.pressed.load(Ordering::Relaxed)
     }
@@ -272,7 +274,7 @@ impl Budget {
 }
 
 impl Permit {
-    /// Makes it `bytes`, if that is less, or if there is room for more and nobody waits.
+    /// Changes the size to `bytes`, if that is less, or if there is room for more and no request waits.
     pub(crate) fn resize(&mut self, bytes: usize) -> bool {
         let mut state = lock(&self.budget.state);
         let pool = &mut state.pools[self.pool as usize];
@@ -287,7 +289,7 @@ impl Permit {
         true
     }
 
-    /// How many bytes it stands for.
+    /// The reserved bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -305,7 +307,8 @@ impl Drop for Permit {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        // Those behind may have their turn now. (A permit that was sent and never taken is dropped with the channel.)
+        // Requests behind this one may have their turn now. (A permit that was sent and never taken is
+        // dropped with the channel.)
         self.granted.close();
         self.budget.grant(&mut lock(&self.budget.state));
     }

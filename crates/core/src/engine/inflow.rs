@@ -1,11 +1,12 @@
-//! What a shard brings a second, whoever reads it how fast: told by the arrival times of its records.
+//! The rate at which records arrive in a shard, by their arrival times: independent of the speed of
+//! reading.
 
 use crate::clock::Millis;
 use crate::output::Demand;
 
-/// What lies further back than this counts less and less, in seconds.
+/// Seconds: records that arrived longer ago count less and less.
 const MEMORY: f64 = 60.0;
-/// A rate over less than this says nothing, in seconds.
+/// Seconds: a rate over a shorter time means nothing.
 const LEAST: f64 = 2.0;
 
 /// See the module.
@@ -20,8 +21,8 @@ pub(crate) struct Inflow {
 }
 
 impl Inflow {
-    /// Notes a read of consecutive records that arrived from `first` to `last`. What was counted before is not counted
-    /// again.
+    /// Notes a read of consecutive records that arrived from `first` to `last`. Records that were
+    /// counted before are not counted again.
     pub(crate) fn note(&mut self, first: Millis, last: Millis, records: usize, bytes: usize) {
         let since = self.last.unwrap_or(first);
         if self.last.is_some_and(|before| last <= before) {
@@ -35,7 +36,7 @@ impl Inflow {
         self.last = Some(last);
     }
 
-    /// What came a second in the last minute or so. `tip`: the server's time, if all that there is has been read.
+    /// The rate of about the last minute. `tip`: the server's time, if everything has been read.
     pub(crate) fn demand(&self, tip: Option<Millis>) -> Option<Demand> {
         let silent = tip
             .zip(self.last)

@@ -1,5 +1,5 @@
-//! The engine: reads each shard once, hands what it read to a lane per output, and moves each lane's checkpoint only
-//! past what its output acknowledged.
+//! The engine: reads each shard once, hands the records to a lane per output, and moves each lane's
+//! checkpoint only past records that its output acknowledged.
 
 mod budget;
 mod changes;
@@ -50,31 +50,31 @@ pub use status::{
     OutputStatus, SourceStatus, Status,
 };
 
-/// Where an output without state begins.
+/// The start of an output without state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Start {
-    /// At the oldest record that the source still has.
+    /// The oldest record that the source still has.
     #[default]
     TrimHorizon,
-    /// At the first record that arrives after the fan-out first knew of this output: resolved once to a moment and
-    /// written down before anything is read.
+    /// The first record that arrives after the fan-out first knew of this output: resolved once to a
+    /// moment and written before anything is read.
     Latest,
-    /// At the first record that arrived at or after this moment.
+    /// The first record that arrived at or after this moment.
     At(Millis),
 }
 
 /// One output of a fan-out, with its settings.
 #[derive(Clone)]
 pub struct OutputSpec {
-    /// Its name in the state; never changes.
+    /// The name in the state; never changes.
     pub id: OutputId,
-    /// Where it writes.
+    /// The place to write to.
     pub output: Arc<dyn Output>,
     /// Order per key.
     pub order: Order,
-    /// Where it begins without state.
+    /// The start without state.
     pub start: Start,
-    /// True: nothing is read or written for it until it is resumed.
+    /// True: nothing is read or written for the output until it is resumed.
     pub paused: bool,
 }
 
@@ -82,11 +82,11 @@ pub struct OutputSpec {
 pub struct FanOut {
     /// The fan-out's name.
     pub name: String,
-    /// What it reads.
+    /// The stream to read.
     pub source: Arc<dyn Source>,
-    /// What it writes to.
+    /// The places to write to.
     pub outputs: Vec<OutputSpec>,
-    /// Where its progress is kept.
+    /// The state: checkpoints and identities.
     pub store: Arc<dyn CheckpointStore>,
     /// Decides which shards this worker reads; `None`: all of them, for ever.
     pub ownership: Option<Arc<dyn Ownership>>,
@@ -102,43 +102,43 @@ pub struct FanOut {
 /// A change to a running engine. Other outputs notice nothing.
 #[derive(Clone)]
 pub enum Change {
-    /// A new output. It begins where its `start` says, or where it was if the state knows it.
+    /// A new output. Its start is `start`, or its place in the state if there is one.
     Add(OutputSpec),
-    /// Ends an output and forgets its state.
+    /// Ends an output and deletes its state.
     Remove(OutputId),
     /// Stops reading and writing for an output, and keeps its place.
     Pause(OutputId),
     /// Goes on with an output that is paused, or whose lanes stopped.
     Resume(OutputId),
-    /// Replaces an output's settings: how and where it writes, and its order. Its place is kept; `start` means
-    /// nothing. Lanes that stopped go on.
+    /// Replaces an output's settings: the place to write to, and the order. The cursors are kept;
+    /// `start` means nothing. Lanes that stopped go on.
     Update(OutputSpec),
 }
 
-/// Why an engine could not start, go on, or do what it was asked.
+/// The reason why an engine could not start, go on, or carry out a change.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum EngineError {
-    /// What was asked makes no sense; nothing was changed.
+    /// The request makes no sense; nothing was changed.
     #[error("{message}")]
     Invalid {
-        /// What is wrong, and what to do.
+        /// The mistake, and the user's next step.
         message: String,
     },
     /// The state store failed for good.
     #[error("the fan-out's state: {doing} failed")]
     Store {
-        /// What was being done.
+        /// The activity that failed.
         doing: &'static str,
-        /// What the store said.
+        /// The store's error.
         #[source]
         source: Arc<StoreError>,
     },
     /// The source failed for good.
     #[error("the source: {doing} failed")]
     Source {
-        /// What was being done.
+        /// The activity that failed.
         doing: &'static str,
-        /// What the source said.
+        /// The source's failure.
         #[source]
         source: Trouble,
     },
@@ -149,38 +149,43 @@ pub enum EngineError {
         output: OutputId,
         /// The shard whose lane stopped.
         shard: ShardId,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Nothing gets through to an output until somebody mends something.
-    #[error("output {output} took nothing for {} s: {reason}; mend that and start again: it goes on where it was", after.as_secs())]
+    /// Every request to an output fails for a reason that only the user can remove.
+    #[error(
+        "output {output} took nothing for {} s: {reason}; repair that and start again: the output goes \
+         on where it was",
+        after.as_secs()
+    )]
     OutputStuck {
         /// The output.
         output: OutputId,
         /// The shard whose lane is stuck.
         shard: ShardId,
-        /// For how long.
+        /// The duration.
         after: Duration,
-        /// What the output said last.
+        /// The output's last answer.
         reason: String,
     },
-    /// A part of the program broke; a bug. Nothing is lost: start it again.
+    /// A part of the program broke: a bug. Nothing is lost: start the program again.
     #[error("{task} broke: {message}; this is a bug, please report it, then start again")]
     Broken {
-        /// Which part.
+        /// The part.
         task: String,
-        /// What it said.
+        /// The message.
         message: String,
     },
 }
 
-/// A running fan-out. Dropping it is like a crash: everything ends at once and nothing more is written down.
+/// A running fan-out. Dropping the engine is like a crash: everything ends at once and nothing more is
+/// written.
 pub struct Engine {
     shared: Arc<Shared>,
     supervisor: tokio::task::AbortHandle,
 }
 
-/// What the engine's tasks share.
+/// Everything that the engine's tasks share.
 struct Shared {
     name: String,
     identity: StreamIdentity,
@@ -192,7 +197,8 @@ struct Shared {
     settings: Settings,
     budget: Arc<Budget>,
     world: Mutex<World>,
-    /// The server's time when the engine started: what arrived before is what [`Engine::caught_up`] waits for.
+    /// The server's time when the engine started: [`Engine::caught_up`] waits for the records that
+    /// arrived before.
     goal: Millis,
     /// The server's time less the monotonic clock, in milliseconds.
     server_offset: i64,
@@ -206,7 +212,7 @@ struct Shared {
     committing: tokio::sync::Mutex<()>,
     /// Held while the outputs are changed.
     changing: tokio::sync::Mutex<()>,
-    /// Something for the supervisor to look at.
+    /// Wakes the supervisor.
     news: Arc<Notify>,
     /// Counts up when the supervisor has looked.
     changed: watch::Sender<u64>,
@@ -244,7 +250,7 @@ impl Shared {
         news
     }
 
-    /// Notes what makes going on impossible; the first counts. Nothing is read or sent any more.
+    /// The engine can't go on; the first error counts. Nothing is read or sent any more.
     fn end(&self, error: EngineError) {
         tracing::error!("the fan-out ends: {}", chain(&error));
         self.drain();
@@ -257,7 +263,7 @@ impl Shared {
         });
     }
 
-    /// Stops reading; lanes end when the request that is under way has ended.
+    /// Stops reading; lanes end with the request under way.
     fn drain(&self) {
         let mut world = lock(&self.world);
         world.draining = true;
@@ -268,8 +274,8 @@ impl Shared {
 }
 
 impl Engine {
-    /// Binds the store, resolves where each lane starts, writes that down before anything is read, and runs on the
-    /// current tokio runtime.
+    /// Binds the store, resolves the start of each lane, writes the starts before anything is read, and
+    /// runs on the current tokio runtime.
     pub async fn start(fan_out: FanOut) -> Result<Self, EngineError> {
         let shared = start::start(fan_out).await?;
         let supervisor = tokio::spawn(supervisor::run(Arc::clone(&shared))).abort_handle();
@@ -281,10 +287,11 @@ impl Engine {
         report::status(&self.shared)
     }
 
-    /// Completes when every lane has everything that was in the source when the engine started: each shard's reader
-    /// has passed that moment, or the shard is closed and read, and so are its descendants. Paused outputs are not
-    /// waited for. One that stopped, or that has had nothing but trouble that somebody has to mend for
-    /// [`Settings::lasting_patience`], is an error, once all the others have what they can get.
+    /// Completes when every lane has everything that was in the source when the engine started: each
+    /// shard's reader has passed that moment, or the shard is closed and read, and so are its
+    /// descendants. Paused outputs are not waited for, nor shards that another worker owns. An output
+    /// that stopped, or whose every request failed for [`Settings::lasting_patience`] for a reason that
+    /// only the user can remove, is an error, once all the others have everything.
     pub async fn caught_up(&self) -> Result<(), EngineError> {
         let mut changed = self.shared.changed.subscribe();
         let mut ended = self.shared.ended.subscribe();
@@ -338,7 +345,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Stops reading, finishes what is in flight within `limit`, writes the checkpoints, and returns the last status.
+    /// Stops reading, ends the requests under way within `limit`, writes the checkpoints, gives the
+    /// leases back, and returns the last status.
     pub async fn shutdown(self, limit: Duration) -> Result<Status, EngineError> {
         let shared = &self.shared;
         shared.drain();
@@ -348,7 +356,7 @@ impl Engine {
             }
         };
         if shared.clock.timeout(limit, drained).await.is_none() {
-            tracing::warn!("what was in flight did not end in time; it will be sent again");
+            tracing::warn!("requests did not end in time; their records will be sent again");
         }
         // Requests that are still under way are abandoned; nothing moves a cursor after the last commit.
         self.abort();

@@ -1,8 +1,10 @@
-//! How fast a shard may be read, by all its feeds together: calls and bytes a second are the shard's, not a reader's.
+//! The rate at which a shard may be read by all its feeds together: calls and bytes a second are limits
+//! of the shard, not of a reader.
 //!
-//! The head must not be late because others catch up. So no two calls need to keep a distance, which would push the head
-//! back by nearly a whole interval whenever a laggard went before it: what is limited is how many there are in any
-//! [`CALLS`] intervals, and laggards leave enough of these, and of the bytes, to the head.
+//! The head must not be late because laggards catch up. So no two calls need to keep a distance, which
+//! would push the head back by nearly a whole interval whenever a laggard's call came first: the limit
+//! is the number of calls in any stretch of [`ReadLimits::per`], and laggards leave enough calls and
+//! bytes to the head.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,23 +15,23 @@ use crate::source::ReadLimits;
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pace {
-    /// When the last calls were made, [`CALLS`] at most.
+    /// The moments of the last calls, [`ReadLimits::calls`] at most.
     calls: VecDeque<Instant>,
-    /// No call before this: one failed.
+    /// No call starts before this moment: one failed.
     not_before: Instant,
-    /// When those who catch up may call next.
+    /// The moment of the next call for laggards.
     laggards_at: Instant,
-    /// Bytes that may still be read, as of `at`; below zero after a large answer.
+    /// Bytes that may still be read, at the moment `at`; below zero after a large answer.
     allowance: i64,
     at: Instant,
-    /// Bytes that a record takes in a batch, on average, recently; 0 if nothing is known.
+    /// Bytes that a record takes in a batch: a recent average; 0 while nothing is known.
     pub(crate) mean: usize,
     /// The largest of the recent averages.
     pub(crate) largest: usize,
 }
 
 impl Pace {
-    /// Counts time towards what may be read, `rate` bytes a second.
+    /// Adds the bytes of the time that passed, at `rate` bytes a second.
     pub(crate) fn refill(&mut self, now: Instant, rate: usize) {
         let rate = i64::try_from(rate).unwrap_or(i64::MAX);
         let gained = now.since(self.at).as_millis().min(60_000);
@@ -38,7 +40,7 @@ impl Pace {
         self.at = now;
     }
 
-    /// When bytes may be read again.
+    /// The moment at which bytes may be read again.
     pub(crate) fn free_at(&self, rate: usize) -> Instant {
         if self.allowance > 0 {
             return self.at;
@@ -49,13 +51,13 @@ impl Pace {
         ))
     }
 
-    /// Bytes that a laggard may read now so that the head need not wait for its own; a little where the head itself uses
-    /// up all there is.
+    /// Bytes that a laggard may read now without a wait for the head; a little where the head itself
+    /// uses all of them.
     pub(crate) fn spare(&self, rate: usize) -> usize {
         usize::try_from(self.allowance).unwrap_or(0).max(rate / 8)
     }
 
-    /// When there may be another call, `interval` apart on average.
+    /// The moment of the next call.
     pub(crate) fn call_at(&self, limits: &ReadLimits) -> Instant {
         match self.calls.front() {
             Some(first) if self.calls.len() >= limits.calls.get() as usize => {
@@ -65,12 +67,12 @@ impl Pace {
         }
     }
 
-    /// When those who catch up may call again.
+    /// The moment of the next call for laggards.
     pub(crate) fn laggards_at(&self, limits: &ReadLimits) -> Instant {
         self.call_at(limits).max(self.laggards_at)
     }
 
-    /// Those who catch up are about to call; the head calls every `head`.
+    /// A call for laggards is planned; the head calls every `head`.
     pub(crate) fn laggards_call(&mut self, now: Instant, limits: &ReadLimits, head: Duration) {
         let all = limits.per;
         let of_head = all.as_nanos().div_ceil(head.as_nanos().max(1));
@@ -88,12 +90,12 @@ impl Pace {
         }
     }
 
-    /// A call failed: none before `until`.
+    /// A call failed: no other starts before `until`.
     pub(crate) fn failed(&mut self, until: Instant) {
         self.not_before = self.not_before.max(until);
     }
 
-    /// Notes an answer of `records` that took `allocated` bytes, `bytes` of them data.
+    /// Notes an answer of `records` records with `allocated` bytes, `bytes` of them data.
     pub(crate) fn note(&mut self, records: usize, allocated: usize, bytes: usize) {
         self.allowance = self
             .allowance

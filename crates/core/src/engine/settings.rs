@@ -1,4 +1,4 @@
-//! Limits and intervals, all in one place, each with its default and its reason.
+//! Limits and intervals, all in one place, each with a default and a reason.
 
 use std::time::Duration;
 
@@ -7,61 +7,64 @@ use super::retry::Backoff;
 /// Everything about an engine that is a number. Nothing else in the engine has a limit of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Bytes for everything that is read and not yet written, encoded bodies included (default 256 MiB). Reserved
-    /// before a read. One record of the maximum size always gets through, alone if it must.
+    /// Bytes for everything that is read and not yet written, encoded bodies included (default 256 MiB).
+    /// Reserved before a read. One record of the maximum size always gets through, alone if necessary.
     pub memory_budget: usize,
-    /// How often the lanes' checkpoints are written, all in one transaction (default 1 s): the bound on repeats after
-    /// a crash.
+    /// Time between two commits of the lanes' checkpoints, all in one transaction (default 1 s): the
+    /// bound on repeats after a crash.
     pub checkpoint_interval: Duration,
-    /// How long the store may fail before the engine ends (default 5 min). Delivery goes on meanwhile; what it
-    /// delivers would be repeated after a crash.
+    /// Time for which the store may fail before the engine ends (default 5 min). Delivery goes on
+    /// meanwhile; records delivered in that time would be repeated after a crash.
     pub store_patience: Duration,
-    /// How long one request to an output may take before its outcome is unknown (default 30 s).
+    /// Time after which the outcome of a request to an output is unknown (default 30 s).
     pub request_deadline: Duration,
-    /// How long one read of the source may take before it is tried again (default 30 s).
+    /// Time after which a read of the source is tried again (default 30 s).
     pub read_deadline: Duration,
     /// First wait after a failure (default 100 ms); each further one doubles it, with jitter.
     pub backoff_base: Duration,
     /// Longest wait after failures that are expected to pass (default 10 s).
     pub backoff_cap: Duration,
-    /// Longest wait after failures that somebody has to mend: access denied, an output that is missing (default 30 s).
+    /// Longest wait after failures that only the user can remove: access denied, an output that is
+    /// missing (default 30 s).
     pub slow_backoff_cap: Duration,
     /// Time between two reads of a shard that has nothing new (default 1 s).
     pub idle_poll: Duration,
-    /// Bytes that one read aims at (default 4 MiB): `Limit` is this by the mean record size, or less where the share
-    /// of the budget is smaller.
+    /// Bytes that one read aims at (default 4 MiB): the number of records is this by the mean record
+    /// size, or less where the share of the budget is smaller.
     pub read_target: usize,
     /// Batches of a shard that are read ahead of its fastest lane (default 2).
     pub read_ahead: usize,
     /// Readers a shard may have for lanes that are behind the shared window (default 2).
     pub catch_up_readers: usize,
-    /// How long a lane that has left the window waits for a reader that is on its way to it, before it gets one of its
-    /// own (default 5 s).
+    /// Time for which a detached lane waits for a feed that will come by its cursor, before the lane
+    /// gets a feed of its own (default 5 s).
     pub grouping_patience: Duration,
-    /// How often the source's shard map is asked for while nothing says that it changed (default 60 s).
+    /// Time between two shard maps while nothing tells of a change (default 60 s).
     pub map_refresh: Duration,
-    /// How often it is asked for while a closed shard's children are not in it yet (default 1 s).
+    /// Time between two shard maps while the map lacks a closed shard's children (default 1 s).
     pub map_refresh_soon: Duration,
-    /// How often the source's retention is asked for (default 10 min): a user may lengthen it while
-    /// an output is behind.
+    /// Time between two questions for the source's retention (default 10 min): a user may lengthen the
+    /// retention while an output is behind.
     pub retention_refresh: Duration,
-    /// How often a failing call is tried while the engine starts, before the start fails (default 5).
+    /// Attempts of a failing call while the engine starts, before the start fails (default 5).
     pub start_attempts: u32,
-    /// How long the source may be said to be missing before the engine ends (default 1 min).
+    /// Time for which the source may be missing before the engine ends (default 1 min).
     pub source_patience: Duration,
-    /// How long an output, or the reading of a shard, may have nothing but trouble that somebody has to mend before
-    /// [`Engine::caught_up`](super::Engine::caught_up) waits for it no longer (default 1 min: two of the longest waits
-    /// between tries, and longer than a policy that was mended takes to count). The engine itself goes on trying.
+    /// Time for which every request to an output, or every read of a shard, may fail for a reason that
+    /// only the user can remove, before [`Engine::caught_up`](super::Engine::caught_up) stops waiting
+    /// (default 1 min: two of the longest waits between tries, and longer than a changed policy takes to
+    /// count). The engine itself goes on trying.
     pub lasting_patience: Duration,
-    /// How long trouble of one kind, at one output or in reading, is not said again, whichever shard meets it (default
-    /// 1 min): an outage of a stream of a thousand shards is one line a minute.
+    /// Time for which failures of one kind, at one output or in reading, are not logged again, whichever
+    /// shard meets them (default 1 min): an outage of a stream of a thousand shards is one line a
+    /// minute.
     pub say_again: Duration,
     /// Gaps that the status keeps in full (default 32); all are counted.
     pub gaps_kept: usize,
 }
 
 impl Settings {
-    /// Waits between tries, as these settings have them.
+    /// Waits between tries, by these settings.
     pub(crate) fn backoff(&self) -> Backoff {
         Backoff::new(self.backoff_base, self.backoff_cap, self.slow_backoff_cap)
     }

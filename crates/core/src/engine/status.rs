@@ -1,4 +1,4 @@
-//! What an engine says about itself: plain data, a snapshot of one moment.
+//! The status of an engine: plain data, a snapshot of one moment.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,9 +30,9 @@ pub struct Status {
     pub name: String,
     /// The wall clock when the snapshot was taken.
     pub at: Millis,
-    /// What is read.
+    /// The source.
     pub source: SourceStatus,
-    /// What is written, by id.
+    /// The outputs, by id.
     pub outputs: Vec<OutputStatus>,
     /// The memory budget.
     pub memory: MemoryStatus,
@@ -45,16 +45,16 @@ pub struct Status {
 pub struct SourceStatus {
     /// Its ARN, or its name where the server knows no ARNs.
     pub arn: String,
-    /// How long it keeps a record.
+    /// Time for which the source keeps a record.
     #[serde(serialize_with = "maybe_seconds")]
     pub retention: Option<Duration>,
     /// Shards in its map.
     pub shards: usize,
-    /// Of these, how many still take records.
+    /// Shards that still take records.
     pub shards_open: usize,
     /// Shards that are being read.
     pub shards_reading: usize,
-    /// Records that all readers brought, re-reads of lanes that catch up included.
+    /// Records of all reads, re-reads of lanes that catch up included.
     pub records: u64,
     /// Bytes of the answers, likewise.
     pub bytes: u64,
@@ -64,54 +64,54 @@ pub struct SourceStatus {
     pub throttled: u64,
     /// Calls that failed otherwise.
     pub failed: u64,
-    /// How far the reader that is furthest along is behind its shard's tip: the maximum over the shards.
+    /// Distance of the head behind its shard's tip: the maximum over the shards.
     #[serde(serialize_with = "maybe_seconds")]
     pub behind: Option<Duration>,
     /// Stretches that were gone before they were read.
     pub gaps: u64,
-    /// The last of them.
+    /// The newest gaps.
     pub recent_gaps: Vec<Gap>,
-    /// The last thing that went wrong.
+    /// The last failure.
     pub last_error: Option<ErrorReport>,
 }
 
 /// A stretch of a shard that retention deleted before it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Gap {
-    /// Which shard.
+    /// The shard.
     pub shard: ShardId,
-    /// Which outputs miss it.
+    /// The outputs that miss it.
     pub outputs: Vec<OutputId>,
     /// The position that was asked for.
     pub from: String,
-    /// When it was noticed.
+    /// The moment of the notice.
     pub at: Millis,
 }
 
-/// Something that went wrong.
+/// A failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ErrorReport {
-    /// When.
+    /// The moment.
     pub at: Millis,
-    /// What kind; `None` for what is no answer of a server (a bug of an output, say).
+    /// The kind; `None` for a failure that is no answer of a server (a bug of an output, say).
     pub kind: Option<TroubleKind>,
     /// One sentence.
     pub text: String,
 }
 
-/// What an output, or one of its lanes, does.
+/// The state of an output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "state")]
 pub enum OutputState {
-    /// It is written to.
+    /// Records are written.
     Running,
     /// Nothing is read or written for it until it is resumed.
     Paused,
-    /// It goes no further until its settings are changed or it is resumed. For an output: at least one lane.
+    /// At least one lane goes no further until the settings are changed or the output is resumed.
     Stopped {
         /// The shard whose lane stopped first.
         shard: ShardId,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
@@ -122,13 +122,13 @@ pub enum OutputState {
 pub struct Counts {
     /// Records that the lane was given, each counted once.
     pub read: u64,
-    /// Records that it and all before it are acknowledged.
+    /// Records that are acknowledged, with all records before them.
     pub durable: u64,
     /// Records that a filter took out.
     pub filtered: u64,
     /// Records that went to the dead letter destination.
     pub dead_lettered: u64,
-    /// Records that it was given and that are none of these.
+    /// Records that the lane was given and that are none of these.
     pub in_flight: u64,
     /// Records that were sent again though they had been, or may have been, written.
     pub repeats: u64,
@@ -136,13 +136,14 @@ pub struct Counts {
     pub retries: u64,
     /// Requests.
     pub requests: u64,
-    /// Requests that left records out only to keep the order (`strict`): order is what limits this lane.
+    /// Requests that left records out only to keep the order (`strict`): the order limits this lane.
     pub order_limited: u64,
-    /// Times that records were held back because the output had no room for them: its rate is what limits this lane.
+    /// Times that records were held back because the output had no room for them: the output's rate
+    /// limits this lane.
     pub held_back: u64,
     /// Bytes of data and keys that became durable.
     pub bytes: u64,
-    /// Answers that were trouble, whole or for a record, by kind.
+    /// Answers that failed, whole or for a record, by kind.
     pub errors: BTreeMap<TroubleKind, u64>,
 }
 
@@ -174,17 +175,17 @@ impl Counts {
 /// One output.
 #[derive(Clone, Debug, Serialize)]
 pub struct OutputStatus {
-    /// Its id.
+    /// The id.
     pub id: OutputId,
-    /// What it does.
+    /// The state.
     #[serde(flatten)]
     pub state: OutputState,
     /// Sums over its lanes, lanes of shards that are long gone included.
     pub counts: Counts,
-    /// How far its furthest lane is behind the source's tip; `None` while nothing is known.
+    /// Distance of the furthest lane behind the source's tip; `None` while nothing is known.
     #[serde(serialize_with = "maybe_seconds")]
     pub behind: Option<Duration>,
-    /// Time until the source's retention would delete what is not written: the least over its lanes.
+    /// Time until the source's retention would delete unwritten records: the least over the lanes.
     #[serde(serialize_with = "maybe_seconds")]
     pub horizon: Option<Duration>,
     /// Lanes that share the read of the head.
@@ -197,80 +198,80 @@ pub struct OutputStatus {
     pub done: usize,
     /// True once every lane has everything that was in the source when the engine started.
     pub caught_up: bool,
-    /// The last thing that went wrong.
+    /// The last failure.
     pub last_error: Option<ErrorReport>,
-    /// What the user should do, where something needs doing.
+    /// The user's next step, where there is one.
     pub advice: Option<String>,
-    /// Its lanes, by shard.
+    /// The lanes, by shard.
     pub lanes: Vec<LaneStatus>,
 }
 
-/// Where a lane is.
+/// The phase of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LanePhase {
-    /// Its parents' lanes are not done.
+    /// The lanes of the parent shards have not ended.
     WaitingForParents,
-    /// It shares the read of the head.
+    /// The lane shares the read of the head.
     InWindow,
-    /// It has left the window, and catches up or waits to.
+    /// The lane is detached from the head, and catches up or waits to.
     CatchingUp,
-    /// Its output is paused.
+    /// The output is paused.
     Paused,
-    /// It goes no further.
+    /// The lane goes no further.
     Stopped,
-    /// Its shard is closed and everything in it durable.
+    /// The shard is closed and every record of it durable.
     Done,
 }
 
 /// One lane.
 #[derive(Clone, Debug, Serialize)]
 pub struct LaneStatus {
-    /// Its shard.
+    /// The shard.
     pub shard: ShardId,
-    /// Where it is.
+    /// The phase.
     pub phase: LanePhase,
-    /// Its cursor, as text.
+    /// The cursor, as text.
     pub position: String,
-    /// What it counted.
+    /// The lane's counts.
     pub counts: Counts,
-    /// How far it is behind the shard's tip; `None` while nothing is known.
+    /// Distance behind the shard's tip; `None` while nothing is known.
     #[serde(serialize_with = "maybe_seconds")]
     pub behind: Option<Duration>,
-    /// Time until retention would delete what it has not written.
+    /// Time until retention would delete unwritten records.
     #[serde(serialize_with = "maybe_seconds")]
     pub horizon: Option<Duration>,
-    /// True once it has everything that was in the shard when the engine started.
+    /// True once everything that was in the shard when the engine started is durable.
     pub caught_up: bool,
-    /// True while it waits after a failure.
+    /// True while the lane waits after a failure.
     pub backing_off: bool,
-    /// True while it waits for the output to have room.
+    /// True while the lane waits until the output has room.
     pub held_back: bool,
 }
 
 /// The memory budget, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MemoryStatus {
-    /// What may be used.
+    /// Bytes that may be used.
     pub budget: usize,
-    /// What is reserved now.
+    /// Bytes that are reserved now.
     pub used: usize,
-    /// The most that ever was.
+    /// The most bytes that ever were.
     pub peak: usize,
 }
 
 /// The checkpoints.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct CommitStatus {
-    /// When the last transaction was durable.
+    /// The moment at which the last transaction was durable.
     pub last: Option<Millis>,
     /// Transactions since the engine started.
     pub transactions: u64,
-    /// How long the last one took.
+    /// The duration of the last one.
     #[serde(serialize_with = "seconds")]
     pub took: Duration,
     /// Transactions that failed in a row, now.
     pub failing: u32,
-    /// The last thing that went wrong.
+    /// The last failure.
     pub last_error: Option<ErrorReport>,
 }

@@ -39,7 +39,10 @@ impl ShardCell {
     /// them.
     pub(crate) fn gain(&self, lease: Lease, progress: Option<Vec<LaneCheckpoint>>) {
         self.event(|state| {
-            state.apply(&progress.unwrap_or_default());
+            if let Some(progress) = progress {
+                state.apply(&progress);
+                state.restart_without_rows(&progress);
+            }
             state.holding = Holding::Held(lease);
             state.news = true;
         });
@@ -161,6 +164,18 @@ impl ShardState {
     /// True if lanes and reader end: the engine drains, or the shard is not this worker's.
     pub(super) fn ends_work(&self) -> bool {
         self.reading == Reading::Draining || !matches!(self.holding, Holding::Held(_))
+    }
+
+    /// Sets the lanes that have no row to their starts.
+    fn restart_without_rows(&mut self, progress: &[LaneCheckpoint]) {
+        for (output, lane) in &mut self.lanes {
+            let has_row = progress.iter().any(|row| row.lane.output == *output);
+            if !has_row && lane.position != lane.start {
+                lane.lose_in_flight();
+                lane.committed = None;
+                lane.position = lane.start.clone();
+            }
+        }
     }
 
     /// Sets the lanes to the rows of the store.

@@ -93,6 +93,8 @@ pub(super) struct Lane {
     pub(super) phase: Phase,
     /// The user's wish; independent of the phase.
     pub(super) paused: bool,
+    /// The cursor before anything was delivered.
+    pub(super) start: Position,
     /// The cursor: everything up to here is durable.
     pub(super) position: Position,
     /// The arrival time at the source of the last durable record.
@@ -135,6 +137,7 @@ impl Lane {
             phase: if ended { Phase::Ended } else { Phase::Waiting },
             paused: spec.paused,
             committed: committed.then(|| position.clone()),
+            start: position.clone(),
             position,
             arrived: None,
             carried: Acked::default(),
