@@ -151,6 +151,10 @@ impl Caller for LaneCaller<'_> {
         self.port.may_go_on(self.work)
     }
 
+    fn holds(&self) -> bool {
+        self.port.may_request()
+    }
+
     fn held_back(&self) {
         self.port.held_back();
     }

@@ -68,6 +68,11 @@ pub(crate) trait Caller: Sync {
     fn woken(&self) -> impl Future<Output = ()> + Send;
     /// True while another request may be started.
     fn may_go_on(&self) -> bool;
+    /// False once the caller's hold on the records has ended: a request whose memory was waited for
+    /// is not started any more.
+    fn holds(&self) -> bool {
+        true
+    }
     /// The output had no room for some records.
     fn held_back(&self);
     /// A request was answered. False if no further request may be started.
@@ -281,6 +286,7 @@ impl<'a, C: Caller> Pass<'a, C> {
             }
 
             match self.event(&mut requests).await {
+                Event::Memory(_) if !self.caller.holds() => requests.end(Ended::Interrupted),
                 Event::Memory(permit) => self.start_own(&mut requests, permit),
                 Event::Landed(landed) => self.land(&mut requests, landed, attempts),
                 Event::Woken if !self.caller.may_go_on() => requests.end(Ended::Interrupted),

@@ -96,6 +96,12 @@ impl LanePort {
         }
     }
 
+    /// True while the lease of the shard allows requests.
+    pub(crate) fn may_request(&self) -> bool {
+        let now = self.shared.clock.now();
+        lock(&self.cell.state).may_request(now)
+    }
+
     /// True while the task may start another request with `work`: nothing asks for an end, nor for
     /// the batch's memory.
     pub(crate) fn may_go_on(&self, work: &Work) -> bool {
