@@ -42,6 +42,13 @@ pub(crate) trait Environment {
     /// Adds a service for an output of this shape.
     fn add_service(&mut self, name: &str, shape: &OutputShape);
 
+    /// The output for dead letters of the service's output; `None`: a refused record stops the
+    /// lane.
+    fn dead_letter(&self, service: &str) -> Option<Arc<dyn Output>> {
+        let _ = service;
+        None
+    }
+
     /// An output that writes to a service, as a process makes one at its start.
     fn output(&self, service: &str, shape: &OutputShape) -> Arc<dyn Output>;
 
@@ -58,4 +65,9 @@ pub(crate) trait Environment {
 
     /// Checks the records that these services hold at the end of the run.
     async fn check_end(&mut self, services: &[String]);
+}
+
+/// The name of the service that takes the dead letters of `service`.
+pub(crate) fn dead_letters_of(service: &str) -> String {
+    format!("{service}-dead")
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use distributary_core::checkpoint::Sequence;
-use distributary_core::output::Output;
+use distributary_core::output::{Output, RequestLimits};
 use distributary_core::source::Source;
 use distributary_core::sync::lock;
 use distributary_core::testing::{
     FakeService, FakeStream, Mood, OutputFaults, ReadFaults, Rng, TestClock, hash,
 };
 
-use crate::environment::{Environment, LiveBytes};
+use crate::environment::{Environment, LiveBytes, dead_letters_of};
 use crate::run::RunObserver;
 use crate::scenario::{OutputShape, Scenario, Shape};
 use crate::truth::Put;
@@ -49,6 +49,18 @@ impl Fakes {
             stream,
             services: Arc::default(),
         }
+    }
+
+    fn add_fake_service(&self, name: &str, shape: &OutputShape) {
+        let rng = Rng::new(self.seed).fork(name);
+        let service = FakeService::new(
+            shape.service.settings(name),
+            &self.clock,
+            rng,
+            self.observer.clone(),
+        );
+        service.set_faults(shape.faults);
+        lock(&self.services).insert(name.to_owned(), service);
     }
 
     fn service(&self, name: &str) -> Option<FakeService> {
@@ -124,15 +136,10 @@ impl Environment for Fakes {
     }
 
     fn add_service(&mut self, name: &str, shape: &OutputShape) {
-        let rng = Rng::new(self.seed).fork(name);
-        let service = FakeService::new(
-            shape.service.settings(name),
-            &self.clock,
-            rng,
-            self.observer.clone(),
-        );
-        service.set_faults(shape.faults);
-        lock(&self.services).insert(name.to_owned(), service);
+        self.add_fake_service(name, shape);
+        if shape.has_dead_letter {
+            self.add_fake_service(&dead_letters_of(name), shape);
+        }
     }
 
     #[allow(
@@ -142,12 +149,24 @@ impl Environment for Fakes {
     fn output(&self, service: &str, shape: &OutputShape) -> Arc<dyn Output> {
         let service = self.service(service).expect("an added service");
         let output = service.output(&format!("fake-{}", shape.encoding), shape.limits);
-        Arc::new(output.with_in_flight(shape.in_flight))
+        let output = output.with_in_flight(shape.in_flight);
+        Arc::new(output.with_gathers(shape.gathers))
+    }
+
+    fn dead_letter(&self, service: &str) -> Option<Arc<dyn Output>> {
+        let service = self.service(&dead_letters_of(service))?;
+        let limits = RequestLimits {
+            entries: 10,
+            bytes: 1 << 20,
+        };
+        Some(Arc::new(service.output("dead-letters", limits)))
     }
 
     fn set_faults(&mut self, service: &str, faults: OutputFaults) {
-        if let Some(service) = self.service(service) {
-            service.set_faults(faults);
+        for name in [service.to_owned(), dead_letters_of(service)] {
+            if let Some(service) = self.service(&name) {
+                service.set_faults(faults);
+            }
         }
     }
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_core::clock::ClockSource;
+use distributary_core::engine::deliver::DeadLetter;
 use distributary_core::engine::{Engine, EngineError, FanOut, OutputSpec};
 use distributary_core::ownership::Ownership;
 use distributary_core::store::OutputId;
 use distributary_core::testing::{FakeOwnership, FakeStore, Rng, TestClock};
 
-use crate::environment::Environment;
+use crate::environment::{Environment, dead_letters_of};
 use crate::fakes::Fakes;
 use crate::scenario::{OutputShape, Scenario};
 use crate::trace::Trace;
@@ -184,6 +185,10 @@ impl<'a> Run<'a> {
 
         self.environment.add_service(&name, shape);
         self.observer.truth().add_output(&name, &id, shape.order);
+        if shape.has_dead_letter {
+            let dead_letters = dead_letters_of(&name);
+            self.observer.truth().add_dead_letters(&dead_letters, &name);
+        }
         self.outputs.push(SimulatedOutput {
             name,
             id,
@@ -202,7 +207,17 @@ impl<'a> Run<'a> {
             order: output.shape.order,
             start: output.shape.start.resolve(self.clock.server()),
             paused: output.paused,
+            dead_letter: self.dead_letter(output),
         }
+    }
+
+    /// The destination of the output's refused records.
+    fn dead_letter(&self, output: &SimulatedOutput) -> Option<DeadLetter> {
+        let destination = self.environment.dead_letter(&output.name)?;
+        Some(DeadLetter {
+            refused_by: output.id.as_str().to_owned(),
+            output: destination,
+        })
     }
 
     /// Plays the events, and ends the run.

@@ -4,6 +4,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use distributary_core::output::Gathers;
 use distributary_core::source::ReadLimits;
 use distributary_core::testing::{LeaseFaults, Mood, OutputFaults, ReadFaults, Rng, StoreFaults};
 
@@ -173,7 +174,7 @@ fn draw_leases(rng: &mut Rng) -> Option<LeaseFaults> {
 }
 
 /// Makes some outputs of another kind than a stream. The draws are apart from all other draws.
-fn draw_kinds(shape: &mut Shape, events: &mut [(Duration, Action)], rng: &mut Rng) {
+fn draw_kinds(shape: &mut Shape, events: &mut Vec<(Duration, Action)>, rng: &mut Rng) {
     let added = events.iter_mut().filter_map(|(_, action)| match action {
         Action::Add(output, _) => Some(&mut **output),
         _ => None,
@@ -184,5 +185,36 @@ fn draw_kinds(shape: &mut Shape, events: &mut [(Duration, Action)], rng: &mut Rn
         if let Some(in_flight) = in_flight.filter(|_| rng.below(2) == 0) {
             output.in_flight = in_flight;
         }
+        draw_gathers(output, rng);
+        output.has_dead_letter = !output.pristine && rng.below(2) == 0;
     }
+    draw_refusals(shape, events, rng);
+}
+
+/// Lets some outputs gather records until a flush.
+fn draw_gathers(output: &mut OutputShape, rng: &mut Rng) {
+    if output.pristine || rng.below(4) > 0 {
+        return;
+    }
+
+    // The gathering fake has no shards that throttle.
+    output.service.rate = None;
+    output.gathers = Some(Gathers {
+        records: *rng.pick(&[1, 30, 1000]),
+        bytes: *rng.pick(&[1000, 100_000]),
+        age: Duration::from_secs(1),
+    });
+}
+
+/// Adds refused records for outputs with a dead letter output.
+fn draw_refusals(shape: &Shape, events: &mut Vec<(Duration, Action)>, rng: &mut Rng) {
+    let span = events.last().map_or(0, |(at, _)| at.as_millis());
+    let span = u64::try_from(span).unwrap_or(0) + 1;
+    for (i, output) in shape.outputs.iter().enumerate() {
+        for _ in 0..rng.below(8) * u64::from(output.has_dead_letter) {
+            let at = Duration::from_millis(rng.below(span));
+            events.push((at, Action::Refuse(i)));
+        }
+    }
+    events.sort_by_key(|(at, _)| *at);
 }

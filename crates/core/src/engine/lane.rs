@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Instant};
+use crate::output::{Refusal, Trouble};
 use crate::store::OutputId;
 
 use super::Shared;
 use super::budget::{Pool, Reservation, Turn};
 use super::deliver::pass::{Answered, Attempts, Caller, Chunks, Ended, Pass, Progress, WaitFor};
+use super::deliver::{Context, DeadLetter, Memory, Patience};
 use super::lane_port::{LanePort, LetGo, Wait};
+use super::mutation::{Mutation, on};
 use super::shard::{ShardCell, Take, Work};
 use super::shared_batch::ChunkSet;
 
@@ -96,7 +99,31 @@ impl Lane {
             (work.from, &work.acked),
         );
 
-        let ended = pass.run(&mut self.attempts).await;
+        let ended = loop {
+            let ended = pass.run(&mut self.attempts).await;
+            let (Ended::Refused { record, refusal }, Some(dead_letter)) =
+                (&ended, &work.dead_letter)
+            else {
+                break ended;
+            };
+            self.port.advance(&work, pass.progress());
+            let stored = caller.store(dead_letter, *record, refusal).await;
+            if let Err(trouble) = stored
+                && !on(Mutation::DeadLetterBeforeDurable)
+            {
+                self.port.dead_letter_failed(&trouble);
+                break Ended::Wait {
+                    until: self.attempts.retry_at(&self.shared.clock, &trouble),
+                    reason: WaitFor::Retry,
+                };
+            }
+            self.port.dead_lettered(&work, *record, refusal);
+            pass.divert();
+            self.port.advance(&work, pass.progress());
+            if !self.port.may_go_on(&work) {
+                break Ended::Interrupted;
+            }
+        };
         let progress = pass.progress();
         match ended {
             Ended::Done => self.port.finished(&work, progress),
@@ -111,7 +138,7 @@ impl Lane {
                     WaitFor::Room => LetGo::Room,
                 });
             }
-            Ended::Interrupted => {
+            Ended::Interrupted | Ended::Flush => {
                 self.port.advance(&work, progress);
                 self.port.let_go(LetGo::AskAgain);
             }
@@ -124,6 +151,27 @@ struct LaneCaller<'a> {
     shared: &'a Shared,
     port: &'a LanePort,
     work: &'a Work,
+}
+
+impl LaneCaller<'_> {
+    /// Stores a refused record as a dead letter, or fails within about two requests' time, so that the
+    /// lane does not hold the batch for longer.
+    async fn store(
+        &self,
+        dead_letter: &DeadLetter,
+        record: usize,
+        refusal: &Refusal,
+    ) -> Result<(), Trouble> {
+        let (clock, settings) = (&self.shared.clock, &self.shared.settings);
+        let context = Context {
+            clock: clock.clone(),
+            deadline: clock.now().plus(settings.request_deadline * 2),
+            patience: Patience::from(settings),
+            memory: Some(Memory(Arc::clone(&self.shared.budget))),
+        };
+        let batch = &self.work.batch.batch;
+        dead_letter.store(batch, record, refusal, &context).await
+    }
 }
 
 impl Caller for LaneCaller<'_> {

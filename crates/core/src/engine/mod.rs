@@ -38,6 +38,7 @@ use crate::sync::lock;
 use crate::text::chain;
 
 use budget::Budget;
+use deliver::DeadLetter;
 use shard::{Conditions, GoalState, lane_port};
 use supervisor::Tasks;
 use world::World;
@@ -76,6 +77,9 @@ pub struct OutputSpec {
     pub start: Start,
     /// True: nothing is read or written for the output until it is resumed.
     pub paused: bool,
+    /// The place for records that the output refuses for good: the lane goes on when such a record is
+    /// durable there. `None`: the lane stops.
+    pub dead_letter: Option<DeadLetter>,
 }
 
 /// Everything that an engine needs.

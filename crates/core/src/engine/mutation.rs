@@ -50,6 +50,12 @@ pub enum Mutation {
     SharesKeyInFlight,
     /// Requests start though the lease of the shard has ended.
     WritesAfterLease,
+    /// The cursor passes a refused record whose dead letter is not durable.
+    DeadLetterBeforeDurable,
+    /// The cursor passes records that the output only accepted.
+    CheckpointAccepted,
+    /// After a flush that failed, the accepted records are not sent again.
+    FlushFailureForgotten,
 }
 
 #[cfg(feature = "mutations")]
@@ -64,7 +70,7 @@ mod switch {
 
     impl Mutation {
         /// All of them.
-        pub const ALL: [Self; 21] = [
+        pub const ALL: [Self; 24] = [
             Self::AckDespitePartialFailure,
             Self::AckUnknown,
             Self::RetryOutOfOrder,
@@ -86,6 +92,9 @@ mod switch {
             Self::RemoveForgetsNothing,
             Self::SharesKeyInFlight,
             Self::WritesAfterLease,
+            Self::DeadLetterBeforeDurable,
+            Self::CheckpointAccepted,
+            Self::FlushFailureForgotten,
         ];
     }
 

@@ -1,7 +1,7 @@
 //! A service that takes records, in memory, and outputs that write to it. It keeps what it made durable, in order; it
 //! goes on with a request after whoever sent it is gone, as real ones do; and it misbehaves as told.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,11 +10,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, ShardId};
 use crate::clock::{ClockSource, Instant};
 use crate::output::{
-    Chunk, EncodingKey, Outcome, Output, Picks, Profile, Refusal, RequestLimits, Room, Trouble,
-    TroubleKind, Verdict,
+    Chunk, EncodingKey, Gathers, Outcome, Output, Picks, Profile, Refusal, RequestLimits, Room,
+    Trouble, TroubleKind, Verdict,
 };
 
 use super::stream::place_of;
@@ -154,8 +154,13 @@ struct State {
     buckets: Vec<Bucket>,
     log: Vec<Written>,
     requests: u64,
+    /// Requests that were accepted and wait for a flush, by the source's shard.
+    held: BTreeMap<ShardId, Vec<Held>>,
     rng: Rng,
 }
+
+/// A request that was accepted; an entry that was refused is `None`.
+type Held = (u64, Vec<Option<Entry>>);
 
 struct Inner {
     settings: ServiceSettings,
@@ -186,6 +191,7 @@ impl FakeService {
             buckets: Vec::new(),
             log: Vec::new(),
             requests: 0,
+            held: BTreeMap::new(),
             rng,
         };
         state.reshard(settings.shards, settings.rate, clock.now());
@@ -355,6 +361,34 @@ impl FakeService {
             return Outcome::Durable;
         }
         Outcome::PerRecord(verdicts)
+    }
+
+    /// Makes held records durable.
+    fn store(&self, held: &[Held]) {
+        let at = self.0.clock.now();
+        for (request, entries) in held {
+            let mut state = lock(&self.0.state);
+            let mut places = Vec::with_capacity(entries.len());
+            for entry in entries {
+                places.push(entry.as_ref().map(|_| state.log.len()));
+                let Some(entry) = entry.clone() else { continue };
+                let (request, shard, late) = (*request, state.shard_of(&entry), false);
+                state.log.push(Written {
+                    entry,
+                    request,
+                    shard,
+                    late,
+                    at,
+                });
+            }
+            drop(state);
+            self.0.observer.on(&Event::Applied {
+                service: &self.0.settings.name,
+                request: *request,
+                places: &places,
+                late: false,
+            });
+        }
     }
 
     /// The service's side of a request. It goes on whether or not somebody waits.
@@ -596,6 +630,70 @@ impl FakeOutput {
         self.profile.in_flight = in_flight;
         self
     }
+
+    /// The same output, gathering: a write is accepted, and a flush makes records durable.
+    #[must_use]
+    pub fn with_gathers(mut self, gathers: Option<Gathers>) -> Self {
+        self.profile.gathers = gathers;
+        self
+    }
+
+    /// Holds the entries of a request until a flush, all but the refused ones.
+    async fn hold(&self, shard: &ShardId, request: u64, entries: &[Entry]) -> Outcome {
+        let inner = &self.service.0;
+        let way = draw(&mut lock(&inner.state).rng, (0, 5));
+        inner.clock.sleep(way).await;
+
+        let mut state = lock(&inner.state);
+        let refused = |entry: &&Entry| state.refused.contains(&entry.sequence);
+        let verdict = |entry: &Entry| match refused(&entry) {
+            true => Verdict::Refused(Refusal::new("Unwelcome", "the fake refuses this record")),
+            false => Verdict::Accepted,
+        };
+        let verdicts: Vec<Verdict> = entries.iter().map(verdict).collect();
+        let any_refused = entries.iter().any(|entry| refused(&entry));
+        let entries = entries.iter().map(|e| (!refused(&e)).then(|| e.clone()));
+        let held = (request, entries.collect());
+        state.held.entry(shard.clone()).or_default().push(held);
+        match any_refused {
+            true => Outcome::PerRecord(verdicts),
+            false => Outcome::Accepted,
+        }
+    }
+
+    /// The outcome of a flush of `held`.
+    async fn flush_held(&self, held: &[Held], deadline: Duration) -> Outcome {
+        let inner = &self.service.0;
+        let (_, fate, way) = self.service.begin();
+        let unknown = || {
+            Outcome::Unknown(Trouble::new(
+                TroubleKind::Unavailable,
+                "the flush has no answer",
+            ))
+        };
+        inner.clock.sleep(way).await;
+        match fate {
+            Fate::Rejected(kind) => Outcome::Rejected(Trouble::new(kind, "the flush was rejected")),
+            Fate::RequestLost => unknown(),
+            Fate::Held => {
+                inner.clock.sleep(deadline).await;
+                unknown()
+            }
+            Fate::AnswerLost | Fate::Cut | Fate::Late(_) => {
+                self.service.store(held);
+                unknown()
+            }
+            Fate::Hangs | Fate::Stuck => {
+                self.service.store(held);
+                inner.clock.sleep(deadline).await;
+                unknown()
+            }
+            Fate::Well | Fate::Partial(_) | Fate::Garbled => {
+                self.service.store(held);
+                Outcome::Durable
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -667,7 +765,30 @@ impl Output for FakeOutput {
         Room::Less { held, wait }
     }
 
-    async fn write(&self, _: &Batch, chunk: &Chunk, deadline: Duration) -> Outcome {
+    async fn flush(&self, shard: &ShardId, deadline: Duration) -> Outcome {
+        let inner = &self.service.0;
+        let held = lock(&inner.state).held.remove(shard).unwrap_or_default();
+        let outcome = self.flush_held(&held, deadline).await;
+        for (request, entries) in held {
+            // A refused record is no part of the flush, and was answered before.
+            let verdict = |entry: &Option<Entry>| match entry {
+                Some(_) => Verdict::Durable,
+                None => Verdict::Refused(Refusal::new("Unwelcome", "the fake refuses this record")),
+            };
+            let outcome = match &outcome {
+                Outcome::Durable => Outcome::PerRecord(entries.iter().map(verdict).collect()),
+                failed => failed.clone(),
+            };
+            inner.observer.on(&Event::Answered {
+                service: &inner.settings.name,
+                request,
+                outcome: &outcome,
+            });
+        }
+        outcome
+    }
+
+    async fn write(&self, batch: &Batch, chunk: &Chunk, deadline: Duration) -> Outcome {
         let inner = &self.service.0;
         let Some(body) = (*chunk.payload).as_any().downcast_ref::<Body>() else {
             return Outcome::Rejected(Trouble::new(
@@ -685,6 +806,20 @@ impl Output for FakeOutput {
             limits: self.profile.request,
             in_flight: self.profile.in_flight,
         });
+        if self.profile.gathers.is_some() && fate == Fate::Well {
+            let outcome = self.hold(&batch.origin().shard, request, &entries).await;
+            inner.observer.on(&Event::Answered {
+                service: name,
+                request,
+                outcome: &outcome,
+            });
+            return outcome;
+        }
+        // A gathering output holds all or nothing.
+        let fate = match self.profile.gathers {
+            Some(_) => Fate::Rejected(TroubleKind::Unavailable),
+            None => fate,
+        };
         let (sender, answer) = oneshot::channel();
         let call = Arc::new(Call {
             given_up: AtomicBool::new(false),

@@ -388,6 +388,7 @@ impl Bench {
             order: self.order,
             start: self.start,
             paused: false,
+            dead_letter: None,
         }
     }
 

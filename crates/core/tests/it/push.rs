@@ -88,6 +88,7 @@ async fn a_thousand_idle_subscriptions_reserve_no_memory() {
         order: Order::Resend,
         start: Start::TrimHorizon,
         paused: false,
+        dead_letter: None,
     };
     let engine = Engine::start(FanOut {
         name: "push".to_owned(),

@@ -293,6 +293,7 @@ async fn spec(given: &Given) -> Result<OutputSpec, Failure> {
         order: Order::default(),
         start: Start::TrimHorizon,
         paused: false,
+        dead_letter: None,
     })
 }
 

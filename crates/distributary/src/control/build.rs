@@ -147,6 +147,7 @@ async fn find(config: OutputConfig, context: &BuildContext) -> Result<Found, Fai
         order: config.order,
         start: config.start,
         paused: config.paused,
+        dead_letter: None,
     };
     Ok(Found {
         spec,

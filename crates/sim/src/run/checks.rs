@@ -181,8 +181,9 @@ impl Run<'_> {
     /// record acknowledged beyond a gap is not counted as durable.
     fn is_exact(&self, counts: &Counts, facts: Counted) -> bool {
         let has_durable = counts.durable == facts.acked || self.expired;
+        let has_dead_letters = counts.dead_lettered == facts.dead_lettered || self.expired;
         let has_repeats = counts.repeats >= facts.rewritten || self.expired;
-        has_durable && has_repeats && counts.in_flight == 0
+        has_durable && has_dead_letters && has_repeats && counts.in_flight == 0
     }
 }
 
@@ -203,7 +204,10 @@ fn is_balanced(output: &OutputStatus) -> bool {
 /// True if counts of a running engine don't contradict the facts. A record is counted as read at
 /// most once, of `records` in all.
 fn is_possible(counts: &Counts, facts: Counted, records: u64) -> bool {
-    counts.durable <= facts.acked && counts.repeats <= facts.resent && counts.read <= records
+    counts.durable <= facts.acked
+        && counts.dead_lettered <= facts.dead_lettered
+        && counts.repeats <= facts.resent
+        && counts.read <= records
 }
 
 /// The error that ended the engine, if the engine has ended.

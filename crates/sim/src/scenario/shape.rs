@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use distributary_core::clock::Millis;
 use distributary_core::engine::{Order, Settings, Start};
-use distributary_core::output::RequestLimits;
+use distributary_core::output::{Gathers, RequestLimits};
 use distributary_core::source::ReadLimits;
 use distributary_core::testing::{
     LeaseFaults, OutputFaults, READ_LIMITS, Rate, ReadFaults, Rng, ServiceSettings, StoreFaults,
@@ -51,6 +51,10 @@ pub struct OutputShape {
     pub encoding: u8,
     /// Requests of one lane that may be in flight together.
     pub in_flight: NonZeroUsize,
+    /// The limits of gathering, if the output gathers.
+    pub gathers: Option<Gathers>,
+    /// Refused records go to a service of their own.
+    pub has_dead_letter: bool,
     /// The service that the output writes to.
     pub service: Service,
     /// The faults at the start.
@@ -331,6 +335,8 @@ impl OutputShape {
             },
             encoding,
             in_flight: NonZeroUsize::MIN,
+            gathers: None,
+            has_dead_letter: false,
             service: Service {
                 shards: 1 + rng.index(3),
                 rate,

@@ -62,9 +62,15 @@ impl Truth {
             _ = write!(l, "{service}: request {request} is answered: {result}");
         });
 
+        if self.dead_letters.contains_key(service) {
+            return self.on_dead_letters_answered(service, request, outcome);
+        }
         let Some(output) = self.outputs.get_mut(service) else {
             return;
         };
+        if output.accept(request, outcome, &self.records, now) {
+            return;
+        }
         if let Some(request) = output.end_request(request) {
             output.apply_outcome(&request, outcome, &self.records, now);
         }
@@ -88,6 +94,15 @@ fn describe(outcome: &Outcome) -> String {
         Outcome::Unknown(trouble) => format!("unknown: {trouble}"),
         Outcome::Accepted => "accepted".to_owned(),
         Outcome::Stale => "stale".to_owned(),
+    }
+}
+
+/// True if a request's entry at `index` waits for a flush.
+fn is_accepted(outcome: &Outcome, index: usize) -> bool {
+    match outcome {
+        Outcome::Accepted => true,
+        Outcome::PerRecord(verdicts) => matches!(verdicts.get(index), Some(Verdict::Accepted)),
+        Outcome::Durable | Outcome::Rejected(_) | Outcome::Unknown(_) | Outcome::Stale => false,
     }
 }
 
@@ -130,6 +145,43 @@ impl OutputFacts {
         let lane = self.lanes.entry(facts.shard).or_default();
         lane.requests_in_flight.remove(&request);
         Some(facts)
+    }
+
+    /// Notes the records of a request that wait for a flush. True if there are any: the answer to
+    /// the flush settles the request.
+    fn accept(
+        &mut self,
+        request: u64,
+        outcome: &Outcome,
+        records: &[RecordFacts],
+        now: Duration,
+    ) -> bool {
+        let Some(facts) = self.requests.get(&request) else {
+            return false;
+        };
+        let (shard, numbers) = (facts.shard, facts.records.clone());
+        if !(0..numbers.len()).any(|index| is_accepted(outcome, index)) {
+            return false;
+        }
+
+        let mut failed_keys: BTreeSet<u32> = BTreeSet::new();
+        for (index, n) in numbers.iter().enumerate() {
+            let key = records[*n].key;
+            let state = match is_accepted(outcome, index) {
+                true if key.is_some_and(|key| failed_keys.contains(&key)) => SendState::MustRepeat,
+                true => SendState::Accepted,
+                false => SendState::Failed,
+            };
+            if state == SendState::Failed {
+                failed_keys.extend(key);
+            }
+            self.set_state(*n, state);
+        }
+
+        let lane = self.lanes.entry(shard).or_default();
+        lane.requests_in_flight.remove(&request);
+        lane.answered_at = now;
+        true
     }
 
     fn apply_outcome(

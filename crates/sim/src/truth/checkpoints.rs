@@ -121,6 +121,10 @@ impl OutputFacts {
             return Ok(());
         }
 
+        if self.dead_letters.contains(&n) {
+            return Ok(());
+        }
+
         let place = self.place_of_durable(n)?;
         let mut last_places = std::mem::take(&mut self.last_places);
         let other = self.out_of_order(&mut last_places, record.key, n, place);

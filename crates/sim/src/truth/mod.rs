@@ -13,12 +13,14 @@ use distributary_core::store::OutputId;
 use distributary_core::testing::{Event, ReadAnswer};
 
 use crate::trace::Trace;
+use dead_letters::DeadLetters;
 use outputs::OutputFacts;
 use requests::Arrival;
 use source::{RecordFacts, ShardFacts};
 
 mod answers;
 mod checkpoints;
+mod dead_letters;
 mod end;
 mod outputs;
 mod requests;
@@ -68,6 +70,8 @@ pub struct Truth {
     shard_ids: BTreeMap<ShardId, usize>,
     /// Outputs by the name of their service.
     outputs: BTreeMap<String, OutputFacts>,
+    /// Dead letters by the name of the service that takes them.
+    dead_letters: BTreeMap<String, DeadLetters>,
     /// Shards and outputs for which the engine reported a gap.
     gaps: BTreeSet<(ShardId, OutputId)>,
     /// By shard: the end of its lease, where there are leases.
@@ -94,6 +98,7 @@ impl Truth {
             shards: Vec::new(),
             shard_ids: BTreeMap::new(),
             outputs: BTreeMap::new(),
+            dead_letters: BTreeMap::new(),
             gaps: BTreeSet::new(),
             leases: BTreeMap::new(),
             running: false,
@@ -125,6 +130,9 @@ impl Truth {
     pub fn engine_starts(&mut self) {
         self.running = true;
         self.leases.clear();
+        for letters in self.dead_letters.values_mut() {
+            letters.engine_starts();
+        }
         for output in self.outputs.values_mut() {
             output.engine_starts(&self.shards, &self.records);
         }
@@ -153,6 +161,12 @@ impl Truth {
     pub fn add_output(&mut self, service: &str, id: &OutputId, order: Order) {
         let output = OutputFacts::new(id.clone(), order);
         self.outputs.insert(service.to_owned(), output);
+    }
+
+    /// The records that `service` refuses go to the service `dead_letters`.
+    pub fn add_dead_letters(&mut self, dead_letters: &str, service: &str) {
+        let letters = DeadLetters::of(service);
+        self.dead_letters.insert(dead_letters.to_owned(), letters);
     }
 
     /// Sets whether an output is paused, when no request may arrive.

@@ -23,12 +23,19 @@ pub(super) enum SendState {
     MustRepeat,
     /// Acknowledged, and may be sent again: the output's settings have changed since.
     MayRepeat,
+    /// Accepted; a flush decides.
+    Accepted,
+    /// Refused, and durable as a dead letter.
+    DeadLettered,
 }
 
 impl SendState {
     /// True if a checkpoint may pass the record.
     pub(super) fn is_durable(self) -> bool {
-        matches!(self, Self::Acknowledged | Self::MayRepeat)
+        matches!(
+            self,
+            Self::Acknowledged | Self::MayRepeat | Self::DeadLettered
+        )
     }
 }
 
@@ -89,6 +96,8 @@ pub(super) struct OutputFacts {
     pub(super) requests: BTreeMap<u64, Request>,
     /// The last places of records under a checkpoint.
     pub(super) last_places: LastPlaces,
+    /// Records that are durable as dead letters.
+    pub(super) dead_letters: BTreeSet<usize>,
     pub(super) removed: bool,
     pub(super) paused: bool,
     /// Records deleted by retention, for which the engine must report a gap.
@@ -108,6 +117,8 @@ pub(super) struct OutputFacts {
 pub struct Counted {
     /// Records that are acknowledged.
     pub acked: u64,
+    /// Records that are durable as dead letters.
+    pub dead_lettered: u64,
     /// How often records were sent that had been sent.
     pub resent: u64,
     /// How often records were written that had been written.
@@ -125,6 +136,7 @@ impl OutputFacts {
             places: Vec::new(),
             requests: BTreeMap::new(),
             last_places: BTreeMap::new(),
+            dead_letters: BTreeSet::new(),
             removed: false,
             paused: false,
             owed_gaps: Vec::new(),
@@ -198,9 +210,9 @@ impl OutputFacts {
         self.acknowledgement(n).map(|a| a.at)
     }
 
-    /// True if the output ever acknowledged the record.
+    /// True if the output ever acknowledged the record, or the record is a dead letter.
     pub(super) fn has(&self, n: usize) -> bool {
-        self.acknowledgement(n).is_some()
+        self.dead_letters.contains(&n) || self.acknowledgement(n).is_some()
     }
 
     /// True if the record was acknowledged without a promise of order.
@@ -237,9 +249,15 @@ impl OutputFacts {
     }
 
     pub(super) fn counted(&self) -> Counted {
-        let durable = self.states.iter().filter(|s| s.is_durable());
+        let durable = self.states.iter().filter(|s| s.is_durable()).count() as u64;
+        let dead_letters = self
+            .states
+            .iter()
+            .filter(|s| **s == SendState::DeadLettered);
+        let dead_lettered = dead_letters.count() as u64;
         Counted {
-            acked: durable.count() as u64,
+            acked: durable - dead_lettered,
+            dead_lettered,
             resent: self.resent,
             rewritten: self.rewritten,
         }

@@ -31,6 +31,10 @@ impl Truth {
         let entries = arrival.entries.iter();
         let records: Vec<usize> = entries.map(|entry| self.record_number(entry)).collect();
         self.trace_arrival(arrival, &records);
+        if let Some(letters) = self.dead_letters.get_mut(service) {
+            letters.start_request(request, records);
+            return;
+        }
 
         if let Err((line, problem)) = self.check_arrival(arrival, &records) {
             self.violate(line, format!("{service}, request {request}: {problem}"));
@@ -216,12 +220,13 @@ impl Truth {
     /// Checks that no record is sent again without a reason.
     fn check_repeats(&self, output: &OutputFacts, records: &[usize]) -> Result<(), Broken> {
         let is_needless = |n: &&usize| match output.state(**n) {
-            SendState::InFlight => true,
+            SendState::InFlight | SendState::Accepted => true,
             SendState::Acknowledged => !self.is_beyond_a_gap(output, **n),
             SendState::NotSent
             | SendState::Failed
             | SendState::MustRepeat
-            | SendState::MayRepeat => false,
+            | SendState::MayRepeat
+            | SendState::DeadLettered => false,
         };
 
         match records.iter().find(is_needless) {
@@ -254,7 +259,8 @@ impl Truth {
             let Some(later) = key.and_then(|key| by_key.get(&key)) else {
                 continue;
             };
-            if n < later && self.is_outstanding(output, *n) {
+            let accepted = output.state(*n) == SendState::Accepted;
+            if n < later && self.is_outstanding(output, *n) && !accepted {
                 let problem = format!("strict: record {later} before {n} is acknowledged");
                 return Err((line::ORDER, problem));
             }

@@ -89,8 +89,8 @@ pub(crate) struct Delivery<'a> {
     refused: Option<(usize, Refusal)>,
     /// Requests that wait for their answers, where more than one may.
     flying: Vec<Picks>,
-    /// True if a record of this pass was accepted until a flush.
-    holds_accepted: bool,
+    /// Records that the output accepted since the last flush; settled, and not durable.
+    accepted: Bits,
     /// True if the last request left records out only to keep the order.
     order_limited: bool,
 }
@@ -127,7 +127,7 @@ impl<'a> Delivery<'a> {
             known,
             refused: None,
             flying: Vec::new(),
-            holds_accepted: false,
+            accepted: Bits::default(),
             order_limited: false,
         };
         new.move_cursor();
@@ -319,7 +319,7 @@ impl<'a> Delivery<'a> {
     fn accept_all(&mut self, picks: &Picks, answer: &mut Answer) {
         match self.takes {
             Takes::UntilFlush => {
-                self.holds_accepted = true;
+                picks.iter().for_each(|i| self.accepted.insert(i));
                 self.settle_all(picks);
             }
             Takes::Durably => {
@@ -352,7 +352,7 @@ impl<'a> Delivery<'a> {
             match verdict {
                 Verdict::Durable => self.settle(i),
                 Verdict::Accepted if self.takes == Takes::UntilFlush => {
-                    self.holds_accepted = true;
+                    self.accepted.insert(i);
                     self.settle(i);
                 }
                 Verdict::Accepted => {
@@ -434,7 +434,31 @@ impl<'a> Delivery<'a> {
 
     /// True if a record of this pass waits for a flush.
     pub(crate) fn holds_accepted(&self) -> bool {
-        self.holds_accepted
+        !self.accepted.is_empty()
+    }
+
+    /// The accepted records are durable.
+    pub(crate) fn flushed(&mut self) {
+        self.accepted = Bits::default();
+    }
+
+    /// The accepted records are open again; every record before `durable` is durable.
+    pub(crate) fn flush_failed(&mut self, durable: usize, outcome: &Outcome) {
+        let accepted = std::mem::take(&mut self.accepted);
+        let nothing_written = matches!(outcome, Outcome::Rejected(_));
+        for i in durable..self.batch.len() {
+            if accepted.get(i) {
+                self.known.durable.remove(i);
+                if !nothing_written {
+                    self.known.maybe_written.insert(i);
+                }
+            } else if i < self.cursor {
+                self.known.durable.insert(i);
+            }
+        }
+        self.cursor = durable;
+        self.refused = None;
+        self.move_cursor();
     }
 
     /// The state of the records beyond the cursor, for a later pass.

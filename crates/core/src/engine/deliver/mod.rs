@@ -3,9 +3,11 @@
 //!
 //! - `delivery`: which records go next, and the meaning of an answer; no I/O.
 //! - `pass`: the request loop over one batch at one output.
+//! - `dead_letter`: records that an output refuses, stored at another one.
 //! - `acked`: the state of records beyond a cursor.
 
 mod acked;
+mod dead_letter;
 mod delivery;
 pub(crate) mod pass;
 
@@ -17,16 +19,18 @@ use std::time::Duration;
 
 use crate::batch::Batch;
 use crate::clock::{Clock, Instant};
-use crate::output::{EncodingKey, Order, Outcome, Output, Refusal, Trouble, TroubleKind};
+use crate::output::{EncodingKey, Order, Output, Refusal, Trouble, TroubleKind};
 
 use super::budget::{Budget, Pool, Reservation, Turn};
 use super::lock;
 use super::retry::Backoff;
+use super::settings::Settings;
 use super::shared_batch::ChunkSet;
 
-use pass::{Answered, Attempts, Caller, Chunks, Ended, Pass, Progress, within};
+use pass::{Answered, Attempts, Caller, Chunks, Ended, Pass, Progress, WaitFor};
 
 pub(crate) use acked::Acked;
+pub use dead_letter::DeadLetter;
 
 /// One output of a [`deliver()`] call.
 #[derive(Clone)]
@@ -40,13 +44,15 @@ pub struct Recipient {
 }
 
 /// The treatment of a record that an output will never take.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub enum OnRefused {
     /// Stop before the record.
     #[default]
     Stop,
     /// Report the record in [`Delivered::refused`] and go on behind it.
     PassOver,
+    /// As [`OnRefused::PassOver`], but only when the record is durable as a dead letter.
+    Divert(DeadLetter),
 }
 
 /// The patience of a delivery.
@@ -62,9 +68,20 @@ pub struct Patience {
     pub slow_backoff_cap: Duration,
 }
 
+impl From<&Settings> for Patience {
+    fn from(settings: &Settings) -> Self {
+        Self {
+            request_deadline: settings.request_deadline,
+            backoff_base: settings.backoff_base,
+            backoff_cap: settings.backoff_cap,
+            slow_backoff_cap: settings.slow_backoff_cap,
+        }
+    }
+}
+
 /// Memory that deliveries share. Encoded requests are reserved here before they are made.
 #[derive(Clone)]
-pub struct Memory(Arc<Budget>);
+pub struct Memory(pub(super) Arc<Budget>);
 
 impl Memory {
     /// A budget of `bytes` for encoded requests. One request always gets through, however large.
@@ -208,40 +225,18 @@ struct Guest<'a> {
 /// The state of a delivery at one recipient.
 #[derive(Default)]
 struct Standing {
-    /// Every record before this one is settled.
-    settled: usize,
-    /// The state of the records beyond.
-    acked: Acked,
     /// Every record before this one is durable, or refused.
     durable: usize,
-    /// True if settled records wait for a flush.
-    holds_accepted: bool,
+    /// The state of the records beyond.
+    acked: Acked,
     refused: Vec<Refused>,
     trouble: Option<Trouble>,
 }
 
 impl Standing {
     fn note(&mut self, progress: Progress) {
-        self.settled = progress.through;
+        self.durable = progress.through;
         self.acked = progress.acked;
-        self.holds_accepted |= progress.holds_accepted;
-        if !self.holds_accepted {
-            self.durable = self.settled;
-        }
-    }
-
-    fn flushed(&mut self) {
-        self.durable = self.settled;
-        self.holds_accepted = false;
-    }
-
-    /// The output no longer holds the accepted records: all from the last durable one on are sent again.
-    fn flush_failed(&mut self, trouble: Trouble) {
-        self.settled = self.durable;
-        self.acked = Acked::default();
-        self.holds_accepted = false;
-        self.refused.retain(|refused| refused.record < self.durable);
-        self.trouble = Some(trouble);
     }
 }
 
@@ -326,12 +321,9 @@ async fn drive(guest: &Guest<'_>, batch: &Batch, recipient: &Recipient, sets: &[
     loop {
         let ended = pass_over(guest, batch, recipient, sets, &mut attempts).await;
         let until = match ended {
-            Ended::Done | Ended::Refused { .. } => match flush(guest, batch, recipient).await {
-                None => return,
-                Some(trouble) => attempts.retry_at(guest.clock(), &trouble),
-            },
+            Ended::Done | Ended::Refused { .. } => return,
             Ended::Wait { until, .. } => until,
-            Ended::Interrupted => continue,
+            Ended::Interrupted | Ended::Flush => continue,
         };
         guest.clock().sleep_until(until).await;
     }
@@ -354,58 +346,40 @@ async fn pass_over(
         set: set.unwrap_or(&own),
         are_reserved: set.is_some() && guest.context.memory.is_none(),
     };
-    let (settled, acked) = {
+    let (durable, acked) = {
         let standing = lock(&guest.standing);
-        (standing.settled, standing.acked.clone())
+        (standing.durable, standing.acked.clone())
     };
     let order = recipient.order;
-    let mut pass = Pass::new(guest, (output, order), batch, chunks, (settled, &acked));
+    let mut pass = Pass::new(guest, (output, order), batch, chunks, (durable, &acked));
 
     loop {
         let ended = pass.run(attempts).await;
-        let mut standing = lock(&guest.standing);
-        standing.note(pass.progress());
+        lock(&guest.standing).note(pass.progress());
         let Ended::Refused { record, refusal } = ended else {
             return ended;
         };
-        standing.refused.push(Refused {
+        if let OnRefused::Divert(dead_letter) = &recipient.on_refused
+            && let Err(trouble) = dead_letter
+                .store(batch, record, &refusal, guest.context)
+                .await
+        {
+            let until = attempts.retry_at(guest.clock(), &trouble);
+            lock(&guest.standing).trouble = Some(trouble);
+            return Ended::Wait {
+                until,
+                reason: WaitFor::Retry,
+            };
+        }
+        let stops = matches!(recipient.on_refused, OnRefused::Stop);
+        lock(&guest.standing).refused.push(Refused {
             record,
             refusal: refusal.clone(),
         });
-        if recipient.on_refused == OnRefused::Stop {
+        if stops {
             return Ended::Refused { record, refusal };
         }
         pass.divert();
-        standing.note(pass.progress());
-    }
-}
-
-/// Makes the accepted records durable; the trouble if that failed.
-async fn flush(guest: &Guest<'_>, batch: &Batch, recipient: &Recipient) -> Option<Trouble> {
-    if !lock(&guest.standing).holds_accepted {
-        return None;
-    }
-    let (shard, deadline) = (&batch.origin().shard, guest.request_deadline());
-    let call = recipient.output.flush(shard, deadline);
-    let outcome = within(guest.clock(), deadline, call).await;
-
-    let mut standing = lock(&guest.standing);
-    let trouble = flush_trouble(outcome);
-    match &trouble {
-        None => standing.flushed(),
-        Some(trouble) => standing.flush_failed(trouble.clone()),
-    }
-    trouble
-}
-
-/// The failure of a flush; `None` if all is durable.
-pub(crate) fn flush_trouble(outcome: Outcome) -> Option<Trouble> {
-    match outcome {
-        Outcome::Durable => None,
-        Outcome::Rejected(trouble) | Outcome::Unknown(trouble) => Some(trouble),
-        Outcome::Accepted | Outcome::PerRecord(_) | Outcome::Stale => Some(Trouble::new(
-            TroubleKind::Unintelligible,
-            "the output answered a flush with neither success nor failure",
-        )),
+        lock(&guest.standing).note(pass.progress());
     }
 }

@@ -1,6 +1,9 @@
 //! The request loop, written once for all callers: ask [`Delivery`] for records, ask the output for
 //! room, encode, write, take the answer. A [`Pass`] goes over one batch at one output and ends where
 //! the caller has to wait or to decide; waiting is the caller's part.
+//!
+//! An output that gathers is flushed when its limits are reached and before the pass ends, so that
+//! the caller hears only of records that are durable.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -10,9 +13,12 @@ use std::time::Duration;
 use crate::batch::Batch;
 use crate::clock::{Clock, Instant};
 use crate::engine::budget::{Permit, Reservation};
+use crate::engine::mutation::{Mutation, on};
 use crate::engine::retry::{Backoff, policy};
 use crate::engine::shared_batch::ChunkSet;
-use crate::output::{Chunk, Order, Outcome, Output, Picks, Refusal, Room, Trouble, TroubleKind};
+use crate::output::{
+    Chunk, Gathers, Order, Outcome, Output, Picks, Refusal, Room, Trouble, TroubleKind,
+};
 
 use super::acked::Acked;
 use super::delivery::{Delivery, Next, Takes};
@@ -30,15 +36,14 @@ pub(crate) const MOST_STALE: u32 = 8;
 pub(crate) struct Progress {
     /// The first record of the batch that no earlier report covered.
     pub(crate) from: usize,
-    /// Every record before this one is settled.
+    /// Every record before this one is durable, or was diverted.
     pub(crate) through: usize,
     /// The state of the records beyond `through`.
     pub(crate) acked: Acked,
-    /// True if records of this pass wait for a flush.
-    pub(crate) holds_accepted: bool,
 }
 
-/// The result of one request.
+/// The result of one request, or of a flush, which holds no records of its own.
+#[derive(Default)]
 pub(crate) struct Answered {
     /// Records that the request held.
     pub(crate) sent: usize,
@@ -154,6 +159,8 @@ pub(crate) enum Ended {
         /// The reason.
         reason: WaitFor,
     },
+    /// The output's limits of gathering are reached: flush, then go on. Never returned to a caller.
+    Flush,
     /// The caller no longer allows requests, or the encoding changed: start another pass.
     Interrupted,
 }
@@ -175,8 +182,18 @@ pub(crate) struct Pass<'a, C> {
     delivery: Delivery<'a>,
     /// Requests that may be in flight together.
     in_flight: usize,
-    /// The settled records that the caller knows of.
+    /// The records before this one are durable, and the caller knows.
     reported: usize,
+    gathers: Option<Gathers>,
+    /// The records and bytes that the output accepted since the last flush.
+    accepted: Accepted,
+}
+
+/// Records that an output holds until a flush.
+#[derive(Clone, Copy, Default)]
+struct Accepted {
+    records: usize,
+    bytes: usize,
 }
 
 /// A chunk to send.
@@ -236,6 +253,7 @@ impl Requests<'_> {
         let keep = match (&self.ending, &ended) {
             (Some(Ended::Wait { until: old, .. }), Ended::Wait { until: new, .. }) => old >= new,
             (Some(Ended::Wait { .. }), _) => true,
+            (Some(_), Ended::Flush) => true,
             _ => false,
         };
         if !keep {
@@ -266,6 +284,8 @@ impl<'a, C: Caller> Pass<'a, C> {
             delivery: Delivery::new(order, takes, batch, from, acked),
             in_flight: profile.in_flight.get(),
             reported: from,
+            gathers: profile.gathers,
+            accepted: Accepted::default(),
         }
     }
 
@@ -282,7 +302,13 @@ impl<'a, C: Caller> Pass<'a, C> {
                 }
             }
             if requests.flying.is_empty() && requests.waiting.is_none() {
-                return requests.ending.unwrap_or(Ended::Interrupted);
+                let failed = self.flush(attempts).await;
+                match failed.or(requests.ending.take()) {
+                    Some(Ended::Flush) if self.caller.may_go_on() => continue,
+                    Some(Ended::Flush) => return Ended::Interrupted,
+                    Some(ended) => return ended,
+                    None => return Ended::Interrupted,
+                }
             }
 
             match self.event(&mut requests).await {
@@ -295,15 +321,49 @@ impl<'a, C: Caller> Pass<'a, C> {
         }
     }
 
-    /// The progress since the last report.
+    /// Makes the accepted records durable; `None` if that succeeded. After a failure the output no
+    /// longer holds the records, and the pass starts again at the last durable one.
+    async fn flush(&mut self, attempts: &mut Attempts) -> Option<Ended> {
+        if !self.delivery.holds_accepted() {
+            return None;
+        }
+        let (clock, deadline) = (self.caller.clock(), self.caller.request_deadline());
+        let call = self.output.flush(&self.batch.origin().shard, deadline);
+        let outcome = within(clock, deadline, call).await;
+        self.accepted = Accepted::default();
+
+        let trouble = flush_trouble(&outcome);
+        if trouble.is_none() || on(Mutation::FlushFailureForgotten) {
+            self.delivery.flushed();
+        } else {
+            self.delivery.flush_failed(self.reported, &outcome);
+        }
+        let answered = Answered {
+            trouble: trouble.clone(),
+            ..Answered::default()
+        };
+        self.caller.answered(self.progress(), &answered);
+        trouble.map(|trouble| Ended::Wait {
+            until: attempts.retry_at(self.caller.clock(), &trouble),
+            reason: WaitFor::Retry,
+        })
+    }
+
+    /// The progress since the last report. Nothing moves while accepted records wait for a flush.
     pub(crate) fn progress(&mut self) -> Progress {
+        if self.delivery.holds_accepted() && !on(Mutation::CheckpointAccepted) {
+            return Progress {
+                from: self.reported,
+                through: self.reported,
+                acked: Acked::default(),
+            };
+        }
         let through = self.delivery.settled_through();
         let from = std::mem::replace(&mut self.reported, through);
         Progress {
             from,
             through,
             acked: self.delivery.acked(),
-            holds_accepted: self.delivery.holds_accepted(),
         }
     }
 
@@ -457,6 +517,7 @@ impl<'a, C: Caller> Pass<'a, C> {
             return requests.end(Ended::Interrupted);
         }
 
+        self.count_accepted(requests, &picks);
         attempts.failed = answer.trouble.is_some();
         match answer.trouble {
             None => attempts.reset(),
@@ -473,6 +534,18 @@ impl<'a, C: Caller> Pass<'a, C> {
         }
         if !goes_on {
             requests.end(Ended::Interrupted);
+        }
+    }
+
+    /// Asks for a flush once the limits of gathering are reached.
+    fn count_accepted(&mut self, requests: &mut Requests<'a>, picks: &Picks) {
+        let Some(limits) = self.gathers.filter(|_| self.delivery.holds_accepted()) else {
+            return;
+        };
+        self.accepted.records += picks.len();
+        self.accepted.bytes += picks.iter().map(|i| self.batch.size(i)).sum::<usize>();
+        if self.accepted.records >= limits.records || self.accepted.bytes >= limits.bytes {
+            requests.end(Ended::Flush);
         }
     }
 
@@ -495,4 +568,16 @@ pub(crate) async fn within(
         let text = format!("no answer within {} s", limit.as_secs_f64());
         Outcome::Unknown(Trouble::new(TroubleKind::Unavailable, text))
     })
+}
+
+/// The failure of a flush; `None` if all is durable.
+fn flush_trouble(outcome: &Outcome) -> Option<Trouble> {
+    match outcome {
+        Outcome::Durable => None,
+        Outcome::Rejected(trouble) | Outcome::Unknown(trouble) => Some(trouble.clone()),
+        Outcome::Accepted | Outcome::PerRecord(_) | Outcome::Stale => Some(Trouble::new(
+            TroubleKind::Unintelligible,
+            "the output answered a flush with neither success nor failure",
+        )),
+    }
 }

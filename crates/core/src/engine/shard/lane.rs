@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::checkpoint::{Position, Sequence};
 use crate::clock::{Instant, Millis};
-use crate::engine::deliver::Acked;
+use crate::engine::deliver::{Acked, DeadLetter};
 use crate::engine::mutation::{Mutation, on};
 use crate::engine::shared_batch::{SharedBatch, index_after};
 use crate::engine::status::{Counts, ErrorReport};
@@ -88,6 +88,7 @@ struct GapMet {
 pub(super) struct Lane {
     pub(super) output: Arc<dyn Output>,
     pub(super) order: Order,
+    pub(super) dead_letter: Option<DeadLetter>,
     /// Counts how often the output or the order was replaced: a task compares between two requests.
     pub(super) generation: u64,
     pub(super) phase: Phase,
@@ -133,6 +134,7 @@ impl Lane {
         Self {
             output: Arc::clone(&spec.output),
             order: spec.order,
+            dead_letter: spec.dead_letter.clone(),
             generation: 0,
             phase: if ended { Phase::Ended } else { Phase::Waiting },
             paused: spec.paused,
@@ -211,6 +213,7 @@ impl Lane {
     pub(super) fn replace_output(&mut self, spec: &OutputSpec) {
         self.output = Arc::clone(&spec.output);
         self.order = spec.order;
+        self.dead_letter.clone_from(&spec.dead_letter);
         self.paused = spec.paused;
         self.generation += 1;
         self.carried = Acked::default();
@@ -284,12 +287,21 @@ impl Lane {
         if to <= from {
             return;
         }
-        let records = (to - from) as u64;
         let bytes: usize = (from..to).map(|i| batch.batch.size(i)).sum();
-        self.counts.durable += records;
-        self.counts.in_flight = self.counts.in_flight.saturating_sub(records);
+        self.counts.durable += (to - from) as u64;
         self.counts.bytes += bytes as u64;
+        self.pass(batch, from, to);
+    }
 
+    /// Moves the cursor past one record that is durable as a dead letter.
+    pub(super) fn pass_dead_letter(&mut self, batch: &SharedBatch, record: usize) {
+        self.counts.dead_lettered += 1;
+        self.pass(batch, record, record + 1);
+    }
+
+    fn pass(&mut self, batch: &SharedBatch, from: usize, to: usize) {
+        let records = (to - from) as u64;
+        self.counts.in_flight = self.counts.in_flight.saturating_sub(records);
         self.position = batch.batch.after(to - 1);
         self.arrived = Some(batch.batch.record(to - 1).arrival);
         let is_cursor = |seen: &Sequence| self.position == Position::after(seen.as_str());

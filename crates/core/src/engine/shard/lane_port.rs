@@ -173,6 +173,28 @@ impl LanePort {
         self.with_lane(|lane| lane.set_activity(activity));
     }
 
+    /// The record at the lane's cursor is durable as a dead letter: the cursor passes it.
+    pub(crate) fn dead_lettered(&self, work: &Work, record: usize, refusal: &Refusal) {
+        let sequence = work.batch.batch.record(record).sequence;
+        tracing::warn!(
+            shard = %self.cell.id,
+            output = %self.output,
+            %sequence,
+            "a record was refused, and is stored as a dead letter: {refusal}"
+        );
+        self.with_lane(|lane| lane.pass_dead_letter(&work.batch, record));
+    }
+
+    /// A refused record could not be stored as a dead letter.
+    pub(crate) fn dead_letter_failed(&self, trouble: &Trouble) {
+        self.log(trouble);
+        let wall = self.shared.clock.wall();
+        self.with_lane(|lane| {
+            lane.note_trouble(trouble, wall);
+            lane.advice = Some("fix the dead letter output; the record waits".to_owned());
+        });
+    }
+
     /// The output refused the record at `record` for good: the lane stops.
     pub(crate) fn stop(&self, work: &Work, progress: Progress, record: usize, refusal: &Refusal) {
         let sequence = work.batch.batch.record(record).sequence;

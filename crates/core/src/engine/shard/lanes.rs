@@ -7,8 +7,8 @@ use tokio::task::AbortHandle;
 
 use crate::checkpoint::Position;
 use crate::clock::{Instant, Millis};
-use crate::engine::deliver::Acked;
 use crate::engine::deliver::pass::Progress;
+use crate::engine::deliver::{Acked, DeadLetter};
 use crate::engine::mutation::{Mutation, on};
 use crate::engine::shared_batch::SharedBatch;
 use crate::engine::status::{Counts, Gap};
@@ -39,6 +39,7 @@ pub(crate) struct Work {
     pub(crate) acked: Acked,
     pub(crate) output: Arc<dyn Output>,
     pub(crate) order: Order,
+    pub(crate) dead_letter: Option<DeadLetter>,
     pub(crate) generation: u64,
     /// The feed that the batch was taken from.
     feed: FeedId,
@@ -432,6 +433,7 @@ impl ShardState {
             acked: std::mem::take(&mut lane.carried),
             output: Arc::clone(&lane.output),
             order: lane.order,
+            dead_letter: lane.dead_letter.clone(),
             generation: lane.generation,
             feed: place.feed,
             number: place.number,
