@@ -1,11 +1,12 @@
 //! The memory budget: every byte that is read or encoded is reserved here before it is allocated.
 //!
-//! Two pools, so that neither can starve the other: three quarters for batches with the encodings that
-//! lanes share, a quarter for the encodings of single lanes (retries, starts in the middle of a chunk).
-//! Both are first come, first served: a large request at the front waits for released memory, and is
-//! not overtaken. Only readers of laggards come after all others: their memory may be held by an output
-//! in trouble for long, and no other request is to wait behind them. An unused pool grants any request,
-//! however large, so that one record of the maximum size always gets through.
+//! Two pools, so that neither can starve the other: three quarters for batches with the encodings
+//! that lanes share, a quarter for the encodings of single lanes (retries, starts in the middle of
+//! a chunk). Both are first come, first served: a large request at the front waits for released
+//! memory, and is not overtaken. Only readers of laggards come after all others: their memory may
+//! be held by an output in trouble for long, and no other request is to wait behind them. An unused
+//! pool grants any request, however large, so that one record of the maximum size always gets
+//! through.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -57,8 +58,8 @@ pub(crate) struct Budget {
 struct State {
     pools: [PoolState; 2],
     peak: usize,
-    /// Woken when memory gets short. (A `watch` would wake them in an order that differs from run to
-    /// run.)
+    /// Woken when memory gets short. (A `watch` would wake them in an order that differs from run
+    /// to run.)
     readers: Vec<Arc<Notify>>,
 }
 
@@ -126,7 +127,8 @@ impl Future for Reservation {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit> {
         match Pin::new(&mut self.granted).poll(cx) {
             Poll::Ready(Ok(permit)) => Poll::Ready(permit),
-            // The sender lives in the budget, which lives as long as the engine: no task waits any more.
+            // The sender lives in the budget, which lives as long as the engine: no task waits any
+            // more.
             Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
         }
     }
@@ -230,8 +232,8 @@ impl Budget {
                     pool,
                     bytes,
                 }) {
-                    // The request was given up. Dropping the permit with its bytes would take the lock
-                    // that is held here.
+                    // The request was given up. Dropping the permit with its bytes would take the
+                    // lock that is held here.
                     permit.bytes = 0;
                     of.used -= bytes;
                 }
@@ -274,7 +276,8 @@ impl Budget {
 }
 
 impl Permit {
-    /// Changes the size to `bytes`, if that is less, or if there is room for more and no request waits.
+    /// Changes the size to `bytes`, if that is less, or if there is room for more and no request
+    /// waits.
     pub(crate) fn resize(&mut self, bytes: usize) -> bool {
         let mut state = lock(&self.budget.state);
         let pool = &mut state.pools[self.pool as usize];
@@ -307,8 +310,8 @@ impl Drop for Permit {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        // Requests behind this one may have their turn now. (A permit that was sent and never taken is
-        // dropped with the channel.)
+        // Requests behind this one may have their turn now. (A permit that was sent and never taken
+        // is dropped with the channel.)
         self.granted.close();
         self.budget.grant(&mut lock(&self.budget.state));
     }

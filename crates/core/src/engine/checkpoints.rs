@@ -171,9 +171,9 @@ async fn forget(shared: &Shared) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Everything that changed in the shards of this worker, and their leases. Under the world's lock all the while: a child's lane starts under that
-/// lock, after its parents' lanes have ended, so that no transaction has a child's progress without its
-/// parents' end.
+/// Everything that changed in the shards of this worker, and their leases. Under the world's lock
+/// all the while: a child's lane starts under that lock, after its parents' lanes have ended, so
+/// that no transaction has a child's progress without its parents' end.
 fn changed(shared: &Shared) -> (State, Vec<Lease>) {
     let now = shared.clock.now();
     let world = lock(&shared.world);

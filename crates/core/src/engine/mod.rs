@@ -57,8 +57,8 @@ pub enum Start {
     /// The oldest record that the source still has.
     #[default]
     TrimHorizon,
-    /// The first record that arrives after the fan-out first knew of this output: resolved once to a
-    /// moment and written before anything is read.
+    /// The first record that arrives after the fan-out first knew of this output: resolved once to
+    /// a moment and written before anything is read.
     Latest,
     /// The first record that arrived at or after this moment.
     At(Millis),
@@ -182,8 +182,8 @@ pub enum EngineError {
     },
 }
 
-/// A running fan-out. Dropping the engine is like a crash: everything ends at once and nothing more is
-/// written.
+/// A running fan-out. Dropping the engine is like a crash: everything ends at once and nothing more
+/// is written.
 pub struct Engine {
     shared: Arc<Shared>,
     supervisor: tokio::task::AbortHandle,
@@ -242,7 +242,8 @@ impl Shared {
         Some(Millis(self.server_offset).plus(moment.0))
     }
 
-    /// True if a failure of this kind, at this output or in reading, is to be logged: none was lately.
+    /// True if a failure of this kind, at this output or in reading, is to be logged: none was
+    /// lately.
     fn is_news(&self, output: Option<&OutputId>, kind: TroubleKind) -> bool {
         let now = self.clock.now();
         let mut reported = lock(&self.reported);
@@ -278,8 +279,8 @@ impl Shared {
 }
 
 impl Engine {
-    /// Binds the store, resolves the start of each lane, writes the starts before anything is read, and
-    /// runs on the current tokio runtime.
+    /// Binds the store, resolves the start of each lane, writes the starts before anything is read,
+    /// and runs on the current tokio runtime.
     pub async fn start(fan_out: FanOut) -> Result<Self, EngineError> {
         let shared = start::start(fan_out).await?;
         let supervisor = tokio::spawn(supervisor::run(Arc::clone(&shared))).abort_handle();
@@ -291,11 +292,11 @@ impl Engine {
         report::status(&self.shared)
     }
 
-    /// Completes when every lane has everything that was in the source when the engine started: each
-    /// shard's reader has passed that moment, or the shard is closed and read, and so are its
-    /// descendants. Paused outputs are not waited for, nor shards that another worker owns. An output
-    /// that stopped, or whose every request failed for [`Settings::lasting_patience`] for a reason that
-    /// only the user can remove, is an error, once all the others have everything.
+    /// Completes when every lane has everything that was in the source when the engine started:
+    /// each shard's reader has passed that moment, or the shard is closed and read, and so are its
+    /// descendants. Paused outputs are not waited for, nor shards that another worker owns. An
+    /// output that stopped, or whose every request failed for [`Settings::lasting_patience`] for a
+    /// reason that only the user can remove, is an error, once all the others have everything.
     pub async fn caught_up(&self) -> Result<(), EngineError> {
         let mut changed = self.shared.changed.subscribe();
         let mut ended = self.shared.ended.subscribe();
@@ -362,7 +363,8 @@ impl Engine {
         if shared.clock.timeout(limit, drained).await.is_none() {
             tracing::warn!("requests did not end in time; their records will be sent again");
         }
-        // Requests that are still under way are abandoned; nothing moves a cursor after the last commit.
+        // Requests that are still under way are abandoned; nothing moves a cursor after the last
+        // commit.
         self.abort();
         checkpoints::last_commit(shared).await?;
         handover::release_all(shared).await;

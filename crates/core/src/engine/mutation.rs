@@ -1,5 +1,5 @@
-//! Bugs on command, so that the simulator can show that it would find them (feature `mutations`). Without the feature
-//! `on` is a constant, and nothing of this is left in the program.
+//! Bugs on command, so that the simulator can show that it would find them (feature `mutations`).
+//! Without the feature `on` is a constant, and nothing of this is left in the program.
 
 /// A deliberate bug. Each is one line of the engine that does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,11 +14,11 @@ pub enum Mutation {
     AckUnknown,
     /// After a partial failure only what failed is sent again, in every order mode.
     RetryOutOfOrder,
-    /// What stands behind a record that is held back is sent before it.
+    /// Records behind a record that is held back are sent before that record.
     HeldIsOvertaken,
     /// `strict` sends all records of a key at once.
     StrictInOneRequest,
-    /// What is acknowledged beyond the cursor is carried over one record off.
+    /// The acknowledgements beyond the cursor are carried over one record off.
     CarryOneOff,
     /// A record that an output refuses is passed over.
     SkipRefused,

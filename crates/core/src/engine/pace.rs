@@ -1,10 +1,10 @@
-//! The rate at which a shard may be read by all its feeds together: calls and bytes a second are limits
-//! of the shard, not of a reader.
+//! The rate at which a shard may be read by all its feeds together: calls and bytes a second are
+//! limits of the shard, not of a reader.
 //!
-//! The head must not be late because laggards catch up. So no two calls need to keep a distance, which
-//! would push the head back by nearly a whole interval whenever a laggard's call came first: the limit
-//! is the number of calls in any stretch of [`ReadLimits::per`], and laggards leave enough calls and
-//! bytes to the head.
+//! The head must not be late because laggards catch up. So no two calls need to keep a distance,
+//! which would push the head back by nearly a whole interval whenever a laggard's call came first:
+//! the limit is the number of calls in any stretch of [`ReadLimits::per`], and laggards leave
+//! enough calls and bytes to the head.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -51,8 +51,8 @@ impl Pace {
         ))
     }
 
-    /// Bytes that a laggard may read now without a wait for the head; a little where the head itself
-    /// uses all of them.
+    /// Bytes that a laggard may read now without a wait for the head; a little where the head
+    /// itself uses all of them.
     pub(crate) fn spare(&self, rate: usize) -> usize {
         usize::try_from(self.allowance).unwrap_or(0).max(rate / 8)
     }

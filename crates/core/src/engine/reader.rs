@@ -185,8 +185,8 @@ impl Task {
     }
 }
 
-/// Waits until the shard's limit allows a call. Memory may have been waited for, and other readers may
-/// have read meanwhile.
+/// Waits until the shard's limit allows a call. Memory may have been waited for, and other readers
+/// may have read meanwhile.
 async fn wait_for_call(shared: &Shared, cell: &ShardCell) {
     while let Some(at) = cell.call(shared.clock.now(), &shared.limits) {
         shared.clock.sleep_until(at).await;
@@ -200,8 +200,8 @@ struct Memory {
     turn: Turn,
 }
 
-/// Reads once. Memory is reserved only when the reader is ready: an idle subscription of a push reader
-/// takes none.
+/// Reads once. Memory is reserved only when the reader is ready: an idle subscription of a push
+/// reader takes none.
 async fn read_once(
     shared: &Shared,
     cell: &ShardCell,

@@ -7,11 +7,12 @@ use super::retry::Backoff;
 /// Everything about an engine that is a number. Nothing else in the engine has a limit of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Bytes for everything that is read and not yet written, encoded bodies included (default 256 MiB).
-    /// Reserved before a read. One record of the maximum size always gets through, alone if necessary.
+    /// Bytes for everything that is read and not yet written, encoded bodies included (default 256
+    /// MiB). Reserved before a read. One record of the maximum size always gets through, alone if
+    /// necessary.
     pub memory_budget: usize,
-    /// Time between two commits of the lanes' checkpoints, all in one transaction (default 1 s): the
-    /// bound on repeats after a crash.
+    /// Time between two commits of the lanes' checkpoints, all in one transaction (default 1 s):
+    /// the bound on repeats after a crash.
     pub checkpoint_interval: Duration,
     /// Time for which the store may fail before the engine ends (default 5 min). Delivery goes on
     /// meanwhile; records delivered in that time would be repeated after a crash.
@@ -29,35 +30,35 @@ pub struct Settings {
     pub slow_backoff_cap: Duration,
     /// Time between two reads of a shard that has nothing new (default 1 s).
     pub idle_poll: Duration,
-    /// Bytes that one read aims at (default 4 MiB): the number of records is this by the mean record
-    /// size, or less where the share of the budget is smaller.
+    /// Bytes that one read aims at (default 4 MiB): the number of records is this by the mean
+    /// record size, or less where the share of the budget is smaller.
     pub read_target: usize,
     /// Batches of a shard that are read ahead of its fastest lane (default 2).
     pub read_ahead: usize,
     /// Readers a shard may have for lanes that are behind the shared window (default 2).
     pub catch_up_readers: usize,
-    /// Time for which a detached lane waits for a feed that will come by its cursor, before the lane
-    /// gets a feed of its own (default 5 s).
+    /// Time for which a detached lane waits for a feed that will come by its cursor, before the
+    /// lane gets a feed of its own (default 5 s).
     pub grouping_patience: Duration,
     /// Time between two shard maps while nothing tells of a change (default 60 s).
     pub map_refresh: Duration,
     /// Time between two shard maps while the map lacks a closed shard's children (default 1 s).
     pub map_refresh_soon: Duration,
-    /// Time between two questions for the source's retention (default 10 min): a user may lengthen the
-    /// retention while an output is behind.
+    /// Time between two questions for the source's retention (default 10 min): a user may lengthen
+    /// the retention while an output is behind.
     pub retention_refresh: Duration,
     /// Attempts of a failing call while the engine starts, before the start fails (default 5).
     pub start_attempts: u32,
     /// Time for which the source may be missing before the engine ends (default 1 min).
     pub source_patience: Duration,
-    /// Time for which every request to an output, or every read of a shard, may fail for a reason that
-    /// only the user can remove, before [`Engine::caught_up`](super::Engine::caught_up) stops waiting
-    /// (default 1 min: two of the longest waits between tries, and longer than a changed policy takes to
-    /// count). The engine itself goes on trying.
+    /// Time for which every request to an output, or every read of a shard, may fail for a reason
+    /// that only the user can remove, before [`Engine::caught_up`](super::Engine::caught_up) stops
+    /// waiting (default 1 min: two of the longest waits between tries, and longer than a changed
+    /// policy takes to count). The engine itself goes on trying.
     pub lasting_patience: Duration,
-    /// Time for which failures of one kind, at one output or in reading, are not logged again, whichever
-    /// shard meets them (default 1 min): an outage of a stream of a thousand shards is one line a
-    /// minute.
+    /// Time for which failures of one kind, at one output or in reading, are not logged again,
+    /// whichever shard meets them (default 1 min): an outage of a stream of a thousand shards is
+    /// one line a minute.
     pub say_again: Duration,
     /// Gaps that the status keeps in full (default 32); all are counted.
     pub gaps_kept: usize,

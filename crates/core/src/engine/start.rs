@@ -1,5 +1,5 @@
-//! The start of an engine, before anything is read: the state is bound to the source, and the start of
-//! each lane is resolved and written.
+//! The start of an engine, before anything is read: the state is bound to the source, and the start
+//! of each lane is resolved and written.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -274,8 +274,8 @@ fn new_rows(stored: &[LaneCheckpoint], outputs: &[OutputSpec], map: &Map) -> Vec
     new
 }
 
-/// Lanes that had not ended when retention removed their shard have lost the records that they had not
-/// written.
+/// Lanes that had not ended when retention removed their shard have lost the records that they had
+/// not written.
 pub(crate) fn report_lost(
     world: &mut World,
     outputs: &[OutputSpec],

@@ -136,7 +136,8 @@ pub struct Counts {
     pub retries: u64,
     /// Requests.
     pub requests: u64,
-    /// Requests that left records out only to keep the order (`strict`): the order limits this lane.
+    /// Requests that left records out only to keep the order (`strict`): the order limits this
+    /// lane.
     pub order_limited: u64,
     /// Times that records were held back because the output had no room for them: the output's rate
     /// limits this lane.

@@ -204,8 +204,8 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts the lanes and readers that can start, drops shards that are over, and asks for the map
-    /// soon if that lacks a closed shard's children.
+    /// Starts the lanes and readers that can start, drops shards that are over, and asks for the
+    /// map soon if that lacks a closed shard's children.
     fn step(&mut self, refreshing: bool) {
         let shared = &self.shared;
         let mut world = lock(&shared.world);

@@ -21,7 +21,8 @@ use super::shard::{GoalState, LaneChange, LaneStart, ReadCounts, ShardCell};
 use super::status::{CommitStatus, Counts, ErrorReport, Gap};
 use super::{EngineError, OutputSpec, Start};
 
-/// Maps that are searched for a closed shard's children before a source that names none is believed.
+/// Maps that are searched for a closed shard's children before a source that names none is
+/// believed.
 const MAPS_WITHOUT_NAMES: u32 = 3;
 
 /// See the module.
@@ -68,15 +69,16 @@ pub(crate) struct Listed<'a> {
 }
 
 impl World {
-    /// True if no parent of `cell` has anything left for `output`. A parent that retention has removed
-    /// has nothing.
+    /// True if no parent of `cell` has anything left for `output`. A parent that retention has
+    /// removed has nothing.
     pub(crate) fn parents_ended(&self, cell: &ShardCell, output: &OutputId) -> bool {
         let mut parents = cell.parents().iter().filter_map(|p| self.shards.get(p));
         on(Mutation::ChildBeforeParent) || parents.all(|parent| parent.has_ended(output))
     }
 
     /// Takes the source's map: new shards get a lane for each output, and shards that the map lacks
-    /// are gone. A map that was asked for before the newest one only tells of shards that there are.
+    /// are gone. A map that was asked for before the newest one only tells of shards that there
+    /// are.
     pub(crate) fn merge(&mut self, map: &Listed<'_>) {
         let newest = map.asked >= self.map_asked;
         self.map_asked = self.map_asked.max(map.asked);
@@ -225,8 +227,8 @@ impl World {
         }
     }
 
-    /// Notes which closed shards' children the map has. If the map lacks some: the number of maps that
-    /// were searched for the newest of them.
+    /// Notes which closed shards' children the map has. If the map lacks some: the number of maps
+    /// that were searched for the newest of them.
     pub(crate) fn settle(&self) -> Option<u32> {
         let mut unsettled: Option<u32> = None;
         for (id, cell) in &self.shards {
@@ -272,7 +274,8 @@ impl World {
             }
         }
 
-        // A lane that waits for its parents' lanes waits for blocked ones, if no other lane goes on.
+        // A lane that waits for its parents' lanes waits for blocked ones, if no other lane goes
+        // on.
         let goes_on = |(cell, output): &(&Arc<ShardCell>, OutputId)| {
             !blocked.contains_key(output) || self.parents_ended(cell, output)
         };
@@ -284,8 +287,8 @@ impl World {
         }
     }
 
-    /// Warns of outputs whose unwritten records retention will delete, louder as that moment nears: at
-    /// a half, a quarter and an eighth of the retention.
+    /// Warns of outputs whose unwritten records retention will delete, louder as that moment nears:
+    /// at a half, a quarter and an eighth of the retention.
     pub(crate) fn warn_of_horizon(&mut self, now: Instant) {
         let Some(retention) = self.retention else {
             return;

@@ -133,54 +133,77 @@ impl FakeOwnership {
         now: Instant,
         rows: &[LaneCheckpoint],
     ) -> Option<OwnershipChange> {
-        let term = self.faults.term;
-        match inner.holds.get_mut(shard)? {
-            Hold::Away { .. } => {
-                let lease = Lease::new(shard.clone(), inner.fence, now.plus(term));
-                inner.fence += 1;
-                let held = draw(&mut inner.rng, self.faults.held);
-                let hold = Hold::Held {
-                    lease: lease.clone(),
-                    renew_at: now.plus(term / 3),
-                    lost_at: if inner.calm {
-                        Instant(Duration::MAX)
-                    } else {
-                        now.plus(held)
-                    },
-                };
-                inner.holds.insert(shard.clone(), hold);
-                self.tell(&lease, true);
-                Some(OwnershipChange::Gained {
-                    lease,
-                    progress: Some(of_shard(rows, shard)),
-                })
-            }
+        let Inner {
+            holds, rng, calm, ..
+        } = inner;
+        match holds.get_mut(shard)? {
+            Hold::Away { .. } => Some(self.gain(inner, shard, now, rows)),
             Hold::Held {
                 lease,
                 renew_at,
                 lost_at,
             } if *renew_at < *lost_at => {
-                *renew_at = now.plus(term / 3);
-                if inner.rng.per_mille(self.faults.missed) && !inner.calm {
-                    self.observer.on(&Event::Fault("a lease was not renewed"));
-                } else {
-                    lease.renew(now.plus(term));
-                    self.tell(lease, false);
-                }
+                *renew_at = now.plus(self.faults.term / 3);
+                let missed = rng.per_mille(self.faults.missed) && !*calm;
+                self.renew(lease, now, missed);
                 None
             }
             Hold::Held { lease, .. } => {
-                let warning = draw(&mut inner.rng, self.faults.warning);
-                let stop_by = now.plus(warning).min(lease.good_until());
-                lease.end(stop_by);
-                self.tell(lease, false);
-                self.observer.on(&Event::Fault("a lease was lost"));
-                inner.holds.insert(shard.clone(), Hold::Losing);
-                let shard = shard.clone();
-                Some(OwnershipChange::Losing { shard, stop_by })
+                let lease = lease.clone();
+                Some(self.lose(inner, &lease, now))
             }
             Hold::Losing => None,
         }
+    }
+
+    fn gain(
+        &self,
+        inner: &mut Inner,
+        shard: &ShardId,
+        now: Instant,
+        rows: &[LaneCheckpoint],
+    ) -> OwnershipChange {
+        let term = self.faults.term;
+        let lease = Lease::new(shard.clone(), inner.fence, now.plus(term));
+        inner.fence += 1;
+        let held = draw(&mut inner.rng, self.faults.held);
+        let hold = Hold::Held {
+            lease: lease.clone(),
+            renew_at: now.plus(term / 3),
+            lost_at: if inner.calm {
+                Instant(Duration::MAX)
+            } else {
+                now.plus(held)
+            },
+        };
+
+        inner.holds.insert(shard.clone(), hold);
+        self.tell(&lease, true);
+        OwnershipChange::Gained {
+            lease,
+            progress: Some(of_shard(rows, shard)),
+        }
+    }
+
+    fn renew(&self, lease: &Lease, now: Instant, missed: bool) {
+        if missed {
+            self.observer.on(&Event::Fault("a lease was not renewed"));
+        } else {
+            lease.renew(now.plus(self.faults.term));
+            self.tell(lease, false);
+        }
+    }
+
+    fn lose(&self, inner: &mut Inner, lease: &Lease, now: Instant) -> OwnershipChange {
+        let warning = draw(&mut inner.rng, self.faults.warning);
+        let stop_by = now.plus(warning).min(lease.good_until());
+        lease.end(stop_by);
+        self.tell(lease, false);
+        self.observer.on(&Event::Fault("a lease was lost"));
+
+        let shard = lease.shard().clone();
+        inner.holds.insert(shard.clone(), Hold::Losing);
+        OwnershipChange::Losing { shard, stop_by }
     }
 
     fn tell(&self, lease: &Lease, gained: bool) {

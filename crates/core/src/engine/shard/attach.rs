@@ -1,4 +1,5 @@
-//! Decides which feed each lane follows, which feed is the head, and where feeds are opened and closed.
+//! Decides which feed each lane follows, which feed is the head, and where feeds are opened and
+//! closed.
 
 use std::time::Duration;
 
@@ -21,9 +22,9 @@ impl ShardState {
         self.feeds = feeds;
     }
 
-    /// The head is the feed that is furthest along, give or take a read: as long as the head reads on,
-    /// it stays the head when a laggard's read passes it. (Its lanes would be the laggards then; and
-    /// the others join it anyway.)
+    /// The head is the feed that is furthest along, give or take a read: as long as the head reads
+    /// on, it stays the head when a laggard's read passes it. (Its lanes would be the laggards
+    /// then; and the others join it anyway.)
     pub(super) fn choose_head(&mut self, conditions: &Conditions<'_>) {
         let mut head: Option<&Feed> = self.head_feed().or(self.feeds.first());
         let silence = conditions.settings.idle_poll * 2;
@@ -108,9 +109,9 @@ impl ShardState {
         lanes.filter_map(|lane| Some((lane.waiting_since()?, &lane.position)))
     }
 
-    /// The cursors of the lanes that have waited longest, except lanes that a feed will come by soon.
-    /// Lanes that started to wait at about the same time are grouped: the feed starts where the first
-    /// of them is, and comes by the others.
+    /// The cursors of the lanes that have waited longest, except lanes that a feed will come by
+    /// soon. Lanes that started to wait at about the same time are grouped: the feed starts where
+    /// the first of them is, and comes by the others.
     fn candidates(
         &self,
         conditions: &Conditions<'_>,
@@ -181,8 +182,8 @@ fn is_unused(feed: &Feed, lane: &Lane, now: Instant) -> bool {
     }
 }
 
-/// Finds a feed for a lane that has none, or a better one: the head if that covers the lane's cursor;
-/// else, if the lane has to wait in its own feed, another one with records for the lane.
+/// Finds a feed for a lane that has none, or a better one: the head if that covers the lane's
+/// cursor; else, if the lane has to wait in its own feed, another one with records for the lane.
 fn find_feed(lane: &mut Lane, feeds: &[Feed], head: Option<FeedId>, now: Instant) {
     let own = lane.followed();
     if own.is_none() || own != head {
@@ -234,7 +235,8 @@ fn skip_passed(lane: &mut Lane, feeds: &[Feed]) {
     lane.attachment = Attachment::Following { feed: id, next };
 }
 
-/// Orders positions as far as possible: the exact place of a moment among sequence numbers is unknown.
+/// Orders positions as far as possible: the exact place of a moment among sequence numbers is
+/// unknown.
 fn rank(position: &Position) -> (u8, i64, Option<(&Sequence, u64)>) {
     match position {
         Position::TrimHorizon => (0, 0, None),

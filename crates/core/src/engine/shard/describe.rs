@@ -123,8 +123,8 @@ impl ShardState {
         )
     }
 
-    /// The distance of the lane's feed behind the tip, if the lane has everything of the feed. As of
-    /// the last read: a source that can't be read leaves every lane behind.
+    /// The distance of the lane's feed behind the tip, if the lane has everything of the feed. As
+    /// of the last read: a source that can't be read leaves every lane behind.
     fn behind_of_feed(&self, lane: &Lane, now: Instant) -> Option<Duration> {
         let feed = self.feed(lane.followed()?)?;
         if lane.next_in(feed.id) != Some(feed.next()) {

@@ -1,5 +1,5 @@
-//! A feed: one reader of a shard, and the window of batches that lanes share. The window is a run of
-//! batches without a hole.
+//! A feed: one reader of a shard, and the window of batches that lanes share. The window is a run
+//! of batches without a hole.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -16,8 +16,8 @@ use crate::output::Output;
 /// Names a feed within its shard.
 pub(crate) type FeedId = u64;
 
-/// One reader of a shard, and the window of its batches: everything in the shard after `floor`, up to
-/// `tip`. Batches are numbered from 0.
+/// One reader of a shard, and the window of its batches: everything in the shard after `floor`, up
+/// to `tip`. Batches are numbered from 0.
 pub(super) struct Feed {
     pub(super) id: FeedId,
     floor: Position,
@@ -31,7 +31,8 @@ pub(super) struct Feed {
     pub(super) closed: bool,
     /// Everything that arrived before this moment has been read.
     complete_until: Option<Millis>,
-    /// The number of the first batch behind the records that were in the shard when the engine started.
+    /// The number of the first batch behind the records that were in the shard when the engine
+    /// started.
     pub(super) goal: Option<u64>,
     /// The distance behind the shard's tip after the last read.
     pub(super) behind: Option<Duration>,
@@ -136,9 +137,9 @@ impl Feed {
         self.behind == Some(Duration::ZERO)
     }
 
-    /// The batch of `number`, or one batch of it and those behind it, and the count of batches in it.
-    /// A lane that is slow only for its latency keeps up this way. `output` is the output of the lane
-    /// that asks: room for its encoding is reserved with the joined batch.
+    /// The batch of `number`, or one batch of it and those behind it, and the count of batches in
+    /// it. A lane that is slow only for its latency keeps up this way. `output` is the output of
+    /// the lane that asks: room for its encoding is reserved with the joined batch.
     pub(super) fn get_joined(
         &mut self,
         number: u64,
@@ -288,17 +289,17 @@ impl Feed {
         }
     }
 
-    /// True if a lane at `position` finds everything that the lane still needs here: nothing between
-    /// `position` and the window is missing. (Records at the window's start that the lane already has
-    /// are skipped by sequence number.)
+    /// True if a lane at `position` finds everything that the lane still needs here: nothing
+    /// between `position` and the window is missing. (Records at the window's start that the lane
+    /// already has are skipped by sequence number.)
     pub(super) fn covers(&self, position: &Position) -> bool {
         match (position, &self.floor) {
             (Position::Closed, _) => false,
             (Position::TrimHorizon, floor) => *floor == Position::TrimHorizon,
             (Position::At(at), Position::TrimHorizon) => self.is_untouched_until(*at),
             (Position::At(at), Position::At(floor)) => {
-                // Nothing arrived from the floor up to `complete_until` as long as nothing was read:
-                // any moment between the two is the same place.
+                // Nothing arrived from the floor up to `complete_until` as long as nothing was
+                // read: any moment between the two is the same place.
                 at == floor || (at > floor && self.is_untouched_until(*at))
             }
             (Position::At(_), Position::After { .. } | Position::Closed) => false,
@@ -316,8 +317,9 @@ impl Feed {
     fn covers_after(&self, position: &Position) -> bool {
         let after_floor = match &self.floor {
             floor @ Position::After { .. } => floor.rank() <= position.rank(),
-            // The place of a moment among sequence numbers is known once a record was read from there;
-            // and the record before the oldest one may be gone, which only a reader of its own notices.
+            // The place of a moment among sequence numbers is known once a record was read from
+            // there; and the record before the oldest one may be gone, which only a reader of its
+            // own notices.
             Position::TrimHorizon | Position::At(_) => {
                 let Position::After { sequence, .. } = position else {
                     return false;
@@ -341,8 +343,8 @@ impl Feed {
         after_floor && reaches && !self.gaps.iter().any(inside)
     }
 
-    /// The number of the first batch with records that a lane at `position` needs, for a position that
-    /// is covered.
+    /// The number of the first batch with records that a lane at `position` needs, for a position
+    /// that is covered.
     pub(super) fn locate(&self, position: &Position) -> u64 {
         let Position::After { sequence: s, sub } = position else {
             return self.first;
@@ -362,9 +364,9 @@ impl Drop for Feed {
     }
 }
 
-/// Time for which lanes that seem slow may hold up a feed: not long at once, and one hundredth of the
-/// time at most. A lane that had a bad moment is through by then; reading its records again would cost
-/// more.
+/// Time for which lanes that seem slow may hold up a feed: not long at once, and one hundredth of
+/// the time at most. A lane that had a bad moment is through by then; reading its records again
+/// would cost more.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grace {
     left: Duration,

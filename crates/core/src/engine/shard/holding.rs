@@ -1,5 +1,5 @@
-//! The worker's hold on a shard: gained, lost, given back. Lanes start only in a shard that is held,
-//! and start no request later than the lease is good for.
+//! The worker's hold on a shard: gained, lost, given back. Lanes start only in a shard that is
+//! held, and start no request later than the lease is good for.
 
 use crate::checkpoint::Position;
 use crate::clock::Instant;
@@ -35,8 +35,8 @@ pub(crate) struct Loss {
 }
 
 impl ShardCell {
-    /// This worker owns the shard. `progress`: the rows of the lanes, if other workers may have moved
-    /// them.
+    /// This worker owns the shard. `progress`: the rows of the lanes, if other workers may have
+    /// moved them.
     pub(crate) fn gain(&self, lease: Lease, progress: Option<Vec<LaneCheckpoint>>) {
         self.event(|state| {
             if let Some(progress) = progress {

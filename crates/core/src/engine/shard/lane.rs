@@ -1,5 +1,6 @@
 //! A lane as its shard keeps it: the cursor, the counts, the phase, and the feed that the lane
-//! follows. Changed only by the shard's owner, so that leaving a feed and losing a batch are one step.
+//! follows. Changed only by the shard's owner, so that leaving a feed and losing a batch are one
+//! step.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -67,8 +68,8 @@ pub(super) enum Attachment {
     },
 }
 
-/// A batch that was given to the lane: another first record at the same cursor tells that the records
-/// in between were deleted.
+/// A batch that was given to the lane: another first record at the same cursor tells that the
+/// records in between were deleted.
 #[derive(Debug)]
 struct Dispatch {
     cursor: Position,
@@ -127,8 +128,8 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// A lane of the output of `spec` with its cursor at `position`; `committed`: the store has that
-    /// row.
+    /// A lane of the output of `spec` with its cursor at `position`; `committed`: the store has
+    /// that row.
     pub(super) fn new(spec: &OutputSpec, position: Position, committed: bool) -> Self {
         let ended = position == Position::Closed;
         Self {
@@ -310,8 +311,8 @@ impl Lane {
         }
     }
 
-    /// The records that were read and are not durable are gone from the source: a gap is reported, and
-    /// they no longer count as read.
+    /// The records that were read and are not durable are gone from the source: a gap is reported,
+    /// and they no longer count as read.
     pub(super) fn lose_in_flight(&mut self) {
         self.counts.read -= self.counts.in_flight;
         self.counts.in_flight = 0;
@@ -337,8 +338,8 @@ impl Lane {
         same
     }
 
-    /// The lane comes to a gap that starts at `from`. False if the lane was there already: everything
-    /// counted since then lies behind the gap.
+    /// The lane comes to a gap that starts at `from`. False if the lane was there already:
+    /// everything counted since then lies behind the gap.
     pub(super) fn meet_gap(&mut self, from: &Position) -> bool {
         let gap = GapMet {
             from: from.clone(),
@@ -381,7 +382,8 @@ impl Lane {
     }
 
     /// The lane's distance from the records that were in the source when the engine started.
-    /// `patience`: time for which every request may fail for a reason that only the user can remove.
+    /// `patience`: time for which every request may fail for a reason that only the user can
+    /// remove.
     pub(super) fn goal_state(&self, lane: LaneId, now: Instant, patience: Duration) -> GoalState {
         let LaneId { shard, output } = lane;
         if let Phase::Stopped { reason } = &self.phase {
@@ -413,9 +415,9 @@ impl Lane {
         }
     }
 
-    /// The lane's distance behind the tip. `server`: the server's time; `at_tip`: the distance of the
-    /// feed behind the tip, if the lane has everything of the feed; `next`: the arrival time of the
-    /// lane's next record.
+    /// The lane's distance behind the tip. `server`: the server's time; `at_tip`: the distance of
+    /// the feed behind the tip, if the lane has everything of the feed; `next`: the arrival time of
+    /// the lane's next record.
     pub(super) fn behind(
         &self,
         server: Option<Millis>,

@@ -78,14 +78,14 @@ impl LanePort {
         if matches!(taken, Take::End) {
             self.shared.news.notify_one();
         }
-        // The reader may have to read ahead, to drop batches that this lane has passed, or to open a
-        // feed for the lane.
+        // The reader may have to read ahead, to drop batches that this lane has passed, or to open
+        // a feed for the lane.
         self.cell.wake.notify_one();
         taken
     }
 
-    /// The state of a wait that was interrupted, for a task that last delivered with `generation` of
-    /// the output's settings.
+    /// The state of a wait that was interrupted, for a task that last delivered with `generation`
+    /// of the output's settings.
     pub(crate) fn wait(&self, generation: u64) -> Wait {
         let state = lock(&self.cell.state);
         match state.lanes.get(&self.output) {
@@ -241,8 +241,8 @@ impl Lane {
         }
     }
 
-    /// Notes since when every request fails for a reason that only the user can remove. True if that
-    /// is new.
+    /// Notes since when every request fails for a reason that only the user can remove. True if
+    /// that is new.
     fn note_lasting(&mut self, answered: &Answered, now: Instant) -> bool {
         let class = answered.trouble.as_ref().map(|t| policy(t.kind).class);
         if class != Some(BackoffClass::Lasting) || answered.failed != answered.sent {

@@ -154,7 +154,8 @@ impl ShardCell {
         waiting.map(|(output, _)| output.clone()).collect()
     }
 
-    /// Starts the lane of `output` with the task that `spawn` makes. False if the lane does not wait.
+    /// Starts the lane of `output` with the task that `spawn` makes. False if the lane does not
+    /// wait.
     pub(crate) fn start_lane(
         &self,
         output: &OutputId,
@@ -368,8 +369,8 @@ impl ShardState {
         feed.get_joined(number, &*lane.output, conditions.budget, limits)
     }
 
-    /// The size up to which batches of `feed` are joined: the largest request of its lanes' outputs;
-    /// each output cuts the joined batch by its own limits.
+    /// The size up to which batches of `feed` are joined: the largest request of its lanes'
+    /// outputs; each output cuts the joined batch by its own limits.
     fn join_limits(&self, feed: FeedId, memory_share: usize) -> JoinLimits {
         let (mut records, mut bytes) = (0, 0);
         for lane in self.followers(feed) {
@@ -380,8 +381,8 @@ impl ShardState {
         JoinLimits {
             records,
             bytes,
-            // A lane that is stuck keeps the batch in hand. Every lane may be stuck, and there must be
-            // room to read for another.
+            // A lane that is stuck keeps the batch in hand. Every lane may be stuck, and there must
+            // be room to read for another.
             memory: memory_share / (self.lanes.len() + 3),
         }
     }

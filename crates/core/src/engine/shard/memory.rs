@@ -15,8 +15,8 @@ use super::lane::Lane;
 use super::{Conditions, NextVisit, SMALL, ShardState};
 
 impl ShardState {
-    /// While a reader waits for memory, lanes that could do nothing with their batches now don't hold
-    /// them.
+    /// While a reader waits for memory, lanes that could do nothing with their batches now don't
+    /// hold them.
     pub(super) fn relieve(&mut self, conditions: &Conditions<'_>, next: &mut NextVisit) {
         if !conditions.budget.pressed() {
             return;
@@ -24,8 +24,8 @@ impl ShardState {
         self.detach_backing_off(conditions.memory_share);
 
         // Memory beyond the share, taken while no other shard needed that; and where a lane has
-        // nothing to do until there is memory, the batches kept for slow lanes: the slow lanes' memory
-        // may be held by requests that hang, which count against no window.
+        // nothing to do until there is memory, the batches kept for slow lanes: the slow lanes'
+        // memory may be held by requests that hang, which count against no window.
         let starving = self.feeds.iter().any(|feed| self.starves(feed));
         let short = if starving {
             conditions.budget.short()
@@ -63,8 +63,8 @@ impl ShardState {
         feed.reading && self.followers(feed.id).any(|lane| lane.waits_in(feed))
     }
 
-    /// Drops batches that no lane needs. Some of the head's stay while a lane catches up, so that the
-    /// lane finds a window to join.
+    /// Drops batches that no lane needs. Some of the head's stay while a lane catches up, so that
+    /// the lane finds a window to join.
     pub(super) fn trim(&mut self, conditions: &Conditions<'_>) {
         let head = self.head;
         let is_laggard = |lane: &Lane| lane.runs() && (head.is_none() || lane.followed() != head);
@@ -87,9 +87,9 @@ impl ShardState {
         }
     }
 
-    /// Makes room for `bytes` within the shard's share: if a lane waits for more, the lanes that hold
-    /// the oldest batches are detached, down to half the share. False if the share is full and no
-    /// lane waits, or if only lanes that are no slower than others hold the batches.
+    /// Makes room for `bytes` within the shard's share: if a lane waits for more, the lanes that
+    /// hold the oldest batches are detached, down to half the share. False if the share is full and
+    /// no lane waits, or if only lanes that are no slower than others hold the batches.
     pub(super) fn make_room(
         &mut self,
         id: FeedId,
@@ -129,11 +129,11 @@ impl ShardState {
         windows + loose.iter().map(|batch| batch.bytes()).sum::<usize>()
     }
 
-    /// Drops the feed's oldest batches, of at least `bytes` together, and detaches the slow lanes that
-    /// still need them. Stops at a batch that a lane needs which is about as fast as the others: lanes
-    /// drift apart, and reading a stretch again for a lane that is half as fast takes as much of the
-    /// shard's limit as waiting for that lane. Returns the moment at which the lane would count as
-    /// slow.
+    /// Drops the feed's oldest batches, of at least `bytes` together, and detaches the slow lanes
+    /// that still need them. Stops at a batch that a lane needs which is about as fast as the
+    /// others: lanes drift apart, and reading a stretch again for a lane that is half as fast takes
+    /// as much of the shard's limit as waiting for that lane. Returns the moment at which the lane
+    /// would count as slow.
     fn shrink(&mut self, id: FeedId, bytes: usize, now: Instant) -> Option<Instant> {
         let usual = self.usual_speed(id);
         let Self { feeds, lanes, .. } = self;
@@ -193,7 +193,8 @@ fn fits(held: usize, bytes: usize, conditions: &Conditions<'_>) -> bool {
     bytes <= budget.free().saturating_sub(budget.read_pool() / 4)
 }
 
-/// The moment until which the oldest batch of `feed` is kept for `lane`; `None` if the lane is slow.
+/// The moment until which the oldest batch of `feed` is kept for `lane`; `None` if the lane is
+/// slow.
 fn kept_until(lane: &Lane, feed: &mut Feed, usual: Option<u64>, now: Instant) -> Option<Instant> {
     let backing_off = lane.is_backing_off();
     if lane.runs() && !lane.is_delivering() && !backing_off {
@@ -222,8 +223,8 @@ fn detach_from(lanes: &mut BTreeMap<OutputId, Lane>, feed: FeedId, oldest: u64) 
     }
 }
 
-/// Copies a small remainder out of a large answer that only lanes in trouble still need, so that the
-/// remainder does not pin the answer.
+/// Copies a small remainder out of a large answer that only lanes in trouble still need, so that
+/// the remainder does not pin the answer.
 fn compact(feed: &mut Feed, lanes: &BTreeMap<OutputId, Lane>, budget: &Arc<Budget>) {
     let Some((batch, from)) = remainder(feed, lanes) else {
         return;

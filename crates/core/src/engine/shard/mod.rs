@@ -1,11 +1,12 @@
-//! One shard and the owner of its state: the lanes, the feeds, and the decisions about both. Tasks and
-//! live changes report events by methods of [`ShardCell`]; the answers are commands. Nothing outside
-//! this module changes the state, and nothing inside does I/O.
+//! One shard and the owner of its state: the lanes, the feeds, and the decisions about both. Tasks
+//! and live changes report events by methods of [`ShardCell`]; the answers are commands. Nothing
+//! outside this module changes the state, and nothing inside does I/O.
 //!
-//! A *feed* is a reader with the window of its batches. The *head* is the feed that is furthest along;
-//! lanes that the head does not cover (*laggards*) are grouped on at most two other feeds. A lane moves
-//! to the head as soon as the head's window covers the lane's cursor. A lane is *detached* from its
-//! feed when the window outgrows the shard's share of the memory budget while other lanes wait.
+//! A *feed* is a reader with the window of its batches. The *head* is the feed that is furthest
+//! along; lanes that the head does not cover (*laggards*) are grouped on at most two other feeds. A
+//! lane moves to the head as soon as the head's window covers the lane's cursor. A lane is
+//! *detached* from its feed when the window outgrows the shard's share of the memory budget while
+//! other lanes wait.
 
 mod attach;
 mod describe;
@@ -149,8 +150,8 @@ pub(crate) struct Conditions<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) limits: &'a ReadLimits,
     pub(crate) budget: &'a Arc<Budget>,
-    /// The shard's share of the budget in bytes. A shard takes more while much is free, and gives that
-    /// back when others need it.
+    /// The shard's share of the budget in bytes. A shard takes more while much is free, and gives
+    /// that back when others need it.
     pub(crate) memory_share: usize,
     /// Unused bytes of the budget.
     pub(crate) free: usize,

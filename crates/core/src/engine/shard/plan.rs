@@ -1,4 +1,5 @@
-//! Plans the reads of a shard: which feed reads now, how much, and how much memory is reserved first.
+//! Plans the reads of a shard: which feed reads now, how much, and how much memory is reserved
+//! first.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,8 +30,8 @@ struct ReadSize {
 }
 
 impl ShardCell {
-    /// Gives lanes their feeds, opens and closes feeds, drops batches that no lane needs, and plans the
-    /// reads to start now.
+    /// Gives lanes their feeds, opens and closes feeds, drops batches that no lane needs, and plans
+    /// the reads to start now.
     pub(crate) fn arrange(&self, conditions: &Conditions<'_>) -> Round {
         self.event(|state| state.arrange(conditions))
     }
@@ -92,8 +93,8 @@ impl ShardState {
         reads
     }
 
-    /// True if a lane needs more of the feed, and no read of its class is under way: one read of the
-    /// head and one for laggards at a time.
+    /// True if a lane needs more of the feed, and no read of its class is under way: one read of
+    /// the head and one for laggards at a time.
     fn may_read(&self, id: FeedId, conditions: &Conditions<'_>) -> bool {
         let is_head = Some(id) == self.head;
         let same_class = |f: &Feed| (Some(f.id) == self.head) == is_head;
@@ -104,8 +105,8 @@ impl ShardState {
         !busy && self.feed(id).is_some_and(wanted)
     }
 
-    /// True if a lane waits for more, or will soon. `read_ahead`: batches that the head may be ahead of
-    /// its fastest lane.
+    /// True if a lane waits for more, or will soon. `read_ahead`: batches that the head may be
+    /// ahead of its fastest lane.
     fn wants_more(&self, feed: &Feed, read_ahead: usize) -> bool {
         let lanes = self.lanes.values().filter(|lane| lane.runs());
         let numbers = lanes.filter_map(|lane| lane.next_in(feed.id));
@@ -249,8 +250,8 @@ impl ShardState {
         let least = (SMALL / self.pace.mean).max(1);
         let mut size = usual;
         if size.reserve > free && Some(id) == self.head {
-            // About as much as last time: others wait for the memory that such a read would give back
-            // in a moment.
+            // About as much as last time: others wait for the memory that such a read would give
+            // back in a moment.
             size.limit = size.limit.min((2 * self.feed(id)?.last_records).max(least));
             size.reserve = self.estimate(size.limit, encoders, conditions, false);
         }
@@ -278,8 +279,8 @@ impl ShardState {
         let answer = match self.pace.mean {
             0 => largest,
             _ if worst => largest,
-            // The largest mean of late, and a quarter more: records differ. Unused memory is given back
-            // with the answer.
+            // The largest mean of late, and a quarter more: records differ. Unused memory is given
+            // back with the answer.
             mean => {
                 let most = mean.max(self.pace.largest);
                 (limit * (most + most / 4) + most).min(largest)

@@ -168,8 +168,8 @@ impl ShardState {
                 KeepReader::Yes
             }
             None => {
-                // The answer is larger than the reservation, without room for the rest: dropped, and
-                // read again with enough.
+                // The answer is larger than the reservation, without room for the rest: dropped,
+                // and read again with enough.
                 feed.underestimated = true;
                 feed.due = arrived.now;
                 KeepReader::No
@@ -189,8 +189,8 @@ impl ShardState {
         }
     }
 
-    /// An answer without records. Far from the tip the answer is a step on the way; at the tip, polls
-    /// get rarer.
+    /// An answer without records. Far from the tip the answer is a step on the way; at the tip,
+    /// polls get rarer.
     fn on_idle(&mut self, arrived: &Arrived<'_>, behind: Duration) {
         let interval = self.interval(arrived);
         let longest = if behind.is_zero() {
@@ -249,8 +249,8 @@ impl ShardState {
         self.news = true;
     }
 
-    /// The feed has all there is. Records that a waiting lane still had in flight were deleted before
-    /// they were read again.
+    /// The feed has all there is. Records that a waiting lane still had in flight were deleted
+    /// before they were read again.
     fn on_tip(&mut self, id: FeedId) {
         let Some(next) = self.feed(id).map(super::Feed::next) else {
             return;
@@ -264,8 +264,8 @@ impl ShardState {
         }
     }
 
-    /// The records behind the feed's tip were deleted before they were read. A lane that is not there
-    /// yet meets the gap later.
+    /// The records behind the feed's tip were deleted before they were read. A lane that is not
+    /// there yet meets the gap later.
     fn on_gap(&mut self, arrived: &Arrived<'_>) {
         let Some(feed) = self.feeds.iter_mut().find(|f| f.id == arrived.feed) else {
             return;
@@ -339,7 +339,8 @@ impl ShardState {
     }
 }
 
-/// A batch with its memory; `None` if `permit` can't grow to the size of the batch and its encodings.
+/// A batch with its memory; `None` if `permit` can't grow to the size of the batch and its
+/// encodings.
 fn shared(batch: Batch, encoders: &Encoders, mut permit: Permit) -> Option<SharedBatch> {
     let (records, allocated) = (batch.len(), batch.allocation());
     let encoded: usize = encoders
