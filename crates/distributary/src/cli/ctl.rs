@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use distributary_adapters::values::Name;
+use distributary_adapters::values::{Expected, Name};
 use distributary_config::input::{state_file, state_folder};
 use distributary_config::process::ControlAddress;
 
@@ -71,20 +71,7 @@ enum CtlCommand {
 /// Sends the command and prints the answer.
 pub(crate) async fn run(args: CtlArgs) -> Result<ExitCode, Failure> {
     let path = path(args.control.as_deref(), args.name.as_deref())?;
-    let fan_out = args.fan_out;
-    let request = match args.command {
-        CtlCommand::Status => Request::Status { fan_out },
-        CtlCommand::Pause { output } => Request::Pause { fan_out, output },
-        CtlCommand::Resume { output } => Request::Resume { fan_out, output },
-        CtlCommand::Restart { output, from } => Request::Restart {
-            fan_out,
-            output,
-            from,
-        },
-        CtlCommand::Reload => Request::Reload,
-        CtlCommand::Drain => Request::Drain,
-    };
-
+    let request = args.command.request(args.fan_out);
     let reply = ask(&path, &request).await.map_err(|error| {
         Failure::run(format!(
             "no running process answers at {}: {error}; start `distributary run`, or give the address that it listens \
@@ -100,25 +87,49 @@ pub(crate) async fn run(args: CtlArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+impl CtlCommand {
+    fn request(self, fan_out: Option<String>) -> Request {
+        match self {
+            Self::Status => Request::Status { fan_out },
+            Self::Pause { output } => Request::Pause { fan_out, output },
+            Self::Resume { output } => Request::Resume { fan_out, output },
+            Self::Restart { output, from } => Request::Restart {
+                fan_out,
+                output,
+                from,
+            },
+            Self::Reload => Request::Reload,
+            Self::Drain => Request::Drain,
+        }
+    }
+}
+
 /// The socket's path, from the address or the name.
 fn path(control: Option<&str>, name: Option<&str>) -> Result<PathBuf, Failure> {
-    let wrong = |expected: distributary_adapters::values::Expected| Failure::usage(expected.0);
     let given = control.filter(|text| !text.is_empty());
     match (given, name) {
-        (Some(text), _) => match text.parse::<ControlAddress>().map_err(wrong)? {
-            ControlAddress::Unix(path) => Ok(path),
-            ControlAddress::Default | ControlAddress::None => Err(Failure::usage(
-                "--control none leads to no process; give unix:PATH, or --name",
-            )),
-        },
+        (Some(address), _) => path_of(address),
         (None, Some(name)) => {
-            let name = name.parse::<Name>().map_err(wrong)?.0;
-            Ok(default_path(&name))
+            let name: Name = name.parse().map_err(wrong)?;
+            Ok(default_path(&name.0))
         }
         (None, None) => Err(Failure::usage(
             "nothing tells which process to reach; give --name NAME or --control unix:PATH",
         )),
     }
+}
+
+fn path_of(address: &str) -> Result<PathBuf, Failure> {
+    match address.parse().map_err(wrong)? {
+        ControlAddress::Unix(path) => Ok(path),
+        ControlAddress::Default | ControlAddress::None => Err(Failure::usage(
+            "--control none leads to no process; give unix:PATH, or --name",
+        )),
+    }
+}
+
+fn wrong(expected: Expected) -> Failure {
+    Failure::usage(expected.0)
 }
 
 /// The place where a process with the default state file listens.

@@ -105,16 +105,9 @@ fn check_size(args: &DemoArgs) -> Result<(), Failure> {
 async fn show(args: &DemoArgs, dir: &Path) -> Result<bool, Failure> {
     let stage = Stage::new(args.outputs, dir).await?;
     summary::introduce(args, &stage.names);
-    let engine = stage.start().await?;
     let mut scenario = stage.scenario(args.time.0);
     let producer = stage.producer(args);
-    let view = View::fit(LogFormat::Text);
-    let produced = copy_with_view(view, producer, &mut scenario, &engine, &stage.access).await?;
-    let status = engine
-        .shutdown(SHUTDOWN)
-        .await
-        .map_err(|error| Failure::from_error(&error))?;
-    view.end(&[Snapshot::running(status.clone())]);
+    let (produced, status) = copy(&stage, producer, &mut scenario).await?;
 
     print_line("\nComparing every output with the input …");
     let report = stage.compare().await?;
@@ -127,6 +120,25 @@ async fn show(args: &DemoArgs, dir: &Path) -> Result<bool, Failure> {
         complete,
     });
     Ok(complete)
+}
+
+/// Copies until every output has caught up, and shows the progress.
+async fn copy(
+    stage: &Stage<'_>,
+    producer: Producer<'_>,
+    scenario: &mut Scenario<'_>,
+) -> Result<(Produced, Status), Failure> {
+    let engine = stage.start().await?;
+    let view = View::fit(LogFormat::Text);
+    let access = &stage.access;
+    let produced = copy_with_view(view, producer, scenario, &engine, access).await?;
+
+    let status = engine
+        .shutdown(SHUTDOWN)
+        .await
+        .map_err(|error| Failure::from_error(&error))?;
+    view.end(&[Snapshot::running(status.clone())]);
+    Ok((produced, status))
 }
 
 /// The streams of the demo.
@@ -176,14 +188,16 @@ impl<'a> Stage<'a> {
     async fn start(&self) -> Result<Engine, Failure> {
         let store = SqliteStore::open(&self.dir.join("demo.db"), "demo")
             .map_err(|error| Failure::from_error(&error))?;
-        let mut specs = Vec::with_capacity(self.outputs.len());
+        let mut outputs = Vec::with_capacity(self.outputs.len());
         for output in &self.outputs {
-            specs.push(spec(output).await?);
+            let spec = spec(output).await?;
+            outputs.push(spec);
         }
+
         let fan_out = FanOut {
             name: "demo".to_owned(),
             source: self.input.source(),
-            outputs: specs,
+            outputs,
             store: Arc::new(store),
             ownership: None,
             budget: None,
@@ -314,15 +328,7 @@ async fn produce_and_catch_up(
     };
 
     scenario.release();
-    let is_behind = |status: &Status| {
-        let mut outputs = status.outputs.iter();
-        outputs.any(|output| output.counts.durable < produced.records)
-    };
-    let caught_up = async {
-        while is_behind(&engine.status()) {
-            scenario.watch(engine).await;
-        }
-    };
+    let caught_up = catch_up(scenario, engine, produced.records);
     if access.clock.timeout(CATCH_UP, caught_up).await.is_none() {
         print_line(&format!(
             "after {} s some outputs are still behind; comparing the records so far",
@@ -330,6 +336,17 @@ async fn produce_and_catch_up(
         ));
     }
     Ok(produced)
+}
+
+/// Waits until every output has this number of records.
+async fn catch_up(scenario: &mut Scenario<'_>, engine: &Engine, records: u64) {
+    let is_behind = |status: &Status| {
+        let mut outputs = status.outputs.iter();
+        outputs.any(|output| output.counts.durable < records)
+    };
+    while is_behind(&engine.status()) {
+        scenario.watch(engine).await;
+    }
 }
 
 /// Takes snapshots for the view.

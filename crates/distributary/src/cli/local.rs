@@ -44,6 +44,15 @@ enum Trimmed {
     EmptyPages,
 }
 
+impl From<Trimmed> for TrimmedPosition {
+    fn from(answer: Trimmed) -> Self {
+        match answer {
+            Trimmed::Refuse => Self::Refuse,
+            Trimmed::EmptyPages => Self::EmptyPages(EMPTY_PAGES),
+        }
+    }
+}
+
 /// Flags of `local`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -155,10 +164,7 @@ fn build(args: &LocalArgs) -> Result<Local, Failure> {
         .account(args.account.clone())
         .enforce_limits(args.enforce_limits)
         .subscription_length(args.subscription_length.0)
-        .trimmed_position(match args.trimmed_position {
-            Trimmed::Refuse => TrimmedPosition::Refuse,
-            Trimmed::EmptyPages => TrimmedPosition::EmptyPages(EMPTY_PAGES),
-        });
+        .trimmed_position(args.trimmed_position.into());
 
     if let Some(delay) = args.state_delay {
         builder = builder.delays(Delays::all(delay.0));
@@ -170,12 +176,12 @@ fn build(args: &LocalArgs) -> Result<Local, Failure> {
         builder = builder.seed(seed);
     }
 
-    match &args.dir {
-        Some(dir) => builder
-            .open(dir)
-            .map_err(|error| Failure::run(format!("--dir: {}", chain(&error)))),
-        None => Ok(builder.build()),
-    }
+    let Some(dir) = &args.dir else {
+        return Ok(builder.build());
+    };
+    builder
+        .open(dir)
+        .map_err(|error| Failure::run(format!("--dir: {}", chain(&error))))
 }
 
 fn check_account(account: &str) -> Result<(), Failure> {
@@ -194,16 +200,20 @@ fn create_streams(local: &Local, streams: &[StreamSpec]) -> Result<(), Failure> 
         return Err(Failure::usage(format!("--stream {name} is given twice")));
     }
 
-    for StreamSpec { name, shards } in streams {
-        match local.create_stream(name, *shards) {
-            // A directory can hold the stream of an earlier run.
-            Ok(()) | Err(CreateError::Exists { .. }) => {}
-            Err(error @ (CreateError::Name { .. } | CreateError::Shards { .. })) => {
-                return Err(Failure::usage(format!("--stream: {}", chain(&error))));
-            }
-        }
+    for stream in streams {
+        create_stream(local, stream)?;
     }
     Ok(())
+}
+
+fn create_stream(local: &Local, stream: &StreamSpec) -> Result<(), Failure> {
+    match local.create_stream(&stream.name, stream.shards) {
+        // A directory can hold the stream of an earlier run.
+        Ok(()) | Err(CreateError::Exists { .. }) => Ok(()),
+        Err(error @ (CreateError::Name { .. } | CreateError::Shards { .. })) => {
+            Err(Failure::usage(format!("--stream: {}", chain(&error))))
+        }
+    }
 }
 
 fn certificate(args: &LocalArgs) -> Result<Option<Certificate>, Failure> {

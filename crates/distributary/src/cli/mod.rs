@@ -60,24 +60,29 @@ pub(crate) fn main(cli: Cli) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return Failure::from_error(&error).report(),
     };
-    // `run` closes its state file; threads of the others that still read standard input must not keep an ended program alive.
-    let patience = if matches!(cli.command, Command::Run(_)) {
-        CLOSING
-    } else {
-        Duration::ZERO
+
+    // `run` closes its state file; threads of the other commands that still read standard input
+    // must not keep an ended program alive.
+    let patience = match cli.command {
+        Command::Run(_) => CLOSING,
+        _ => Duration::ZERO,
     };
-    let done = runtime.block_on(async {
-        match cli.command {
-            Command::Run(args) => run::run(*args).await,
-            Command::Ctl(args) => ctl::run(args).await,
-            Command::Demo(args) => demo::run(args).await,
-            Command::Local(args) => local::run(args).await,
-            Command::Put(args) => put::run(args).await,
-            Command::Tail(args) => tail::run(args).await,
-            Command::Verify(args) => verify::run(args).await,
-            Command::Sql(args) => sql::run(args),
-        }
-    });
+    let done = runtime.block_on(cli.command.run());
     runtime.shutdown_timeout(patience);
     done.unwrap_or_else(|failure| failure.report())
+}
+
+impl Command {
+    async fn run(self) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Run(args) => run::run(*args).await,
+            Self::Ctl(args) => ctl::run(args).await,
+            Self::Demo(args) => demo::run(args).await,
+            Self::Local(args) => local::run(args).await,
+            Self::Put(args) => put::run(args).await,
+            Self::Tail(args) => tail::run(args).await,
+            Self::Verify(args) => verify::run(args).await,
+            Self::Sql(args) => sql::run(args),
+        }
+    }
 }

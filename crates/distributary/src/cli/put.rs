@@ -77,13 +77,16 @@ impl PutArgs {
     }
 
     fn keys(&self, clock: &Clock) -> Result<Keys, Failure> {
-        match (&self.key, &self.key_delimiter) {
-            (Some(key), _) => Ok(Keys::Fixed(key.clone())),
-            (None, Some(delimiter)) if delimiter.is_empty() => {
+        if let Some(key) = &self.key {
+            return Ok(Keys::Fixed(key.clone()));
+        }
+
+        match &self.key_delimiter {
+            Some(delimiter) if delimiter.is_empty() => {
                 Err(Failure::usage("--key-delimiter needs a text, such as ':'"))
             }
-            (None, Some(delimiter)) => Ok(Keys::Before(delimiter.clone())),
-            (None, None) => Ok(Keys::Random(clock.clone())),
+            Some(delimiter) => Ok(Keys::Before(delimiter.clone())),
+            None => Ok(Keys::Random(clock.clone())),
         }
     }
 
@@ -119,7 +122,8 @@ pub(crate) async fn run(args: PutArgs) -> Result<ExitCode, Failure> {
     logging::start(LogFormat::Text, true);
     let access = Access::new(&args.connect)?;
     let form = args.form(&access.clock)?;
-    let target = Target(Given::open(&access, &args.stream).await?);
+    let given = Given::open(&access, &args.stream).await?;
+    let target = Target(given);
 
     let mut sender = Sender::new(&target, &access.clock);
     let done = if args.data.is_empty() {
@@ -199,7 +203,7 @@ async fn from_arguments<P: PutRecords>(
 ) -> Result<(), SendError> {
     let mut request = Request::default();
     for record in records {
-        if !send::fits(&record, request.entries.len(), request.bytes) {
+        if !request.has_room(&record) {
             sender.send(std::mem::take(&mut request).entries).await?;
         }
         request.push(record);
@@ -215,6 +219,10 @@ struct Request {
 }
 
 impl Request {
+    fn has_room(&self, entry: &PutRecordsRequestEntry) -> bool {
+        send::fits(entry, self.entries.len(), self.bytes)
+    }
+
     fn push(&mut self, entry: PutRecordsRequestEntry) {
         self.bytes += send::size(&entry);
         self.entries.push(entry);
@@ -261,21 +269,26 @@ enum End {
 }
 
 impl Lines {
+    /// Waits for the first record of a request; `None` at the end.
+    async fn first(&mut self) -> Option<Result<Ahead, Stop>> {
+        match self.next.take() {
+            Some(left_over) => Some(Ok(left_over)),
+            None => self.lines.recv().await,
+        }
+    }
+
     /// The next request: waits for one record, and takes the others that are waiting and fit.
     async fn request(&mut self) -> (Request, Vec<OwnedSemaphorePermit>, Option<End>) {
         let mut request = Request::default();
         let mut permits = Vec::new();
-        let mut item = match self.next.take() {
-            Some(item) => Some(Ok(item)),
-            None => self.lines.recv().await,
-        };
+        let mut item = self.first().await;
         if item.is_none() {
             return (request, permits, Some(End::Input));
         }
 
         while let Some(next) = item {
             match next {
-                Ok((entry, permit)) if send::fits(&entry, request.entries.len(), request.bytes) => {
+                Ok((entry, permit)) if request.has_room(&entry) => {
                     request.push(entry);
                     permits.push(permit);
                 }
@@ -321,8 +334,10 @@ fn permitted(
     runtime: &Handle,
 ) -> Result<Ahead, Stop> {
     // At most 10 MiB, so the size fits in a u32 and in the budget.
-    let kib = u32::try_from(send::size(&entry) / 1024 + 1).unwrap_or(u32::MAX);
-    match runtime.block_on(Arc::clone(budget).acquire_many_owned(kib)) {
+    let kib = send::size(&entry) / 1024 + 1;
+    let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+    let room = Arc::clone(budget).acquire_many_owned(kib);
+    match runtime.block_on(room) {
         Ok(permit) => Ok((entry, permit)),
         Err(closed) => Err(Stop::Input(std::io::Error::other(closed))),
     }

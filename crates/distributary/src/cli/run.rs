@@ -57,10 +57,10 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let registry = Registry::default();
     let environment = environment();
     let input = input(&args, &environment, &registry).map_err(wrong)?;
-    let path = args.config.or_else(|| {
-        let path = environment.get(&variable(CONFIG))?;
-        (!path.is_empty()).then(|| path.into())
-    });
+    let path = match args.config {
+        Some(path) => Some(path),
+        None => config_variable(&environment),
+    };
 
     let (process, origin) = match path {
         Some(path) => from_file(path, input, registry).map_err(wrong)?,
@@ -69,16 +69,26 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
             (process, None)
         }
     };
-    logging::start(process.log_format, false);
-    for note in &process.notes {
-        tracing::warn!("{note}");
-    }
+    start_log(&process);
 
     let access = Access::for_process(&process.surroundings)?;
     if let Some(local) = &access.local {
         embedded::prepare(local, &process).await?;
     }
     control::run(process, access, origin).await
+}
+
+/// The configuration file that the environment names.
+fn config_variable(environment: &BTreeMap<String, String>) -> Option<PathBuf> {
+    let path = environment.get(&variable(CONFIG))?;
+    (!path.is_empty()).then(|| path.into())
+}
+
+fn start_log(process: &Process) {
+    logging::start(process.log_format, false);
+    for note in &process.notes {
+        tracing::warn!("{note}");
+    }
 }
 
 /// The process that the file at `path` describes, and the file to follow.
@@ -101,9 +111,15 @@ fn from_file(
 
 /// The variables of the environment; those that are not UTF-8 mean nothing to this program.
 pub(super) fn environment() -> BTreeMap<String, String> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
+    let mut variables = BTreeMap::new();
+    for (name, value) in std::env::vars_os() {
+        let name = name.into_string();
+        let value = value.into_string();
+        if let (Ok(name), Ok(value)) = (name, value) {
+            variables.insert(name, value);
+        }
+    }
+    variables
 }
 
 /// Flags and variables.
@@ -112,9 +128,10 @@ fn input(
     environment: &BTreeMap<String, String>,
     registry: &Registry,
 ) -> Result<Input, Mistakes> {
-    let others = [variable(CONFIG), variable(LOCAL), variable(LOG)];
-    let others: Vec<&str> = others.iter().map(String::as_str).collect();
+    let others = [CONFIG, LOCAL, LOG].map(variable);
+    let others = others.each_ref().map(String::as_str);
     let mut input = Input::default();
+
     input.environment(registry, environment, &others);
     args.keys.add_to(&mut input, registry);
     input.outputs_of_flags(&args.to);

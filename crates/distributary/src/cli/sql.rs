@@ -65,19 +65,26 @@ struct TestArgs {
 /// Runs `distributary sql`.
 pub(crate) fn run(args: SqlArgs) -> Result<ExitCode, Failure> {
     let mut stdout = BufWriter::new(io::stdout().lock());
-    match args.command {
-        SqlCommand::Check(app) => match compile(&app)? {
-            Ok(program) => harness::write_summary(&program, &mut stdout)
-                .and_then(|()| stdout.flush())
-                .map_err(|error| Failure::from_error(&error))?,
-            Err(errors) => return Ok(not_compiled(&errors)),
-        },
-        SqlCommand::Test(test) => match compile(&test.app)? {
-            Ok(program) => run_test(program, &test.input, &mut stdout)?,
-            Err(errors) => return Ok(not_compiled(&errors)),
-        },
+    let (app, input) = match args.command {
+        SqlCommand::Check(app) => (app, None),
+        SqlCommand::Test(test) => (test.app, Some(test.input)),
+    };
+    let program = match compile(&app)? {
+        Ok(program) => program,
+        Err(errors) => return Ok(not_compiled(&errors)),
+    };
+
+    match input {
+        Some(input) => run_test(program, &input, &mut stdout)?,
+        None => summarize(&program, &mut stdout)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn summarize(program: &Program, stdout: &mut dyn Write) -> Result<(), Failure> {
+    harness::write_summary(program, stdout)
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Failure::from_error(&error))
 }
 
 fn run_test(program: Program, input: &Path, stdout: &mut dyn Write) -> Result<(), Failure> {
@@ -98,10 +105,8 @@ fn not_compiled(errors: &CompileErrors) -> ExitCode {
 fn compile(args: &AppArgs) -> Result<Result<Program, CompileErrors>, Failure> {
     let contents = read_text(&args.app)?;
     let schema = args.schema.as_deref().map(read_text).transpose()?;
-    let is_json = args
-        .app
-        .extension()
-        .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    let extension = args.app.extension();
+    let is_json = extension.is_some_and(|e| e.eq_ignore_ascii_case("json"));
 
     let mut application = match Application::from_file(is_json, &contents, schema.as_deref()) {
         Ok(application) => application,

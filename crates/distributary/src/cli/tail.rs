@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use distributary_core::batch::{Batch, ShardId};
 use distributary_core::checkpoint::Position;
 use distributary_core::engine::Start;
+use distributary_core::output::Trouble;
 use distributary_core::source::ServerTime;
 use distributary_core::text::chain;
 use distributary_kinesis::retry::with_retries;
@@ -120,10 +121,10 @@ fn outcome(
 /// The walk through the stream that the flags ask for. Fails if there is no such stream.
 async fn walk(args: &TailArgs, access: &Access, given: &Given) -> Result<Walk, Failure> {
     let source = given.source();
-    let facts = with_retries(&access.clock, || source.facts()).await;
-    let facts = facts.map_err(|trouble| {
-        Failure::run(format!("cannot read {}: {}", args.stream, chain(&trouble)))
-    })?;
+    let facts = with_retries(&access.clock, || source.facts())
+        .await
+        .map_err(|trouble| unreadable(&args.stream, &trouble))?;
+
     Ok(Walk {
         stream: args.stream.clone(),
         source,
@@ -134,6 +135,10 @@ async fn walk(args: &TailArgs, access: &Access, given: &Given) -> Result<Walk, F
         records_per_read: records_per_read(args.limit),
         responses: Arc::new(Semaphore::new(RESPONSES)),
     })
+}
+
+fn unreadable(stream: &str, trouble: &Trouble) -> Failure {
+    Failure::run(format!("cannot read {stream}: {}", chain(trouble)))
 }
 
 fn position(start: Start, now: ServerTime) -> Position {
@@ -163,15 +168,8 @@ fn print_all(mut events: mpsc::Receiver<Event>, format: Format, limit: u64) -> i
     let mut out = BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout().lock());
     let mut left = limit;
     while left > 0 {
-        let event = match events.try_recv() {
-            Ok(event) => event,
-            Err(_) => {
-                out.flush()?;
-                let Some(event) = events.blocking_recv() else {
-                    break;
-                };
-                event
-            }
+        let Some(event) = next_event(&mut events, &mut out)? else {
+            break;
         };
 
         match event.found {
@@ -186,6 +184,20 @@ fn print_all(mut events: mpsc::Receiver<Event>, format: Format, limit: u64) -> i
         }
     }
     out.flush()
+}
+
+/// The next event. Prints all that is buffered before waiting for the event.
+fn next_event(
+    events: &mut mpsc::Receiver<Event>,
+    out: &mut impl Write,
+) -> io::Result<Option<Event>> {
+    match events.try_recv() {
+        Ok(event) => Ok(Some(event)),
+        Err(_) => {
+            out.flush()?;
+            Ok(events.blocking_recv())
+        }
+    }
 }
 
 /// Prints the first records of `batch`, at most `limit`. Returns how many.

@@ -88,11 +88,11 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
         Format::Text => print!("{}", text(&report)),
         Format::Json => println!("{}", report.json()),
     }
-    Ok(if report.same() {
-        ExitCode::SUCCESS
+    if report.same() {
+        Ok(ExitCode::SUCCESS)
     } else {
-        ExitCode::from(DIFFERENT)
-    })
+        Ok(ExitCode::from(DIFFERENT))
+    }
 }
 
 /// The source and its copies.
@@ -102,10 +102,12 @@ async fn subjects(access: &Access, args: &VerifyArgs) -> Result<(Subject, Vec<Su
             "{same} is given as the source and as a copy of it"
         )));
     }
+
     let from = subject(access, &args.from).await?;
     let mut to = Vec::with_capacity(args.to.len());
     for name in &args.to {
-        to.push(subject(access, name).await?);
+        let copy = subject(access, name).await?;
+        to.push(copy);
     }
     Ok((from, to))
 }

@@ -19,12 +19,13 @@ impl KeyFlags {
 
 impl clap::FromArgMatches for KeyFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let given = |key: &Key| {
-            let text = matches.get_one::<String>(key.name)?;
-            Some((key.name, text.clone()))
-        };
-        let keys = Registry::default().top_keys();
-        Ok(Self(keys.into_iter().filter_map(given).collect()))
+        let mut given = Vec::new();
+        for key in Registry::default().top_keys() {
+            if let Some(text) = matches.get_one::<String>(key.name) {
+                given.push((key.name, text.clone()));
+            }
+        }
+        Ok(Self(given))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

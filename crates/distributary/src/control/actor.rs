@@ -70,7 +70,8 @@ impl Actor {
         actor
     }
 
-    /// Runs until every fan-out has ended. A failure of one fan-out is the result, and the others continue.
+    /// Runs until every fan-out has ended. A failure of one fan-out is the result, and the others
+    /// continue.
     pub(super) async fn run(
         mut self,
         mut commands: mpsc::Receiver<Command>,
@@ -129,34 +130,41 @@ impl Actor {
             Ok((task, outcome)) => (task, outcome),
             Err(error) => (error.id(), Err(Failure::from_error(&error))),
         };
-        let name = self.fan_outs.iter().find(|(_, h)| h.task == task);
-        if let (Err(failure), Some((name, _)), false) = (&outcome, name, self.tasks.is_empty()) {
+
+        if let Err(failure) = &outcome
+            && !self.tasks.is_empty()
+        {
+            self.log_failure(task, failure);
+        }
+        match result {
+            Ok(_) => outcome,
+            Err(first) => Err(first),
+        }
+    }
+
+    fn log_failure(&self, task: Id, failure: &Failure) {
+        let mut fan_outs = self.fan_outs.iter();
+        if let Some((name, _)) = fan_outs.find(|(_, handle)| handle.task == task) {
             tracing::error!(
                 "the fan-out {name} ended, the others continue: {}",
                 failure.message()
             );
         }
-        match (&result, &outcome) {
-            (Err(_), _) => result,
-            (Ok(_), Err(_) | Ok(_)) => outcome,
-        }
     }
 
     fn collect(&self) {
-        let snapshots = self.fan_outs.values().map(|h| h.snapshot.borrow().clone());
-        self.snapshots.send_replace(snapshots.collect());
+        let mut snapshots = Vec::with_capacity(self.fan_outs.len());
+        for fan_out in self.fan_outs.values() {
+            let snapshot = fan_out.snapshot.borrow().clone();
+            snapshots.push(snapshot);
+        }
+        self.snapshots.send_replace(snapshots);
     }
 
     fn on_command(&mut self, command: Command) {
         match command {
             Command::Drain { answer } => {
-                let limit = *self.drain_timeout.borrow();
-                self.draining = true;
-                for handle in self.fan_outs.values() {
-                    handle.drain.send_replace(Some(limit));
-                }
-                let text = "finishing the writes that are under way";
-                let _ = answer.send(Ok(format!("{text} ({} s at most)", limit.as_secs())));
+                let _ = answer.send(Ok(self.drain()));
             }
             Command::Reload { content, answer } => self.reload(content, answer),
             Command::Output {
@@ -175,7 +183,20 @@ impl Actor {
         }
     }
 
-    /// Makes the process what `content` describes. The answer comes when each fan-out has made its changes.
+    /// Tells every fan-out to end. Returns a sentence about the end.
+    fn drain(&mut self) -> String {
+        let limit = *self.drain_timeout.borrow();
+        self.draining = true;
+        for handle in self.fan_outs.values() {
+            handle.drain.send_replace(Some(limit));
+        }
+
+        let seconds = limit.as_secs();
+        format!("finishing the writes that are under way ({seconds} s at most)")
+    }
+
+    /// Makes the process what `content` describes. The answer is sent when each fan-out has made
+    /// the changes.
     fn reload(&mut self, content: Vec<u8>, answer: oneshot::Sender<Answer>) {
         let changes = match self.resolve(content) {
             Ok(new) => self.take_over(new),
@@ -209,20 +230,11 @@ impl Actor {
         Ok(new)
     }
 
-    /// Ends fan-outs that are no longer configured, starts new ones, and lets the others make their changes.
+    /// Ends fan-outs that are no longer configured, starts new ones, and lets the others make their
+    /// changes.
     fn take_over(&mut self, new: Process) -> Changes {
         let mut changes = Changes::default();
-        let mut removed: Vec<String> = self.fan_outs.keys().cloned().collect();
-        removed.retain(|name| new.fan_outs.iter().all(|f| f.name != *name));
-        for name in removed {
-            if let Some(handle) = self.fan_outs.remove(&name) {
-                handle.drain.send_replace(Some(new.drain_timeout));
-                tracing::warn!(
-                    "the fan-out {name} is no longer configured and ends; its state is kept"
-                );
-                changes.made += 1;
-            }
-        }
+        changes.made += self.end_removed(&new);
 
         for fan_out in &new.fan_outs {
             match self.fan_outs.get(&fan_out.name) {
@@ -233,6 +245,7 @@ impl Actor {
                 }
             }
         }
+
         if self.process.drain_timeout != new.drain_timeout {
             self.drain_timeout.send_replace(new.drain_timeout);
             changes.made += 1;
@@ -240,9 +253,27 @@ impl Actor {
         self.process = new;
         changes
     }
+
+    /// Ends the fan-outs that `new` does not have, and returns their number.
+    fn end_removed(&mut self, new: &Process) -> usize {
+        let mut removed: Vec<String> = self.fan_outs.keys().cloned().collect();
+        removed.retain(|name| new.fan_outs.iter().all(|f| f.name != *name));
+
+        for name in &removed {
+            if let Some(handle) = self.fan_outs.remove(name) {
+                let limit = Some(new.drain_timeout);
+                handle.drain.send_replace(limit);
+                tracing::warn!(
+                    "the fan-out {name} is no longer configured and ends; its state is kept"
+                );
+            }
+        }
+        removed.len()
+    }
 }
 
-/// The changes of a reload: the number of those that are made, and the fan-outs that are making theirs.
+/// The changes of a reload: the number of those that are made, and the fan-outs that are making
+/// theirs.
 #[derive(Default)]
 struct Changes {
     made: usize,
@@ -262,7 +293,8 @@ impl Changes {
 
     /// Waits for all fan-outs. One sentence about the whole.
     async fn summary(self) -> Answer {
-        let (mut made, mut failures) = (self.made, Vec::new());
+        let mut made = self.made;
+        let mut failures = Vec::new();
         for (name, answer) in self.waiting {
             match answer.await {
                 Ok(Ok(n)) => made += n,
@@ -270,17 +302,19 @@ impl Changes {
                 Err(_) => failures.push(format!("{name}: the fan-out has ended")),
             }
         }
-        match (failures.is_empty(), made) {
-            (false, _) => Err(failures.join("; ")),
-            (true, 0) => Ok("the configuration was reloaded; nothing is different".to_owned()),
-            (true, n) => Ok(format!(
-                "the configuration was reloaded; {n} changes were made"
-            )),
+
+        if !failures.is_empty() {
+            return Err(failures.join("; "));
         }
+        Ok(match made {
+            0 => "the configuration was reloaded; nothing is different".to_owned(),
+            n => format!("the configuration was reloaded; {n} changes were made"),
+        })
     }
 }
 
-/// Sends without holding up the actor. A fan-out that has ended drops the command, and with it the answer.
+/// Sends without holding up the actor. A fan-out that has ended drops the command, and the answer
+/// too.
 fn forward(commands: mpsc::Sender<FanOutCommand>, command: FanOutCommand) {
     tokio::spawn(async move { commands.send(command).await.ok() });
 }

@@ -91,33 +91,42 @@ impl OutputBuilder {
         &self,
         configs: &[OutputConfig],
     ) -> Result<Vec<OutputSpec>, Failure> {
+        let found = self.find_all(configs).await?;
+        self.tell_apart(&found)?;
+
+        let specs = found.into_iter().map(|found| found.spec);
+        Ok(specs.collect())
+    }
+
+    /// Builds and asks all outputs, some at the same time; in the order of `configs`.
+    async fn find_all(&self, configs: &[OutputConfig]) -> Result<Vec<Found>, Failure> {
         let mut found: BTreeMap<usize, Found> = BTreeMap::new();
         let mut asked = JoinSet::new();
         let mut rest = configs.iter().cloned().enumerate();
+
         loop {
             while asked.len() < ASKED_AT_ONCE
                 && let Some((i, config)) = rest.next()
             {
                 let context = self.context.clone();
-                asked.spawn(async move { Ok::<_, Failure>((i, find(config, &context).await?)) });
+                asked.spawn(find_at(i, config, context));
             }
+
             let Some(answer) = asked.join_next().await else {
                 break;
             };
             let (i, one) = answer.map_err(|error| Failure::from_error(&error))??;
             found.insert(i, one);
         }
-
-        let found: Vec<Found> = found.into_values().collect();
-        self.tell_apart(&found)?;
-        Ok(found.into_iter().map(|found| found.spec).collect())
+        Ok(found.into_values().collect())
     }
 
     /// Fails if two outputs, or an output and the source, are one place: settings alone do not
     /// always show that.
     fn tell_apart(&self, found: &[Found]) -> Result<(), Failure> {
         for (i, output) in found.iter().enumerate() {
-            let (id, identity) = (&output.spec.id, &output.identity);
+            let id = &output.spec.id;
+            let identity = &output.identity;
             if *identity == self.source {
                 return Err(Failure::usage(format!(
                     "the output {id} is the source itself ({identity}), and would be copied round and round; name another \
@@ -133,6 +142,16 @@ impl OutputBuilder {
         }
         Ok(())
     }
+}
+
+/// Finds the output at the place `i` of a list.
+async fn find_at(
+    i: usize,
+    config: OutputConfig,
+    context: BuildContext,
+) -> Result<(usize, Found), Failure> {
+    let found = find(config, &context).await?;
+    Ok((i, found))
 }
 
 async fn find(config: OutputConfig, context: &BuildContext) -> Result<Found, Failure> {
@@ -155,24 +174,33 @@ async fn find(config: OutputConfig, context: &BuildContext) -> Result<Found, Fai
     })
 }
 
-/// Opens the state file, and creates the folder for it. Without a file, the progress is gone at the
-/// end.
-async fn open_state(config: &FanOutConfig) -> Result<(Option<TempDir>, SqliteStore), Failure> {
-    let (path, name) = (config.state.clone(), config.name.clone());
+/// An open state file. The folder holds a file that is not kept, until the folder is dropped.
+type State = (Option<TempDir>, SqliteStore);
+
+/// Opens the state file of `config`. Without a file, the progress is gone at the end.
+async fn open_state(config: &FanOutConfig) -> Result<State, Failure> {
+    let path = config.state.clone();
+    let name = config.name.clone();
     let opened = tokio::task::spawn_blocking(move || match path {
-        Some(path) => {
-            create_folder_of(&path)?;
-            Ok((None, open(&path, &name)?))
-        }
-        None => {
-            let folder = tempfile::tempdir().map_err(|error| {
-                Failure::run(format!("cannot create a temporary folder: {error}"))
-            })?;
-            let store = open(&folder.path().join("state.db"), &name)?;
-            Ok((Some(folder), store))
-        }
+        Some(path) => open_kept(&path, &name),
+        None => open_temporary(&name),
     });
     opened.await.map_err(|error| Failure::from_error(&error))?
+}
+
+/// Opens a state file that is kept, and creates the folder for the file.
+fn open_kept(path: &Path, name: &str) -> Result<State, Failure> {
+    create_folder_of(path)?;
+    let store = open(path, name)?;
+    Ok((None, store))
+}
+
+fn open_temporary(name: &str) -> Result<State, Failure> {
+    let folder = tempfile::tempdir()
+        .map_err(|error| Failure::run(format!("cannot create a temporary folder: {error}")))?;
+    let path = folder.path().join("state.db");
+    let store = open(&path, name)?;
+    Ok((Some(folder), store))
 }
 
 fn create_folder_of(path: &Path) -> Result<(), Failure> {

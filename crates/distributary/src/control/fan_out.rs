@@ -20,6 +20,8 @@ use crate::view::{Phase, Snapshot};
 
 /// Time between two snapshots of the engine.
 const SNAPSHOT: Duration = Duration::from_millis(250);
+/// The most outputs that the first log line names.
+const NAMED_OUTPUTS: usize = 5;
 
 /// A command to the task of one fan-out.
 pub(super) enum FanOutCommand {
@@ -81,12 +83,27 @@ enum End {
     Requested(String),
 }
 
+impl End {
+    /// The result of a fan-out that ended for this reason.
+    fn outcome(self) -> Result<Outcome, Failure> {
+        match self {
+            Self::Broken(error) | Self::CaughtUp(Err(error)) => Err(Failure::from_error(&error)),
+            Self::CaughtUp(Ok(())) => Ok(Outcome::CaughtUp),
+            Self::Requested(_) => Ok(Outcome::OutputEnded),
+            Self::Drain(_) => Ok(Outcome::Drained),
+        }
+    }
+}
+
 impl FanOutTask {
     /// Starts the fan-out and runs it until a command, an output or a failure ends it.
     pub(super) async fn run(self) -> Result<Outcome, Failure> {
         let snapshots = self.snapshots.clone();
         let result = self.start_and_run().await;
-        let failure = result.as_ref().err().map(|f| f.message().to_owned());
+        let failure = match &result {
+            Ok(_) => None,
+            Err(failure) => Some(failure.message().to_owned()),
+        };
         snapshots.send_modify(|snapshot| snapshot.end(failure));
         result
     }
@@ -107,13 +124,16 @@ impl FanOutTask {
             _ = told_to_end(&mut drain) => return Ok(Outcome::Drained),
             never = refuse(&mut commands) => match never {},
         };
+
         running.announce();
         running.publish();
         let end = tokio::select! {
-            // A change that is being made is given up: the configuration is read again at the next start.
+            // A change that is being made is given up: the next start reads the configuration
+            // again.
             limit = told_to_end(&mut drain) => End::Drain(limit),
             end = running.run(commands, until_caught_up) => end,
         };
+
         let limit = *drain_timeout.borrow();
         running.finish(end, limit).await
     }
@@ -150,7 +170,8 @@ impl Running {
         context: BuildContext,
         snapshots: watch::Sender<Snapshot>,
     ) -> Result<Self, Failure> {
-        let (clock, ending) = (context.clock.clone(), context.ending.clone());
+        let clock = context.clock.clone();
+        let ending = context.ending.clone();
         let Built {
             fan_out,
             outputs,
@@ -172,22 +193,13 @@ impl Running {
 
     /// Logs the source, the outputs and the place of the progress.
     fn announce(&self) {
-        /// Outputs that the line names.
-        const NAMED: usize = 5;
-        let names = self.config.outputs.iter().map(|o| o.name.as_str());
-        let mut outputs: Vec<&str> = names.take(NAMED).collect();
-        let more = format!("{} more", self.config.outputs.len() - outputs.len());
-        if self.config.outputs.len() > NAMED {
-            outputs.push(&more);
-        }
-
-        let state = self.config.state.as_ref().map_or_else(
-            || "not kept: it is gone at the end".to_owned(),
-            |path| path.display().to_string(),
-        );
+        let state = match &self.config.state {
+            Some(path) => path.display().to_string(),
+            None => "not kept: it is gone at the end".to_owned(),
+        };
         tracing::info!(
             from = %self.engine.status().source.arn,
-            to = %outputs.join(", "),
+            to = %first_names(&self.config.outputs),
             progress = %state,
             "copying"
         );
@@ -211,19 +223,25 @@ impl Running {
                     continue;
                 }
             };
-            match command {
-                FanOutCommand::Reconfigure { config, answer } => {
-                    let _ = answer.send(self.reconfigure(*config).await);
-                }
-                FanOutCommand::Output { change, answer } => {
-                    let _ = answer.send(self.change(change).await);
-                }
+            self.on_command(command).await;
+        }
+    }
+
+    async fn on_command(&mut self, command: FanOutCommand) {
+        match command {
+            FanOutCommand::Reconfigure { config, answer } => {
+                let done = self.reconfigure(*config).await;
+                let _ = answer.send(done);
+            }
+            FanOutCommand::Output { change, answer } => {
+                let done = self.change(change).await;
+                let _ = answer.send(done);
             }
         }
     }
 
-    /// Ends the engine, and turns the cause into the result. `limit` is the time for the writes that are under
-    /// way, unless the command to end has one.
+    /// Ends the engine, and turns the cause into the result. `limit` is the time for the writes
+    /// that are under way, unless the command to end has one.
     async fn finish(self, end: End, limit: Duration) -> Result<Outcome, Failure> {
         let limit = match &end {
             End::Drain(limit) => *limit,
@@ -242,14 +260,7 @@ impl Running {
             snapshots.send_modify(|snapshot| snapshot.phase = Phase::Running(status));
         }
 
-        let outcome = match end {
-            End::Broken(error) | End::CaughtUp(Err(error)) => {
-                return Err(Failure::from_error(&error));
-            }
-            End::CaughtUp(Ok(())) => Outcome::CaughtUp,
-            End::Requested(_) => Outcome::OutputEnded,
-            End::Drain(_) => Outcome::Drained,
-        };
+        let outcome = end.outcome()?;
         last.map_err(|error| Failure::from_error(&error))?;
         Ok(outcome)
     }
@@ -264,8 +275,9 @@ impl Running {
     async fn reconfigure(&mut self, new: FanOutConfig) -> Result<usize, String> {
         let unchanged = |why: String| format!("{why}; nothing has changed");
         let changes = steps::between(&self.config.outputs, &new.outputs);
-        // All new outputs together, so that two that are one place are found. Outputs that stay as they are may
-        // be out of order.
+
+        // All new outputs together, so that two that are one place are found. Outputs that stay as
+        // they are may be out of order.
         let asked: Vec<OutputConfig> = changes.iter().filter_map(OutputChange::config).collect();
         let mut specs = self
             .outputs
@@ -284,7 +296,7 @@ impl Running {
 
     /// Makes one change that a client asked for.
     async fn change(&mut self, change: OutputChange) -> Answer {
-        let change = self.complete(change)?;
+        self.check(&change)?;
         let asked: Vec<OutputConfig> = change.config().into_iter().collect();
         let mut specs = self
             .outputs
@@ -295,17 +307,17 @@ impl Running {
         Ok(change.done())
     }
 
-    /// Finds the output that the change names, and gives a restart the output's settings.
-    fn complete(&self, change: OutputChange) -> Result<OutputChange, String> {
+    /// Fails if the output of a change does not exist, or if a new output does.
+    fn check(&self, change: &OutputChange) -> Result<(), String> {
         let name = change.name();
-        let known = self.config.outputs.iter().find(|o| o.name == name);
-        match (change, known) {
-            (OutputChange::Add(config), None) => Ok(OutputChange::Add(config)),
-            (OutputChange::Add(config), Some(_)) => {
-                Err(format!("there is an output {} already", config.name))
-            }
-            (change, Some(_)) => Ok(change),
-            (change, None) => Err(format!("there is no output {}", change.name())),
+        let mut outputs = self.config.outputs.iter();
+        let is_known = outputs.any(|output| output.name == name);
+        let is_new = matches!(change, OutputChange::Add(_));
+
+        match (is_new, is_known) {
+            (true, true) => Err(format!("there is an output {name} already")),
+            (false, false) => Err(format!("there is no output {name}")),
+            (true, false) | (false, true) => Ok(()),
         }
     }
 
@@ -315,20 +327,22 @@ impl Running {
         change: &OutputChange,
         specs: &mut Vec<OutputSpec>,
     ) -> Result<(), String> {
-        let mut spec = |name: &str| {
-            let at = specs.iter().position(|s| s.id.as_str() == name);
-            at.map(|at| specs.swap_remove(at))
-                .ok_or_else(|| format!("the output {name} was not built"))
-        };
+        let name = change.name();
+        let id = OutputId::new(name);
+
         match change {
-            OutputChange::Remove(name) => self.engine(Change::Remove(OutputId::new(name))).await?,
-            OutputChange::Pause(name) => self.engine(Change::Pause(OutputId::new(name))).await?,
-            OutputChange::Resume(name) => self.engine(Change::Resume(OutputId::new(name))).await?,
-            OutputChange::Update(config) => {
-                self.engine(Change::Update(spec(&config.name)?)).await?;
+            OutputChange::Remove(_) => self.engine(Change::Remove(id)).await?,
+            OutputChange::Pause(_) => self.engine(Change::Pause(id)).await?,
+            OutputChange::Resume(_) => self.engine(Change::Resume(id)).await?,
+            OutputChange::Update(_) => {
+                let spec = take_spec(specs, name)?;
+                self.engine(Change::Update(spec)).await?;
             }
-            OutputChange::Add(config) => self.engine(Change::Add(spec(&config.name)?)).await?,
-            OutputChange::Restart(name, start) => self.restart(name, *start).await?,
+            OutputChange::Add(_) => {
+                let spec = take_spec(specs, name)?;
+                self.engine(Change::Add(spec)).await?;
+            }
+            OutputChange::Restart(_, start) => self.restart(name, *start).await?,
         }
         note(change, &mut self.config.outputs);
         Ok(())
@@ -343,13 +357,11 @@ impl Running {
         let Some(config) = self.config.outputs.iter().find(|o| o.name == name) else {
             return Err(format!("there is no output {name}"));
         };
-        let config = OutputConfig {
-            start,
-            ..config.clone()
-        };
+        let mut config = config.clone();
+        config.start = start;
         let specs = self
             .outputs
-            .outputs(std::slice::from_ref(&config))
+            .outputs(&[config])
             .await
             .map_err(|failure| failure.message().to_owned())?;
 
@@ -359,4 +371,24 @@ impl Running {
         }
         Ok(())
     }
+}
+
+/// The names of the first outputs, and the number of the others.
+fn first_names(outputs: &[OutputConfig]) -> String {
+    let names = outputs.iter().map(|output| output.name.clone());
+    let mut shown: Vec<String> = names.take(NAMED_OUTPUTS).collect();
+
+    let more = outputs.len() - shown.len();
+    if more > 0 {
+        shown.push(format!("{more} more"));
+    }
+    shown.join(", ")
+}
+
+/// Takes the output called `name` out of those that were built.
+fn take_spec(specs: &mut Vec<OutputSpec>, name: &str) -> Result<OutputSpec, String> {
+    let Some(at) = specs.iter().position(|spec| spec.id.as_str() == name) else {
+        return Err(format!("the output {name} was not built"));
+    };
+    Ok(specs.swap_remove(at))
 }

@@ -1,8 +1,9 @@
-//! The control actor: the one owner of the configuration in force, and of the engines, outputs and state of
-//! every fan-out.
+//! The control actor: the one owner of the configuration in force, and of the engines, outputs and
+//! state of every fan-out.
 //!
-//! Everything else is a client that sends commands and awaits answers: the signals, the file watcher, and
-//! whoever connects to the control address. Snapshots for the view and the metrics come from the actor, too.
+//! Everything else is a client that sends commands and awaits answers: the signals, the file
+//! watcher, and clients of the control address. The view and the metrics show snapshots from the
+//! actor, too.
 
 mod actor;
 mod build;
@@ -56,8 +57,8 @@ enum Command {
         change: OutputChange,
         answer: oneshot::Sender<Answer>,
     },
-    /// Stops every fan-out: finishes the writes that are under way within the drain timeout, and saves the
-    /// progress.
+    /// Stops every fan-out: finishes the writes that are under way within the drain timeout, and
+    /// saves the progress.
     Drain { answer: oneshot::Sender<Answer> },
 }
 

@@ -1,13 +1,15 @@
-//! The control address: a Unix socket that takes one JSON request a line, and answers each with one line.
+//! The control address: a Unix socket that takes one JSON request a line, and answers each with one
+//! line.
 //!
-//! A request is `{"command": "pause", "fan-out": "orders", "output": "audit"}`; `fan-out` may be left out where
-//! the process has one. An answer is `{"ok": "…"}`, `{"error": "…"}`, or for `status` `{"ok": [STATUS …]}`.
+//! A request is `{"command": "pause", "fan-out": "orders", "output": "audit"}`; `fan-out` may be
+//! left out where the process has one. An answer is `{"ok": "…"}`, `{"error": "…"}`, or for
+//! `status` `{"ok": [STATUS …]}`.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use distributary_adapters::values::StartAt;
+use distributary_adapters::values::{Expected, StartAt};
 use distributary_config::Process;
 use distributary_config::process::ControlAddress;
 use serde::{Deserialize, Serialize};
@@ -106,35 +108,43 @@ pub(super) fn listen(
         },
         ControlAddress::None => return Ok(None),
     };
-    let only = match &*process.fan_outs {
-        [one] => Some(one.name.clone()),
-        _ => None,
-    };
 
     match bind(&path) {
         Ok(listener) => Ok(Some(Listener {
             listener,
             path,
-            only,
+            only: only_fan_out(process),
             file,
         })),
-        Err(error) if required => Err(Failure::run(format!(
-            "cannot listen at the control address {}: {error}; give another path (--control unix:PATH), or none",
-            path.display()
-        ))),
+        Err(error) if required => Err(cannot_listen(&path, &error)),
         Err(error) => {
+            let reason = cannot_listen(&path, &error);
             tracing::warn!(
-                "`distributary ctl` cannot reach this process: cannot listen at {}: {error}; give \
-                 another path (--control unix:PATH), or none",
-                path.display()
+                "`distributary ctl` cannot reach this process: {}",
+                reason.message()
             );
             Ok(None)
         }
     }
 }
 
-/// `NAME.sock` in `$XDG_RUNTIME_DIR/distributary`, else beside the state file. A process without a state file
-/// has no default.
+fn only_fan_out(process: &Process) -> Option<String> {
+    match &*process.fan_outs {
+        [one] => Some(one.name.clone()),
+        _ => None,
+    }
+}
+
+fn cannot_listen(path: &Path, error: &io::Error) -> Failure {
+    Failure::run(format!(
+        "cannot listen at the control address {}: {error}; give another path (--control \
+         unix:PATH), or none",
+        path.display()
+    ))
+}
+
+/// `NAME.sock` in `$XDG_RUNTIME_DIR/distributary`, else beside the state file. A process without a
+/// state file has no default.
 fn default_path(process: &Process) -> Option<PathBuf> {
     let first = process.fan_outs.first()?;
     let state = first.state.as_ref()?;
@@ -149,9 +159,12 @@ fn default_path(process: &Process) -> Option<PathBuf> {
 
 /// Binds the socket for this user only. A file that no process listens at any more is replaced.
 fn bind(path: &Path) -> io::Result<UnixListener> {
-    if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
+    if let Some(folder) = path.parent()
+        && !folder.as_os_str().is_empty()
+    {
         std::fs::create_dir_all(folder)?;
     }
+
     if std::os::unix::net::UnixStream::connect(path).is_err() && path.exists() {
         std::fs::remove_file(path)?;
     }
@@ -200,15 +213,16 @@ impl Client {
         loop {
             let mut line = Vec::new();
             let mut limited = (&mut read).take(REQUEST_BYTES);
-            if limited.read_until(b'\n', &mut line).await? == 0 {
+            let bytes = limited.read_until(b'\n', &mut line).await?;
+            if bytes == 0 {
                 return Ok(());
             }
+
             let reply = match serde_json::from_slice::<Request>(&line) {
                 Ok(request) => self.reply(request).await,
                 Err(error) => Reply::Error(format!("this is no request: {error}")),
             };
-            let mut text = serde_json::to_vec(&reply).map_err(io::Error::other)?;
-            text.push(b'\n');
+            let text = json_line(&reply)?;
             write.write_all(&text).await?;
         }
     }
@@ -226,13 +240,7 @@ impl Client {
                 fan_out,
                 output,
                 from,
-            } => match from.parse::<StartAt>() {
-                Ok(start) => {
-                    self.change(fan_out, OutputChange::Restart(output, start.0))
-                        .await
-                }
-                Err(expected) => Err(expected.0),
-            },
+            } => self.restart(fan_out, output, &from).await,
             Request::Reload => self.reload().await,
             Request::Drain => self.control.drain().await,
         };
@@ -247,6 +255,12 @@ impl Client {
             return Err("the process has several fan-outs: name one".to_owned());
         };
         self.control.change(fan_out, change).await
+    }
+
+    async fn restart(&self, fan_out: Option<String>, output: String, from: &str) -> super::Answer {
+        let start: StartAt = from.parse().map_err(|expected: Expected| expected.0)?;
+        let change = OutputChange::Restart(output, start.0);
+        self.change(fan_out, change).await
     }
 
     async fn reload(&self) -> super::Answer {
@@ -265,15 +279,21 @@ impl Client {
         let snapshots = self.snapshots.borrow();
         let wanted = |s: &&Snapshot| fan_out.is_none_or(|name| *s.name == *name);
         let all: Result<Vec<Value>, _> = snapshots.iter().filter(wanted).map(status_of).collect();
-        match all {
-            Ok(all) if all.is_empty() && fan_out.is_some() => Reply::Error(format!(
-                "there is no fan-out {}",
-                fan_out.unwrap_or_default()
-            )),
-            Ok(all) => Reply::Ok(Value::Array(all)),
-            Err(error) => Reply::Error(error.to_string()),
+
+        match (all, fan_out) {
+            (Ok(all), Some(name)) if all.is_empty() => {
+                Reply::Error(format!("there is no fan-out {name}"))
+            }
+            (Ok(all), _) => Reply::Ok(Value::Array(all)),
+            (Err(error), _) => Reply::Error(error.to_string()),
         }
     }
+}
+
+fn json_line(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec(value).map_err(io::Error::other)?;
+    text.push(b'\n');
+    Ok(text)
 }
 
 /// A snapshot as JSON: name, phase, and the engine's status where there is one.
@@ -293,8 +313,7 @@ fn status_of(snapshot: &Snapshot) -> Result<Value, serde_json::Error> {
 pub(crate) async fn ask(path: &Path, request: &Request) -> io::Result<Reply> {
     let exchange = async {
         let mut stream = UnixStream::connect(path).await?;
-        let mut text = serde_json::to_vec(request).map_err(io::Error::other)?;
-        text.push(b'\n');
+        let text = json_line(request)?;
         stream.write_all(&text).await?;
 
         let mut line = Vec::new();

@@ -44,14 +44,7 @@ impl OutputChange {
 
 /// Logs a change that was made, and enters the change into the outputs in force.
 pub(super) fn note(change: &OutputChange, outputs: &mut Vec<OutputConfig>) {
-    let text = change.done();
-    match change {
-        OutputChange::Remove(_) | OutputChange::Restart(..) => tracing::warn!("{text}"),
-        OutputChange::Pause(_)
-        | OutputChange::Resume(_)
-        | OutputChange::Update(_)
-        | OutputChange::Add(_) => tracing::info!("{text}"),
-    }
+    log(change);
 
     let name = change.name();
     match change {
@@ -66,25 +59,44 @@ pub(super) fn note(change: &OutputChange, outputs: &mut Vec<OutputConfig>) {
     }
 }
 
+fn log(change: &OutputChange) {
+    let text = change.done();
+    match change {
+        OutputChange::Remove(_) | OutputChange::Restart(..) => tracing::warn!("{text}"),
+        OutputChange::Pause(_)
+        | OutputChange::Resume(_)
+        | OutputChange::Update(_)
+        | OutputChange::Add(_) => tracing::info!("{text}"),
+    }
+}
+
 fn set_paused(outputs: &mut [OutputConfig], name: &str, paused: bool) {
     if let Some(output) = outputs.iter_mut().find(|o| o.name == name) {
         output.paused = paused;
     }
 }
 
-/// The changes that turn `old` into `new`. Removals come first, so that an output may take a stream that
-/// another output gives up.
+/// The changes that turn `old` into `new`. Removals are first, so that an output may take a stream
+/// that another output gives up.
 pub(super) fn between(old: &[OutputConfig], new: &[OutputConfig]) -> Vec<OutputChange> {
-    let find = |list: &[OutputConfig], name: &str| list.iter().find(|o| o.name == name).cloned();
-    let removed = old
-        .iter()
-        .filter(|o| find(new, &o.name).is_none())
-        .map(|o| OutputChange::Remove(o.name.clone()));
-    let kept = new.iter().filter_map(|n| match find(old, &n.name) {
-        None => Some(OutputChange::Add(n.clone())),
-        Some(o) => change_of(&o, n),
-    });
-    removed.chain(kept).collect()
+    let mut changes = Vec::new();
+    for output in old {
+        if find(new, &output.name).is_none() {
+            changes.push(OutputChange::Remove(output.name.clone()));
+        }
+    }
+
+    for output in new {
+        match find(old, &output.name) {
+            None => changes.push(OutputChange::Add(output.clone())),
+            Some(before) => changes.extend(change_of(before, output)),
+        }
+    }
+    changes
+}
+
+fn find<'a>(outputs: &'a [OutputConfig], name: &str) -> Option<&'a OutputConfig> {
+    outputs.iter().find(|output| output.name == name)
 }
 
 /// The change of one output, if the two configurations differ.

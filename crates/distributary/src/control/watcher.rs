@@ -1,4 +1,5 @@
-//! A client of the actor that follows the configuration file: a changed file, or SIGHUP, is a reload.
+//! A client of the actor that follows the configuration file: a changed file, or SIGHUP, is a
+//! reload.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,8 +10,9 @@ use distributary_core::clock::Clock;
 use super::signals::Hangups;
 use super::{Control, Origin};
 
-/// Time between two looks at the file. A change counts when two looks in a row find the same content: an
-/// editor may be in the middle of writing, and half a file can look like one that has lost its outputs.
+/// Time between two looks at the file. A change counts when two looks in a row find the same
+/// content: an editor may be in the middle of writing, and half a file can look like a file that
+/// has lost outputs.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Follows the file of `origin`, until the future is dropped.
@@ -39,10 +41,14 @@ pub(super) async fn follow(origin: Origin, mut hangups: Hangups, control: Contro
         }
         candidate = None;
         last.clone_from(&content);
-        match control.reload(content).await {
-            Ok(done) => tracing::info!("{done}"),
-            Err(why) => tracing::error!("the configuration was not reloaded: {why}"),
-        }
+        reload(&control, content).await;
+    }
+}
+
+async fn reload(control: &Control, content: Vec<u8>) {
+    match control.reload(content).await {
+        Ok(done) => tracing::info!("{done}"),
+        Err(why) => tracing::error!("the configuration was not reloaded: {why}"),
     }
 }
 

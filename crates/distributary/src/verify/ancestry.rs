@@ -26,20 +26,9 @@ impl Ancestry {
         if shards.len() > MAX_SHARDS {
             return Err(TooManyShards(shards.len()));
         }
+
         let ids = parents_first(shards);
-        let mut ranks = BTreeMap::new();
-        for (rank, id) in ids.iter().enumerate() {
-            ranks.insert(id, rank);
-        }
-
-        let mut parents = vec![Vec::new(); ids.len()];
-        for shard in shards {
-            if let Some(rank) = ranks.get(&shard.id) {
-                let listed = shard.parents.iter().filter_map(|id| ranks.get(id));
-                parents[*rank].extend(listed.copied());
-            }
-        }
-
+        let parents = parents_by_rank(&ids, shards);
         let mut ancestors = Vec::with_capacity(ids.len());
         for (rank, parents) in parents.iter().enumerate() {
             ancestors.push(ancestors_of(rank, parents, &ancestors));
@@ -55,10 +44,33 @@ impl Ancestry {
     /// True if the records of one of these shards all come before those of the other, or if both
     /// ranks are one shard.
     pub(crate) fn ordered(&self, a: usize, b: usize) -> bool {
-        let (low, high) = (a.min(b), a.max(b));
-        let word = self.ancestors.get(high).and_then(|set| set.get(low / 64));
-        low == high || word.is_some_and(|bits| bits >> (low % 64) & 1 == 1)
+        let low = a.min(b);
+        let high = a.max(b);
+        if low == high {
+            return true;
+        }
+
+        let set = self.ancestors.get(high);
+        let word = set.and_then(|set| set.get(low / 64));
+        word.is_some_and(|bits| bits >> (low % 64) & 1 == 1)
     }
+}
+
+/// For each of `ids`, which are in the order of ranks, the ranks of the parents.
+fn parents_by_rank(ids: &[ShardId], shards: &[Shard]) -> Vec<Vec<usize>> {
+    let mut ranks = BTreeMap::new();
+    for (rank, id) in ids.iter().enumerate() {
+        ranks.insert(id, rank);
+    }
+
+    let mut parents = vec![Vec::new(); ids.len()];
+    for shard in shards {
+        if let Some(rank) = ranks.get(&shard.id) {
+            let listed = shard.parents.iter().filter_map(|id| ranks.get(id));
+            parents[*rank].extend(listed.copied());
+        }
+    }
+    parents
 }
 
 /// The parents of the shard ranked `rank` and all their ancestors. `known` has the ancestors of all

@@ -268,6 +268,7 @@ impl<'a> Join<'a> {
             } else if i > group.in_source {
                 self.found.repeated.add(row.place, self.examples);
             }
+
             if group.is_complete() && row.key != 0 {
                 self.in_copy.push(CopyRow {
                     key: row.key,

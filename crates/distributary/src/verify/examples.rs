@@ -63,9 +63,11 @@ pub(super) async fn look_up(
     for place in places {
         // Both lists have an entry for each shard.
         let shard = held.ancestry.shards().get(place.shard());
-        let (Some(shard), Some(marks)) = (shard, held.marks.get(place.shard())) else {
+        let marks = held.marks.get(place.shard());
+        let (Some(shard), Some(marks)) = (shard, marks) else {
             continue;
         };
+
         let found = find(source, shard, marks, place.ordinal(), clock).await;
         examples.push(Example {
             shard: shard.clone(),
@@ -86,13 +88,17 @@ async fn find(
     let (from, before) = marks.at.range(..=ordinal).next_back()?;
     let mut reader = source.open(shard, before.clone());
     let mut at = *from;
+
     loop {
-        let batch = next_batch(&mut *reader, credit(ordinal - at + 1), clock).await?;
+        let missing = ordinal - at;
+        let credit = credit(missing + 1);
+        let batch = next_batch(&mut *reader, credit, clock).await?;
         if at == 0 && !starts_with_first(&batch, marks) {
             return None;
         }
-        let here = usize::try_from(ordinal - at).ok();
-        if let Some(i) = here.filter(|i| *i < batch.len()) {
+
+        if missing < batch.len() as u64 {
+            let i = usize::try_from(missing).ok()?;
             return Some(Shown::new(&batch.record(i)));
         }
         at += batch.len() as u64;

@@ -42,9 +42,9 @@ fn judge_key(
         side_by_side.take(&row);
         progress.add(1);
     }
+
     line.finish()?;
     progress.add(line.taken);
-
     if line.one_line.holds && one_line.holds {
         Ok(line.found)
     } else {

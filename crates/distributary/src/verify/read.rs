@@ -71,6 +71,12 @@ impl Meter {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    fn count(&self, size: usize) {
+        let size = size as u64;
+        self.records.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(size, Ordering::Relaxed);
+    }
+
     /// Part done, in thousandths. Estimated by arrival times, since a stream does not tell how much
     /// it holds.
     pub(crate) fn thousandths(&self) -> u64 {
@@ -193,10 +199,11 @@ struct ShardProgress {
 
 impl Collector {
     fn new(stream: &str, ancestry: Ancestry, reading: &Reading, meter: &Arc<Meter>) -> Self {
-        let shards = ancestry.shards().iter().enumerate();
-        let shards: BTreeMap<_, _> = shards
-            .map(|(rank, id)| (id.clone(), (rank, ShardProgress::new())))
-            .collect();
+        let mut shards = BTreeMap::new();
+        for (rank, id) in ancestry.shards().iter().enumerate() {
+            let progress = ShardProgress::new();
+            shards.insert(id.clone(), (rank, progress));
+        }
         meter.shards.store(shards.len() as u64, Ordering::Relaxed);
 
         Self {
@@ -240,12 +247,7 @@ impl Collector {
             }
             Found::Nothing => {}
             Found::Closed => is_closed = true,
-            Found::Gap => {
-                return Err(ReadError::Gap {
-                    stream: self.stream.clone(),
-                    shard: event.shard,
-                });
-            }
+            Found::Gap => return Err(self.gap(event.shard)),
         }
 
         let done = shard.report(event.complete_until, self.until, is_closed);
@@ -254,22 +256,27 @@ impl Collector {
         Ok(())
     }
 
+    fn gap(&self, shard: ShardId) -> ReadError {
+        ReadError::Gap {
+            stream: self.stream.clone(),
+            shard,
+        }
+    }
+
     /// Adds the records of a batch; the first of them has the number `first` in its shard.
     fn push(&mut self, rank: usize, first: u64, batch: &Batch) -> io::Result<()> {
         for (record, ordinal) in batch.iter().zip(first..) {
             if record.arrival >= self.until {
                 continue;
             }
+
             let data = data(&record, &mut self.decoded);
             self.sorter.push(RecordRow {
                 print: self.prints.record(record.key, data),
                 place: Place::new(rank, ordinal),
                 key: self.prints.key(record.key),
             })?;
-
-            let size = record.size() as u64;
-            self.meter.records.fetch_add(1, Ordering::Relaxed);
-            self.meter.bytes.fetch_add(size, Ordering::Relaxed);
+            self.meter.count(record.size());
         }
         Ok(())
     }
@@ -288,7 +295,8 @@ impl ShardProgress {
 
     /// Counts the records of a batch. Returns the number of the first.
     fn add(&mut self, batch: &Batch) -> u64 {
-        let (ordinal, first) = (self.records, batch.record(0));
+        let ordinal = self.records;
+        let first = batch.record(0);
         self.oldest.get_or_insert(first.arrival);
         self.marks
             .first
@@ -331,7 +339,10 @@ pub(super) fn data<'a>(record: &Record<'a>, decoded: &'a mut Vec<u8>) -> &'a [u8
 
 /// The part of the time from `oldest` to `until` that lies before `at`, in thousandths.
 fn part_done(oldest: Option<Millis>, at: Millis, until: Millis) -> u64 {
-    let Some(oldest) = oldest else { return 0 };
+    let Some(oldest) = oldest else {
+        return 0;
+    };
+
     let done = at.since(oldest).as_millis() * 1000;
     let part = done.checked_div(until.since(oldest).as_millis());
     part.and_then(|part| u64::try_from(part).ok())

@@ -121,12 +121,16 @@ impl Report {
     /// The table alone, one line for each copy.
     pub(crate) fn table(&self) -> String {
         let mut head = vec![String::new(), "records".to_owned()];
-        head.extend(KINDS.iter().map(|kind| kind.name().to_owned()));
+        for kind in KINDS {
+            head.push(kind.name().to_owned());
+        }
         head.push(String::new());
-        let source = vec![label(&self.source), show::count(self.source_records())];
 
+        let source = vec![label(&self.source), show::count(self.source_records())];
         let mut rows = vec![head, source];
-        rows.extend(self.copies.iter().map(|copy| self.row(copy)));
+        for copy in &self.copies {
+            rows.push(self.row(copy));
+        }
         aligned(&rows)
     }
 
@@ -134,12 +138,17 @@ impl Report {
     fn row(&self, copy: &Copy) -> Vec<String> {
         let found = &copy.comparison;
         let mut row = vec![label(&copy.name), show::count(found.copy)];
-        row.extend(KINDS.iter().map(|kind| show::count(found.of(*kind).count)));
-        row.push(if self.tolerance.same(found) {
-            "same".to_owned()
+        for kind in KINDS {
+            let count = found.of(kind).count;
+            row.push(show::count(count));
+        }
+
+        let verdict = if self.tolerance.same(found) {
+            "same"
         } else {
-            "DIFFERENT".to_owned()
-        });
+            "DIFFERENT"
+        };
+        row.push(verdict.to_owned());
         row
     }
 
@@ -167,11 +176,13 @@ fn aligned(rows: &[Vec<String>]) -> String {
     for row in rows {
         let mut line = String::new();
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            match column {
-                0 => line.push_str(&format!("{cell:<width$}")),
-                _ if column + 1 == widths.len() => line.push_str(&format!("  {cell}")),
-                _ => line.push_str(&format!("  {cell:>width$}")),
-            }
+            let is_last = column + 1 == widths.len();
+            let padded = match column {
+                0 => format!("{cell:<width$}"),
+                _ if is_last => format!("  {cell}"),
+                _ => format!("  {cell:>width$}"),
+            };
+            line.push_str(&padded);
         }
         text.push_str(line.trim_end());
         text.push('\n');

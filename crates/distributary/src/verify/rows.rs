@@ -80,10 +80,17 @@ const SEQUENCE: (usize, &str) = (56, "49");
 /// none (see the module [`super`]). Kinesis allows no empty key.
 fn own_key(key: Option<&str>) -> &str {
     let (digits, start) = SEQUENCE;
-    let is_sequence = |key: &&str| {
-        key.len() == digits && key.starts_with(start) && key.bytes().all(|b| b.is_ascii_digit())
-    };
-    key.filter(|key| !is_sequence(key)).unwrap_or_default()
+    match key {
+        Some(key)
+            if key.len() == digits
+                && key.starts_with(start)
+                && key.bytes().all(|b| b.is_ascii_digit()) =>
+        {
+            ""
+        }
+        Some(key) => key,
+        None => "",
+    }
 }
 
 /// A record of a stream; sorts by content, equal records by place.
@@ -178,11 +185,19 @@ impl Row for CopyRow {
     const BYTES: usize = 41;
 
     fn write(&self, out: &mut Vec<u8>) {
+        let stands_for = match self.stands_for {
+            Some(place) => place.0,
+            None => 0,
+        };
+        let is_last = u8::from(self.stands_for.is_some());
+        let unique = u8::from(self.unique);
+        let flags = is_last | unique << 1;
+
         out.extend_from_slice(&self.key.to_le_bytes());
         out.extend_from_slice(&self.place.0.0.to_le_bytes());
         out.extend_from_slice(&self.print.to_le_bytes());
-        out.extend_from_slice(&self.stands_for.map_or(0, |p| p.0).to_le_bytes());
-        out.push(u8::from(self.stands_for.is_some()) | u8::from(self.unique) << 1);
+        out.extend_from_slice(&stands_for.to_le_bytes());
+        out.push(flags);
     }
 
     fn read(bytes: &[u8]) -> Self {

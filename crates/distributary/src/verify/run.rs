@@ -54,8 +54,10 @@ pub(crate) struct Progress {
 impl Progress {
     /// The progress of a comparison of a source with this number of copies.
     pub(crate) fn new(copies: usize) -> Self {
+        let mut meters = Vec::new();
+        meters.resize_with(copies + 1, Arc::default);
         Self {
-            meters: (0..=copies).map(|_| Arc::default()).collect(),
+            meters,
             compared: AtomicU64::new(0),
             to_compare: AtomicU64::new(0),
         }
@@ -63,28 +65,36 @@ impl Progress {
 
     /// Sets the number of rows to compare: each row of both streams counts twice.
     fn expect(&self, source: &Held, copies: &[Arc<Held>]) {
-        let rows = copies
-            .iter()
-            .map(|copy| source.rows.len() + copy.rows.len());
-        let rows = 2 * rows.sum::<u64>();
-        self.to_compare.store(rows, Ordering::Relaxed);
+        let mut rows = 0;
+        for copy in copies {
+            rows += source.rows.len();
+            rows += copy.rows.len();
+        }
+        self.to_compare.store(2 * rows, Ordering::Relaxed);
     }
 
     /// Records and bytes read so far.
     pub(crate) fn read(&self) -> (u64, u64) {
-        self.meters
-            .iter()
-            .fold((0, 0), |sum, m| (sum.0 + m.records(), sum.1 + m.bytes()))
+        let mut records = 0;
+        let mut bytes = 0;
+        for meter in &self.meters {
+            records += meter.records();
+            bytes += meter.bytes();
+        }
+        (records, bytes)
     }
 
     /// Part done, in thousandths; reading counts as three quarters.
     pub(crate) fn thousandths(&self) -> u64 {
-        let all: u64 = self.meters.iter().map(|m| m.thousandths()).sum();
-        let read = all / (self.meters.len() as u64).max(1);
-        let (done, of) = (
-            self.compared.load(Ordering::Relaxed),
-            self.to_compare.load(Ordering::Relaxed),
-        );
+        let streams = self.meters.len() as u64;
+        let mut all = 0;
+        for meter in &self.meters {
+            all += meter.thousandths();
+        }
+
+        let read = all / streams.max(1);
+        let done = self.compared.load(Ordering::Relaxed);
+        let of = self.to_compare.load(Ordering::Relaxed);
         let compared = (done * 1000).checked_div(of).unwrap_or(0);
         (read * 3 + compared) / 4
     }
@@ -97,29 +107,34 @@ pub(crate) async fn verify(
     options: &Options,
     progress: &Arc<Progress>,
 ) -> Result<Report, ReadError> {
-    let subjects: Vec<&Subject> = std::iter::once(from).chain(to).collect();
+    let mut subjects = vec![from];
+    subjects.extend(to);
     let until = moment(&subjects, &options.clock).await?;
     let reading = reading(until, subjects.len(), options);
-    let held = read_all(&subjects, &reading, &progress.meters).await?;
-    let (source, copies) = held.split_first().ok_or(ReadError::Task)?;
-    progress.expect(source, copies);
 
-    let mut report = Report {
-        source: from.name.clone(),
-        at: until,
-        tolerance: options.tolerance,
-        copies: Vec::with_capacity(to.len()),
-    };
-    for (subject, copy) in to.iter().zip(copies) {
-        let comparison = compare_one(source, copy, options, progress).await?;
-        let streams = [(&from.source, source), (&subject.source, copy)];
-        report.copies.push(Copy {
-            name: subject.name.clone(),
-            examples: examples(&comparison, streams, &options.clock).await,
+    let held = read_all(&subjects, &reading, &progress.meters).await?;
+    let (source, held_copies) = held.split_first().ok_or(ReadError::Task)?;
+    progress.expect(source, held_copies);
+
+    let mut copies = Vec::with_capacity(to.len());
+    for (subject, held) in to.iter().zip(held_copies) {
+        let comparison = compare_one(source, held, options, progress).await?;
+        let streams = [(&from.source, source), (&subject.source, held)];
+        let examples = examples(&comparison, streams, &options.clock).await;
+        let name = subject.name.clone();
+        copies.push(Copy {
+            name,
+            examples,
             comparison,
         });
     }
-    Ok(report)
+
+    Ok(Report {
+        source: from.name.clone(),
+        at: until,
+        tolerance: options.tolerance,
+        copies,
+    })
 }
 
 fn reading(until: Millis, streams: usize, options: &Options) -> Reading {
@@ -142,9 +157,15 @@ async fn examples(
 ) -> Vec<(Kind, Vec<Example>)> {
     let mut examples = Vec::with_capacity(KINDS.len());
     for kind in KINDS {
-        let places = comparison.of(kind).first.iter().copied();
-        let (stream, held) = streams[usize::from(!kind.is_of_source())];
-        examples.push((kind, look_up(stream, held, clock, places).await));
+        let first = &comparison.of(kind).first;
+        let places = first.iter().copied();
+        let (stream, held) = if kind.is_of_source() {
+            streams[0]
+        } else {
+            streams[1]
+        };
+        let found = look_up(stream, held, clock, places).await;
+        examples.push((kind, found));
     }
     examples
 }
@@ -173,8 +194,9 @@ async fn read_all(
 ) -> Result<Vec<Arc<Held>>, ReadError> {
     let mut tasks = JoinSet::new();
     for (i, (subject, meter)) in subjects.iter().zip(meters).enumerate() {
-        let (subject, reading) = ((*subject).clone(), reading.clone());
-        tasks.spawn(read_one(i, subject, reading, Arc::clone(meter)));
+        let subject = (*subject).clone();
+        let meter = Arc::clone(meter);
+        tasks.spawn(read_one(i, subject, reading.clone(), meter));
     }
 
     let mut all = BTreeMap::new();
@@ -201,7 +223,9 @@ async fn compare_one(
     options: &Options,
     progress: &Arc<Progress>,
 ) -> Result<Comparison, ReadError> {
-    let (source, copy, progress) = (Arc::clone(source), Arc::clone(copy), Arc::clone(progress));
+    let source = Arc::clone(source);
+    let copy = Arc::clone(copy);
+    let progress = Arc::clone(progress);
     let limits = Limits {
         memory: ROWS,
         dir: options.dir.clone(),

@@ -91,8 +91,9 @@ impl<R: Row> Sorter<R> {
         self.buffer.sort_unstable();
         let (file, start) = match self.file.take() {
             Some(open) => open,
-            None => (Arc::new(tempfile::tempfile_in(&self.dir)?), 0),
+            None => (self.new_file()?, 0),
         };
+
         let mut out = Writer::new(&file, start);
         for row in self.buffer.drain(..) {
             out.push(row)?;
@@ -110,26 +111,36 @@ impl<R: Row> Sorter<R> {
         if self.levels[level].len() < FAN_IN {
             return Ok(());
         }
-        let merged = std::mem::take(&mut self.levels[level]);
+
+        let runs = std::mem::take(&mut self.levels[level]);
         if level == 0 {
             // The file's space is freed with the last of its runs.
             self.file = None;
         }
-        let file = Arc::new(tempfile::tempfile_in(&self.dir)?);
+        let merged = self.merge(&runs)?;
+        drop(runs);
+        self.add(level + 1, merged)
+    }
+
+    /// One run with the rows of `runs`, in a file of its own.
+    fn merge(&self, runs: &[Run]) -> io::Result<Run> {
+        let file = self.new_file()?;
         let mut out = Writer::new(&file, 0);
-        for row in Merge::<R>::new(&merged, &[])? {
+        for row in Merge::<R>::new(runs, &[])? {
             out.push(row?)?;
         }
+
         let end = out.finish()?;
-        drop(merged);
-        self.add(
-            level + 1,
-            Run {
-                file,
-                start: 0,
-                end,
-            },
-        )
+        Ok(Run {
+            file,
+            start: 0,
+            end,
+        })
+    }
+
+    fn new_file(&self) -> io::Result<Arc<File>> {
+        let file = tempfile::tempfile_in(&self.dir)?;
+        Ok(Arc::new(file))
     }
 }
 

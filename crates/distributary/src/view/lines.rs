@@ -21,11 +21,11 @@ pub(super) async fn show(mut snapshots: Snapshots, clock: Clock) {
             let Phase::Running(status) = snapshot.phase else {
                 continue;
             };
+
             let now = clock.now();
-            let before = last.get(&snapshot.name).map(|(at, status)| Before {
-                seconds: now.since(*at).as_secs_f64(),
-                status,
-            });
+            let before = last
+                .get(&snapshot.name)
+                .map(|(at, status)| Before::new(*at, now, status));
             let span = tracing::info_span!("fan_out", name = &*snapshot.name);
             span.in_scope(|| log(&status, before.as_ref()));
             last.insert(snapshot.name, (now, status));
@@ -75,22 +75,35 @@ fn log(status: &Status, before: Option<&Before<'_>>) {
     }
 
     if !quiet.is_empty() {
-        let behind = status.outputs.iter().filter_map(|o| o.behind).max();
-        tracing::info!(
-            outputs = quiet.len(),
-            most_behind_seconds = behind.map(|b| b.as_secs_f64()),
-            "the other outputs are running"
-        );
+        log_others(status, quiet.len());
     }
 }
 
-impl Before<'_> {
+/// Logs one line for `count` outputs without a line of their own.
+fn log_others(status: &Status, count: usize) {
+    let behind = status.outputs.iter().filter_map(|o| o.behind).max();
+    tracing::info!(
+        outputs = count,
+        most_behind_seconds = behind.map(|b| b.as_secs_f64()),
+        "the other outputs are running"
+    );
+}
+
+impl<'a> Before<'a> {
+    fn new(at: Instant, now: Instant, status: &'a Status) -> Self {
+        Self {
+            seconds: now.since(at).as_secs_f64(),
+            status,
+        }
+    }
+
     /// The records per second that an output has got since.
     fn rate_of(&self, output: &OutputStatus) -> Option<f64> {
         let mut outputs = self.status.outputs.iter();
         let earlier = outputs.find(|earlier| earlier.id == output.id)?;
+        let before = earlier.counts.durable;
         let now = output.counts.durable;
-        Some(rate(now, earlier.counts.durable, self.seconds))
+        Some(rate(now, before, self.seconds))
     }
 }
 
@@ -142,8 +155,8 @@ fn stopped(output: &OutputStatus) -> Option<&str> {
 }
 
 fn is_in_trouble(output: &OutputStatus) -> bool {
-    let is_retrying = output.lanes.iter().any(|lane| lane.backing_off);
-    stopped(output).is_some() || output.advice.is_some() || is_retrying
+    let mut lanes = output.lanes.iter();
+    stopped(output).is_some() || output.advice.is_some() || lanes.any(|lane| lane.backing_off)
 }
 
 /// The rate per second, rounded to tenths.

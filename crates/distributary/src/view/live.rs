@@ -28,17 +28,34 @@ pub(super) async fn show(mut snapshots: Snapshots, clock: Clock) {
     loop {
         let statuses = statuses(&snapshots.borrow_and_update());
         if !statuses.is_empty() {
-            let (width, height) = screen::size().unwrap_or((WIDTH, usize::MAX));
-            rates.retain(|name, _| statuses.iter().any(|s| s.name == *name));
-            let speeds = |status: &Arc<Status>| {
-                let rates = rates.entry(status.name.clone()).or_default();
-                rates.update(status, clock.now())
-            };
-            let speeds: Vec<Speeds> = statuses.iter().map(speeds).collect();
-            screen::draw(render_all(&statuses, &speeds, width, height));
+            let (width, height) = screen_size();
+            let speeds = speeds(&statuses, &mut rates, clock.now());
+            let lines = render_all(&statuses, &speeds, width, height);
+            screen::draw(lines);
         }
         clock.sleep(DRAW).await;
     }
+}
+
+/// Columns and rows of the terminal.
+fn screen_size() -> (usize, usize) {
+    screen::size().unwrap_or((WIDTH, usize::MAX))
+}
+
+/// The speeds of each fan-out. `rates` are kept by the name of the fan-out.
+fn speeds(
+    statuses: &[Arc<Status>],
+    rates: &mut BTreeMap<String, Rates>,
+    now: Instant,
+) -> Vec<Speeds> {
+    rates.retain(|name, _| statuses.iter().any(|s| s.name == *name));
+
+    let mut speeds = Vec::with_capacity(statuses.len());
+    for status in statuses {
+        let rates = rates.entry(status.name.clone()).or_default();
+        speeds.push(rates.update(status, now));
+    }
+    speeds
 }
 
 /// The statuses of the fan-outs whose engines have started.
@@ -63,10 +80,8 @@ fn render_all(
         let mut block = render(status, speeds, width, height);
         if statuses.len() > 1 {
             // The first line of a block is empty.
-            block[0] = cut(
-                &format!("── {}", status.name),
-                width.saturating_sub(1).max(1),
-            );
+            let title = format!("── {}", status.name);
+            block[0] = cut(&title, usable(width));
         }
         lines.extend(block);
     }
@@ -79,13 +94,15 @@ pub(super) fn end(last: &[Snapshot]) {
     if statuses.is_empty() {
         return;
     }
-    let (width, _) = screen::size().unwrap_or((WIDTH, usize::MAX));
-    let ended = || Speeds {
+
+    let (width, _) = screen_size();
+    let ended = |_: &Arc<Status>| Speeds {
         ended: true,
         ..Speeds::default()
     };
-    let speeds: Vec<Speeds> = statuses.iter().map(|_| ended()).collect();
-    screen::draw(render_all(&statuses, &speeds, width, usize::MAX));
+    let speeds: Vec<Speeds> = statuses.iter().map(ended).collect();
+    let lines = render_all(&statuses, &speeds, width, usize::MAX);
+    screen::draw(lines);
     screen::keep();
 }
 
@@ -109,36 +126,50 @@ struct Speeds {
 
 impl Rates {
     fn update(&mut self, status: &Status, now: Instant) -> Speeds {
-        let ids: Vec<&str> = status.outputs.iter().map(|o| o.id.as_str()).collect();
-        self.outputs.retain(|id, _| ids.contains(&id.as_str()));
+        let is_kept = |id: &str| status.outputs.iter().any(|o| o.id.as_str() == id);
+        self.outputs.retain(|id, _| is_kept(id));
 
         let mut outputs = BTreeMap::new();
         for output in &status.outputs {
             let id = output.id.to_string();
             let rate = self.outputs.entry(id.clone()).or_default();
-            outputs.insert(id, rate.update(now, output.counts.durable));
+            let speed = rate.update(now, output.counts.durable);
+            outputs.insert(id, speed);
         }
+
+        let source = &status.source;
         Speeds {
             outputs,
-            read: self.read.update(now, status.source.records),
-            bytes: self.bytes.update(now, status.source.bytes),
+            read: self.read.update(now, source.records),
+            bytes: self.bytes.update(now, source.bytes),
             ended: false,
         }
     }
 }
 
+/// Columns of the terminal that are written. The last column stays free: a terminal that becomes
+/// narrower by one column wraps no line.
+fn usable(width: usize) -> usize {
+    width.saturating_sub(1).max(1)
+}
+
 fn render(status: &Status, speeds: &Speeds, width: usize, height: usize) -> Vec<String> {
-    // The last column stays free: a terminal that becomes narrower by one column wraps no line.
-    let width = width.saturating_sub(1).max(1);
+    let width = usable(width);
     let name = name_width(status, width);
-    let mut lines = vec![String::new(), source_line(status, speeds), String::new()];
-    lines.push(row(name, "output", "delivered", "rate", "behind", "errors"));
+    let mut lines = vec![
+        String::new(),
+        source_line(status, speeds),
+        String::new(),
+        row(name, "output", "delivered", "rate", "behind", "errors"),
+    ];
 
     let room = height.saturating_sub(lines.len() + ROWS_LEFT).max(1);
     let (outputs, hidden) = fitting(&status.outputs, room);
     for output in outputs {
         lines.push(output_line(output, speeds, name));
-        lines.extend(note(output).map(|note| format!("  ↳ {note}")));
+        if let Some(note) = note(output) {
+            lines.push(format!("  ↳ {note}"));
+        }
     }
     if hidden > 0 {
         lines.push(format!(
@@ -150,9 +181,14 @@ fn render(status: &Status, speeds: &Speeds, width: usize, height: usize) -> Vec<
 
 /// Columns for the names of outputs.
 fn name_width(status: &Status, width: usize) -> usize {
-    let names = status.outputs.iter().map(|output| output.id.as_str().len());
-    let longest = names.max().unwrap_or(0).max("output".len());
-    longest.min(width.saturating_sub(NUMBERS)).max(NAME_MIN)
+    let mut longest = "output".len();
+    for output in &status.outputs {
+        let length = output.id.as_str().len();
+        longest = longest.max(length);
+    }
+
+    let room = width.saturating_sub(NUMBERS);
+    longest.min(room).max(NAME_MIN)
 }
 
 /// The outputs that fit into `room` rows with their notes, and the number of the others.
@@ -214,11 +250,13 @@ fn source_line(status: &Status, speeds: &Speeds) -> String {
 fn reading(source: &SourceStatus, speeds: &Speeds) -> String {
     let mut text = String::new();
     if let (Some(read), Some(bytes)) = (speeds.read, speeds.bytes) {
-        let (read, bytes) = (per_second(read), bytes_per_second(bytes));
+        let read = per_second(read);
+        let bytes = bytes_per_second(bytes);
         text.push_str(&format!(" ({read}, {bytes})"));
     }
 
-    let (reading, shards) = (source.shards_reading, source.shards);
+    let reading = source.shards_reading;
+    let shards = source.shards;
     text.push_str(&format!(" from {reading} of {shards} shards"));
     if let Some(behind) = source.behind {
         text.push_str(&format!(", behind {}", duration(behind)));
@@ -266,20 +304,19 @@ fn distance(behind: Duration) -> u32 {
 /// The reason why an output needs attention.
 fn note(output: &OutputStatus) -> Option<String> {
     if let OutputState::Stopped { shard, reason } = &output.state {
-        return Some(format!(
-            "stopped at shard {}: {reason}",
-            show::shard_number(shard)
-        ));
+        let shard = show::shard_number(shard);
+        return Some(format!("stopped at shard {shard}: {reason}"));
     }
+
     let waits = output.lanes.iter().any(|lane| lane.backing_off);
-    let error = output.last_error.as_ref().filter(|_| waits);
+    let Some(error) = output.last_error.as_ref().filter(|_| waits) else {
+        return output.advice.clone();
+    };
     // Against throttling, the advice is the number of missing shards. Other errors name their
     // remedy.
-    let throttled = error.is_some_and(|e| e.kind == Some(TroubleKind::Throttled));
-    match (error, &output.advice) {
-        (Some(error), None) => Some(error.text.clone()),
-        (Some(error), Some(_)) if !throttled => Some(error.text.clone()),
-        (_, advice) => advice.clone(),
+    match &output.advice {
+        Some(advice) if error.kind == Some(TroubleKind::Throttled) => Some(advice.clone()),
+        Some(_) | None => Some(error.text.clone()),
     }
 }
 

@@ -25,21 +25,24 @@ impl Rate {
             self.samples.clear();
         }
         self.samples.push_back((now, value));
-        // One sample from before the window stays, so that the window is covered.
-        while self.samples.len() > SAMPLES
-            || self
-                .samples
-                .get(1)
-                .is_some_and(|(at, _)| now.since(*at) >= WINDOW)
-        {
-            self.samples.pop_front();
-        }
+        self.drop_old(now);
+
         let (at, first) = *self.samples.front()?;
         let seconds = now.since(at).as_secs_f64();
         // A rate for people needs no precision.
         #[allow(clippy::cast_precision_loss)]
         let more = value.saturating_sub(first) as f64;
         (seconds > 0.0).then(|| more / seconds)
+    }
+
+    /// Drops samples that the window does not need.
+    fn drop_old(&mut self, now: Instant) {
+        let is_old = |sample: &(Instant, u64)| now.since(sample.0) >= WINDOW;
+
+        // One sample from before the window stays, so that the window is covered.
+        while self.samples.len() > SAMPLES || self.samples.get(1).is_some_and(is_old) {
+            self.samples.pop_front();
+        }
     }
 }
 

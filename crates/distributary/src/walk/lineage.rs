@@ -29,26 +29,33 @@ impl Lineage {
     /// Takes the shards whose parents are all done. A parent that is not listed was deleted by
     /// retention, and counts as done.
     pub(super) fn take_ready(&mut self) -> Vec<ShardId> {
-        let done = |parent: &ShardId| match self.states.get(parent) {
-            None | Some(State::Done) => true,
-            Some(State::Waiting(_) | State::Reading) => false,
-        };
-        let is_ready = |id: &ShardId, state: &State| match state {
-            State::Waiting(parents) => parents.iter().all(|parent| parent == id || done(parent)),
-            State::Reading | State::Done => false,
-        };
-
-        let ready: Vec<ShardId> = self
-            .states
-            .iter()
-            .filter(|(id, state)| is_ready(id, state))
-            .map(|(id, _)| id.clone())
-            .collect();
+        let mut ready = Vec::new();
+        for (id, state) in &self.states {
+            if self.is_ready(id, state) {
+                ready.push(id.clone());
+            }
+        }
 
         for id in &ready {
             self.states.insert(id.clone(), State::Reading);
         }
         ready
+    }
+
+    fn is_ready(&self, id: &ShardId, state: &State) -> bool {
+        let State::Waiting(parents) = state else {
+            return false;
+        };
+        parents
+            .iter()
+            .all(|parent| parent == id || self.is_done(parent))
+    }
+
+    fn is_done(&self, parent: &ShardId) -> bool {
+        match self.states.get(parent) {
+            None | Some(State::Done) => true,
+            Some(State::Waiting(_) | State::Reading) => false,
+        }
     }
 
     /// Marks `shard` as done, so that its children can be read.

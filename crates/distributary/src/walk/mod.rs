@@ -145,18 +145,23 @@ impl Walk {
             };
 
             let (shard, end) = ended.map_err(|_| WalkError::Task)??;
+            lineage.finish(shard);
             match end {
-                ShardEnd::Closed => {
-                    lineage.finish(shard);
-                    if walk.order == ShardOrder::ParentsFirst {
-                        lineage.add(walk.shards().await?);
-                    }
-                }
+                ShardEnd::Closed => walk.add_children(&mut lineage).await?,
                 // The children hold only records that are later than the end.
-                ShardEnd::CaughtUp => lineage.finish(shard),
+                ShardEnd::CaughtUp => {}
                 ShardEnd::Unwanted => return Ok(()),
             }
         }
+    }
+
+    /// Adds the shards that are new since the last look, if the order of shards matters.
+    async fn add_children(&self, lineage: &mut Lineage) -> Result<(), WalkError> {
+        if self.order == ShardOrder::ParentsFirst {
+            let shards = self.shards().await?;
+            lineage.add(shards);
+        }
+        Ok(())
     }
 
     /// The shards with the parents that they have to wait for.

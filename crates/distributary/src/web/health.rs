@@ -86,21 +86,19 @@ impl Health {
         }
 
         let moved = lock(&self.moved);
-        let mut ready = true;
+        let mut all_ready = true;
         let mut lines = Vec::new();
         for snapshot in &snapshots {
-            let moved = moved.get(&snapshot.name).copied().unwrap_or_default();
-            let line = match judge_phase(snapshot, moved, now) {
-                Ok(()) => "ready".to_owned(),
-                Err(reason) => {
-                    ready = false;
-                    reason
-                }
-            };
-            lines.push(format!("{}: {line}", snapshot.name));
+            let name = &snapshot.name;
+            let moved = moved.get(name).copied().unwrap_or_default();
+            let judged = judge_phase(snapshot, moved, now);
+            all_ready &= judged.is_ok();
+            let line = judged.err().unwrap_or_else(|| "ready".to_owned());
+            lines.push(format!("{name}: {line}"));
         }
+
         let report = lines.join("\n");
-        if ready { Ok(report) } else { Err(report) }
+        if all_ready { Ok(report) } else { Err(report) }
     }
 }
 
@@ -154,12 +152,14 @@ fn judge(status: &Status, moved: Moved, now: Instant) -> Result<(), String> {
     if successful_reads(status) == 0 && status.source.shards_open > 0 {
         return Err("no read has succeeded yet".to_owned());
     }
-    let idle = now.since(moved.at);
-    if idle >= STALLED {
-        return Err(format!(
-            "stalled: no read and no delivery for {} s",
-            idle.as_secs()
-        ));
+    judge_idle(now.since(moved.at))
+}
+
+fn judge_idle(idle: Duration) -> Result<(), String> {
+    if idle < STALLED {
+        return Ok(());
     }
-    Ok(())
+
+    let seconds = idle.as_secs();
+    Err(format!("stalled: no read and no delivery for {seconds} s"))
 }

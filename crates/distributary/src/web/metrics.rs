@@ -34,7 +34,8 @@ struct Metric {
 /// The label of every series.
 const FAN_OUT: &str = "fan_out";
 
-/// The values of a metric, by the labels beside `fan_out`. A value that is `None` is unknown, and left out.
+/// The values of a metric, by the labels beside `fan_out`. A value that is `None` is unknown, and
+/// left out.
 enum Values {
     /// A value per fan-out, from the phase.
     Phase(fn(&Phase) -> Option<f64>),
@@ -401,10 +402,9 @@ impl Collector for Page {
         encoder
             .encode_descriptor("distributary", "The program", None, kind)?
             .encode_info(&about)?;
-        let shown = METRICS
-            .iter()
-            .filter(|m| self.per_shard || !matches!(m.values, Values::Lane(_)));
-        for metric in shown {
+
+        let is_shown = |m: &&Metric| self.per_shard || !matches!(m.values, Values::Lane(_));
+        for metric in METRICS.iter().filter(is_shown) {
             let kind = match metric.kind {
                 Kind::Counter => MetricType::Counter,
                 Kind::Gauge => MetricType::Gauge,
@@ -425,6 +425,7 @@ impl Metric {
         if let Values::Phase(value) = self.values {
             return self.put(encoder, &[label], value(&snapshot.phase));
         }
+
         let Some(status) = snapshot.status() else {
             return Ok(());
         };
@@ -450,12 +451,14 @@ impl Metric {
             Values::Output(value) => self.put(encoder, &[fan_out, label], value(output))?,
             Values::Errors => {
                 for (kind, count) in errors(&output.counts) {
-                    self.put(encoder, &[fan_out, label, ("kind", kind)], count)?;
+                    let labels = [fan_out, label, ("kind", kind)];
+                    self.put(encoder, &labels, count)?;
                 }
             }
             Values::Lane(value) => {
                 for lane in &output.lanes {
-                    let labels = [fan_out, label, ("shard", lane.shard.as_str())];
+                    let shard = ("shard", lane.shard.as_str());
+                    let labels = [fan_out, label, shard];
                     self.put(encoder, &labels, value(lane))?;
                 }
             }

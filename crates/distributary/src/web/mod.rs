@@ -68,7 +68,9 @@ async fn accept(listener: TcpListener, web: Web, health: Arc<Health>) {
                 continue;
             }
         };
-        let (web, health) = (web.clone(), Arc::clone(&health));
+
+        let web = web.clone();
+        let health = Arc::clone(&health);
         tokio::spawn(async move {
             serve_connection(stream, &web, &health).await;
             drop(permit);
@@ -94,13 +96,7 @@ async fn serve_connection(stream: TcpStream, web: &Web, health: &Health) {
 
 fn respond(path: &str, web: &Web, health: &Health) -> Response<Full<Bytes>> {
     match path {
-        "/metrics" => {
-            let snapshots = web.snapshots.borrow().clone();
-            match metrics::text(snapshots, web.per_shard) {
-                Ok(text) => page(StatusCode::OK, metrics::CONTENT_TYPE, text),
-                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-            }
-        }
+        "/metrics" => metrics_page(web),
         "/healthz" => text(StatusCode::OK, &health.phases()),
         "/readyz" => match health.ready() {
             Ok(report) => text(StatusCode::OK, &report),
@@ -111,6 +107,14 @@ fn respond(path: &str, web: &Web, health: &Health) -> Response<Full<Bytes>> {
             StatusCode::NOT_FOUND,
             "not found; try /metrics, /healthz or /readyz",
         ),
+    }
+}
+
+fn metrics_page(web: &Web) -> Response<Full<Bytes>> {
+    let snapshots = web.snapshots.borrow().clone();
+    match metrics::text(snapshots, web.per_shard) {
+        Ok(text) => page(StatusCode::OK, metrics::CONTENT_TYPE, text),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }
 

@@ -75,23 +75,16 @@ impl<'a> Producer<'a> {
     }
 
     async fn put(&self, numbers: std::ops::Range<u64>) -> Result<(), Failure> {
-        let entry = |number: u64| PutRecordsRequestEntry {
-            data: Some(
-                format!("{{\"log\": \"Record {number}\"}}")
-                    .into_bytes()
-                    .into(),
-            ),
-            partition_key: Some(format!("user-{}", number % KEYS)),
-            explicit_hash_key: None,
-        };
         let request = PutRecordsRequest {
             records: Some(numbers.map(entry).collect()),
             ..Default::default()
         };
+
         let answered = self.to.client.on(&self.to.stream, request).await;
         let answer = answered
             .map_err(|error| Failure::run(format!("cannot write to the input: {}", chain(&error))))?
             .answer;
+
         match answer.failed_record_count.unwrap_or(0) {
             0 => Ok(()),
             // The demo never makes the input refuse records.
@@ -99,5 +92,15 @@ impl<'a> Producer<'a> {
                 "cannot write to the input: {failed} records were refused"
             ))),
         }
+    }
+}
+
+/// The record with this number.
+fn entry(number: u64) -> PutRecordsRequestEntry {
+    let text = format!("{{\"log\": \"Record {number}\"}}");
+    PutRecordsRequestEntry {
+        data: Some(text.into_bytes().into()),
+        partition_key: Some(format!("user-{}", number % KEYS)),
+        explicit_hash_key: None,
     }
 }

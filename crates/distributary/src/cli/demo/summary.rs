@@ -78,17 +78,7 @@ fn verdict(shown: &Shown<'_>) -> String {
 
 /// The events of the demo and their effect, one item each.
 fn events(shown: &Shown<'_>) -> String {
-    let outputs = &shown.status.outputs;
-    let served = match outputs.len() {
-        1 => "the output".to_owned(),
-        n => format!("all {n} outputs"),
-    };
-    let mut text = format!(
-        "- One read served {served}: {} delivered, {} read.\n",
-        show::records(outputs.iter().map(|o| o.counts.durable).sum()),
-        show::count(shown.status.source.records),
-    );
-
+    let mut text = served(shown.status);
     if let Some(split) = &shown.scenario.split {
         text.push_str(&format!(
             "- After {:.1} s {} was split: its children were copied after it.\n",
@@ -107,6 +97,20 @@ fn events(shown: &Shown<'_>) -> String {
         ));
     }
     text
+}
+
+fn served(status: &Status) -> String {
+    let outputs = &status.outputs;
+    let served = match outputs.len() {
+        1 => "the output".to_owned(),
+        n => format!("all {n} outputs"),
+    };
+    let delivered = outputs.iter().map(|o| o.counts.durable).sum();
+    format!(
+        "- One read served {served}: {} delivered, {} read.\n",
+        show::records(delivered),
+        show::count(status.source.records),
+    )
 }
 
 fn throttling(shown: &Shown<'_>) -> String {

@@ -67,12 +67,7 @@ impl Form {
         match &self.keys {
             Keys::Fixed(key) => Ok((key.clone(), text)),
             Keys::Random(clock) => Ok((format!("{:016x}", clock.random()), text)),
-            Keys::Before(delimiter) => {
-                let at = memchr::memmem::find(text, delimiter.as_bytes())
-                    .ok_or_else(|| BadRecord::NoDelimiter(delimiter.clone()))?;
-                let key = std::str::from_utf8(&text[..at]).map_err(|_| BadRecord::KeyText)?;
-                Ok((key.to_owned(), &text[at + delimiter.len()..]))
-            }
+            Keys::Before(delimiter) => split_at(text, delimiter),
         }
     }
 
@@ -85,6 +80,18 @@ impl Form {
             Ok(text.to_vec())
         }
     }
+}
+
+/// The key before `delimiter`, and the text after.
+fn split_at<'a>(text: &'a [u8], delimiter: &str) -> Result<(String, &'a [u8]), BadRecord> {
+    let Some(at) = memchr::memmem::find(text, delimiter.as_bytes()) else {
+        return Err(BadRecord::NoDelimiter(delimiter.to_owned()));
+    };
+
+    let key = std::str::from_utf8(&text[..at])
+        .map_err(|_| BadRecord::KeyText)?
+        .to_owned();
+    Ok((key, &text[at + delimiter.len()..]))
 }
 
 /// Bytes of a line that are read: a record of the largest size as base64, the longest key and a

@@ -89,8 +89,9 @@ pub(super) struct Sender<'a, P> {
 
 /// Bytes that Kinesis counts for a record.
 pub(super) fn size(entry: &PutRecordsRequestEntry) -> usize {
-    entry.data.as_ref().map_or(0, |d| d.0.len())
-        + entry.partition_key.as_ref().map_or(0, String::len)
+    let data = entry.data.as_ref();
+    let key = entry.partition_key.as_ref();
+    data.map_or(0, |data| data.0.len()) + key.map_or(0, String::len)
 }
 
 /// True if `entry` fits into a request that holds `count` records with `bytes` in all.
@@ -98,6 +99,21 @@ pub(super) fn fits(entry: &PutRecordsRequestEntry, count: usize, bytes: usize) -
     // Every server takes 5 MiB; AWS takes twice that, for no gain here. A larger record is sent
     // alone.
     count == 0 || count < PUT_RECORDS_ENTRIES && bytes + size(entry) <= PUT_RECORDS_BYTES_OLD
+}
+
+impl Tally {
+    /// Counts an acknowledgement. True if the record was acknowledged for the first time.
+    fn add(&mut self, pending: &mut Pending) -> bool {
+        if pending.acknowledged {
+            self.repeated += 1;
+            return false;
+        }
+
+        pending.acknowledged = true;
+        self.records += 1;
+        self.bytes += size(&pending.entry) as u64;
+        true
+    }
 }
 
 impl<'a, P: PutRecords> Sender<'a, P> {
@@ -159,20 +175,15 @@ impl<'a, P: PutRecords> Sender<'a, P> {
         pending.retain_mut(|p| {
             let result = results.next().and_then(acknowledged);
             let key = p.entry.partition_key.clone().unwrap_or_default();
-            if let Some((shard, sequence)) = result {
-                if p.acknowledged {
-                    self.tally.repeated += 1;
-                } else {
-                    is_new = true;
-                    self.tally.records += 1;
-                    self.tally.bytes += size(&p.entry) as u64;
-                }
-                p.acknowledged = true;
-                self.tally.last = Some((shard.to_owned(), sequence.to_owned()));
-                return failed.contains(&key);
-            }
-            failed.insert(key);
-            true
+            let Some((shard, sequence)) = result else {
+                failed.insert(key);
+                return true;
+            };
+
+            is_new |= self.tally.add(p);
+            let last = (shard.to_owned(), sequence.to_owned());
+            self.tally.last = Some(last);
+            failed.contains(&key)
         });
         is_new
     }
@@ -185,14 +196,9 @@ impl<'a, P: PutRecords> Sender<'a, P> {
         since: Instant,
         pending: &[Pending],
     ) -> Result<(), SendError> {
-        match trouble.kind {
-            TroubleKind::Throttled | TroubleKind::Unavailable | TroubleKind::Unintelligible => {}
-            TroubleKind::Unauthenticated
-            | TroubleKind::Denied
-            | TroubleKind::Missing
-            | TroubleKind::Invalid => return Err(self.refused(trouble, pending)),
+        if !may_pass(trouble.kind) {
+            return Err(self.refused(trouble, pending));
         }
-
         // A wrong endpoint is more likely than a server that returns.
         if self.tally.records == 0 && is_unreached(&trouble) {
             return Err(SendError::Unreached(trouble));
@@ -211,13 +217,25 @@ impl<'a, P: PutRecords> Sender<'a, P> {
 
     fn refused(&self, source: Trouble, pending: &[Pending]) -> SendError {
         let first = self.tally.records + 1;
-        let last = self.tally.records + pending.iter().filter(|p| !p.acknowledged).count() as u64;
+        let missing = pending.iter().filter(|p| !p.acknowledged).count();
+        let last = self.tally.records + missing as u64;
         let records = if first == last {
             format!("record {first}")
         } else {
             format!("records {first} to {last}")
         };
         SendError::Refused { records, source }
+    }
+}
+
+/// True for failures that can pass without a change by the user.
+fn may_pass(kind: TroubleKind) -> bool {
+    match kind {
+        TroubleKind::Throttled | TroubleKind::Unavailable | TroubleKind::Unintelligible => true,
+        TroubleKind::Unauthenticated
+        | TroubleKind::Denied
+        | TroubleKind::Missing
+        | TroubleKind::Invalid => false,
     }
 }
 

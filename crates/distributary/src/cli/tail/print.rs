@@ -33,21 +33,28 @@ pub(super) fn print(
 ) -> io::Result<()> {
     let data = data(record)?;
     match format {
-        Format::Text => {
-            let key = record.key.map(|key| show::escape(key.as_bytes()));
-            write!(
-                out,
-                "{} {} {} {}",
-                show::time(record.arrival),
-                show::shard_number(shard),
-                key.as_deref().unwrap_or("-"),
-                show::escape(&data),
-            )?;
-        }
+        Format::Text => print_text(out, shard, record, &data)?,
         Format::Json => serde_json::to_writer(&mut *out, &Line::new(shard, record, &data))?,
         Format::Raw => out.write_all(&data)?,
     }
     out.write_all(b"\n")
+}
+
+fn print_text(
+    out: &mut impl Write,
+    shard: &ShardId,
+    record: &Record<'_>,
+    data: &[u8],
+) -> io::Result<()> {
+    let key = record.key.map(|key| show::escape(key.as_bytes()));
+    write!(
+        out,
+        "{} {} {} {}",
+        show::time(record.arrival),
+        show::shard_number(shard),
+        key.as_deref().unwrap_or("-"),
+        show::escape(data),
+    )
 }
 
 fn data<'a>(record: &Record<'a>) -> io::Result<Cow<'a, [u8]>> {
