@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use clap::Parser;
-use distributary_bench::{Coding, exchange, json_call, request, string};
+use distributary_bench::{Server, text};
 use distributary_wire::codec::Format;
 use distributary_wire::hot::GetRecordsAnswer;
 use serde_json::{Map, Value, json};
@@ -53,11 +53,6 @@ impl std::str::FromStr for Window {
     }
 }
 
-struct Server {
-    address: String,
-    connection: TcpStream,
-}
-
 /// One record as read: the shard's place in the list, the number and the arrival.
 struct Arrival {
     shard: usize,
@@ -65,66 +60,90 @@ struct Arrival {
     at: i64,
 }
 
-impl Server {
+/// Reads whole streams.
+struct Reader {
+    server: Server<TcpStream>,
+    /// The last answer.
+    buffer: Vec<u8>,
+}
+
+impl Reader {
     /// Gives `take` every record of `stream`, shard by shard.
     fn read(&mut self, stream: &str, mut take: impl FnMut(Arrival) -> Result<()>) -> Result<()> {
-        let listed = self.json("ListShards", &json!({"StreamName": stream}))?;
-        let shards = listed["Shards"].as_array().context("no shards")?;
-        let mut buffer = Vec::with_capacity(16 << 20);
+        let body = json!({"StreamName": stream});
+        let listed = self.server.json("ListShards", &body)?;
+        let shards = listed["Shards"].as_array();
+        let shards = shards.context("no shards")?;
 
         for (shard, listed) in shards.iter().enumerate() {
-            let mut iterator = self.first_iterator(stream, &listed["ShardId"])?;
-
-            while let Some(from) = iterator {
-                let answer = self.get_records(&from, &mut buffer)?;
-                for record in &answer.records {
-                    take(Arrival {
-                        shard,
-                        number: number(record.data.of(&answer.body))?,
-                        at: record.arrival_ms,
-                    })?;
-                }
-
-                let end = answer.records.is_empty() && answer.millis_behind_latest == Some(0);
-                iterator = answer.next_shard_iterator.filter(|_| !end);
-            }
+            let name = listed["ShardId"].as_str();
+            let name = name.context("a shard without a name")?;
+            let first = self.server.first_iterator(stream, name)?;
+            self.read_shard(shard, first, &mut take)?;
         }
         Ok(())
     }
 
-    fn first_iterator(&mut self, stream: &str, shard: &Value) -> Result<Option<String>> {
-        let body = json!({
-            "StreamName": stream,
-            "ShardId": shard,
-            "ShardIteratorType": "TRIM_HORIZON",
-        });
-        let answer = self.json("GetShardIterator", &body)?;
-
-        let iterator = answer["ShardIterator"].as_str();
-        Ok(iterator.map(str::to_owned))
+    fn read_shard(
+        &mut self,
+        shard: usize,
+        first: Option<String>,
+        take: &mut impl FnMut(Arrival) -> Result<()>,
+    ) -> Result<()> {
+        let mut iterator = first;
+        while let Some(from) = iterator {
+            let answer = self.get_records(&from)?;
+            take_all(shard, &answer, take)?;
+            iterator = next_iterator(answer);
+        }
+        Ok(())
     }
 
-    fn get_records(&mut self, iterator: &str, buffer: &mut Vec<u8>) -> Result<GetRecordsAnswer> {
+    fn get_records(&mut self, iterator: &str) -> Result<GetRecordsAnswer> {
         let mut body = vec![0xA1];
-        string(&mut body, 3, b"ShardIterator");
-        string(&mut body, 3, iterator.as_bytes());
+        text(&mut body, "ShardIterator");
+        text(&mut body, iterator);
 
-        let get = request(&self.address, "GetRecords", Coding::Cbor, &body);
-        let (start, length) = exchange(&mut self.connection, &get, buffer)?;
-        let answer = Bytes::copy_from_slice(&buffer[start..start + length]);
-        Ok(GetRecordsAnswer::parse(Format::Cbor, answer)?)
+        let get = self.server.request("GetRecords", &body);
+        let answer = self.server.exchange(&get, &mut self.buffer)?;
+        let answer = Bytes::copy_from_slice(answer);
+        let answer = GetRecordsAnswer::parse(Format::Cbor, answer)?;
+        Ok(answer)
     }
+}
 
-    fn json(&mut self, operation: &str, body: &Value) -> Result<Value> {
-        json_call(&self.address, &mut self.connection, operation, body)
+fn take_all(
+    shard: usize,
+    answer: &GetRecordsAnswer,
+    take: &mut impl FnMut(Arrival) -> Result<()>,
+) -> Result<()> {
+    for record in &answer.records {
+        let data = record.data.of(&answer.body);
+        let arrival = Arrival {
+            shard,
+            number: number(data)?,
+            at: record.arrival_ms,
+        };
+        take(arrival)?;
     }
+    Ok(())
+}
+
+/// The iterator of the next read; none at the end of the shard or of the records.
+fn next_iterator(answer: GetRecordsAnswer) -> Option<String> {
+    let is_at_tip = answer.millis_behind_latest == Some(0);
+    if answer.records.is_empty() && is_at_tip {
+        return None;
+    }
+    answer.next_shard_iterator
 }
 
 /// The number of a record of `produce`.
 fn number(data: &[u8]) -> Result<usize> {
     let number = data.first_chunk();
     let number = number.context("a record of another producer")?;
-    Ok(usize::try_from(u64::from_be_bytes(*number))?)
+    let number = u64::from_be_bytes(*number);
+    Ok(usize::try_from(number)?)
 }
 
 /// The records of the source.
@@ -137,9 +156,9 @@ struct Source {
 }
 
 impl Source {
-    fn read(server: &mut Server, stream: &str) -> Result<Self> {
+    fn read(reader: &mut Reader, stream: &str) -> Result<Self> {
         let mut source = Self::default();
-        server.read(stream, |arrival| {
+        reader.read(stream, |arrival| {
             source.add(&arrival);
             Ok(())
         })?;
@@ -151,15 +170,16 @@ impl Source {
     }
 
     fn add(&mut self, arrival: &Arrival) {
-        let number = arrival.number;
+        let Arrival { shard, number, at } = *arrival;
         if self.arrivals.len() <= number {
             self.arrivals.resize(number + 1, i64::MIN);
         }
-        self.arrivals[number] = arrival.at;
+        self.arrivals[number] = at;
 
-        let shards = self.shards.len().max(arrival.shard + 1);
-        self.shards.resize(shards, Vec::new());
-        self.shards[arrival.shard].push(number);
+        if self.shards.len() <= shard {
+            self.shards.resize(shard + 1, Vec::new());
+        }
+        self.shards[shard].push(number);
     }
 
     /// Missing records after the first that arrived, shard by shard. An output that was deleted and
@@ -167,9 +187,14 @@ impl Source {
     fn holes(&self, delays: &[i64]) -> usize {
         let mut holes = 0;
         for shard in &self.shards {
-            let missing = |number: &usize| delays[*number] == MISSING;
-            let later = shard.iter().skip_while(|number| missing(number));
-            holes += later.filter(|number| missing(number)).count();
+            let mut has_arrived = false;
+            for number in shard {
+                let is_missing = delays[*number] == MISSING;
+                if is_missing && has_arrived {
+                    holes += 1;
+                }
+                has_arrived |= !is_missing;
+            }
         }
         holes
     }
@@ -183,20 +208,21 @@ struct Delays {
 }
 
 impl Delays {
-    fn read(server: &mut Server, source: &Source, stream: &str) -> Result<Self> {
+    fn read(reader: &mut Reader, source: &Source, stream: &str) -> Result<Self> {
         let mut by_number = vec![MISSING; source.arrivals.len()];
         let mut repeats = 0;
 
-        server.read(stream, |arrival| {
+        reader.read(stream, |arrival| {
             let number = arrival.number;
-            let delay = by_number
-                .get_mut(number)
-                .with_context(|| format!("{stream} has record {number}, the source has not"))?;
+            let Some(delay) = by_number.get_mut(number) else {
+                bail!("{stream} has record {number}, the source has not");
+            };
 
             if *delay != MISSING {
                 repeats += 1;
             }
-            *delay = (*delay).min(arrival.at - source.arrivals[number]);
+            let now = arrival.at - source.arrivals[number];
+            *delay = now.min(*delay);
             Ok(())
         })?;
         Ok(Self { by_number, repeats })
@@ -205,13 +231,12 @@ impl Delays {
     /// The figures of the records that reached the source in a stretch of time.
     fn window(&self, source: &Source, window: &Window) -> Value {
         let within = window.from..window.to;
-        let mut delays: Vec<i64> = source
-            .arrivals
-            .iter()
-            .zip(&self.by_number)
-            .filter(|(at, _)| within.contains(at))
-            .map(|(_, delay)| *delay)
-            .collect();
+        let mut delays = Vec::new();
+        for (at, delay) in source.arrivals.iter().zip(&self.by_number) {
+            if within.contains(at) {
+                delays.push(*delay);
+            }
+        }
         delays.sort_unstable();
 
         json!({
@@ -231,17 +256,18 @@ fn missing(delays: &[i64]) -> usize {
 
 /// The delay at a part of a sorted list; none if that record is missing.
 fn quantile(delays: &[i64], part: f64) -> Option<i64> {
-    let index = (delays.len() as f64 * part) as usize;
-    let delay = delays.get(index).or(delays.last()).copied();
+    let index = delays.len() as f64 * part;
+    let delay = delays.get(index as usize).or(delays.last()).copied();
     delay.filter(|delay| *delay != MISSING)
 }
 
-fn report(server: &mut Server, source: &Source, stream: &str, windows: &[Window]) -> Result<Value> {
-    let delays = Delays::read(server, source, stream)?;
+fn report(reader: &mut Reader, source: &Source, stream: &str, windows: &[Window]) -> Result<Value> {
+    let delays = Delays::read(reader, source, stream)?;
     let mut figures = Map::new();
     for window in windows {
         let name = window.name.clone();
-        figures.insert(name, delays.window(source, window));
+        let delays = delays.window(source, window);
+        figures.insert(name, delays);
     }
 
     Ok(json!({
@@ -256,16 +282,14 @@ fn report(server: &mut Server, source: &Source, stream: &str, windows: &[Window]
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let connection = TcpStream::connect(&args.address)?;
-    connection.set_nodelay(true)?;
-    let mut server = Server {
-        address: args.address,
-        connection,
+    let mut reader = Reader {
+        server: Server::plain(&args.address)?,
+        buffer: Vec::with_capacity(16 << 20),
     };
 
-    let source = Source::read(&mut server, &args.from)?;
+    let source = Source::read(&mut reader, &args.from)?;
     for output in &args.to {
-        let report = report(&mut server, &source, output, &args.window)?;
+        let report = report(&mut reader, &source, output, &args.window)?;
         println!("{report}");
     }
     Ok(())

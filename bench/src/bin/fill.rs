@@ -2,10 +2,12 @@
 
 use anyhow::Result;
 use clap::Parser;
-use distributary_bench::{Coding, Noise, connect, exchange, put_body, request};
+use distributary_bench::{Noise, SMALL_ANSWER, Server};
 
 /// Records in a request.
 const PER_REQUEST: usize = 500;
+/// How many partition keys.
+const KEYS: usize = 10_007;
 
 #[derive(Parser)]
 struct Args {
@@ -28,21 +30,29 @@ struct Args {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let mut connection = connect(&args.address, &args.ca)?;
-    let mut buffer = Vec::with_capacity(1 << 17);
+    let mut server = Server::tls(&args.address, &args.ca)?;
+    let mut buffer = Vec::with_capacity(SMALL_ANSWER);
     let mut noise = Noise::default();
 
-    for chunk in 0..args.records / PER_REQUEST {
-        let mut records = Vec::with_capacity(PER_REQUEST);
-        for n in chunk * PER_REQUEST..(chunk + 1) * PER_REQUEST {
-            let data = noise.by_ref().take(args.size).collect();
-            let key = format!("key-{:05}", n % 10_007);
-            records.push((key, data));
-        }
-
-        let body = put_body(&args.stream, &records);
-        let put = request(&args.address, "PutRecords", Coding::Cbor, &body);
-        exchange(&mut connection, &put, &mut buffer)?;
+    let requests = args.records / PER_REQUEST;
+    for i in 0..requests {
+        let first = i * PER_REQUEST;
+        let records = records(&mut noise, args.size, first);
+        let put = server.put_request(&args.stream, &records);
+        server.exchange(&put, &mut buffer)?;
     }
     Ok(())
+}
+
+/// The records of one request, numbered from `first`.
+fn records(noise: &mut Noise, size: usize, first: usize) -> Vec<(String, Vec<u8>)> {
+    let mut records = Vec::with_capacity(PER_REQUEST);
+    let end = first + PER_REQUEST;
+    for n in first..end {
+        let data = noise.take(size).collect();
+        let key = n % KEYS;
+        let key = format!("key-{key:05}");
+        records.push((key, data));
+    }
+    records
 }

@@ -7,11 +7,11 @@ use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
-use distributary_bench::{
-    Coding, Connection, connect, exchange, json_call, put_body, request, string,
-};
+use distributary_bench::{SMALL_ANSWER, Server, Tls, text};
 use serde_json::{Value, json};
 
+/// The shard to read.
+const FIRST_SHARD: &str = "shardId-000000000000";
 /// Records in a read.
 const PER_READ: u16 = 5_000;
 /// Records in a write.
@@ -38,41 +38,51 @@ struct Args {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let mut reader = connect(&args.address, &args.ca)?;
-    let iterator = first_iterator(&args, &mut reader)?;
-    let records = sample(&args, &mut reader, &iterator)?;
+    let mut server = Server::tls(&args.address, &args.ca)?;
+    let iterator = server
+        .first_iterator(&args.from, FIRST_SHARD)?
+        .context("no iterator")?;
+    let records = sample(&args, &mut server, &iterator)?;
 
-    let read = read_request(&args.address, &iterator);
-    let mut puts = Vec::new();
+    let mut reader = Prepared {
+        request: read_request(&server, &iterator),
+        server,
+    };
+    let mut writers = Vec::new();
     for stream in &args.to {
-        let body = put_body(stream, &records);
-        let put = request(&args.address, "PutRecords", Coding::Cbor, &body);
-        let writer = connect(&args.address, &args.ca)?;
-        puts.push((writer, put));
+        let writer = writer(&args, stream, &records)?;
+        writers.push(writer);
     }
 
-    let moved = pass(args.records, (reader, read), &mut puts)?;
+    let moved = pass(args.records, &mut reader, &mut writers)?;
     println!("{moved} records each way");
     Ok(())
 }
 
-/// The start of the source's first shard.
-fn first_iterator(args: &Args, reader: &mut Connection) -> Result<String> {
-    let body = json!({
-        "StreamName": args.from,
-        "ShardId": "shardId-000000000000",
-        "ShardIteratorType": "TRIM_HORIZON",
-    });
-    let answer = json_call(&args.address, reader, "GetShardIterator", &body)?;
+/// A request to be written again and again over one connection.
+struct Prepared {
+    server: Server<Tls>,
+    request: Vec<u8>,
+}
 
-    let iterator = answer["ShardIterator"].as_str();
-    Ok(iterator.context("no iterator")?.to_owned())
+impl Prepared {
+    fn exchange(&mut self, buffer: &mut Vec<u8>) -> Result<()> {
+        self.server.exchange(&self.request, buffer)?;
+        Ok(())
+    }
+}
+
+/// A connection of its own to write `records` to `stream`.
+fn writer(args: &Args, stream: &str, records: &[(String, Vec<u8>)]) -> Result<Prepared> {
+    let server = Server::tls(&args.address, &args.ca)?;
+    let request = server.put_request(stream, records);
+    Ok(Prepared { server, request })
 }
 
 /// The records for the bodies to write.
-fn sample(args: &Args, reader: &mut Connection, iterator: &str) -> Result<Vec<(String, Vec<u8>)>> {
+fn sample(args: &Args, server: &mut Server<Tls>, iterator: &str) -> Result<Vec<(String, Vec<u8>)>> {
     let body = json!({"ShardIterator": iterator, "Limit": PER_WRITE});
-    let answer = json_call(&args.address, reader, "GetRecords", &body)?;
+    let answer = server.json("GetRecords", &body)?;
     let sample = answer["Records"].as_array().context("no records")?;
 
     if sample.len() != usize::from(PER_WRITE) {
@@ -86,39 +96,36 @@ fn sample(args: &Args, reader: &mut Connection, iterator: &str) -> Result<Vec<(S
 
 /// Partition key and data of a record in JSON.
 fn record(record: &Value) -> Result<(String, Vec<u8>)> {
-    let key = record["PartitionKey"].as_str().unwrap_or_default();
-    let data = record["Data"].as_str().unwrap_or_default();
+    let key = record["PartitionKey"].as_str();
+    let data = record["Data"].as_str();
 
-    let data = STANDARD.decode(data)?;
-    Ok((key.to_owned(), data))
+    let key = key.unwrap_or_default().to_owned();
+    let data = STANDARD.decode(data.unwrap_or_default())?;
+    Ok((key, data))
 }
 
-fn read_request(address: &str, iterator: &str) -> Vec<u8> {
+fn read_request(server: &Server<Tls>, iterator: &str) -> Vec<u8> {
     let mut body = vec![0xA2];
-    string(&mut body, 3, b"ShardIterator");
-    string(&mut body, 3, iterator.as_bytes());
+    text(&mut body, "ShardIterator");
+    text(&mut body, iterator);
 
-    string(&mut body, 3, b"Limit");
+    text(&mut body, "Limit");
     body.push(0x19);
     body.extend(PER_READ.to_be_bytes());
-    request(address, "GetRecords", Coding::Cbor, &body)
+    server.request("GetRecords", &body)
 }
 
 /// Reads and writes until so many records went each way. Returns the number of records.
-fn pass(
-    records: usize,
-    (mut reader, read): (Connection, Vec<u8>),
-    puts: &mut [(Connection, Vec<u8>)],
-) -> Result<usize> {
+fn pass(records: usize, reader: &mut Prepared, writers: &mut [Prepared]) -> Result<usize> {
     let mut buffer = Vec::with_capacity(8 << 20);
-    let mut small = Vec::with_capacity(1 << 17);
+    let mut small = Vec::with_capacity(SMALL_ANSWER);
     let mut moved = 0;
 
     while moved < records {
-        exchange(&mut reader, &read, &mut buffer)?;
+        reader.exchange(&mut buffer)?;
         for _ in 0..PER_READ / PER_WRITE {
-            for (writer, put) in puts.iter_mut() {
-                exchange(writer, put, &mut small)?;
+            for writer in writers.iter_mut() {
+                writer.exchange(&mut small)?;
             }
         }
         moved += usize::from(PER_READ);

@@ -8,11 +8,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::config::{BehaviorVersion, Credentials, Region};
-use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Record, ShardIteratorType};
+use aws_sdk_kinesis::config::{BehaviorVersion, Credentials, Region, SharedHttpClient};
+use aws_sdk_kinesis::types::{
+    PutRecordsRequestEntry, PutRecordsResultEntry, Record, ShardIteratorType,
+};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use clap::Parser;
+use tokio::task::JoinSet;
+
+/// Records in a write.
+const PER_WRITE: usize = 500;
+/// The wait after an empty answer.
+const PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Parser)]
 struct Args {
@@ -34,8 +42,11 @@ struct Args {
 }
 
 async fn put(client: &Client, stream: &str, records: &[Record]) -> Result<()> {
-    let entries = records.iter().map(entry);
-    let mut entries = entries.collect::<Result<Vec<_>>>()?;
+    let mut entries = Vec::with_capacity(records.len());
+    for record in records {
+        let entry = entry(record)?;
+        entries.push(entry);
+    }
 
     while !entries.is_empty() {
         let answer = client
@@ -48,14 +59,22 @@ async fn put(client: &Client, stream: &str, records: &[Record]) -> Result<()> {
         if answer.failed_record_count().unwrap_or(0) == 0 {
             return Ok(());
         }
-        entries = entries
-            .into_iter()
-            .zip(answer.records())
-            .filter(|(_, result)| result.error_code().is_some())
-            .map(|(entry, _)| entry)
-            .collect();
+        entries = failed(entries, answer.records());
     }
     Ok(())
+}
+
+fn failed(
+    entries: Vec<PutRecordsRequestEntry>,
+    results: &[PutRecordsResultEntry],
+) -> Vec<PutRecordsRequestEntry> {
+    let mut failed = Vec::new();
+    for (entry, result) in entries.into_iter().zip(results) {
+        if result.error_code().is_some() {
+            failed.push(entry);
+        }
+    }
+    failed
 }
 
 fn entry(record: &Record) -> Result<PutRecordsRequestEntry> {
@@ -67,20 +86,24 @@ fn entry(record: &Record) -> Result<PutRecordsRequestEntry> {
     Ok(entry)
 }
 
+async fn first_iterator(client: &Client, stream: &str, shard: &str) -> Result<Option<String>> {
+    let answer = client
+        .get_shard_iterator()
+        .stream_name(stream)
+        .shard_id(shard)
+        .shard_iterator_type(ShardIteratorType::TrimHorizon)
+        .send()
+        .await?;
+    Ok(answer.shard_iterator)
+}
+
 async fn copy_shard(
     client: Client,
     args: Arc<Args>,
     shard: String,
     moved: Arc<AtomicUsize>,
 ) -> Result<()> {
-    let mut iterator = client
-        .get_shard_iterator()
-        .stream_name(&args.from)
-        .shard_id(&shard)
-        .shard_iterator_type(ShardIteratorType::TrimHorizon)
-        .send()
-        .await?
-        .shard_iterator;
+    let mut iterator = first_iterator(&client, &args.from, &shard).await?;
 
     while moved.load(Ordering::Relaxed) < args.records {
         let answer = client
@@ -89,36 +112,47 @@ async fn copy_shard(
             .send()
             .await?;
 
-        for chunk in answer.records().chunks(500) {
-            let puts = args.to.iter().map(|to| put(&client, to, chunk));
-            futures::future::try_join_all(puts).await?;
+        let records = answer.records();
+        write(&client, &args.to, records).await?;
+        moved.fetch_add(records.len(), Ordering::Relaxed);
+        if records.is_empty() {
+            tokio::time::sleep(PAUSE).await;
         }
-
-        moved.fetch_add(answer.records().len(), Ordering::Relaxed);
         iterator = answer.next_shard_iterator;
-        if answer.records.is_empty() {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
     }
     Ok(())
 }
 
-fn client(args: &Args) -> Result<Client> {
-    let certificate = std::fs::read(&args.ca)?;
+/// Writes the records of one answer to all outputs side by side.
+async fn write(client: &Client, outputs: &[String], records: &[Record]) -> Result<()> {
+    for chunk in records.chunks(PER_WRITE) {
+        let puts = outputs.iter().map(|output| put(client, output, chunk));
+        futures::future::try_join_all(puts).await?;
+    }
+    Ok(())
+}
+
+/// HTTPS that trusts `ca` alone, a PEM file.
+fn https(ca: &str) -> Result<SharedHttpClient> {
+    let certificate = std::fs::read(ca)?;
     let trust = TrustStore::empty().with_pem_certificate(certificate);
     let tls = TlsContext::builder().with_trust_store(trust).build()?;
-    let http = aws_smithy_http_client::Builder::new()
+
+    let https = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .tls_context(tls)
         .build_https();
+    Ok(https)
+}
 
+fn client(args: &Args) -> Result<Client> {
     let credentials = Credentials::new("AKID", "SECRET", None, None, "bench");
     let config = aws_sdk_kinesis::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
         .endpoint_url(&args.endpoint_url)
         .credentials_provider(credentials)
-        .http_client(http)
+        .http_client(https(&args.ca)?)
         .build();
     Ok(Client::from_conf(config))
 }
@@ -127,21 +161,30 @@ fn client(args: &Args) -> Result<Client> {
 async fn main() -> Result<()> {
     let args = Arc::new(Args::parse());
     let client = client(&args)?;
-    let shards = client.list_shards().stream_name(&args.from).send().await?;
+    let moved = copy(&client, &args).await?;
 
-    let moved = Arc::new(AtomicUsize::new(0));
-    let mut tasks = Vec::new();
-    for shard in shards.shards() {
-        let shard = shard.shard_id().to_owned();
-        let copy = copy_shard(client.clone(), args.clone(), shard, moved.clone());
-        tasks.push(tokio::spawn(copy));
-    }
-    for task in tasks {
-        task.await??;
-    }
-
-    let moved = moved.load(Ordering::Relaxed);
     let outputs = args.to.len();
     println!("{moved} records copied to {outputs} outputs");
     Ok(())
+}
+
+/// Copies all shards. Returns the number of records.
+async fn copy(client: &Client, args: &Arc<Args>) -> Result<usize> {
+    let listing = client.list_shards().stream_name(&args.from);
+    let listed = listing.send().await?;
+
+    let moved = Arc::new(AtomicUsize::new(0));
+    let mut tasks = JoinSet::new();
+    for shard in listed.shards() {
+        let shard = shard.shard_id().to_owned();
+        let client = client.clone();
+        let args = Arc::clone(args);
+        let moved = Arc::clone(&moved);
+        tasks.spawn(copy_shard(client, args, shard, moved));
+    }
+
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    Ok(moved.load(Ordering::Relaxed))
 }
