@@ -289,6 +289,12 @@ fn a_daemon_bears_every_fault_in_turn() {
                 (now.0 >= before.0 + 3.0 && now.1 > before.1 && repeats && reads).then_some(())
             });
         }
+        // Repeats are counted before the records are delivered. The snapshot that is served may be
+        // older than the outputs.
+        let all = f64::from(stage.put) * OUTPUTS.len() as f64;
+        until("all records are delivered", || {
+            (sum("records_delivered_total", "") >= all).then_some(())
+        });
         let counted = sum("records_repeated_total", "");
         daemon.signal("TERM");
         daemon.end().expect(0);
