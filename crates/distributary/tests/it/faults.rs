@@ -492,7 +492,7 @@ fn an_output_that_is_denied_is_given_up_once_the_others_are_done() {
         "distributary: output resend took nothing for ",
         "AccessDeniedException (400): said by the proxy",
         "allow the action kinesis:PutRecords on stream resend",
-        "start again: it goes on where it was",
+        "start again: the output goes on where it was",
     ] {
         assert!(last.contains(text), "{text:?} is not in {last:?}");
     }
