@@ -149,7 +149,7 @@ impl Source {
 
     pub(crate) fn records(&self) -> Vec<Rec> {
         let shards = self.stream.records();
-        shards.into_values().flatten().map(record).collect()
+        shards.values().flatten().map(record).collect()
     }
 
     pub(crate) fn shards_of_records(&self) -> Vec<(ShardId, u64)> {
@@ -158,7 +158,7 @@ impl Source {
             all.extend(
                 records
                     .into_iter()
-                    .map(|r| (shard.clone(), record(r).sequence)),
+                    .map(|r| (shard.clone(), record(&r).sequence)),
             );
         }
         all
@@ -188,7 +188,7 @@ impl Source {
     }
 }
 
-fn record(stored: Stored) -> Rec {
+fn record(stored: &Stored) -> Rec {
     Rec {
         sequence: u64::try_from(stored.sequence).unwrap(),
         key: stored.key.as_deref().unwrap_or_default().to_owned(),
@@ -197,7 +197,7 @@ fn record(stored: Stored) -> Rec {
 }
 
 /// The behaviour of an output towards the next requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mood {
     Well,
     /// Writes nothing and never answers.

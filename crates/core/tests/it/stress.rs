@@ -110,7 +110,7 @@ impl Run {
             Mood::OneIn(2),
             Mood::OneIn(10),
         ];
-        let mood = self.dice.pick(&moods).clone();
+        let mood = *self.dice.pick(&moods);
         let latency = Duration::from_millis(*self.dice.pick(&[0, 5, 200, 2000]));
         let output = self.dice.pick(&self.bench.outputs);
         output.mood(mood);
