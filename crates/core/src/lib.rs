@@ -2,7 +2,8 @@
 //! AWS.
 //!
 //! - [`record`], [`batch`], [`checkpoint`]: the data.
-//! - [`source`], [`output`], [`store`]: the seams. Everything outside comes in through one of them.
+//! - [`source`], [`output`], [`store`], [`stateful`]: the seams. Everything outside comes in through
+//!   one of them.
 //! - [`clock`]: time, sleeping and randomness, from outside as well.
 //! - [`engine`]: shard readers, lanes, retries, progress, supervision, status.
 //! - [`text`], [`sync`]: errors as text, and locking.
@@ -17,6 +18,7 @@ pub mod output;
 pub mod ownership;
 pub mod record;
 pub mod source;
+pub mod stateful;
 pub mod store;
 pub mod sync;
 #[cfg(feature = "testing")]

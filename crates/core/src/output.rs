@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use crate::batch::{Batch, ShardId};
 use crate::record::Record;
 use crate::source::StreamIdentity;
+use crate::stateful::StatefulPump;
 
 /// The class of a failure. The retry policy is one `match` over this enum, without a wildcard arm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -439,6 +440,11 @@ pub trait Output: Send + Sync + 'static {
     fn room(&self, batch: &Batch, picks: &Picks) -> Room {
         let (_, _) = (batch, picks);
         Room::All
+    }
+
+    /// The pump, if this output is a stateful one: checkpoints follow the pump's snapshots.
+    fn stateful(&self) -> Option<&dyn StatefulPump> {
+        None
     }
 
     /// Advice for the user about `demand` (`None` while unknown), such as a count of missing

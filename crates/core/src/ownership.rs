@@ -124,6 +124,12 @@ pub struct Committed {
 /// Decides which worker owns which shard.
 #[async_trait]
 pub trait Ownership: Send + Sync + 'static {
+    /// True if this worker owns every shard, and no other worker can take one over. A stateful pump,
+    /// with one state for all shards, needs that.
+    fn is_sole(&self) -> bool {
+        false
+    }
+
     /// The shards that the source lists: all that may be owned. Called after each shard map.
     fn offer(&self, shards: &[Shard]);
 
@@ -173,6 +179,10 @@ impl Sole {
 
 #[async_trait]
 impl Ownership for Sole {
+    fn is_sole(&self) -> bool {
+        true
+    }
+
     fn offer(&self, shards: &[Shard]) {
         let mut state = lock(&self.state);
         for shard in shards {

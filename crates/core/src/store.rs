@@ -1,6 +1,7 @@
 //! The seam to the store of a fan-out's progress.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::batch::ShardId;
 use crate::checkpoint::Position;
@@ -12,11 +13,6 @@ id_type! {
     /// Names an output within its fan-out; stays the same from run to run, whatever the order in
     /// the configuration.
     OutputId
-}
-
-id_type! {
-    /// Names a pump within its fan-out; stays the same from run to run.
-    PumpId
 }
 
 /// Names a lane: one shard on its way to one output.
@@ -51,13 +47,13 @@ pub struct OutputIdentity {
     pub identity: StreamIdentity,
 }
 
-/// The state of a stateful pump at the checkpoints that are committed with it.
+/// The state of a stateful pump at the checkpoints of its lanes: both are written by one transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The pump.
-    pub pump: PumpId,
+    /// The output that is the pump.
+    pub output: OutputId,
     /// The pump's own format.
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
 }
 
 /// Everything that a store keeps of one fan-out, and everything that one transaction writes.
@@ -67,7 +63,7 @@ pub struct State {
     pub lanes: Vec<LaneCheckpoint>,
     /// Identities of outputs.
     pub outputs: Vec<OutputIdentity>,
-    /// Snapshots of pumps.
+    /// Snapshots of stateful pumps.
     pub snapshots: Vec<Snapshot>,
 }
 
@@ -115,10 +111,11 @@ pub trait CheckpointStore: Send + Sync + 'static {
     async fn load(&self) -> Result<State, StoreError>;
 
     /// Writes all of `changes`, or nothing: one transaction. A row replaces the older row of the
-    /// same lane, output or pump. Durable when the call returns.
+    /// same lane or output. Durable when the call returns.
     async fn commit(&self, changes: &State) -> Result<(), StoreError>;
 
     /// Deletes the checkpoints of these lanes (an output that the user removed, a shard that
-    /// retention has deleted), and the identity of an output without lanes.
+    /// retention has deleted), and the identity and the snapshot of an output
+    /// without lanes: one transaction.
     async fn forget(&self, lanes: &[LaneId]) -> Result<(), StoreError>;
 }

@@ -9,8 +9,8 @@
 //!   time of   the last durable record in milliseconds since 1970, or null.
 //! - `outputs(output, arn, created)`: the stream behind an output when its checkpoints were
 //!   written;   `created` in milliseconds since 1970, or null.
-//! - `snapshots(pump, bytes)`: the state of a stateful pump, committed with the positions of its
-//!   lanes.
+//! - `snapshots(output, bytes)`: the state of an output that is a stateful pump, written by the same
+//!   transaction as the positions of its lanes.
 
 use distributary_core::checkpoint::{Position, Sequence};
 use distributary_core::clock::Millis;
@@ -31,7 +31,7 @@ pub(crate) const SCHEMA: &str = "
     CREATE TABLE outputs (
         output TEXT PRIMARY KEY, arn TEXT NOT NULL, created INTEGER
     ) WITHOUT ROWID, STRICT;
-    CREATE TABLE snapshots (pump TEXT PRIMARY KEY, bytes BLOB NOT NULL) WITHOUT ROWID, STRICT;
+    CREATE TABLE snapshots (output TEXT PRIMARY KEY, bytes BLOB NOT NULL) WITHOUT ROWID, STRICT;
 ";
 
 /// A position as the columns `kind`, `value` and `sub`.

@@ -15,8 +15,7 @@ use distributary_core::batch::ShardId;
 use distributary_core::clock::Millis;
 use distributary_core::source::StreamIdentity;
 use distributary_core::store::{
-    CheckpointStore, LaneCheckpoint, LaneId, OutputId, OutputIdentity, PumpId, Snapshot, State,
-    StoreError,
+    CheckpointStore, LaneCheckpoint, LaneId, OutputId, OutputIdentity, Snapshot, State, StoreError,
 };
 use distributary_core::sync::lock;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
@@ -221,11 +220,10 @@ impl CheckpointStore for SqliteStore {
                     statement.execute(params![lane.output.as_str(), lane.shard.as_str()])?;
                 }
 
-                db.execute(
-                    "DELETE FROM outputs WHERE output NOT IN (SELECT output FROM lanes)",
-                    [],
+                db.execute_batch(
+                    "DELETE FROM outputs WHERE output NOT IN (SELECT output FROM lanes);
+                     DELETE FROM snapshots WHERE output NOT IN (SELECT output FROM lanes);",
                 )
-                .map(drop)
             })
         })
         .await
@@ -291,11 +289,11 @@ fn load_outputs(db: &Connection) -> rusqlite::Result<Vec<OutputIdentity>> {
 }
 
 fn load_snapshots(db: &Connection) -> rusqlite::Result<Vec<Snapshot>> {
-    let mut statement = db.prepare("SELECT pump, bytes FROM snapshots ORDER BY pump")?;
+    let mut statement = db.prepare("SELECT output, bytes FROM snapshots ORDER BY output")?;
     let rows = statement.query_map([], |row| {
         Ok(Snapshot {
-            pump: PumpId::new(&row.get::<_, String>(0)?),
-            bytes: row.get(1)?,
+            output: OutputId::new(&row.get::<_, String>(0)?),
+            bytes: row.get::<_, Vec<u8>>(1)?.into(),
         })
     })?;
     rows.collect()
@@ -331,11 +329,11 @@ fn save_outputs(db: &Connection, outputs: &[OutputIdentity]) -> rusqlite::Result
 
 fn save_snapshots(db: &Connection, snapshots: &[Snapshot]) -> rusqlite::Result<()> {
     let mut statement = db.prepare(
-        "INSERT INTO snapshots (pump, bytes) VALUES (?1, ?2)
-         ON CONFLICT (pump) DO UPDATE SET bytes = excluded.bytes",
+        "INSERT INTO snapshots (output, bytes) VALUES (?1, ?2)
+         ON CONFLICT (output) DO UPDATE SET bytes = excluded.bytes",
     )?;
-    for Snapshot { pump, bytes } in snapshots {
-        statement.execute(params![pump.as_str(), bytes])?;
+    for Snapshot { output, bytes } in snapshots {
+        statement.execute(params![output.as_str(), &bytes[..]])?;
     }
     Ok(())
 }

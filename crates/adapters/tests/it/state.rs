@@ -8,7 +8,7 @@ use distributary_core::checkpoint::Position;
 use distributary_core::clock::Millis;
 use distributary_core::source::StreamIdentity;
 use distributary_core::store::{
-    CheckpointStore, LaneCheckpoint, LaneId, OutputId, State, StoreError,
+    CheckpointStore, LaneCheckpoint, LaneId, OutputId, Snapshot, State, StoreError,
 };
 
 fn source(arn: &str, created: Option<i64>) -> StreamIdentity {
@@ -75,6 +75,52 @@ async fn checkpoints_are_there_after_the_store_was_closed() {
         checkpoint("s0", "o2", Position::At(Millis(7))),
     ];
     assert_eq!(store.load().await.unwrap(), state(&expected));
+}
+
+#[tokio::test]
+async fn a_snapshot_and_its_checkpoints_are_written_together_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("orders.db");
+    let at = |sequence, bytes: &'static [u8]| State {
+        snapshots: vec![Snapshot {
+            output: OutputId::new("pump"),
+            bytes: bytes.into(),
+        }],
+        ..state(&[checkpoint("s0", "pump", Position::after(sequence))])
+    };
+    let (one, two) = (at("5", &[1]), at("9", &[2]));
+    {
+        let store = SqliteStore::open(&path, "orders").unwrap();
+        store.commit(&one).await.unwrap();
+    }
+    let edit = |sql: &str| {
+        let db = rusqlite::Connection::open(&path).unwrap();
+        db.execute_batch(sql).unwrap();
+    };
+
+    // The snapshot can't be written: the checkpoints, which are written first, are taken back.
+    for table in ["snapshots", "lanes"] {
+        edit(&format!(
+            "CREATE TRIGGER full BEFORE UPDATE ON {table}
+             BEGIN SELECT RAISE(ABORT, 'the disk is full'); END;"
+        ));
+        let store = SqliteStore::open(&path, "orders").unwrap();
+        let failed = store.commit(&two).await;
+        assert!(
+            matches!(failed, Err(StoreError::Failed { .. })),
+            "{failed:?}"
+        );
+        assert_eq!(store.load().await.unwrap(), one, "{table}");
+        drop(store);
+        edit("DROP TRIGGER full;");
+    }
+
+    let store = SqliteStore::open(&path, "orders").unwrap();
+    store.commit(&two).await.unwrap();
+    assert_eq!(store.load().await.unwrap(), two);
+    let lanes: Vec<LaneId> = two.lanes.into_iter().map(|row| row.lane).collect();
+    store.forget(&lanes).await.unwrap();
+    assert!(store.load().await.unwrap().is_empty());
 }
 
 #[tokio::test]

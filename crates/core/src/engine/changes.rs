@@ -7,7 +7,7 @@ use super::mutation::{Mutation, on};
 use super::shard::LaneChange;
 use super::start::{Asking, Map, Starts, report_lost};
 use super::world::Listed;
-use super::{Change, EngineError, OutputSpec, Shared, lock};
+use super::{Change, EngineError, OutputSpec, Shared, lock, pumps};
 
 /// Carries out a change.
 pub(crate) async fn apply(shared: &Shared, change: Change) -> Result<(), EngineError> {
@@ -16,7 +16,10 @@ pub(crate) async fn apply(shared: &Shared, change: Change) -> Result<(), EngineE
         Change::Remove(id) => remove(shared, &id).await,
         Change::Pause(id) => change_output(shared, &id, LaneChange::Pause),
         Change::Resume(id) => change_output(shared, &id, LaneChange::Resume),
-        Change::Update(spec) => change_output(shared, &spec.id, LaneChange::Replace(&spec)),
+        Change::Update(spec) => {
+            pumps::check_update(&lock(&shared.world), &spec)?;
+            change_output(shared, &spec.id, LaneChange::Replace(&spec))
+        }
     }
 }
 
@@ -45,6 +48,7 @@ async fn add(shared: &Shared, spec: OutputSpec) -> Result<(), EngineError> {
             message: format!("there is an output {} already", spec.id),
         });
     }
+    pumps::check(&spec, shared.ownership.is_sole())?;
     // An output of this name may have been removed a moment ago: its rows must not come back.
     checkpoints::commit(shared)
         .await
@@ -56,6 +60,7 @@ async fn add(shared: &Shared, spec: OutputSpec) -> Result<(), EngineError> {
     let map = Map::ask(&asking, &*shared.source).await?;
     let added = std::slice::from_ref(&spec);
     let starts = Starts::resolve(&*shared.store, added, &map).await?;
+    pumps::restore(added, &starts)?;
 
     let mut world = lock(&shared.world);
     let server = Some(map.facts.time.latest);

@@ -10,7 +10,7 @@ use crate::text::chain;
 use super::mutation::{Mutation, on};
 use super::retry::{Backoff, BackoffClass};
 use super::status::ErrorReport;
-use super::{EngineError, Shared, lock};
+use super::{EngineError, Shared, lock, pumps};
 
 /// Commits at each interval until the engine ends; returns only if the store fails for good.
 pub(crate) async fn run(shared: Arc<Shared>) -> EngineError {
@@ -177,7 +177,11 @@ async fn forget(shared: &Shared) -> Result<(), StoreError> {
 fn changed(shared: &Shared) -> (State, Vec<Lease>) {
     let now = shared.clock.now();
     let world = lock(&shared.world);
-    let (mut changed, mut leases) = (State::default(), Vec::new());
+    let mut changed = State {
+        snapshots: pumps::snapshots(&world),
+        ..State::default()
+    };
+    let mut leases = Vec::new();
     for cell in world.shards.values() {
         let Some(lease) = cell.good_lease(now) else {
             continue;
@@ -188,6 +192,15 @@ fn changed(shared: &Shared) -> (State, Vec<Lease>) {
             leases.push(lease);
         }
     }
+    // A snapshot that moves no row is in the store already.
+    let State {
+        lanes, snapshots, ..
+    } = &mut changed;
+    snapshots.retain(|snapshot| {
+        let mut moved = lanes.iter();
+        moved.any(|row| row.lane.output == snapshot.output)
+    });
+
     for (output, entry) in &world.outputs {
         let identity = entry.spec.output.identity();
         if let Some(identity) = identity.filter(|known| entry.identity.as_ref() != Some(known)) {

@@ -10,6 +10,7 @@ mod inflow;
 mod lane;
 pub mod mutation;
 mod pace;
+mod pumps;
 mod reader;
 mod report;
 pub mod retry;
@@ -359,6 +360,7 @@ impl Engine {
         let drained = async {
             while shared.lane_tasks.load(Ordering::Relaxed) > 0 && changed.changed().await.is_ok() {
             }
+            pumps::settled(shared).await;
         };
         if shared.clock.timeout(limit, drained).await.is_none() {
             tracing::warn!("requests did not end in time; their records will be sent again");

@@ -56,6 +56,10 @@ pub enum Mutation {
     CheckpointAccepted,
     /// After a flush that failed, the accepted records are not sent again.
     FlushFailureForgotten,
+    /// The lanes of a stateful pump are committed at their cursors, whatever the snapshot stands for.
+    SnapshotWithoutPositions,
+    /// A snapshot is committed before the rows on the way to it are durable.
+    SnapshotBeforeDurable,
 }
 
 #[cfg(feature = "mutations")]
@@ -70,7 +74,7 @@ mod switch {
 
     impl Mutation {
         /// All of them.
-        pub const ALL: [Self; 24] = [
+        pub const ALL: [Self; 26] = [
             Self::AckDespitePartialFailure,
             Self::AckUnknown,
             Self::RetryOutOfOrder,
@@ -95,6 +99,8 @@ mod switch {
             Self::DeadLetterBeforeDurable,
             Self::CheckpointAccepted,
             Self::FlushFailureForgotten,
+            Self::SnapshotWithoutPositions,
+            Self::SnapshotBeforeDurable,
         ];
     }
 

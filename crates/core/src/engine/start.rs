@@ -13,7 +13,9 @@ use crate::clock::{Clock, Instant, Millis};
 use crate::output::{Trouble, TroubleKind};
 use crate::ownership::Sole;
 use crate::source::{Shard, Source, SourceError, SourceFacts};
-use crate::store::{CheckpointStore, LaneCheckpoint, LaneId, OutputId, OutputIdentity, State};
+use crate::store::{
+    CheckpointStore, LaneCheckpoint, LaneId, OutputId, OutputIdentity, Snapshot, State,
+};
 
 use super::budget::{Budget, MemoryBudget};
 use super::checkpoints::store_error;
@@ -22,11 +24,14 @@ use super::retry::{Backoff, BackoffClass, policy};
 use super::settings::Settings;
 use super::status::Gap;
 use super::world::{Listed, World, first_start, later_start};
-use super::{EngineError, FanOut, OutputSpec, Shared};
+use super::{EngineError, FanOut, OutputSpec, Shared, pumps};
 
 /// Everything that an engine's tasks share, ready to run.
 pub(crate) async fn start(fan_out: FanOut) -> Result<Arc<Shared>, EngineError> {
     check_names(&fan_out.outputs)?;
+    let is_sole = fan_out.ownership.as_ref().is_none_or(|o| o.is_sole());
+    let mut outputs = fan_out.outputs.iter();
+    outputs.try_for_each(|spec| pumps::check(spec, is_sole))?;
     let asking = Asking {
         clock: &fan_out.clock,
         settings: &fan_out.settings,
@@ -39,6 +44,7 @@ pub(crate) async fn start(fan_out: FanOut) -> Result<Arc<Shared>, EngineError> {
         .map_err(|e| store_error("opening it", e))?;
 
     let starts = Starts::resolve(&*fan_out.store, &fan_out.outputs, &map).await?;
+    pumps::restore(&fan_out.outputs, &starts)?;
     let supervisor = Arc::new(Notify::new());
     let world = world(&fan_out, &map, starts, &supervisor);
     let shards = std::mem::take(&mut map.shards);
@@ -206,6 +212,8 @@ pub(crate) struct Starts {
     pub(crate) orphans: Vec<LaneCheckpoint>,
     /// The streams behind the outputs when the rows were written.
     pub(crate) identities: Vec<OutputIdentity>,
+    /// The snapshots that the rows of stateful pumps belong to.
+    pub(crate) snapshots: Vec<Snapshot>,
 }
 
 impl Starts {
@@ -240,6 +248,7 @@ impl Starts {
             rows,
             orphans,
             identities: stored.outputs,
+            snapshots: stored.snapshots,
         })
     }
 }

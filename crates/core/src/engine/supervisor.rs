@@ -29,6 +29,7 @@ pub(crate) enum TaskName {
     Lane(LaneId),
     Reader(ShardId),
     Handover(ShardId),
+    Pump(OutputId),
     Checkpoints,
 }
 
@@ -210,6 +211,7 @@ impl Supervisor {
         let shared = &self.shared;
         let mut world = lock(&shared.world);
         if !world.draining {
+            start_pumps(shared, &mut world);
             for cell in world.shards.values() {
                 start_lanes(shared, &world, cell);
                 start_reader(shared, cell);
@@ -254,7 +256,7 @@ impl Supervisor {
             Some(TaskName::Reader(_)) => {
                 shared.readers.fetch_sub(1, Ordering::Relaxed);
             }
-            Some(TaskName::Handover(_) | TaskName::Checkpoints) | None => {}
+            Some(TaskName::Handover(_) | TaskName::Pump(_) | TaskName::Checkpoints) | None => {}
         }
 
         let error = match result {
@@ -347,6 +349,24 @@ impl Supervisor {
     }
 }
 
+/// Starts the tasks of stateful pumps that were added.
+fn start_pumps(shared: &Shared, world: &mut World) {
+    for (output, entry) in &mut world.outputs {
+        if entry.pump.is_some() || entry.spec.output.stateful().is_none() {
+            continue;
+        }
+        let pump = Arc::clone(&entry.spec.output);
+        let task = async move {
+            match pump.stateful() {
+                Some(pump) => match pump.run().await {},
+                None => None,
+            }
+        };
+        let name = TaskName::Pump(output.clone());
+        entry.pump = Some(lock(&shared.tasks).spawn(name, task));
+    }
+}
+
 /// Starts the lanes of `cell` whose parents' lanes have ended.
 fn start_lanes(shared: &Arc<Shared>, world: &World, cell: &Arc<ShardCell>) {
     let waiting = cell.waiting_lanes();
@@ -407,6 +427,7 @@ fn task_text(name: Option<&TaskName>) -> String {
         }
         Some(TaskName::Reader(shard)) => format!("the reader of shard {shard}"),
         Some(TaskName::Handover(shard)) => format!("the handover of shard {shard}"),
+        Some(TaskName::Pump(output)) => format!("the pump {output}"),
         Some(TaskName::Checkpoints) => "the writing of checkpoints".to_owned(),
         None => "a task".to_owned(),
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 
 use crate::batch::ShardId;
 use crate::checkpoint::Position;
@@ -58,6 +59,8 @@ pub(crate) struct OutputEntry {
     pub(crate) past: Counts,
     /// The level of the last warning of the horizon.
     pub(crate) warned: u32,
+    /// The task of a stateful pump.
+    pub(crate) pump: Option<AbortHandle>,
 }
 
 /// The source's map, as asked for at one moment.
@@ -130,13 +133,17 @@ impl World {
             identity: None,
             past: Counts::default(),
             warned: 0,
+            pump: None,
         };
         self.outputs.insert(spec.id.clone(), entry);
     }
 
     /// Removes an output. Its lanes' tasks end where they are.
     pub(crate) fn remove_output(&mut self, id: &OutputId) {
-        self.outputs.remove(id);
+        let removed = self.outputs.remove(id);
+        if let Some(pump) = removed.and_then(|entry| entry.pump) {
+            pump.abort();
+        }
         for (shard, cell) in &self.shards {
             if cell.remove_lane(id) && !on(Mutation::RemoveForgetsNothing) {
                 self.forgotten.push(LaneId {

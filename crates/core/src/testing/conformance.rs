@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use bytes::Bytes;
+
 use crate::batch::{Batch, Origin, ShardId};
 use crate::checkpoint::{Position, Sequence};
 use crate::clock::{Clock, Millis};
@@ -19,8 +21,7 @@ use crate::output::{Outcome, Output, Picks, Verdict};
 use crate::record::{DataForm, RecordIndex, Span};
 use crate::source::{Credit, Fetched, ShardReader, Source, StreamIdentity};
 use crate::store::{
-    CheckpointStore, LaneCheckpoint, LaneId, OutputId, OutputIdentity, PumpId, Snapshot, State,
-    StoreError,
+    CheckpointStore, LaneCheckpoint, LaneId, OutputId, OutputIdentity, Snapshot, State, StoreError,
 };
 
 use super::hash;
@@ -425,8 +426,8 @@ pub async fn store(rig: &dyn StoreRig) -> Finding {
         identity: again.clone(),
     }];
     let snapshots = vec![Snapshot {
-        pump: PumpId::new("pump"),
-        bytes: vec![0, 255, 7],
+        output: OutputId::new("output"),
+        bytes: Bytes::from_static(&[0, 255, 7]),
     }];
     {
         let store = rig.open().await?;
@@ -473,6 +474,18 @@ pub async fn store(rig: &dyn StoreRig) -> Finding {
     rows.remove(1);
     ensure(load(&*store).await? == rows, || {
         "not just what should be forgotten is".to_owned()
+    })?;
+    let kept = store.load().await.map_err(said)?;
+    ensure(
+        kept.outputs == outputs && kept.snapshots == snapshots,
+        || "an output that has lanes lost its identity or its snapshot".to_owned(),
+    )?;
+
+    let rest: Vec<LaneId> = rows.into_iter().map(|row| row.lane).collect();
+    store.forget(&rest).await.map_err(said)?;
+    let left = store.load().await.map_err(said)?;
+    ensure(left.is_empty(), || {
+        "an output without lanes keeps its identity or its snapshot".to_owned()
     })
 }
 

@@ -6,6 +6,7 @@
 
 mod clock;
 pub mod conformance;
+mod counter;
 mod output;
 mod ownership;
 mod rng;
@@ -13,6 +14,7 @@ mod store;
 mod stream;
 
 pub use clock::{EPOCH, TestClock};
+pub use counter::{CounterPump, counted_rows};
 pub use output::{
     Entry, FakeOutput, FakeService, Fate, Mood, OutputFaults, Rate, ServiceSettings, Written,
 };

@@ -10,8 +10,7 @@ use crate::checkpoint::Position;
 use crate::clock::ClockSource;
 use crate::source::StreamIdentity;
 use crate::store::{
-    CheckpointStore, LaneCheckpoint, LaneId, OutputId, OutputIdentity, PumpId, Snapshot, State,
-    StoreError,
+    CheckpointStore, LaneCheckpoint, LaneId, OutputId, OutputIdentity, Snapshot, State, StoreError,
 };
 
 use super::{Event, MillisRange, Observer, Rng, TestClock, draw, lock};
@@ -31,7 +30,7 @@ struct Inner {
     identity: Option<StreamIdentity>,
     lanes: BTreeMap<LaneId, LaneCheckpoint>,
     outputs: BTreeMap<OutputId, OutputIdentity>,
-    snapshots: BTreeMap<PumpId, Snapshot>,
+    snapshots: BTreeMap<OutputId, Snapshot>,
     faults: StoreFaults,
     commits: u64,
     rng: Rng,
@@ -76,6 +75,11 @@ impl FakeStore {
             .iter()
             .map(|(lane, row)| (lane.clone(), row.position.clone()))
             .collect()
+    }
+
+    /// The snapshot of a stateful pump.
+    pub fn snapshot(&self, output: &OutputId) -> Option<Snapshot> {
+        lock(&self.state).snapshots.get(output).cloned()
     }
 
     /// Transactions that became durable.
@@ -167,7 +171,7 @@ impl CheckpointStore for FakeStore {
                 inner.outputs.insert(row.output.clone(), row.clone());
             }
             for row in &changes.snapshots {
-                inner.snapshots.insert(row.pump.clone(), row.clone());
+                inner.snapshots.insert(row.output.clone(), row.clone());
             }
         };
         let event = Event::Committed {
@@ -179,8 +183,15 @@ impl CheckpointStore for FakeStore {
     async fn forget(&self, lanes: &[LaneId]) -> Result<(), StoreError> {
         let change = |inner: &mut Inner| {
             inner.lanes.retain(|lane, _| !lanes.contains(lane));
-            let Inner { lanes, outputs, .. } = inner;
-            outputs.retain(|output, _| lanes.keys().any(|lane| lane.output == *output));
+            let Inner {
+                lanes,
+                outputs,
+                snapshots,
+                ..
+            } = inner;
+            let has_lanes = |output: &OutputId| lanes.keys().any(|lane| lane.output == *output);
+            outputs.retain(|output, _| has_lanes(output));
+            snapshots.retain(|output, _| has_lanes(output));
         };
         self.transaction(change, Event::Forgotten { lanes }).await
     }

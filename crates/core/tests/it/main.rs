@@ -10,4 +10,5 @@ mod deliver;
 mod engine;
 mod isolation;
 mod push;
+mod stateful;
 mod stress;

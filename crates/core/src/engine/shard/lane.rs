@@ -85,6 +85,14 @@ struct GapMet {
     cursor: Position,
 }
 
+/// The content of a lane's row in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Checkpoint {
+    pub(super) position: Position,
+    /// The arrival time at the source of the last record before the position.
+    pub(super) arrival: Option<Millis>,
+}
+
 /// The state of one lane.
 pub(super) struct Lane {
     pub(super) output: Arc<dyn Output>,
@@ -103,6 +111,9 @@ pub(super) struct Lane {
     pub(super) arrived: Option<Millis>,
     /// The position that the store has; `None` if the store has no row.
     pub(super) committed: Option<Position>,
+    /// Present if the output is a stateful pump: the place of the pump's newest snapshot in this shard,
+    /// or the start of the lane. The row never passes it.
+    pub(super) snapshot_at: Option<Checkpoint>,
     /// The acknowledged records beyond the cursor, while no task has them in hand.
     pub(super) carried: Acked,
     pub(super) attachment: Attachment,
@@ -132,6 +143,10 @@ impl Lane {
     /// that row.
     pub(super) fn new(spec: &OutputSpec, position: Position, committed: bool) -> Self {
         let ended = position == Position::Closed;
+        let snapshot_at = spec.output.stateful().map(|_| Checkpoint {
+            position: position.clone(),
+            arrival: None,
+        });
         Self {
             output: Arc::clone(&spec.output),
             order: spec.order,
@@ -141,6 +156,7 @@ impl Lane {
             paused: spec.paused,
             committed: committed.then(|| position.clone()),
             start: position.clone(),
+            snapshot_at,
             position,
             arrived: None,
             carried: Acked::default(),
@@ -222,12 +238,28 @@ impl Lane {
         self.resume();
     }
 
-    /// The position for the lane's row in the store.
-    pub(super) fn checkpoint(&self) -> Position {
-        match &self.seen {
+    /// The lane's row in the store: the place of the snapshot at a stateful pump, else the cursor.
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        if let Some(snapshot_at) = &self.snapshot_at
+            && !on(Mutation::SnapshotWithoutPositions)
+        {
+            return snapshot_at.clone();
+        }
+        let position = match &self.seen {
             Some(seen) if on(Mutation::CheckpointEarly) => Position::after(seen.as_str()),
             Some(_) | None => self.position.clone(),
+        };
+        Checkpoint {
+            position,
+            arrival: self.arrived,
         }
+    }
+
+    /// True if nothing of the shard has to be read again after a crash: at a stateful pump only once the
+    /// end is part of a committed snapshot.
+    pub(super) fn is_over(&self) -> bool {
+        let is_committed = self.committed == Some(Position::Closed);
+        self.phase == Phase::Ended && (self.snapshot_at.is_none() || is_committed)
     }
 
     /// The number of the lane's next batch in `feed`, if the lane follows that one.

@@ -71,9 +71,13 @@ impl LanePort {
     /// The next batch to deliver. A batch that the task had in hand is no longer in hand.
     pub(crate) fn take(&self) -> Take {
         let conditions = self.shared.conditions();
-        let taken = self
-            .cell
-            .event(|state| state.take(&self.output, &conditions));
+        let taken = self.cell.event(|state| {
+            let taken = state.take(&self.output, &conditions);
+            if matches!(taken, Take::End) {
+                state.report_end(&self.output, &self.cell.id);
+            }
+            taken
+        });
 
         if matches!(taken, Take::End) {
             self.shared.news.notify_one();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
+use crate::batch::ShardId;
 use crate::checkpoint::Position;
 use crate::clock::{Instant, Millis};
 use crate::engine::deliver::pass::Progress;
@@ -14,11 +15,12 @@ use crate::engine::shared_batch::SharedBatch;
 use crate::engine::status::{Counts, Gap};
 use crate::engine::{EngineError, Order, OutputSpec, lock};
 use crate::output::Output;
+use crate::stateful::ShardPosition;
 use crate::store::{LaneCheckpoint, LaneId, OutputId};
 
 use super::feed::{FeedId, JoinLimits};
 use super::holding::Holding;
-use super::lane::{Activity, Attachment, Lane, Phase};
+use super::lane::{Activity, Attachment, Checkpoint, Lane, Phase};
 use super::{Conditions, End, GoalState, ReadCounts, ShardCell, ShardState};
 
 /// The command to a lane's task.
@@ -83,6 +85,9 @@ impl ShardCell {
         self.event(|state| {
             let mut lane = Lane::new(spec, start.position, start.committed);
             lane.arrived = start.arrival;
+            if let Some(snapshot_at) = &mut lane.snapshot_at {
+                snapshot_at.arrival = start.arrival;
+            }
             // The end was read before this start: the children are in the map, or will be soon.
             if lane.phase == Phase::Ended && state.end == End::Ahead {
                 state.end = End::Read {
@@ -188,7 +193,7 @@ impl ShardCell {
     pub(crate) fn uncommitted(&self) -> Vec<LaneCheckpoint> {
         let state = lock(&self.state);
         let changed = state.lanes.iter().filter_map(|(output, lane)| {
-            let position = lane.checkpoint();
+            let Checkpoint { position, arrival } = lane.checkpoint();
             let lane_id = LaneId {
                 shard: self.id.clone(),
                 output: output.clone(),
@@ -196,7 +201,7 @@ impl ShardCell {
             (lane.committed.as_ref() != Some(&position)).then_some(LaneCheckpoint {
                 lane: lane_id,
                 position,
-                arrival: lane.arrived,
+                arrival,
             })
         });
         changed.collect()
@@ -206,7 +211,22 @@ impl ShardCell {
     pub(crate) fn committed(&self, output: &OutputId, position: Position) {
         self.event(|state| {
             if let Some(lane) = state.lanes.get_mut(output) {
+                // The shard may be over now.
+                state.news |= lane.snapshot_at.is_some() && position == Position::Closed;
                 lane.committed = Some(position);
+            }
+        });
+    }
+
+    /// The newest snapshot of the stateful pump `output` stands at `at` in this shard.
+    pub(crate) fn snapshot_at(&self, output: &OutputId, at: ShardPosition) {
+        self.event(|state| {
+            let lane = state.lanes.get_mut(output);
+            if let Some(place) = lane.and_then(|lane| lane.snapshot_at.as_mut()) {
+                *place = Checkpoint {
+                    position: at.position,
+                    arrival: at.arrival,
+                };
             }
         });
     }
@@ -281,6 +301,16 @@ impl ShardState {
                 })
             }
             _ => goal,
+        }
+    }
+
+    /// Reports the end of the shard `id` to `output`, if that is a stateful pump with a lane that has
+    /// ended. In one step with the end, so that no child's record comes before.
+    pub(super) fn report_end(&self, output: &OutputId, id: &ShardId) {
+        let lane = self.lanes.get(output);
+        let ended = lane.filter(|lane| lane.phase == Phase::Ended);
+        if let Some(pump) = ended.and_then(|lane| lane.output.stateful()) {
+            pump.closed(id);
         }
     }
 

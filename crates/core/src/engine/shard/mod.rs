@@ -41,7 +41,7 @@ use super::{EngineError, lock};
 
 use feed::Feed;
 use holding::Holding;
-use lane::{Lane, Phase};
+use lane::Lane;
 
 pub(crate) use describe::LaneReport;
 pub(crate) use feed::FeedId;
@@ -338,7 +338,7 @@ impl ShardCell {
     /// True if the source no longer has the shard, and no lane has anything left to do.
     pub(crate) fn is_over(&self) -> bool {
         let state = lock(&self.state);
-        let ended = state.lanes.values().all(|lane| lane.phase == Phase::Ended);
+        let ended = state.lanes.values().all(Lane::is_over);
         // The reader reports the gaps that lanes came to before it ends.
         state.listing == Listing::Gone && ended && state.gaps.met.is_empty()
     }
