@@ -10,6 +10,7 @@ use distributary_core::output::Output;
 use distributary_core::source::Source;
 use distributary_core::testing::{Mood, OutputFaults, ReadFaults};
 
+use crate::counter::Counter;
 use crate::scenario::OutputShape;
 
 /// Returns the bytes of answers and encoded requests that are held in memory.
@@ -41,6 +42,11 @@ pub(crate) trait Environment {
 
     /// Adds a service for an output of this shape.
     fn add_service(&mut self, name: &str, shape: &OutputShape);
+
+    /// The stateful pump of the run, if there is one.
+    fn counter(&self) -> Option<&Counter> {
+        None
+    }
 
     /// The output for dead letters of the service's output; `None`: a refused record stops the
     /// lane.

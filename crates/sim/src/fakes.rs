@@ -13,6 +13,7 @@ use distributary_core::testing::{
     FakeService, FakeStream, Mood, OutputFaults, ReadFaults, Rng, TestClock, hash,
 };
 
+use crate::counter::Counter;
 use crate::environment::{Environment, LiveBytes, dead_letters_of};
 use crate::run::RunObserver;
 use crate::scenario::{OutputShape, Scenario, Shape};
@@ -29,6 +30,7 @@ pub(crate) struct Fakes {
     observer: Arc<RunObserver>,
     stream: FakeStream,
     services: Arc<Mutex<BTreeMap<String, FakeService>>>,
+    counter: Option<Counter>,
 }
 
 impl Fakes {
@@ -41,7 +43,9 @@ impl Fakes {
         stream.set_faults(shape.calm);
         observer.truth().lineage(&stream.lineage());
 
+        let counter = scenario.counter.clone();
         Self {
+            counter: counter.map(|shape| Counter::new(shape, scenario.seed, clock, observer)),
             seed: scenario.seed,
             shape,
             clock: clock.clone(),
@@ -103,9 +107,16 @@ impl Environment for Fakes {
         let mut rng = Rng::new(seed);
         for _ in 0..count {
             let key = self.shape.keys.draw(&mut rng);
+            if let Some(counter) = &mut self.counter {
+                counter.put(key.as_deref());
+            }
             let data = self.shape.sizes.draw(&mut rng);
             self.put_record(key.as_deref(), data);
         }
+    }
+
+    fn counter(&self) -> Option<&Counter> {
+        self.counter.as_ref()
     }
 
     async fn split(&mut self, i: usize) {

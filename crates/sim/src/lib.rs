@@ -6,6 +6,7 @@
 //! Kinesis over a faulty network. A seed draws a [`scenario`], [`run`] plays the scenario, and
 //! [`truth`] checks each line of the contract that can be checked at the seams, at every event.
 
+mod counter;
 mod environment;
 mod fakes;
 pub mod mutations;

@@ -12,6 +12,7 @@ use distributary_core::ownership::Ownership;
 use distributary_core::store::OutputId;
 use distributary_core::testing::{FakeOwnership, FakeStore, Rng, TestClock};
 
+use crate::counter::Counter;
 use crate::environment::{Environment, dead_letters_of};
 use crate::fakes::Fakes;
 use crate::scenario::{OutputShape, Scenario};
@@ -325,7 +326,8 @@ impl<'a> Run<'a> {
         self.leases = self.new_leases();
         let leases = self.leases.clone();
         let present = self.outputs.iter().filter(|o| !o.removed);
-        let outputs = present.map(|o| self.spec(o)).collect();
+        let counter = self.environment.counter().map(Counter::spec);
+        let outputs = present.map(|o| self.spec(o)).chain(counter).collect();
         self.observer.truth().engine_starts();
 
         FanOut {

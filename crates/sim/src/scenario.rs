@@ -43,8 +43,33 @@ pub struct Scenario {
     pub shape: Shape,
     /// Events by time since the start of the run, in order.
     pub events: Vec<(Duration, Action)>,
+    /// The stateful pump, if there is one.
+    pub counter: Option<CounterShape>,
     /// Properties of the whole path; `None` on the engine's level.
     pub whole: Option<WholeShape>,
+}
+
+/// A stateful pump that counts the records of each key.
+#[derive(Clone, Debug)]
+pub struct CounterShape {
+    /// The faults of the service that takes the rows.
+    pub faults: OutputFaults,
+    /// Of a thousand chunks that the pump takes, so many answers are lost.
+    pub lost_answers: u32,
+}
+
+impl CounterShape {
+    /// A counter in one of three scenarios.
+    fn draw(rng: &mut Rng) -> Option<Self> {
+        let is_there = rng.below(3) == 0;
+        is_there.then(|| Self {
+            faults: match rng.below(3) {
+                0 => faults::calm_output(rng),
+                _ => faults::bad_output(rng),
+            },
+            lost_answers: *rng.pick(&[0, 100, 500]),
+        })
+    }
 }
 
 /// An event. An output is given by its number in the order of addition, a shard by its position
@@ -107,7 +132,11 @@ impl Scenario {
             shape.leases = draw_leases(&mut rng.fork("leases"));
         }
 
+        let counter = (level == Level::Engine)
+            .then(|| CounterShape::draw(&mut rng.fork("counter-shape")))
+            .flatten();
         let scenario = Self {
+            counter,
             seed,
             shape,
             events,

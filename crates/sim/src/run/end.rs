@@ -36,8 +36,12 @@ impl Run<'_> {
         for i in 0..self.outputs.len() {
             self.heal_output(i).await;
         }
+        if let Some(counter) = self.environment.counter() {
+            counter.heal();
+        }
         self.wait_for_records(HEALED_LIMIT, line::COMPLETE, |_| true)
             .await;
+        self.wait_for_counts().await;
         if self.is_violated() {
             return;
         }
@@ -87,6 +91,30 @@ impl Run<'_> {
         let present = self.outputs.iter().filter(|o| !o.removed);
         let services: Vec<String> = present.map(|o| o.name.clone()).collect();
         self.environment.check_end(&services).await;
+        // After the last start, no row has changed.
+        self.wait_for_counts().await;
+    }
+
+    /// Waits until the counter has emitted every row, and checks the rows. Records that retention has
+    /// deleted need no rows.
+    async fn wait_for_counts(&mut self) {
+        let until = self.now() + HEALED_LIMIT;
+        while !self.is_violated() {
+            let Some(counter) = self.environment.counter() else {
+                return;
+            };
+            let problem = match counter.missing() {
+                Ok(None) => return,
+                Ok(Some(_)) if self.expired => return,
+                Ok(Some(key)) => format!("the counter lacks the last row of {key}"),
+                Err(problem) => format!("the counter: {problem}"),
+            };
+            if self.now() >= until || counter.missing().is_err() {
+                self.observer.truth().violate(line::COMPLETE, problem);
+                return;
+            }
+            self.run_until(self.now() + STEP).await;
+        }
     }
 
     /// Waits until no request is in flight: records that retention has deleted meanwhile can still

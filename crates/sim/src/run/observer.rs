@@ -85,6 +85,13 @@ impl RunObserver {
         self.events_until_crash.store(events, Ordering::Relaxed);
     }
 
+    /// Counts one event towards a planned crash.
+    pub(crate) fn count_event(&self) {
+        if self.events_until_crash.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.crash.notify_one();
+        }
+    }
+
     pub(super) fn cancel_crash(&self) {
         self.events_until_crash.store(0, Ordering::Relaxed);
     }
@@ -107,8 +114,6 @@ impl Observer for RunObserver {
             let description = format!("{used} bytes are held, at most {most} are allowed");
             truth.violate(line::BOUNDED, description);
         }
-        if self.events_until_crash.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.crash.notify_one();
-        }
+        self.count_event();
     }
 }

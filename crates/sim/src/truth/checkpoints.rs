@@ -10,6 +10,7 @@ use distributary_core::store::{LaneCheckpoint, LaneId};
 use super::outputs::{LaneFacts, OutputFacts};
 use super::source::{RecordFacts, durable_by};
 use super::{Broken, Truth, line};
+use crate::counter;
 
 impl Truth {
     /// The store has these checkpoints now.
@@ -34,6 +35,10 @@ impl Truth {
     }
 
     fn check_checkpoint(&mut self, lane: &LaneId, position: &Position) -> Result<(), Broken> {
+        // The rows of the counter tell whether its checkpoints were right.
+        if lane.output.as_str() == counter::ID {
+            return Ok(());
+        }
         let shard = self.shard(&lane.shard);
         let mut outputs = self.outputs.values_mut();
         let Some(output) = outputs.find(|o| o.id == lane.output && !o.removed) else {
