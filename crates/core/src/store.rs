@@ -115,7 +115,7 @@ pub trait CheckpointStore: Send + Sync + 'static {
     async fn commit(&self, changes: &State) -> Result<(), StoreError>;
 
     /// Deletes the checkpoints of these lanes (an output that the user removed, a shard that
-    /// retention has deleted), and the identity and the snapshot of an output
-    /// without lanes: one transaction.
+    /// retention has deleted), and the identity and the snapshot of an output without lanes: one
+    /// transaction.
     async fn forget(&self, lanes: &[LaneId]) -> Result<(), StoreError>;
 }

@@ -132,7 +132,9 @@ impl Scenario {
             shape.leases = draw_leases(&mut rng.fork("leases"));
         }
 
-        let counter = (level == Level::Engine)
+        // A stateful pump needs all shards in one worker.
+        let is_sole = level == Level::Engine && shape.leases.is_none();
+        let counter = is_sole
             .then(|| CounterShape::draw(&mut rng.fork("counter-shape")))
             .flatten();
         let scenario = Self {

@@ -341,7 +341,7 @@ pub(crate) struct Bench {
     pub(crate) ownership: Option<Arc<dyn Ownership>>,
     pub(crate) start: Start,
     pub(crate) order: Order,
-    test_clock: TestClock,
+    pub(crate) test_clock: TestClock,
     recorder: Arc<Recorder>,
 }
 

@@ -8,7 +8,7 @@ use distributary_core::batch::ShardId;
 use distributary_core::checkpoint::Position;
 use distributary_core::engine::{Change, Engine, EngineError, FanOut, Order, OutputSpec};
 use distributary_core::store::{CheckpointStore, LaneCheckpoint, LaneId, OutputId, State};
-use distributary_core::testing::{CounterPump, Rng, counted_rows};
+use distributary_core::testing::{CounterPump, FakeOwnership, LeaseFaults, Rng, counted_rows};
 
 use crate::bench::{Bench, Mood, Source};
 
@@ -223,6 +223,24 @@ async fn a_pump_takes_records_in_order_or_does_not_start() {
         ..counter(&bench)
     };
     let refused = try_run(&bench, strict).await;
+    assert!(matches!(refused, Err(EngineError::Invalid { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pump_does_not_start_where_several_workers_share_the_shards() {
+    let mut bench = Bench::new(1, 2);
+    let leases = LeaseFaults {
+        term: 10 * S,
+        missed: 0,
+        held: (1000, 1000),
+        warning: (0, 0),
+        away: (0, 0),
+    };
+    let store = bench.store.0.clone();
+    let clock = &bench.test_clock;
+    let ownership = FakeOwnership::new(leases, store, clock, Rng::new(1), Arc::new(()));
+    bench.ownership = Some(Arc::new(ownership));
+    let refused = try_run(&bench, counter(&bench)).await;
     assert!(matches!(refused, Err(EngineError::Invalid { .. })));
 }
 
