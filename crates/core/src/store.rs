@@ -47,7 +47,8 @@ pub struct OutputIdentity {
     pub identity: StreamIdentity,
 }
 
-/// The state of a stateful pump at the checkpoints of its lanes: both are written by one transaction.
+/// The state of a stateful pump at the checkpoints of its lanes: both are written by one
+/// transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// The output that is the pump.

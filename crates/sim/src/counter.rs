@@ -1,5 +1,5 @@
-//! A stateful pump in a run: a counter of each key, which has to survive every kill. All rows go to a
-//! service of their own, and are checked at the end of the run.
+//! A stateful pump in a run: a counter of each key, which has to survive every kill. All rows go to
+//! a service of their own, and are checked at the end of the run.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

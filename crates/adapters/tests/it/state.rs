@@ -1,7 +1,10 @@
 //! The state file: what is kept, what is refused, and that nobody else gets in.
 
 use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use distributary_adapters::leases::sqlite::SqliteStore;
 use distributary_core::batch::ShardId;
 use distributary_core::checkpoint::Position;
@@ -10,6 +13,24 @@ use distributary_core::source::StreamIdentity;
 use distributary_core::store::{
     CheckpointStore, LaneCheckpoint, LaneId, OutputId, Snapshot, State, StoreError,
 };
+use distributary_core::testing::conformance::{self, StoreRig};
+
+struct Rig(PathBuf);
+
+#[async_trait]
+impl StoreRig for Rig {
+    async fn open(&self) -> Result<Arc<dyn CheckpointStore>, String> {
+        let store = SqliteStore::open(&self.0, "orders").map_err(|e| e.to_string())?;
+        Ok(Arc::new(store))
+    }
+}
+
+#[tokio::test]
+async fn a_state_file_does_what_every_store_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig(dir.path().join("orders.db"));
+    assert_eq!(conformance::store(&rig).await, Ok(()));
+}
 
 fn source(arn: &str, created: Option<i64>) -> StreamIdentity {
     StreamIdentity {

@@ -56,7 +56,8 @@ pub enum Mutation {
     CheckpointAccepted,
     /// After a flush that failed, the accepted records are not sent again.
     FlushFailureForgotten,
-    /// The lanes of a stateful pump are committed at their cursors, whatever the snapshot stands for.
+    /// The lanes of a stateful pump are committed at their cursors, whatever the snapshot stands
+    /// for.
     SnapshotWithoutPositions,
     /// A snapshot is committed before the rows on the way to it are durable.
     SnapshotBeforeDurable,

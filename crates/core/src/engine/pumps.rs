@@ -1,5 +1,5 @@
-//! Stateful pumps in the engine: checked and restored before their lanes start, asked for a snapshot at
-//! each commit, and run as tasks of their own.
+//! Stateful pumps in the engine: checked and restored before their lanes start, asked for a
+//! snapshot at each commit, and run as tasks of their own.
 
 use std::sync::Arc;
 
@@ -74,8 +74,8 @@ fn positions(output: &OutputId, starts: &Starts) -> Vec<ShardPosition> {
     position.collect()
 }
 
-/// Checks that the lanes of a pump without a snapshot are at their starts: an empty state in the middle
-/// of a stream would give wrong rows.
+/// Checks that the lanes of a pump without a snapshot are at their starts: an empty state in the
+/// middle of a stream would give wrong rows.
 fn check_new(id: &OutputId, positions: &[ShardPosition]) -> Result<(), EngineError> {
     let is_start = |at: &ShardPosition| match at.position {
         Position::TrimHorizon | Position::At(_) => true,
@@ -113,8 +113,8 @@ pub(crate) fn check_update(world: &World, new: &OutputSpec) -> Result<(), Engine
     })
 }
 
-/// The newest snapshot of each stateful pump. Moves the place of the snapshot in each shard along, so
-/// that the lanes' rows belong to the snapshots.
+/// The newest snapshot of each stateful pump. Moves the place of the snapshot in each shard along,
+/// so that the lanes' rows belong to the snapshots.
 pub(crate) fn snapshots(world: &World) -> Vec<Snapshot> {
     let mut snapshots = Vec::new();
     for (output, entry) in &world.outputs {

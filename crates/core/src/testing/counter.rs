@@ -1,5 +1,5 @@
-//! A stateful pump for tests: counts the records of each key, and emits a row with the new count for
-//! each record.
+//! A stateful pump for tests: counts the records of each key, and emits a row with the new count
+//! for each record.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -28,9 +28,9 @@ const MOST_ROWS: usize = 100;
 
 /// The pump. A record without a key is taken, and not counted.
 ///
-/// A row has the record's key and, as data, the count in decimal digits. A row of a key is sent only
-/// when the row before is durable, so that at the output the first occurrences of a key's rows are 1,
-/// 2, 3 … in order.
+/// A row has the record's key and, as data, the count in decimal digits. A row of a key is sent
+/// only when the row before is durable, so that at the output the first occurrences of a key's rows
+/// are 1, 2, 3 … in order.
 pub struct CounterPump {
     rows_to: Arc<dyn Output>,
     clock: Clock,

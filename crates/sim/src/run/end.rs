@@ -95,8 +95,8 @@ impl Run<'_> {
         self.wait_for_counts().await;
     }
 
-    /// Waits until the counter has emitted every row, and checks the rows. Records that retention has
-    /// deleted need no rows.
+    /// Waits until the counter has emitted every row, and checks the rows. Records that retention
+    /// has deleted need no rows.
     async fn wait_for_counts(&mut self) {
         let until = self.now() + HEALED_LIMIT;
         while !self.is_violated() {

@@ -111,8 +111,8 @@ pub(super) struct Lane {
     pub(super) arrived: Option<Millis>,
     /// The position that the store has; `None` if the store has no row.
     pub(super) committed: Option<Position>,
-    /// Present if the output is a stateful pump: the place of the pump's newest snapshot in this shard,
-    /// or the start of the lane. The row never passes it.
+    /// Present if the output is a stateful pump: the place of the pump's newest snapshot in this
+    /// shard, or the start of the lane. The row never passes it.
     pub(super) snapshot_at: Option<Checkpoint>,
     /// The acknowledged records beyond the cursor, while no task has them in hand.
     pub(super) carried: Acked,
@@ -255,8 +255,8 @@ impl Lane {
         }
     }
 
-    /// True if nothing of the shard has to be read again after a crash: at a stateful pump only once the
-    /// end is part of a committed snapshot.
+    /// True if nothing of the shard has to be read again after a crash: at a stateful pump only
+    /// once the end is part of a committed snapshot.
     pub(super) fn is_over(&self) -> bool {
         let is_committed = self.committed == Some(Position::Closed);
         self.phase == Phase::Ended && (self.snapshot_at.is_none() || is_committed)

@@ -304,8 +304,8 @@ impl ShardState {
         }
     }
 
-    /// Reports the end of the shard `id` to `output`, if that is a stateful pump with a lane that has
-    /// ended. In one step with the end, so that no child's record comes before.
+    /// Reports the end of the shard `id` to `output`, if that is a stateful pump with a lane that
+    /// has ended. In one step with the end, so that no child's record comes before.
     pub(super) fn report_end(&self, output: &OutputId, id: &ShardId) {
         let lane = self.lanes.get(output);
         let ended = lane.filter(|lane| lane.phase == Phase::Ended);
