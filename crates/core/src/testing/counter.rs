@@ -203,8 +203,8 @@ fn batch_of(rows: &[Row]) -> Option<Batch> {
 /// The last count of each key in the log of the service that took a counter's rows.
 ///
 /// # Errors
-/// A sentence about the first row that is wrong: without repeats, each key's rows have to be 1, 2, 3 …
-/// in order.
+/// A sentence about the first row that is wrong: without repeats, each key's rows have to be
+/// 1, 2, 3 … in order.
 pub fn counted_rows(log: &[Written]) -> Result<BTreeMap<String, u64>, String> {
     let digests: BTreeMap<u64, u64> = (1..)
         .take(log.len())
