@@ -4,7 +4,7 @@
 //! A value is taken from the first of these that has it: a flag, the flag's environment variable,
 //! the file, the default. Flags, variables and keys have one table ([`keys`]) and one set of names.
 //!
-//! - [`file`]: TOML with the place of each key. [`input`]: flags and variables. Both give
+//! - [`mod@file`]: TOML with the place of each key. [`input`]: flags and variables. Both give
 //!   [`table::Table`]s.
 //! - [`check`]: unknown keys and wrong values, all of a file at once.
 //! - [`resolve`]: tables to a [`Process`], with every default filled in.

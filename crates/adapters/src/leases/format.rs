@@ -6,11 +6,11 @@
 //! - `lanes(output, shard, kind, value, sub, arrival)`: one row per lane. `kind` is `trim-horizon`,
 //!   `at` (value: milliseconds since 1970), `after` (value: sequence number, decimal; `sub`: index
 //!   of   the last part that is done, or null for the whole record) or `closed`. `arrival`: arrival
-//!   time of   the last durable record in milliseconds since 1970, or null.
+//!   time of the last durable record in milliseconds since 1970, or null.
 //! - `outputs(output, arn, created)`: the stream behind an output when its checkpoints were
-//!   written;   `created` in milliseconds since 1970, or null.
-//! - `snapshots(output, bytes)`: the state of an output that is a stateful pump, written by the same
-//!   transaction as the positions of its lanes.
+//!   written; `created` in milliseconds since 1970, or null.
+//! - `snapshots(output, bytes)`: the state of an output that is a stateful pump, written by the
+//!   same transaction as the positions of its lanes.
 
 use distributary_core::checkpoint::{Position, Sequence};
 use distributary_core::clock::Millis;
