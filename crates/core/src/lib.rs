@@ -2,8 +2,8 @@
 //! AWS.
 //!
 //! - [`record`], [`batch`], [`checkpoint`]: the data.
-//! - [`source`], [`output`], [`store`], [`stateful`]: the seams. Everything outside comes in through
-//!   one of them.
+//! - [`source`], [`output`], [`pump`], [`stateful`], [`store`]: the seams. Everything outside comes in
+//!   through one of them.
 //! - [`clock`]: time, sleeping and randomness, from outside as well.
 //! - [`engine`]: shard readers, lanes, retries, progress, supervision, status.
 //! - [`text`], [`sync`]: errors as text, and locking.
@@ -16,6 +16,7 @@ pub mod engine;
 mod id;
 pub mod output;
 pub mod ownership;
+pub mod pump;
 pub mod record;
 pub mod source;
 pub mod stateful;

@@ -86,6 +86,7 @@ impl Counter {
             start: Start::TrimHorizon,
             paused: false,
             dead_letter: None,
+            pump: None,
         }
     }
 

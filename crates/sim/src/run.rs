@@ -209,6 +209,7 @@ impl<'a> Run<'a> {
             start: output.shape.start.resolve(self.clock.server()),
             paused: output.paused,
             dead_letter: self.dead_letter(output),
+            pump: None,
         }
     }
 

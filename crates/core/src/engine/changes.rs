@@ -5,7 +5,7 @@ use crate::store::OutputId;
 use super::checkpoints::{self, store_error};
 use super::mutation::{Mutation, on};
 use super::shard::LaneChange;
-use super::start::{Asking, Map, Starts, report_lost};
+use super::start::{Asking, Map, Starts, check_pumps, report_lost};
 use super::world::Listed;
 use super::{Change, EngineError, OutputSpec, Shared, lock, pumps};
 
@@ -18,6 +18,7 @@ pub(crate) async fn apply(shared: &Shared, change: Change) -> Result<(), EngineE
         Change::Resume(id) => change_output(shared, &id, LaneChange::Resume),
         Change::Update(spec) => {
             pumps::check_update(&lock(&shared.world), &spec)?;
+            check_pumps(std::slice::from_ref(&spec))?;
             change_output(shared, &spec.id, LaneChange::Replace(&spec))
         }
     }
@@ -49,6 +50,7 @@ async fn add(shared: &Shared, spec: OutputSpec) -> Result<(), EngineError> {
         });
     }
     pumps::check(&spec, shared.ownership.is_sole())?;
+    check_pumps(std::slice::from_ref(&spec))?;
     // An output of this name may have been removed a moment ago: its rows must not come back.
     checkpoints::commit(shared)
         .await

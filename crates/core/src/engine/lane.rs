@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Instant};
 use crate::output::{Refusal, Trouble};
+use crate::pump::PumpRef;
 use crate::store::OutputId;
 
 use super::Shared;
 use super::budget::{Pool, Reservation, Turn};
 use super::deliver::pass::{Answered, Attempts, Caller, Chunks, Ended, Pass, Progress, WaitFor};
 use super::deliver::{Context, DeadLetter, Memory, Patience};
+use super::encoders::Encoder;
 use super::lane_port::{LanePort, LetGo, Wait};
 use super::mutation::{Mutation, on};
-use super::shard::{ShardCell, Take, Work};
-use super::shared_batch::ChunkSet;
+use super::shard::{RowsInHand, ShardCell, Take, Work};
+use super::shared_batch::{ChunkSet, NoRows, make_rows};
 
 /// Delivers the shard of `cell` to the output `id` until the shard is done, the output is removed, or
 /// the engine drains.
@@ -39,7 +41,7 @@ pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>, id: OutputId)
             return;
         }
         match lane.port.take() {
-            Take::Work(work) => lane.deliver(*work).await,
+            Take::Work(work) => lane.start(*work).await,
             Take::Wait => lane.port.woken().await,
             Take::End => return,
         }
@@ -75,18 +77,74 @@ impl Lane {
         }
     }
 
-    async fn deliver(&mut self, work: Work) {
+    /// Delivers `work`, after making the rows if the output has a pump.
+    async fn start(&mut self, mut work: Work) {
         self.generation = work.generation;
+        let Some(pump) = work.pump.clone() else {
+            return self.deliver(&work).await;
+        };
+        match self.rows(&work, &pump).await {
+            Some(Ok(rows)) => {
+                work.rows = Some(rows);
+                self.deliver(&work).await;
+            }
+            Some(Err(reason)) => self.port.stop_without_rows(work, &reason),
+            None => {
+                self.port.put_back(work);
+                self.port.let_go(LetGo::AskAgain);
+            }
+        }
+    }
+
+    /// The rows of `work`; `None` if the lane has to let go before there is memory for them.
+    async fn rows(&self, work: &Work, pump: &PumpRef) -> Option<Result<RowsInHand, NoRows>> {
+        if let Some(shared) = work.batch.rows(pump) {
+            return Some(shared.map(|rows| RowsInHand { rows, own: None }));
+        }
+
+        // An output that was added later, or whose pump is new. One reservation for the rows and all
+        // their encodings: a lane that waits for memory holds none.
+        let source = &work.batch.batch;
+        let encoder = Encoder::new(&work.output, Some(pump));
+        let bytes = encoder.memory(source.len(), source.allocation());
+        let mut reservation = self.shared.budget.reserve(Pool::Encode, bytes, Turn::Usual);
+        let permit = loop {
+            tokio::select! {
+                // Memory that was granted is used.
+                biased;
+                permit = &mut reservation => break permit,
+                () = self.port.woken() => {
+                    if !self.port.may_go_on(work) {
+                        return None;
+                    }
+                }
+            }
+        };
+        // The lease may have ended during the wait.
+        if !self.port.may_go_on(work) {
+            return None;
+        }
+        let rows = make_rows(pump, source);
+        Some(rows.map(|rows| RowsInHand {
+            rows: Arc::new(rows),
+            own: Some(permit),
+        }))
+    }
+
+    async fn deliver(&mut self, work: &Work) {
         let caller = LaneCaller {
             shared: &self.shared,
             port: &self.port,
-            work: &work,
+            work,
         };
         let key = work.output.encoding();
         // An output that was added later, or that changed its encoding: no memory is reserved yet for
         // chunks under its key.
         let own = ChunkSet::new(key.clone());
-        let shared = work.batch.set(&key);
+        let shared = match &work.rows {
+            Some(in_hand) => in_hand.rows.set(&key),
+            None => work.batch.set(&key),
+        };
         let chunks = Chunks {
             set: shared.unwrap_or(&own),
             are_reserved: shared.is_some(),
@@ -94,9 +152,9 @@ impl Lane {
         let mut pass = Pass::new(
             &caller,
             (&*work.output, work.order),
-            &work.batch.batch,
+            work.batch(),
             chunks,
-            (work.from, &work.acked),
+            (work.first(), &work.acked),
         );
 
         let ended = loop {
@@ -106,7 +164,7 @@ impl Lane {
             else {
                 break ended;
             };
-            self.port.advance(&work, pass.progress());
+            self.port.advance(work, pass.progress());
             let stored = caller.store(dead_letter, *record, refusal).await;
             if let Err(trouble) = stored
                 && !on(Mutation::DeadLetterBeforeDurable)
@@ -117,29 +175,29 @@ impl Lane {
                     reason: WaitFor::Retry,
                 };
             }
-            self.port.dead_lettered(&work, *record, refusal);
+            self.port.dead_lettered(work, *record, refusal);
             pass.divert();
-            self.port.advance(&work, pass.progress());
-            if !self.port.may_go_on(&work) {
+            self.port.advance(work, pass.progress());
+            if !self.port.may_go_on(work) {
                 break Ended::Interrupted;
             }
         };
         let progress = pass.progress();
         match ended {
-            Ended::Done => self.port.finished(&work, progress),
+            Ended::Done => self.port.finished(work, progress),
             Ended::Refused { record, refusal } => {
-                self.port.stop(&work, progress, record, &refusal);
+                self.port.stop(work, progress, record, &refusal);
             }
             Ended::Wait { until, reason, .. } => {
                 self.retry_at = Some(until);
-                self.port.advance(&work, progress);
+                self.port.advance(work, progress);
                 self.port.let_go(match reason {
                     WaitFor::Retry => LetGo::Retry,
                     WaitFor::Room => LetGo::Room,
                 });
             }
             Ended::Interrupted | Ended::Flush => {
-                self.port.advance(&work, progress);
+                self.port.advance(work, progress);
                 self.port.let_go(LetGo::AskAgain);
             }
         }
@@ -169,8 +227,9 @@ impl LaneCaller<'_> {
             patience: Patience::from(settings),
             memory: Some(Memory(Arc::clone(&self.shared.budget))),
         };
-        let batch = &self.work.batch.batch;
-        dead_letter.store(batch, record, refusal, &context).await
+        let refused = (record, self.work.sub(record));
+        let batch = self.work.batch();
+        dead_letter.store(batch, refused, refusal, &context).await
     }
 }
 
@@ -188,6 +247,11 @@ impl Caller for LaneCaller<'_> {
     }
 
     fn reserve(&self, bytes: usize) -> Option<Reservation> {
+        let rows = self.work.rows.as_ref();
+        if rows.is_some_and(|rows| rows.own.is_some()) {
+            // Reserved together with the rows.
+            return None;
+        }
         Some(self.shared.budget.reserve(Pool::Encode, bytes, Turn::Usual))
     }
 

@@ -5,6 +5,7 @@ mod budget;
 mod changes;
 mod checkpoints;
 pub mod deliver;
+mod encoders;
 mod handover;
 mod inflow;
 mod lane;
@@ -14,9 +15,10 @@ mod pumps;
 mod reader;
 mod report;
 pub mod retry;
+mod rows;
 mod settings;
 mod shard;
-mod shared_batch;
+pub(crate) mod shared_batch;
 mod start;
 mod status;
 mod supervisor;
@@ -33,6 +35,7 @@ use crate::batch::ShardId;
 use crate::clock::{Clock, Instant, Millis};
 use crate::output::{Output, Trouble, TroubleKind};
 use crate::ownership::Ownership;
+use crate::pump::PumpRef;
 use crate::source::{ReadLimits, Source, StreamIdentity};
 use crate::store::{CheckpointStore, OutputId, StoreError};
 use crate::sync::lock;
@@ -81,6 +84,9 @@ pub struct OutputSpec {
     /// The place for records that the output refuses for good: the lane goes on when such a record is
     /// durable there. `None`: the lane stops.
     pub dead_letter: Option<DeadLetter>,
+    /// The rows that are sent in place of the records; `None`: the records themselves. Where a change
+    /// of the pump meets a record of which some rows are durable, the new pump's rows are counted on.
+    pub pump: Option<PumpRef>,
 }
 
 /// Everything that an engine needs.

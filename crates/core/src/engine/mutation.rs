@@ -61,6 +61,10 @@ pub enum Mutation {
     SnapshotWithoutPositions,
     /// A snapshot is committed before the rows on the way to it are durable.
     SnapshotBeforeDurable,
+    /// Records of which a pump made no rows are passed without being counted.
+    FilteredNotCounted,
+    /// The cursor passes a record when the first of its rows is durable.
+    CursorPassesOpenRows,
 }
 
 #[cfg(feature = "mutations")]
@@ -75,7 +79,7 @@ mod switch {
 
     impl Mutation {
         /// All of them.
-        pub const ALL: [Self; 26] = [
+        pub const ALL: [Self; 28] = [
             Self::AckDespitePartialFailure,
             Self::AckUnknown,
             Self::RetryOutOfOrder,
@@ -102,6 +106,8 @@ mod switch {
             Self::FlushFailureForgotten,
             Self::SnapshotWithoutPositions,
             Self::SnapshotBeforeDurable,
+            Self::FilteredNotCounted,
+            Self::CursorPassesOpenRows,
         ];
     }
 

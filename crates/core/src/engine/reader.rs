@@ -15,8 +15,9 @@ use crate::store::OutputId;
 
 use super::Shared;
 use super::budget::{Permit, Pool, Turn};
+use super::encoders::Encoders;
 use super::retry::{Backoff, policy};
-use super::shard::{Arrived, Encoders, FeedId, KeepReader, NextVisit, PlannedRead, ShardCell};
+use super::shard::{Arrived, FeedId, KeepReader, NextVisit, PlannedRead, ShardCell};
 
 /// A read that is under way.
 struct Job {

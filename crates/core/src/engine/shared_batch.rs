@@ -1,22 +1,71 @@
 //! A batch that lanes share, and its encoded chunks: each chunk is made once for all lanes that encode alike.
 
 use std::ops::Range;
-use std::sync::OnceLock;
 use std::sync::atomic::{self, AtomicBool};
+use std::sync::{Arc, OnceLock};
 
 use crate::batch::Batch;
 use crate::checkpoint::{Position, Sequence};
 use crate::output::{Chunk, EncodingKey, Output, Picks};
+use crate::pump::{BadRow, Pump, PumpRef};
 
 use super::budget::Permit;
+use super::encoders::{Encoders, Form};
+use super::rows::Rows;
 
 /// A batch with its share of the budget, and with what was encoded of it: each chunk made once.
 pub(crate) struct SharedBatch {
     pub(crate) batch: Batch,
     sets: Vec<ChunkSet>,
+    pumped: Vec<Pumped>,
     permit: Permit,
     /// It is in no window (any more): there as long as a lane has it in hand.
     loose: AtomicBool,
+}
+
+/// The rows of one pump, made by the first lane that needs them.
+struct Pumped {
+    pump: Arc<dyn Pump>,
+    /// The streams and encoding keys that room was reserved for.
+    keys: Vec<(usize, EncodingKey)>,
+    streams: OnceLock<Result<Vec<Arc<Rows>>, Arc<BadRow>>>,
+}
+
+impl Pumped {
+    fn streams(&self, batch: &Batch) -> &Result<Vec<Arc<Rows>>, Arc<BadRow>> {
+        self.streams.get_or_init(|| {
+            let derived = self.pump.apply(batch).map_err(Arc::new)?;
+            let with_sets = derived.into_iter().enumerate().map(|(stream, rows)| {
+                let keys = self.keys.iter().filter(|(of, _)| *of == stream);
+                Arc::new(Rows::new(rows, keys.map(|(_, key)| key.clone())))
+            });
+            Ok(with_sets.collect())
+        })
+    }
+}
+
+/// The reason why a lane has no rows.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum NoRows {
+    /// The pump failed.
+    #[error("the pump failed")]
+    Failed(#[source] Arc<BadRow>),
+    /// The pump returned fewer streams than the output names.
+    #[error("the pump has no stream {stream}")]
+    NoStream {
+        /// The stream that the output names.
+        stream: usize,
+    },
+}
+
+/// The rows of one stream alone, for a lane whose batch has no room for them.
+pub(crate) fn make_rows(pump: &PumpRef, batch: &Batch) -> Result<Rows, NoRows> {
+    let derived = pump.pump.apply(batch);
+    let derived = derived.map_err(|error| NoRows::Failed(Arc::new(error)))?;
+    let stream = pump.stream;
+    let of_stream = derived.into_iter().nth(stream);
+    let rows = of_stream.ok_or(NoRows::NoStream { stream })?;
+    Ok(Rows::new(rows, []))
 }
 
 /// The chunks of a batch under one encoding key.
@@ -103,11 +152,24 @@ fn cut(batch: &Batch, output: &dyn Output) -> Vec<Range<usize>> {
 }
 
 impl SharedBatch {
-    /// `permit` covers the batch and its encodings under each of `keys`.
-    pub(crate) fn new(batch: Batch, keys: Vec<EncodingKey>, permit: Permit) -> Self {
+    /// `permit` covers the batch, and its rows and encodings by each of `encoders`.
+    pub(crate) fn new(batch: Batch, encoders: &Encoders, permit: Permit) -> Self {
+        let forms = || encoders.iter().map(|encoder| &encoder.form);
+        let plain = forms().filter(|form| form.rows_of.is_none());
+        let pumped = encoders.pumps().into_iter().map(|(id, pump)| Pumped {
+            pump: Arc::clone(pump),
+            keys: forms()
+                .filter_map(|form| {
+                    let (of, stream) = form.rows_of.as_ref()?;
+                    (of == id).then(|| (*stream, form.key.clone()))
+                })
+                .collect(),
+            streams: OnceLock::new(),
+        });
         Self {
             batch,
-            sets: keys.into_iter().map(ChunkSet::new).collect(),
+            sets: plain.map(|form| ChunkSet::new(form.key.clone())).collect(),
+            pumped: pumped.collect(),
             permit,
             loose: AtomicBool::new(true),
         }
@@ -118,9 +180,49 @@ impl SharedBatch {
         self.sets.iter().find(|s| s.key == *key)
     }
 
-    /// The keys that room was reserved for.
-    pub(crate) fn keys(&self) -> Vec<EncodingKey> {
-        self.sets.iter().map(|s| s.key.clone()).collect()
+    /// True if room was reserved for the chunks of `form`.
+    pub(crate) fn has_room_for(&self, form: &Form) -> bool {
+        match &form.rows_of {
+            None => self.set(&form.key).is_some(),
+            Some((pump, stream)) => self.pumped.iter().any(|pumped| {
+                let mut keys = pumped.keys.iter();
+                pumped.pump.id() == pump && keys.any(|key| (key.0, &key.1) == (*stream, &form.key))
+            }),
+        }
+    }
+
+    /// The rows of `pump`, made now if no lane did before; `None` if no room was reserved for them.
+    pub(crate) fn rows(&self, pump: &PumpRef) -> Option<Result<Arc<Rows>, NoRows>> {
+        let id = pump.pump.id();
+        let pumped = self.pumped.iter().find(|of| of.pump.id() == id)?;
+        Some(match pumped.streams(&self.batch) {
+            Err(error) => Err(NoRows::Failed(Arc::clone(error))),
+            Ok(streams) => {
+                let stream = pump.stream;
+                let rows = streams.get(stream).map(Arc::clone);
+                rows.ok_or(NoRows::NoStream { stream })
+            }
+        })
+    }
+
+    /// True if `position` lies before the first record, and not within the record.
+    pub(crate) fn is_behind(&self, position: &Position) -> bool {
+        self.first_after(position) == 0 && self.rows_settled(0, position) == 0
+    }
+
+    /// The number of rows of the record at `record` that are settled at `position`.
+    pub(crate) fn rows_settled(&self, record: usize, position: &Position) -> usize {
+        match position {
+            Position::After {
+                sequence,
+                sub: Some(sub),
+            } if record < self.batch.len()
+                && self.batch.record(record).sequence == sequence.as_str() =>
+            {
+                (*sub as usize).saturating_add(1)
+            }
+            _ => 0,
+        }
     }
 
     /// Its share of the budget in bytes.
@@ -219,7 +321,7 @@ pub(crate) mod testing {
                 records,
             )
             .unwrap(),
-            Vec::new(),
+            &Encoders::default(),
             permit,
         )
     }

@@ -32,6 +32,7 @@ pub(crate) async fn start(fan_out: FanOut) -> Result<Arc<Shared>, EngineError> {
     let is_sole = fan_out.ownership.as_ref().is_none_or(|o| o.is_sole());
     let mut outputs = fan_out.outputs.iter();
     outputs.try_for_each(|spec| pumps::check(spec, is_sole))?;
+    check_pumps(&fan_out.outputs)?;
     let asking = Asking {
         clock: &fan_out.clock,
         settings: &fan_out.settings,
@@ -51,6 +52,20 @@ pub(crate) async fn start(fan_out: FanOut) -> Result<Arc<Shared>, EngineError> {
     let shared = shared(fan_out, map, world, supervisor);
     shared.ownership.offer(&shards);
     Ok(Arc::new(shared))
+}
+
+/// Every output names a stream that its pump has.
+pub(crate) fn check_pumps(outputs: &[OutputSpec]) -> Result<(), EngineError> {
+    let lacks_stream = |spec: &&OutputSpec| {
+        let pump = spec.pump.as_ref();
+        pump.is_some_and(|of| of.stream >= of.pump.streams())
+    };
+    match outputs.iter().find(lacks_stream) {
+        None => Ok(()),
+        Some(OutputSpec { id, .. }) => Err(EngineError::Invalid {
+            message: format!("output {id} names a stream that its pump does not have"),
+        }),
+    }
 }
 
 fn check_names(outputs: &[OutputSpec]) -> Result<(), EngineError> {

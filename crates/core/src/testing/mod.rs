@@ -9,6 +9,7 @@ pub mod conformance;
 mod counter;
 mod output;
 mod ownership;
+mod pump;
 mod rng;
 mod store;
 mod stream;
@@ -19,6 +20,7 @@ pub use output::{
     Entry, FakeOutput, FakeService, Fate, Mood, OutputFaults, Rate, ServiceSettings, Written,
 };
 pub use ownership::{FakeOwnership, LeaseFaults};
+pub use pump::RowPump;
 pub use rng::{Rng, hash};
 pub use store::{FakeStore, StoreFaults};
 pub use stream::{FakeStream, Placed, READ_LIMITS, ReadFaults, Stored, StreamSettings, counted};

@@ -12,6 +12,7 @@ use distributary_core::engine::{
 };
 use distributary_core::output::{EncodingKey, RequestLimits, TroubleKind};
 use distributary_core::ownership::Ownership;
+use distributary_core::pump::PumpRef;
 use distributary_core::source::ReadLimits;
 use distributary_core::store::{LaneId, OutputId};
 use distributary_core::sync::lock;
@@ -342,6 +343,8 @@ pub(crate) struct Bench {
     pub(crate) start: Start,
     pub(crate) order: Order,
     pub(crate) test_clock: TestClock,
+    /// The pumps of outputs, by number.
+    pub(crate) pumps: BTreeMap<usize, PumpRef>,
     recorder: Arc<Recorder>,
 }
 
@@ -369,6 +372,7 @@ impl Bench {
             ownership: None,
             start: Start::TrimHorizon,
             order: Order::Resend,
+            pumps: BTreeMap::new(),
             clock: clock.clock(),
             test_clock: clock,
             recorder,
@@ -389,6 +393,7 @@ impl Bench {
             start: self.start,
             paused: false,
             dead_letter: None,
+            pump: self.pumps.get(&i).cloned(),
         }
     }
 

@@ -89,6 +89,7 @@ async fn a_thousand_idle_subscriptions_reserve_no_memory() {
         start: Start::TrimHorizon,
         paused: false,
         dead_letter: None,
+        pump: None,
     };
     let engine = Engine::start(FanOut {
         name: "push".to_owned(),

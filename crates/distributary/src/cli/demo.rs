@@ -308,6 +308,7 @@ async fn spec(given: &Given) -> Result<OutputSpec, Failure> {
         start: Start::TrimHorizon,
         paused: false,
         dead_letter: None,
+        pump: None,
     })
 }
 

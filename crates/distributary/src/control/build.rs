@@ -167,6 +167,7 @@ async fn find(config: OutputConfig, context: &BuildContext) -> Result<Found, Fai
         start: config.start,
         paused: config.paused,
         dead_letter: None,
+        pump: None,
     };
     Ok(Found {
         spec,

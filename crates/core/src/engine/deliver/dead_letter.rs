@@ -45,21 +45,23 @@ struct Envelope<'a> {
 }
 
 impl DeadLetter {
-    /// Makes the record at `record` of `batch` durable at the dead letter output; the trouble if that
-    /// did not succeed before the deadline of `context`.
+    /// Makes the record at `record` of `batch`, with `sub` a row of a record, durable at the dead letter
+    /// output; the trouble if that did not succeed before the deadline of `context`.
     pub(crate) fn store<'a>(
         &'a self,
         batch: &'a Batch,
-        record: usize,
+        (record, sub): (usize, Option<u32>),
         refusal: &'a Refusal,
         context: &'a Context,
     ) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send + 'a>> {
         Box::pin(async move {
             let wall = context.clock.wall();
-            let letter = self.wrap(batch, record, refusal, wall).map_err(|error| {
-                let text = "the dead letter of a record could not be made";
-                Trouble::new(TroubleKind::Invalid, text).caused_by(error)
-            })?;
+            let letter = self
+                .wrap(batch, (record, sub), refusal, wall)
+                .map_err(|error| {
+                    let text = "the dead letter of a record could not be made";
+                    Trouble::new(TroubleKind::Invalid, text).caused_by(error)
+                })?;
             let recipient = Recipient {
                 output: Arc::clone(&self.output),
                 order: Order::Unordered,
@@ -85,12 +87,12 @@ impl DeadLetter {
     fn wrap(
         &self,
         batch: &Batch,
-        record: usize,
+        (record, sub): (usize, Option<u32>),
         refusal: &Refusal,
         now: Millis,
     ) -> Result<Batch, WrapError> {
         let refused = batch.record(record);
-        let mut buffer = self.line(batch, &refused, refusal, now)?;
+        let mut buffer = self.line(batch, (&refused, sub), refusal, now)?;
         let data = span(0, buffer.len())?;
         let sequence = append(&mut buffer, refused.sequence)?;
         let key = refused
@@ -115,7 +117,7 @@ impl DeadLetter {
     fn line(
         &self,
         batch: &Batch,
-        refused: &Record<'_>,
+        (refused, sub): (&Record<'_>, Option<u32>),
         refusal: &Refusal,
         now: Millis,
     ) -> Result<Vec<u8>, WrapError> {
@@ -132,7 +134,7 @@ impl DeadLetter {
             source: &batch.origin().source,
             shard: batch.origin().shard.as_str(),
             sequence: refused.sequence,
-            sub: None,
+            sub,
             key: refused.key,
             arrival: rfc3339(refused.arrival),
             time: rfc3339(now),
@@ -190,7 +192,12 @@ mod tests {
 
         let refusal = Refusal::new("TooLarge", "larger than 1 MiB");
         let letter = dead_letter
-            .wrap(&shared.batch, 1, &refusal, Millis(1_700_000_000_123))
+            .wrap(
+                &shared.batch,
+                (1, None),
+                &refusal,
+                Millis(1_700_000_000_123),
+            )
             .unwrap();
 
         let record = letter.record(0);

@@ -361,7 +361,7 @@ async fn pass_over(
         };
         if let OnRefused::Divert(dead_letter) = &recipient.on_refused
             && let Err(trouble) = dead_letter
-                .store(batch, record, &refusal, guest.context)
+                .store(batch, (record, None), &refusal, guest.context)
                 .await
         {
             let until = attempts.retry_at(guest.clock(), &trouble);

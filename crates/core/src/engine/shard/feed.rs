@@ -10,8 +10,8 @@ use crate::batch::Batch;
 use crate::checkpoint::{Position, Sequence};
 use crate::clock::{Instant, Millis};
 use crate::engine::budget::{Budget, Pool};
+use crate::engine::encoders::{Encoder, Encoders};
 use crate::engine::shared_batch::SharedBatch;
-use crate::output::Output;
 
 /// Names a feed within its shard.
 pub(crate) type FeedId = u64;
@@ -137,13 +137,13 @@ impl Feed {
         self.behind == Some(Duration::ZERO)
     }
 
-    /// The batch of `number`, or one batch of it and those behind it, and the count of batches in
-    /// it. A lane that is slow only for its latency keeps up this way. `output` is the output of
-    /// the lane that asks: room for its encoding is reserved with the joined batch.
+    /// The batch of `number`, or one batch of it and those behind it, and the count of batches in it.
+    /// A lane that is slow only for its latency keeps up this way. `encoder` is that of the lane that
+    /// asks: room for the lane's form is reserved with the joined batch.
     pub(super) fn get_joined(
         &mut self,
         number: u64,
-        output: &dyn Output,
+        encoder: &Encoder,
         budget: &Arc<Budget>,
         limits: JoinLimits,
     ) -> Option<(Arc<SharedBatch>, u64)> {
@@ -155,8 +155,8 @@ impl Feed {
         }
 
         let joined = self
-            .count_joined(number, output, limits)
-            .and_then(|count| Some((self.join(number, count, output, budget)?, count)));
+            .count_joined(number, encoder, limits)
+            .and_then(|count| Some((self.join(number, count, encoder, budget)?, count)));
         let Some((batch, count)) = joined else {
             return Some((first, 1));
         };
@@ -169,7 +169,7 @@ impl Feed {
     }
 
     /// The number of batches from `number` on that may be joined; `None` if that is only one.
-    fn count_joined(&self, number: u64, output: &dyn Output, limits: JoinLimits) -> Option<u64> {
+    fn count_joined(&self, number: u64, encoder: &Encoder, limits: JoinLimits) -> Option<u64> {
         let first = self.get(number)?;
         let (mut records, mut bytes) = (first.batch.len(), first.batch.allocation());
         let mut count = 1;
@@ -179,7 +179,8 @@ impl Feed {
             bytes += next.batch.allocation();
             let gap = self.gaps.iter().any(|gap| gap.batch == number + count);
             let fits = records <= limits.records && bytes <= limits.bytes;
-            if gap || !fits || bytes + output.encoded_bound(records, bytes) > limits.memory {
+            let memory = bytes.saturating_add(encoder.memory(records, bytes));
+            if gap || !fits || memory > limits.memory {
                 break;
             }
             count += 1;
@@ -192,7 +193,7 @@ impl Feed {
         &self,
         number: u64,
         count: u64,
-        output: &dyn Output,
+        encoder: &Encoder,
         budget: &Arc<Budget>,
     ) -> Option<Arc<SharedBatch>> {
         let parts: Vec<_> = (number..number + count)
@@ -202,11 +203,11 @@ impl Feed {
         let records: usize = parts.iter().map(|(batch, _)| batch.len()).sum();
         let bytes: usize = parts.iter().map(|(batch, _)| batch.allocation()).sum();
 
-        let reserve = bytes + output.encoded_bound(records, bytes);
+        let reserve = bytes.saturating_add(encoder.memory(records, bytes));
         let permit = budget.try_reserve(Pool::Read, reserve)?;
         let joined = Batch::join(&parts)?;
-        let keys = vec![output.encoding()];
-        Some(Arc::new(SharedBatch::new(joined, keys, permit)))
+        let encoders = Encoders::from_iter([encoder.clone()]);
+        Some(Arc::new(SharedBatch::new(joined, &encoders, permit)))
     }
 
     /// True if `batch` has records that were not read yet.
@@ -246,7 +247,7 @@ impl Feed {
         // A lane inside the batch is past the gap.
         let before = self
             .get(number)
-            .is_none_or(|batch| batch.first_after(position) == 0);
+            .is_none_or(|batch| batch.is_behind(position));
         before.then_some(&gap.from)
     }
 
@@ -337,7 +338,7 @@ impl Feed {
                 && position.covers(&gap.from)
                 && self
                     .get(gap.batch)
-                    .is_none_or(|batch| batch.first_after(position) == 0)
+                    .is_none_or(|batch| batch.is_behind(position))
         };
         let reaches = self.tip.rank().is_some() && position.rank() <= self.tip.rank();
         after_floor && reaches && !self.gaps.iter().any(inside)
@@ -481,10 +482,10 @@ mod tests {
             feed.push(batch(&sequences));
         }
         let budget = Budget::new(1 << 20);
-        let (joined, count) = feed.get_joined(1, &Five, &budget, LIMITS).unwrap();
+        let (joined, count) = feed.get_joined(1, &five(), &budget, LIMITS).unwrap();
         let sequences: Vec<&str> = joined.batch.iter().map(|r| r.sequence).collect();
         assert_eq!((sequences, count), (vec!["3", "4", "5", "6"], 2));
-        let (again, _) = feed.get_joined(1, &Five, &budget, LIMITS).unwrap();
+        let (again, _) = feed.get_joined(1, &five(), &budget, LIMITS).unwrap();
         assert!(Arc::ptr_eq(&joined, &again));
         drop((joined, again));
         assert_eq!(budget.status().used, 0);
@@ -493,11 +494,16 @@ mod tests {
             ..LIMITS
         };
         assert_eq!(
-            feed.get_joined(1, &Five, &budget, tight).unwrap().1,
+            feed.get_joined(1, &five(), &budget, tight).unwrap().1,
             1,
             "no room for more"
         );
-        assert_eq!(feed.get_joined(3, &Five, &budget, LIMITS).unwrap().1, 1);
-        assert!(feed.get_joined(4, &Five, &budget, LIMITS).is_none());
+        assert_eq!(feed.get_joined(3, &five(), &budget, LIMITS).unwrap().1, 1);
+        assert!(feed.get_joined(4, &five(), &budget, LIMITS).is_none());
+    }
+
+    fn five() -> Encoder {
+        let five: Arc<dyn crate::output::Output> = Arc::new(Five);
+        Encoder::new(&five, None)
     }
 }

@@ -2,6 +2,7 @@
 //! follows. Changed only by the shard's owner, so that leaving a feed and losing a batch are one
 //! step.
 
+use std::ops::Range;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -10,11 +11,14 @@ use tokio::sync::Notify;
 use crate::checkpoint::{Position, Sequence};
 use crate::clock::{Instant, Millis};
 use crate::engine::deliver::{Acked, DeadLetter};
+use crate::engine::encoders::Encoder;
 use crate::engine::mutation::{Mutation, on};
+use crate::engine::rows::{Place, Rows};
 use crate::engine::shared_batch::{SharedBatch, index_after};
 use crate::engine::status::{Counts, ErrorReport};
 use crate::engine::{EngineError, Order, OutputSpec};
 use crate::output::{Output, Trouble};
+use crate::pump::PumpRef;
 use crate::store::LaneId;
 
 use super::GoalState;
@@ -98,6 +102,7 @@ pub(super) struct Lane {
     pub(super) output: Arc<dyn Output>,
     pub(super) order: Order,
     pub(super) dead_letter: Option<DeadLetter>,
+    pub(super) pump: Option<PumpRef>,
     /// Counts how often the output or the order was replaced: a task compares between two requests.
     pub(super) generation: u64,
     pub(super) phase: Phase,
@@ -114,7 +119,9 @@ pub(super) struct Lane {
     /// Present if the output is a stateful pump: the place of the pump's newest snapshot in this
     /// shard, or the start of the lane. The row never passes it.
     pub(super) snapshot_at: Option<Checkpoint>,
-    /// The acknowledged records beyond the cursor, while no task has them in hand.
+    /// A row of the record at the cursor is a dead letter.
+    has_dead_row: bool,
+    /// The acknowledged records or rows beyond the cursor, while no task has them in hand.
     pub(super) carried: Acked,
     pub(super) attachment: Attachment,
     pub(super) counts: Counts,
@@ -151,6 +158,7 @@ impl Lane {
             output: Arc::clone(&spec.output),
             order: spec.order,
             dead_letter: spec.dead_letter.clone(),
+            pump: spec.pump.clone(),
             generation: 0,
             phase: if ended { Phase::Ended } else { Phase::Waiting },
             paused: spec.paused,
@@ -159,6 +167,7 @@ impl Lane {
             snapshot_at,
             position,
             arrived: None,
+            has_dead_row: false,
             carried: Acked::default(),
             attachment: Attachment::Detached {
                 waiting_since: None,
@@ -176,6 +185,11 @@ impl Lane {
             wake: Arc::new(Notify::new()),
             task: None,
         }
+    }
+
+    /// The lane's encoder.
+    pub(super) fn encoder(&self) -> Encoder {
+        Encoder::new(&self.output, self.pump.as_ref())
     }
 
     /// True if the lane may be given batches.
@@ -231,6 +245,7 @@ impl Lane {
         self.output = Arc::clone(&spec.output);
         self.order = spec.order;
         self.dead_letter.clone_from(&spec.dead_letter);
+        self.pump.clone_from(&spec.pump);
         self.paused = spec.paused;
         self.generation += 1;
         self.carried = Acked::default();
@@ -332,6 +347,49 @@ impl Lane {
         self.pass(batch, record, record + 1);
     }
 
+    /// Moves the cursor to where the rows `[0, through)` are settled, of which those from `from` on are
+    /// acknowledged now.
+    pub(super) fn advance_rows(&mut self, batch: &SharedBatch, rows: &Rows, acked: Range<usize>) {
+        let bytes = acked.clone().map(|row| rows.batch().size(row));
+        self.counts.bytes += bytes.sum::<usize>() as u64;
+        self.pass_rows(batch, rows, acked.end);
+    }
+
+    /// Moves the cursor past one row that is durable as a dead letter.
+    pub(super) fn pass_dead_row(&mut self, batch: &SharedBatch, rows: &Rows, row: usize) {
+        self.has_dead_row = true;
+        self.pass_rows(batch, rows, row + 1);
+    }
+
+    /// Moves the cursor to where the rows `[0, through)` are settled. A record without rows counts as
+    /// filtered, and a record with a row among the dead letters as one of these.
+    fn pass_rows(&mut self, batch: &SharedBatch, rows: &Rows, through: usize) {
+        let from = batch.first_after(&self.position);
+        let mut place = rows.place(&batch.batch, through);
+        if on(Mutation::CursorPassesOpenRows) && place.rows > 0 {
+            place = Place {
+                records: place.records + 1,
+                rows: 0,
+            };
+        }
+        if place.records > from {
+            let with_rows = rows.records_with_rows(from, place.records);
+            let dead = usize::from(std::mem::take(&mut self.has_dead_row));
+            self.counts.dead_lettered += dead as u64;
+            self.counts.durable += with_rows.saturating_sub(dead) as u64;
+            if !on(Mutation::FilteredNotCounted) {
+                self.counts.filtered += (place.records - from - with_rows) as u64;
+            }
+            self.pass(batch, from, place.records);
+        }
+
+        if place.rows > 0
+            && let Some(position) = place.position(&batch.batch)
+        {
+            self.position = position;
+        }
+    }
+
     fn pass(&mut self, batch: &SharedBatch, from: usize, to: usize) {
         let records = (to - from) as u64;
         self.counts.in_flight = self.counts.in_flight.saturating_sub(records);
@@ -349,6 +407,7 @@ impl Lane {
         self.counts.read -= self.counts.in_flight;
         self.counts.in_flight = 0;
         (self.seen, self.last_dispatch) = (None, None);
+        self.has_dead_row = false;
         self.carried = Acked::default();
     }
 

@@ -8,12 +8,14 @@ use tokio::sync::Notify;
 use crate::clock::{Instant, Millis};
 use crate::engine::deliver::pass::{Answered, Progress};
 use crate::engine::retry::{BackoffClass, policy};
+use crate::engine::shared_batch::NoRows;
 use crate::engine::{Shared, lock};
 use crate::output::{Refusal, Trouble, TroubleKind};
 use crate::store::OutputId;
+use crate::text::chain;
 
 use super::lane::{Activity, Lane};
-use super::{ShardCell, Take, Work};
+use super::{RowsInHand, ShardCell, Take, Work};
 
 /// A lane's task as its shard knows the task.
 pub(crate) struct LanePort {
@@ -179,14 +181,17 @@ impl LanePort {
 
     /// The record at the lane's cursor is durable as a dead letter: the cursor passes it.
     pub(crate) fn dead_lettered(&self, work: &Work, record: usize, refusal: &Refusal) {
-        let sequence = work.batch.batch.record(record).sequence;
+        let sequence = work.batch().record(record).sequence;
         tracing::warn!(
             shard = %self.cell.id,
             output = %self.output,
             %sequence,
             "a record was refused, and is stored as a dead letter: {refusal}"
         );
-        self.with_lane(|lane| lane.pass_dead_letter(&work.batch, record));
+        self.with_lane(|lane| match &work.rows {
+            Some(RowsInHand { rows, .. }) => lane.pass_dead_row(&work.batch, rows, record),
+            None => lane.pass_dead_letter(&work.batch, record),
+        });
     }
 
     /// A refused record could not be stored as a dead letter.
@@ -201,16 +206,32 @@ impl LanePort {
 
     /// The output refused the record at `record` for good: the lane stops.
     pub(crate) fn stop(&self, work: &Work, progress: Progress, record: usize, refusal: &Refusal) {
-        let sequence = work.batch.batch.record(record).sequence;
-        let reason = format!("record {sequence} was refused: {refusal}");
+        self.advance(work, progress);
+        let sequence = work.batch().record(record).sequence;
+        self.stop_lane(format!("record {sequence} was refused: {refusal}"));
+    }
+
+    /// The lane has no rows to deliver: the lane stops.
+    pub(crate) fn stop_without_rows(&self, work: Work, reason: &NoRows) {
+        self.put_back(work);
+        let reason = chain(reason);
+        self.stop_lane(format!(
+            "{reason}; correct the pump, then resume the output"
+        ));
+    }
+
+    /// The task could not start with `work`.
+    pub(crate) fn put_back(&self, work: Work) {
+        self.cell.event(|state| state.put_back(&self.output, work));
+    }
+
+    fn stop_lane(&self, reason: String) {
         tracing::error!(
             shard = %self.cell.id,
             output = %self.output,
             "{reason}; this lane stops, the others go on"
         );
-
         self.cell.event(|state| {
-            state.advance(&self.output, work, progress);
             if let Some(lane) = state.lanes.get_mut(&self.output) {
                 lane.stop(reason);
             }

@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
-use crate::batch::ShardId;
+use crate::batch::{Batch, ShardId};
 use crate::checkpoint::Position;
 use crate::clock::{Instant, Millis};
+use crate::engine::budget::Permit;
 use crate::engine::deliver::pass::Progress;
 use crate::engine::deliver::{Acked, DeadLetter};
 use crate::engine::mutation::{Mutation, on};
+use crate::engine::rows::{Place as RowPlace, Rows};
 use crate::engine::shared_batch::SharedBatch;
 use crate::engine::status::{Counts, Gap};
 use crate::engine::{EngineError, Order, OutputSpec, lock};
 use crate::output::Output;
+use crate::pump::PumpRef;
 use crate::stateful::ShardPosition;
 use crate::store::{LaneCheckpoint, LaneId, OutputId};
 
@@ -37,11 +40,16 @@ pub(crate) enum Take {
 pub(crate) struct Work {
     pub(crate) batch: Arc<SharedBatch>,
     /// The first record that is not durable.
-    pub(crate) from: usize,
+    from: usize,
+    /// The number of that record's rows that are.
+    rows_settled: usize,
     pub(crate) acked: Acked,
     pub(crate) output: Arc<dyn Output>,
     pub(crate) order: Order,
     pub(crate) dead_letter: Option<DeadLetter>,
+    pub(crate) pump: Option<PumpRef>,
+    /// The rows to deliver in place of the records, once the task has them.
+    pub(crate) rows: Option<RowsInHand>,
     pub(crate) generation: u64,
     /// The feed that the batch was taken from.
     feed: FeedId,
@@ -49,6 +57,40 @@ pub(crate) struct Work {
     number: u64,
     /// Batches of the window that were joined.
     count: u64,
+}
+
+/// The rows in a lane's hand.
+pub(crate) struct RowsInHand {
+    pub(crate) rows: Arc<Rows>,
+    /// The memory of the rows and of their encodings, where the lane's batch has no room for them.
+    pub(crate) own: Option<Permit>,
+}
+
+impl Work {
+    /// The records or rows to deliver.
+    pub(crate) fn batch(&self) -> &Batch {
+        match &self.rows {
+            Some(RowsInHand { rows, .. }) => rows.batch(),
+            None => &self.batch.batch,
+        }
+    }
+
+    /// The index in [`Work::batch`] of the first record or row that is not durable.
+    pub(crate) fn first(&self) -> usize {
+        match &self.rows {
+            Some(RowsInHand { rows, .. }) => rows.row_after(RowPlace {
+                records: self.from,
+                rows: self.rows_settled,
+            }),
+            None => self.from,
+        }
+    }
+
+    /// The index of a row among the rows of its record; `None` for a record.
+    pub(crate) fn sub(&self, i: usize) -> Option<u32> {
+        let in_hand = self.rows.as_ref()?;
+        Some(in_hand.rows.sub(i))
+    }
 }
 
 /// The start of a lane.
@@ -396,7 +438,7 @@ impl ShardState {
         let Self { lanes, feeds, .. } = self;
         let lane = lanes.get(output)?;
         let feed = feeds.iter_mut().find(|f| f.id == feed)?;
-        feed.get_joined(number, &*lane.output, conditions.budget, limits)
+        feed.get_joined(number, &lane.encoder(), conditions.budget, limits)
     }
 
     /// The size up to which batches of `feed` are joined: the largest request of its lanes'
@@ -458,13 +500,17 @@ impl ShardState {
         lane.set_activity(Activity::Delivering);
         lane.hand = Arc::downgrade(&batch);
         lane.speed.start(now, batch.batch.allocation());
+        let rows_settled = batch.rows_settled(from, &lane.position);
         Take::Work(Box::new(Work {
             batch,
             from,
+            rows_settled,
             acked: std::mem::take(&mut lane.carried),
             output: Arc::clone(&lane.output),
             order: lane.order,
             dead_letter: lane.dead_letter.clone(),
+            pump: lane.pump.clone(),
+            rows: None,
             generation: lane.generation,
             feed: place.feed,
             number: place.number,
@@ -476,13 +522,26 @@ impl ShardState {
     /// records beyond the cursor for the next delivery, from whatever batch.
     pub(super) fn advance(&mut self, output: &OutputId, work: &Work, progress: Progress) {
         if let Some(lane) = self.lanes.get_mut(output) {
-            lane.advance(&work.batch, progress.from, progress.through);
+            let settled = progress.from..progress.through;
+            match &work.rows {
+                Some(RowsInHand { rows, .. }) => lane.advance_rows(&work.batch, rows, settled),
+                None => lane.advance(&work.batch, settled.start, settled.end),
+            }
             // Another output knows nothing of the records that this one acknowledged.
             lane.carried = if lane.generation == work.generation {
                 progress.acked
             } else {
                 Acked::default()
             };
+        }
+    }
+
+    /// The lane could not start with `work`: what was known of the records beyond the cursor is kept.
+    pub(super) fn put_back(&mut self, output: &OutputId, work: Work) {
+        if let Some(lane) = self.lanes.get_mut(output)
+            && lane.generation == work.generation
+        {
+            lane.carried = work.acked;
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::clock::Instant;
 use crate::engine::budget::{Budget, Pool};
+use crate::engine::encoders::Encoders;
 use crate::engine::shared_batch::SharedBatch;
 use crate::store::OutputId;
 
@@ -230,19 +231,18 @@ fn compact(feed: &mut Feed, lanes: &BTreeMap<OutputId, Lane>, budget: &Arc<Budge
         return;
     };
     let small = batch.batch.compact(from..batch.batch.len());
-    let encoders = batch.keys().into_iter().filter_map(|key| {
-        let lane = lanes.values().find(|lane| lane.output.encoding() == key)?;
-        let bound = lane.output.encoded_bound(small.len(), small.allocation());
-        Some((key, bound))
-    });
-    let (keys, bounds): (Vec<_>, Vec<_>) = encoders.unzip();
-    let bytes = small.allocation() + bounds.into_iter().sum::<usize>();
+    let encoders = lanes.values().map(Lane::encoder);
+    let encoders: Encoders = encoders
+        .filter(|encoder| batch.has_room_for(&encoder.form))
+        .collect();
+    let made = encoders.memory(small.len(), small.allocation());
+    let bytes = small.allocation().saturating_add(made);
 
     if bytes < batch.bytes() / 4
         && let Some(permit) = budget.try_reserve(Pool::Read, bytes)
     {
         let floor = batch.batch.after(from - 1);
-        feed.replace_oldest(SharedBatch::new(small, keys, permit), floor);
+        feed.replace_oldest(SharedBatch::new(small, &encoders, permit), floor);
     }
 }
 

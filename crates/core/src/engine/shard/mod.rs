@@ -28,11 +28,12 @@ use tokio::sync::Notify;
 use crate::batch::ShardId;
 use crate::checkpoint::Position;
 use crate::clock::{Instant, Millis};
-use crate::output::{EncodingKey, Output, Trouble};
+use crate::output::Trouble;
 use crate::source::{ReadLimits, Shard};
 use crate::store::OutputId;
 
 use super::budget::Budget;
+use super::encoders::Encoders;
 use super::inflow::Inflow;
 use super::pace::Pace;
 use super::settings::Settings;
@@ -46,7 +47,7 @@ use lane::Lane;
 pub(crate) use describe::LaneReport;
 pub(crate) use feed::FeedId;
 pub(crate) use holding::Loss;
-pub(crate) use lanes::{LaneChange, LaneStart, Take, Work};
+pub(crate) use lanes::{LaneChange, LaneStart, RowsInHand, Take, Work};
 pub(crate) use reads::{Arrived, KeepReader};
 
 /// Windows up to this many bytes are neither dropped nor copied for memory.
@@ -196,13 +197,10 @@ pub(crate) struct PlannedRead {
     pub(crate) position: Position,
     /// Records at most.
     pub(crate) limit: u32,
-    /// Bytes to reserve: the answer and its encodings.
+    /// Bytes to reserve: the answer, the rows made of it, and all encodings.
     pub(crate) reserve: usize,
     pub(crate) encoders: Encoders,
 }
-
-/// One output of each encoding key among a feed's lanes.
-pub(crate) type Encoders = Vec<(EncodingKey, Arc<dyn Output>)>;
 
 /// The distance of one lane, or of all, from the records that were in the source when the engine
 /// started.

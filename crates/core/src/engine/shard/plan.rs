@@ -1,18 +1,15 @@
 //! Plans the reads of a shard: which feed reads now, how much, and how much memory is reserved
 //! first.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Instant;
+use crate::engine::encoders::Encoders;
 use crate::engine::mutation::{Mutation, on};
-use crate::output::{EncodingKey, Output};
 
 use super::feed::{Feed, FeedId};
-use super::{
-    Conditions, Encoders, NextVisit, PlannedRead, Reading, Round, SMALL, ShardCell, ShardState,
-};
+use super::lane::Lane;
+use super::{Conditions, NextVisit, PlannedRead, Reading, Round, SMALL, ShardCell, ShardState};
 
 /// Records of a shard's first read, which tells how large they are.
 const FIRST_LIMIT: usize = 500;
@@ -170,7 +167,7 @@ impl ShardState {
         next: &mut NextVisit,
     ) -> Option<PlannedRead> {
         let encoders = self.encoders(id);
-        let limit = self.usual_limit(id, encoders.len(), conditions)?;
+        let limit = self.usual_limit(id, encoders.copies(), conditions)?;
         let underestimated = self.feed(id)?.underestimated;
         let reserve = self.estimate(limit, &encoders, conditions, underestimated);
         if !self.make_room(id, reserve, conditions, next) {
@@ -286,27 +283,19 @@ impl ShardState {
                 (limit * (most + most / 4) + most).min(largest)
             }
         };
-        let encoded: usize = encoders
-            .iter()
-            .map(|(_, output)| output.encoded_bound(limit, answer))
-            .sum();
+        let made = encoders.memory(limit, answer);
         // A read that is larger than the whole pool waits until it is alone.
-        (answer + encoded).min(conditions.budget.read_pool())
+        answer
+            .saturating_add(made)
+            .min(conditions.budget.read_pool())
     }
 
-    /// One output of each encoding key among the feed's lanes.
+    /// One encoder of each form among the feed's lanes.
     fn encoders(&self, id: FeedId) -> Encoders {
-        let mut encoders: BTreeMap<EncodingKey, Arc<dyn Output>> = BTreeMap::new();
         let is_head = Some(id) == self.head;
-        for lane in self.lanes.values().filter(|lane| lane.runs()) {
-            // Laggards will join the head.
-            if is_head || lane.next_in(id).is_some() {
-                let output = &lane.output;
-                encoders
-                    .entry(output.encoding())
-                    .or_insert_with(|| Arc::clone(output));
-            }
-        }
-        encoders.into_iter().collect()
+        let lanes = self.lanes.values().filter(|lane| lane.runs());
+        // Laggards will join the head.
+        let followers = lanes.filter(|lane| is_head || lane.next_in(id).is_some());
+        followers.map(Lane::encoder).collect()
     }
 }

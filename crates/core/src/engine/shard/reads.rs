@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::batch::{Batch, ShardId};
 use crate::clock::{Instant, Millis};
 use crate::engine::budget::Permit;
+use crate::engine::encoders::Encoders;
 use crate::engine::mutation::{Mutation, on};
 use crate::engine::retry::{BackoffClass, policy};
 use crate::engine::settings::Settings;
@@ -15,7 +16,7 @@ use crate::source::{Fetched, Read, ReadLimits};
 use crate::store::OutputId;
 
 use super::feed::FeedId;
-use super::{Encoders, End, Listing, ShardCell, ShardState};
+use super::{End, Listing, ShardCell, ShardState};
 
 /// The circumstances of a read's result.
 pub(crate) struct Arrived<'a> {
@@ -339,17 +340,13 @@ impl ShardState {
     }
 }
 
-/// A batch with its memory; `None` if `permit` can't grow to the size of the batch and its
+/// A batch with its memory; `None` if `permit` can't grow to the size of the batch with its rows and
 /// encodings.
 fn shared(batch: Batch, encoders: &Encoders, mut permit: Permit) -> Option<SharedBatch> {
     let (records, allocated) = (batch.len(), batch.allocation());
-    let encoded: usize = encoders
-        .iter()
-        .map(|(_, output)| output.encoded_bound(records, allocated))
-        .sum();
-    if !permit.resize(allocated + encoded) {
+    let made = encoders.memory(records, allocated);
+    if !permit.resize(allocated.saturating_add(made)) {
         return None;
     }
-    let keys = encoders.iter().map(|(key, _)| key.clone()).collect();
-    Some(SharedBatch::new(batch, keys, permit))
+    Some(SharedBatch::new(batch, encoders, permit))
 }
