@@ -9,8 +9,9 @@ use distributary_core::clock::ClockSource;
 use distributary_core::engine::deliver::DeadLetter;
 use distributary_core::engine::{Engine, EngineError, FanOut, OutputSpec};
 use distributary_core::ownership::Ownership;
+use distributary_core::pump::{Pump, PumpRef};
 use distributary_core::store::OutputId;
-use distributary_core::testing::{FakeOwnership, FakeStore, Rng, TestClock};
+use distributary_core::testing::{FakeOwnership, FakeStore, Rng, RowPump, TestClock};
 
 use crate::counter::Counter;
 use crate::environment::{Environment, dead_letters_of};
@@ -100,6 +101,7 @@ struct Run<'a> {
     outputs: Vec<SimulatedOutput>,
     /// Ids of outputs that the engine removed.
     free_ids: Vec<OutputId>,
+    pump: Option<Arc<dyn Pump>>,
     engine: Option<Engine>,
     /// The leases of the running engine, where shards are gained and lost.
     leases: Option<Arc<FakeOwnership>>,
@@ -119,6 +121,7 @@ struct Run<'a> {
 
 fn new_environment(
     scenario: &Scenario,
+    pump: Option<&Arc<RowPump>>,
     text: bool,
     clock: &TestClock,
 ) -> (Arc<RunObserver>, Box<dyn Environment>) {
@@ -128,6 +131,9 @@ fn new_environment(
         Some(_) => 0,
     };
     let observer = Arc::new(RunObserver::new(first, Trace::new(text), clock));
+    if let Some(pump) = pump {
+        observer.truth_untraced().add_pump(Arc::clone(pump));
+    }
 
     let environment: Box<dyn Environment> = match &scenario.whole {
         None => Box::new(Fakes::new(scenario, clock, &observer)),
@@ -139,7 +145,8 @@ fn new_environment(
 impl<'a> Run<'a> {
     fn new(scenario: &'a Scenario, text: bool) -> Self {
         let clock = TestClock::new(scenario.seed);
-        let (observer, environment) = new_environment(scenario, text, &clock);
+        let pump = scenario.pump().map(Arc::new);
+        let (observer, environment) = new_environment(scenario, pump.as_ref(), text, &clock);
 
         let rng = Rng::new(scenario.seed).fork("store");
         let store = FakeStore::new(&clock, rng, observer.clone());
@@ -154,6 +161,7 @@ impl<'a> Run<'a> {
             store,
             outputs: Vec::new(),
             free_ids: Vec::new(),
+            pump: pump.map(|pump| pump as _),
             engine: None,
             leases: None,
             leases_are_calm: false,
@@ -185,7 +193,13 @@ impl<'a> Run<'a> {
         let id = id.unwrap_or_else(|| OutputId::new(&format!("output-{number}")));
 
         self.environment.add_service(&name, shape);
-        self.observer.truth().add_output(&name, &id, shape.order);
+        match shape.stream {
+            None => self.observer.truth().add_output(&name, &id, shape.order),
+            Some(stream) => {
+                let mut truth = self.observer.truth();
+                truth.add_output_of_rows(&name, &id, shape.order, stream);
+            }
+        }
         if shape.has_dead_letter {
             let dead_letters = dead_letters_of(&name);
             self.observer.truth().add_dead_letters(&dead_letters, &name);
@@ -209,8 +223,15 @@ impl<'a> Run<'a> {
             start: output.shape.start.resolve(self.clock.server()),
             paused: output.paused,
             dead_letter: self.dead_letter(output),
-            pump: None,
+            pump: self.pump_of(output),
         }
+    }
+
+    /// The stream of the run's pump that the output takes.
+    fn pump_of(&self, output: &SimulatedOutput) -> Option<PumpRef> {
+        let pump = Arc::clone(self.pump.as_ref()?);
+        let stream = output.shape.stream?;
+        Some(PumpRef { pump, stream })
     }
 
     /// The destination of the output's refused records.

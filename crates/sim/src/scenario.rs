@@ -5,8 +5,11 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use distributary_core::output::Gathers;
+use distributary_core::pump::{Pump, RowBound};
 use distributary_core::source::ReadLimits;
-use distributary_core::testing::{LeaseFaults, Mood, OutputFaults, ReadFaults, Rng, StoreFaults};
+use distributary_core::testing::{
+    LeaseFaults, Mood, OutputFaults, ReadFaults, Rng, RowPump, StoreFaults,
+};
 
 mod events;
 mod faults;
@@ -21,6 +24,9 @@ use whole::encoded_bound;
 pub(crate) const MOST_OUTPUTS: usize = 8;
 /// Different encodings on the engine's level.
 const ENCODINGS: usize = 3;
+/// The rows of a record in each stream of a run's pump, by the record's sequence number: a filter, and
+/// one that makes several rows.
+const ROWS: [&[usize]; 2] = [&[0, 1, 1, 0, 1], &[2, 0, 1, 3]];
 /// Bytes of one record in the index of an encoded request, on the engine's level.
 const INDEX_BYTES: usize = 16;
 
@@ -130,6 +136,7 @@ impl Scenario {
         if level == Level::Engine {
             draw_kinds(&mut shape, &mut events, &mut rng.fork("kinds"));
             shape.leases = draw_leases(&mut rng.fork("leases"));
+            draw_streams(&mut shape, &mut events, &mut rng.fork("streams"));
         }
 
         // A stateful pump needs all shards in one worker.
@@ -148,6 +155,17 @@ impl Scenario {
             Level::Engine => scenario,
             Level::WholePath => scenario.make_whole(&mut rng.fork("whole")),
         }
+    }
+
+    /// The pump of the run, if an output takes rows.
+    pub(crate) fn pump(&self) -> Option<RowPump> {
+        let added = self.events.iter().filter_map(|(_, action)| match action {
+            Action::Add(output, _) => Some(&**output),
+            _ => None,
+        });
+        let mut outputs = self.shape.outputs.iter().chain(added);
+        let takes_rows = outputs.any(|output| output.stream.is_some());
+        takes_rows.then(|| RowPump::new("rows", &ROWS))
     }
 
     /// The most bytes that may be held in memory at any time. Reads share three quarters of the
@@ -187,7 +205,12 @@ impl Scenario {
             answer_bytes,
             ..
         } = self.shape.stream.limits;
-        answer_bytes + encodings * self.encoded_bytes(answer_records as usize, answer_bytes)
+        let records = answer_records as usize;
+        let rows = self.pump().map_or(0, |pump| {
+            let RowBound { rows, bytes } = pump.bound(records, answer_bytes);
+            bytes + encodings * ROWS.len() * self.encoded_bytes(rows, bytes)
+        });
+        answer_bytes + encodings * self.encoded_bytes(records, answer_bytes) + rows
     }
 }
 
@@ -220,6 +243,18 @@ fn draw_kinds(shape: &mut Shape, events: &mut Vec<(Duration, Action)>, rng: &mut
         output.has_dead_letter = !output.pristine && rng.below(2) == 0;
     }
     draw_refusals(shape, events, rng);
+}
+
+/// Lets some outputs take rows of the pump. The draws are apart from all other draws.
+fn draw_streams(shape: &mut Shape, events: &mut [(Duration, Action)], rng: &mut Rng) {
+    let added = events.iter_mut().filter_map(|(_, action)| match action {
+        Action::Add(output, _) => Some(&mut **output),
+        _ => None,
+    });
+    for output in shape.outputs.iter_mut().chain(added) {
+        let takes_rows = !output.pristine && !output.has_dead_letter && rng.below(2) == 0;
+        output.stream = takes_rows.then(|| rng.index(ROWS.len()));
+    }
 }
 
 /// Lets some outputs gather records until a flush.

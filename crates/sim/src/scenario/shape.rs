@@ -53,6 +53,8 @@ pub struct OutputShape {
     pub in_flight: NonZeroUsize,
     /// The limits of gathering, if the output gathers.
     pub gathers: Option<Gathers>,
+    /// The stream of the run's pump that the output takes; `None`: the records.
+    pub stream: Option<usize>,
     /// Refused records go to a service of their own.
     pub has_dead_letter: bool,
     /// The service that the output writes to.
@@ -336,6 +338,7 @@ impl OutputShape {
             encoding,
             in_flight: NonZeroUsize::MIN,
             gathers: None,
+            stream: None,
             has_dead_letter: false,
             service: Service {
                 shards: 1 + rng.index(3),

@@ -80,6 +80,15 @@ impl Truth {
     /// A record that was acknowledged longer than `age` ago, as all records before, and that no
     /// checkpoint covers, so that a crash would repeat the record; with the output's service.
     pub fn late_for_checkpoint(&self, age: Duration) -> Option<(String, usize)> {
+        let late = self.late_for_checkpoint_at(self.now, age);
+        late.or_else(|| self.late_rows(age))
+    }
+
+    pub(super) fn late_for_checkpoint_at(
+        &self,
+        now: Duration,
+        age: Duration,
+    ) -> Option<(String, usize)> {
         let outputs = self.outputs.iter().filter(|(_, output)| !output.removed);
         for (service, output) in outputs {
             // A shard that was deleted needs no checkpoint.
@@ -87,7 +96,7 @@ impl Truth {
             for (shard, lane) in lanes {
                 let of_shard = &self.shards[*shard].records;
                 if let Some((n, at)) = output.next_for_checkpoint(lane, of_shard)
-                    && self.now.saturating_sub(at) > age
+                    && now.saturating_sub(at) > age
                 {
                     return Some((service.clone(), n));
                 }

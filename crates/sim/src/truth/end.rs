@@ -8,6 +8,7 @@ use super::{Broken, Truth, line};
 impl Truth {
     /// Checks that every output has all of its records, in order, and that losses were reported.
     pub fn check_end(&mut self) {
+        self.check_end_of_rows();
         let services: Vec<String> = self.outputs.keys().cloned().collect();
         for service in services {
             if let Err((line, problem)) = self.check_output(&service) {
@@ -51,6 +52,9 @@ impl Truth {
 
     /// Counts of an output, since the engine started last.
     pub fn counted(&self, service: &str) -> Option<Counted> {
+        if let Some(counted) = self.counted_rows(service) {
+            return Some(counted);
+        }
         let output = self.outputs.get(service).filter(|o| !o.removed)?;
         Some(output.counted())
     }

@@ -10,12 +10,13 @@ use distributary_core::batch::ShardId;
 use distributary_core::checkpoint::Position;
 use distributary_core::engine::Order;
 use distributary_core::store::OutputId;
-use distributary_core::testing::{Event, ReadAnswer};
+use distributary_core::testing::{Event, ReadAnswer, RowPump};
 
 use crate::trace::Trace;
 use dead_letters::DeadLetters;
 use outputs::OutputFacts;
 use requests::Arrival;
+use rows::{RowNumbers, StreamFacts};
 use source::{RecordFacts, ShardFacts};
 
 mod answers;
@@ -24,6 +25,7 @@ mod dead_letters;
 mod end;
 mod outputs;
 mod requests;
+mod rows;
 mod source;
 
 pub use outputs::Counted;
@@ -76,6 +78,12 @@ pub struct Truth {
     gaps: BTreeSet<(ShardId, OutputId)>,
     /// By shard: the end of its lease, where there are leases.
     leases: BTreeMap<usize, Duration>,
+    /// The pump, if outputs take rows.
+    pump: Option<Arc<RowPump>>,
+    /// The streams of the pump.
+    streams: Vec<StreamFacts>,
+    /// The names of rows, if these are the facts of rows.
+    row_numbers: Option<RowNumbers>,
     /// An engine is running.
     running: bool,
     now: Duration,
@@ -101,6 +109,9 @@ impl Truth {
             dead_letters: BTreeMap::new(),
             gaps: BTreeSet::new(),
             leases: BTreeMap::new(),
+            pump: None,
+            streams: Vec::new(),
+            row_numbers: None,
             running: false,
             now: Duration::ZERO,
             faults: BTreeMap::new(),
@@ -136,11 +147,13 @@ impl Truth {
         for output in self.outputs.values_mut() {
             output.engine_starts(&self.shards, &self.records);
         }
+        self.for_rows(Self::engine_starts);
     }
 
     /// The engine stopped, in order or killed.
     pub fn engine_ended(&mut self) {
         self.running = false;
+        self.for_rows(|rows| rows.running = false);
         self.trace.text("end of life");
         self.trace
             .line(self.now, |l| l.push_str("the engine has ended"));
@@ -171,14 +184,16 @@ impl Truth {
 
     /// Sets whether an output is paused, when no request may arrive.
     pub fn set_paused(&mut self, service: &str, paused: bool) {
-        if let Some(output) = self.outputs.get_mut(service) {
+        let facts = self.facts_of_mut(service);
+        if let Some(output) = facts.outputs.get_mut(service) {
             output.paused = paused;
         }
     }
 
     /// An output was removed: no request may arrive any more.
     pub fn remove_output(&mut self, service: &str) {
-        if let Some(output) = self.outputs.get_mut(service) {
+        let facts = self.facts_of_mut(service);
+        if let Some(output) = facts.outputs.get_mut(service) {
             output.removed = true;
         }
     }
@@ -186,7 +201,8 @@ impl Truth {
     /// An output has new settings, with this order. Records acknowledged beyond the cursor may be
     /// sent again.
     pub fn update_output(&mut self, service: &str, order: Order) {
-        if let Some(output) = self.outputs.get_mut(service) {
+        let facts = self.facts_of_mut(service);
+        if let Some(output) = facts.outputs.get_mut(service) {
             output.update(order);
         }
     }
@@ -194,10 +210,14 @@ impl Truth {
     /// The engine reported a gap.
     pub fn gap(&mut self, shard: &ShardId, output: &OutputId) {
         self.gaps.insert((shard.clone(), output.clone()));
+        self.for_rows(|rows| rows.gap(shard, output));
     }
 
     /// Adds an event at a seam to the facts, and checks the contract.
     pub fn on(&mut self, event: &Event<'_>) {
+        if self.on_rows(event).is_some() {
+            return;
+        }
         match event {
             Event::Read {
                 shard,
@@ -230,13 +250,20 @@ impl Truth {
                 outcome,
             } => self.on_answered(service, *request, outcome),
             Event::Abandoned { service, request } => self.on_abandoned(service, *request),
-            Event::Committed { rows } => self.on_committed(rows),
-            Event::Forgotten { lanes } => self.on_forgotten(lanes),
             Event::Leased {
                 shard,
                 until,
                 gained,
             } => self.on_leased(shard, until.0, *gained),
+            Event::Committed { rows } if self.streams.is_empty() => self.on_committed(rows),
+            Event::Committed { rows } => {
+                let of_records = self.commit_rows(rows);
+                self.on_committed(&of_records);
+            }
+            Event::Forgotten { lanes } => {
+                self.on_forgotten(lanes);
+                self.for_rows(|rows| rows.on_forgotten(lanes));
+            }
             Event::Fault(name) => self.on_fault(name),
         }
     }
@@ -248,6 +275,7 @@ impl Truth {
         self.trace.line(self.now, |l| {
             _ = write!(l, "lease of {shard} until {until:?}, new: {gained}");
         });
+        self.for_rows(|rows| rows.on_leased(shard, until, gained));
 
         let shard = self.shard(shard);
         self.leases.insert(shard, until);

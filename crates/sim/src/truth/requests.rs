@@ -49,6 +49,9 @@ impl Truth {
 
     /// The number of an entry's record; `usize::MAX` for an unknown record.
     fn record_number(&self, entry: &Entry) -> usize {
+        if let Some(row) = self.row_number(entry) {
+            return row;
+        }
         let number = entry.sequence.checked_sub(self.first);
         number
             .and_then(|n| usize::try_from(n).ok())

@@ -18,6 +18,8 @@ pub(super) struct RecordFacts {
     /// The position among the records of the shard.
     pub(super) index: usize,
     pub(super) sequence: Sequence,
+    /// The index among the rows of the source's record; `None` for a record.
+    pub(super) sub: Option<u32>,
     pub(super) key: Option<u32>,
     pub(super) digest: u64,
     pub(super) size: usize,
@@ -73,6 +75,7 @@ impl Truth {
             let shard = self.shard(id);
             self.shards[shard].parents = parents.iter().map(|p| self.shard(p)).collect();
         }
+        self.for_rows(|rows| rows.lineage(lineage));
     }
 
     /// The number of a key, new or known.
@@ -93,6 +96,7 @@ impl Truth {
             shard,
             index,
             sequence: put.sequence.clone(),
+            sub: None,
             key,
             digest: put.digest,
             size: put.size,
@@ -100,12 +104,14 @@ impl Truth {
             trimmed: false,
         });
         self.trace.note(put.digest);
+        self.put_rows(put);
     }
 
     /// Retention deleted these records. The engine must report a gap where a lane's checkpoint
     /// names a record before them. Without such a checkpoint, a reader that lanes share may not
     /// notice the gap.
     pub fn trimmed(&mut self, trimmed: &[usize]) {
+        self.trim_rows(trimmed);
         for n in trimmed {
             let record = &mut self.records[*n];
             record.trimmed = true;
@@ -161,6 +167,10 @@ impl Truth {
 
     /// The number, in requests, of a record that an output lacks, picked by `pick` from the count.
     pub fn pick_lacking(&self, service: &str, pick: impl FnOnce(usize) -> usize) -> Option<u128> {
+        self.facts_of(service).pick_lacking_here(service, pick)
+    }
+
+    fn pick_lacking_here(&self, service: &str, pick: impl FnOnce(usize) -> usize) -> Option<u128> {
         let output = self.outputs.get(service)?;
         let lacking: Vec<usize> = (0..self.records.len())
             .filter(|n| self.lacks(output, *n))
@@ -170,13 +180,17 @@ impl Truth {
         }
 
         let n = lacking[pick(lacking.len()) % lacking.len()];
-        Some(self.first + n as u128)
+        match self.records[n].sub {
+            Some(_) => self.records[n].sequence.as_str().parse().ok(),
+            None => Some(self.first + n as u128),
+        }
     }
 
     /// The first record that an output lacks.
     pub fn missing(&self, service: &str) -> Option<usize> {
-        let output = self.output_in_place(service)?;
-        (0..self.records.len()).find(|n| self.lacks(output, *n))
+        let facts = self.facts_of(service);
+        let output = facts.output_in_place(service)?;
+        (0..facts.records.len()).find(|n| facts.lacks(output, *n))
     }
 
     /// A record that an output lacks and that arrived before `before`, in a shard without progress
@@ -216,9 +230,17 @@ pub(super) fn durable_by(
     match position {
         None | Some(Position::TrimHorizon) => 0,
         Some(Position::At(from)) => of_shard.partition_point(|n| records[*n].arrival < *from),
-        Some(Position::After { sequence, sub }) => of_shard.partition_point(|n| {
-            let other = &records[*n].sequence;
-            other < sequence || (sub.is_none() && other == sequence)
+        Some(Position::After {
+            sequence: last,
+            sub: None,
+        }) => of_shard.partition_point(|n| records[*n].sequence <= *last),
+        Some(Position::After {
+            sequence: last,
+            sub: Some(part),
+        }) => of_shard.partition_point(|n| {
+            let RecordFacts { sequence, sub, .. } = &records[*n];
+            let is_passed = sub.is_some_and(|sub| sub <= *part);
+            sequence < last || (sequence == last && is_passed)
         }),
         Some(Position::Closed) => of_shard.len(),
     }
