@@ -806,20 +806,6 @@ impl Output for FakeOutput {
             limits: self.profile.request,
             in_flight: self.profile.in_flight,
         });
-        if self.profile.gathers.is_some() && fate == Fate::Well {
-            let outcome = self.hold(&batch.origin().shard, request, &entries).await;
-            inner.observer.on(&Event::Answered {
-                service: name,
-                request,
-                outcome: &outcome,
-            });
-            return outcome;
-        }
-        // A gathering output holds all or nothing.
-        let fate = match self.profile.gathers {
-            Some(_) => Fate::Rejected(TroubleKind::Unavailable),
-            None => fate,
-        };
         let (sender, answer) = oneshot::channel();
         let call = Arc::new(Call {
             given_up: AtomicBool::new(false),
@@ -831,6 +817,21 @@ impl Output for FakeOutput {
             request,
             call: Arc::clone(&call),
             over: false,
+        };
+        if self.profile.gathers.is_some() && fate == Fate::Well {
+            let outcome = self.hold(&batch.origin().shard, request, &entries).await;
+            sent.over = true;
+            inner.observer.on(&Event::Answered {
+                service: name,
+                request,
+                outcome: &outcome,
+            });
+            return outcome;
+        }
+        // A gathering output holds all or nothing.
+        let fate = match self.profile.gathers {
+            Some(_) => Fate::Rejected(TroubleKind::Unavailable),
+            None => fate,
         };
         tokio::spawn(
             self.service
