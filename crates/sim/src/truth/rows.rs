@@ -141,14 +141,14 @@ impl Truth {
     }
 
     /// True if every row of `of` is durable, and one became so since the engine started last.
-    fn is_record_durable(&self, output: &OutputFacts, of: Range<usize>) -> bool {
+    fn is_record_durable(&self, output: &OutputFacts, mut of: Range<usize>) -> bool {
         let was_durable = |row: usize| {
             let facts = &self.records[row];
             let lane = output.lanes.get(&facts.shard);
             lane.is_some_and(|lane| facts.index < lane.durable_at_start)
         };
         let is_durable = |row: usize| output.state(row).is_durable();
-        of.clone().all(|row| is_durable(row) || was_durable(row)) && of.clone().any(is_durable)
+        of.clone().all(|row| is_durable(row) || was_durable(row)) && of.any(is_durable)
     }
 
     /// Adds an event to the facts of the rows that the event is about. `None`: the event is about
