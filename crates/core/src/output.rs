@@ -353,8 +353,8 @@ pub enum Outcome {
     PerRecord(Vec<Verdict>),
     /// Nothing was written, for certain.
     Rejected(Trouble),
-    /// Nobody knows which records were written: a timeout, a broken connection, an answer that was
-    /// cut or not understood.
+    /// The written records are unknown: a timeout, a broken connection, an answer that was cut or
+    /// not understood.
     Unknown(Trouble),
     /// Nothing was written, for certain: the chunk was encoded under a key that the output no
     /// longer accepts. The engine encodes the records again under [`Output::encoding`] and sends

@@ -19,7 +19,7 @@ pub(crate) struct SharedBatch {
     sets: Vec<ChunkSet>,
     pumped: Vec<Pumped>,
     permit: Permit,
-    /// It is in no window (any more): there as long as a lane has it in hand.
+    /// The batch is in no window; only lanes that deliver it keep it in memory.
     loose: AtomicBool,
 }
 

@@ -36,7 +36,7 @@ pub(crate) enum LetGo {
     Room,
 }
 
-/// What a task that waits is to do after an event.
+/// The next step of a waiting task after an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
     /// Wait on: nothing changed for this lane.
