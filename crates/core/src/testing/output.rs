@@ -279,6 +279,21 @@ impl FakeService {
         self.0.observer.on(&Event::Fault(name));
     }
 
+    fn answered(&self, request: u64, outcome: &Outcome) {
+        self.0.observer.on(&Event::Answered {
+            service: &self.0.settings.name,
+            request,
+            outcome,
+        });
+    }
+
+    fn abandoned(&self, request: u64) {
+        self.0.observer.on(&Event::Abandoned {
+            service: &self.0.settings.name,
+            request,
+        });
+    }
+
     /// What is to become of a new request: its number, its fate, and how long each way takes.
     fn begin(&self) -> (u64, Fate, Duration) {
         let mut state = lock(&self.0.state);
@@ -606,11 +621,38 @@ impl Drop for Sent<'_> {
     fn drop(&mut self) {
         if !self.over {
             self.give_up();
-            let inner = &self.service.0;
-            inner.observer.on(&Event::Abandoned {
-                service: &inner.settings.name,
-                request: self.request,
-            });
+            self.service.abandoned(self.request);
+        }
+    }
+}
+
+/// The requests of a flush without an answer yet. A flush that is dropped abandons them.
+struct Flushing<'a> {
+    service: &'a FakeService,
+    held: Vec<Held>,
+}
+
+impl Flushing<'_> {
+    fn answer(&mut self, outcome: &Outcome) {
+        // A refused record is no part of the flush, and was answered before.
+        let verdict = |entry: &Option<Entry>| match entry {
+            Some(_) => Verdict::Durable,
+            None => Verdict::Refused(Refusal::new("Unwelcome", "the fake refuses this record")),
+        };
+        for (request, entries) in std::mem::take(&mut self.held) {
+            let outcome = match outcome {
+                Outcome::Durable => Outcome::PerRecord(entries.iter().map(verdict).collect()),
+                failed => failed.clone(),
+            };
+            self.service.answered(request, &outcome);
+        }
+    }
+}
+
+impl Drop for Flushing<'_> {
+    fn drop(&mut self) {
+        for (request, _) in &self.held {
+            self.service.abandoned(*request);
         }
     }
 }
@@ -766,25 +808,15 @@ impl Output for FakeOutput {
     }
 
     async fn flush(&self, shard: &ShardId, deadline: Duration) -> Outcome {
-        let inner = &self.service.0;
-        let held = lock(&inner.state).held.remove(shard).unwrap_or_default();
-        let outcome = self.flush_held(&held, deadline).await;
-        for (request, entries) in held {
-            // A refused record is no part of the flush, and was answered before.
-            let verdict = |entry: &Option<Entry>| match entry {
-                Some(_) => Verdict::Durable,
-                None => Verdict::Refused(Refusal::new("Unwelcome", "the fake refuses this record")),
-            };
-            let outcome = match &outcome {
-                Outcome::Durable => Outcome::PerRecord(entries.iter().map(verdict).collect()),
-                failed => failed.clone(),
-            };
-            inner.observer.on(&Event::Answered {
-                service: &inner.settings.name,
-                request,
-                outcome: &outcome,
-            });
-        }
+        let state = &self.service.0.state;
+        let held = lock(state).held.remove(shard).unwrap_or_default();
+        let mut flushing = Flushing {
+            service: &self.service,
+            held,
+        };
+
+        let outcome = self.flush_held(&flushing.held, deadline).await;
+        flushing.answer(&outcome);
         outcome
     }
 
@@ -821,11 +853,7 @@ impl Output for FakeOutput {
         if self.profile.gathers.is_some() && fate == Fate::Well {
             let outcome = self.hold(&batch.origin().shard, request, &entries).await;
             sent.over = true;
-            inner.observer.on(&Event::Answered {
-                service: name,
-                request,
-                outcome: &outcome,
-            });
+            self.service.answered(request, &outcome);
             return outcome;
         }
         // A gathering output holds all or nothing.
@@ -854,11 +882,7 @@ impl Output for FakeOutput {
             }
         };
         sent.over = true;
-        inner.observer.on(&Event::Answered {
-            service: name,
-            request,
-            outcome: &outcome,
-        });
+        self.service.answered(request, &outcome);
         outcome
     }
 }
