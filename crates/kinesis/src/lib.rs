@@ -4,6 +4,7 @@
 //! - [`config`]: regions, profiles, endpoints; [`credentials`]: the keys that sign requests.
 //! - [`transport`]: HTTP over TCP and TLS.
 //! - [`client`]: signs requests, sends them, reads answers, and adapts to the server.
+//! - [`kpl`]: records that the Kinesis Producer Library aggregated.
 //! - [`retry`]: the retries of commands; [`names`]: streams as users name them; [`create`]: missing
 //!   streams.
 //! - [`write_slots`]: writes in flight, divided among the outputs.
@@ -14,6 +15,7 @@ pub mod config;
 pub mod create;
 pub mod credentials;
 pub mod endpoint;
+pub mod kpl;
 pub mod names;
 pub mod output;
 pub mod retry;

@@ -1,6 +1,5 @@
 //! A Kinesis stream as the source of a fan-out, read by polling.
 
-mod kpl;
 mod reader;
 
 use std::collections::BTreeMap;
@@ -22,10 +21,9 @@ use distributary_wire::types;
 
 use crate::client::{Answered, Client, StreamDescription, is_closed};
 use crate::create;
+use crate::kpl::is_aggregate;
 use crate::names::StreamRef;
 use crate::transport::RequestClass;
-
-pub use kpl::is_aggregate;
 
 /// AWS's limits of reading one shard (API reference, `GetRecords`): five calls and 2 MiB a second,
 /// 10,000 records an answer. An answer holds at most 10 MiB of data, which base64 and the fields
