@@ -7,21 +7,23 @@
 mod clock;
 pub mod conformance;
 mod counter;
+mod fate;
 mod output;
 mod ownership;
 mod pump;
 mod rng;
+mod service;
 mod store;
 mod stream;
 
 pub use clock::{EPOCH, TestClock};
 pub use counter::{CounterPump, counted_rows};
-pub use output::{
-    Entry, FakeOutput, FakeService, Fate, Mood, OutputFaults, Rate, ServiceSettings, Written,
-};
+pub use fate::{Fate, Mood, OutputFaults};
+pub use output::FakeOutput;
 pub use ownership::{FakeOwnership, LeaseFaults};
 pub use pump::RowPump;
 pub use rng::{Rng, hash};
+pub use service::{Entry, FakeService, Rate, ServiceSettings, Written};
 pub use store::{FakeStore, StoreFaults};
 pub use stream::{FakeStream, Placed, READ_LIMITS, ReadFaults, Stored, StreamSettings, counted};
 
