@@ -14,6 +14,7 @@ pub mod checkpoint;
 pub mod clock;
 pub mod engine;
 mod id;
+pub mod leases;
 pub mod output;
 pub mod ownership;
 pub mod pump;

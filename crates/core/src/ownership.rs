@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use crate::batch::ShardId;
 use crate::clock::Instant;
 use crate::source::Shard;
-use crate::store::{CheckpointStore, LaneCheckpoint, LaneId, State, StoreError};
+use crate::store::{CheckpointStore, LaneCheckpoint, LaneId, OutputId, State, StoreError};
 use crate::sync::lock;
 
 /// A worker's hold on one shard. Cheap to clone; all clones are one lease.
@@ -128,6 +128,14 @@ pub trait Ownership: Send + Sync + 'static {
     /// with one state for all shards, needs that.
     fn is_sole(&self) -> bool {
         false
+    }
+
+    /// The outputs that this worker delivers to, at the start and after each change.
+    ///
+    /// # Errors
+    /// [`StoreError::Foreign`] if the store cannot tell two of them apart; nothing was changed.
+    fn serve(&self, _: &[OutputId]) -> Result<(), StoreError> {
+        Ok(())
     }
 
     /// The shards that the source lists: all that may be owned. Called after each shard map.

@@ -60,8 +60,9 @@ async fn add(shared: &Shared, spec: OutputSpec) -> Result<(), EngineError> {
         settings: &shared.settings,
     };
     let map = Map::ask(&asking, &*shared.source).await?;
+    serve(shared, Some(&spec.id))?;
     let added = std::slice::from_ref(&spec);
-    let starts = Starts::resolve(&*shared.store, added, &map).await?;
+    let starts = Starts::resolve(&asking, &*shared.store, added, &map).await?;
     pumps::restore(added, &starts)?;
 
     let mut world = lock(&shared.world);
@@ -101,5 +102,14 @@ async fn remove(shared: &Shared, id: &OutputId) -> Result<(), EngineError> {
     }
     checkpoints::commit(shared)
         .await
-        .map_err(|e| store_error("forgetting an output", e))
+        .map_err(|e| store_error("forgetting an output", e))?;
+    serve(shared, None)
+}
+
+/// Tells the ownership which outputs there are: the engine's, and one that is about to be added.
+fn serve(shared: &Shared, added: Option<&OutputId>) -> Result<(), EngineError> {
+    let mut outputs: Vec<OutputId> = lock(&shared.world).outputs.keys().cloned().collect();
+    outputs.extend(added.cloned());
+    let served = shared.ownership.serve(&outputs);
+    served.map_err(|e| store_error("naming the outputs", e))
 }

@@ -14,7 +14,7 @@ use crate::output::{Trouble, TroubleKind};
 use crate::ownership::Sole;
 use crate::source::{Shard, Source, SourceError, SourceFacts};
 use crate::store::{
-    CheckpointStore, LaneCheckpoint, LaneId, OutputId, OutputIdentity, Snapshot, State,
+    CheckpointStore, LaneCheckpoint, LaneId, OutputId, OutputIdentity, Snapshot, State, StoreError,
 };
 
 use super::budget::{Budget, MemoryBudget};
@@ -38,13 +38,16 @@ pub(crate) async fn start(fan_out: FanOut) -> Result<Arc<Shared>, EngineError> {
         settings: &fan_out.settings,
     };
     let mut map = Map::ask(&asking, &*fan_out.source).await?;
-    fan_out
-        .store
-        .bind(&map.facts.identity)
-        .await
-        .map_err(|e| store_error("opening it", e))?;
+    let store = &*fan_out.store;
+    let bind = || store.bind(&map.facts.identity);
+    asking.store("opening it", bind).await?;
 
-    let starts = Starts::resolve(&*fan_out.store, &fan_out.outputs, &map).await?;
+    let outputs: Vec<OutputId> = fan_out.outputs.iter().map(|o| o.id.clone()).collect();
+    if let Some(ownership) = &fan_out.ownership {
+        let served = ownership.serve(&outputs);
+        served.map_err(|e| store_error("opening it", e))?;
+    }
+    let starts = Starts::resolve(&asking, store, &fan_out.outputs, &map).await?;
     pumps::restore(&fan_out.outputs, &starts)?;
     let supervisor = Arc::new(Notify::new());
     let world = world(&fan_out, &map, starts, &supervisor);
@@ -176,6 +179,28 @@ impl Asking<'_> {
         }
     }
 
+    /// A call of the state store, tried again after failures that may pass.
+    async fn store<T, F>(&self, doing: &'static str, call: impl Fn() -> F) -> Result<T, EngineError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let mut backoff = self.settings.backoff();
+        let mut attempt = 1;
+        loop {
+            let error = match call().await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let passing = matches!(error, StoreError::Failed { .. });
+            if !passing || attempt >= self.settings.start_attempts {
+                return Err(store_error(doing, error));
+            }
+            attempt += 1;
+            let wait = backoff.next(self.clock, BackoffClass::Passing, None);
+            self.clock.sleep(wait).await;
+        }
+    }
+
     /// One call, within the deadline of a read.
     async fn once<T>(
         &self,
@@ -233,24 +258,20 @@ pub(crate) struct Starts {
 
 impl Starts {
     pub(crate) async fn resolve(
+        asking: &Asking<'_>,
         store: &dyn CheckpointStore,
         outputs: &[OutputSpec],
         map: &Map,
     ) -> Result<Self, EngineError> {
-        let stored = store
-            .load()
-            .await
-            .map_err(|e| store_error("reading it", e))?;
+        let stored = asking.store("reading it", || store.load()).await?;
         let new = new_rows(&stored.lanes, outputs, map);
         if !new.is_empty() && !on(Mutation::LatestNotPinned) {
             let changes = State {
                 lanes: new.clone(),
                 ..State::default()
             };
-            store
-                .commit(&changes)
-                .await
-                .map_err(|e| store_error("writing down where outputs start", e))?;
+            let doing = "writing down where outputs start";
+            asking.store(doing, || store.commit(&changes)).await?;
         }
 
         let listed: BTreeSet<&ShardId> = map.shards.iter().map(|s| &s.id).collect();

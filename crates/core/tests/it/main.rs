@@ -9,6 +9,7 @@ mod bench;
 mod deliver;
 mod engine;
 mod isolation;
+mod leases;
 mod pumps;
 mod push;
 mod stateful;

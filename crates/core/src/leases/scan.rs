@@ -1,0 +1,264 @@
+//! The task that scans the table: sees which leases have expired, takes and asks for leases, creates
+//! missing rows and deletes rows that nobody needs.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::batch::ShardId;
+use crate::clock::Instant;
+use crate::source::Shard;
+use crate::store::StoreError;
+use crate::sync::lock;
+
+use super::balance;
+use super::cursors::Cursors;
+use super::hold::{Access, Hold};
+use super::row::{Change, KclCheckpoint, LeaseRow, Progress, RowUpdate};
+use super::worker::Inner;
+
+/// A lease that is to be taken.
+struct Taking {
+    row: LeaseRow,
+    /// The moment of the first request.
+    start: Instant,
+}
+
+/// Scans until the worker is dropped.
+pub(super) async fn run(inner: Arc<Inner>, tasks: Weak<Mutex<JoinSet<()>>>) {
+    let Access {
+        clock, settings, ..
+    } = &inner.access;
+    let mut failing = false;
+    loop {
+        let result = round(&inner, &tasks).await;
+        match result {
+            Ok(()) if failing => tracing::info!("the lease table answers again"),
+            Err(ref error) if !failing => {
+                let error = crate::text::chain(error);
+                tracing::warn!("the lease table failed, and is asked again: {error}");
+            }
+            Ok(()) | Err(_) => {}
+        }
+        failing = result.is_err();
+
+        let pause = settings.scan().mul_f64(0.9) + clock.jitter(settings.scan() / 10);
+        clock.timeout(pause, inner.wake.notified()).await;
+        reap(&tasks);
+    }
+}
+
+/// Drops the results of tasks that have ended.
+fn reap(tasks: &Weak<Mutex<JoinSet<()>>>) {
+    if let Some(tasks) = tasks.upgrade() {
+        let mut tasks = lock(&tasks);
+        while tasks.try_join_next().is_some() {}
+    }
+}
+
+async fn round(inner: &Arc<Inner>, tasks: &Weak<Mutex<JoinSet<()>>>) -> Result<(), StoreError> {
+    let access = &inner.access;
+    let started = access.clock.now();
+    let rows = access.call(access.table.rows()).await?;
+    let missing = {
+        let mut view = lock(&inner.view);
+        view.observe(rows, started, access.clock.now());
+        view.settle_requests(&access.worker);
+        view.tell_progress();
+        view.missing_rows()
+    };
+    inner.notify();
+
+    let mut created = false;
+    for shard in missing {
+        created |= create(inner, &shard).await?;
+    }
+    let requested = lock(&inner.view).requested(&access.worker);
+    for hold in requested {
+        inner.renew(&hold).await;
+    }
+    delete(inner).await?;
+    if created {
+        // The next scan sees the new rows.
+        inner.wake.notify_one();
+        return Ok(());
+    }
+    ask(inner).await?;
+    take(inner, tasks).await
+}
+
+/// Adds the row of a shard that has none, with the starts of this worker's lanes.
+pub(super) async fn create(inner: &Inner, shard: &Shard) -> Result<bool, StoreError> {
+    let mut row = LeaseRow::new(shard);
+    let lanes = lock(&inner.view).lanes_to_hold(&row);
+    row.checkpoint = checkpoint(&lanes, &row);
+    row.lanes = Some(lanes.encode());
+    inner.access.call(inner.access.table.create(&row)).await
+}
+
+fn checkpoint(lanes: &Cursors, row: &LeaseRow) -> KclCheckpoint {
+    let lowest = lanes.lowest().map(KclCheckpoint::of);
+    lowest.unwrap_or_else(|| row.checkpoint.clone())
+}
+
+async fn delete(inner: &Inner) -> Result<(), StoreError> {
+    let Access {
+        table, settings, ..
+    } = &inner.access;
+    let rows = lock(&inner.view).deletable(settings);
+    for row in rows {
+        let expected = row.unchanged();
+        let delete = table.delete(&row.shard, &expected);
+        if inner.access.call(delete).await? {
+            tracing::info!(shard = %row.shard, "the lease of a shard that is over was deleted");
+            lock(&inner.view).gone.remove(&row.shard);
+        }
+    }
+    Ok(())
+}
+
+/// Asks the most loaded worker for leases, if this worker has too few and waits for none.
+async fn ask(inner: &Inner) -> Result<(), StoreError> {
+    let Access {
+        clock,
+        settings,
+        worker,
+        ..
+    } = &inner.access;
+    let rows: Vec<LeaseRow> = {
+        let view = lock(&inner.view);
+        if !view.asked.is_empty() {
+            return Ok(());
+        }
+        let claims = view.claims(worker, settings);
+        let round = balance::decide(&claims, worker, || clock.random());
+        let rows = round.ask.iter().filter_map(|shard| view.rows.get(shard));
+        rows.map(|seen| seen.row.clone()).collect()
+    };
+
+    for row in rows {
+        let update = RowUpdate {
+            successor: Change::Set(worker.clone()),
+            ..RowUpdate::default()
+        };
+        if inner.access.update(&row, &update).await? {
+            let (now, mut row) = (clock.now(), row);
+            update.apply(&mut row);
+            let mut view = lock(&inner.view);
+            view.asked.insert(row.shard.clone(), now);
+            view.replace(row, now);
+        }
+    }
+    Ok(())
+}
+
+async fn take(inner: &Arc<Inner>, tasks: &Weak<Mutex<JoinSet<()>>>) -> Result<(), StoreError> {
+    let mut failure = None;
+    for taking in takings(inner) {
+        let shard = taking.row.shard.clone();
+        match take_one(inner, taking).await {
+            Ok(Some((hold, start))) => {
+                let Some(tasks) = tasks.upgrade() else { break };
+                lock(&tasks).spawn(Arc::clone(inner).keep(hold, start));
+            }
+            Ok(None) => tracing::debug!(%shard, "another worker was faster to take the lease"),
+            Err(error) => failure = Some(error),
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+/// Takes one lease; `None` if the row was changed by others.
+async fn take_one(
+    inner: &Inner,
+    taking: Taking,
+) -> Result<Option<(Arc<Hold>, Instant)>, StoreError> {
+    let Access {
+        clock,
+        settings,
+        worker,
+        ..
+    } = &inner.access;
+    let Taking { mut row, start } = taking;
+    let cursors = {
+        let mut view = lock(&inner.view);
+        view.not_before.insert(row.shard.clone(), start);
+        view.lanes_to_hold(&row)
+    };
+
+    let update = taken(worker, &row, &cursors);
+    let begin = clock.now();
+    if !inner.access.update(&row, &update).await? {
+        return Ok(None);
+    }
+
+    update.apply(&mut row);
+    let shard = row.shard.clone();
+    let term = begin.plus(settings.term());
+    let hold = Arc::new(Hold::new(row.clone(), cursors, begin, term));
+    let mut view = lock(&inner.view);
+    view.asked.remove(&shard);
+    view.not_before.remove(&shard);
+    view.replace(row, clock.now());
+    view.holds.insert(shard, Arc::clone(&hold));
+    Ok(Some((hold, start)))
+}
+
+/// The write that takes a lease.
+fn taken(worker: &str, row: &LeaseRow, cursors: &Cursors) -> RowUpdate {
+    let lanes = cursors.encode();
+    let of_other = row.owner.as_ref().is_some_and(|owner| owner != worker);
+    let progress = Progress {
+        checkpoint: checkpoint(cursors, row),
+        lanes,
+    };
+    RowUpdate {
+        owner: Change::Set(worker.to_owned()),
+        successor: match row.successor {
+            Some(_) => Change::Remove,
+            None => Change::Keep,
+        },
+        switches: of_other.then_some(row.switches + 1),
+        progress: (row.lanes.as_ref() != Some(&progress.lanes)).then_some(progress),
+        ..RowUpdate::default()
+    }
+}
+
+/// The leases to take now.
+fn takings(inner: &Inner) -> Vec<Taking> {
+    let Access {
+        clock,
+        settings,
+        worker,
+        ..
+    } = &inner.access;
+    let now = clock.now();
+    let view = lock(&inner.view);
+    let claims = view.claims(worker, settings);
+    let round = balance::decide(&claims, worker, || clock.random());
+    let mut wanted: BTreeMap<ShardId, Duration> = BTreeMap::new();
+    for shard in round.take {
+        wanted.insert(shard, settings.settle());
+    }
+    for shard in view.unanswered(now, settings) {
+        wanted.insert(shard, settings.failover);
+    }
+    for shard in view.adoptable(worker) {
+        wanted.insert(shard, Duration::ZERO);
+    }
+
+    let takings = wanted.into_iter().filter_map(|(shard, wait)| {
+        let row = view.rows.get(&shard)?.row.clone();
+        let wait = if row.owner.is_some() {
+            wait
+        } else {
+            Duration::ZERO
+        };
+        let earliest = view.not_before.get(&shard).copied().unwrap_or_default();
+        let start = now.plus(wait).max(earliest);
+        Some(Taking { row, start })
+    });
+    takings.collect()
+}

@@ -1,0 +1,280 @@
+//! Everything that one worker knows of the table and of its own leases. No I/O.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use crate::batch::ShardId;
+use crate::checkpoint::Position;
+use crate::clock::Instant;
+use crate::ownership::OwnershipChange;
+use crate::source::Shard;
+use crate::store::{LaneCheckpoint, LaneId, OutputId};
+
+use super::LeaseSettings;
+use super::balance::Claim;
+use super::cursors::{Cursor, Cursors, OutputPrint};
+use super::hold::Hold;
+use super::row::{KclCheckpoint, LeaseRow};
+
+/// A row, as the scans saw it.
+pub(super) struct Seen {
+    pub(super) row: LeaseRow,
+    /// The end of the first scan that saw the row with its present counter and owner.
+    since: Instant,
+    /// The start of the last scan.
+    scanned: Instant,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct View {
+    /// The fingerprint of the source.
+    pub(super) source: u64,
+    /// The outputs of this worker.
+    pub(super) outputs: BTreeMap<OutputPrint, OutputId>,
+    /// The shards that the source lists.
+    pub(super) listed: BTreeMap<ShardId, Shard>,
+    pub(super) rows: BTreeMap<ShardId, Seen>,
+    pub(super) holds: BTreeMap<ShardId, Arc<Hold>>,
+    /// Shards that are lost, and not released by the engine yet.
+    pub(super) leaving: BTreeSet<ShardId>,
+    /// Leases that this worker asked for.
+    pub(super) asked: BTreeMap<ShardId, Instant>,
+    /// Leases that this worker tried to take from an owner: no request before this moment.
+    pub(super) not_before: BTreeMap<ShardId, Instant>,
+    /// The counter of the rows whose progress was reported.
+    pub(super) told: BTreeMap<ShardId, LeaseRow>,
+    /// The starts of this worker's lanes, for rows that lack them.
+    pub(super) pins: BTreeMap<ShardId, Cursors>,
+    /// Shards whose rows no lane needs any more.
+    pub(super) gone: BTreeSet<ShardId>,
+    pub(super) news: VecDeque<OwnershipChange>,
+}
+
+impl View {
+    /// Takes the result of a scan.
+    pub(super) fn observe(&mut self, rows: Vec<LeaseRow>, started: Instant, ended: Instant) {
+        let mut known = std::mem::take(&mut self.rows);
+        for row in rows {
+            let before = known.remove(&row.shard);
+            let same = before.filter(|seen| seen.row.unchanged() == row.unchanged());
+            let seen = Seen {
+                since: same.map_or(ended, |seen| seen.since),
+                scanned: started,
+                row,
+            };
+            self.rows.insert(seen.row.shard.clone(), seen);
+        }
+
+        let Self { asked, rows, .. } = self;
+        asked.retain(|shard, _| rows.contains_key(shard));
+    }
+
+    /// Takes a row that this worker has changed at `now`.
+    pub(super) fn replace(&mut self, row: LeaseRow, now: Instant) {
+        let seen = Seen {
+            since: now,
+            scanned: now,
+            row,
+        };
+        self.rows.insert(seen.row.shard.clone(), seen);
+    }
+
+    /// Leases of this worker that another worker asks for.
+    pub(super) fn requested(&self, me: &str) -> Vec<Arc<Hold>> {
+        let holds = self.holds.values().filter(|hold| {
+            let row = self.rows.get(hold.shard()).map(|seen| &seen.row);
+            let successor = row.and_then(|row| row.successor.as_deref());
+            successor.is_some_and(|successor| successor != me) && !hold.is_leaving()
+        });
+        holds.cloned().collect()
+    }
+
+    /// True if no lane of this worker has anything left in the shard.
+    pub(super) fn is_finished(&self, row: &LeaseRow) -> bool {
+        let lanes = self.lanes(row);
+        let mut outputs = self.outputs.keys();
+        !self.outputs.is_empty()
+            && outputs.all(|print| {
+                let cursor = lanes.get(print);
+                cursor.is_some_and(|cursor| cursor.position == Position::Closed)
+            })
+    }
+
+    /// The leases that are worth holding, with their holders. An owner whose lease has expired holds
+    /// nothing.
+    pub(super) fn claims(&self, me: &str, settings: &LeaseSettings) -> BTreeMap<ShardId, Claim> {
+        let listed = self.rows.values().filter(|seen| {
+            self.listed.contains_key(&seen.row.shard) && !self.is_finished(&seen.row)
+        });
+        listed
+            .map(|seen| {
+                let claim = self.claim(seen, me, settings);
+                (seen.row.shard.clone(), claim)
+            })
+            .collect()
+    }
+
+    fn claim(&self, seen: &Seen, me: &str, settings: &LeaseSettings) -> Claim {
+        let row = &seen.row;
+        if self.holds.contains_key(&row.shard) || self.leaving.contains(&row.shard) {
+            let holder = row.successor.as_deref().unwrap_or(me);
+            return Claim::Of(holder.to_owned());
+        }
+        match &row.owner {
+            Some(owner) if owner != me && !seen.has_expired(settings) => {
+                let holder = row.successor.as_ref().unwrap_or(owner);
+                Claim::Of(holder.clone())
+            }
+            Some(_) | None => Claim::Free,
+        }
+    }
+
+    /// Rows that name this worker as the owner of a lease that this worker does not hold: handed
+    /// over by the last owner, or taken by a write whose answer was lost.
+    pub(super) fn adoptable(&self, me: &str) -> Vec<ShardId> {
+        let rows = self.rows.values().map(|seen| &seen.row);
+        let mine = rows.filter(|row| {
+            row.owner.as_deref() == Some(me)
+                && self.listed.contains_key(&row.shard)
+                && !self.is_mine(&row.shard)
+                && !self.is_finished(row)
+        });
+        mine.map(|row| row.shard.clone()).collect()
+    }
+
+    /// Leases that their owner did not hand over in time.
+    pub(super) fn unanswered(&self, now: Instant, settings: &LeaseSettings) -> Vec<ShardId> {
+        let asked = self.asked.iter();
+        let late = asked.filter(|(_, at)| now.since(**at) >= settings.unanswered());
+        late.map(|(shard, _)| shard.clone()).collect()
+    }
+
+    /// Drops requests for leases that were answered: the row has another owner or successor.
+    pub(super) fn settle_requests(&mut self, me: &str) {
+        let Self {
+            asked, rows, holds, ..
+        } = self;
+        asked.retain(|shard, _| {
+            let row = rows.get(shard).map(|seen| &seen.row);
+            let waiting = row.is_some_and(|row| {
+                row.successor.as_deref() == Some(me) && row.owner.as_deref() != Some(me)
+            });
+            waiting && !holds.contains_key(shard)
+        });
+    }
+
+    /// True while this worker holds the shard, or the engine still works on it.
+    pub(super) fn is_mine(&self, shard: &ShardId) -> bool {
+        self.holds.contains_key(shard) || self.leaving.contains(shard)
+    }
+
+    /// Reports the progress of shards that this worker does not hold, where it changed.
+    pub(super) fn tell_progress(&mut self) {
+        let mut news = Vec::new();
+        for (shard, seen) in &self.rows {
+            let told = self.told.get(shard);
+            let same = told.is_some_and(|told| {
+                told.lanes == seen.row.lanes && told.checkpoint == seen.row.checkpoint
+            });
+            if !same && !self.is_mine(shard) && self.listed.contains_key(shard) {
+                news.push((shard.clone(), seen.row.clone()));
+            }
+        }
+
+        for (shard, row) in news {
+            let progress = self.progress(&row);
+            self.told.insert(shard.clone(), row);
+            let elsewhere = OwnershipChange::Elsewhere { shard, progress };
+            self.news.push_back(elsewhere);
+        }
+    }
+
+    /// The rows of the lanes of this worker's outputs.
+    pub(super) fn progress(&self, row: &LeaseRow) -> Vec<LaneCheckpoint> {
+        let lanes = self.lanes(row);
+        let known = lanes.into_iter().filter_map(|(print, cursor)| {
+            let output = self.outputs.get(&print)?.clone();
+            Some(LaneCheckpoint {
+                lane: LaneId {
+                    shard: row.shard.clone(),
+                    output,
+                },
+                position: cursor.position,
+                arrival: cursor.arrival,
+            })
+        });
+        known.collect()
+    }
+
+    /// The positions of all lanes. A row that only a KCL has written, or that a KCL has written
+    /// last, stands for every output.
+    pub(super) fn lanes(&self, row: &LeaseRow) -> BTreeMap<OutputPrint, Cursor> {
+        let cursors = row.lanes.as_deref().and_then(Cursors::decode);
+        let of_row = |cursors: &Cursors| {
+            let lowest = cursors.lowest().map(KclCheckpoint::of);
+            lowest.unwrap_or(KclCheckpoint::TrimHorizon) == row.checkpoint
+        };
+        if let Some(cursors) = cursors.filter(of_row) {
+            return cursors.lanes;
+        }
+
+        let Some(position) = row.checkpoint.position() else {
+            return BTreeMap::new();
+        };
+        let cursor = Cursor {
+            position,
+            arrival: None,
+        };
+        let prints = self.outputs.keys();
+        prints.map(|print| (*print, cursor.clone())).collect()
+    }
+
+    /// The lanes of a row that this worker creates or takes: the row's, and its own starts of lanes
+    /// that the row lacks.
+    pub(super) fn lanes_to_hold(&self, row: &LeaseRow) -> Cursors {
+        let mut cursors = Cursors {
+            source: self.source,
+            lanes: self.lanes(row),
+        };
+        if let Some(pins) = self.pins.get(&row.shard) {
+            cursors.add_missing(pins);
+        }
+        cursors
+    }
+
+    /// Listed shards without a row.
+    pub(super) fn missing_rows(&self) -> Vec<Shard> {
+        let missing = self.listed.values();
+        missing
+            .filter(|shard| !self.rows.contains_key(&shard.id))
+            .cloned()
+            .collect()
+    }
+
+    /// The listed children of `shard`.
+    pub(super) fn children(&self, shard: &ShardId) -> Vec<ShardId> {
+        let listed = self.listed.values();
+        let children = listed.filter(|child| child.parents.contains(shard));
+        children.map(|child| child.id.clone()).collect()
+    }
+
+    /// Rows that no worker needs: of shards that the source does not list, all of whose lanes have
+    /// been given up, and that nobody holds.
+    pub(super) fn deletable(&self, settings: &LeaseSettings) -> Vec<LeaseRow> {
+        let gone = self.gone.iter().filter_map(|shard| self.rows.get(shard));
+        let free = gone.filter(|seen| {
+            !self.listed.contains_key(&seen.row.shard)
+                && !self.is_mine(&seen.row.shard)
+                && (seen.row.owner.is_none() || seen.has_expired(settings))
+        });
+        free.map(|seen| seen.row.clone()).collect()
+    }
+}
+
+impl Seen {
+    /// True if the row has not changed for the failover time, by this worker's clock alone.
+    pub(super) fn has_expired(&self, settings: &LeaseSettings) -> bool {
+        self.scanned.since(self.since) >= settings.failover
+    }
+}
