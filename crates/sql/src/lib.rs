@@ -18,6 +18,7 @@ mod logs;
 mod output;
 mod plan;
 mod program;
+pub mod pump;
 mod reference;
 mod run;
 mod table;

@@ -86,7 +86,7 @@ pub(crate) fn write_json_value(value: &Value, sql_type: &SqlType, text: &mut Str
 
 /// Appends a value's text as records have it: like CAST to VARCHAR, but for timestamps, truth
 /// values and binary.
-fn write_plain(value: &Value, sql_type: &SqlType, text: &mut String) {
+pub(crate) fn write_plain(value: &Value, sql_type: &SqlType, text: &mut String) {
     match value {
         Value::Boolean(truth) => text.push_str(if *truth { "true" } else { "false" }),
         Value::Timestamp(at) => datetime::write_timestamp_millis(*at, text),

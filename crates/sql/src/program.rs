@@ -138,6 +138,29 @@ impl Program {
         self.pumps.iter().all(|pump| pump.plan.is_stateless())
     }
 
+    /// Whether every row of a stream comes from one record at once, also where other streams of the
+    /// program have windows.
+    #[must_use]
+    pub fn is_per_record(&self, stream: usize) -> bool {
+        let mut writers = self.pumps.iter().filter(|pump| pump.target == stream);
+        writers.all(|pump| {
+            let below = pump.plan.scans();
+            pump.plan.is_stateless() && below.into_iter().all(|from| self.is_per_record(from))
+        })
+    }
+
+    /// The most rows of a stream that one row of the source makes, for a program without state; a
+    /// join with a table counts as one row.
+    #[must_use]
+    pub(crate) fn rows_of_a_record(&self, stream: usize) -> usize {
+        if stream < self.inputs {
+            return 1;
+        }
+        let writers = self.pumps.iter().filter(|pump| pump.target == stream);
+        let scans = writers.flat_map(|pump| pump.plan.scans());
+        scans.map(|from| self.rows_of_a_record(from)).sum()
+    }
+
     pub(crate) fn running(&self) -> impl Iterator<Item = &Pump> {
         self.pumps.iter()
     }
@@ -163,7 +186,9 @@ impl Program {
         self.decoder.clone()
     }
 
-    pub(crate) fn fingerprint(&self) -> u64 {
+    /// A number that differs between applications with another code, schema or reference data.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
 
@@ -311,10 +336,16 @@ fn add_needed(
 /// A number that differs between applications whose states can't be exchanged (FNV-1a).
 fn fingerprint(application: &Application) -> u64 {
     let schema = format!("{:?}{}", application.schema, application.parallelism);
-    let bytes = application.code.bytes().chain(schema.bytes());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    let tables = application
+        .references
+        .iter()
+        .flat_map(|table| table.name.bytes().chain(table.contents.iter().copied()));
+    let code = application.code.bytes();
+    code.chain(schema.bytes())
+        .chain(tables)
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
 }
 
 /// A column of the catalog, for listings.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::catalog::{Column, Stream};
 use crate::expr::Clocks;
 use crate::input::{Decoder, Metadata};
-use crate::output::write_json_row;
+use crate::output::{write_json_row, write_plain};
 use crate::program::{Program, Pump};
 use crate::run::chain::{Chain, Entry};
 use crate::run::operator::{Context, Made, Row};
@@ -18,6 +18,9 @@ use crate::value::{ErrorName, RowError, Value};
 
 /// The longest DATA_ROW of `error_stream`, in characters.
 const LONGEST_DATA_ROW: usize = 49_152;
+
+/// The longest partition key of Kinesis, in characters.
+const LONGEST_KEY: usize = 256;
 
 /// A record of the source, as read.
 #[derive(Debug, Clone, Copy)]
@@ -182,6 +185,12 @@ impl Processor {
         record: &Record<'_>,
         sink: &mut dyn Sink,
     ) -> Result<(), StateLimitExceeded> {
+        self.process(record, sink);
+        self.within_limit()
+    }
+
+    /// As [`Processor::push`], for programs without state.
+    pub(crate) fn process(&mut self, record: &Record<'_>, sink: &mut dyn Sink) {
         let arrival = datetime::clamped(record.arrival);
         let time = arrival.max(self.now.unwrap_or(i64::MIN));
         self.move_to(time, sink);
@@ -206,7 +215,6 @@ impl Processor {
         }
         self.row = row;
         self.current = None;
-        self.within_limit()
     }
 
     /// Moves time: a promise that no earlier row will come. Windows that end by then are emitted.
@@ -563,6 +571,22 @@ impl PumpRun {
 }
 
 impl Emitted<'_> {
+    /// The text of a column as a partition key: at most 256 characters. `None` if the column is NULL
+    /// or empty.
+    #[must_use]
+    pub fn key(&self, column: usize, program: &Program) -> Option<String> {
+        let value = self.values.get(column)?;
+        let sql_type = &self.definition(program).columns.get(column)?.sql_type;
+        if value.is_null() {
+            return None;
+        }
+
+        let mut text = String::new();
+        write_plain(value, sql_type, &mut text);
+        let key: String = text.chars().take(LONGEST_KEY).collect();
+        (!key.is_empty()).then_some(key)
+    }
+
     /// The stream's definition.
     #[must_use]
     pub fn definition<'p>(&self, program: &'p Program) -> &'p Stream {

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use crate::output::RowFormat;
 use crate::program::Program;
-use crate::run::processor::{
-    Emitted, Processor, ProcessorSettings, Record, Sink, StateLimitExceeded,
-};
+use crate::pump::ErrorKind;
+use crate::run::processor::{Emitted, Processor, ProcessorSettings, Record, Sink};
 
 /// The rows of one stream that an output takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +15,9 @@ pub struct Selection {
     pub stream: usize,
     /// The form of the records.
     pub format: RowFormat,
+    /// The number of the column whose text is a row's partition key; `None`: the key of the source
+    /// record.
+    pub key: Option<usize>,
 }
 
 /// The rows of a batch for one selection.
@@ -24,6 +26,8 @@ pub struct Applied {
     data: Vec<u8>,
     /// The source record of each row, and the end of the data.
     rows: Vec<(u32, usize)>,
+    /// The keys of the rows, where the selection names a column.
+    keys: Vec<Option<String>>,
 }
 
 impl Applied {
@@ -45,6 +49,13 @@ impl Applied {
         &self.data
     }
 
+    /// The partition key of a row by the selection's column. `None` stands for the source record's
+    /// key: also where the column is NULL or empty.
+    #[must_use]
+    pub fn key(&self, row: usize) -> Option<&str> {
+        self.keys.get(row)?.as_deref()
+    }
+
     /// For each row the source record's number in the batch, and the place of the data. The numbers
     /// never fall.
     pub fn rows(&self) -> impl Iterator<Item = (u32, Range<usize>)> {
@@ -62,6 +73,7 @@ impl Applied {
 /// no row.
 pub struct StatelessProcessor {
     processor: Processor,
+    errors: Vec<(u32, ErrorKind)>,
 }
 
 impl StatelessProcessor {
@@ -71,6 +83,7 @@ impl StatelessProcessor {
         let stateless = program.is_stateless();
         stateless.then(|| Self {
             processor: Processor::new(program, settings),
+            errors: Vec::new(),
         })
     }
 
@@ -79,28 +92,29 @@ impl StatelessProcessor {
         self.processor.set_wall_clock(milliseconds);
     }
 
+    /// The rows that went to `error_stream` since the last call, each with the number of the record
+    /// in its batch.
+    pub(crate) fn take_errors(&mut self) -> Vec<(u32, ErrorKind)> {
+        std::mem::take(&mut self.errors)
+    }
+
     /// The rows that the records of a batch make, for each selection.
-    ///
-    /// # Errors
-    /// Never for a stateless program: the error is that of [`Processor::push`].
-    pub fn apply(
-        &mut self,
-        records: &[Record<'_>],
-        selections: &[Selection],
-    ) -> Result<Vec<Applied>, StateLimitExceeded> {
+    pub fn apply(&mut self, records: &[Record<'_>], selections: &[Selection]) -> Vec<Applied> {
         let program = Arc::clone(self.processor.program());
         let mut collector = Collector {
             program: &program,
             selections,
             applied: vec![Applied::default(); selections.len()],
             record: 0,
+            errors: std::mem::take(&mut self.errors),
         };
         for (index, record) in records.iter().enumerate() {
             collector.record = u32::try_from(index).unwrap_or(u32::MAX);
             self.processor.forget_time();
-            self.processor.push(record, &mut collector)?;
+            self.processor.process(record, &mut collector);
         }
-        Ok(collector.applied)
+        self.errors = collector.errors;
+        collector.applied
     }
 }
 
@@ -109,16 +123,25 @@ struct Collector<'a> {
     selections: &'a [Selection],
     applied: Vec<Applied>,
     record: u32,
+    errors: Vec<(u32, ErrorKind)>,
 }
 
 impl Sink for Collector<'_> {
     fn row(&mut self, row: Emitted<'_>) {
+        if row.stream == self.program.error_stream() {
+            self.errors.push((self.record, ErrorKind::of(&row)));
+        }
         let columns = &row.definition(self.program).columns;
         for (selection, applied) in self.selections.iter().zip(&mut self.applied) {
-            if selection.stream == row.stream {
-                let format = selection.format;
-                format.write(columns, row.values, &mut applied.data);
-                applied.rows.push((self.record, applied.data.len()));
+            if selection.stream != row.stream {
+                continue;
+            }
+            let format = selection.format;
+            format.write(columns, row.values, &mut applied.data);
+            applied.rows.push((self.record, applied.data.len()));
+
+            if let Some(column) = selection.key {
+                applied.keys.push(row.key(column, self.program));
             }
         }
     }

@@ -303,6 +303,23 @@ pub(crate) fn capped_decimal(whole: u8, scale: u8, kept: u8) -> SqlType {
     }
 }
 
+impl SqlType {
+    /// The longest text of a value, in bytes; 0 for types whose text has no such bound.
+    pub(crate) fn fixed_text(&self) -> usize {
+        match self {
+            Self::TinyInt | Self::SmallInt | Self::Boolean | Self::Null => 6,
+            Self::Integer | Self::Date | Self::Time => 11,
+            Self::BigInt | Self::Decimal { .. } => 21,
+            Self::Real | Self::Double | Self::Timestamp | Self::Interval(_) => 25,
+            Self::Char(_)
+            | Self::Varchar(_)
+            | Self::Binary(_)
+            | Self::Varbinary(_)
+            | Self::Row(_) => 0,
+        }
+    }
+}
+
 impl fmt::Display for SqlType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
