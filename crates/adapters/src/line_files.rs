@@ -137,6 +137,7 @@ impl Source for LineFiles {
             id: id(path),
             parents,
             hash_range: None,
+            start: None,
             closed: true,
         });
         Ok(shards.collect())

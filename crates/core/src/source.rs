@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::batch::{Batch, ShardId};
-use crate::checkpoint::Position;
+use crate::checkpoint::{Position, Sequence};
 use crate::clock::Millis;
 use crate::output::Trouble;
 
@@ -85,6 +85,10 @@ pub struct Shard {
     pub parents: Vec<ShardId>,
     /// The shard's part of the hash space; a stream may have none.
     pub hash_range: Option<HashRange>,
+    /// A number before the shard's first record, and after no record of the shard: the position
+    /// after it is refused once a record of the shard was deleted. `None` where the source names
+    /// none.
+    pub start: Option<Sequence>,
     /// True if no more records will be added.
     pub closed: bool,
 }
@@ -111,7 +115,19 @@ pub enum Fetched {
     },
     /// The requested position is older than the oldest record that the source has: the stretch in
     /// between is gone. The reader continues at the oldest record.
-    Gap,
+    Gap {
+        /// The oldest record; `None` if the source has none, or did not return it.
+        oldest: Option<OldestRecord>,
+    },
+}
+
+/// The oldest record that a shard has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OldestRecord {
+    /// The record.
+    pub sequence: Sequence,
+    /// The arrival time of the record at the source.
+    pub arrival: Millis,
 }
 
 /// One read of a shard.

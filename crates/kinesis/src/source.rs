@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use distributary_core::batch::ShardId;
-use distributary_core::checkpoint::Position;
+use distributary_core::checkpoint::{Position, Sequence};
 use distributary_core::clock::Millis;
+use distributary_core::output::{Trouble, TroubleKind};
 use distributary_core::source::{
     HashRange, ReadLimits, ServerTime, Shard, ShardReader, Source, SourceError, SourceFacts,
 };
@@ -101,6 +102,21 @@ impl Shared {
             }
         }
         *lock(&self.shards) = shards;
+    }
+
+    /// The shard map, which the source keeps.
+    async fn list(&self) -> Result<Vec<Shard>, SourceError> {
+        let listed = self.client.list_shards(&self.stream).await?.answer;
+        let shards: Vec<Shard> = listed.iter().map(shard_of).collect();
+        if !covers_hash_space(&shards) {
+            let text = format!(
+                "ListShards on {} lacks shards: the open ones do not cover the hash space",
+                self.stream
+            );
+            return Err(Trouble::new(TroubleKind::Unavailable, text));
+        }
+        self.learn_shards(&shards);
+        Ok(shards)
     }
 
     /// One `DescribeStreamSummary`.
@@ -224,16 +240,39 @@ impl Source for KinesisSource {
     }
 
     async fn shards(&self) -> Result<Vec<Shard>, SourceError> {
-        let listed = self.0.client.list_shards(&self.0.stream).await?.answer;
-        let shards: Vec<Shard> = listed.iter().map(shard_of).collect();
-        self.0.learn_shards(&shards);
-        Ok(shards)
+        self.0.list().await
     }
 
     fn open(&self, shard: &ShardId, position: Position) -> Box<dyn ShardReader> {
         let shared = Arc::clone(&self.0);
         Box::new(reader::Reader::new(shared, shard.clone(), position))
     }
+}
+
+/// True if the open shards together have every hash key, as those of each stream do. A shard
+/// without a hash range counts as any range.
+fn covers_hash_space(shards: &[Shard]) -> bool {
+    let mut ranges: Vec<Option<HashRange>> = shards
+        .iter()
+        .filter(|shard| !shard.closed)
+        .map(|shard| shard.hash_range)
+        .collect();
+    if ranges.iter().any(Option::is_none) {
+        return true;
+    }
+    ranges.sort_by_key(|range| range.map(|range| range.start));
+
+    let mut next = 0;
+    for range in ranges.into_iter().flatten() {
+        if range.start > next {
+            return false;
+        }
+        let Some(after) = range.end.checked_add(1) else {
+            return true;
+        };
+        next = next.max(after);
+    }
+    false
 }
 
 fn shard_of(shard: &types::Shard) -> Shard {
@@ -250,8 +289,17 @@ fn shard_of(shard: &types::Shard) -> Shard {
             start: r.start,
             end: r.end,
         }),
+        start: starting_number(shard),
         closed: is_closed(shard),
     }
+}
+
+/// The number at which the shard begins; `None` if the server names none, or no number.
+fn starting_number(shard: &types::Shard) -> Option<Sequence> {
+    let range = shard.sequence_number_range.as_ref()?;
+    let text = &range.starting_sequence_number;
+    let is_number = (1..=129).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    is_number.then(|| Sequence::new(text))
 }
 
 /// The server's time: `date`, or a moment that is surely not later.

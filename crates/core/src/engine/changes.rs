@@ -59,10 +59,13 @@ async fn add(shared: &Shared, spec: OutputSpec) -> Result<(), EngineError> {
         clock: &shared.clock,
         settings: &shared.settings,
     };
-    let map = Map::ask(&asking, &*shared.source).await?;
+    let source = &*shared.source;
+    let facts = asking.facts(source).await?;
+    let stored = asking.load(&*shared.store).await?;
+    let map = Map::ask(&asking, source, facts, &stored.lanes).await?;
     serve(shared, Some(&spec.id))?;
     let added = std::slice::from_ref(&spec);
-    let starts = Starts::resolve(&asking, &*shared.store, added, &map).await?;
+    let starts = Starts::resolve(&asking, &*shared.store, added, &map, stored).await?;
     pumps::restore(added, &starts)?;
 
     let mut world = lock(&shared.world);
@@ -72,10 +75,16 @@ async fn add(shared: &Shared, spec: OutputSpec) -> Result<(), EngineError> {
         asked: map.asked,
         server,
     });
-    shared.ownership.offer(&map.shards);
-    world.add_output(&spec, &starts.rows, server);
-    report_lost(&mut world, added, &starts.orphans, shared.clock.wall());
-    let orphans = starts.orphans.into_iter().map(|o| o.lane);
+    shared.ownership.offer(&world.accepted(map.shards));
+    // A shard that a listing lacks may still be here: its lane goes on at its row.
+    let (here, orphans): (Vec<_>, Vec<_>) = starts
+        .orphans
+        .into_iter()
+        .partition(|row| world.shards.contains_key(&row.lane.shard));
+    let rows = [starts.rows, here].concat();
+    world.add_output(&spec, &rows, server);
+    report_lost(&mut world, added, &orphans, shared.clock.wall());
+    let orphans = orphans.into_iter().map(|o| o.lane);
     world
         .forgotten
         .extend(orphans.filter(|lane| lane.output == spec.id));
@@ -86,11 +95,11 @@ async fn add(shared: &Shared, spec: OutputSpec) -> Result<(), EngineError> {
 async fn remove(shared: &Shared, id: &OutputId) -> Result<(), EngineError> {
     known(shared, id)?;
     lock(&shared.world).remove_output(id);
-    let stored = shared
-        .store
-        .load()
-        .await
-        .map_err(|e| store_error("reading it", e))?;
+    let asking = Asking {
+        clock: &shared.clock,
+        settings: &shared.settings,
+    };
+    let stored = asking.load(&*shared.store).await?;
 
     {
         let mut world = lock(&shared.world);

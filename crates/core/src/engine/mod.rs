@@ -9,6 +9,7 @@ mod encoders;
 mod handover;
 mod inflow;
 mod lane;
+mod lineage;
 pub mod mutation;
 mod pace;
 mod pumps;

@@ -80,12 +80,12 @@ impl Task {
         let kept = self.shared.settings.gaps_kept;
         for gap in self.cell.take_gaps(self.shared.clock.wall(), kept) {
             let names: Vec<&str> = gap.outputs.iter().map(OutputId::as_str).collect();
-            tracing::warn!(
+            tracing::error!(
                 shard = %gap.shard,
-                from = %gap.from,
                 outputs = names.join(", "),
-                "records were deleted by the source's retention before they were read; going on at \
-                 its oldest record"
+                "GAP: the source's retention deleted records before they were read: {}; these \
+                 outputs miss them, and go on at the oldest record",
+                gap.extent()
             );
         }
     }

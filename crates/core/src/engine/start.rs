@@ -24,7 +24,7 @@ use super::retry::{Backoff, BackoffClass, policy};
 use super::settings::Settings;
 use super::status::Gap;
 use super::world::{Listed, World, first_start, later_start};
-use super::{EngineError, FanOut, OutputSpec, Shared, pumps};
+use super::{EngineError, FanOut, OutputSpec, Shared, lineage, pumps};
 
 /// Everything that an engine's tasks share, ready to run.
 pub(crate) async fn start(fan_out: FanOut) -> Result<Arc<Shared>, EngineError> {
@@ -37,9 +37,9 @@ pub(crate) async fn start(fan_out: FanOut) -> Result<Arc<Shared>, EngineError> {
         clock: &fan_out.clock,
         settings: &fan_out.settings,
     };
-    let mut map = Map::ask(&asking, &*fan_out.source).await?;
+    let facts = asking.facts(&*fan_out.source).await?;
     let store = &*fan_out.store;
-    let bind = || store.bind(&map.facts.identity);
+    let bind = || store.bind(&facts.identity);
     asking.store("opening it", bind).await?;
 
     let outputs: Vec<OutputId> = fan_out.outputs.iter().map(|o| o.id.clone()).collect();
@@ -47,7 +47,9 @@ pub(crate) async fn start(fan_out: FanOut) -> Result<Arc<Shared>, EngineError> {
         let served = ownership.serve(&outputs);
         served.map_err(|e| store_error("opening it", e))?;
     }
-    let starts = Starts::resolve(&asking, store, &fan_out.outputs, &map).await?;
+    let stored = asking.load(store).await?;
+    let mut map = Map::ask(&asking, &*fan_out.source, facts, &stored.lanes).await?;
+    let starts = Starts::resolve(&asking, store, &fan_out.outputs, &map, stored).await?;
     pumps::restore(&fan_out.outputs, &starts)?;
     let supervisor = Arc::new(Notify::new());
     let world = world(&fan_out, &map, starts, &supervisor);
@@ -152,6 +154,10 @@ pub(crate) struct Asking<'a> {
 }
 
 impl Asking<'_> {
+    pub(crate) async fn facts(&self, source: &dyn Source) -> Result<SourceFacts, EngineError> {
+        self.source("describing it", || source.facts()).await
+    }
+
     async fn source<T, F>(
         &self,
         doing: &'static str,
@@ -177,6 +183,11 @@ impl Asking<'_> {
             attempt += 1;
             self.wait_after(&trouble, doing, &mut backoff).await;
         }
+    }
+
+    /// Everything that the store has.
+    pub(crate) async fn load(&self, store: &dyn CheckpointStore) -> Result<State, EngineError> {
+        self.store("reading it", || store.load()).await
     }
 
     /// A call of the state store, tried again after failures that may pass.
@@ -231,18 +242,42 @@ pub(crate) struct Map {
 }
 
 impl Map {
-    pub(crate) async fn ask(asking: &Asking<'_>, source: &dyn Source) -> Result<Self, EngineError> {
-        let facts = asking.source("describing it", || source.facts()).await?;
-        let asked = asking.clock.now();
-        let shards = asking
-            .source("listing its shards", || source.shards())
-            .await?;
+    /// Lists the shards, and lists them once more if shards of `rows` or parents are missing: one
+    /// listing is no proof that a shard is gone.
+    pub(crate) async fn ask(
+        asking: &Asking<'_>,
+        source: &dyn Source,
+        facts: SourceFacts,
+        rows: &[LaneCheckpoint],
+    ) -> Result<Self, EngineError> {
+        let listing = || asking.source("listing its shards", || list(source));
+        let mut asked = asking.clock.now();
+        let mut shards = listing().await?;
+
+        let missing = lineage::missing(&shards, rows);
+        if !missing.is_empty() {
+            asking.clock.sleep(asking.settings.map_refresh_soon).await;
+            asked = asking.clock.now();
+            let again = listing().await?;
+            lineage::report_short(&again, &missing);
+            shards = lineage::union(shards, again);
+        }
         Ok(Self {
             asked,
             facts,
             shards,
         })
     }
+}
+
+/// The shards that the source lists. A listing without shards is a failure: every stream has some.
+pub(crate) async fn list(source: &dyn Source) -> Result<Vec<Shard>, SourceError> {
+    let shards = source.shards().await?;
+    if shards.is_empty() {
+        let text = "the source lists no shards at all";
+        return Err(Trouble::new(TroubleKind::Unavailable, text));
+    }
+    Ok(shards)
 }
 
 /// The starts of lanes: rows of the state, and starts that were resolved and written now.
@@ -262,8 +297,8 @@ impl Starts {
         store: &dyn CheckpointStore,
         outputs: &[OutputSpec],
         map: &Map,
+        stored: State,
     ) -> Result<Self, EngineError> {
-        let stored = asking.store("reading it", || store.load()).await?;
         let new = new_rows(&stored.lanes, outputs, map);
         if !new.is_empty() && !on(Mutation::LatestNotPinned) {
             let changes = State {
@@ -334,20 +369,23 @@ pub(crate) fn report_lost(
             continue;
         }
 
-        let from = orphan.position.to_string();
-        tracing::warn!(
-            %shard,
-            %output,
-            %from,
-            "this shard was deleted by the source's retention before its end was read: its later \
-             records, if there were any, are missing; going on with its children"
-        );
-        world.past_gap_count += 1;
-        world.past_gaps.push(Gap {
+        let gap = Gap {
             shard: shard.clone(),
             outputs: vec![output.clone()],
-            from,
+            from: orphan.position.to_string(),
+            from_arrival: orphan.arrival,
+            to: None,
+            to_arrival: None,
             at,
-        });
+        };
+        tracing::error!(
+            %shard,
+            %output,
+            "GAP: the source's retention deleted this shard before its end was read: {}; its later \
+             records, if there were any, are missing, and the output goes on with its children",
+            gap.extent()
+        );
+        world.past_gap_count += 1;
+        world.past_gaps.push(gap);
     }
 }

@@ -84,8 +84,34 @@ pub struct Gap {
     pub outputs: Vec<OutputId>,
     /// The position that was asked for.
     pub from: String,
+    /// The arrival time of the last record before the gap, where known.
+    pub from_arrival: Option<Millis>,
+    /// The first record after the gap, where known.
+    pub to: Option<String>,
+    /// The arrival time of that record.
+    pub to_arrival: Option<Millis>,
     /// The moment of the notice.
     pub at: Millis,
+}
+
+impl Gap {
+    /// The time between the arrivals of the records around the gap, where both are known.
+    pub fn length(&self) -> Option<Duration> {
+        Some(self.to_arrival?.since(self.from_arrival?))
+    }
+
+    /// The two ends and the length, for a log line.
+    pub fn extent(&self) -> String {
+        let to = self.to.as_ref().map_or_else(
+            || "the oldest record that is left".to_owned(),
+            |sequence| format!("record {sequence}"),
+        );
+        let length = self.length().map_or_else(
+            || "of unknown length".to_owned(),
+            |length| format!("{:.1} h", length.as_secs_f64() / 3600.0),
+        );
+        format!("from {} to {to}, {length}", self.from)
+    }
 }
 
 /// A failure.

@@ -21,7 +21,7 @@ use super::retry::{Backoff, policy};
 use super::shard::ShardCell;
 use super::status::ErrorReport;
 use super::world::{Listed, World};
-use super::{EngineError, Shared, checkpoints, handover, lane, lock, reader};
+use super::{EngineError, Shared, checkpoints, handover, lane, lock, reader, start};
 
 /// Names a task.
 #[derive(Clone, Debug)]
@@ -161,13 +161,7 @@ async fn ask(shared: Arc<Shared>, questions: Ask) -> Result<Map, SourceError> {
 
 async fn map(shared: &Shared, questions: Ask) -> Result<Map, SourceError> {
     let asked = shared.clock.now();
-    let shards = shared.source.shards().await?;
-    if shards.is_empty() {
-        return Err(Trouble::new(
-            TroubleKind::Unintelligible,
-            "the source lists no shards at all",
-        ));
-    }
+    let shards = start::list(&*shared.source).await?;
 
     let retention = match questions {
         Ask::Shards => None,
@@ -312,7 +306,7 @@ impl Supervisor {
                     asked: map.asked,
                     server: shared.server_at(map.asked),
                 });
-                shared.ownership.offer(&map.shards);
+                shared.ownership.offer(&world.accepted(map.shards));
                 world.warn_of_horizon(now);
             }
             Err(trouble) => self.on_trouble(trouble),

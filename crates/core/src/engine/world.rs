@@ -17,10 +17,10 @@ use crate::source::{Shard, StreamIdentity};
 use crate::store::{LaneCheckpoint, LaneId, OutputId};
 
 use super::mutation::{Mutation, on};
-use super::report;
 use super::shard::{GoalState, LaneChange, LaneStart, ReadCounts, ShardCell};
 use super::status::{CommitStatus, Counts, ErrorReport, Gap};
 use super::{EngineError, OutputSpec, Start};
+use super::{lineage, report};
 
 /// Maps that are searched for a closed shard's children before a source that names none is
 /// believed.
@@ -46,6 +46,9 @@ pub(crate) struct World {
     pub(crate) draining: bool,
     /// Shards that are over: an old map may name one once more, which must not be read again.
     pub(crate) over: BTreeSet<ShardId>,
+    /// Shards that the newest map lacks, though one before had them or a child names them: the next
+    /// map decides.
+    pub(crate) doubted: BTreeSet<ShardId>,
     /// Wakes the supervisor.
     pub(crate) supervisor: Arc<Notify>,
 }
@@ -79,27 +82,75 @@ impl World {
         on(Mutation::ChildBeforeParent) || parents.all(|parent| parent.has_ended(output))
     }
 
-    /// Takes the source's map: new shards get a lane for each output, and shards that the map lacks
-    /// are gone. A map that was asked for before the newest one only tells of shards that there
-    /// are.
+    /// Takes the source's map: new shards get a lane for each output, and shards that this map and
+    /// the one before lack are gone. A shard whose parent is missing waits for a second map, too. A
+    /// map that was asked for before the newest one only tells of shards that there are.
     pub(crate) fn merge(&mut self, map: &Listed<'_>) {
         let newest = map.asked >= self.map_asked;
         self.map_asked = self.map_asked.max(map.asked);
 
         let listed: BTreeMap<&ShardId, &Shard> = map.shards.iter().map(|s| (&s.id, s)).collect();
+        // The first map is two listings already.
+        let is_first = self.shards.is_empty();
+        let mut doubted = BTreeSet::new();
         for (id, cell) in &self.shards {
-            cell.on_map(listed.get(id).copied(), newest);
-        }
-        for shard in map.shards {
-            if !self.over.contains(&shard.id) && !self.shards.contains_key(&shard.id) {
-                self.add_shard(shard, map);
+            let entry = listed.get(id).copied();
+            let confirmed = newest && self.doubted.contains(id);
+            cell.on_map(entry, newest, confirmed);
+            if entry.is_none() && !cell.is_gone() {
+                doubted.insert(id.clone());
             }
+        }
+
+        for shard in map.shards {
+            let known = self.over.contains(&shard.id) || self.shards.contains_key(&shard.id);
+            if known {
+                continue;
+            }
+            let unknown = self.unknown_parents(shard, &listed);
+            if unknown.is_subset(&self.doubted) || is_first {
+                self.add_shard(shard, map, &listed);
+            } else {
+                doubted.extend(unknown);
+            }
+        }
+        if newest {
+            self.doubted = doubted;
         }
     }
 
-    fn add_shard(&mut self, shard: &Shard, map: &Listed<'_>) {
+    /// The shards of a map that this world has, for the ownership: a shard that waits for a second
+    /// map is offered with that map.
+    pub(crate) fn accepted(&self, mut shards: Vec<Shard>) -> Vec<Shard> {
+        shards.retain(|shard| self.shards.contains_key(&shard.id));
+        shards
+    }
+
+    /// The parents of a new shard that are in no map.
+    fn unknown_parents(
+        &self,
+        shard: &Shard,
+        listed: &BTreeMap<&ShardId, &Shard>,
+    ) -> BTreeSet<ShardId> {
+        let unknown = shard.parents.iter().filter(|id| {
+            let seen = self.shards.contains_key(id) || self.over.contains(id);
+            !seen && !listed.contains_key(id)
+        });
+        unknown.cloned().collect()
+    }
+
+    fn add_shard(&mut self, shard: &Shard, map: &Listed<'_>, listed: &BTreeMap<&ShardId, &Shard>) {
         let server = map.server.map(|time| (time, map.asked));
-        let cell = ShardCell::new(shard, &self.supervisor, server);
+        let parents_of = |id: &ShardId| match (self.shards.get(id), listed.get(id)) {
+            (Some(cell), _) => cell.parents().to_vec(),
+            (None, Some(shard)) => shard.parents.clone(),
+            (None, None) => Vec::new(),
+        };
+        let shard = Shard {
+            parents: lineage::sound_parents(shard, &parents_of),
+            ..shard.clone()
+        };
+        let cell = ShardCell::new(&shard, &self.supervisor, server);
         for entry in self.outputs.values() {
             let start = LaneStart::without_row(later_start(entry.spec.start, map.server));
             cell.add_lane(&entry.spec, start);
@@ -235,9 +286,9 @@ impl World {
     }
 
     /// Notes which closed shards' children the map has. If the map lacks some: the number of maps
-    /// that were searched for the newest of them.
+    /// that were searched for the newest of them; 0 if the map lacks other shards.
     pub(crate) fn settle(&self) -> Option<u32> {
-        let mut unsettled: Option<u32> = None;
+        let mut unsettled = (!self.doubted.is_empty()).then_some(0);
         for (id, cell) in &self.shards {
             let Some((children, maps)) = cell.unsettled() else {
                 continue;

@@ -105,7 +105,7 @@ async fn read_on(
             }
             Fetched::Idle => {}
             Fetched::Closed { .. } => return Ok((got, true)),
-            Fetched::Gap => return Err("a gap where nothing was deleted".to_owned()),
+            Fetched::Gap { .. } => return Err("a gap where nothing was deleted".to_owned()),
         }
         if enough(&got, read.complete_until) {
             return Ok((got, false));

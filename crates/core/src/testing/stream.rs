@@ -10,13 +10,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::batch::{Batch, Origin, ShardId};
-use crate::checkpoint::Position;
+use crate::checkpoint::{Position, Sequence};
 use crate::clock::{ClockSource, Millis};
 use crate::output::{Trouble, TroubleKind};
 use crate::record::{DataForm, RecordIndex, Span};
 use crate::source::{
-    Credit, Fetched, HashRange, Read, ReadLimits, ServerTime, Shard, ShardReader, Source,
-    SourceError, SourceFacts, StreamIdentity,
+    Credit, Fetched, HashRange, OldestRecord, Read, ReadLimits, ServerTime, Shard, ShardReader,
+    Source, SourceError, SourceFacts, StreamIdentity,
 };
 
 use super::{Event, MillisRange, Observer, ReadAnswer, Rng, TestClock, draw, hash, lock};
@@ -120,6 +120,8 @@ struct FakeShard {
     parents: Vec<ShardId>,
     children: Vec<ShardId>,
     range: HashRange,
+    /// The number before the first record.
+    start: Sequence,
     closed: Option<Millis>,
     listed: Millis,
     records: Vec<Stored>,
@@ -129,11 +131,15 @@ struct FakeShard {
 }
 
 struct State {
+    /// The first record's sequence number.
+    first: u128,
     shards: BTreeMap<ShardId, FakeShard>,
     count: usize,
     faults: ReadFaults,
     /// Failures of the next reads, before any fault is drawn.
     script: VecDeque<Trouble>,
+    /// Shards that the next listings lack, one set for each listing.
+    short: VecDeque<Vec<ShardId>>,
     answer_bytes: usize,
     limits: ReadLimits,
     rng: Rng,
@@ -183,10 +189,12 @@ impl FakeStream {
         let n = settings.shards as u128;
         let width = u128::MAX / n.max(1);
         let mut state = State {
+            first: settings.first,
             shards: BTreeMap::new(),
             count: 0,
             faults: ReadFaults::default(),
             script: VecDeque::new(),
+            short: VecDeque::new(),
             answer_bytes: settings.answer_bytes,
             limits: settings.limits,
             rng,
@@ -224,6 +232,11 @@ impl FakeStream {
     /// Lets the next reads fail, one after another, whatever the faults are.
     pub fn script(&self, troubles: impl IntoIterator<Item = Trouble>) {
         lock(&self.0.state).script.extend(troubles);
+    }
+
+    /// Lets the next listing lack these shards; called again, the listing after that.
+    pub fn list_without(&self, shards: &[ShardId]) {
+        lock(&self.0.state).short.push_back(shards.to_vec());
     }
 
     /// Removes the failures of [`FakeStream::script`] that no read has met yet.
@@ -293,7 +306,8 @@ impl FakeStream {
 
         let nowhere = HashRange { start: 1, end: 0 };
         let listed = now.plus(self.0.settings.map_lag);
-        let shard = FakeShard::new(nowhere, parents, listed);
+        let next = self.0.settings.first + state.count as u128;
+        let shard = FakeShard::new(nowhere, parents, listed, next);
         state.shards.insert(id.clone(), shard);
     }
 
@@ -478,7 +492,8 @@ pub(super) fn place_of(key: &str) -> u128 {
 impl State {
     fn add(&mut self, range: HashRange, parents: &[ShardId], listed: Millis) -> ShardId {
         let id = ShardId::new(&format!("shardId-{:012}", self.shards.len()));
-        let shard = FakeShard::new(range, parents, listed);
+        let next = self.first + self.count as u128;
+        let shard = FakeShard::new(range, parents, listed, next);
         self.shards.insert(id.clone(), shard);
         id
     }
@@ -514,15 +529,17 @@ impl Source for FakeStream {
     async fn shards(&self) -> Result<Vec<Shard>, SourceError> {
         self.control().await?;
         let now = self.0.clock.server();
-        let state = lock(&self.0.state);
+        let mut state = lock(&self.0.state);
+        let lacks = state.short.pop_front().unwrap_or_default();
         let listed = state
             .shards
             .iter()
-            .filter(|(_, s)| !s.removed && s.listed <= now);
+            .filter(|(id, s)| !s.removed && s.listed <= now && !lacks.contains(id));
         let shard = |(id, s): (&ShardId, &FakeShard)| Shard {
             id: id.clone(),
             parents: s.parents.clone(),
             hash_range: Some(s.range),
+            start: Some(s.start.clone()),
             closed: s.closed.is_some(),
         };
         Ok(listed.map(shard).collect())
@@ -577,11 +594,12 @@ impl ReadFault {
 
 impl FakeShard {
     /// An open shard without records.
-    fn new(range: HashRange, parents: &[ShardId], listed: Millis) -> Self {
+    fn new(range: HashRange, parents: &[ShardId], listed: Millis, next: u128) -> Self {
         Self {
             parents: parents.to_vec(),
             children: Vec::new(),
             range,
+            start: Sequence::new(&next.saturating_sub(1).to_string()),
             closed: None,
             listed,
             records: Vec::new(),
@@ -632,7 +650,12 @@ impl FakeReader {
         let (first, gap) = shard.find(&self.position);
         let waiting = shard.records.get(first);
         if gap {
-            return Some((read(Fetched::Gap, waiting), Position::TrimHorizon));
+            let oldest = waiting.map(|record| OldestRecord {
+                sequence: Sequence::new(&record.sequence.to_string()),
+                arrival: record.arrival,
+            });
+            let gap = read(Fetched::Gap { oldest }, waiting);
+            return Some((gap, Position::TrimHorizon));
         }
         if waiting.is_none() && shard.closed.is_some() {
             let children = if inner.settings.names_children {
@@ -745,7 +768,7 @@ impl ShardReader for FakeReader {
                 Fetched::Batch(batch) => ReadAnswer::Records(batch.len()),
                 Fetched::Idle => ReadAnswer::Idle,
                 Fetched::Closed { .. } => ReadAnswer::Closed,
-                Fetched::Gap => ReadAnswer::Gap,
+                Fetched::Gap { .. } => ReadAnswer::Gap,
             };
             read
         });

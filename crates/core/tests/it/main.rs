@@ -12,5 +12,6 @@ mod isolation;
 mod leases;
 mod pumps;
 mod push;
+mod reading;
 mod stateful;
 mod stress;

@@ -59,6 +59,7 @@ impl Source for IdleStream {
             id: ShardId::new(&format!("shardId-{i:012}")),
             parents: Vec::new(),
             hash_range: None,
+            start: None,
             closed: false,
         };
         Ok((0..self.shards).map(shard).collect())

@@ -111,7 +111,7 @@ async fn next_batch(reader: &mut dyn ShardReader, credit: Credit, clock: &Clock)
         match read(reader, credit, clock).await? {
             Fetched::Batch(batch) if !batch.is_empty() => return Some(batch),
             Fetched::Batch(_) | Fetched::Idle => clock.sleep(IDLE).await,
-            Fetched::Closed { .. } | Fetched::Gap => return None,
+            Fetched::Closed { .. } | Fetched::Gap { .. } => return None,
         }
     }
     None

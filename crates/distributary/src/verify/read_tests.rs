@@ -214,7 +214,7 @@ async fn what_cannot_be_read_is_an_error() {
     assert!(matches!(held(&source).await, Err(ReadError::Walk(_))));
     let source = scripted(|| (0..100).map(|_| trouble(TroubleKind::Throttled)).collect());
     assert!(matches!(held(&source).await, Err(ReadError::Walk(_))));
-    let source = scripted(|| vec![other(Fetched::Gap, 0)]);
+    let source = scripted(|| vec![other(Fetched::Gap { oldest: None }, 0)]);
     assert!(matches!(held(&source).await, Err(ReadError::Gap { .. })));
 }
 

@@ -96,6 +96,7 @@ pub(crate) fn shard(id: &str, parents: &[&str]) -> Shard {
         id: ShardId::new(id),
         parents: parents.iter().map(|parent| ShardId::new(parent)).collect(),
         hash_range: None,
+        start: None,
         closed: false,
     }
 }

@@ -281,7 +281,7 @@ fn found(fetched: Fetched, permit: Option<OwnedSemaphorePermit>) -> Found {
     match fetched {
         Fetched::Batch(batch) if !batch.is_empty() => Found::Records(batch, permit),
         Fetched::Batch(_) | Fetched::Idle => Found::Nothing,
-        Fetched::Gap => Found::Gap,
+        Fetched::Gap { .. } => Found::Gap,
         Fetched::Closed { .. } => Found::Closed,
     }
 }

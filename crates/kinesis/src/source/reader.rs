@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use distributary_core::batch::{BadBatch, Batch, Origin, ShardId};
-use distributary_core::checkpoint::Position;
+use distributary_core::checkpoint::{Position, Sequence};
 use distributary_core::clock::Millis;
 use distributary_core::output::{Trouble, TroubleKind};
 use distributary_core::record::{DataForm, RecordIndex, Span};
-use distributary_core::source::{Credit, Fetched, Read, ShardReader, SourceError};
+use distributary_core::source::{Credit, Fetched, OldestRecord, Read, ShardReader, SourceError};
 use distributary_wire::error::ErrorCode;
 use distributary_wire::hot::{self, GetRecordsAnswer};
 use distributary_wire::op::Operation;
@@ -25,6 +25,9 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Empty pages at the tip of a shard that is listed as closed, after which the shard counts as read
 /// to its end: some servers never end a closed shard's iterators.
 const EMPTY_PAGES_AT_END: u32 = 3;
+/// Empty pages in a row without a distance from the tip, after which the server counts as one that
+/// never returns a distance.
+const PAGES_WITHOUT_DISTANCE: u32 = 3;
 /// Empty pages in a row, all about as old as the retention allows, after which the records at the
 /// position count as deleted.
 const EMPTY_PAGES_AT_HORIZON: u32 = 10;
@@ -47,7 +50,14 @@ pub(super) struct Reader {
     ended: Option<Ended>,
     /// Empty pages in a row that were asked for when the shard was known to be closed.
     empty_pages_at_end: u32,
+    /// Set after a page without a next iterator and without children, of a shard that was not known
+    /// to be closed: the shard map tells whether the shard has ended.
+    asks_for_map: bool,
+    /// Empty pages in a row that had no distance from the tip.
+    pages_without_distance: u32,
     horizon: Horizon,
+    /// The newest moment up to which the reader has returned everything, if it was at the tip.
+    tip: Option<Millis>,
     /// The origin of the last batch.
     last_origin: Option<Arc<Origin>>,
 }
@@ -68,9 +78,18 @@ struct Horizon {
 
 /// The reason why a read has no page.
 enum Stop {
-    /// The position is no longer in the shard.
-    Gone,
+    /// The position seems to be no longer in the shard.
+    Gone(Gone),
     Failed(SourceError),
+}
+
+/// The reason why a position seems to be gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gone {
+    /// The server refuses the position.
+    Refused,
+    /// Empty pages at the age of the retention.
+    Stuck,
 }
 
 impl From<SourceError> for Stop {
@@ -109,6 +128,18 @@ impl Page {
         Some(Millis(last.arrival_ms))
     }
 
+    /// The next iterator. An empty one is none.
+    fn next_iterator(&self) -> Option<String> {
+        let next = self.answer.next_shard_iterator.clone();
+        next.filter(|iterator| !iterator.is_empty())
+    }
+
+    /// True if this page says that the shard has ended: children, and no next iterator. A page that
+    /// only lacks the iterator says nothing.
+    fn names_end(&self) -> bool {
+        self.next_iterator().is_none() && !self.answer.child_shards.is_empty()
+    }
+
     fn is_full(&self) -> bool {
         self.answer.records.len() >= self.limit as usize
     }
@@ -128,7 +159,10 @@ impl Reader {
             iterator: None,
             ended: None,
             empty_pages_at_end: 0,
+            asks_for_map: false,
+            pages_without_distance: 0,
             horizon: Horizon::default(),
+            tip: None,
             last_origin: None,
         }
     }
@@ -165,7 +199,7 @@ impl Reader {
                 shard = %self.shard, position = ?self.position, error = ?error,
                 "the position is refused"
             );
-            return Err(Stop::Gone);
+            return Err(Stop::Gone(Gone::Refused));
         }
         let trouble = self.failed(error, Operation::GetShardIterator);
         Err(Stop::Failed(trouble))
@@ -183,10 +217,13 @@ impl Reader {
         }
 
         page.map_err(|error| {
-            if error.code() == Some(&ErrorCode::ExpiredIterator) {
+            let error_code = error.code().cloned();
+            let trouble = self.failed(error, Operation::GetRecords);
+            let expired = error_code == Some(ErrorCode::ExpiredIterator);
+            if expired || refuses_iterator(trouble.kind) {
                 self.iterator = None;
             }
-            Stop::Failed(self.failed(error, Operation::GetRecords))
+            Stop::Failed(trouble)
         })
     }
 
@@ -230,13 +267,13 @@ impl Reader {
         let behind = page.behind();
         let complete_until = read_at.minus(behind.unwrap_or_default());
         let Some(last_arrival) = page.last_arrival() else {
-            return Ok(self.take_empty(page, behind.unwrap_or_default(), complete_until));
+            return self.take_empty(&page, complete_until);
         };
 
         // Some servers always return 0, or nothing, as the distance from the tip: of a full page
         // only the records that it holds are sure.
         let complete_until = match behind {
-            Some(_) if !page.is_full() => complete_until,
+            Some(_) if !page.is_full() && page.next_iterator().is_some() => complete_until,
             _ => complete_until.min(last_arrival),
         };
         let behind = behind.unwrap_or_else(|| read_at.since(last_arrival));
@@ -253,8 +290,8 @@ impl Reader {
         if !self.shared.has_logged_aggregates() && page.has_aggregates() {
             self.shared.log_aggregates();
         }
-        let children = page.children();
-        let next = page.answer.next_shard_iterator.clone();
+        let (children, next) = (page.children(), page.next_iterator());
+        let (names_end, closed) = (page.names_end(), page.closed);
         let records = page.answer.records.len();
         let batch = batch_of(self.origin(source), page.answer).map_err(|e| {
             let text = format!(
@@ -267,7 +304,8 @@ impl Reader {
         self.position = batch.after(records - 1);
         self.empty_pages_at_end = 0;
         self.horizon = Horizon::default();
-        if next.is_none() {
+        self.asks_for_map = next.is_none() && !names_end && !closed;
+        if names_end {
             self.ended = Some(Ended {
                 children,
                 complete_until,
@@ -283,26 +321,51 @@ impl Reader {
         })
     }
 
-    fn take_empty(&mut self, page: Page, behind: Duration, complete_until: Millis) -> Read {
-        let children = page.children();
-        let Some(next) = page.answer.next_shard_iterator else {
-            return closed(children, complete_until);
+    /// An answer without records. An answer that lacks a member tells nothing of the shard's tip or
+    /// end, until several in a row lack the member: some servers never return one.
+    fn take_empty(&mut self, page: &Page, complete_until: Millis) -> Result<Read, SourceError> {
+        if page.names_end() {
+            return Ok(closed(page.children(), complete_until));
+        }
+        let behind = page.behind();
+        self.iterator = page.next_iterator();
+        self.asks_for_map = self.iterator.is_none() && !page.closed;
+        self.pages_without_distance = match behind {
+            Some(_) => 0,
+            None => self.pages_without_distance.saturating_add(1),
+        };
+        let at_end = page.closed && behind.unwrap_or_default().is_zero();
+        self.empty_pages_at_end = if at_end {
+            self.empty_pages_at_end + 1
+        } else {
+            0
         };
 
-        self.iterator = Some(next);
-        self.empty_pages_at_end = match page.closed && behind.is_zero() {
-            true => self.empty_pages_at_end + 1,
-            false => 0,
-        };
         if self.empty_pages_at_end >= EMPTY_PAGES_AT_END {
             let known = self.shared.known(&self.shard).unwrap_or_default();
-            return closed(known.children, complete_until);
+            return Ok(closed(known.children, complete_until));
         }
-        Read {
+        if self.iterator.is_none() {
+            return Err(self.lacks("NextShardIterator"));
+        }
+        if (1..PAGES_WITHOUT_DISTANCE).contains(&self.pages_without_distance) {
+            return Err(self.lacks("MillisBehindLatest"));
+        }
+        Ok(Read {
             fetched: Fetched::Idle,
-            behind,
+            behind: behind.unwrap_or_default(),
             complete_until,
-        }
+        })
+    }
+
+    /// The trouble of an answer that lacks `member`.
+    fn lacks(&self, member: &str) -> SourceError {
+        let (stream, shard) = (&self.shared.stream, &self.shard);
+        let text = format!(
+            "an answer to GetRecords on {stream} (shard {shard}) lacks {member}; the shard is asked \
+             again"
+        );
+        Trouble::new(TroubleKind::Unavailable, text)
     }
 
     /// The origin of this reader's batches, with the shard's hash range as in the last listing.
@@ -346,29 +409,113 @@ impl Reader {
 
     async fn read(&mut self, credit: Credit) -> Result<Read, Stop> {
         let source = self.shared.arn().await?;
+        if self.asks_for_map {
+            self.shared.list().await?;
+            self.asks_for_map = false;
+        }
         let page = self.fetch(credit).await?;
         let read = self.take(page, source)?;
+        if read.behind.is_zero() {
+            self.tip = self.tip.max(Some(read.complete_until));
+        }
         if matches!(read.fetched, Fetched::Idle) && self.is_stuck(read.behind).await? {
-            return Err(Stop::Gone);
+            return Err(Stop::Gone(Gone::Stuck));
         }
         Ok(read)
     }
 
-    /// Continues at the oldest record.
-    async fn gap(&mut self) -> Read {
-        let stream = self.shared.stream().await;
-        let behind = stream.map_or(Duration::ZERO, |stream| stream.retention);
-        // From here on nothing waits: a gap that is passed over is reported.
-        self.position = Position::TrimHorizon;
+    /// The position is refused, or returns nothing at the age of the retention. The oldest record
+    /// that the shard has tells whether records were deleted; then the reader continues there.
+    async fn gap(&mut self, gone: Gone) -> Result<Read, SourceError> {
+        let behind = self.shared.stream().await?.retention;
+        let oldest = self.oldest_record().await?;
         self.iterator = None;
         self.horizon = Horizon::default();
 
+        let is_gap = match (&oldest, gone) {
+            (Some(oldest), _) => !self.is_past(oldest) && !self.has_read_until(oldest.arrival),
+            (None, gone) => gone == Gone::Refused,
+        };
         let now = server_time(None, &self.shared.client);
-        Read {
-            fetched: Fetched::Gap,
-            behind,
-            complete_until: now.minus(behind),
+        let complete_until = now.minus(behind);
+        if !is_gap {
+            return match gone {
+                Gone::Refused => Err(self.refused()),
+                Gone::Stuck => Ok(Read {
+                    fetched: Fetched::Idle,
+                    behind,
+                    complete_until,
+                }),
+            };
         }
+
+        // From here on nothing waits: a gap that is passed over is reported.
+        self.position = Position::TrimHorizon;
+        Ok(Read {
+            fetched: Fetched::Gap { oldest },
+            behind,
+            complete_until,
+        })
+    }
+
+    /// The oldest record of the shard; `None` if the server returns none.
+    async fn oldest_record(&self) -> Result<Option<OldestRecord>, SourceError> {
+        let (shared, client) = (&*self.shared, &self.shared.client);
+        let mut request = iterator_request(&self.shard, &Position::TrimHorizon);
+        let called = client.once_on(&shared.stream, &mut request, DEADLINE).await;
+        let answered = called.map_err(|e| self.failed(e, Operation::GetShardIterator))?;
+
+        let request = GetRecordsRequest {
+            shard_iterator: answered.answer.shard_iterator,
+            limit: Some(1),
+            stream_arn: client.arn_to_send(&shared.stream),
+            ..Default::default()
+        };
+        let parse = |raw: RawAnswer| GetRecordsAnswer::parse(raw.format, raw.body);
+        let read = client.read_call(&request, DEADLINE, parse).await;
+        let page = read.map_err(|e| self.failed(e, Operation::GetRecords))?;
+        let answer = page.answer;
+
+        let oldest = answer.records.first().and_then(|record| {
+            let text = record.sequence.of(&answer.body);
+            Some(OldestRecord {
+                sequence: Sequence::new(std::str::from_utf8(text).ok()?),
+                arrival: Millis(record.arrival_ms),
+            })
+        });
+        Ok(oldest)
+    }
+
+    /// True if the reader stands at or after `oldest`: nothing was deleted that was not read.
+    fn is_past(&self, oldest: &OldestRecord) -> bool {
+        match &self.position {
+            Position::After { sequence, .. } => {
+                Sequence::compare(oldest.sequence.as_str(), sequence.as_str()).is_le()
+            }
+            Position::TrimHorizon | Position::At(_) | Position::Closed => false,
+        }
+    }
+
+    /// True if this reader was at the tip at a moment that the retention still covers, before
+    /// `arrival`: records that arrived since then are not old enough to be deleted.
+    fn has_read_until(&self, arrival: Millis) -> bool {
+        let covered = |tip: Millis| tip <= arrival && !self.shared.is_near_horizon(self.age(tip));
+        self.tip.is_some_and(covered)
+    }
+
+    /// The time since `moment`, by the server's clock.
+    fn age(&self, moment: Millis) -> Duration {
+        server_time(None, &self.shared.client).since(moment)
+    }
+
+    /// The server refuses a position that it has: reading there is tried again.
+    fn refused(&self) -> SourceError {
+        let text = format!(
+            "GetShardIterator on {} (shard {}) refuses the position {}, though the shard has older \
+             records",
+            self.shared.stream, self.shard, self.position
+        );
+        Trouble::new(TroubleKind::Invalid, text)
     }
 }
 
@@ -381,7 +528,7 @@ impl ShardReader for Reader {
 
         match self.read(credit).await {
             Ok(read) => Ok(read),
-            Err(Stop::Gone) => Ok(self.gap().await),
+            Err(Stop::Gone(gone)) => self.gap(gone).await,
             Err(Stop::Failed(trouble)) => Err(trouble),
         }
     }
@@ -422,12 +569,23 @@ fn iterator_request(shard: &ShardId, position: &Position) -> GetShardIteratorReq
     request
 }
 
-/// True if another iterator may succeed.
+/// True if another iterator may succeed at once.
 fn is_useless_iterator(error: &CallError) -> bool {
     matches!(
         error.code(),
-        Some(ErrorCode::ExpiredIterator | ErrorCode::InvalidArgument)
+        Some(ErrorCode::ExpiredIterator | ErrorCode::InvalidArgument | ErrorCode::Validation)
     )
+}
+
+/// True if the failure may be the iterator's fault: the next read takes a new one.
+fn refuses_iterator(kind: TroubleKind) -> bool {
+    match kind {
+        TroubleKind::Missing | TroubleKind::Invalid | TroubleKind::Unintelligible => true,
+        TroubleKind::Throttled
+        | TroubleKind::Unavailable
+        | TroubleKind::Unauthenticated
+        | TroubleKind::Denied => false,
+    }
 }
 
 /// The records of an answer as places in its body.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use distributary_core::batch::ShardId;
-use distributary_core::checkpoint::Position;
+use distributary_core::checkpoint::{Position, Sequence};
 use distributary_core::clock::Millis;
 use distributary_core::output::TroubleKind;
 use distributary_core::source::{Credit, Fetched, Read, ShardReader, Source};
@@ -27,8 +27,8 @@ fn shard(id: &str, parents: [Option<&str>; 2], closed: bool) -> Shard {
         parent_shard_id: parents[0].map(str::to_owned),
         adjacent_parent_shard_id: parents[1].map(str::to_owned),
         hash_key_range: Some(HashKeyRange {
-            starting_hash_key: "5".into(),
-            ending_hash_key: "9".into(),
+            starting_hash_key: "0".into(),
+            ending_hash_key: u128::MAX.to_string(),
         }),
         sequence_number_range: Some(SequenceNumberRange {
             starting_sequence_number: "1".into(),
@@ -102,7 +102,8 @@ async fn the_stream_as_it_is() {
     let shards = source.shards().await.unwrap();
     assert_eq!(shards[2].parents, [ShardId::new("a"), ShardId::new("b")]);
     assert!(shards[0].closed && !shards[2].closed && shards[0].parents.is_empty());
-    assert_eq!(shards[2].hash_range.unwrap().start, 5);
+    assert_eq!(shards[2].hash_range.unwrap().end, u128::MAX);
+    assert_eq!(shards[2].start, Some(Sequence::new("1")));
     script.calls();
 }
 
@@ -184,7 +185,7 @@ async fn records_are_places_in_the_answer() {
             (Some("k"), data, 2)
         );
         assert_eq!(record.arrival.0, DATE_MS - 60_000);
-        assert_eq!(batch.hash_range().unwrap().end, 9);
+        assert_eq!(batch.hash_range().unwrap().end, u128::MAX);
         script.calls();
     }
 }
@@ -262,13 +263,126 @@ async fn a_closed_shard_ends_after_its_last_records() {
         matches!(&read.fetched, Fetched::Closed { children } if *children == [ShardId::new("c1")])
     );
     assert_eq!(script.calls().len(), 2);
+}
 
-    // Empty at once, on a server that does not return children.
+fn listing(shards: Vec<Shard>) -> ListShardsResponse {
+    ListShardsResponse {
+        shards: Some(shards),
+        next_token: None,
+    }
+}
+
+#[tokio::test]
+async fn an_open_shard_without_a_next_iterator_has_not_ended() {
+    for missing in [None, Some("")] {
+        let script = Script::default();
+        let mut reader = open(&script, Position::TrimHorizon);
+        // An answer with records, and one without.
+        script
+            .ok(iterator("i1"))
+            .ok(page(&["7"], missing, 0))
+            .ok(listing(vec![shard("s1", [None, None], false)]))
+            .ok(iterator("i2"))
+            .ok(page(&[], missing, 0));
+        let read = next(&mut reader).await;
+        assert_eq!(sequences(&read), ["7"]);
+        assert_eq!(
+            read.complete_until.0,
+            DATE_MS - 60_000,
+            "the tip is not known"
+        );
+        let trouble = reader.next(CREDIT).await.unwrap_err();
+        assert!(
+            trouble.message.contains("lacks NextShardIterator"),
+            "{trouble}"
+        );
+
+        script
+            .ok(listing(vec![shard("s1", [None, None], false)]))
+            .ok(iterator("i3"))
+            .ok(page(&["8"], Some("i4"), 0));
+        assert_eq!(sequences(&next(&mut reader).await), ["8"]);
+        let calls = script.calls();
+        let request: GetShardIteratorRequest = calls[6].read();
+        assert_eq!(request.starting_sequence_number.as_deref(), Some("7"));
+    }
+}
+
+#[tokio::test]
+async fn the_shard_map_ends_a_shard_on_servers_that_return_no_children() {
+    let script = Script::default();
     let mut reader = open(&script, after("7"));
     script.ok(iterator("i1")).ok(page(&[], None, 0));
-    assert!(
-        matches!(next(&mut reader).await.fetched, Fetched::Closed { children } if children.is_empty())
-    );
+    assert!(reader.next(CREDIT).await.is_err());
+    // The map has an ending sequence number now. What the shard took before that is still read.
+    let ended = vec![
+        shard("s1", [None, None], true),
+        shard("s2", [Some("s1"), None], false),
+    ];
+    script
+        .ok(listing(ended))
+        .ok(iterator("i2"))
+        .ok(page(&["8"], None, 0));
+    assert_eq!(sequences(&next(&mut reader).await), ["8"]);
+    for i in 0..3 {
+        script.ok(iterator("i3")).ok(page(&[], None, 0));
+        let read = reader.next(CREDIT).await;
+        assert_eq!(read.is_ok(), i == 2, "{read:?}");
+        if let Ok(read) = read {
+            assert!(
+                matches!(read.fetched, Fetched::Closed { children } if children == [ShardId::new("s2")])
+            );
+        }
+    }
+    script.calls();
+}
+
+#[tokio::test]
+async fn a_refused_iterator_is_taken_anew_from_the_last_record() {
+    let script = Script::default();
+    let mut reader = open(&script, Position::TrimHorizon);
+    script
+        .ok(iterator("i1"))
+        .ok(page(&["7"], Some("i2"), 5000))
+        // Refused for each reason, and the new one, too.
+        .err(ErrorCode::InvalidArgument, "Invalid ShardIterator.")
+        .ok(iterator("i3"))
+        .err(ErrorCode::InvalidArgument, "Invalid ShardIterator.");
+    assert_eq!(sequences(&next(&mut reader).await), ["7"]);
+    assert!(reader.next(CREDIT).await.is_err());
+    for code in [
+        ErrorCode::Validation,
+        ErrorCode::ResourceNotFound,
+        ErrorCode::Other("NewException".into()),
+    ] {
+        script.ok(iterator("i4")).err(code.clone(), "no");
+        assert!(reader.next(CREDIT).await.is_err(), "{code:?}");
+    }
+    script.ok(iterator("i5")).ok(page(&["8"], Some("i6"), 0));
+    assert_eq!(sequences(&next(&mut reader).await), ["8"]);
+    for call in script.calls() {
+        if call.operation == Operation::GetShardIterator {
+            let request: GetShardIteratorRequest = call.read();
+            let kind = request.shard_iterator_type.unwrap();
+            let from = request.starting_sequence_number;
+            assert!(kind == ShardIteratorType::TrimHorizon || from.as_deref() == Some("7"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_short_listing_is_no_listing() {
+    let script = Script::default();
+    let source = KinesisSource::new(script.client(), by_arn());
+    let mut half = shard("a", [None, None], false);
+    half.hash_key_range.as_mut().unwrap().ending_hash_key = "5".into();
+    let lists = [vec![], vec![half], vec![shard("a", [None, None], true)]];
+    for shards in lists {
+        script.ok(listing(shards));
+        let trouble = source.shards().await.unwrap_err();
+        assert_eq!(trouble.kind, TroubleKind::Unavailable);
+        assert!(trouble.message.contains("lacks shards"), "{trouble}");
+    }
     script.calls();
 }
 
@@ -318,9 +432,19 @@ async fn a_refused_position_is_a_gap() {
         ErrorCode::InvalidArgument,
         "StartingSequenceNumber 7 used in GetShardIterator on shard s1 … is invalid",
     );
-    script.ok(summary(StreamStatus::Active));
+    script
+        .ok(summary(StreamStatus::Active))
+        .ok(iterator("oldest"))
+        .ok(page(&["9"], Some("i2"), 0));
     let read = next(&mut reader).await;
-    assert!(matches!(read.fetched, Fetched::Gap));
+    let Fetched::Gap { oldest } = read.fetched else {
+        panic!("{read:?}")
+    };
+    let oldest = oldest.unwrap();
+    assert_eq!(
+        (oldest.sequence.as_str(), oldest.arrival.0),
+        ("9", DATE_MS - 60_000)
+    );
     script.calls();
     script.ok(iterator("i1")).ok(page(&["9"], Some("i2"), 0));
     assert_eq!(sequences(&next(&mut reader).await), ["9"]);
@@ -329,6 +453,16 @@ async fn a_refused_position_is_a_gap() {
         request.shard_iterator_type,
         Some(ShardIteratorType::TrimHorizon)
     );
+    // The shard still has an older record: the position is not gone.
+    let mut reader = open(&script, after("7"));
+    script
+        .err(ErrorCode::InvalidArgument, "no")
+        .ok(summary(StreamStatus::Active))
+        .ok(iterator("oldest"))
+        .ok(page(&["7"], Some("i2"), 0));
+    let trouble = reader.next(CREDIT).await.unwrap_err();
+    assert!(trouble.message.contains("older records"), "{trouble}");
+    script.calls();
     // A time is never too old, so its refusal is trouble.
     let mut reader = open(&script, Position::At(Millis(5)));
     script.err(
@@ -359,7 +493,11 @@ async fn near_the_horizon_every_read_asks_for_its_position() {
         ErrorCode::InvalidArgument,
         "StartingSequenceNumber 8 used in GetShardIterator … is invalid",
     );
-    assert!(matches!(next(&mut reader).await.fetched, Fetched::Gap));
+    script.ok(iterator("oldest")).ok(page(&["20"], None, 0));
+    assert!(matches!(
+        next(&mut reader).await.fetched,
+        Fetched::Gap { .. }
+    ));
     // Far from it one page leads to the next.
     script
         .ok(iterator("i3"))
@@ -371,7 +509,7 @@ async fn near_the_horizon_every_read_asks_for_its_position() {
     let iterators = calls
         .iter()
         .filter(|call| call.operation == Operation::GetShardIterator);
-    assert_eq!(iterators.count(), 3);
+    assert_eq!(iterators.count(), 4);
 }
 
 #[tokio::test]
@@ -386,9 +524,12 @@ async fn empty_pages_for_ever_at_the_retention_are_a_gap() {
             // The retention is asked for.
             script.ok(summary(StreamStatus::Active));
         }
+        if i == 9 {
+            script.ok(iterator("oldest")).ok(page(&["9"], None, 0));
+        }
         let read = next(&mut reader).await;
         assert_eq!(
-            matches!(read.fetched, Fetched::Gap),
+            matches!(read.fetched, Fetched::Gap { .. }),
             i == 9,
             "page {i}: {read:?}"
         );
@@ -399,7 +540,28 @@ async fn empty_pages_for_ever_at_the_retention_are_a_gap() {
     let iterators = calls
         .iter()
         .filter(|call| call.operation == Operation::GetShardIterator);
-    assert_eq!(iterators.count(), 2);
+    assert_eq!(iterators.count(), 3);
+
+    // The same pages after the tip, where nothing older than the position is left, nor newer.
+    for oldest in [page(&["7"], None, 0), page(&[], Some("i"), day)] {
+        let mut reader = open(&script, after("7"));
+        script.ok(iterator("i")).ok(page(&[], Some("i"), 0));
+        next(&mut reader).await;
+        for i in 0..25 {
+            if i % 10 == 0 && i > 0 {
+                script.ok(iterator("i"));
+            }
+            script.ok(page(&[], Some("i"), day - 1000));
+            if i == 0 {
+                script.ok(summary(StreamStatus::Active));
+            }
+            if i % 10 == 9 {
+                script.ok(iterator("oldest")).ok(oldest.clone());
+            }
+            assert!(matches!(next(&mut reader).await.fetched, Fetched::Idle));
+        }
+        script.calls();
+    }
 
     // A reader that makes progress through an old, empty stretch reaches its end.
     let mut reader = open(&script, after("7"));

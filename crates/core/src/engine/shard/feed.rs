@@ -12,6 +12,7 @@ use crate::clock::{Instant, Millis};
 use crate::engine::budget::{Budget, Pool};
 use crate::engine::encoders::{Encoder, Encoders};
 use crate::engine::shared_batch::SharedBatch;
+use crate::source::OldestRecord;
 
 /// Names a feed within its shard.
 pub(crate) type FeedId = u64;
@@ -59,6 +60,8 @@ struct GapBefore {
     batch: u64,
     /// The position at which the gap starts.
     from: Position,
+    /// The first record after the gap, where known.
+    oldest: Option<OldestRecord>,
 }
 
 /// Several small batches in one, kept while a lane has it in hand.
@@ -233,22 +236,30 @@ impl Feed {
     }
 
     /// The records behind the tip were deleted before they were read.
-    pub(super) fn note_gap(&mut self) {
+    pub(super) fn note_gap(&mut self, oldest: Option<OldestRecord>) {
         let batch = self.next();
         if self.gaps.back().is_none_or(|gap| gap.batch != batch) {
-            let from = self.tip.clone();
-            self.gaps.push_back(GapBefore { batch, from });
+            self.gaps.push_back(GapBefore {
+                batch,
+                from: self.tip.clone(),
+                oldest,
+            });
         }
     }
 
-    /// The start of the gap that a lane at `position` passes before batch `number`.
-    pub(super) fn gap_before(&self, number: u64, position: &Position) -> Option<&Position> {
+    /// The start of the gap that a lane at `position` passes before batch `number`, and the first
+    /// record after the gap.
+    pub(super) fn gap_before(
+        &self,
+        number: u64,
+        position: &Position,
+    ) -> Option<(&Position, Option<&OldestRecord>)> {
         let gap = self.gaps.iter().find(|gap| gap.batch == number)?;
         // A lane inside the batch is past the gap.
         let before = self
             .get(number)
             .is_none_or(|batch| batch.is_behind(position));
-        before.then_some(&gap.from)
+        before.then_some((&gap.from, gap.oldest.as_ref()))
     }
 
     /// Drops the oldest batch from the window.

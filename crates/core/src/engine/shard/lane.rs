@@ -19,11 +19,12 @@ use crate::engine::status::{Counts, ErrorReport};
 use crate::engine::{EngineError, Order, OutputSpec};
 use crate::output::{Output, Trouble};
 use crate::pump::PumpRef;
-use crate::store::LaneId;
+use crate::source::OldestRecord;
+use crate::store::{LaneId, OutputId};
 
-use super::GoalState;
 use super::feed::FeedId;
 use super::speed::Speed;
+use super::{GoalState, MetGap};
 
 /// The phase of a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -442,6 +443,21 @@ impl Lane {
         self.lose_in_flight();
         self.last_gap = Some(gap);
         true
+    }
+
+    /// A gap that starts at `from`, to be reported.
+    pub(super) fn gap(
+        &self,
+        output: &OutputId,
+        from: Position,
+        oldest: Option<OldestRecord>,
+    ) -> MetGap {
+        MetGap {
+            output: output.clone(),
+            from,
+            from_arrival: self.arrived,
+            oldest,
+        }
     }
 
     /// The lane goes on without a gap. If the lane had come to one at this cursor, another reader

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 
 use crate::batch::{Batch, ShardId};
-use crate::checkpoint::Position;
+use crate::checkpoint::{Position, Sequence};
 use crate::clock::{Instant, Millis};
 use crate::engine::budget::Permit;
 use crate::engine::deliver::pass::Progress;
@@ -18,6 +18,7 @@ use crate::engine::status::{Counts, Gap};
 use crate::engine::{EngineError, Order, OutputSpec, lock};
 use crate::output::Output;
 use crate::pump::PumpRef;
+use crate::source::OldestRecord;
 use crate::stateful::ShardPosition;
 use crate::store::{LaneCheckpoint, LaneId, OutputId};
 
@@ -419,8 +420,11 @@ impl ShardState {
             self.news = true;
         }
 
-        match feed.gap_before(number, &lane.position).cloned() {
-            Some(from) if lane.meet_gap(&from) => gaps.met.push((output.clone(), from)),
+        match feed.gap_before(number, &lane.position) {
+            Some((from, oldest)) if lane.meet_gap(from) => {
+                let gap = lane.gap(output, from.clone(), oldest.cloned());
+                gaps.met.push(gap);
+            }
             None if feed.get(number).is_some() => lane.meet_no_gap(),
             Some(_) | None => {}
         }
@@ -494,7 +498,13 @@ impl ShardState {
         }
 
         if from < records && !lane.dispatch(batch.batch.record(from).sequence) {
-            gaps.met.push((output.clone(), lane.position.clone()));
+            let first = batch.batch.record(from);
+            let oldest = OldestRecord {
+                sequence: Sequence::new(first.sequence),
+                arrival: first.arrival,
+            };
+            gaps.met
+                .push(lane.gap(output, lane.position.clone(), Some(oldest)));
         }
         lane.count_read(&batch, from);
         lane.set_activity(Activity::Delivering);

@@ -29,7 +29,7 @@ use crate::batch::ShardId;
 use crate::checkpoint::Position;
 use crate::clock::{Instant, Millis};
 use crate::output::Trouble;
-use crate::source::{ReadLimits, Shard};
+use crate::source::{OldestRecord, ReadLimits, Shard};
 use crate::store::OutputId;
 
 use super::budget::Budget;
@@ -130,8 +130,19 @@ struct Gaps {
     /// The newest, for the status.
     recent: Vec<Gap>,
     count: u64,
-    /// Lanes that came to a gap, and its start; to be reported.
-    met: Vec<(OutputId, Position)>,
+    /// Lanes that came to a gap; to be reported.
+    met: Vec<MetGap>,
+}
+
+/// A gap that a lane came to.
+#[derive(Debug)]
+struct MetGap {
+    output: OutputId,
+    from: Position,
+    /// The arrival time of the lane's last durable record.
+    from_arrival: Option<Millis>,
+    /// The first record after the gap.
+    oldest: Option<OldestRecord>,
 }
 
 /// Counters of a shard's reads.
@@ -281,14 +292,15 @@ impl ShardCell {
         answer
     }
 
-    /// The source's map has `entry` for the shard. `newest`: no newer map was seen.
-    pub(crate) fn on_map(&self, entry: Option<&Shard>, newest: bool) {
+    /// The source's map has `entry` for the shard. `newest`: no newer map was seen. `confirmed`: the
+    /// map before lacked the shard, too.
+    pub(crate) fn on_map(&self, entry: Option<&Shard>, newest: bool, confirmed: bool) {
         self.event(|state| {
             if newest && let End::Read { maps, .. } = &mut state.end {
                 *maps += 1;
             }
             match entry {
-                None if newest => {
+                None if newest && confirmed => {
                     if state.listing != Listing::Gone {
                         tracing::info!(shard = %self.id, "the source no longer has this shard");
                     }
@@ -305,6 +317,11 @@ impl ShardCell {
                 None | Some(_) => {}
             }
         });
+    }
+
+    /// True if the map no longer has the shard.
+    pub(crate) fn is_gone(&self) -> bool {
+        lock(&self.state).listing == Listing::Gone
     }
 
     /// The children that the map still lacks, and the number of maps that were searched; `None` if

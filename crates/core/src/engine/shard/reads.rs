@@ -12,11 +12,10 @@ use crate::engine::settings::Settings;
 use crate::engine::shared_batch::SharedBatch;
 use crate::engine::status::{ErrorReport, Gap};
 use crate::output::{Trouble, TroubleKind};
-use crate::source::{Fetched, Read, ReadLimits};
-use crate::store::OutputId;
+use crate::source::{Fetched, OldestRecord, Read, ReadLimits};
 
 use super::feed::FeedId;
-use super::{End, Listing, ShardCell, ShardState};
+use super::{End, Listing, MetGap, ShardCell, ShardState};
 
 /// The circumstances of a read's result.
 pub(crate) struct Arrived<'a> {
@@ -77,7 +76,7 @@ impl ShardCell {
             let missing = matches!(trouble.kind, TroubleKind::Missing | TroubleKind::Invalid);
             if state.listing == Listing::Gone && missing {
                 // Retention has removed the shard itself.
-                state.on_gap(arrived);
+                state.on_gap(arrived, None);
                 state.on_closed(arrived.feed, Vec::new());
                 return Some(KeepReader::No);
             }
@@ -118,8 +117,8 @@ impl ShardState {
                 return KeepReader::No;
             }
             // A gap has no records, and tells nothing of the reader's distance from the tip.
-            Fetched::Gap => {
-                self.on_gap(arrived);
+            Fetched::Gap { oldest } => {
+                self.on_gap(arrived, oldest.as_ref());
                 return KeepReader::Yes;
             }
         };
@@ -260,19 +259,20 @@ impl ShardState {
             let waits = lane.next_in(id) == Some(next) && !lane.is_delivering();
             if waits && lane.counts.in_flight > 0 {
                 lane.lose_in_flight();
-                self.gaps.met.push((output.clone(), lane.position.clone()));
+                let gap = lane.gap(output, lane.position.clone(), None);
+                self.gaps.met.push(gap);
             }
         }
     }
 
     /// The records behind the feed's tip were deleted before they were read. A lane that is not
     /// there yet meets the gap later.
-    fn on_gap(&mut self, arrived: &Arrived<'_>) {
+    fn on_gap(&mut self, arrived: &Arrived<'_>, oldest: Option<&OldestRecord>) {
         let Some(feed) = self.feeds.iter_mut().find(|f| f.id == arrived.feed) else {
             return;
         };
         feed.due = arrived.now;
-        feed.note_gap();
+        feed.note_gap(oldest.cloned());
         let next = feed.next();
 
         for (output, lane) in &mut self.lanes {
@@ -280,8 +280,9 @@ impl ShardState {
                 continue;
             }
             let gap = feed.gap_before(next, &lane.position);
-            if let Some(from) = gap.filter(|from| lane.meet_gap(from)) {
-                self.gaps.met.push((output.clone(), from.clone()));
+            if let Some((from, _)) = gap.filter(|(from, _)| lane.meet_gap(from)) {
+                let gap = lane.gap(output, from.clone(), oldest.cloned());
+                self.gaps.met.push(gap);
             }
         }
     }
@@ -292,17 +293,10 @@ impl ShardState {
         if on(Mutation::GapUnsaid) {
             return new;
         }
-        while let Some((_, position)) = met.first().cloned() {
-            let (here, rest): (Vec<_>, Vec<_>) =
-                met.into_iter().partition(|(_, from)| *from == position);
+        while let Some(from) = met.first().map(|gap| gap.from.clone()) {
+            let (here, rest): (Vec<_>, Vec<_>) = met.into_iter().partition(|gap| gap.from == from);
             met = rest;
-            let outputs: Vec<OutputId> = here.into_iter().map(|(output, _)| output).collect();
-            new.push(Gap {
-                shard: shard.clone(),
-                outputs,
-                from: position.to_string(),
-                at: wall,
-            });
+            new.extend(gap_of(shard, here, wall));
         }
 
         self.gaps.count += new.len() as u64;
@@ -338,6 +332,23 @@ impl ShardState {
             feed.due = until;
         }
     }
+}
+
+/// One gap of all lanes that came to it at the same position; `None` for no lanes.
+fn gap_of(shard: &ShardId, met: Vec<MetGap>, at: Millis) -> Option<Gap> {
+    let first = met.first()?;
+    let (from, from_arrival) = (first.from.to_string(), first.from_arrival);
+    let oldest = met.iter().find_map(|gap| gap.oldest.clone());
+
+    Some(Gap {
+        shard: shard.clone(),
+        from,
+        from_arrival,
+        to_arrival: oldest.as_ref().map(|oldest| oldest.arrival),
+        to: oldest.map(|oldest| oldest.sequence.to_string()),
+        at,
+        outputs: met.into_iter().map(|gap| gap.output).collect(),
+    })
 }
 
 /// A batch with its memory; `None` if `permit` can't grow to the size of the batch with its rows and
