@@ -416,6 +416,7 @@ async fn a_row_of_a_kcl_is_the_start_of_every_lane() {
             start: 0,
             end: u128::MAX,
         }),
+        start: None,
         closed: false,
     };
     let mut row = LeaseRow::new(&listed);

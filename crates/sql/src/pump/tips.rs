@@ -183,7 +183,7 @@ impl ShardReader for WatchedReader {
                 }
             }
             Fetched::Closed { children } => self.tips.end(&self.shard, children),
-            Fetched::Idle | Fetched::Gap => {}
+            Fetched::Idle | Fetched::Gap { .. } => {}
         }
 
         let seen = Seen {
