@@ -298,8 +298,13 @@ fn shard_of(shard: &types::Shard) -> Shard {
 fn starting_number(shard: &types::Shard) -> Option<Sequence> {
     let range = shard.sequence_number_range.as_ref()?;
     let text = &range.starting_sequence_number;
-    let is_number = (1..=129).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-    is_number.then(|| Sequence::new(text))
+    if text.is_empty() || text.len() > 129 {
+        return None;
+    }
+    if text.bytes().any(|b| !b.is_ascii_digit()) {
+        return None;
+    }
+    Some(Sequence::new(text))
 }
 
 /// The server's time: `date`, or a moment that is surely not later.

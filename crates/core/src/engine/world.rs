@@ -155,7 +155,7 @@ impl World {
             let start = LaneStart::without_row(later_start(entry.spec.start, map.server));
             cell.add_lane(&entry.spec, start);
         }
-        self.shards.insert(shard.id.clone(), cell);
+        self.shards.insert(shard.id, cell);
     }
 
     /// Adds an output whose lanes are where `rows` say; shards without a row appeared meanwhile.

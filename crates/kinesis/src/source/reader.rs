@@ -330,16 +330,17 @@ impl Reader {
         let behind = page.behind();
         self.iterator = page.next_iterator();
         self.asks_for_map = self.iterator.is_none() && !page.closed;
-        self.pages_without_distance = match behind {
-            Some(_) => 0,
-            None => self.pages_without_distance.saturating_add(1),
-        };
-        let at_end = page.closed && behind.unwrap_or_default().is_zero();
-        self.empty_pages_at_end = if at_end {
-            self.empty_pages_at_end + 1
+        if behind.is_some() {
+            self.pages_without_distance = 0;
         } else {
-            0
-        };
+            self.pages_without_distance += 1;
+        }
+        let at_tip = behind.unwrap_or_default().is_zero();
+        if page.closed && at_tip {
+            self.empty_pages_at_end += 1;
+        } else {
+            self.empty_pages_at_end = 0;
+        }
 
         if self.empty_pages_at_end >= EMPTY_PAGES_AT_END {
             let known = self.shared.known(&self.shard).unwrap_or_default();
@@ -476,14 +477,15 @@ impl Reader {
         let page = read.map_err(|e| self.failed(e, Operation::GetRecords))?;
         let answer = page.answer;
 
-        let oldest = answer.records.first().and_then(|record| {
-            let text = record.sequence.of(&answer.body);
-            Some(OldestRecord {
-                sequence: Sequence::new(std::str::from_utf8(text).ok()?),
-                arrival: Millis(record.arrival_ms),
-            })
-        });
-        Ok(oldest)
+        let Some(record) = answer.records.first() else {
+            return Ok(None);
+        };
+        let number = record.sequence.of(&answer.body);
+        let number = std::str::from_utf8(number).ok();
+        Ok(number.map(|number| OldestRecord {
+            sequence: Sequence::new(number),
+            arrival: Millis(record.arrival_ms),
+        }))
     }
 
     /// True if the reader stands at or after `oldest`: nothing was deleted that was not read.
@@ -499,13 +501,15 @@ impl Reader {
     /// True if this reader was at the tip at a moment that the retention still covers, before
     /// `arrival`: records that arrived since then are not old enough to be deleted.
     fn has_read_until(&self, arrival: Millis) -> bool {
-        let covered = |tip: Millis| tip <= arrival && !self.shared.is_near_horizon(self.age(tip));
-        self.tip.is_some_and(covered)
-    }
-
-    /// The time since `moment`, by the server's clock.
-    fn age(&self, moment: Millis) -> Duration {
-        server_time(None, &self.shared.client).since(moment)
+        let Some(tip) = self.tip else {
+            return false;
+        };
+        if tip > arrival {
+            return false;
+        }
+        let now = server_time(None, &self.shared.client);
+        let age = now.since(tip);
+        !self.shared.is_near_horizon(age)
     }
 
     /// The server refuses a position that it has: reading there is tried again.
