@@ -8,7 +8,7 @@ use toml::Value;
 use crate::values::{Address, Expected, Name, Size, Span, StartAt, not_one_of};
 
 /// One key.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
     /// The name, in kebab-case.
     pub name: &'static str,
@@ -71,6 +71,10 @@ pub enum Form {
     Address,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// An output: a shorthand (`file:PATH`), or a table with `type` and the keys of that kind.
+    Output,
+    /// A table with these keys.
+    Table(&'static [Key]),
 }
 
 impl Form {
@@ -87,7 +91,14 @@ impl Form {
             Self::Span => "TIME",
             Self::Address => "ADDRESS",
             Self::Choice(_) => "WORD",
+            Self::Output => "[KIND:]TARGET",
+            Self::Table(_) => "TABLE",
         }
+    }
+
+    /// True if the value may be a table.
+    pub fn takes_table(self) -> bool {
+        matches!(self, Self::Output | Self::Table(_))
     }
 
     /// The value that a flag or an environment variable with this text has.
@@ -113,7 +124,8 @@ impl Form {
     pub fn check(self, value: &Value) -> Result<(), Expected> {
         match (self, value) {
             (Self::Boolean, Value::Boolean(_)) => Ok(()),
-            (Self::Boolean, _) | (_, Value::Boolean(_) | Value::Integer(_) | Value::Float(_)) => {
+            (Self::Boolean | Self::Table(_), _)
+            | (_, Value::Boolean(_) | Value::Integer(_) | Value::Float(_)) => {
                 Err(self.unexpected(value))
             }
             (_, Value::String(text)) => self.check_text(text),
@@ -125,7 +137,9 @@ impl Form {
 
     fn check_text(self, text: &str) -> Result<(), Expected> {
         match self {
-            Self::Text(_) | Self::Boolean => Ok(()),
+            Self::Text(_) | Self::Boolean | Self::Table(_) => Ok(()),
+            Self::Output if text.is_empty() => Err(Expected::new("\"\" is no output")),
+            Self::Output => Ok(()),
             Self::Path if text.is_empty() => Err(Expected::new("\"\" is no path")),
             Self::Path => Ok(()),
             Self::Name => text.parse::<Name>().map(drop),
@@ -146,6 +160,8 @@ impl Form {
     fn unexpected(self, value: &Value) -> Expected {
         let hint = match (self, value) {
             (Self::Boolean, _) => "expected true or false".to_owned(),
+            (Self::Table(_), _) => "expected a table: { KEY = VALUE, … }".to_owned(),
+            (Self::Output, _) => "expected \"KIND:REST\", or a table with type".to_owned(),
             (Self::Size, Value::Integer(number)) => {
                 format!("expected a text with a unit, such as \"{number}MiB\"")
             }

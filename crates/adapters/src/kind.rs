@@ -28,6 +28,8 @@ pub struct Kind<S> {
     pub summary: &'static str,
     /// The kind's own keys, without keys that all kinds have.
     pub keys: &'static [Key],
+    /// Keys with the values that they have at a place for dead letters where the user gave none.
+    pub dead_letter_defaults: &'static [(&'static str, &'static str)],
     presence: Presence<S>,
 }
 
@@ -96,7 +98,18 @@ impl<S> Kind<S> {
             name,
             summary,
             keys,
+            dead_letter_defaults: &[],
             presence: Presence::BuiltIn(functions),
+        }
+    }
+
+    pub(crate) const fn with_dead_letter_defaults(
+        self,
+        dead_letter_defaults: &'static [(&'static str, &'static str)],
+    ) -> Self {
+        Self {
+            dead_letter_defaults,
+            ..self
         }
     }
 
@@ -107,6 +120,7 @@ impl<S> Kind<S> {
             name,
             summary: "",
             keys: &[],
+            dead_letter_defaults: &[],
             presence: Presence::LeftOut { feature },
         }
     }

@@ -1,10 +1,12 @@
 //! Unknown keys and wrong values of a file: all of them, not only the first.
 
-use distributary_adapters::keys::{Absent, Key};
+use distributary_adapters::keys::{Absent, Form, Key};
 use distributary_adapters::kind::{self, Kind};
 use distributary_adapters::values::{Expected, nearest};
 
-use crate::keys::{self, EVERY_OUTPUT, EVERY_SOURCE, FAN_OUT_LIST, OUTPUT, SOURCE, TYPE};
+use crate::keys::{
+    self, EVERY_OUTPUT, EVERY_SOURCE, FAN_OUT_LIST, NESTED_OUTPUT, OUTPUT, SOURCE, TYPE,
+};
 use crate::mistake::Mistakes;
 use crate::registry::Registry;
 use crate::table::{Entry, Table, Value};
@@ -51,7 +53,9 @@ impl Checker<'_> {
         self.list(root, FAN_OUT_LIST, "from = \"NAME\"");
         let fan_outs = root.tables(FAN_OUT_LIST);
         for (i, fan_out) in fan_outs.iter().enumerate() {
-            self.fan_out(fan_out, format!("fan-out {} ", i + 1));
+            let number = i + 1;
+            let prefix = format!("fan-out {number} ");
+            self.fan_out(fan_out, prefix);
         }
     }
 
@@ -70,14 +74,16 @@ impl Checker<'_> {
         self.is_table(table);
         if let Some(source) = table.table(SOURCE) {
             let kinds = self.registry.sources.clone();
-            self.of_kind(source, format!("{prefix}source "), &kinds, EVERY_SOURCE);
+            let prefix = format!("{prefix}source ");
+            self.of_kind(source, prefix, &kinds, EVERY_SOURCE);
         }
 
         self.list(table, OUTPUT, "stream = \"NAME\"");
         let outputs = table.tables(OUTPUT);
         for (i, output) in outputs.iter().enumerate() {
             let kinds = self.registry.outputs.clone();
-            let prefix = format!("{prefix}output {} ", i + 1);
+            let number = i + 1;
+            let prefix = format!("{prefix}output {number} ");
             self.of_kind(output, prefix, &kinds, EVERY_OUTPUT);
         }
     }
@@ -165,20 +171,45 @@ impl Checker<'_> {
         }
     }
 
-    fn value(&mut self, key: &Key, entry: &Entry, prefix: &str) {
+    fn value(&mut self, key: &'static Key, entry: &Entry, prefix: &str) {
         let checked = match &entry.value {
             Value::Plain(value) => {
                 let checked = key.form.check(value);
                 checked.map_err(|expected| expected.0)
             }
+            Value::Table(table) if key.form.takes_table() => {
+                let name = key.name;
+                let prefix = format!("{prefix}{name} ");
+                self.nested_table(key, table, prefix);
+                return;
+            }
             Value::Table(_) | Value::Tables(_) => {
                 Err(format!("a table: expected {}", key.form.placeholder()))
             }
         };
+
         if let Err(expected) = checked {
             let message = format!("key {prefix}{}: {expected}", key.name);
             self.mistakes.add(&entry.place, message);
         }
+    }
+
+    /// The value of a key that takes a table.
+    fn nested_table(&mut self, key: &Key, table: &Table, prefix: String) {
+        let Form::Table(keys) = key.form else {
+            let kinds = self.registry.outputs.clone();
+            self.of_kind(table, prefix, &kinds, NESTED_OUTPUT);
+            return;
+        };
+
+        let known: Vec<&'static Key> = keys.iter().collect();
+        self.missing(table, &known, &prefix);
+        let level = Level {
+            prefix,
+            known,
+            nested: &[],
+        };
+        self.keys(table, &level);
     }
 
     /// The remedy for an unknown key.

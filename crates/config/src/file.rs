@@ -53,8 +53,10 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Table> {
     match DeTable::parse(text) {
         Ok(root) => file.table(whole, root.into_inner()),
         Err(error) => {
-            let span = error.span();
-            let place = span.map_or(whole, |span| file.place(&span));
+            let place = match error.span() {
+                Some(span) => file.place(&span),
+                None => whole,
+            };
             Err(Mistakes::one(&place, error.message()))
         }
     }

@@ -8,6 +8,8 @@ pub const OUTPUT: &str = "output";
 pub const SOURCE: &str = "source";
 /// The list of fan-outs, in the file.
 pub const FAN_OUT_LIST: &str = "fan-out";
+/// The place for records that an output refuses for good.
+pub const DEAD_LETTER: &str = "dead-letter";
 /// The kind of a source or an output.
 pub const TYPE: &str = "type";
 /// The prefix of environment variables.
@@ -59,6 +61,15 @@ pub const FAN_OUT: &[Key] = &[
     },
 ];
 
+const DEAD_LETTER_HELP: &str = "Output for records that an output will never take (too large, \
+    refused by the service): each is stored whole, as a line of JSON with the reason, before the \
+    output's position passes the record. A shorthand such as file:PATH, or a table with type and \
+    the keys of that kind; a file gets plain lines and is rotated at 64MiB, unless set otherwise";
+const ON_REFUSED: &[&str] = &["skip-record", "stop-lane"];
+const ON_REFUSED_HELP: &str = "Treatment of such a record: skip-record (store the record as a dead \
+    letter and go on) or stop-lane (the shard waits for this output until the cause is fixed and \
+    the output resumed)";
+
 /// Keys of a fan-out that may also be written once for all fan-outs of a file.
 pub const DELIVERY: &[Key] = &[
     Key {
@@ -108,6 +119,20 @@ pub const DELIVERY: &[Key] = &[
         absent: Absent::Inherited("30s"),
         help: "Time after which an unanswered write is sent again",
         example: "10s",
+    },
+    Key {
+        name: DEAD_LETTER,
+        form: Form::Output,
+        absent: Absent::Inherited("none: the lane of a refused record stops"),
+        help: DEAD_LETTER_HELP,
+        example: "file:orders.dead.jsonl",
+    },
+    Key {
+        name: "on-refused",
+        form: Form::Choice(ON_REFUSED),
+        absent: Absent::Inherited("skip-record with a dead-letter, else stop-lane"),
+        help: ON_REFUSED_HELP,
+        example: "stop-lane",
     },
 ];
 
@@ -208,7 +233,30 @@ pub const EVERY_OUTPUT: &[Key] = &[
         help: "true: nothing is written to the output, and its position is kept",
         example: "true",
     },
+    Key {
+        name: DEAD_LETTER,
+        form: Form::Output,
+        absent: Absent::Default("the fan-out's dead-letter"),
+        help: DEAD_LETTER_HELP,
+        example: "file:orders.dead.jsonl",
+    },
+    Key {
+        name: "on-refused",
+        form: Form::Choice(ON_REFUSED),
+        absent: Absent::Default("the fan-out's on-refused"),
+        help: ON_REFUSED_HELP,
+        example: "stop-lane",
+    },
 ];
+
+/// The key that names the kind of an output inside another table.
+pub(crate) const NESTED_OUTPUT: &[Key] = &[Key {
+    name: TYPE,
+    form: Form::Text("KIND"),
+    absent: Absent::Default("kinesis"),
+    help: "The kind of the output",
+    example: "kinesis",
+}];
 
 /// The key of every source, whatever its kind.
 pub const EVERY_SOURCE: &[Key] = &[Key {

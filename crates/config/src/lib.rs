@@ -10,6 +10,7 @@
 //! - [`resolve`]: tables to a [`Process`], with every default filled in.
 
 pub mod check;
+mod dead_letter;
 pub mod file;
 pub mod input;
 pub mod keys;
@@ -24,7 +25,7 @@ pub mod table;
 pub use distributary_adapters::values;
 pub use input::Input;
 pub use mistake::{Mistake, Mistakes, Place};
-pub use process::{FanOutConfig, LogFormat, OutputConfig, Process};
+pub use process::{FanOutConfig, LogFormat, OutputConfig, Process, RefusedRecords};
 pub use registry::Registry;
 
 #[cfg(test)]

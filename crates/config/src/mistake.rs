@@ -120,6 +120,13 @@ impl Mistakes {
         });
     }
 
+    /// Adds a mistake for each of `messages`.
+    pub fn add_all(&mut self, place: &Place, messages: Vec<String>) {
+        for message in messages {
+            self.add(place, message);
+        }
+    }
+
     /// Adds the mistakes of `other`.
     pub fn append(&mut self, mut other: Self) {
         self.0.append(&mut other.0);

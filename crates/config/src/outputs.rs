@@ -8,9 +8,10 @@ use distributary_adapters::values::{Expected, Name, OrderWord, StartAt};
 use distributary_core::engine::{Order, Start};
 use serde::Deserialize;
 
+use crate::dead_letter::{DeadLetters, OnRefused, is_resolved_here};
 use crate::keys::{EVERY_OUTPUT, OUTPUT, TYPE};
 use crate::mistake::{Mistakes, Place, Result};
-use crate::process::OutputConfig;
+use crate::process::{OutputConfig, RefusedRecords};
 use crate::registry::Registry;
 use crate::source::{kind_of, settings};
 use crate::table::{Layers, Table};
@@ -23,6 +24,7 @@ pub(crate) struct Outputs<'a> {
     pub(crate) surroundings: &'a Surroundings,
     pub(crate) order: Option<Order>,
     pub(crate) start: Option<Start>,
+    pub(crate) on_refused: Option<OnRefused>,
 }
 
 /// An output with the place where it was written.
@@ -30,6 +32,8 @@ pub(crate) struct Placed {
     pub(crate) output: OutputConfig,
     pub(crate) place: Place,
     pub(crate) target: Target,
+    /// The place of the dead letters.
+    pub(crate) dead_letter: Option<Target>,
 }
 
 /// The keys that every output has; a test holds them to [`EVERY_OUTPUT`].
@@ -41,6 +45,7 @@ struct Common {
     order: Option<OrderWord>,
     start: Option<StartAt>,
     paused: bool,
+    on_refused: Option<OnRefused>,
 }
 
 impl Outputs<'_> {
@@ -82,7 +87,8 @@ impl Outputs<'_> {
             name: shorthand.name,
             ..Common::default()
         };
-        self.output(place, kind, common, shorthand.table, notes)
+        let refused = self.refused(None, &common, place);
+        self.output(place, kind, (common, refused), shorthand.table, notes)
     }
 
     fn of_table(&self, table: &Table, notes: &mut Vec<String>) -> Result<Placed> {
@@ -91,14 +97,29 @@ impl Outputs<'_> {
         let kind = kind.map_err(Mistakes::at(place))?;
         let common = common(table)?;
         let own = Layers(vec![table]).collect(kind.keys);
-        self.output(place, kind, common, own, notes)
+        let refused = self.refused(Some(table), &common, place);
+        self.output(place, kind, (common, refused), own, notes)
+    }
+
+    fn refused(
+        &self,
+        own: Option<&Table>,
+        common: &Common,
+        place: &Place,
+    ) -> Result<RefusedRecords> {
+        let dead_letters = DeadLetters {
+            registry: self.registry,
+            layers: self.layers,
+            surroundings: self.surroundings,
+        };
+        dead_letters.resolve(own, common.on_refused.or(self.on_refused), place)
     }
 
     fn output(
         &self,
         place: &Place,
         kind: &Kind<OutputSettings>,
-        common: Common,
+        (common, refused): (Common, Result<RefusedRecords>),
         own: toml::Table,
         notes: &mut Vec<String>,
     ) -> Result<Placed> {
@@ -110,26 +131,30 @@ impl Outputs<'_> {
         };
 
         let mut mistakes = Mistakes::default();
-        for problem in settings.validate(self.surroundings) {
-            mistakes.add(place, problem);
-        }
+        mistakes.add_all(place, settings.validate(self.surroundings));
+        let refused = mistakes.take(refused).unwrap_or_default();
         let order = self.order(common.order, &name, &settings, notes);
         let order = order.map_err(Mistakes::at(place));
         let order = mistakes.take(order).unwrap_or_default();
 
-        let start = match common.start {
-            Some(start) => start.0,
-            None => self.start.unwrap_or_default(),
-        };
+        let start = common.start.map(|start| start.0);
+        let start = start.or(self.start).unwrap_or_default();
+        let dead_letter = refused
+            .dead_letter()
+            .map(|place| place.target(self.surroundings));
+        let target = settings.target(self.surroundings);
+        let place = place.clone();
         mistakes.or(Placed {
-            target: settings.target(self.surroundings),
-            place: place.clone(),
+            dead_letter,
+            target,
+            place,
             output: OutputConfig {
                 name,
                 settings,
                 order,
                 start,
                 paused: common.paused,
+                refused,
             },
         })
     }
@@ -170,7 +195,9 @@ fn cannot_keep(kind: &str, order: Order) -> String {
 
 /// The keys in `table` that every output has.
 fn common(table: &Table) -> Result<Common> {
-    let keys = EVERY_OUTPUT.iter().filter(|key| key.name != TYPE);
+    let keys = EVERY_OUTPUT
+        .iter()
+        .filter(|key| key.name != TYPE && !is_resolved_here(key));
     let layer = Layers(vec![table]);
     let common = Common::deserialize(layer.collect(keys));
     common.map_err(|error| Mistakes::one(&table.place, error.message()))
@@ -201,6 +228,14 @@ impl Placed {
             let message = format!(
                 "the output {name} is the source itself, and would be copied round and round; name \
                  another stream"
+            );
+            mistakes.add(&self.place, message);
+        }
+        if self.dead_letter.as_ref() == Some(source) {
+            let name = &self.output.name;
+            let message = format!(
+                "key dead-letter: the dead letters of the output {name} would go to the source; \
+                 name another place"
             );
             mistakes.add(&self.place, message);
         }

@@ -67,6 +67,28 @@ pub struct OutputConfig {
     pub start: Start,
     /// True: nothing is written, and the position is kept.
     pub paused: bool,
+    /// The treatment of records that the output will never take.
+    pub refused: RefusedRecords,
+}
+
+/// The treatment of records that an output will never take.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum RefusedRecords {
+    /// The lane stops before the record.
+    #[default]
+    StopLane,
+    /// The record is stored whole at this output, and the lane goes on behind the record.
+    SkipRecord(OutputSettings),
+}
+
+impl RefusedRecords {
+    /// The output that takes the dead letters.
+    pub fn dead_letter(&self) -> Option<&OutputSettings> {
+        match self {
+            Self::StopLane => None,
+            Self::SkipRecord(settings) => Some(settings),
+        }
+    }
 }
 
 /// The format of log lines.

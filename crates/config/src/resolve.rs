@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::check;
+use crate::dead_letter::{self, OnRefused, is_resolved_here};
 use crate::file;
 use crate::input::{Input, state_file};
 use crate::keys::{self, DELIVERY, FAN_OUT, FAN_OUT_LIST, OUTPUT, PROCESS, SOURCE};
@@ -40,7 +41,8 @@ struct ProcessKeys {
     control: ControlAddress,
 }
 
-/// The keys of a fan-out but for `from`; a test holds them to [`FAN_OUT`] and [`DELIVERY`].
+/// The keys of a fan-out but for `from` and `dead-letter`; a test holds them to [`FAN_OUT`] and
+/// [`DELIVERY`].
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 struct FanOutKeys {
@@ -52,6 +54,7 @@ struct FanOutKeys {
     checkpoint_interval: Option<Span>,
     idle_interval: Option<Span>,
     write_timeout: Option<Span>,
+    on_refused: Option<OnRefused>,
 }
 
 /// The process that `input` and the content of a file describe.
@@ -143,27 +146,37 @@ impl Resolver<'_> {
         Err(Mistakes::one(&place.unwrap_or_default(), message))
     }
 
-    /// The fan-outs of the file, which share `memory` bytes; without `[[fan-out]]` the top of the
-    /// file is one.
+    /// The fan-outs of the file, which may use `memory` bytes together.
     fn fan_outs(&mut self, top: &Layers<'_>, memory: usize) -> Result<Vec<FanOutConfig>> {
-        let root = self.root;
-        let tables = root.tables(FAN_OUT_LIST);
-        let share = memory / self.count();
-        if tables.is_empty() {
-            let fan_out = self.fan_out(root, top, &self.input.to, share)?;
-            return Ok(vec![fan_out.config]);
-        }
-        self.check_alone()?;
-
         let mut mistakes = Mistakes::default();
-        let mut fan_outs = Vec::new();
-        for table in tables {
-            let fan_out = self.one_of_several(table, share);
-            fan_outs.extend(mistakes.take(fan_out));
-        }
+        let fan_outs = self.placed(top, memory, &mut mistakes)?;
+
         mistakes.append(conflicts(&fan_outs));
         let configs = fan_outs.into_iter().map(|fan_out| fan_out.config);
         mistakes.or(configs.collect())
+    }
+
+    /// The fan-outs with their places; without `[[fan-out]]` the top of the file is one.
+    fn placed(
+        &mut self,
+        top: &Layers<'_>,
+        memory: usize,
+        mistakes: &mut Mistakes,
+    ) -> Result<Vec<PlacedFanOut>> {
+        let root = self.root;
+        let tables = root.tables(FAN_OUT_LIST);
+        if tables.is_empty() {
+            let fan_out = self.fan_out(root, top, &self.input.to, memory)?;
+            return Ok(vec![fan_out]);
+        }
+        self.check_alone()?;
+
+        let mut fan_outs = Vec::new();
+        for table in tables {
+            let fan_out = self.one_of_several(table, memory);
+            fan_outs.extend(mistakes.take(fan_out));
+        }
+        Ok(fan_outs)
     }
 
     fn one_of_several(&mut self, table: &Table, memory: usize) -> Result<PlacedFanOut> {
@@ -206,22 +219,27 @@ impl Resolver<'_> {
     ) -> Result<PlacedFanOut> {
         let keys = fan_out_keys(layers)?;
         let mut mistakes = Mistakes::default();
-        let source = mistakes.take(source(layers, own, self.registry));
+        let source = source(layers, own, self.registry);
+        let source = mistakes.take(source);
         let outputs = self.outputs(own, layers, to, &keys);
         let outputs = mistakes.take(outputs);
-        let (Some((source, source_place)), Some(outputs)) = (source, outputs) else {
+
+        let Some((source, source_place)) = source else {
             return Err(mistakes);
         };
-
+        let Some(outputs) = outputs else {
+            return Err(mistakes);
+        };
         let target = source.target(&self.surroundings);
+        let problems = source.validate(&self.surroundings);
         mistakes.append(collisions(&outputs, &target));
-        for problem in source.validate(&self.surroundings) {
-            mistakes.add(&source_place, problem);
-        }
+        mistakes.add_all(&source_place, problems);
 
+        let config = self.config(keys, source, &outputs, memory);
+        let place = own.place.clone();
         mistakes.or(PlacedFanOut {
-            config: self.config(keys, source, &outputs, memory),
-            place: own.place.clone(),
+            config,
+            place,
             outputs,
         })
     }
@@ -239,6 +257,7 @@ impl Resolver<'_> {
             surroundings: &self.surroundings,
             order: keys.order.map(|order| order.0),
             start: keys.start.map(|start| start.0),
+            on_refused: keys.on_refused,
         };
         outputs.resolve(to, own, &mut self.notes)
     }
@@ -272,7 +291,8 @@ impl Resolver<'_> {
             return given;
         }
 
-        Some(state_file(self.input.state_folder.as_deref(), name))
+        let folder = self.input.state_folder.as_deref();
+        Some(state_file(folder, name))
     }
 }
 
@@ -309,6 +329,8 @@ fn conflicts(fan_outs: &[PlacedFanOut]) -> Mistakes {
         }
         mistakes.append(shared_targets(fan_out, &mut targets));
     }
+    let outputs: Vec<&Placed> = fan_outs.iter().flat_map(|of| &of.outputs).collect();
+    mistakes.append(dead_letter::conflicts(&outputs));
     mistakes
 }
 
@@ -349,7 +371,8 @@ fn shared_targets<'a>(
 
 fn fan_out_keys(layers: &Layers<'_>) -> Result<FanOutKeys> {
     let named = FAN_OUT.iter().filter(|key| key.name != "from");
-    let keys = named.chain(DELIVERY);
+    let delivery = DELIVERY.iter().filter(|key| !is_resolved_here(key));
+    let keys = named.chain(delivery);
     deserialize(layers.collect(keys))
 }
 
@@ -387,7 +410,7 @@ pub(crate) fn fields() -> [(Vec<&'static str>, &'static [&'static str]); 2] {
     let process = names(PROCESS).collect();
     let fan_out = names(FAN_OUT)
         .chain(names(DELIVERY))
-        .filter(|name| *name != "from");
+        .filter(|name| !["from", keys::DEAD_LETTER].contains(name));
     [
         (process, fields_of::<ProcessKeys>()),
         (fan_out.collect(), fields_of::<FanOutKeys>()),

@@ -18,31 +18,32 @@ pub(crate) fn source(
 ) -> Result<(SourceSettings, Place)> {
     let from = layers.0.iter().find_map(|table| table.text("from"));
     let table = own.table(SOURCE);
-    if let (Some((_, place)), Some(table)) = (from, table)
-        && place.file().is_some()
-    {
-        let message = "the source is given twice, by from and by [source]; leave one of them out";
-        return Err(Mistakes::one(&table.place, message));
-    }
-
     match (from, table) {
+        (Some((_, place)), Some(table)) if place.file().is_some() => {
+            let place = &table.place;
+            Err(Mistakes::one(place, TWO_SOURCES))
+        }
         (Some((text, place)), _) => {
             let settings = of_text(text, layers, registry);
-            let settings = settings.map_err(|expected| of_from(place, &expected))?;
-            Ok((settings, place.clone()))
+            settings
+                .map(|settings| (settings, place.clone()))
+                .map_err(|expected| of_from(place, &expected))
         }
         (None, Some(table)) => {
             let place = &table.place;
             let settings = of_table(table, layers, registry);
-            let settings = settings.map_err(Mistakes::at(place))?;
-            Ok((settings, place.clone()))
+            settings
+                .map(|settings| (settings, place.clone()))
+                .map_err(Mistakes::at(place))
         }
-        (None, None) => Err(Mistakes::one(
-            &own.place,
-            "no stream to copy: give --from STREAM, or from = \"STREAM\" in a file (-c FILE)",
-        )),
+        (None, None) => Err(Mistakes::one(&own.place, NO_SOURCE)),
     }
 }
+
+const TWO_SOURCES: &str =
+    "the source is given twice, by from and by [source]; leave one of them out";
+const NO_SOURCE: &str =
+    "no stream to copy: give --from STREAM, or from = \"STREAM\" in a file (-c FILE)";
 
 /// A mistake in `from`. A flag and a variable are places with the key's name; a line of a file is
 /// not.

@@ -1,6 +1,7 @@
 //! Tables of keys with the place of each key, wherever they were written.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use distributary_adapters::keys::{Form, Key};
 
@@ -89,23 +90,25 @@ impl<'a> Layers<'a> {
         self.0.iter().find_map(|table| table.entries.get(key))
     }
 
-    /// The plain value of `key`; a path that was written in a file is relative to that file.
+    /// The value of `key`; a path that was written in a file is relative to that file. None for
+    /// tables whose keys depend on a kind.
     pub fn plain(&self, key: &Key) -> Option<toml::Value> {
         let entry = self.entry(key.name)?;
-        let Value::Plain(value) = &entry.value else {
-            return None;
-        };
-
-        match (
-            key.form,
-            value,
-            entry.place.file().and_then(|file| file.parent()),
-        ) {
-            (Form::Path, toml::Value::String(path), Some(folder)) => {
-                let beside = folder.join(path);
-                Some(beside.to_string_lossy().into_owned().into())
+        match (&entry.value, key.form) {
+            (Value::Plain(toml::Value::String(path)), Form::Path) => {
+                let path = beside_file(path, &entry.place);
+                Some(path)
             }
-            _ => Some(value.clone()),
+            (Value::Plain(value), _) => {
+                let value = value.clone();
+                Some(value)
+            }
+            (Value::Table(table), Form::Table(keys)) => {
+                let layer = Layers(vec![table]);
+                let nested = layer.collect(keys);
+                Some(nested.into())
+            }
+            (Value::Table(_) | Value::Tables(_), _) => None,
         }
     }
 
@@ -119,4 +122,16 @@ impl<'a> Layers<'a> {
         }
         table
     }
+}
+
+/// A path, relative to the file that the path was written in.
+fn beside_file(path: &str, place: &Place) -> toml::Value {
+    let file = place.file();
+    let Some(folder) = file.and_then(Path::parent) else {
+        return path.into();
+    };
+
+    let path = folder.join(path);
+    let text = path.to_string_lossy();
+    text.into_owned().into()
 }

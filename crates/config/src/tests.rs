@@ -418,7 +418,8 @@ fn several_fan_outs_in_one_file() {
     assert_eq!((one.name.as_str(), two.name.as_str()), ("a", "second"));
     assert_eq!(one.state, Some("a.db".into()));
     assert_eq!(two.state, Some("/etc/d/second.db".into()));
-    assert_eq!(one.engine.memory_budget, 512 << 20);
+    // The memory is not divided: the fan-outs share one budget.
+    assert_eq!(one.engine.memory_budget, 1 << 30);
     assert_eq!(one.outputs[0].order, Order::Strict);
     assert_eq!(two.outputs[0].order, Order::Unordered);
     assert_eq!(two.outputs[1].order, Order::Resend);
@@ -481,7 +482,7 @@ fn tables_of_keys_agree_with_the_structs() {
 
     let common = crate::keys::EVERY_OUTPUT.iter().map(|key| key.name);
     let mut fields = crate::outputs::common_fields().to_vec();
-    fields.push(crate::keys::TYPE);
+    fields.extend([crate::keys::TYPE, crate::keys::DEAD_LETTER]);
     assert_eq!(sorted(common.collect()), sorted(fields));
 
     let registry = Registry::default();
@@ -519,4 +520,106 @@ fn examples_are_valid_and_names_mean_one_thing() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), count, "a name is listed twice");
+}
+
+/// The settings of the dead letters of each output, as text.
+fn dead_letters(process: &Process) -> Vec<Option<String>> {
+    let outputs = process.fan_outs.iter().flat_map(|f| &f.outputs);
+    outputs
+        .map(|output| output.refused.dead_letter().map(|d| format!("{d:?}")))
+        .collect()
+}
+
+#[test]
+fn a_dead_letter_is_an_output_for_one_output_or_for_all() {
+    let process = process(
+        r#"
+        from = "input"
+        dead-letter = "file:orders.dead.jsonl"
+        region = "eu-west-1"
+
+        [[output]]
+        stream = "output1"
+
+        [[output]]
+        stream = "output2"
+        dead-letter = { stream = "dead" }
+
+        [[output]]
+        stream = "output3"
+        on-refused = "stop-lane"
+
+        [[output]]
+        stream = "output4"
+        [output.dead-letter]
+        type = "file"
+        path = "other.jsonl"
+        format = "record"
+        "#,
+    )
+    .unwrap();
+    let places = dead_letters(&process);
+    let holds = |i: usize, part: &str| places[i].as_ref().is_some_and(|text| text.contains(part));
+    assert!(holds(0, "\"/etc/d/orders.dead.jsonl\""), "{places:?}");
+    assert!(holds(0, "Raw") && holds(0, "67108864"), "{places:?}");
+    assert!(holds(1, "dead") && holds(1, "eu-west-1"), "{places:?}");
+    assert_eq!(places[2], None);
+    assert!(holds(3, "\"/etc/d/other.jsonl\"") && holds(3, "Record"));
+
+    let flags = flags(
+        &[("from", "a"), ("dead-letter", "file:dead.jsonl")],
+        &["b", "c"],
+    );
+    let process = resolve(&Registry::default(), &flags, None).unwrap();
+    let places = dead_letters(&process);
+    assert!(places[0].is_some() && places[0] == places[1], "{places:?}");
+}
+
+#[test]
+fn mistakes_about_dead_letters_are_told() {
+    let with = |keys: &str| problem(&format!("from = \"a\"\n[[output]]\nstream = \"b\"\n{keys}"));
+    for (keys, expected) in [
+        (
+            "dead-letter = { type = \"file\", pth = \"x\" }",
+            "4:32: output 1 dead-letter key \"pth\" is not known; did you mean \"path\"?",
+        ),
+        (
+            "dead-letter = { type = \"file\" }",
+            "output 1 dead-letter missing key \"path\"",
+        ),
+        (
+            "dead-letter = { type = \"fiel\", path = \"x\" }",
+            "did you mean \"file\"?",
+        ),
+        (
+            "dead-letter = 7",
+            "key output 1 dead-letter: 7 is a number: expected \"KIND:REST\"",
+        ),
+        (
+            "dead-letter = \"flie:x\"",
+            "4:15: key dead-letter: \"flie\" is no kind; did you mean \"file\"?",
+        ),
+        ("dead-letter = \"x=file:x\"", "has a name"),
+        ("dead-letter = \"a\"", "would go to the source"),
+        (
+            "dead-letter = \"b\"",
+            "mixed up with the records of the output b",
+        ),
+        (
+            "on-refused = \"skip-record\"",
+            "key on-refused: \"skip-record\" needs a place",
+        ),
+        (
+            "on-refused = \"skip-recrod\"",
+            "\"skip-recrod\" is none of skip-record, stop-lane; did you mean \"skip-record\"?",
+        ),
+        (
+            "dead-letter = \"file:x\"\n[[output]]\nstream = \"c\"\n\
+             dead-letter = { type = \"file\", path = \"x\", format = \"record\" }",
+            "the outputs c and b have dead letters at one place, with different keys",
+        ),
+    ] {
+        let told = with(keys);
+        assert!(told.contains(expected), "{keys}\n{told}");
+    }
 }

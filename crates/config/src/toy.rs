@@ -6,7 +6,7 @@ use distributary_adapters::kind::{
     BuildContext, BuildError, Finding, Kind, Severity, Surroundings, Target,
 };
 use distributary_adapters::outputs::{BuiltOutput, OutputKind};
-use distributary_adapters::values::Expected;
+use distributary_adapters::values::{Expected, Size};
 use distributary_core::engine::Order;
 use distributary_core::output::{KeepsOrder, Trouble, TroubleKind};
 use serde::Deserialize;
@@ -19,7 +19,22 @@ use crate::{Input, Registry};
 struct Settings {
     queue: String,
     region: Option<String>,
+    limits: Option<Limits>,
 }
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Limits {
+    size: Size,
+}
+
+const LIMITS: &[Key] = &[Key {
+    name: "size",
+    form: Form::Size,
+    absent: Absent::Required,
+    help: "Largest message",
+    example: "1MiB",
+}];
 
 #[async_trait]
 impl OutputKind for Settings {
@@ -39,6 +54,13 @@ impl OutputKind for Settings {
             absent: Absent::Inherited(""),
             help: "Region of the queue",
             example: "eu-west-1",
+        },
+        Key {
+            name: "limits",
+            form: Form::Table(LIMITS),
+            absent: Absent::Default(""),
+            help: "Limits of the queue",
+            example: "",
         },
     ];
 
@@ -146,4 +168,23 @@ fn an_order_that_a_kind_cannot_keep_is_a_mistake_or_falls_to_the_best() {
         "{:?}",
         inherited.notes
     );
+}
+
+#[test]
+fn a_key_may_be_a_table_of_keys() {
+    let output = "from = \"a\"\n[[output]]\ntype = \"toy\"\nqueue = \"q\"\norder = \"unordered\"\n";
+    let with = |limits: &str| file(&format!("{output}limits = {limits}"));
+    let process = with("{ size = \"2MiB\" }").unwrap();
+    let settings = format!("{:?}", process.fan_outs[0].outputs[0].settings);
+    assert!(settings.contains("Size(2097152)"), "{settings}");
+
+    let told = with("{ siz = \"2MiB\" }").unwrap_err();
+    assert!(told.contains("limits missing key \"size\""), "{told}");
+    assert!(told.contains("did you mean \"size\"?"), "{told}");
+    let told = with("{ size = 2 }").unwrap_err();
+    assert!(
+        told.contains("key output 1 limits size: 2 is a number"),
+        "{told}"
+    );
+    assert!(with("7").unwrap_err().contains("expected a table"));
 }

@@ -44,6 +44,8 @@ impl OutputKind for Settings {
     const SUMMARY: &'static str = "Lines in a file on this machine. A record is durable after \
         fsync; one fsync covers the lines of all shards that wait. Lines are appended; the rest of \
         a line that a crash cut off is removed at the next start. `--to file:PATH`.";
+    const DEAD_LETTER_DEFAULTS: &'static [(&'static str, &'static str)] =
+        &[("format", "raw"), ("rotate-size", "64MiB")];
     const KEYS: &'static [Key] = &[
         Key {
             name: "path",

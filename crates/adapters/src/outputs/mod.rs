@@ -29,6 +29,9 @@ pub trait OutputKind: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync
     const SUMMARY: &'static str;
     /// The kind's own keys: one for each field of the struct, with the same name.
     const KEYS: &'static [Key];
+    /// Keys with the values that they have at a place for dead letters where the user gave none.
+    /// The data of a dead letter is one line of JSON.
+    const DEAD_LETTER_DEFAULTS: &'static [(&'static str, &'static str)] = &[];
 
     /// The table of keys that the part after the colon of `KIND:REST` stands for; `rest` is empty
     /// for `KIND` alone.
@@ -197,5 +200,6 @@ impl Kind<OutputSettings> {
                 parse: |table| K::deserialize(table).map(OutputSettings::new),
             },
         )
+        .with_dead_letter_defaults(K::DEAD_LETTER_DEFAULTS)
     }
 }

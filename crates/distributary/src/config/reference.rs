@@ -125,6 +125,7 @@ fn schema(registry: &Registry) -> String {
     let mut top = with_places(registry, object(&registry.top_keys(), true));
     top["properties"][FAN_OUT_LIST] = json!({"type": "array", "items": fan_out});
     top["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    top["$defs"] = json!({"output": of_kinds(&registry.outputs, &[])});
     top["title"] = json!("Configuration of distributary");
     let mut text = serde_json::to_string_pretty(&top).expect("a schema is JSON");
     text.push('\n');
@@ -177,6 +178,11 @@ fn property(key: &Key) -> Value {
     let mut property = match key.form {
         Form::Boolean => json!({"type": "boolean"}),
         Form::Choice(words) => json!({"enum": words}),
+        Form::Output => json!({"anyOf": [
+            {"type": "string", "examples": [key.example]},
+            {"$ref": "#/$defs/output"},
+        ]}),
+        Form::Table(keys) => object(&keys.iter().collect::<Vec<_>>(), false),
         Form::Text(_)
         | Form::Path
         | Form::Name

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use distributary_adapters::kind::Ending;
 use distributary_config::{FanOutConfig, Process, resolve};
+use distributary_core::engine::MemoryBudget;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::Instrument;
 
+use super::dead_letters::DeadLetterOutputs;
 use super::fan_out::{FanOutCommand, FanOutTask, Outcome};
-use super::{Answer, Command, Origin};
+use super::{Answer, Command, Origin, SharedParts};
 use crate::connect::Access;
 use crate::failure::Failure;
 use crate::view::Snapshot;
@@ -28,6 +30,7 @@ pub(super) struct Actor {
     /// The file that a reload replaces; `None` without a file.
     origin: Option<Origin>,
     access: Arc<Access>,
+    shared: SharedParts,
     fan_outs: BTreeMap<String, Handle>,
     tasks: JoinSet<Result<Outcome, Failure>>,
     /// The drain timeout in force.
@@ -55,6 +58,10 @@ impl Actor {
     ) -> Self {
         let mut actor = Self {
             drain_timeout: watch::Sender::new(process.drain_timeout),
+            shared: SharedParts {
+                memory: MemoryBudget::new(process.memory),
+                dead_letters: DeadLetterOutputs::default(),
+            },
             process,
             origin,
             access,
@@ -101,6 +108,7 @@ impl Actor {
         let (sender, snapshot) = watch::channel(Snapshot::starting(&name));
         let task = FanOutTask {
             context: self.access.build_context(Ending::default()),
+            shared: self.shared.clone(),
             config,
             until_caught_up: self.process.until_caught_up,
             drain_timeout: self.drain_timeout.subscribe(),

@@ -8,12 +8,16 @@ use std::sync::Arc;
 use distributary_adapters::kind::{BuildContext, BuildError};
 use distributary_adapters::leases::sqlite::SqliteStore;
 use distributary_config::{FanOutConfig, OutputConfig};
+use distributary_core::engine::deliver::DeadLetter;
 use distributary_core::engine::{FanOut, OutputSpec};
+use distributary_core::output::Output;
 use distributary_core::store::{OutputId, StoreError};
 use distributary_core::text::chain;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
+use super::SharedParts;
+use super::dead_letters::DeadLetterOutputs;
 use crate::failure::Failure;
 
 /// Outputs that are asked at the same time.
@@ -32,6 +36,7 @@ pub(crate) struct Built {
 /// Builds outputs, and recognises those that are one place.
 pub(crate) struct OutputBuilder {
     context: BuildContext,
+    dead_letters: DeadLetterOutputs,
     /// The source's identity.
     source: String,
 }
@@ -40,6 +45,7 @@ pub(crate) struct OutputBuilder {
 pub(crate) async fn build(
     config: &FanOutConfig,
     mut context: BuildContext,
+    shared: SharedParts,
 ) -> Result<Built, Failure> {
     let source = config
         .source
@@ -50,6 +56,7 @@ pub(crate) async fn build(
     let clock = context.clock.clone();
     let builder = OutputBuilder {
         context,
+        dead_letters: shared.dead_letters,
         source: source.identity,
     };
 
@@ -61,7 +68,7 @@ pub(crate) async fn build(
         outputs,
         store: Arc::new(store),
         ownership: None,
-        budget: None,
+        budget: Some(shared.memory),
         clock,
         settings: config.engine.clone(),
     };
@@ -83,6 +90,8 @@ fn failure(error: &BuildError) -> Failure {
 struct Found {
     spec: OutputSpec,
     identity: String,
+    /// The identity of the place for dead letters.
+    dead_letters: Option<String>,
 }
 
 impl OutputBuilder {
@@ -93,6 +102,7 @@ impl OutputBuilder {
     ) -> Result<Vec<OutputSpec>, Failure> {
         let found = self.find_all(configs).await?;
         self.tell_apart(&found)?;
+        self.check_dead_letters(&found)?;
 
         let specs = found.into_iter().map(|found| found.spec);
         Ok(specs.collect())
@@ -108,17 +118,31 @@ impl OutputBuilder {
             while asked.len() < ASKED_AT_ONCE
                 && let Some((i, config)) = rest.next()
             {
-                let context = self.context.clone();
-                asked.spawn(find_at(i, config, context));
+                let (context, dead_letters) = (self.context.clone(), self.dead_letters.clone());
+                asked.spawn(async move { (i, find(config, &context, &dead_letters).await) });
             }
 
             let Some(answer) = asked.join_next().await else {
                 break;
             };
-            let (i, one) = answer.map_err(|error| Failure::from_error(&error))??;
-            found.insert(i, one);
+            let (i, one) = answer.map_err(|error| Failure::from_error(&error))?;
+            found.insert(i, one.map_err(|error| failure(&error))?);
         }
         Ok(found.into_values().collect())
+    }
+
+    /// Fails if the dead letters of an output would go to the source.
+    fn check_dead_letters(&self, found: &[Found]) -> Result<(), Failure> {
+        let source = &self.source;
+        let to_source = |found: &&Found| found.dead_letters.as_ref() == Some(source);
+        let Some(output) = found.iter().find(to_source) else {
+            return Ok(());
+        };
+
+        let id = &output.spec.id;
+        Err(Failure::usage(format!(
+            "the dead letters of the output {id} would go to the source itself ({source}); name another place"
+        )))
     }
 
     /// Fails if two outputs, or an output and the source, are one place: settings alone do not
@@ -144,35 +168,42 @@ impl OutputBuilder {
     }
 }
 
-/// Finds the output at the place `i` of a list.
-async fn find_at(
-    i: usize,
+async fn find(
     config: OutputConfig,
-    context: BuildContext,
-) -> Result<(usize, Found), Failure> {
-    let found = find(config, &context).await?;
-    Ok((i, found))
+    context: &BuildContext,
+    dead_letters: &DeadLetterOutputs,
+) -> Result<Found, BuildError> {
+    let built = config.settings.build(context).await?;
+    let place = match config.refused.dead_letter() {
+        Some(settings) => Some(dead_letters.get(settings, context).await?),
+        None => None,
+    };
+
+    let (place, dead_letters) = place.map(|built| (built.output, built.identity)).unzip();
+    Ok(Found {
+        spec: spec(config, built.output, place),
+        identity: built.identity,
+        dead_letters,
+    })
 }
 
-async fn find(config: OutputConfig, context: &BuildContext) -> Result<Found, Failure> {
-    let built = config
-        .settings
-        .build(context)
-        .await
-        .map_err(|error| failure(&error))?;
-    let spec = OutputSpec {
+fn spec(
+    config: OutputConfig,
+    output: Arc<dyn Output>,
+    dead_letters: Option<Arc<dyn Output>>,
+) -> OutputSpec {
+    OutputSpec {
         id: OutputId::new(&config.name),
-        output: built.output,
+        output,
         order: config.order,
         start: config.start,
         paused: config.paused,
-        dead_letter: None,
+        dead_letter: dead_letters.map(|output| DeadLetter {
+            refused_by: config.name,
+            output,
+        }),
         pump: None,
-    };
-    Ok(Found {
-        spec,
-        identity: built.identity,
-    })
+    }
 }
 
 /// An open state file. The folder holds a file that is not kept, until the folder is dropped.

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::build::{Built, OutputBuilder, build};
 use super::steps::{self, note};
-use super::{Answer, OutputChange};
+use super::{Answer, OutputChange, SharedParts};
 use crate::failure::Failure;
 use crate::view::{Phase, Snapshot};
 
@@ -52,6 +52,7 @@ pub(super) enum Outcome {
 pub(super) struct FanOutTask {
     pub(super) config: FanOutConfig,
     pub(super) context: BuildContext,
+    pub(super) shared: SharedParts,
     /// True: the fan-out ends when it has caught up.
     pub(super) until_caught_up: bool,
     /// Time for the writes that are under way when the fan-out ends by itself.
@@ -112,6 +113,7 @@ impl FanOutTask {
         let Self {
             config,
             context,
+            shared,
             until_caught_up,
             drain_timeout,
             mut drain,
@@ -119,7 +121,7 @@ impl FanOutTask {
             snapshots,
         } = self;
         let mut running = tokio::select! {
-            running = Running::start(config, context, snapshots) => running?,
+            running = Running::start(config, (context, shared), snapshots) => running?,
             // Nothing was read or written: there is nothing to finish.
             _ = told_to_end(&mut drain) => return Ok(Outcome::Drained),
             never = refuse(&mut commands) => match never {},
@@ -167,7 +169,7 @@ async fn refuse(commands: &mut mpsc::Receiver<FanOutCommand>) -> std::convert::I
 impl Running {
     async fn start(
         config: FanOutConfig,
-        context: BuildContext,
+        (context, shared): (BuildContext, SharedParts),
         snapshots: watch::Sender<Snapshot>,
     ) -> Result<Self, Failure> {
         let clock = context.clock.clone();
@@ -176,7 +178,7 @@ impl Running {
             fan_out,
             outputs,
             state,
-        } = build(&config, context).await?;
+        } = build(&config, context, shared).await?;
         let engine = Engine::start(fan_out)
             .await
             .map_err(|error| Failure::from_error(&error))?;

@@ -7,6 +7,7 @@
 
 mod actor;
 mod build;
+mod dead_letters;
 mod fan_out;
 mod process;
 mod signals;
@@ -18,11 +19,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use distributary_config::{Input, OutputConfig, Registry};
-use distributary_core::engine::Start;
+use distributary_core::engine::{MemoryBudget, Start};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use process::run;
 pub(crate) use socket::{Reply, Request, ask};
+
+/// Parts of the process that its fan-outs share. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub(crate) struct SharedParts {
+    /// Memory for records that are read and not yet written.
+    pub(crate) memory: MemoryBudget,
+    /// Outputs for dead letters.
+    pub(crate) dead_letters: dead_letters::DeadLetterOutputs,
+}
 
 /// Commands that wait for the actor at most; further clients wait to send theirs.
 const COMMANDS: usize = 16;

@@ -119,6 +119,7 @@ fn change_of(old: &OutputConfig, new: &OutputConfig) -> Option<OutputChange> {
 mod tests {
     use distributary_adapters::kind::Shorthand;
     use distributary_adapters::outputs::KINDS;
+    use distributary_config::RefusedRecords;
     use distributary_core::engine::{Order, Start};
 
     use super::*;
@@ -131,6 +132,7 @@ mod tests {
             order: Order::Resend,
             start: Start::TrimHorizon,
             paused: false,
+            refused: RefusedRecords::StopLane,
         }
     }
 

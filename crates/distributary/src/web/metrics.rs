@@ -245,19 +245,19 @@ const METRICS: &[Metric] = &[
     fan_out(
         "distributary_memory_bytes",
         Kind::Gauge,
-        "Memory reserved for records that are read and not yet delivered",
+        "Memory reserved for records that are read and not yet delivered, by all fan-outs of the process together",
         |s| size(s.memory.used),
     ),
     fan_out(
         "distributary_memory_peak_bytes",
         Kind::Gauge,
-        "The most memory that was reserved so far",
+        "The most memory that was reserved so far, by all fan-outs of the process together",
         |s| size(s.memory.peak),
     ),
     fan_out(
         "distributary_memory_budget_bytes",
         Kind::Gauge,
-        "The limit of reserved memory",
+        "The limit of reserved memory, for all fan-outs of the process together",
         |s| size(s.memory.budget),
     ),
     fan_out(

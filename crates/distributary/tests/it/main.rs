@@ -5,6 +5,7 @@
 
 mod control;
 mod daemon;
+mod dead_letters;
 mod demo;
 mod faults;
 mod kinds;

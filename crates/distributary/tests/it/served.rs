@@ -123,6 +123,22 @@ impl Served {
         self.runtime.block_on(self.client.call(&request)).unwrap();
     }
 
+    /// Lets records of `stream` be as large as `mebibytes`.
+    pub(crate) fn take_records_of(&self, stream: &str, mebibytes: i32) {
+        let describe = distributary_wire::types::DescribeStreamSummaryRequest {
+            stream_name: Some(stream.to_owned()),
+            ..Default::default()
+        };
+        let described = self.runtime.block_on(self.client.call(&describe)).unwrap();
+        let summary = described.answer.stream_description_summary;
+        let request = distributary_wire::types::UpdateMaxRecordSizeRequest {
+            stream_arn: Some(summary.stream_arn),
+            max_record_size_in_kib: Some(mebibytes * 1024),
+            ..Default::default()
+        };
+        self.runtime.block_on(self.client.call(&request)).unwrap();
+    }
+
     /// Splits the shard numbered `shard` in the middle.
     pub(crate) fn split(&self, stream: &str, shard: usize) {
         let shard = self.shards(stream).swap_remove(shard);
