@@ -10,6 +10,7 @@ mod embedded;
 mod failure;
 mod logging;
 mod patience;
+mod redrive;
 mod screen;
 mod show;
 mod verify;

@@ -7,7 +7,7 @@ use distributary_adapters::values::{Expected, Name};
 use distributary_config::input::{state_file, state_folder};
 use distributary_config::process::ControlAddress;
 
-use super::run::environment;
+use super::config_args::environment;
 use crate::control::{Reply, Request, ask};
 use crate::failure::Failure;
 

@@ -1,10 +1,12 @@
 //! The commands, one file each.
 
+mod config_args;
 mod ctl;
 mod demo;
 mod interrupt;
 mod local;
 mod put;
+mod redrive;
 mod run;
 mod sql;
 mod streams;
@@ -34,6 +36,8 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Send a command to a running process: status, pause, resume, restart, reload, drain
     Ctl(ctl::CtlArgs),
+    /// Send dead letters again
+    Redrive(redrive::RedriveArgs),
     /// Show the main job on an embedded Kinesis, with no account
     Demo(demo::DemoArgs),
     /// Serve an embedded Kinesis on this machine
@@ -77,6 +81,7 @@ impl Command {
         match self {
             Self::Run(args) => run::run(*args).await,
             Self::Ctl(args) => ctl::run(args).await,
+            Self::Redrive(args) => redrive::run(args).await,
             Self::Demo(args) => demo::run(args).await,
             Self::Local(args) => local::run(args).await,
             Self::Put(args) => put::run(args).await,

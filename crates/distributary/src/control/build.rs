@@ -118,7 +118,8 @@ impl OutputBuilder {
             while asked.len() < ASKED_AT_ONCE
                 && let Some((i, config)) = rest.next()
             {
-                let (context, dead_letters) = (self.context.clone(), self.dead_letters.clone());
+                let context = self.context.clone();
+                let dead_letters = self.dead_letters.clone();
                 asked.spawn(async move { (i, find(config, &context, &dead_letters).await) });
             }
 
@@ -126,7 +127,8 @@ impl OutputBuilder {
                 break;
             };
             let (i, one) = answer.map_err(|error| Failure::from_error(&error))?;
-            found.insert(i, one.map_err(|error| failure(&error))?);
+            let one = one.map_err(|error| failure(&error))?;
+            found.insert(i, one);
         }
         Ok(found.into_values().collect())
     }

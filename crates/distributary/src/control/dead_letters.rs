@@ -23,6 +23,14 @@ struct Kept {
 }
 
 impl Kept {
+    fn of(settings: &OutputSettings, built: &BuiltOutput) -> Self {
+        Self {
+            settings: settings.clone(),
+            output: Arc::downgrade(&built.output),
+            identity: built.identity.clone(),
+        }
+    }
+
     fn built(&self) -> Option<BuiltOutput> {
         Some(BuiltOutput {
             output: self.output.upgrade()?,
@@ -46,11 +54,8 @@ impl DeadLetterOutputs {
         }
 
         let built = settings.build(context).await?;
-        kept.push(Kept {
-            settings: settings.clone(),
-            output: Arc::downgrade(&built.output),
-            identity: built.identity.clone(),
-        });
+        let one = Kept::of(settings, &built);
+        kept.push(one);
         Ok(built)
     }
 }

@@ -332,19 +332,26 @@ impl Running {
         let name = change.name();
         let id = OutputId::new(name);
 
-        match change {
-            OutputChange::Remove(_) => self.engine(Change::Remove(id)).await?,
-            OutputChange::Pause(_) => self.engine(Change::Pause(id)).await?,
-            OutputChange::Resume(_) => self.engine(Change::Resume(id)).await?,
+        let engine_change = match change {
+            OutputChange::Remove(_) => Some(Change::Remove(id)),
+            OutputChange::Pause(_) => Some(Change::Pause(id)),
+            OutputChange::Resume(_) => Some(Change::Resume(id)),
             OutputChange::Update(_) => {
                 let spec = take_spec(specs, name)?;
-                self.engine(Change::Update(spec)).await?;
+                Some(Change::Update(spec))
             }
             OutputChange::Add(_) => {
                 let spec = take_spec(specs, name)?;
-                self.engine(Change::Add(spec)).await?;
+                Some(Change::Add(spec))
             }
-            OutputChange::Restart(_, start) => self.restart(name, *start).await?,
+            OutputChange::Restart(_, start) => {
+                self.restart(name, *start).await?;
+                None
+            }
+        };
+
+        if let Some(change) = engine_change {
+            self.engine(change).await?;
         }
         note(change, &mut self.config.outputs);
         Ok(())

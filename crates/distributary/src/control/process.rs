@@ -31,20 +31,24 @@ pub(crate) async fn run(
     let file = followed(origin.as_ref())?;
     let until_caught_up = process.until_caught_up;
     let (snapshots, watched) = watch::channel(Vec::new());
-    serve_metrics(&process, &watched, &access.clock).await?;
+    let clock = access.clock.clone();
+    serve_metrics(&process, &watched, &clock).await?;
 
     let view = View::fit(process.log_format);
     let (control, commands) = Control::new();
     let path = origin.as_ref().map(|origin| origin.path.clone());
+    let socket = socket::listen(&process, path)?;
     let clients = Clients {
         view,
         file,
-        socket: socket::listen(&process, path)?,
+        socket,
         control: control.clone(),
         snapshots: watched.clone(),
-        clock: access.clock.clone(),
+        clock,
     };
-    let actor = Actor::new(process, origin, Arc::new(access), snapshots);
+
+    let access = Arc::new(access);
+    let actor = Actor::new(process, origin, access, snapshots);
     let actor = tokio::spawn(actor.run(commands));
 
     let (outcome, stop) = serve(actor, clients, &control, &mut signals).await;

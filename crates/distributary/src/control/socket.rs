@@ -277,15 +277,20 @@ impl Client {
 
     fn status(&self, fan_out: Option<&str>) -> Reply {
         let snapshots = self.snapshots.borrow();
-        let wanted = |s: &&Snapshot| fan_out.is_none_or(|name| *s.name == *name);
-        let all: Result<Vec<Value>, _> = snapshots.iter().filter(wanted).map(status_of).collect();
+        let is_wanted = |snapshot: &&Snapshot| match fan_out {
+            Some(name) => *snapshot.name == *name,
+            None => true,
+        };
+        let wanted = snapshots.iter().filter(is_wanted);
+        let all: Result<Vec<Value>, _> = wanted.map(status_of).collect();
 
-        match (all, fan_out) {
-            (Ok(all), Some(name)) if all.is_empty() => {
+        match all {
+            Ok(all) if all.is_empty() => {
+                let name = fan_out.unwrap_or_default();
                 Reply::Error(format!("there is no fan-out {name}"))
             }
-            (Ok(all), _) => Reply::Ok(Value::Array(all)),
-            (Err(error), _) => Reply::Error(error.to_string()),
+            Ok(all) => Reply::Ok(Value::Array(all)),
+            Err(error) => Reply::Error(error.to_string()),
         }
     }
 }
@@ -322,8 +327,11 @@ pub(crate) async fn ask(path: &Path, request: &Request) -> io::Result<Reply> {
         serde_json::from_slice(&line).map_err(io::Error::other)
     };
     let clock = distributary_core::clock::Clock::real();
-    clock
-        .timeout(ANSWER_TIMEOUT, exchange)
-        .await
-        .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
+    match clock.timeout(ANSWER_TIMEOUT, exchange).await {
+        Some(answer) => answer,
+        None => {
+            let late = io::ErrorKind::TimedOut;
+            Err(late.into())
+        }
+    }
 }

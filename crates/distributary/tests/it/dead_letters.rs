@@ -134,3 +134,84 @@ fn a_dead_letter_that_cannot_be_stored_holds_its_own_lane_only() {
     finish(dir.run(&served, &caught_up), b"").expect(0);
     assert_eq!(held(&served, "dead").0.len(), 1);
 }
+
+#[test]
+fn a_redrive_sends_each_letter_once_when_the_cause_is_gone() {
+    let (served, dir) = (served(), Dir::new());
+    let config = dir.path("d.toml");
+    let text = "from = \"input\"\nuntil-caught-up = true\ndead-letter = \"file:dead.jsonl\"\n\
+                [[output]]\nstream = \"small\"\n[[output]]\nstream = \"large\"\n";
+    fs::write(&config, text).unwrap();
+    served.put("input", &records(0, 10));
+    for i in 0..3u8 {
+        served.put("input", &[("a", vec![b'x' + i; TOO_LARGE])]);
+    }
+    let config = config.to_str().unwrap();
+    finish(dir.run(&served, &["-c", config]), b"").expect(0);
+    let letters = dir.text("dead.jsonl");
+    assert_eq!(lines(&fs::read_to_string(&letters).unwrap()).len(), 3);
+
+    // The cause is still there.
+    let redrive = |args: &[&str]| served.run(&[&["redrive", letters.as_str()], args].concat());
+    let dry = redrive(&["-c", config, "--dry-run"]).expect(0);
+    assert!(
+        dry.text().contains("small: 3 dead letters to send"),
+        "{}",
+        dry.text()
+    );
+    let refused = redrive(&["-c", config]).expect(1);
+    let told = refused.text();
+    assert!(
+        told.contains("small: 0 sent to small, 3 refused again, 0 not sent"),
+        "{told}"
+    );
+    assert!(told.contains("the last reason: "), "{told}");
+
+    served.take_records_of("small", 4);
+    let sent = redrive(&["-c", config]).expect(0);
+    assert!(
+        sent.text().contains("small: 3 sent to small"),
+        "{}",
+        sent.text()
+    );
+    let again = redrive(&["-c", config]).expect(0);
+    let told = again.text();
+    assert!(
+        told.contains("3 dead letters were sent by an earlier redrive"),
+        "{told}"
+    );
+    served
+        .run(&["verify", "--from", "input", "--to", "small", "large"])
+        .expect(0);
+}
+
+#[test]
+fn letters_can_be_redriven_to_another_output() {
+    let (served, dir) = (served(), Dir::new());
+    put_with_a_poisoned_one(&served);
+    let dead = format!("file:{}", dir.text("dead.jsonl"));
+    let args = "--from input --to small --until-caught-up --dead-letter";
+    let args: Vec<&str> = args.split(' ').chain([dead.as_str()]).collect();
+    finish(dir.run(&served, &args), b"").expect(0);
+
+    let letters = dir.text("dead.jsonl");
+    let other = served
+        .run(&["redrive", &letters, "--to", "large"])
+        .expect(0);
+    assert!(
+        other.text().contains("small: 1 sent to large"),
+        "{}",
+        other.text()
+    );
+    assert_eq!(held(&served, "large").0.len(), 1);
+    let unknown = dir.path("other.toml");
+    fs::write(
+        &unknown,
+        "from = \"input\"\n[[output]]\nstream = \"large\"\n",
+    )
+    .unwrap();
+    let file = unknown.to_str().unwrap();
+    fs::remove_file(dir.path("dead.jsonl.redriven")).unwrap();
+    let done = served.run(&["redrive", &letters, "-c", file]).expect(2);
+    assert!(done.err.contains("no output small"), "{}", done.err);
+}
