@@ -1,5 +1,6 @@
 //! The `distributary` program: commands, configuration, wiring, live view, metrics.
 
+mod check;
 mod cli;
 mod config;
 mod connect;

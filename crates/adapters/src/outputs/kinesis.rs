@@ -10,6 +10,7 @@ use distributary_kinesis::config::ConnectOptions;
 use distributary_kinesis::create;
 use distributary_kinesis::names::StreamRef;
 use distributary_kinesis::output::{KinesisOutput, OutputOptions, Route};
+use distributary_wire::types::StreamMode;
 use serde::{Deserialize, Deserializer, de};
 use toml::Table;
 
@@ -179,7 +180,7 @@ impl OutputKind for Settings {
             Err(error) => return vec![self.finding(Severity::Failure, error.to_string(), "")],
         };
         match client.describe(&self.stream).await {
-            Ok(described) => vec![self.described(&described.answer)],
+            Ok(described) => self.described(&described.answer, context),
             Err(trouble) => vec![self.unreachable(&trouble, context)],
         }
     }
@@ -235,16 +236,48 @@ impl Settings {
         }
     }
 
-    fn described(&self, described: &StreamDescription) -> Finding {
+    fn described(&self, described: &StreamDescription, context: &BuildContext) -> Vec<Finding> {
         let finding = format!("{} shards, mode {}", described.open_shards, described.mode);
+        let mut findings = Vec::new();
         if described.places_by_itself {
-            return self.finding(
+            findings.push(self.finding(
                 Severity::Warning,
                 format!("{finding}, and the stream distributes records itself"),
                 "records of one partition key get no order there; use a stream that routes by key",
-            );
+            ));
         }
-        self.finding(Severity::Fine, finding, "")
+        if let Some(source) = &context.like {
+            findings.extend(self.beside(described, source));
+        }
+
+        if findings.is_empty() {
+            findings.push(self.finding(Severity::Fine, finding, ""));
+        }
+        findings
+    }
+
+    /// Drawbacks of a stream as an output of `source`.
+    fn beside(&self, output: &StreamDescription, source: &StreamDescription) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let (shards, wanted) = (output.open_shards, source.open_shards);
+        if output.mode == StreamMode::Provisioned && (1..wanted).contains(&shards) {
+            findings.push(self.finding(
+                Severity::Warning,
+                format!("{shards} shards, and the source has {wanted}"),
+                "a full source is more than these shards take; add shards, or use mode ON_DEMAND",
+            ));
+        }
+
+        let (bytes, wanted) = (output.record_bytes, source.record_bytes);
+        if bytes < wanted {
+            let (bytes, wanted) = (bytes >> 10, wanted >> 10);
+            findings.push(self.finding(
+                Severity::Warning,
+                format!("takes records of {bytes} KiB, and the source has up to {wanted} KiB"),
+                "raise the stream's maximum record size, or set a dead-letter for larger records",
+            ));
+        }
+        findings
     }
 
     fn unreachable(&self, trouble: &Trouble, context: &BuildContext) -> Finding {

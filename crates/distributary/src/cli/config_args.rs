@@ -38,18 +38,24 @@ const LOCAL: &str = "local";
 const LOG: &str = "log";
 
 impl ConfigArgs {
-    /// The process that a file, flags and variables describe, and the file to follow.
+    /// As [`ConfigArgs::resolve`], with the mistakes as the end of the command.
     pub(super) fn process(self) -> Result<(Process, Option<Origin>), Failure> {
-        let wrong = |mistakes: Mistakes| Failure::usage(mistakes.to_string());
+        let resolved = self.resolve();
+        resolved.map_err(|mistakes| Failure::usage(mistakes.to_string()))
+    }
+
+    /// The process that a file, flags and variables describe, and the file to follow.
+    pub(super) fn resolve(self) -> Result<(Process, Option<Origin>), Mistakes> {
         let registry = Registry::default();
         let environment = environment();
-        let input = self.input(&environment, &registry).map_err(wrong)?;
-        let path = self.config.or_else(|| config_variable(&environment));
+        let input = self.input(&environment, &registry)?;
+        let path = self.config;
+        let path = path.or_else(|| config_variable(&environment));
 
         match path {
-            Some(path) => from_file(path, input, registry).map_err(wrong),
+            Some(path) => from_file(path, input, registry),
             None => {
-                let process = resolve::resolve(&registry, &input, None).map_err(wrong)?;
+                let process = resolve::resolve(&registry, &input, None)?;
                 Ok((process, None))
             }
         }

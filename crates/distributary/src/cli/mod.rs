@@ -1,8 +1,10 @@
 //! The commands, one file each.
 
+mod check;
 mod config_args;
 mod ctl;
 mod demo;
+mod init;
 mod interrupt;
 mod local;
 mod put;
@@ -34,6 +36,10 @@ pub(crate) struct Cli {
 enum Command {
     /// Copy a stream to others, until it is stopped
     Run(Box<run::RunArgs>),
+    /// Check a configuration, and what it names, before anything runs
+    Check(Box<check::CheckArgs>),
+    /// Write a configuration to begin with
+    Init(init::InitArgs),
     /// Send a command to a running process: status, pause, resume, restart, reload, drain
     Ctl(ctl::CtlArgs),
     /// Send dead letters again
@@ -80,6 +86,8 @@ impl Command {
     async fn run(self) -> Result<ExitCode, Failure> {
         match self {
             Self::Run(args) => run::run(*args).await,
+            Self::Check(args) => check::run(*args).await,
+            Self::Init(args) => init::run(&args),
             Self::Ctl(args) => ctl::run(args).await,
             Self::Redrive(args) => redrive::run(args).await,
             Self::Demo(args) => demo::run(args).await,

@@ -76,6 +76,14 @@ fn unusable(path: &Path, error: &io::Error) -> Failure {
 }
 
 impl RedriveArgs {
+    /// The output that takes the letters of the output `name`.
+    fn output_for<'a>(&self, process: &'a Process, name: &str) -> Option<&'a OutputConfig> {
+        match self.to {
+            Some(_) => any_output(process),
+            None => output_called(process, name),
+        }
+    }
+
     /// The letters of all files.
     fn read(&self) -> Result<Vec<Letters>, Failure> {
         let mut files = Vec::new();
@@ -150,10 +158,7 @@ async fn targets(
         if targets.contains_key(name) {
             continue;
         }
-        let config = match args.to {
-            Some(_) => any_output(process),
-            None => output_called(process, name),
-        };
+        let config = args.output_for(process, name);
         let config = config.ok_or_else(|| no_output(name))?;
         let target = target(config, access).await?;
         targets.insert(name.clone(), target);

@@ -3,6 +3,7 @@
 // Helpers of tests are not tests by clippy's book, but may panic all the same.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod check;
 mod control;
 mod daemon;
 mod dead_letters;

@@ -1,0 +1,123 @@
+//! Tries everything that a configuration names, before anything runs. Nothing is written.
+
+use std::collections::BTreeMap;
+
+use distributary_adapters::kind::{BuildContext, Ending, Finding, Severity};
+use distributary_adapters::outputs::OutputSettings;
+use distributary_config::{FanOutConfig, OutputConfig, Process};
+use tokio::task::JoinSet;
+
+use crate::connect::Access;
+
+/// Outputs that are tried at the same time.
+const AT_ONCE: usize = 16;
+
+/// One thing to try.
+struct Subject {
+    name: String,
+    settings: OutputSettings,
+}
+
+/// The findings about every source and output of `process`, in the order of the configuration.
+pub(crate) async fn connect(process: &Process, access: &Access) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for fan_out in &process.fan_outs {
+        let mut context = access.build_context(Ending::default());
+        let part = format!("source {}", fan_out.source.default_name());
+        let of_source = fan_out.source.check(&context).await;
+        findings.extend(named(&part, of_source));
+
+        // A source that cannot be built is reported already.
+        let source = fan_out.source.build(&context).await.ok();
+        context.like = source.and_then(|source| source.stream);
+        let of_outputs = outputs(fan_out, &context).await;
+        findings.extend(of_outputs);
+        findings.extend(loops(fan_out, process));
+    }
+    findings
+}
+
+async fn outputs(fan_out: &FanOutConfig, context: &BuildContext) -> Vec<Finding> {
+    let mut subjects = fan_out.outputs.iter().flat_map(subjects).enumerate();
+    let mut asked = JoinSet::new();
+    let mut found = BTreeMap::new();
+    loop {
+        while asked.len() < AT_ONCE
+            && let Some((i, subject)) = subjects.next()
+        {
+            let context = context.clone();
+            asked.spawn(async move { (i, subject.check(&context).await) });
+        }
+
+        let Some(ended) = asked.join_next().await else {
+            break;
+        };
+        // A check that panicked has no findings.
+        if let Ok((i, findings)) = ended {
+            found.insert(i, findings);
+        }
+    }
+    found.into_values().flatten().collect()
+}
+
+/// The output, and the place of its dead letters.
+fn subjects(output: &OutputConfig) -> Vec<Subject> {
+    let name = &output.name;
+    let mut subjects = vec![Subject {
+        name: format!("output {name}"),
+        settings: output.settings.clone(),
+    }];
+    if let Some(settings) = output.refused.dead_letter() {
+        subjects.push(Subject {
+            name: format!("dead letters of {name}"),
+            settings: settings.clone(),
+        });
+    }
+    subjects
+}
+
+impl Subject {
+    async fn check(self, context: &BuildContext) -> Vec<Finding> {
+        let findings = self.settings.check(context).await;
+        named(&self.name, findings)
+    }
+}
+
+/// Findings whose subjects tell the part that the place has in the configuration.
+fn named(part: &str, findings: Vec<Finding>) -> Vec<Finding> {
+    let of_part = |finding: Finding| {
+        let place = &finding.subject;
+        let name = part.rsplit(' ').next();
+        let subject = match name {
+            Some(name) if name == place => part.to_owned(),
+            _ => format!("{part} ({place})"),
+        };
+        Finding { subject, ..finding }
+    };
+    findings.into_iter().map(of_part).collect()
+}
+
+/// Outputs of `fan_out` that another fan-out of the process reads.
+fn loops(fan_out: &FanOutConfig, process: &Process) -> Vec<Finding> {
+    let surroundings = &process.surroundings;
+    let mut findings = Vec::new();
+    for output in &fan_out.outputs {
+        let target = output.settings.target(surroundings);
+        let mut others = process.fan_outs.iter();
+        let reader = others.find(|other| other.source.target(surroundings) == target);
+        if let Some(reader) = reader {
+            let finding = is_read_by(output, reader);
+            findings.push(finding);
+        }
+    }
+    findings
+}
+
+fn is_read_by(output: &OutputConfig, reader: &FanOutConfig) -> Finding {
+    Finding {
+        subject: format!("output {}", output.name),
+        finding: format!("is the source of the fan-out {}", reader.name),
+        severity: Severity::Warning,
+        advice: "make sure that no record comes back to the first stream".to_owned(),
+    }
+}
