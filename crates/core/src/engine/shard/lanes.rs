@@ -254,8 +254,8 @@ impl ShardCell {
     pub(crate) fn committed(&self, output: &OutputId, position: Position) {
         self.event(|state| {
             if let Some(lane) = state.lanes.get_mut(output) {
-                // The shard may be over now.
-                state.news |= lane.snapshot_at.is_some() && position == Position::Closed;
+                // The shard may be over now, and lanes of children may start.
+                state.news |= position == Position::Closed;
                 lane.committed = Some(position);
             }
         });
