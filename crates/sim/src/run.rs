@@ -350,7 +350,7 @@ impl<'a> Run<'a> {
         let present = self.outputs.iter().filter(|o| !o.removed);
         let counter = self.environment.counter().map(Counter::spec);
         let outputs = present.map(|o| self.spec(o)).chain(counter).collect();
-        self.observer.truth().engine_starts();
+        self.observer.truth().engine_starts(leases.is_some());
 
         FanOut {
             name: "sim".to_owned(),

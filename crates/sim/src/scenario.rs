@@ -1,18 +1,16 @@
 //! Scenarios: a stream, outputs, settings, and timed events, all drawn from a seed. A scenario is
 //! plain data, so that a run can be played again with events left out.
 
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use distributary_core::output::Gathers;
 use distributary_core::pump::{Pump, RowBound};
 use distributary_core::source::ReadLimits;
-use distributary_core::testing::{
-    LeaseFaults, Mood, OutputFaults, ReadFaults, Rng, RowPump, StoreFaults,
-};
+use distributary_core::testing::{Mood, OutputFaults, ReadFaults, Rng, RowPump, StoreFaults};
 
 mod events;
 mod faults;
+mod kinds;
+mod rare;
 mod shape;
 mod whole;
 
@@ -24,11 +22,14 @@ use whole::encoded_bound;
 pub(crate) const MOST_OUTPUTS: usize = 8;
 /// Different encodings on the engine's level.
 const ENCODINGS: usize = 3;
-/// The rows of a record in each stream of a run's pump, by the record's sequence number: a filter, and
-/// one that makes several rows.
+/// The rows of a record in each stream of a run's pump, by the record's sequence number: a filter,
+/// and one that makes several rows.
 const ROWS: [&[usize]; 2] = [&[0, 1, 1, 0, 1], &[2, 0, 1, 3]];
 /// Bytes of one record in the index of an encoded request, on the engine's level.
 const INDEX_BYTES: usize = 16;
+
+/// Timed events, in order.
+type Events = Vec<(Duration, Action)>;
 
 /// The extent of a simulation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,9 +135,10 @@ impl Scenario {
         let mut shape = Shape::draw(&mut rng.fork("shape"));
         let mut events = events::draw(&shape, &mut rng.fork("events"));
         if level == Level::Engine {
-            draw_kinds(&mut shape, &mut events, &mut rng.fork("kinds"));
-            shape.leases = draw_leases(&mut rng.fork("leases"));
-            draw_streams(&mut shape, &mut events, &mut rng.fork("streams"));
+            kinds::draw_kinds(&mut shape, &mut events, &mut rng.fork("kinds"));
+            shape.leases = kinds::draw_leases(&mut rng.fork("leases"));
+            kinds::draw_streams(&mut shape, &mut events, &mut rng.fork("streams"));
+            rare::draw(&shape, &mut events, &mut rng.fork("rare"));
         }
 
         // A stateful pump needs all shards in one worker.
@@ -212,75 +214,4 @@ impl Scenario {
         });
         answer_bytes + encodings * self.encoded_bytes(records, answer_bytes) + rows
     }
-}
-
-/// The life of leases, for some of the scenarios. The draws are apart from all other draws.
-fn draw_leases(rng: &mut Rng) -> Option<LeaseFaults> {
-    let term = *rng.pick(&[1_500, 6_000]);
-    let faults = LeaseFaults {
-        term: Duration::from_millis(term),
-        missed: *rng.pick(&[0, 100, 500]),
-        held: (500, *rng.pick(&[5_000, 60_000])),
-        warning: *rng.pick(&[(0, 0), (0, 2_000), (500, 5_000)]),
-        away: (1, *rng.pick(&[100, 5_000])),
-    };
-    (rng.below(5) == 0).then_some(faults)
-}
-
-/// Makes some outputs of another kind than a stream. The draws are apart from all other draws.
-fn draw_kinds(shape: &mut Shape, events: &mut Vec<(Duration, Action)>, rng: &mut Rng) {
-    let added = events.iter_mut().filter_map(|(_, action)| match action {
-        Action::Add(output, _) => Some(&mut **output),
-        _ => None,
-    });
-
-    for output in shape.outputs.iter_mut().chain(added) {
-        let in_flight = NonZeroUsize::new(1 + rng.index(8));
-        if let Some(in_flight) = in_flight.filter(|_| rng.below(2) == 0) {
-            output.in_flight = in_flight;
-        }
-        draw_gathers(output, rng);
-        output.has_dead_letter = !output.pristine && rng.below(2) == 0;
-    }
-    draw_refusals(shape, events, rng);
-}
-
-/// Lets some outputs take rows of the pump. The draws are apart from all other draws.
-fn draw_streams(shape: &mut Shape, events: &mut [(Duration, Action)], rng: &mut Rng) {
-    let added = events.iter_mut().filter_map(|(_, action)| match action {
-        Action::Add(output, _) => Some(&mut **output),
-        _ => None,
-    });
-    for output in shape.outputs.iter_mut().chain(added) {
-        let takes_rows = !output.pristine && !output.has_dead_letter && rng.below(2) == 0;
-        output.stream = takes_rows.then(|| rng.index(ROWS.len()));
-    }
-}
-
-/// Lets some outputs gather records until a flush.
-fn draw_gathers(output: &mut OutputShape, rng: &mut Rng) {
-    if output.pristine || rng.below(4) > 0 {
-        return;
-    }
-
-    // The gathering fake has no shards that throttle.
-    output.service.rate = None;
-    output.gathers = Some(Gathers {
-        records: *rng.pick(&[1, 30, 1000]),
-        bytes: *rng.pick(&[1000, 100_000]),
-        age: Duration::from_secs(1),
-    });
-}
-
-/// Adds refused records for outputs with a dead letter output.
-fn draw_refusals(shape: &Shape, events: &mut Vec<(Duration, Action)>, rng: &mut Rng) {
-    let span = events.last().map_or(0, |(at, _)| at.as_millis());
-    let span = u64::try_from(span).unwrap_or(0) + 1;
-    for (i, output) in shape.outputs.iter().enumerate() {
-        for _ in 0..rng.below(8) * u64::from(output.has_dead_letter) {
-            let at = Duration::from_millis(rng.below(span));
-            events.push((at, Action::Refuse(i)));
-        }
-    }
-    events.sort_by_key(|(at, _)| *at);
 }

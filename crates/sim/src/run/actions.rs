@@ -131,18 +131,17 @@ impl Run<'_> {
         }
     }
 
-    /// The output's service refuses one of the records that the output lacks.
+    /// The output's service refuses one of the records that the output lacks, or one of the next.
     fn refuse_a_record(&mut self, i: usize) {
         let output = &mut self.outputs[i];
         let rng = &mut Rng::new(self.scenario.seed ^ 0x5eed);
         let truth = self.observer.truth_untraced();
         let lacking = truth.pick_lacking(&output.name, |n| rng.index(n));
+        let number = lacking.unwrap_or_else(|| truth.next_number() + rng.index(5) as u128);
         drop(truth);
 
-        if let Some(number) = lacking {
-            self.environment.refuse(&output.name, number, true);
-            output.refused.push(number);
-        }
+        self.environment.refuse(&output.name, number, true);
+        output.refused.push(number);
     }
 
     /// Ends the faults of the output's service, and resumes the output.
@@ -305,7 +304,7 @@ impl Run<'_> {
             return;
         }
         let mut truth = self.observer.truth();
-        if let Some((service, n)) = truth.late_for_checkpoint(Duration::ZERO) {
+        if let Some((service, n)) = truth.late_for_checkpoint(Duration::ZERO, None) {
             let description = format!("{service}: no checkpoint covers record {n} after the stop");
             truth.violate(line::CRASH, description);
         }

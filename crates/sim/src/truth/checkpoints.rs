@@ -78,22 +78,29 @@ impl Truth {
     }
 
     /// A record that was acknowledged longer than `age` ago, as all records before, and that no
-    /// checkpoint covers, so that a crash would repeat the record; with the output's service.
-    pub fn late_for_checkpoint(&self, age: Duration) -> Option<(String, usize)> {
-        let late = self.late_for_checkpoint_at(self.now, age);
-        late.or_else(|| self.late_rows(age))
+    /// checkpoint covers, so that a crash would repeat the record; with the output's service. Only
+    /// in shards that the engine has owned since `held_since`; `None`: in every shard.
+    pub fn late_for_checkpoint(
+        &self,
+        age: Duration,
+        held_since: Option<Duration>,
+    ) -> Option<(String, usize)> {
+        let late = self.late_for_checkpoint_at(self.now, age, held_since);
+        late.or_else(|| self.late_rows(age, held_since))
     }
 
     pub(super) fn late_for_checkpoint_at(
         &self,
         now: Duration,
         age: Duration,
+        held_since: Option<Duration>,
     ) -> Option<(String, usize)> {
+        let is_held = |shard: usize| held_since.is_none_or(|since| self.is_held(shard, since, now));
         let outputs = self.outputs.iter().filter(|(_, output)| !output.removed);
         for (service, output) in outputs {
             // A shard that was deleted needs no checkpoint.
             let lanes = output.lanes.iter().filter(|(_, lane)| !lane.forgotten);
-            for (shard, lane) in lanes {
+            for (shard, lane) in lanes.filter(|(shard, _)| is_held(**shard)) {
                 let of_shard = &self.shards[*shard].records;
                 if let Some((n, at)) = output.next_for_checkpoint(lane, of_shard)
                     && now.saturating_sub(at) > age

@@ -14,6 +14,7 @@ use distributary_core::testing::{Event, ReadAnswer, RowPump};
 
 use crate::trace::Trace;
 use dead_letters::DeadLetters;
+use leases::{LeaseFacts, Leased};
 use outputs::OutputFacts;
 use requests::Arrival;
 use rows::{RowNumbers, StreamFacts};
@@ -23,6 +24,7 @@ mod answers;
 mod checkpoints;
 mod dead_letters;
 mod end;
+mod leases;
 mod outputs;
 mod requests;
 mod rows;
@@ -76,8 +78,12 @@ pub struct Truth {
     dead_letters: BTreeMap<String, DeadLetters>,
     /// Shards and outputs for which the engine reported a gap.
     gaps: BTreeSet<(ShardId, OutputId)>,
-    /// By shard: the end of its lease, where there are leases.
-    leases: BTreeMap<usize, Duration>,
+    /// Shards are gained and lost; otherwise the engine owns every shard.
+    has_leases: bool,
+    /// The leases of the running engine, by shard.
+    leases: BTreeMap<usize, LeaseFacts>,
+    /// Records of shards that the running engine gained again.
+    reread: u64,
     /// The pump, if outputs take rows.
     pump: Option<Arc<RowPump>>,
     /// The streams of the pump.
@@ -108,7 +114,9 @@ impl Truth {
             outputs: BTreeMap::new(),
             dead_letters: BTreeMap::new(),
             gaps: BTreeSet::new(),
+            has_leases: false,
             leases: BTreeMap::new(),
+            reread: 0,
             pump: None,
             streams: Vec::new(),
             row_numbers: None,
@@ -137,17 +145,20 @@ impl Truth {
         });
     }
 
-    /// An engine is about to start from the checkpoints in the store.
-    pub fn engine_starts(&mut self) {
+    /// An engine is about to start from the checkpoints in the store; `has_leases`: it gains and
+    /// loses shards.
+    pub fn engine_starts(&mut self, has_leases: bool) {
         self.running = true;
+        self.has_leases = has_leases;
         self.leases.clear();
+        self.reread = 0;
         for letters in self.dead_letters.values_mut() {
             letters.engine_starts();
         }
         for output in self.outputs.values_mut() {
             output.engine_starts(&self.shards, &self.records);
         }
-        self.for_rows(Self::engine_starts);
+        self.for_rows(|rows| rows.engine_starts(has_leases));
     }
 
     /// The engine stopped, in order or killed.
@@ -254,7 +265,11 @@ impl Truth {
                 shard,
                 until,
                 gained,
-            } => self.on_leased(shard, until.0, *gained),
+            } => self.on_leased(&Leased {
+                shard,
+                until: until.0,
+                gained: *gained,
+            }),
             Event::Committed { rows } if self.streams.is_empty() => self.on_committed(rows),
             Event::Committed { rows } => {
                 let of_records = self.commit_rows(rows);
@@ -265,24 +280,6 @@ impl Truth {
                 self.for_rows(|rows| rows.on_forgotten(lanes));
             }
             Event::Fault(name) => self.on_fault(name),
-        }
-    }
-
-    /// The engine may send records of the shard until this moment. With a new lease it starts from the
-    /// checkpoints in the store, as after a crash.
-    fn on_leased(&mut self, shard: &ShardId, until: Duration, gained: bool) {
-        self.trace.text(shard.as_str());
-        self.trace.line(self.now, |l| {
-            _ = write!(l, "lease of {shard} until {until:?}, new: {gained}");
-        });
-        self.for_rows(|rows| rows.on_leased(shard, until, gained));
-
-        let shard = self.shard(shard);
-        self.leases.insert(shard, until);
-        if gained {
-            for output in self.outputs.values_mut() {
-                output.shard_gained(shard, &self.shards, &self.records);
-            }
         }
     }
 

@@ -110,6 +110,8 @@ pub(super) struct OutputFacts {
     pub(super) written: Vec<bool>,
     /// How often records were written that had been written, since the engine started last.
     pub(super) rewritten: u64,
+    /// Records behind the checkpoints of shards that the running engine gained again.
+    pub(super) reread: u64,
 }
 
 /// Counts of one output, since the engine started last.
@@ -123,6 +125,8 @@ pub struct Counted {
     pub resent: u64,
     /// How often records were written that had been written.
     pub rewritten: u64,
+    /// Records that can be counted twice, as the engine lost their shard and gained it again.
+    pub reread: u64,
 }
 
 impl OutputFacts {
@@ -144,6 +148,7 @@ impl OutputFacts {
             updates: 0,
             written: Vec::new(),
             rewritten: 0,
+            reread: 0,
         }
     }
 
@@ -151,7 +156,7 @@ impl OutputFacts {
         self.states.clear();
         self.requests.clear();
         self.written.clear();
-        (self.resent, self.rewritten) = (0, 0);
+        (self.resent, self.rewritten, self.reread) = (0, 0, 0);
 
         for (shard, lane) in &mut self.lanes {
             let of_shard = &shards[*shard].records;
@@ -161,25 +166,31 @@ impl OutputFacts {
         }
     }
 
-    /// The engine starts a shard from the checkpoint in the store.
+    /// The engine starts a shard from the checkpoint in the store. Returns the number of records
+    /// behind the checkpoint. Records that were accepted before are sent again.
     pub(super) fn shard_gained(
         &mut self,
         shard: usize,
         shards: &[ShardFacts],
         records: &[RecordFacts],
-    ) {
+    ) -> usize {
         let lane = self.lanes.entry(shard).or_default();
         let of_shard = &shards[shard].records;
         lane.durable_at_start = durable_by(records, of_shard, lane.checkpoint.as_ref());
         lane.finished = false;
+        let in_flight = &lane.requests_in_flight;
+        self.requests
+            .retain(|number, request| request.shard != shard || in_flight.contains(number));
 
-        for n in of_shard.get(lane.durable_at_start..).unwrap_or_default() {
+        let behind = of_shard.get(lane.durable_at_start..).unwrap_or_default();
+        for n in behind {
             if let Some(state) = self.states.get_mut(*n)
                 && *state != SendState::InFlight
             {
                 *state = SendState::NotSent;
             }
         }
+        behind.len()
     }
 
     pub(super) fn update(&mut self, order: Order) {
@@ -260,6 +271,7 @@ impl OutputFacts {
             dead_lettered,
             resent: self.resent,
             rewritten: self.rewritten,
+            reread: self.reread,
         }
     }
 

@@ -128,17 +128,6 @@ impl Truth {
             && (key, entry.digest, entry.size) == (record.key, record.digest, record.size)
     }
 
-    /// Checks that the engine's lease of the shard has not ended.
-    fn check_lease(&self, shard: usize) -> Result<(), Broken> {
-        match self.leases.get(&shard) {
-            Some(until) if self.now >= *until => {
-                let problem = format!("the lease ended at {until:?}");
-                Err((line::ONE_WRITER, problem))
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-
     /// Checks that the records are of one shard, in its order; returns the shard.
     fn check_shard(&self, records: &[usize]) -> Result<usize, Broken> {
         let shard = self.records[records[0]].shard;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use distributary_core::engine::Order;
 use distributary_core::pump::Pump;
@@ -76,6 +77,7 @@ impl Truth {
     /// Carries out `change` for the rows of every stream.
     pub(super) fn for_rows(&mut self, mut change: impl FnMut(&mut Self)) {
         for stream in &mut self.streams {
+            stream.rows.now = self.now;
             change(&mut stream.rows);
         }
     }
@@ -136,6 +138,8 @@ impl Truth {
         let acked = records.filter(|of| rows.is_record_durable(output, (*of).clone()));
         Some(Counted {
             acked: acked.count() as u64,
+            // Records without rows are read again, too.
+            reread: self.reread,
             ..output.counted()
         })
     }
@@ -216,8 +220,12 @@ impl Truth {
     }
 
     /// [`Truth::late_for_checkpoint`] for rows.
-    pub(super) fn late_rows(&self, age: std::time::Duration) -> Option<(String, usize)> {
-        let mut streams = self.streams.iter();
-        streams.find_map(|stream| stream.rows.late_for_checkpoint_at(self.now, age))
+    pub(super) fn late_rows(
+        &self,
+        age: Duration,
+        held_since: Option<Duration>,
+    ) -> Option<(String, usize)> {
+        let mut streams = self.streams.iter().map(|stream| &stream.rows);
+        streams.find_map(|rows| rows.late_for_checkpoint_at(self.now, age, held_since))
     }
 }

@@ -170,6 +170,11 @@ impl Truth {
         self.facts_of(service).pick_lacking_here(service, pick)
     }
 
+    /// The number, in requests, of the next record that is written to the source.
+    pub fn next_number(&self) -> u128 {
+        self.first + self.records.len() as u128
+    }
+
     fn pick_lacking_here(&self, service: &str, pick: impl FnOnce(usize) -> usize) -> Option<u128> {
         let output = self.outputs.get(service)?;
         let lacking: Vec<usize> = (0..self.records.len())
@@ -206,13 +211,14 @@ impl Truth {
     }
 
     /// True if since `since` nothing new was read and the output acknowledged nothing, in a shard
-    /// and all its ancestors.
+    /// and all its ancestors, and the engine has owned all of these shards.
     fn stands_still(&self, output: &OutputFacts, shard: usize, since: Duration) -> bool {
         let mut to_check = vec![shard];
         while let Some(shard) = to_check.pop() {
             let answered_at = output.lanes.get(&shard).map(|lane| lane.answered_at);
             let facts = &self.shards[shard];
-            if answered_at.unwrap_or_default().max(facts.read_at) >= since {
+            let last_progress = answered_at.unwrap_or_default().max(facts.read_at);
+            if last_progress >= since || !self.is_held(shard, since, self.now) {
                 return false;
             }
             to_check.extend(&facts.parents);
