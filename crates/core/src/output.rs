@@ -169,12 +169,15 @@ impl Profile {
 }
 
 /// The run of accepted records after which a lane calls [`Output::flush`]: the first limit that is
-/// reached decides.
+/// reached decides. A lane flushes sooner when the end of the shard is reached, when the output is
+/// paused, when the engine drains, before a dead letter, and when the memory for accepted records is
+/// used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gathers {
     /// Records of one lane.
     pub records: usize,
-    /// Bytes of data and keys of one lane.
+    /// Bytes of data and keys of one lane. The encoded records of all lanes together are limited to a
+    /// quarter of the memory budget.
     pub bytes: usize,
     /// Time since the lane's first record that was accepted and not flushed.
     pub age: Duration,
@@ -346,8 +349,9 @@ pub enum Outcome {
     /// Every record is durable, each acknowledged.
     Durable,
     /// The output holds every record of the chunk, and a later [`Output::flush`] makes them
-    /// durable. Until then checkpoints wait. Only from outputs whose profile has
-    /// [`Profile::gathers`].
+    /// durable, together with records of other batches. Until then checkpoints wait. Only from
+    /// outputs whose profile has [`Profile::gathers`]. An output that answers `Durable` for some records
+    /// must not do so for a record behind an accepted one of the same key.
     Accepted,
     /// One verdict per record, in the order of the chunk's picks, and as many as there are picks.
     PerRecord(Vec<Verdict>),
@@ -433,6 +437,12 @@ pub trait Output: Send + Sync + 'static {
     async fn flush(&self, shard: &ShardId, deadline: Duration) -> Outcome {
         let (_, _) = (shard, deadline);
         Outcome::Durable
+    }
+
+    /// Drops every record of `shard` that was accepted and not flushed: another worker has the shard
+    /// now, or another output has taken this one's place. The records are sent again from there.
+    fn discard(&self, shard: &ShardId) {
+        let _ = shard;
     }
 
     /// The records of `picks` that may be sent now without being throttled. A question that changes

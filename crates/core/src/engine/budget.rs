@@ -2,7 +2,8 @@
 //!
 //! Two pools, so that neither can starve the other: three quarters for batches with the encodings
 //! that lanes share, a quarter for the encodings of single lanes (retries, starts in the middle of
-//! a chunk). Both are first come, first served: a large request at the front waits for released
+//! a chunk). As soon as an output gathers, the batches leave a third of their pool to another one, for
+//! records that outputs have accepted and not made durable. The first two are first come, first served: a large request at the front waits for released
 //! memory, and is not overtaken. Only readers of laggards come after all others: their memory may
 //! be held by an output in trouble for long, and no other request is to wait behind them. An unused
 //! pool grants any request, however large, so that one record of the maximum size always gets
@@ -28,6 +29,8 @@ pub(crate) enum Pool {
     Read,
     /// Encodings of single lanes.
     Encode,
+    /// Records that outputs have accepted, until a flush.
+    Gathered,
 }
 
 /// Memory for batches and encodings that several fan-outs of a process share: a handle for
@@ -52,11 +55,13 @@ pub(crate) struct Budget {
     total: usize,
     state: Mutex<State>,
     pressed: AtomicBool,
+    /// A lane waits for memory of [`Pool::Gathered`].
+    gathering_short: AtomicBool,
 }
 
 #[derive(Default)]
 struct State {
-    pools: [PoolState; 2],
+    pools: [PoolState; 3],
     peak: usize,
     /// Woken when memory gets short. (A `watch` would wake them in an order that differs from run
     /// to run.)
@@ -147,6 +152,7 @@ impl Budget {
             total: read + encode,
             state: Mutex::new(state),
             pressed: AtomicBool::new(false),
+            gathering_short: AtomicBool::new(false),
         })
     }
 
@@ -212,6 +218,51 @@ impl Budget {
             pool,
             bytes,
         })
+    }
+
+    /// Moves a third of the batches' pool to accepted records, once: an output gathers.
+    pub(crate) fn open_gathered(&self) {
+        let mut state = lock(&self.state);
+        let [read, _, gathered] = &mut state.pools;
+        if gathered.size == 0 {
+            gathered.size = read.size / 3;
+            read.size -= gathered.size;
+        }
+    }
+
+    /// Adds `bytes` of [`Pool::Gathered`] to `permit`, if there is room, or if nothing else is accepted.
+    /// Otherwise all lanes with accepted records are asked to flush them.
+    pub(crate) fn gather(self: &Arc<Self>, permit: &mut Option<Permit>, bytes: usize) -> bool {
+        self.open_gathered();
+        let mut state = lock(&self.state);
+        let used: usize = state.pools.iter().map(|pool| pool.used).sum();
+        let pool = &mut state.pools[Pool::Gathered as usize];
+        // The batches' pool may hold more than its size since the accepted records have their own.
+        let fits = pool.used == 0 || used.saturating_add(bytes) <= self.total;
+        if !fits || !pool.fits(bytes) {
+            self.gathering_short.store(true, Ordering::Relaxed);
+            state.readers.iter().for_each(|reader| reader.notify_one());
+            return false;
+        }
+
+        pool.used += bytes;
+        self.grant(&mut state);
+        match permit {
+            Some(permit) => permit.bytes += bytes,
+            None => {
+                *permit = Some(Permit {
+                    budget: Arc::clone(self),
+                    pool: Pool::Gathered,
+                    bytes,
+                });
+            }
+        }
+        true
+    }
+
+    /// True while a lane waits for memory of [`Pool::Gathered`].
+    pub(crate) fn is_gathering_short(&self) -> bool {
+        self.gathering_short.load(Ordering::Relaxed)
     }
 
     /// Serves waiting requests in order, as far as there is room.
@@ -303,6 +354,9 @@ impl Drop for Permit {
         if self.bytes > 0 {
             let mut state = lock(&self.budget.state);
             state.pools[self.pool as usize].used -= self.bytes;
+            if self.pool == Pool::Gathered {
+                self.budget.gathering_short.store(false, Ordering::Relaxed);
+            }
             self.budget.grant(&mut state);
         }
     }

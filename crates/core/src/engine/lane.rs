@@ -12,12 +12,14 @@ use crate::store::OutputId;
 
 use super::Shared;
 use super::budget::{Pool, Reservation, Turn};
-use super::deliver::pass::{Answered, Attempts, Caller, Chunks, Ended, Pass, Progress, WaitFor};
+use super::deliver::pass::{
+    self, Answered, Attempts, Caller, Chunks, Ended, Pass, Progress, WaitFor,
+};
 use super::deliver::{Context, DeadLetter, Memory, Patience};
 use super::encoders::Encoder;
 use super::lane_port::{LanePort, LetGo, Wait};
 use super::mutation::{Mutation, on};
-use super::shard::{RowsInHand, ShardCell, Take, Work};
+use super::shard::{Flush, Hold, RowsInHand, ShardCell, Take, Work};
 use super::shared_batch::{ChunkSet, NoRows, make_rows};
 
 /// Delivers the shard of `cell` to the output `id` until the shard is done, the output is removed, or
@@ -42,6 +44,7 @@ pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>, id: OutputId)
         }
         match lane.port.take() {
             Take::Work(work) => lane.start(*work).await,
+            Take::Flush(flush) => lane.flush(flush).await,
             Take::Wait => lane.port.woken().await,
             Take::End => return,
         }
@@ -65,7 +68,7 @@ impl Lane {
             let is_over = tokio::select! {
                 // A change of settings may make the wait pointless.
                 biased;
-                () = self.port.woken() => false,
+                () = self.port.changed() => false,
                 () = self.shared.clock.sleep_until(at) => true,
             };
             match self.port.wait(self.generation) {
@@ -73,6 +76,24 @@ impl Lane {
                 Wait::Over => return true,
                 Wait::On if is_over => return true,
                 Wait::On => {}
+            }
+        }
+    }
+
+    /// Makes the accepted records durable; after a failure the lane sends them again.
+    async fn flush(&mut self, flush: Flush) {
+        let Flush { output, generation } = flush;
+        self.generation = generation;
+        let (clock, deadline) = (&self.shared.clock, self.shared.settings.request_deadline);
+        let shard = self.port.shard();
+        let (outcome, trouble) = pass::flush(clock, &*output, shard, deadline).await;
+        self.port.flushed(generation, &outcome, trouble.as_ref());
+
+        match trouble {
+            None => self.attempts.reset(),
+            Some(trouble) => {
+                self.retry_at = Some(self.attempts.retry_at(clock, &trouble));
+                self.port.let_go(LetGo::Retry);
             }
         }
     }
@@ -159,12 +180,19 @@ impl Lane {
 
         let ended = loop {
             let ended = pass.run(&mut self.attempts).await;
+            if matches!(ended, Ended::Refused { .. }) {
+                self.port.advance(work, pass.progress());
+                // The records before the refused one are made durable first; the output refuses the
+                // record again then.
+                if self.port.ask_for_flush() {
+                    break Ended::Interrupted;
+                }
+            }
             let (Ended::Refused { record, refusal }, Some(dead_letter)) =
                 (&ended, &work.dead_letter)
             else {
                 break ended;
             };
-            self.port.advance(work, pass.progress());
             let stored = caller.store(dead_letter, *record, refusal).await;
             if let Err(trouble) = stored
                 && !on(Mutation::DeadLetterBeforeDurable)
@@ -196,7 +224,7 @@ impl Lane {
                     WaitFor::Room => LetGo::Room,
                 });
             }
-            Ended::Interrupted | Ended::Flush => {
+            Ended::Interrupted => {
                 self.port.advance(work, progress);
                 self.port.let_go(LetGo::AskAgain);
             }
@@ -265,6 +293,10 @@ impl Caller for LaneCaller<'_> {
 
     fn holds(&self) -> bool {
         self.port.may_request()
+    }
+
+    fn hold(&self, bytes: usize) -> Hold {
+        self.port.hold(bytes)
     }
 
     fn held_back(&self) {

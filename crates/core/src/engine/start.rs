@@ -119,6 +119,14 @@ fn shared(fan_out: FanOut, map: Map, world: World, supervisor: Arc<Notify>) -> S
     let now = i64::try_from(fan_out.clock.now().0.as_millis()).unwrap_or(i64::MAX);
     let latest = map.facts.time.latest;
     let sole = Sole::new(Arc::clone(&fan_out.store));
+    let budget = match fan_out.budget {
+        Some(MemoryBudget(shared)) => shared,
+        None => Budget::new(fan_out.settings.memory_budget),
+    };
+    let mut outputs = fan_out.outputs.iter();
+    if outputs.any(|spec| spec.output.profile().gathers.is_some()) {
+        budget.open_gathered();
+    }
     Shared {
         name: fan_out.name,
         identity: map.facts.identity,
@@ -126,10 +134,7 @@ fn shared(fan_out: FanOut, map: Map, world: World, supervisor: Arc<Notify>) -> S
         source: fan_out.source,
         store: fan_out.store,
         ownership: fan_out.ownership.unwrap_or_else(|| Arc::new(sole)),
-        budget: match fan_out.budget {
-            Some(MemoryBudget(shared)) => shared,
-            None => Budget::new(fan_out.settings.memory_budget),
-        },
+        budget,
         clock: fan_out.clock,
         settings: fan_out.settings,
         world: Mutex::new(world),

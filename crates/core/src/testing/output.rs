@@ -305,6 +305,15 @@ impl Output for FakeOutput {
         Room::Less { held, wait }
     }
 
+    fn discard(&self, shard: &ShardId) {
+        let held = lock(&self.service.0.state).held.remove(shard);
+        let service = &self.service;
+        drop(Flushing {
+            service,
+            held: held.unwrap_or_default(),
+        });
+    }
+
     async fn flush(&self, shard: &ShardId, deadline: Duration) -> Outcome {
         let state = &self.service.0.state;
         let held = lock(state).held.remove(shard).unwrap_or_default();

@@ -10,7 +10,7 @@ use distributary_core::clock::{Clock, Millis};
 use distributary_core::engine::{
     Engine, EngineError, FanOut, Order, OutputSpec, OutputStatus, Settings, Start, Status,
 };
-use distributary_core::output::{EncodingKey, RequestLimits, TroubleKind};
+use distributary_core::output::{EncodingKey, Gathers, RequestLimits, TroubleKind};
 use distributary_core::ownership::Ownership;
 use distributary_core::pump::PumpRef;
 use distributary_core::source::ReadLimits;
@@ -345,6 +345,8 @@ pub(crate) struct Bench {
     pub(crate) test_clock: TestClock,
     /// The pumps of outputs, by number.
     pub(crate) pumps: BTreeMap<usize, PumpRef>,
+    /// The limits of outputs that gather, by number.
+    pub(crate) gathers: BTreeMap<usize, Gathers>,
     recorder: Arc<Recorder>,
 }
 
@@ -373,6 +375,7 @@ impl Bench {
             start: Start::TrimHorizon,
             order: Order::Resend,
             pumps: BTreeMap::new(),
+            gathers: BTreeMap::new(),
             clock: clock.clock(),
             test_clock: clock,
             recorder,
@@ -386,9 +389,10 @@ impl Bench {
             limits,
             ..
         } = &self.outputs[i];
+        let output = service.output(key.form(), *limits);
         OutputSpec {
             id: OutputId::new(&format!("o{i}")),
-            output: Arc::new(service.output(key.form(), *limits)),
+            output: Arc::new(output.with_gathers(self.gathers.get(&i).copied())),
             order: self.order,
             start: self.start,
             paused: false,

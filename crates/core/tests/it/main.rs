@@ -8,6 +8,7 @@
 mod bench;
 mod deliver;
 mod engine;
+mod gathering;
 mod isolation;
 mod leases;
 mod pumps;

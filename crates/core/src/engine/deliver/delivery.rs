@@ -89,8 +89,8 @@ pub(crate) struct Delivery<'a> {
     refused: Option<(usize, Refusal)>,
     /// Requests that wait for their answers, where more than one may.
     flying: Vec<Picks>,
-    /// Records that the output accepted since the last flush; settled, and not durable.
-    accepted: Bits,
+    /// The output has accepted records of this pass since the last flush, also such as are open again.
+    holds_accepted: bool,
     /// True if the last request left records out only to keep the order.
     order_limited: bool,
 }
@@ -115,6 +115,7 @@ impl<'a> Delivery<'a> {
         let known = Acked {
             durable,
             maybe_written: acked.maybe_written.moved_up(from),
+            accepted: acked.accepted.moved_up(from),
             request_cap: acked.request_cap,
             order,
         };
@@ -127,7 +128,7 @@ impl<'a> Delivery<'a> {
             known,
             refused: None,
             flying: Vec::new(),
-            accepted: Bits::default(),
+            holds_accepted: false,
             order_limited: false,
         };
         new.move_cursor();
@@ -319,7 +320,7 @@ impl<'a> Delivery<'a> {
     fn accept_all(&mut self, picks: &Picks, answer: &mut Answer) {
         match self.takes {
             Takes::UntilFlush => {
-                picks.iter().for_each(|i| self.accepted.insert(i));
+                picks.iter().for_each(|i| self.accept(i));
                 self.settle_all(picks);
             }
             Takes::Durably => {
@@ -352,7 +353,7 @@ impl<'a> Delivery<'a> {
             match verdict {
                 Verdict::Durable => self.settle(i),
                 Verdict::Accepted if self.takes == Takes::UntilFlush => {
-                    self.accepted.insert(i);
+                    self.accept(i);
                     self.settle(i);
                 }
                 Verdict::Accepted => {
@@ -375,6 +376,11 @@ impl<'a> Delivery<'a> {
         }
     }
 
+    fn accept(&mut self, i: usize) {
+        self.known.accepted.insert(i);
+        self.holds_accepted = true;
+    }
+
     fn settle(&mut self, i: usize) {
         self.known.durable.insert(i);
         self.known.maybe_written.insert(i);
@@ -394,6 +400,7 @@ impl<'a> Delivery<'a> {
             if first_failed.is_some_and(|first| *first < i) {
                 answer.undone += usize::from(self.known.durable.get(i));
                 self.known.durable.remove(i);
+                self.known.accepted.remove(i);
             }
         }
 
@@ -434,17 +441,24 @@ impl<'a> Delivery<'a> {
 
     /// True if a record of this pass waits for a flush.
     pub(crate) fn holds_accepted(&self) -> bool {
-        !self.accepted.is_empty()
+        self.holds_accepted
+    }
+
+    /// The accepted ones among the settled records from `from` on, counted from there.
+    pub(crate) fn accepted_from(&self, from: usize) -> Bits {
+        self.known.accepted.moved_down(from)
     }
 
     /// The accepted records are durable.
     pub(crate) fn flushed(&mut self) {
-        self.accepted = Bits::default();
+        self.known.flushed();
+        self.holds_accepted = false;
     }
 
     /// The accepted records are open again; every record before `durable` is durable.
     pub(crate) fn flush_failed(&mut self, durable: usize, outcome: &Outcome) {
-        let accepted = std::mem::take(&mut self.accepted);
+        let accepted = std::mem::take(&mut self.known.accepted);
+        self.holds_accepted = false;
         let nothing_written = matches!(outcome, Outcome::Rejected(_));
         for i in durable..self.batch.len() {
             if accepted.get(i) {
@@ -467,6 +481,7 @@ impl<'a> Delivery<'a> {
         Acked {
             durable: self.known.durable.moved_down(base),
             maybe_written: self.known.maybe_written.moved_down(base),
+            accepted: self.known.accepted.moved_down(base),
             request_cap: self.known.request_cap,
             order: self.known.order,
         }

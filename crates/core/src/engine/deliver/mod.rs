@@ -25,11 +25,12 @@ use super::budget::{Budget, Pool, Reservation, Turn};
 use super::lock;
 use super::retry::Backoff;
 use super::settings::Settings;
+use super::shard::Hold;
 use super::shared_batch::ChunkSet;
 
-use pass::{Answered, Attempts, Caller, Chunks, Ended, Pass, Progress, WaitFor};
+use pass::{Answered, Attempts, Caller, Chunks, Ended, Held, Pass, Progress, WaitFor};
 
-pub(crate) use acked::Acked;
+pub(crate) use acked::{Acked, Bits, Written};
 pub use dead_letter::DeadLetter;
 
 /// One output of a [`deliver()`] call.
@@ -234,7 +235,11 @@ struct Standing {
 }
 
 impl Standing {
+    /// Takes the progress, except at an output that has to be flushed first.
     fn note(&mut self, progress: Progress) {
+        if progress.held == Held::UntilFlush {
+            return;
+        }
         self.durable = progress.through;
         self.acked = progress.acked;
     }
@@ -267,6 +272,10 @@ impl Caller for Guest<'_> {
         true
     }
 
+    fn hold(&self, _: usize) -> Hold {
+        Hold::Granted
+    }
+
     fn held_back(&self) {}
 
     fn answered(&self, progress: Progress, answered: &Answered) -> bool {
@@ -274,6 +283,30 @@ impl Caller for Guest<'_> {
         standing.note(progress);
         standing.trouble.clone_from(&answered.trouble);
         true
+    }
+}
+
+impl Guest<'_> {
+    /// Makes the accepted records durable; after a failure, the moment of the next try.
+    async fn flush(
+        &self,
+        output: &dyn Output,
+        pass: &mut Pass<'_, Self>,
+        attempts: &mut Attempts,
+    ) -> Option<Instant> {
+        let deadline = self.request_deadline();
+        let (outcome, trouble) = pass::flush(self.clock(), output, pass.shard(), deadline).await;
+        let Some(trouble) = trouble else {
+            pass.flushed();
+            attempts.reset();
+            return None;
+        };
+
+        let mut standing = lock(&self.standing);
+        pass.flush_failed(standing.durable, &outcome);
+        let until = attempts.retry_at(self.clock(), &trouble);
+        standing.trouble = Some(trouble);
+        Some(until)
     }
 }
 
@@ -323,7 +356,7 @@ async fn drive(guest: &Guest<'_>, batch: &Batch, recipient: &Recipient, sets: &[
         let until = match ended {
             Ended::Done | Ended::Refused { .. } => return,
             Ended::Wait { until, .. } => until,
-            Ended::Interrupted | Ended::Flush => continue,
+            Ended::Interrupted => continue,
         };
         guest.clock().sleep_until(until).await;
     }
@@ -354,7 +387,13 @@ async fn pass_over(
     let mut pass = Pass::new(guest, (output, order), batch, chunks, (durable, &acked));
 
     loop {
-        let ended = pass.run(attempts).await;
+        let mut ended = pass.run(attempts).await;
+        if pass.holds_accepted()
+            && let Some(until) = guest.flush(output, &mut pass, attempts).await
+        {
+            let reason = WaitFor::Retry;
+            ended = Ended::Wait { until, reason };
+        }
         lock(&guest.standing).note(pass.progress());
         let Ended::Refused { record, refusal } = ended else {
             return ended;

@@ -2,29 +2,30 @@
 //! room, encode, write, take the answer. A [`Pass`] goes over one batch at one output and ends where
 //! the caller has to wait or to decide; waiting is the caller's part.
 //!
-//! An output that gathers is flushed when its limits are reached and before the pass ends, so that
-//! the caller hears only of records that are durable.
+//! A pass does not flush an output that gathers: the progress tells the caller which records wait for
+//! a flush.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, ShardId};
 use crate::clock::{Clock, Instant};
 use crate::engine::budget::{Permit, Reservation};
-use crate::engine::mutation::{Mutation, on};
 use crate::engine::retry::{Backoff, policy};
+use crate::engine::shard::Hold;
 use crate::engine::shared_batch::ChunkSet;
-use crate::output::{
-    Chunk, Gathers, Order, Outcome, Output, Picks, Refusal, Room, Trouble, TroubleKind,
-};
+use crate::output::{Chunk, Order, Outcome, Output, Picks, Refusal, Room, Trouble, TroubleKind};
 
-use super::acked::Acked;
+use super::acked::{Acked, Bits};
 use super::delivery::{Delivery, Next, Takes};
 
 /// An output without room is not asked more often than this.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
+/// The wait for other lanes to flush the records that they hold.
+const MEMORY_WAIT: Duration = Duration::from_millis(50);
 
 /// Time beyond the deadline of a request after which the pass abandons a request that did not end.
 const OVERTIME: Duration = Duration::from_secs(1);
@@ -36,10 +37,23 @@ pub(crate) const MOST_STALE: u32 = 8;
 pub(crate) struct Progress {
     /// The first record of the batch that no earlier report covered.
     pub(crate) from: usize,
-    /// Every record before this one is durable, or was diverted.
+    /// Every record before this one is settled, or was diverted.
     pub(crate) through: usize,
     /// The state of the records beyond `through`.
     pub(crate) acked: Acked,
+    /// The state of the settled records.
+    pub(crate) held: Held,
+    /// The ones among the records from `from` on that wait for a flush, counted from there.
+    pub(crate) accepted: Bits,
+}
+
+/// The state of the records that a pass has settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// All are durable.
+    Durably,
+    /// The output has accepted some in this pass.
+    UntilFlush,
 }
 
 /// The result of one request, or of a flush, which holds no records of its own.
@@ -78,6 +92,9 @@ pub(crate) trait Caller: Sync {
     fn holds(&self) -> bool {
         true
     }
+    /// Reserves `bytes` for records that a gathering output is about to accept. Anything but
+    /// [`Hold::Granted`] ends the pass.
+    fn hold(&self, bytes: usize) -> Hold;
     /// The output had no room for some records.
     fn held_back(&self);
     /// A request was answered. False if no further request may be started.
@@ -159,8 +176,6 @@ pub(crate) enum Ended {
         /// The reason.
         reason: WaitFor,
     },
-    /// The output's limits of gathering are reached: flush, then go on. Never returned to a caller.
-    Flush,
     /// The caller no longer allows requests, or the encoding changed: start another pass.
     Interrupted,
 }
@@ -184,16 +199,7 @@ pub(crate) struct Pass<'a, C> {
     in_flight: usize,
     /// The records before this one are durable, and the caller knows.
     reported: usize,
-    gathers: Option<Gathers>,
-    /// The records and bytes that the output accepted since the last flush.
-    accepted: Accepted,
-}
-
-/// Records that an output holds until a flush.
-#[derive(Clone, Copy, Default)]
-struct Accepted {
-    records: usize,
-    bytes: usize,
+    takes: Takes,
 }
 
 /// A chunk to send.
@@ -253,7 +259,6 @@ impl Requests<'_> {
         let keep = match (&self.ending, &ended) {
             (Some(Ended::Wait { until: old, .. }), Ended::Wait { until: new, .. }) => old >= new,
             (Some(Ended::Wait { .. }), _) => true,
-            (Some(_), Ended::Flush) => true,
             _ => false,
         };
         if !keep {
@@ -284,8 +289,7 @@ impl<'a, C: Caller> Pass<'a, C> {
             delivery: Delivery::new(order, takes, batch, from, acked),
             in_flight: profile.in_flight.get(),
             reported: from,
-            gathers: profile.gathers,
-            accepted: Accepted::default(),
+            takes,
         }
     }
 
@@ -302,13 +306,7 @@ impl<'a, C: Caller> Pass<'a, C> {
                 }
             }
             if requests.flying.is_empty() && requests.waiting.is_none() {
-                let failed = self.flush(attempts).await;
-                match failed.or(requests.ending.take()) {
-                    Some(Ended::Flush) if self.caller.may_go_on() => continue,
-                    Some(Ended::Flush) => return Ended::Interrupted,
-                    Some(ended) => return ended,
-                    None => return Ended::Interrupted,
-                }
+                return requests.ending.take().unwrap_or(Ended::Interrupted);
             }
 
             match self.event(&mut requests).await {
@@ -321,50 +319,41 @@ impl<'a, C: Caller> Pass<'a, C> {
         }
     }
 
-    /// Makes the accepted records durable; `None` if that succeeded. After a failure the output no
-    /// longer holds the records, and the pass starts again at the last durable one.
-    async fn flush(&mut self, attempts: &mut Attempts) -> Option<Ended> {
-        if !self.delivery.holds_accepted() {
-            return None;
-        }
-        let (clock, deadline) = (self.caller.clock(), self.caller.request_deadline());
-        let call = self.output.flush(&self.batch.origin().shard, deadline);
-        let outcome = within(clock, deadline, call).await;
-        self.accepted = Accepted::default();
-
-        let trouble = flush_trouble(&outcome);
-        if trouble.is_none() || on(Mutation::FlushFailureForgotten) {
-            self.delivery.flushed();
-        } else {
-            self.delivery.flush_failed(self.reported, &outcome);
-        }
-        let answered = Answered {
-            trouble: trouble.clone(),
-            ..Answered::default()
-        };
-        self.caller.answered(self.progress(), &answered);
-        trouble.map(|trouble| Ended::Wait {
-            until: attempts.retry_at(self.caller.clock(), &trouble),
-            reason: WaitFor::Retry,
-        })
-    }
-
-    /// The progress since the last report. Nothing moves while accepted records wait for a flush.
+    /// The progress since the last report.
     pub(crate) fn progress(&mut self) -> Progress {
-        if self.delivery.holds_accepted() && !on(Mutation::CheckpointAccepted) {
-            return Progress {
-                from: self.reported,
-                through: self.reported,
-                acked: Acked::default(),
-            };
-        }
         let through = self.delivery.settled_through();
         let from = std::mem::replace(&mut self.reported, through);
         Progress {
             from,
             through,
             acked: self.delivery.acked(),
+            accepted: self.delivery.accepted_from(from),
+            held: match self.holds_accepted() {
+                true => Held::UntilFlush,
+                false => Held::Durably,
+            },
         }
+    }
+
+    /// The shard of the records.
+    pub(crate) fn shard(&self) -> &ShardId {
+        &self.batch.origin().shard
+    }
+
+    /// True if records of this pass wait for a flush.
+    pub(crate) fn holds_accepted(&self) -> bool {
+        self.delivery.holds_accepted()
+    }
+
+    /// The records that were accepted are durable.
+    pub(crate) fn flushed(&mut self) {
+        self.delivery.flushed();
+    }
+
+    /// The flush failed: every record from `durable` on that was accepted is open again.
+    pub(crate) fn flush_failed(&mut self, durable: usize, outcome: &Outcome) {
+        self.delivery.flush_failed(durable, outcome);
+        self.reported = self.delivery.settled_through();
     }
 
     /// Starts the next request. False if nothing can be started now.
@@ -386,8 +375,7 @@ impl<'a, C: Caller> Pass<'a, C> {
             return false;
         };
         if let Some(chunk) = self.shared_chunk(&picks) {
-            self.send(requests, Encoded::Shared(chunk));
-            return true;
+            return self.send(requests, Encoded::Shared(chunk));
         }
 
         let bytes: usize = picks.iter().map(|i| self.batch.footprint(i)).sum();
@@ -396,13 +384,8 @@ impl<'a, C: Caller> Pass<'a, C> {
             Some(reservation) => requests.waiting = Some(Waiting { picks, reservation }),
             None => {
                 let chunk = self.output.encode(self.batch, picks);
-                self.send(
-                    requests,
-                    Encoded::Own {
-                        chunk,
-                        permit: None,
-                    },
-                );
+                let permit = None;
+                return self.send(requests, Encoded::Own { chunk, permit });
             }
         }
         true
@@ -449,7 +432,14 @@ impl<'a, C: Caller> Pass<'a, C> {
         self.send(requests, Encoded::Own { chunk, permit });
     }
 
-    fn send(&mut self, requests: &mut Requests<'a>, encoded: Encoded<'a>) {
+    /// Starts a request. False if there is no memory for records that the output would hold.
+    fn send(&mut self, requests: &mut Requests<'a>, encoded: Encoded<'a>) -> bool {
+        if self.takes == Takes::UntilFlush
+            && let Some(ended) = self.hold(encoded.chunk())
+        {
+            requests.end(ended);
+            return false;
+        }
         if self.in_flight > 1 {
             self.delivery.sent(&encoded.chunk().picks);
         }
@@ -466,6 +456,19 @@ impl<'a, C: Caller> Pass<'a, C> {
                 order_limited,
             }
         }));
+        true
+    }
+
+    /// Reserves the memory of `chunk` at a gathering output; the end of the pass without it.
+    fn hold(&self, chunk: &Chunk) -> Option<Ended> {
+        match self.caller.hold(chunk.allocation) {
+            Hold::Granted => None,
+            Hold::FlushFirst => Some(Ended::Interrupted),
+            Hold::Later => Some(Ended::Wait {
+                until: self.caller.clock().now().plus(MEMORY_WAIT),
+                reason: WaitFor::Room,
+            }),
+        }
     }
 
     /// The next event. Memory and answers first: none is thrown away for an interruption.
@@ -517,9 +520,10 @@ impl<'a, C: Caller> Pass<'a, C> {
             return requests.end(Ended::Interrupted);
         }
 
-        self.count_accepted(requests, &picks);
         attempts.failed = answer.trouble.is_some();
         match answer.trouble {
+            // A flush decides about accepted records.
+            None if self.holds_accepted() => {}
             None => attempts.reset(),
             Some(trouble) => {
                 // Most of the request succeeded: no reason for longer and longer waits.
@@ -534,18 +538,6 @@ impl<'a, C: Caller> Pass<'a, C> {
         }
         if !goes_on {
             requests.end(Ended::Interrupted);
-        }
-    }
-
-    /// Asks for a flush once the limits of gathering are reached.
-    fn count_accepted(&mut self, requests: &mut Requests<'a>, picks: &Picks) {
-        let Some(limits) = self.gathers.filter(|_| self.delivery.holds_accepted()) else {
-            return;
-        };
-        self.accepted.records += picks.len();
-        self.accepted.bytes += picks.iter().map(|i| self.batch.size(i)).sum::<usize>();
-        if self.accepted.records >= limits.records || self.accepted.bytes >= limits.bytes {
-            requests.end(Ended::Flush);
         }
     }
 
@@ -568,6 +560,18 @@ pub(crate) async fn within(
         let text = format!("no answer within {} s", limit.as_secs_f64());
         Outcome::Unknown(Trouble::new(TroubleKind::Unavailable, text))
     })
+}
+
+/// Calls [`Output::flush`], once.
+pub(crate) async fn flush(
+    clock: &Clock,
+    output: &dyn Output,
+    shard: &ShardId,
+    deadline: Duration,
+) -> (Outcome, Option<Trouble>) {
+    let outcome = within(clock, deadline, output.flush(shard, deadline)).await;
+    let trouble = flush_trouble(&outcome);
+    (outcome, trouble)
 }
 
 /// The failure of a flush; `None` if all is durable.

@@ -106,7 +106,7 @@ impl ShardState {
     /// Lanes that wait for a feed: since when, and their cursors.
     fn waiting(&self) -> impl Iterator<Item = (Instant, &Position)> {
         let lanes = self.lanes.values();
-        lanes.filter_map(|lane| Some((lane.waiting_since()?, &lane.position)))
+        lanes.filter_map(|lane| Some((lane.waiting_since()?, lane.sent())))
     }
 
     /// The cursors of the lanes that have waited longest, except lanes that a feed will come by
@@ -190,7 +190,7 @@ fn find_feed(lane: &mut Lane, feeds: &[Feed], head: Option<FeedId>, now: Instant
         if let Some(feed) = better_feed(lane, feeds, head) {
             lane.attachment = Attachment::Following {
                 feed: feed.id,
-                next: feed.locate(&lane.position),
+                next: feed.locate(lane.sent()),
             };
         } else if let Attachment::Detached { waiting_since } = &mut lane.attachment {
             waiting_since.get_or_insert(now);
@@ -201,7 +201,7 @@ fn find_feed(lane: &mut Lane, feeds: &[Feed], head: Option<FeedId>, now: Instant
 
 /// A feed that is better for `lane` than its own.
 fn better_feed<'a>(lane: &Lane, feeds: &'a [Feed], head: Option<FeedId>) -> Option<&'a Feed> {
-    let covers = |f: &&Feed| f.covers(&lane.position);
+    let covers = |f: &&Feed| f.covers(lane.sent());
     let own = lane.followed();
     if let Some(head) = feeds.iter().find(|f| Some(f.id) == head && covers(f)) {
         return Some(head);
@@ -213,7 +213,7 @@ fn better_feed<'a>(lane: &Lane, feeds: &'a [Feed], head: Option<FeedId>) -> Opti
         .filter(covers);
     match feeds.iter().find(|f| Some(f.id) == own) {
         Some(own) if own.get(lane.next_in(own.id)?).is_some() => None,
-        Some(own) => others.find(|f| f.id < own.id || f.locate(&lane.position) < f.next()),
+        Some(own) => others.find(|f| f.id < own.id || f.locate(lane.sent()) < f.next()),
         None => others.next(),
     }
 }
@@ -228,7 +228,7 @@ fn skip_passed(lane: &mut Lane, feeds: &[Feed]) {
     };
     while feed
         .get(next)
-        .is_some_and(|b| b.first_after(&lane.position) == b.batch.len())
+        .is_some_and(|b| b.first_after(lane.sent()) == b.batch.len())
     {
         next += 1;
     }

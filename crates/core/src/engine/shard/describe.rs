@@ -127,7 +127,8 @@ impl ShardState {
     /// of the last read: a source that can't be read leaves every lane behind.
     fn behind_of_feed(&self, lane: &Lane, now: Instant) -> Option<Duration> {
         let feed = self.feed(lane.followed()?)?;
-        if lane.next_in(feed.id) != Some(feed.next()) {
+        let has_all = lane.next_in(feed.id) == Some(feed.next());
+        if !has_all || lane.gathered.is_some() {
             return None;
         }
         let silent = now.since(feed.read_at);
@@ -139,11 +140,16 @@ impl ShardState {
         Some(feed.behind? + silent)
     }
 
-    /// The arrival time of the lane's next record, if the window has that.
+    /// The arrival time of the lane's first record that is not durable, if that is known.
     fn next_arrival(&self, lane: &Lane) -> Option<Millis> {
+        let gathered = lane.gathered.as_ref();
+        if let Some(first) = gathered.and_then(|gathered| gathered.first_arrival) {
+            return Some(first);
+        }
+
         let feed = self.feed(lane.followed()?)?;
         let batch = feed.get(lane.next_in(feed.id)?)?;
-        let index = batch.first_after(&lane.position);
+        let index = batch.first_after(lane.sent());
         (index < batch.batch.len()).then(|| batch.batch.record(index).arrival)
     }
 }

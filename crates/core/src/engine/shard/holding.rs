@@ -1,6 +1,7 @@
 //! The worker's hold on a shard: gained, lost, given back. Lanes start only in a shard that is
 //! held, and start no request later than the lease is good for.
 
+use crate::batch::ShardId;
 use crate::checkpoint::Position;
 use crate::clock::Instant;
 use crate::engine::lock;
@@ -40,8 +41,8 @@ impl ShardCell {
     pub(crate) fn gain(&self, lease: Lease, progress: Option<Vec<LaneCheckpoint>>) {
         self.event(|state| {
             if let Some(progress) = progress {
-                state.apply(&progress);
-                state.restart_without_rows(&progress);
+                state.apply(&self.id, &progress);
+                state.restart_without_rows(&self.id, &progress);
             }
             state.holding = Holding::Held(lease);
             state.news = true;
@@ -52,7 +53,7 @@ impl ShardCell {
     pub(crate) fn is_elsewhere(&self, progress: &[LaneCheckpoint]) {
         self.event(|state| {
             if !state.is_owned() {
-                state.apply(progress);
+                state.apply(&self.id, progress);
                 state.holding = Holding::Elsewhere;
                 state.news = true;
             }
@@ -112,7 +113,7 @@ impl ShardCell {
             state.feeds.clear();
             state.head = None;
             for lane in state.lanes.values_mut() {
-                lane.suspend();
+                lane.suspend(&self.id);
             }
             state.news = true;
         });
@@ -167,10 +168,11 @@ impl ShardState {
     }
 
     /// Sets the lanes that have no row to their starts.
-    fn restart_without_rows(&mut self, progress: &[LaneCheckpoint]) {
+    fn restart_without_rows(&mut self, shard: &ShardId, progress: &[LaneCheckpoint]) {
         for (output, lane) in &mut self.lanes {
             let has_row = progress.iter().any(|row| row.lane.output == *output);
             if !has_row && lane.position != lane.start {
+                lane.forget_gathered(shard);
                 lane.lose_in_flight();
                 lane.committed = None;
                 lane.position = lane.start.clone();
@@ -179,10 +181,10 @@ impl ShardState {
     }
 
     /// Sets the lanes to the rows of the store.
-    fn apply(&mut self, progress: &[LaneCheckpoint]) {
+    fn apply(&mut self, shard: &ShardId, progress: &[LaneCheckpoint]) {
         for row in progress {
             if let Some(lane) = self.lanes.get_mut(&row.lane.output) {
-                lane.set_to(row);
+                lane.set_to(shard, row);
             }
         }
     }
@@ -194,7 +196,8 @@ impl Lane {
     }
 
     /// The lane's shard is given back: everything in flight is forgotten.
-    fn suspend(&mut self) {
+    fn suspend(&mut self, shard: &ShardId) {
+        self.forget_gathered(shard);
         self.lose_in_flight();
         self.detach();
         self.task = None;
@@ -205,11 +208,12 @@ impl Lane {
     }
 
     /// The store has `row`, perhaps of another worker.
-    fn set_to(&mut self, row: &LaneCheckpoint) {
+    fn set_to(&mut self, shard: &ShardId, row: &LaneCheckpoint) {
         self.committed = Some(row.position.clone());
         if self.position == row.position {
             return;
         }
+        self.forget_gathered(shard);
         self.lose_in_flight();
         self.position = row.position.clone();
         self.arrived = row.arrival;

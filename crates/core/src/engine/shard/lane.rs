@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::batch::ShardId;
 use crate::checkpoint::{Position, Sequence};
 use crate::clock::{Instant, Millis};
 use crate::engine::deliver::{Acked, DeadLetter};
@@ -23,6 +24,7 @@ use crate::source::OldestRecord;
 use crate::store::{LaneId, OutputId};
 
 use super::feed::FeedId;
+use super::gathered::{Gathered, GatheredMemory};
 use super::speed::Speed;
 use super::{GoalState, MetGap};
 
@@ -53,6 +55,8 @@ pub(super) enum Activity {
     BackingOff,
     /// Nothing in hand: the task waits until the output has room.
     HeldBack,
+    /// Nothing in hand: the task waits until the accepted records are durable.
+    Flushing,
 }
 
 /// The place that a lane takes its batches from.
@@ -76,7 +80,7 @@ pub(super) enum Attachment {
 /// A batch that was given to the lane: another first record at the same cursor tells that the
 /// records in between were deleted.
 #[derive(Debug)]
-struct Dispatch {
+pub(super) struct Dispatch {
     cursor: Position,
     first_record: Sequence,
 }
@@ -88,6 +92,30 @@ struct GapMet {
     from: Position,
     /// The lane's cursor.
     cursor: Position,
+}
+
+/// Counts of records that a lane has passed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Settled {
+    pub(super) durable: u64,
+    pub(super) filtered: u64,
+    pub(super) dead_lettered: u64,
+    /// Bytes of data and keys that were sent.
+    pub(super) bytes: u64,
+}
+
+impl Settled {
+    /// The number of records.
+    pub(super) fn records(self) -> u64 {
+        self.durable + self.filtered + self.dead_lettered
+    }
+
+    fn add(&mut self, other: Self) {
+        self.durable += other.durable;
+        self.filtered += other.filtered;
+        self.dead_lettered += other.dead_lettered;
+        self.bytes += other.bytes;
+    }
 }
 
 /// The content of a lane's row in the store.
@@ -124,11 +152,14 @@ pub(super) struct Lane {
     has_dead_row: bool,
     /// The acknowledged records or rows beyond the cursor, while no task has them in hand.
     pub(super) carried: Acked,
+    /// The records beyond the cursor that the output has accepted.
+    pub(super) gathered: Option<Gathered>,
+    pub(super) memory: GatheredMemory,
     pub(super) attachment: Attachment,
     pub(super) counts: Counts,
     /// The last record that was counted as read, if that is beyond the cursor.
     seen: Option<Sequence>,
-    last_dispatch: Option<Dispatch>,
+    pub(super) last_dispatch: Option<Dispatch>,
     last_gap: Option<GapMet>,
     /// The batch that was given to the task last.
     pub(super) hand: Weak<SharedBatch>,
@@ -170,6 +201,8 @@ impl Lane {
             arrived: None,
             has_dead_row: false,
             carried: Acked::default(),
+            gathered: None,
+            memory: GatheredMemory::default(),
             attachment: Attachment::Detached {
                 waiting_since: None,
             },
@@ -209,11 +242,11 @@ impl Lane {
         self.phase == Phase::Active(Activity::Delivering)
     }
 
-    /// True if the task waits after a failure or for room.
+    /// True if the task waits after a failure, for room or for a flush: a batch is of no use now.
     pub(super) fn is_backing_off(&self) -> bool {
         matches!(
             self.phase,
-            Phase::Active(Activity::BackingOff | Activity::HeldBack)
+            Phase::Active(Activity::BackingOff | Activity::HeldBack | Activity::Flushing)
         )
     }
 
@@ -241,8 +274,10 @@ impl Lane {
         }
     }
 
-    /// Replaces the output and its settings.
-    pub(super) fn replace_output(&mut self, spec: &OutputSpec) {
+    /// Replaces the output and its settings. Records that the old output only accepted are sent to the
+    /// new one.
+    pub(super) fn replace_output(&mut self, spec: &OutputSpec, shard: &ShardId) {
+        self.forget_gathered(shard);
         self.output = Arc::clone(&spec.output);
         self.order = spec.order;
         self.dead_letter.clone_from(&spec.dead_letter);
@@ -263,6 +298,7 @@ impl Lane {
         }
         let position = match &self.seen {
             Some(seen) if on(Mutation::CheckpointEarly) => Position::after(seen.as_str()),
+            Some(_) | None if on(Mutation::CheckpointAccepted) => self.sent().clone(),
             Some(_) | None => self.position.clone(),
         };
         Checkpoint {
@@ -331,41 +367,48 @@ impl Lane {
         }
     }
 
-    /// Moves the cursor past the records `[from, to)` of `batch`: each of them is acknowledged.
+    /// Moves the sent cursor past the records `[from, to)` of `batch`: each of them is acknowledged.
     pub(super) fn advance(&mut self, batch: &SharedBatch, from: usize, to: usize) {
         if to <= from {
             return;
         }
         let bytes: usize = (from..to).map(|i| batch.batch.size(i)).sum();
-        self.counts.durable += (to - from) as u64;
-        self.counts.bytes += bytes as u64;
-        self.pass(batch, from, to);
+        let settled = Settled {
+            durable: (to - from) as u64,
+            bytes: bytes as u64,
+            ..Settled::default()
+        };
+        self.pass(batch, from..to, settled);
     }
 
     /// Moves the cursor past one record that is durable as a dead letter.
     pub(super) fn pass_dead_letter(&mut self, batch: &SharedBatch, record: usize) {
-        self.counts.dead_lettered += 1;
-        self.pass(batch, record, record + 1);
+        let settled = Settled {
+            dead_lettered: 1,
+            ..Settled::default()
+        };
+        self.pass(batch, record..record + 1, settled);
     }
 
-    /// Moves the cursor to where the rows `[0, through)` are settled, of which those from `from` on are
-    /// acknowledged now.
+    /// Moves the sent cursor to where the rows `[0, through)` are settled, of which those from `from` on
+    /// are acknowledged now.
     pub(super) fn advance_rows(&mut self, batch: &SharedBatch, rows: &Rows, acked: Range<usize>) {
         let bytes = acked.clone().map(|row| rows.batch().size(row));
-        self.counts.bytes += bytes.sum::<usize>() as u64;
-        self.pass_rows(batch, rows, acked.end);
+        let bytes = bytes.sum::<usize>() as u64;
+        self.pass_rows(batch, rows, acked.end, bytes);
     }
 
     /// Moves the cursor past one row that is durable as a dead letter.
     pub(super) fn pass_dead_row(&mut self, batch: &SharedBatch, rows: &Rows, row: usize) {
         self.has_dead_row = true;
-        self.pass_rows(batch, rows, row + 1);
+        self.pass_rows(batch, rows, row + 1, 0);
     }
 
-    /// Moves the cursor to where the rows `[0, through)` are settled. A record without rows counts as
-    /// filtered, and a record with a row among the dead letters as one of these.
-    fn pass_rows(&mut self, batch: &SharedBatch, rows: &Rows, through: usize) {
-        let from = batch.first_after(&self.position);
+    /// Moves the sent cursor to where the rows `[0, through)` are settled; `bytes` of them were sent. A
+    /// record without rows counts as filtered, and a record with a row among the dead letters as one of
+    /// these.
+    fn pass_rows(&mut self, batch: &SharedBatch, rows: &Rows, through: usize, bytes: u64) {
+        let from = batch.first_after(self.sent());
         let mut place = rows.place(&batch.batch, through);
         if on(Mutation::CursorPassesOpenRows) && place.rows > 0 {
             place = Place {
@@ -373,41 +416,85 @@ impl Lane {
                 rows: 0,
             };
         }
+
+        let mut settled = Settled {
+            bytes,
+            ..Settled::default()
+        };
         if place.records > from {
             let with_rows = rows.records_with_rows(from, place.records);
             let dead = usize::from(std::mem::take(&mut self.has_dead_row));
-            self.counts.dead_lettered += dead as u64;
-            self.counts.durable += with_rows.saturating_sub(dead) as u64;
+            settled.dead_lettered = dead as u64;
+            settled.durable = with_rows.saturating_sub(dead) as u64;
             if !on(Mutation::FilteredNotCounted) {
-                self.counts.filtered += (place.records - from - with_rows) as u64;
+                settled.filtered = (place.records - from - with_rows) as u64;
             }
-            self.pass(batch, from, place.records);
+            self.pass(batch, from..place.records, settled);
+            settled = Settled::default();
         }
 
         if place.rows > 0
             && let Some(position) = place.position(&batch.batch)
         {
-            self.position = position;
+            let arrived = self.sent_arrival();
+            self.settle(settled, position, arrived);
         }
     }
 
-    fn pass(&mut self, batch: &SharedBatch, from: usize, to: usize) {
-        let records = (to - from) as u64;
-        self.counts.in_flight = self.counts.in_flight.saturating_sub(records);
-        self.position = batch.batch.after(to - 1);
-        self.arrived = Some(batch.batch.record(to - 1).arrival);
+    /// Moves the sent cursor past the records of `range`.
+    fn pass(&mut self, batch: &SharedBatch, range: Range<usize>, settled: Settled) {
+        if let Some(gathered) = &mut self.gathered {
+            let first = batch.batch.record(range.start).arrival;
+            gathered.first_arrival.get_or_insert(first);
+        }
+        let last = range.end - 1;
+        let arrival = batch.batch.record(last).arrival;
+        self.settle(settled, batch.batch.after(last), Some(arrival));
+    }
+
+    /// Moves the sent cursor to `position`, and counts the records before it. Without accepted records
+    /// the sent cursor is the durable one.
+    pub(super) fn settle(&mut self, settled: Settled, position: Position, arrived: Option<Millis>) {
+        if let Some(gathered) = &mut self.gathered {
+            gathered.settled.add(settled);
+            (gathered.position, gathered.arrived) = (position, arrived);
+            return;
+        }
+
+        let counts = &mut self.counts;
+        counts.durable += settled.durable;
+        counts.filtered += settled.filtered;
+        counts.dead_lettered += settled.dead_lettered;
+        counts.bytes += settled.bytes;
+        counts.in_flight = counts.in_flight.saturating_sub(settled.records());
+        (self.position, self.arrived) = (position, arrived);
+
         let is_cursor = |seen: &Sequence| self.position == Position::after(seen.as_str());
         if self.seen.as_ref().is_some_and(is_cursor) {
             self.seen = None;
         }
     }
 
-    /// The records that were read and are not durable are gone from the source: a gap is reported,
-    /// and they no longer count as read.
+    /// The arrival time of the last record before the sent cursor.
+    fn sent_arrival(&self) -> Option<Millis> {
+        let gathered = self.gathered.as_ref();
+        gathered.map_or(self.arrived, |gathered| gathered.arrived)
+    }
+
+    /// The records that were read and not sent are gone from the source: a gap is reported, and they no
+    /// longer count as read.
     pub(super) fn lose_in_flight(&mut self) {
-        self.counts.read -= self.counts.in_flight;
-        self.counts.in_flight = 0;
-        (self.seen, self.last_dispatch) = (None, None);
+        // A record of which some rows are accepted is still in flight.
+        let partly =
+            self.gathered.is_some() && matches!(self.sent(), Position::After { sub: Some(_), .. });
+        let lost = self.unsent().saturating_sub(u64::from(partly));
+        self.counts.read -= lost;
+        self.counts.in_flight -= lost;
+        self.seen = self.gathered.as_ref().and(match self.sent() {
+            Position::After { sequence, .. } => Some(sequence.clone()),
+            Position::TrimHorizon | Position::At(_) | Position::Closed => None,
+        });
+        self.last_dispatch = None;
         self.has_dead_row = false;
         self.carried = Acked::default();
     }
@@ -417,14 +504,14 @@ impl Lane {
     pub(super) fn dispatch(&mut self, sequence: &str) -> bool {
         let before = self.last_dispatch.as_ref();
         let same = before
-            .filter(|before| before.cursor == self.position)
+            .filter(|before| before.cursor == *self.sent())
             .is_none_or(|before| before.first_record.as_str() == sequence);
         if !same {
             self.lose_in_flight();
         }
 
         self.last_dispatch = Some(Dispatch {
-            cursor: self.position.clone(),
+            cursor: self.sent().clone(),
             first_record: Sequence::new(sequence),
         });
         same
@@ -435,7 +522,7 @@ impl Lane {
     pub(super) fn meet_gap(&mut self, from: &Position) -> bool {
         let gap = GapMet {
             from: from.clone(),
-            cursor: self.position.clone(),
+            cursor: self.sent().clone(),
         };
         if self.last_gap.as_ref() == Some(&gap) {
             return false;
@@ -455,7 +542,7 @@ impl Lane {
         MetGap {
             output: output.clone(),
             from,
-            from_arrival: self.arrived,
+            from_arrival: self.sent_arrival(),
             oldest,
         }
     }
@@ -464,7 +551,7 @@ impl Lane {
     /// still had the records: everything known of records behind the gap counts from a wrong place.
     pub(super) fn meet_no_gap(&mut self) {
         let gap = self.last_gap.take();
-        if gap.is_some_and(|gap| gap.cursor == self.position) {
+        if gap.is_some_and(|gap| gap.cursor == *self.sent()) {
             self.lose_in_flight();
         }
     }

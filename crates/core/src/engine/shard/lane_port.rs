@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use crate::batch::ShardId;
 use crate::clock::{Instant, Millis};
 use crate::engine::deliver::pass::{Answered, Progress};
 use crate::engine::retry::{BackoffClass, policy};
 use crate::engine::shared_batch::NoRows;
 use crate::engine::{Shared, lock};
-use crate::output::{Refusal, Trouble, TroubleKind};
+use crate::output::{Outcome, Refusal, Trouble, TroubleKind};
 use crate::store::OutputId;
 use crate::text::chain;
 
 use super::lane::{Activity, Lane};
-use super::{RowsInHand, ShardCell, Take, Work};
+use super::{Hold, RowsInHand, ShardCell, Take, Work};
 
 /// A lane's task as its shard knows the task.
 pub(crate) struct LanePort {
@@ -60,7 +61,7 @@ impl LanePort {
     }
 
     /// Completes when something changed that the task should look at.
-    pub(crate) async fn woken(&self) {
+    pub(crate) async fn changed(&self) {
         let clock = &self.shared.clock;
         if !self.cell.has_lapsed(clock.now()) {
             return self.wake.notified().await;
@@ -68,6 +69,28 @@ impl LanePort {
         // A renewal of the lease wakes no lane.
         let idle = self.shared.settings.idle_poll;
         clock.timeout(idle, self.wake.notified()).await;
+    }
+
+    /// Completes when something changed that the task should look at, or when a flush is due.
+    pub(crate) async fn woken(&self) {
+        match self.flush_at() {
+            None => self.changed().await,
+            Some(at) => {
+                let left = at.since(self.shared.clock.now());
+                self.shared.clock.timeout(left, self.changed()).await;
+            }
+        }
+    }
+
+    /// The moment at which the lane flushes at the latest, if the lease allows a request.
+    fn flush_at(&self) -> Option<Instant> {
+        let state = lock(&self.cell.state);
+        let may_request = state.may_request(self.shared.clock.now());
+        state
+            .lanes
+            .get(&self.output)?
+            .flush_at()
+            .filter(|_| may_request)
     }
 
     /// The next batch to deliver. A batch that the task had in hand is no longer in hand.
@@ -118,8 +141,9 @@ impl LanePort {
 
     /// Moves the lane's cursor.
     pub(crate) fn advance(&self, work: &Work, progress: Progress) {
+        let now = self.shared.clock.now();
         self.cell
-            .event(|state| state.advance(&self.output, work, progress));
+            .event(|state| state.advance(&self.output, work, progress, now));
     }
 
     /// Counts a request's answer and moves the lane's cursor. False if the task must let the batch
@@ -129,12 +153,12 @@ impl LanePort {
         let (now, wall) = (self.shared.clock.now(), self.shared.clock.wall());
         let go_on = self.cell.event(|state| {
             let go_on = state.may_go_on(&self.output, work, pressed, now);
-            state.advance(&self.output, work, progress);
+            state.advance(&self.output, work, progress, now);
             let lane = state.lanes.get_mut(&self.output)?;
             lane.count(answered);
             state.news |= lane.note_lasting(answered, now);
             lane.note_answer(answered, wall);
-            Some(go_on)
+            Some(go_on && !lane.must_flush(now))
         });
 
         if let Some(trouble) = &answered.trouble {
@@ -164,9 +188,58 @@ impl LanePort {
     pub(crate) fn finished(&self, work: &Work, progress: Progress) {
         let now: Instant = self.shared.clock.now();
         self.cell.event(|state| {
-            state.advance(&self.output, work, progress);
+            state.advance(&self.output, work, progress, now);
             state.finished(&self.output, work, now);
         });
+    }
+
+    /// Reserves `bytes` for records that the output is about to accept.
+    pub(crate) fn hold(&self, bytes: usize) -> Hold {
+        let budget = &self.shared.budget;
+        self.cell.event(|state| {
+            let lane = state.lanes.get_mut(&self.output);
+            lane.map_or(Hold::Granted, |lane| lane.hold(bytes, budget))
+        })
+    }
+
+    /// Asks for a flush of the lane's accepted records. False if there are none.
+    pub(crate) fn ask_for_flush(&self) -> bool {
+        self.cell.event(|state| {
+            let lane = state.lanes.get_mut(&self.output);
+            lane.is_some_and(Lane::ask_for_flush)
+        })
+    }
+
+    /// Takes the outcome of a flush of the output's `generation`; `trouble`: the failure.
+    pub(crate) fn flushed(&self, generation: u64, outcome: &Outcome, trouble: Option<&Trouble>) {
+        let (now, wall) = (self.shared.clock.now(), self.shared.clock.wall());
+        let answered = Answered {
+            trouble: trouble.cloned(),
+            ..Answered::default()
+        };
+        self.cell.event(|state| {
+            let lane = state.lanes.get_mut(&self.output);
+            // Another output does not hold the records that this one made durable.
+            let Some(lane) = lane.filter(|lane| lane.generation == generation) else {
+                return;
+            };
+            match trouble {
+                None => lane.flushed(),
+                Some(_) => lane.flush_failed(outcome),
+            }
+            lane.count(&answered);
+            lane.note_answer(&answered, wall);
+            state.news |= lane.note_lasting(&answered, now);
+        });
+
+        if let Some(trouble) = trouble {
+            self.log(trouble);
+        }
+    }
+
+    /// The shard of the lane.
+    pub(crate) fn shard(&self) -> &ShardId {
+        self.cell.id()
     }
 
     /// The task has no batch in hand any more.
@@ -176,7 +249,10 @@ impl LanePort {
             LetGo::Retry => Activity::BackingOff,
             LetGo::Room => Activity::HeldBack,
         };
-        self.with_lane(|lane| lane.set_activity(activity));
+        self.with_lane(|lane| {
+            lane.set_activity(activity);
+            lane.release_unused();
+        });
     }
 
     /// The record at the lane's cursor is durable as a dead letter: the cursor passes it.
@@ -270,6 +346,10 @@ impl Lane {
     /// that is new.
     fn note_lasting(&mut self, answered: &Answered, now: Instant) -> bool {
         let class = answered.trouble.as_ref().map(|t| policy(t.kind).class);
+        if class.is_none() && self.gathered.is_some() {
+            // Only a flush tells whether the output takes anything.
+            return false;
+        }
         if class != Some(BackoffClass::Lasting) || answered.failed != answered.sent {
             self.lasting_since = None;
             return false;

@@ -9,7 +9,7 @@ use crate::batch::{Batch, ShardId};
 use crate::checkpoint::{Position, Sequence};
 use crate::clock::{Instant, Millis};
 use crate::engine::budget::Permit;
-use crate::engine::deliver::pass::Progress;
+use crate::engine::deliver::pass::{Held, Progress};
 use crate::engine::deliver::{Acked, DeadLetter};
 use crate::engine::mutation::{Mutation, on};
 use crate::engine::rows::{Place as RowPlace, Rows};
@@ -31,10 +31,18 @@ use super::{Conditions, End, GoalState, ReadCounts, ShardCell, ShardState};
 pub(crate) enum Take {
     /// Deliver this.
     Work(Box<Work>),
+    /// Make the accepted records durable.
+    Flush(Flush),
     /// Wait to be woken.
     Wait,
     /// End.
     End,
+}
+
+/// A flush of a lane's accepted records.
+pub(crate) struct Flush {
+    pub(crate) output: Arc<dyn Output>,
+    pub(crate) generation: u64,
 }
 
 /// A batch in a lane's hand.
@@ -144,7 +152,10 @@ impl ShardCell {
 
     /// Removes a lane and ends its task. False if there was none.
     pub(crate) fn remove_lane(&self, output: &OutputId) -> bool {
-        let removed = self.event(|state| state.lanes.remove(output));
+        let mut removed = self.event(|state| state.lanes.remove(output));
+        if let Some(lane) = &mut removed {
+            lane.forget_gathered(&self.id);
+        }
         if let Some(task) = removed.as_ref().and_then(|lane| lane.task.as_ref()) {
             task.abort();
         }
@@ -164,7 +175,7 @@ impl ShardCell {
                     lane.paused = false;
                     lane.resume();
                 }
-                LaneChange::Replace(spec) => lane.replace_output(spec),
+                LaneChange::Replace(spec) => lane.replace_output(spec, &self.id),
             }
             lane.wake.notify_one();
         });
@@ -365,6 +376,11 @@ impl ShardState {
             return Take::End;
         };
         lane.set_activity(Activity::Idle);
+        lane.release_unused();
+        let rests = ends || !lane.runs();
+        if lane.gathered.is_some() && may_request && (rests || lane.must_flush(now)) {
+            return lane.flush();
+        }
         if ends || lane.phase == Phase::Ended {
             return Take::End;
         }
@@ -377,7 +393,9 @@ impl ShardState {
         let Some((feed, number)) = self.position_in_feed(output, now) else {
             return Take::Wait;
         };
-        self.note_arrival(output, feed, number);
+        if self.note_arrival(output, feed, number) == Arrival::BehindFlush {
+            return self.flush(output);
+        }
         let Some((batch, count)) = self.batch_for(output, feed, number, conditions) else {
             return self.end_of_feed(output, feed, number);
         };
@@ -406,21 +424,29 @@ impl ShardState {
         None
     }
 
+    /// Starts a flush of the lane's accepted records.
+    fn flush(&mut self, output: &OutputId) -> Take {
+        self.lanes.get_mut(output).map_or(Take::End, Lane::flush)
+    }
+
     /// Notes that the lane has come to batch `number` of its feed: the goal, or a gap.
-    fn note_arrival(&mut self, output: &OutputId, feed: FeedId, number: u64) {
+    fn note_arrival(&mut self, output: &OutputId, feed: FeedId, number: u64) -> Arrival {
         let Self {
             lanes, feeds, gaps, ..
         } = self;
         let feed = feeds.iter().find(|f| f.id == feed);
         let (Some(lane), Some(feed)) = (lanes.get_mut(output), feed) else {
-            return;
+            return Arrival::Noted;
         };
         if !lane.caught_up && feed.goal.is_some_and(|goal| number >= goal) {
+            if lane.gathered.is_some() {
+                return Arrival::BehindFlush;
+            }
             lane.caught_up = true;
             self.news = true;
         }
 
-        match feed.gap_before(number, &lane.position) {
+        match feed.gap_before(number, lane.sent()) {
             Some((from, oldest)) if lane.meet_gap(from) => {
                 let gap = lane.gap(output, from.clone(), oldest.cloned());
                 gaps.met.push(gap);
@@ -428,6 +454,7 @@ impl ShardState {
             None if feed.get(number).is_some() => lane.meet_no_gap(),
             Some(_) | None => {}
         }
+        Arrival::Noted
     }
 
     /// The batch of `number` for the lane, joined with those behind it where they are small.
@@ -469,6 +496,7 @@ impl ShardState {
             .feed(feed)
             .is_some_and(|feed| feed.closed && number == feed.next());
         match self.lanes.get_mut(output) {
+            Some(lane) if at_end && lane.gathered.is_some() => lane.flush(),
             Some(lane) if at_end => {
                 lane.end();
                 Take::End
@@ -490,7 +518,7 @@ impl ShardState {
             return Take::End;
         };
         let records = batch.batch.len();
-        let mut from = batch.first_after(&lane.position);
+        let mut from = batch.first_after(lane.sent());
         if on(Mutation::RejoinOneLate) && from > 0 && from < records {
             from += 1;
         } else if on(Mutation::RejoinOneEarly) && from > 0 {
@@ -504,13 +532,13 @@ impl ShardState {
                 arrival: first.arrival,
             };
             gaps.met
-                .push(lane.gap(output, lane.position.clone(), Some(oldest)));
+                .push(lane.gap(output, lane.sent().clone(), Some(oldest)));
         }
         lane.count_read(&batch, from);
         lane.set_activity(Activity::Delivering);
         lane.hand = Arc::downgrade(&batch);
         lane.speed.start(now, batch.batch.allocation());
-        let rows_settled = batch.rows_settled(from, &lane.position);
+        let rows_settled = batch.rows_settled(from, lane.sent());
         Take::Work(Box::new(Work {
             batch,
             from,
@@ -528,11 +556,25 @@ impl ShardState {
         }))
     }
 
-    /// Moves the lane's cursor past the part of `work` that is durable, and keeps the acknowledged
+    /// Moves the lane's cursor past the part of `work` that is acknowledged, and keeps the acknowledged
     /// records beyond the cursor for the next delivery, from whatever batch.
-    pub(super) fn advance(&mut self, output: &OutputId, work: &Work, progress: Progress) {
+    pub(super) fn advance(
+        &mut self,
+        output: &OutputId,
+        work: &Work,
+        progress: Progress,
+        now: Instant,
+    ) {
         if let Some(lane) = self.lanes.get_mut(output) {
+            if progress.held == Held::UntilFlush {
+                // Another output does not hold the records that this one accepted.
+                if lane.generation != work.generation {
+                    return;
+                }
+                lane.gather(now);
+            }
             let settled = progress.from..progress.through;
+            lane.count_gathered(settled.len(), &progress.accepted);
             match &work.rows {
                 Some(RowsInHand { rows, .. }) => lane.advance_rows(&work.batch, rows, settled),
                 None => lane.advance(&work.batch, settled.start, settled.end),
@@ -583,9 +625,18 @@ impl ShardState {
         self.lanes.get(output).is_some_and(|lane| {
             let follows = lane.next_in(work.feed) == Some(work.number);
             let wanted = lane.runs() && lane.generation == work.generation;
-            wanted && (follows || !pressed)
+            wanted && (follows || !pressed) && !lane.must_flush(now)
         })
     }
+}
+
+/// The result of a lane's arrival at a batch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arrival {
+    /// Noted; the lane takes the batch.
+    Noted,
+    /// The lane's accepted records have to be durable first.
+    BehindFlush,
 }
 
 /// The place of a batch in a window.

@@ -17,8 +17,13 @@ use super::{Conditions, NextVisit, SMALL, ShardState};
 
 impl ShardState {
     /// While a reader waits for memory, lanes that could do nothing with their batches now don't
-    /// hold them.
+    /// hold them; while a lane waits for memory for accepted records, all lanes flush theirs.
     pub(super) fn relieve(&mut self, conditions: &Conditions<'_>, next: &mut NextVisit) {
+        if conditions.budget.is_gathering_short() {
+            for lane in self.lanes.values_mut() {
+                lane.ask_for_flush();
+            }
+        }
         if !conditions.budget.pressed() {
             return;
         }
@@ -262,7 +267,7 @@ fn remainder(feed: &Feed, lanes: &BTreeMap<OutputId, Lane>) -> Option<(Arc<Share
 
     let records = batch.batch.len();
     let from = followers()
-        .map(|lane| batch.first_after(&lane.position))
+        .map(|lane| batch.first_after(lane.sent()))
         .min()?;
     let left = records.saturating_sub(from);
     (from > 0 && left > 0 && left <= records / 8).then(|| (Arc::clone(batch), from))

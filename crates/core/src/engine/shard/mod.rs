@@ -11,6 +11,7 @@
 mod attach;
 mod describe;
 mod feed;
+mod gathered;
 mod holding;
 mod lane;
 pub(super) mod lane_port;
@@ -46,8 +47,9 @@ use lane::Lane;
 
 pub(crate) use describe::LaneReport;
 pub(crate) use feed::FeedId;
+pub(crate) use gathered::Hold;
 pub(crate) use holding::Loss;
-pub(crate) use lanes::{LaneChange, LaneStart, RowsInHand, Take, Work};
+pub(crate) use lanes::{Flush, LaneChange, LaneStart, RowsInHand, Take, Work};
 pub(crate) use reads::{Arrived, KeepReader};
 
 /// Windows up to this many bytes are neither dropped nor copied for memory.

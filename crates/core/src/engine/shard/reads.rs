@@ -226,7 +226,7 @@ impl ShardState {
                 }
                 continue;
             };
-            if !lane.caught_up && goal.is_some_and(|goal| number >= goal) {
+            if !lane.caught_up && goal.is_some_and(|goal| number >= goal) && !lane.ask_for_flush() {
                 lane.caught_up = true;
                 self.news = true;
             }
@@ -257,9 +257,9 @@ impl ShardState {
         };
         for (output, lane) in &mut self.lanes {
             let waits = lane.next_in(id) == Some(next) && !lane.is_delivering();
-            if waits && lane.counts.in_flight > 0 {
+            if waits && lane.unsent() > 0 {
                 lane.lose_in_flight();
-                let gap = lane.gap(output, lane.position.clone(), None);
+                let gap = lane.gap(output, lane.sent().clone(), None);
                 self.gaps.met.push(gap);
             }
         }
@@ -279,7 +279,7 @@ impl ShardState {
             if lane.next_in(feed.id) != Some(next) || lane.is_delivering() {
                 continue;
             }
-            let gap = feed.gap_before(next, &lane.position);
+            let gap = feed.gap_before(next, lane.sent());
             if let Some((from, _)) = gap.filter(|(from, _)| lane.meet_gap(from)) {
                 let gap = lane.gap(output, from.clone(), oldest.cloned());
                 self.gaps.met.push(gap);
