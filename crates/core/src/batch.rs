@@ -167,6 +167,19 @@ impl Batch {
         (alike && u32::try_from(size).is_ok()).then(|| Self::copy(&first.origin, form, parts))
     }
 
+    /// The records at `picks`, which share this batch's buffer. An index that is not below
+    /// [`Batch::len`] is left out.
+    pub(crate) fn pick(&self, picks: &[u32]) -> Self {
+        let records = picks.iter();
+        let records = records.filter_map(|i| self.records.get(*i as usize).copied());
+        Self {
+            buffer: self.buffer.clone(),
+            form: self.form,
+            records: records.collect(),
+            origin: Arc::clone(&self.origin),
+        }
+    }
+
     fn copy(
         origin: &Arc<Origin>,
         form: DataForm,

@@ -84,6 +84,15 @@ pub enum BadRow {
 }
 
 impl Derived {
+    /// Rows that are records of `source` unchanged: those at `records`, ascending. The data are shared,
+    /// not copied.
+    pub fn of_records(source: &Batch, records: Vec<u32>) -> Self {
+        Self {
+            batch: source.pick(&records),
+            origin: records.into(),
+        }
+    }
+
     /// The rows. Each has the sequence number and the arrival time of the record it was made of.
     pub fn batch(&self) -> &Batch {
         &self.batch

@@ -16,6 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("distributary-local", &["distributary-wire"]),
     ("distributary-sql", &["distributary-core"]),
+    ("distributary-filter", &["distributary-core"]),
     (
         "distributary-adapters",
         &[
@@ -29,6 +30,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "distributary-adapters",
             "distributary-core",
+            "distributary-filter",
             "distributary-kinesis",
             "distributary-wire",
         ],
@@ -58,6 +60,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "distributary-adapters",
             "distributary-config",
             "distributary-core",
+            "distributary-filter",
             "distributary-kinesis",
             "distributary-local",
             "distributary-sql",

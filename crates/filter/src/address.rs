@@ -1,0 +1,93 @@
+//! IP addresses in texts, and the ranges that `cidr` names.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The addresses from a first one to a last one, of one family.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Range {
+    first: IpAddr,
+    last: IpAddr,
+}
+
+impl Range {
+    /// The range of `ADDRESS/BITS`. As in Event Ruler, the range begins at the address as written, even
+    /// where bits behind the prefix are set.
+    pub(crate) fn read(text: &str) -> Result<Self, String> {
+        let (address, bits) = text
+            .split_once('/')
+            .ok_or_else(|| format!("{text:?} is no CIDR block: expected ADDRESS/BITS"))?;
+        let first = address_of(address).ok_or_else(|| format!("{address:?} is no IP address"))?;
+        let most = if first.is_ipv4() { 31 } else { 127 };
+        let bits = bits.parse::<u32>().ok().filter(|bits| *bits <= most);
+        let bits =
+            bits.ok_or_else(|| format!("the prefix of {text:?} is not within 0 to {most}"))?;
+
+        let last = match first {
+            IpAddr::V4(first) => Ipv4Addr::from_bits(first.to_bits() | u32::MAX >> bits).into(),
+            IpAddr::V6(first) => Ipv6Addr::from_bits(first.to_bits() | u128::MAX >> bits).into(),
+        };
+        Ok(Self { first, last })
+    }
+
+    /// True if `address` is of the same family and within the range.
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        address.is_ipv4() == self.first.is_ipv4() && (self.first..=self.last).contains(&address)
+    }
+}
+
+/// The address that `text` is, in any spelling.
+pub(crate) fn address_of(text: &str) -> Option<IpAddr> {
+    if text.contains(':') {
+        // A colon and a dot together are no address to Event Ruler.
+        let address: Ipv6Addr = (!text.contains('.')).then(|| text.parse().ok())??;
+        let mapped = address.to_ipv4_mapped();
+        return Some(mapped.map_or(address.into(), Into::into));
+    }
+
+    let mut parts = text.split('.');
+    let mut octets = [0; 4];
+    for octet in &mut octets {
+        *octet = decimal(parts.next()?)?;
+    }
+    parts.next().is_none().then(|| octets.into())
+}
+
+/// A part of an IPv4 address; leading zeros are allowed, a sign is not.
+fn decimal(text: &str) -> Option<u8> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_of_one_address_are_equal() {
+        assert_eq!(address_of("10.0.0.1"), address_of("010.00.0.1"));
+        assert_eq!(address_of("::1"), address_of("0:0:0:0:0:0:0:1"));
+        assert_eq!(address_of("::ffff:a00:1"), address_of("10.0.0.1"));
+        for text in [
+            "10.0.0",
+            "10.0.0.256",
+            "+1.2.3.4",
+            "1.2.3.4.5",
+            "::1.2.3.4",
+            "",
+        ] {
+            assert_eq!(address_of(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_range_ends_with_its_prefix() {
+        let range = Range::read("10.0.0.0/24").unwrap();
+        assert!(range.contains(address_of("10.0.0.255").unwrap()));
+        assert!(!range.contains(address_of("10.0.1.0").unwrap()));
+        assert!(!range.contains(address_of("::1").unwrap()));
+
+        for text in ["10.0.0.0", "10.0.0.0/32", "::/128", "x/8", "10.0.0.0/-1"] {
+            assert!(Range::read(text).is_err(), "{text}");
+        }
+    }
+}
