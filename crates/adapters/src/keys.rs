@@ -53,6 +53,8 @@ impl Key {
 pub enum Form {
     /// Any text; holds the placeholder for help texts.
     Text(&'static str),
+    /// A text, or a list of texts; holds the placeholder of one.
+    Texts(&'static str),
     /// A path; relative to the configuration file if written there.
     Path,
     /// A name of at most 128 characters.
@@ -81,7 +83,7 @@ impl Form {
     /// The placeholder for help texts.
     pub fn placeholder(self) -> &'static str {
         match self {
-            Self::Text(placeholder) => placeholder,
+            Self::Text(placeholder) | Self::Texts(placeholder) => placeholder,
             Self::Path => "FILE",
             Self::Name => "NAME",
             Self::Stream => "STREAM",
@@ -129,6 +131,7 @@ impl Form {
                 Err(self.unexpected(value))
             }
             (_, Value::String(text)) => self.check_text(text),
+            (Self::Texts(_), value) if is_list_of_texts(value) => Ok(()),
             (_, Value::Datetime(_) | Value::Array(_) | Value::Table(_)) => {
                 Err(self.unexpected(value))
             }
@@ -137,7 +140,7 @@ impl Form {
 
     fn check_text(self, text: &str) -> Result<(), Expected> {
         match self {
-            Self::Text(_) | Self::Boolean | Self::Table(_) => Ok(()),
+            Self::Text(_) | Self::Texts(_) | Self::Boolean | Self::Table(_) => Ok(()),
             Self::Output if text.is_empty() => Err(Expected::new("\"\" is no output")),
             Self::Output => Ok(()),
             Self::Path if text.is_empty() => Err(Expected::new("\"\" is no path")),
@@ -153,6 +156,13 @@ impl Form {
             Self::Address => text.parse::<Address>().map(drop),
             Self::Choice(words) if words.contains(&text) => Ok(()),
             Self::Choice(words) => Err(not_one_of(text, words)),
+        }
+    }
+
+    fn expected_text(self) -> &'static str {
+        match self {
+            Self::Texts(_) => "expected a text in quotes, or a list of texts",
+            _ => "expected a text in quotes",
         }
     }
 
@@ -174,10 +184,15 @@ impl Form {
             (_, Value::Integer(_) | Value::Float(_)) => {
                 format!("expected a text; write \"{value}\"")
             }
-            _ => "expected a text in quotes".to_owned(),
+            _ => self.expected_text().to_owned(),
         };
         Expected(format!("{value} is {}: {hint}", type_of(value)))
     }
+}
+
+fn is_list_of_texts(value: &Value) -> bool {
+    let texts = value.as_array();
+    texts.is_some_and(|texts| texts.iter().all(Value::is_str))
 }
 
 /// The name of a TOML type, with its article.

@@ -47,6 +47,26 @@ where
     text(deserializer).map(Some)
 }
 
+/// Texts as a key of the form [`Texts`](crate::keys::Form::Texts) has them: one alone, or a list.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum Texts {
+    /// One text.
+    One(String),
+    /// A list.
+    List(Vec<String>),
+}
+
+impl Texts {
+    /// All texts.
+    pub fn as_slice(&self) -> &[String] {
+        match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::List(texts) => texts,
+        }
+    }
+}
+
 /// The value of a word in a list of words, or an error with the list and the nearest word.
 ///
 /// # Errors

@@ -247,6 +247,32 @@ pub const EVERY_OUTPUT: &[Key] = &[
         help: ON_REFUSED_HELP,
         example: "stop-lane",
     },
+    Key {
+        name: "filter",
+        form: Form::Texts("PATTERN"),
+        absent: Absent::Default("every record"),
+        help: "Only records that match this event pattern of EventBridge and Lambda, or one of a \
+               list of up to five; others are counted as filtered. Members: data, partitionKey, \
+               sequenceNumber, approximateArrivalTimestamp, eventID, eventSourceARN, awsRegion \
+               (docs/guides/filters.md)",
+        example: r#"{"data": {"temperature": [{"numeric": [">", 30]}]}}"#,
+    },
+    Key {
+        name: "keys",
+        form: Form::Text("GLOB"),
+        absent: Absent::Default("every key"),
+        help: "Only records whose partition key matches: * stands for any characters, ? for one; a \
+               record without a key does not match",
+        example: "eu-*",
+    },
+    Key {
+        name: "on-not-json",
+        form: Form::Choice(&["drop", "pass"]),
+        absent: Absent::Default("drop"),
+        help: "Records whose data are not a JSON object, where a pattern of filter names members of \
+               the data: drop (as AWS Lambda does) or pass",
+        example: "pass",
+    },
 ];
 
 /// The key that names the kind of an output inside another table.

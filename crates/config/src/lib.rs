@@ -12,6 +12,7 @@
 pub mod check;
 mod dead_letter;
 pub mod file;
+mod filter;
 pub mod input;
 pub mod keys;
 pub mod mistake;

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use distributary_adapters::kind::{self, Kind, Shorthand, Surroundings, Target};
 use distributary_adapters::outputs::OutputSettings;
-use distributary_adapters::values::{Expected, Name, OrderWord, StartAt};
+use distributary_adapters::values::{Expected, Name, OrderWord, StartAt, Texts};
 use distributary_core::engine::{Order, Start};
+use distributary_filter::Glob;
 use serde::Deserialize;
 
 use crate::dead_letter::{DeadLetters, OnRefused, is_resolved_here};
+use crate::filter::Wanted;
 use crate::keys::{EVERY_OUTPUT, OUTPUT, TYPE};
 use crate::mistake::{Mistakes, Place, Result};
 use crate::process::{OutputConfig, RefusedRecords};
@@ -46,6 +48,10 @@ struct Common {
     start: Option<StartAt>,
     paused: bool,
     on_refused: Option<OnRefused>,
+    filter: Option<Texts>,
+    #[serde(deserialize_with = "distributary_adapters::values::optional_text")]
+    keys: Option<Glob>,
+    on_not_json: Option<String>,
 }
 
 impl Outputs<'_> {
@@ -125,6 +131,12 @@ impl Outputs<'_> {
     ) -> Result<Placed> {
         let settings = settings(kind, own, self.layers);
         let settings = settings.map_err(Mistakes::at(place))?;
+        let wanted = Wanted {
+            patterns: common.filter,
+            keys: common.keys,
+            on_not_json: common.on_not_json,
+        };
+        let filter = wanted.filter().map_err(Mistakes::at(place));
         let name = match common.name {
             Some(name) => name.0,
             None => settings.default_name(),
@@ -133,6 +145,7 @@ impl Outputs<'_> {
         let mut mistakes = Mistakes::default();
         mistakes.add_all(place, settings.validate(self.surroundings));
         let refused = mistakes.take(refused).unwrap_or_default();
+        let filter = mistakes.take(filter).flatten();
         let order = self.order(common.order, &name, &settings, notes);
         let order = order.map_err(Mistakes::at(place));
         let order = mistakes.take(order).unwrap_or_default();
@@ -155,6 +168,7 @@ impl Outputs<'_> {
                 start,
                 paused: common.paused,
                 refused,
+                filter,
             },
         })
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_adapters::kind::Surroundings;
@@ -11,6 +12,7 @@ use distributary_adapters::outputs::OutputSettings;
 use distributary_adapters::sources::SourceSettings;
 use distributary_adapters::values::{self, Expected};
 use distributary_core::engine::{self, Order, Start};
+use distributary_filter::FilterPump;
 use serde::{Deserialize, Deserializer};
 
 /// One process with its fan-outs.
@@ -69,6 +71,8 @@ pub struct OutputConfig {
     pub paused: bool,
     /// The treatment of records that the output will never take.
     pub refused: RefusedRecords,
+    /// The records that the output gets; `None`: all.
+    pub filter: Option<Arc<FilterPump>>,
 }
 
 /// The treatment of records that an output will never take.

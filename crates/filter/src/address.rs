@@ -10,8 +10,7 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    /// The range of `ADDRESS/BITS`. As in Event Ruler, the range begins at the address as written, even
-    /// where bits behind the prefix are set.
+    /// The range of `ADDRESS/BITS`; bits behind the prefix do not count.
     pub(crate) fn read(text: &str) -> Result<Self, String> {
         let (address, bits) = text
             .split_once('/')
@@ -22,9 +21,17 @@ impl Range {
         let bits =
             bits.ok_or_else(|| format!("the prefix of {text:?} is not within 0 to {most}"))?;
 
-        let last = match first {
-            IpAddr::V4(first) => Ipv4Addr::from_bits(first.to_bits() | u32::MAX >> bits).into(),
-            IpAddr::V6(first) => Ipv6Addr::from_bits(first.to_bits() | u128::MAX >> bits).into(),
+        let (first, last) = match first {
+            IpAddr::V4(address) => {
+                let (address, rest) = (address.to_bits(), u32::MAX >> bits);
+                let ends = (address & !rest, address | rest);
+                (Ipv4Addr::from(ends.0).into(), Ipv4Addr::from(ends.1).into())
+            }
+            IpAddr::V6(address) => {
+                let (address, rest) = (address.to_bits(), u128::MAX >> bits);
+                let ends = (address & !rest, address | rest);
+                (Ipv6Addr::from(ends.0).into(), Ipv6Addr::from(ends.1).into())
+            }
         };
         Ok(Self { first, last })
     }
@@ -81,7 +88,8 @@ mod tests {
 
     #[test]
     fn a_range_ends_with_its_prefix() {
-        let range = Range::read("10.0.0.0/24").unwrap();
+        let range = Range::read("10.0.0.7/24").unwrap();
+        assert!(range.contains(address_of("10.0.0.0").unwrap()));
         assert!(range.contains(address_of("10.0.0.255").unwrap()));
         assert!(!range.contains(address_of("10.0.1.0").unwrap()));
         assert!(!range.contains(address_of("::1").unwrap()));

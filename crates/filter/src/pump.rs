@@ -30,6 +30,13 @@ pub struct FilterPump {
     on_not_json: OnNotJson,
 }
 
+/// Filters with the same settings are equal.
+impl PartialEq for FilterPump {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
 impl FilterPump {
     /// A pump for records whose partition key matches `keys` and whose data match one of `patterns`;
     /// an empty list matches all.

@@ -4,6 +4,7 @@ mod check;
 mod config_args;
 mod ctl;
 mod demo;
+mod filter;
 mod init;
 mod interrupt;
 mod local;
@@ -54,6 +55,8 @@ enum Command {
     Tail(tail::TailArgs),
     /// Compare streams: missing, extra, repeated, out of order
     Verify(verify::VerifyArgs),
+    /// Try event patterns on records
+    Filter(filter::FilterArgs),
     /// Check and test applications of Kinesis Data Analytics SQL
     Sql(sql::SqlArgs),
 }
@@ -95,6 +98,7 @@ impl Command {
             Self::Put(args) => put::run(args).await,
             Self::Tail(args) => tail::run(args).await,
             Self::Verify(args) => verify::run(args).await,
+            Self::Filter(args) => filter::run(args),
             Self::Sql(args) => sql::run(args),
         }
     }

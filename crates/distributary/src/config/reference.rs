@@ -105,6 +105,8 @@ fn of_table(text: &mut String, keys: &[Key]) {
         };
         let example = match key.form {
             Form::Boolean => format!("`{}`", key.example),
+            // Patterns hold double quotes.
+            _ if key.example.contains('"') => format!("`'{}'`", key.example),
             _ => format!("`\"{}\"`", key.example),
         };
         line(
@@ -183,6 +185,10 @@ fn property(key: &Key) -> Value {
             {"$ref": "#/$defs/output"},
         ]}),
         Form::Table(keys) => object(&keys.iter().collect::<Vec<_>>(), false),
+        Form::Texts(_) => json!({
+            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+            "examples": [key.example],
+        }),
         Form::Text(_)
         | Form::Path
         | Form::Name

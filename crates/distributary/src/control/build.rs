@@ -11,6 +11,7 @@ use distributary_config::{FanOutConfig, OutputConfig};
 use distributary_core::engine::deliver::DeadLetter;
 use distributary_core::engine::{FanOut, OutputSpec};
 use distributary_core::output::Output;
+use distributary_core::pump::PumpRef;
 use distributary_core::store::{OutputId, StoreError};
 use distributary_core::text::chain;
 use tempfile::TempDir;
@@ -204,7 +205,7 @@ fn spec(
             refused_by: config.name,
             output,
         }),
-        pump: None,
+        pump: config.filter.map(|pump| PumpRef { pump, stream: 0 }),
     }
 }
 

@@ -133,6 +133,7 @@ mod tests {
             start: Start::TrimHorizon,
             paused: false,
             refused: RefusedRecords::StopLane,
+            filter: None,
         }
     }
 

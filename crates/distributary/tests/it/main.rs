@@ -9,6 +9,7 @@ mod daemon;
 mod dead_letters;
 mod demo;
 mod faults;
+mod filters;
 mod kinds;
 mod local;
 mod pace;
