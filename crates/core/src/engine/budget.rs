@@ -63,7 +63,7 @@ pub(crate) struct Budget {
 struct State {
     pools: [PoolState; 3],
     peak: usize,
-    /// Woken when memory gets short. (A `watch` would wake them in an order that differs from run
+    /// The shards that are read; woken when memory gets short. (A `watch` would wake them in an order that differs from run
     /// to run.)
     readers: Vec<Arc<Notify>>,
 }
@@ -304,16 +304,21 @@ impl Budget {
         self.pressed.load(Ordering::Relaxed)
     }
 
-    /// Wakes `reader` whenever [`Budget::pressed`] becomes true.
-    pub(crate) fn tell(&self, reader: &Arc<Notify>) {
+    /// Counts `reader` among the shards that divide the budget, and wakes it whenever memory gets
+    /// short.
+    pub(crate) fn register(self: &Arc<Self>, reader: &Arc<Notify>) -> RegisteredReader {
         lock(&self.state).readers.push(Arc::clone(reader));
+        RegisteredReader {
+            budget: Arc::clone(self),
+            reader: Arc::clone(reader),
+        }
     }
 
-    /// Wakes `reader` no more.
-    pub(crate) fn leave_alone(&self, reader: &Arc<Notify>) {
-        lock(&self.state)
-            .readers
-            .retain(|r| !Arc::ptr_eq(r, reader));
+    /// Bytes that the batches of one shard may take: an equal part for each shard that is read, of all
+    /// engines with this budget.
+    pub(crate) fn share(&self) -> usize {
+        let state = lock(&self.state);
+        state.pools[Pool::Read as usize].size / state.readers.len().max(1)
     }
 
     pub(crate) fn status(&self) -> MemoryStatus {
@@ -349,6 +354,19 @@ impl Permit {
     }
 }
 
+/// A shard's reader among those that divide the budget, until this is dropped.
+pub(crate) struct RegisteredReader {
+    budget: Arc<Budget>,
+    reader: Arc<Notify>,
+}
+
+impl Drop for RegisteredReader {
+    fn drop(&mut self) {
+        let mut state = lock(&self.budget.state);
+        state.readers.retain(|r| !Arc::ptr_eq(r, &self.reader));
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         if self.bytes > 0 {
@@ -380,6 +398,18 @@ mod tests {
             Poll::Ready(v) => Some(v),
             Poll::Pending => None,
         }
+    }
+
+    #[test]
+    fn the_shards_of_all_engines_divide_the_budget() {
+        let budget = Budget::new(400);
+        let reader = |_| budget.register(&Arc::new(Notify::new()));
+        let mut readers: Vec<_> = (0..3).map(reader).collect();
+        assert_eq!(budget.share(), 100);
+        readers.pop();
+        assert_eq!(budget.share(), 150);
+        readers.clear();
+        assert_eq!(budget.share(), 300);
     }
 
     #[test]

@@ -9,19 +9,89 @@ use super::start::{Asking, Map, Starts, check_pumps, report_lost};
 use super::world::Listed;
 use super::{Change, EngineError, OutputSpec, Shared, lock, pumps};
 
-/// Carries out a change.
-pub(crate) async fn apply(shared: &Shared, change: Change) -> Result<(), EngineError> {
-    match change {
-        Change::Add(spec) => add(shared, spec).await,
-        Change::Remove(id) => remove(shared, &id).await,
-        Change::Pause(id) => change_output(shared, &id, LaneChange::Pause),
-        Change::Resume(id) => change_output(shared, &id, LaneChange::Resume),
-        Change::Update(spec) => {
-            pumps::check_update(&lock(&shared.world), &spec)?;
-            check_pumps(std::slice::from_ref(&spec))?;
-            change_output(shared, &spec.id, LaneChange::Replace(&spec))
+/// The result of a change.
+#[derive(Clone, Debug)]
+#[must_use = "a change can be refused"]
+pub struct Applied {
+    /// The output that was to be changed.
+    pub output: OutputId,
+    /// The effect on the output.
+    pub effect: Effect,
+}
+
+/// The effect of a change on one output.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// The output runs, or waits while paused.
+    Added,
+    /// The output is gone, and so are its checkpoints.
+    Removed,
+    /// The output is gone. Its checkpoints could not be deleted now, and are deleted with a later
+    /// commit, as far as they belong to shards that the source still has.
+    RemovedInPart(EngineError),
+    /// Nothing more is read or written for the output.
+    Paused,
+    /// The output goes on.
+    Resumed,
+    /// The output has the new settings.
+    Updated,
+    /// Nothing has changed, for this reason.
+    Refused(EngineError),
+}
+
+impl Applied {
+    /// The error of a change without its full effect.
+    pub fn done(self) -> Result<(), EngineError> {
+        match self.effect {
+            Effect::Refused(error) | Effect::RemovedInPart(error) => Err(error),
+            Effect::Added
+            | Effect::Removed
+            | Effect::Paused
+            | Effect::Resumed
+            | Effect::Updated => Ok(()),
         }
     }
+}
+
+/// Carries out a change.
+pub(crate) async fn apply(shared: &Shared, change: Change) -> Applied {
+    let output = change.output().clone();
+    let effect = match change {
+        Change::Add(spec) => add(shared, spec).await,
+        Change::Remove(id) => remove(shared, &id).await,
+        Change::Pause(id) => pause(shared, &id),
+        Change::Resume(id) => resume(shared, &id),
+        Change::Update(spec) => update(shared, &spec),
+    };
+    let effect = effect.unwrap_or_else(Effect::Refused);
+    Applied { output, effect }
+}
+
+impl Change {
+    /// The output that is changed.
+    pub fn output(&self) -> &OutputId {
+        match self {
+            Self::Add(spec) | Self::Update(spec) => &spec.id,
+            Self::Remove(id) | Self::Pause(id) | Self::Resume(id) => id,
+        }
+    }
+}
+
+fn pause(shared: &Shared, id: &OutputId) -> Result<Effect, EngineError> {
+    change_output(shared, id, LaneChange::Pause)?;
+    Ok(Effect::Paused)
+}
+
+fn resume(shared: &Shared, id: &OutputId) -> Result<Effect, EngineError> {
+    change_output(shared, id, LaneChange::Resume)?;
+    Ok(Effect::Resumed)
+}
+
+fn update(shared: &Shared, spec: &OutputSpec) -> Result<Effect, EngineError> {
+    pumps::check_update(&lock(&shared.world), spec)?;
+    check_pumps(std::slice::from_ref(spec))?;
+    change_output(shared, &spec.id, LaneChange::Replace(spec))?;
+    Ok(Effect::Updated)
 }
 
 fn change_output(
@@ -43,7 +113,7 @@ fn known(shared: &Shared, id: &OutputId) -> Result<(), EngineError> {
     })
 }
 
-async fn add(shared: &Shared, spec: OutputSpec) -> Result<(), EngineError> {
+async fn add(shared: &Shared, spec: OutputSpec) -> Result<Effect, EngineError> {
     if lock(&shared.world).outputs.contains_key(&spec.id) {
         return Err(EngineError::Invalid {
             message: format!("there is an output {} already", spec.id),
@@ -88,13 +158,21 @@ async fn add(shared: &Shared, spec: OutputSpec) -> Result<(), EngineError> {
     world
         .forgotten
         .extend(orphans.filter(|lane| lane.output == spec.id));
-    Ok(())
+    Ok(Effect::Added)
 }
 
 /// Removes an output and deletes its rows, also of shards that are long gone.
-async fn remove(shared: &Shared, id: &OutputId) -> Result<(), EngineError> {
+async fn remove(shared: &Shared, id: &OutputId) -> Result<Effect, EngineError> {
     known(shared, id)?;
     lock(&shared.world).remove_output(id);
+    let deleted = delete_rows(shared, id).await;
+    Ok(match deleted {
+        Ok(()) => Effect::Removed,
+        Err(error) => Effect::RemovedInPart(error),
+    })
+}
+
+async fn delete_rows(shared: &Shared, id: &OutputId) -> Result<(), EngineError> {
     let asking = Asking {
         clock: &shared.clock,
         settings: &shared.settings,

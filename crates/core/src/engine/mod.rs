@@ -50,6 +50,7 @@ use world::World;
 
 pub use crate::output::Order;
 pub use budget::MemoryBudget;
+pub use changes::{Applied, Effect};
 pub use settings::Settings;
 pub use status::{
     CommitStatus, Counts, ErrorReport, Gap, LanePhase, LaneStatus, MemoryStatus, OutputState,
@@ -85,8 +86,10 @@ pub struct OutputSpec {
     /// The place for records that the output refuses for good: the lane goes on when such a record is
     /// durable there. `None`: the lane stops.
     pub dead_letter: Option<DeadLetter>,
-    /// The rows that are sent in place of the records; `None`: the records themselves. Where a change
-    /// of the pump meets a record of which some rows are durable, the new pump's rows are counted on.
+    /// The rows that are sent in place of the records; `None`: the records themselves. Where an update
+    /// replaces the pump in the middle of a record's rows, all rows of the new pump are sent for that
+    /// record. A pump that was edited while the engine did not run goes on behind the rows that the
+    /// checkpoint counts.
     pub pump: Option<PumpRef>,
 }
 
@@ -214,8 +217,6 @@ struct Shared {
     goal: Millis,
     /// The server's time less the monotonic clock, in milliseconds.
     server_offset: i64,
-    /// Shards that are being read: they divide the budget.
-    readers: AtomicUsize,
     lane_tasks: AtomicUsize,
     tasks: Mutex<Tasks>,
     /// The last report of each kind of failure, by output (`None`: reading).
@@ -234,13 +235,12 @@ struct Shared {
 impl Shared {
     /// Everything outside a shard that its decisions depend on, now.
     fn conditions(&self) -> Conditions<'_> {
-        let readers = self.readers.load(Ordering::Relaxed).max(1);
         Conditions {
             now: self.clock.now(),
             settings: &self.settings,
             limits: &self.limits,
             budget: &self.budget,
-            memory_share: self.budget.read_pool() / readers,
+            memory_share: self.budget.share(),
             free: self.budget.free(),
         }
     }
@@ -350,12 +350,12 @@ impl Engine {
         }
     }
 
-    /// Changes the outputs while the others run.
-    pub async fn apply(&self, change: Change) -> Result<(), EngineError> {
+    /// Changes an output while the others run.
+    pub async fn apply(&self, change: Change) -> Applied {
         let _guard = self.shared.changing.lock().await;
-        changes::apply(&self.shared, change).await?;
+        let applied = changes::apply(&self.shared, change).await;
         self.shared.news.notify_one();
-        Ok(())
+        applied
     }
 
     /// Stops reading, ends the requests under way within `limit`, writes the checkpoints, gives the

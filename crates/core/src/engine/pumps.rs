@@ -32,6 +32,15 @@ pub(crate) fn check(spec: &OutputSpec, is_sole: bool) -> Result<(), EngineError>
 }
 
 fn check_order(spec: &OutputSpec) -> Result<(), EngineError> {
+    if spec.pump.is_some() {
+        return Err(EngineError::Invalid {
+            message: format!(
+                "{} keeps state and takes the records of the source: it can't have the rows of another \
+                 pump; take the pump away from this output",
+                spec.id
+            ),
+        });
+    }
     let profile = spec.output.profile();
     let in_order = profile.in_flight.get() == 1 && profile.gathers.is_none();
     if in_order && spec.order != Order::Strict {

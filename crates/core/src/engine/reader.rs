@@ -42,7 +42,8 @@ pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>) {
         readers: BTreeMap::new(),
         jobs: Vec::new(),
     };
-    task.shared.budget.tell(task.cell.wake());
+    let budget = Arc::clone(&task.shared.budget);
+    let _registered = budget.register(task.cell.wake());
     loop {
         match task.arrange() {
             NextVisit::Finished => break,
@@ -50,7 +51,6 @@ pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>) {
             NextVisit::At(at) => task.wait(Some(at)).await,
         }
     }
-    task.shared.budget.leave_alone(task.cell.wake());
 }
 
 struct Task {

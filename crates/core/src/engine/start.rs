@@ -140,7 +140,6 @@ fn shared(fan_out: FanOut, map: Map, world: World, supervisor: Arc<Notify>) -> S
         world: Mutex::new(world),
         goal: latest,
         server_offset: latest.0.saturating_sub(now),
-        readers: 0.into(),
         lane_tasks: 0.into(),
         tasks: Mutex::default(),
         reported: Mutex::default(),

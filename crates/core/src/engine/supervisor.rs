@@ -247,10 +247,13 @@ impl Supervisor {
             Some(TaskName::Lane(_)) => {
                 shared.lane_tasks.fetch_sub(1, Ordering::Relaxed);
             }
-            Some(TaskName::Reader(_)) => {
-                shared.readers.fetch_sub(1, Ordering::Relaxed);
-            }
-            Some(TaskName::Handover(_) | TaskName::Pump(_) | TaskName::Checkpoints) | None => {}
+            Some(
+                TaskName::Reader(_)
+                | TaskName::Handover(_)
+                | TaskName::Pump(_)
+                | TaskName::Checkpoints,
+            )
+            | None => {}
         }
 
         let error = match result {
@@ -392,7 +395,6 @@ fn start_reader(shared: &Arc<Shared>, cell: &Arc<ShardCell>) {
     if !cell.start_reader() {
         return;
     }
-    shared.readers.fetch_add(1, Ordering::Relaxed);
     let task = reader::run(Arc::clone(shared), Arc::clone(cell));
     let name = TaskName::Reader(cell.id().clone());
     lock(&shared.tasks).spawn(name, async move {

@@ -3,7 +3,9 @@ use std::time::Duration;
 use distributary_core::batch::ShardId;
 use distributary_core::checkpoint::Position;
 use distributary_core::clock::Millis;
-use distributary_core::engine::{Change, EngineError, LanePhase, Order, OutputState, Start};
+use distributary_core::engine::{
+    Change, Effect, EngineError, LanePhase, Order, OutputState, Start,
+};
 use distributary_core::output::{EncodingKey, Trouble, TroubleKind};
 use distributary_core::store::OutputId;
 
@@ -156,6 +158,7 @@ async fn who_catches_up_waits_for_none_whose_requests_hang() {
         engine
             .apply(Change::Pause(OutputId::new(output)))
             .await
+            .done()
             .unwrap();
         for _ in 0..20 {
             bench.source.put_many("0", 200, 1000);
@@ -167,6 +170,7 @@ async fn who_catches_up_waits_for_none_whose_requests_hang() {
     engine
         .apply(Change::Resume(OutputId::new("o2")))
         .await
+        .done()
         .unwrap();
     bench.pass(S).await;
     assert!(
@@ -176,6 +180,7 @@ async fn who_catches_up_waits_for_none_whose_requests_hang() {
     engine
         .apply(Change::Resume(OutputId::new("o1")))
         .await
+        .done()
         .unwrap();
     bench.pass(10 * S).await;
     assert_eq!(bench.complete(1), 0);
@@ -470,6 +475,7 @@ async fn a_refused_record_stops_its_lane_and_no_other() {
     engine
         .apply(Change::Resume(OutputId::new("o0")))
         .await
+        .done()
         .unwrap();
     engine.caught_up().await.unwrap();
     bench.complete(0);
@@ -511,6 +517,7 @@ async fn what_somebody_has_to_mend_is_not_waited_for_for_ever() {
     engine
         .apply(Change::Resume(OutputId::new("o1")))
         .await
+        .done()
         .unwrap();
     engine.caught_up().await.unwrap();
     bench.complete(1);
@@ -585,6 +592,7 @@ async fn an_output_that_panics_stops_alone() {
     engine
         .apply(Change::Resume(OutputId::new("o0")))
         .await
+        .done()
         .unwrap();
     engine.caught_up().await.unwrap();
     assert_eq!(bench.complete(0), 0);
@@ -677,12 +685,20 @@ async fn outputs_come_and_go_while_it_runs() {
     // Two more: one from the beginning, one from now on.
     bench.outputs.push(bench.new_output());
     bench.outputs.push(bench.new_output());
-    engine.apply(Change::Add(bench.spec(1))).await.unwrap();
+    engine
+        .apply(Change::Add(bench.spec(1)))
+        .await
+        .done()
+        .unwrap();
     bench.pass(S).await;
     bench.start = Start::Latest;
-    engine.apply(Change::Add(bench.spec(2))).await.unwrap();
+    engine
+        .apply(Change::Add(bench.spec(2)))
+        .await
+        .done()
+        .unwrap();
     assert!(matches!(
-        engine.apply(Change::Add(bench.spec(2))).await,
+        engine.apply(Change::Add(bench.spec(2))).await.done(),
         Err(EngineError::Invalid { .. })
     ));
     bench.pass(S).await;
@@ -698,6 +714,7 @@ async fn outputs_come_and_go_while_it_runs() {
     engine
         .apply(Change::Pause(OutputId::new("o1")))
         .await
+        .done()
         .unwrap();
     bench.source.put_many("0", 50, 10);
     let status = bench
@@ -709,6 +726,7 @@ async fn outputs_come_and_go_while_it_runs() {
     engine
         .apply(Change::Resume(OutputId::new("o1")))
         .await
+        .done()
         .unwrap();
     bench
         .until(&engine, |s| of(s, "o1").counts.durable == 200)
@@ -718,10 +736,14 @@ async fn outputs_come_and_go_while_it_runs() {
     engine
         .apply(Change::Remove(OutputId::new("o2")))
         .await
+        .done()
         .unwrap();
     assert_eq!(bench.store.position("0", "o2"), None);
     assert!(matches!(
-        engine.apply(Change::Pause(OutputId::new("o2"))).await,
+        engine
+            .apply(Change::Pause(OutputId::new("o2")))
+            .await
+            .done(),
         Err(EngineError::Invalid { .. })
     ));
     bench.source.put_many("0", 50, 10);
@@ -742,7 +764,11 @@ async fn an_update_replaces_the_output_and_keeps_its_place() {
     let old = bench.outputs[0].clone();
     bench.outputs[0] = bench.new_output();
     bench.outputs[0].key = EncodingKey::new("fake", "another");
-    engine.apply(Change::Update(bench.spec(0))).await.unwrap();
+    engine
+        .apply(Change::Update(bench.spec(0)))
+        .await
+        .done()
+        .unwrap();
     bench.source.put_many("0", 100, 10);
     bench
         .until(&engine, |s| of(s, "o0").counts.durable == 200)
@@ -811,7 +837,11 @@ async fn an_update_forgets_what_the_old_output_acknowledged_out_of_turn() {
     let old = bench.outputs[0].count() as u64;
     assert!(durable < 100 && old > durable, "{durable}, {old}");
     bench.outputs[0] = bench.new_output();
-    engine.apply(Change::Update(bench.spec(0))).await.unwrap();
+    engine
+        .apply(Change::Update(bench.spec(0)))
+        .await
+        .done()
+        .unwrap();
     bench
         .until(&engine, |s| of(s, "o0").counts.durable == 300)
         .await;
@@ -923,4 +953,50 @@ async fn behind_and_horizon_are_known() {
     assert!(of(&status, "o1").advice.is_some());
     assert_eq!(of(&status, "o1").horizon, Some(86_400 * S - behind));
     drop(engine);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_change_answers_with_its_effect() {
+    let mut bench = Bench::new(1, 1);
+    bench.outputs.push(bench.new_output());
+    let id = || OutputId::new("o1");
+    let add = || Change::Add(bench.spec(1));
+    bench.source.put_many("0", 10, 10);
+    let engine = bench.run().await;
+    engine.apply(Change::Remove(id())).await.done().unwrap();
+
+    let effect = |change| async { engine.apply(change).await.effect };
+    assert!(matches!(
+        effect(Change::Pause(id())).await,
+        Effect::Refused(_)
+    ));
+    assert!(matches!(effect(add()).await, Effect::Added));
+    assert!(matches!(effect(add()).await, Effect::Refused(_)));
+    assert!(matches!(effect(Change::Pause(id())).await, Effect::Paused));
+    assert!(matches!(
+        effect(Change::Resume(id())).await,
+        Effect::Resumed
+    ));
+    assert!(matches!(
+        effect(Change::Update(bench.spec(1))).await,
+        Effect::Updated
+    ));
+
+    bench.store.fail(true);
+    let removed = engine.apply(Change::Remove(id())).await;
+    assert_eq!(removed.output, id());
+    assert!(matches!(removed.effect, Effect::RemovedInPart(_)));
+    assert_eq!(
+        engine.status().outputs.len(),
+        1,
+        "the output is gone all the same"
+    );
+
+    bench.store.fail(false);
+    bench.pass(30 * S).await;
+    assert_eq!(
+        bench.store.position("0", "o1"),
+        None,
+        "deleted with a later commit"
+    );
 }

@@ -121,6 +121,7 @@ async fn caught_up_a_pause_and_a_shutdown_wait_for_no_limit() {
     engine
         .apply(Change::Pause(OutputId::new("o0")))
         .await
+        .done()
         .unwrap();
     bench
         .until(&engine, |_| bench.outputs[0].count() == 150)
@@ -128,6 +129,7 @@ async fn caught_up_a_pause_and_a_shutdown_wait_for_no_limit() {
     engine
         .apply(Change::Resume(OutputId::new("o0")))
         .await
+        .done()
         .unwrap();
 
     ten_batches(&bench, &engine).await;
@@ -265,7 +267,11 @@ async fn an_update_sends_accepted_records_to_the_new_output() {
     let engine = caught_up(&bench).await;
     ten_batches(&bench, &engine).await;
     bench.gathers.clear();
-    engine.apply(Change::Update(bench.spec(0))).await.unwrap();
+    engine
+        .apply(Change::Update(bench.spec(0)))
+        .await
+        .done()
+        .unwrap();
 
     bench
         .until(&engine, |s| of(s, "o0").counts.in_flight == 0)

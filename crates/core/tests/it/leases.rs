@@ -463,7 +463,11 @@ async fn an_added_output_starts_by_its_own_start_on_every_worker() {
     let added = world.outputs().remove(1);
     for worker in world.workers.values() {
         let engine = worker.engine.as_ref().unwrap();
-        engine.apply(Change::Add(added.clone())).await.unwrap();
+        engine
+            .apply(Change::Add(added.clone()))
+            .await
+            .done()
+            .unwrap();
     }
 
     world.until(FAILOVER, World::is_complete).await;

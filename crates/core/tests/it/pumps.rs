@@ -291,7 +291,11 @@ async fn a_pump_that_is_added_later_makes_rows_of_batches_that_are_there() {
     bench.outputs.push(added);
     let pump = Arc::new(RowPump::new("p", &[&[0, 2]]));
     connect(&mut bench, 2, &pump, 0);
-    engine.apply(Change::Add(bench.spec(2))).await.unwrap();
+    engine
+        .apply(Change::Add(bench.spec(2)))
+        .await
+        .done()
+        .unwrap();
     bench
         .until(&engine, |s| of(s, "o2").counts.durable == 200)
         .await;
@@ -318,7 +322,7 @@ async fn a_record_with_a_refused_row_counts_as_a_dead_letter() {
         refused_by: "o0".to_owned(),
         output: letters,
     });
-    engine.apply(Change::Update(spec)).await.unwrap();
+    engine.apply(Change::Update(spec)).await.done().unwrap();
     engine.caught_up().await.unwrap();
 
     let status = engine.shutdown(S).await.unwrap();
@@ -328,4 +332,28 @@ async fn a_record_with_a_refused_row_counts_as_a_dead_letter() {
     assert_eq!(settled, (4, 5, 1));
     let letters: Vec<u64> = taken.written().into_iter().map(|(_, s)| s).collect();
     assert_eq!(letters, [refused, refused], "one for each row");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pump_that_is_replaced_inside_a_record_sends_all_rows_of_the_record() {
+    let mut bench = Bench::new(1, 1);
+    let old = Arc::new(RowPump::new("old", &[&[5]]));
+    connect(&mut bench, 0, &old, 0);
+    bench.outputs[0].limits.entries = 2;
+    bench.outputs[0].mood(Mood::Slow(S));
+    bench.source.put_many("0", 3, 10);
+    let engine = bench.run().await;
+    // The first request has ended, the second is in flight.
+    bench.pass(S * 3 / 2).await;
+
+    let new = Arc::new(RowPump::new("new", &[&[7]]));
+    connect(&mut bench, 0, &new, 0);
+    let update = Change::Update(bench.spec(0));
+    engine.apply(update).await.done().unwrap();
+    engine.caught_up().await.unwrap();
+
+    let status = engine.shutdown(S).await.unwrap();
+    balanced(&status);
+    assert_eq!(of(&status, "o0").counts.durable, 3);
+    assert_eq!(complete(&bench, 0, &new, 0), 4, "the rows of the old pump");
 }

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use distributary_core::batch::ShardId;
 use distributary_core::checkpoint::Position;
-use distributary_core::engine::{Change, Engine, EngineError, FanOut, Order, OutputSpec};
+use distributary_core::engine::{Change, Effect, Engine, EngineError, FanOut, Order, OutputSpec};
+use distributary_core::pump::PumpRef;
 use distributary_core::store::{CheckpointStore, LaneCheckpoint, LaneId, OutputId, State};
-use distributary_core::testing::{CounterPump, FakeOwnership, LeaseFaults, Rng, counted_rows};
+use distributary_core::testing::{
+    CounterPump, FakeOwnership, LeaseFaults, Rng, RowPump, counted_rows,
+};
 
 use crate::bench::{Bench, Mood, Source};
 
@@ -191,7 +194,11 @@ async fn a_removed_pump_leaves_no_snapshot_and_counts_anew() {
     let id = OutputId::new("counter");
     assert!(bench.store.0.snapshot(&id).is_some());
 
-    engine.apply(Change::Remove(id.clone())).await.unwrap();
+    engine
+        .apply(Change::Remove(id.clone()))
+        .await
+        .done()
+        .unwrap();
     assert_eq!(bench.store.0.snapshot(&id), None);
     let rows = bench.outputs[1].count();
     bench.source.put_many("0", 20, 10);
@@ -199,7 +206,11 @@ async fn a_removed_pump_leaves_no_snapshot_and_counts_anew() {
     assert_eq!(bench.outputs[1].count(), rows);
 
     bench.outputs[1] = bench.new_output();
-    engine.apply(Change::Add(counter(&bench))).await.unwrap();
+    engine
+        .apply(Change::Add(counter(&bench)))
+        .await
+        .done()
+        .unwrap();
     until_complete(&bench).await;
     drop(engine);
 }
@@ -209,8 +220,8 @@ async fn a_pump_is_not_replaced_while_the_fan_out_runs() {
     let bench = Bench::new(1, 2);
     let spec = counter(&bench);
     let engine = try_run(&bench, spec.clone()).await.unwrap();
-    engine.apply(Change::Update(spec)).await.unwrap();
-    let other = engine.apply(Change::Update(counter(&bench))).await;
+    engine.apply(Change::Update(spec)).await.done().unwrap();
+    let other = engine.apply(Change::Update(counter(&bench))).await.done();
     assert!(matches!(other, Err(EngineError::Invalid { .. })));
     drop(engine);
 }
@@ -262,4 +273,25 @@ async fn a_pump_does_not_start_without_a_state_in_the_middle_of_a_stream() {
     bench.store.0.commit(&rows).await.unwrap();
     let refused = try_run(&bench, counter(&bench)).await;
     assert!(matches!(refused, Err(EngineError::Invalid { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stateful_pump_takes_no_rows_of_another_pump() {
+    let bench = Bench::new(1, 2);
+    let mut spec = counter(&bench);
+    spec.pump = Some(PumpRef {
+        pump: Arc::new(RowPump::new("p", &[&[1]])),
+        stream: 0,
+    });
+    let refused = try_run(&bench, spec.clone()).await;
+    assert!(matches!(refused, Err(EngineError::Invalid { .. })));
+
+    spec.pump = None;
+    let engine = try_run(&bench, spec.clone()).await.unwrap();
+    spec.pump = Some(PumpRef {
+        pump: Arc::new(RowPump::new("p", &[&[1]])),
+        stream: 0,
+    });
+    let update = engine.apply(Change::Update(spec)).await;
+    assert!(matches!(update.effect, Effect::Refused(_)));
 }

@@ -125,7 +125,7 @@ impl Run {
         } else {
             Change::Pause(id)
         };
-        engine.apply(change).await.unwrap();
+        engine.apply(change).await.done().unwrap();
         self.paused[i] = !self.paused[i];
     }
 

@@ -358,7 +358,8 @@ impl Running {
     }
 
     async fn engine(&self, change: Change) -> Result<(), String> {
-        self.engine.apply(change).await.map_err(|e| chain(&e))
+        let applied = self.engine.apply(change).await;
+        applied.done().map_err(|e| chain(&e))
     }
 
     /// Removes the output with its progress, and adds the output again with another start.

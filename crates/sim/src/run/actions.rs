@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use distributary_core::engine::{Change, EngineError, Status};
+use distributary_core::engine::{Applied, Change, EngineError, Status};
 use distributary_core::testing::{Mood, OutputFaults, ReadFaults, Rng, StoreFaults};
 
 use super::checks::Moment;
@@ -251,7 +251,8 @@ impl Run<'_> {
             return false;
         };
 
-        match self.unless_crashed(engine.apply(change)).await {
+        let applied = self.unless_crashed(engine.apply(change)).await;
+        match applied.map(Applied::done) {
             Some(Ok(())) => true,
             Some(Err(EngineError::Store { .. } | EngineError::Source { .. })) => false,
             Some(Err(error)) => {

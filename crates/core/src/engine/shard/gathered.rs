@@ -184,6 +184,7 @@ impl Lane {
     fn ungather(&mut self) -> Option<Gathered> {
         self.memory = GatheredMemory::default();
         let gathered = self.gathered.take();
+        self.rows_anew = self.rows_anew.map(|_| 0);
         if gathered.is_some() && self.phase != Phase::Ended {
             // The feed is past the durable cursor.
             self.detach();

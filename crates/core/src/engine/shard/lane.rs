@@ -19,7 +19,7 @@ use crate::engine::shared_batch::{SharedBatch, index_after};
 use crate::engine::status::{Counts, ErrorReport};
 use crate::engine::{EngineError, Order, OutputSpec};
 use crate::output::{Output, Trouble};
-use crate::pump::PumpRef;
+use crate::pump::{PumpId, PumpRef};
 use crate::source::OldestRecord;
 use crate::store::{LaneId, OutputId};
 
@@ -148,6 +148,9 @@ pub(super) struct Lane {
     /// Present if the output is a stateful pump: the place of the pump's newest snapshot in this
     /// shard, or the start of the lane. The row never passes it.
     pub(super) snapshot_at: Option<Checkpoint>,
+    /// The settled rows of the record at the cursor, while these are rows of another pump than the
+    /// position counts: the pump was replaced in the middle of the record, which is sent whole.
+    pub(super) rows_anew: Option<usize>,
     /// A row of the record at the cursor is a dead letter.
     has_dead_row: bool,
     /// The acknowledged records or rows beyond the cursor, while no task has them in hand.
@@ -200,6 +203,7 @@ impl Lane {
             position,
             arrived: None,
             has_dead_row: false,
+            rows_anew: None,
             carried: Acked::default(),
             gathered: None,
             memory: GatheredMemory::default(),
@@ -278,6 +282,10 @@ impl Lane {
     /// new one.
     pub(super) fn replace_output(&mut self, spec: &OutputSpec, shard: &ShardId) {
         self.forget_gathered(shard);
+        if pump_id(&self.pump) != pump_id(&spec.pump) {
+            let is_partly = matches!(self.position, Position::After { sub: Some(_), .. });
+            self.rows_anew = is_partly.then_some(0);
+        }
         self.output = Arc::clone(&spec.output);
         self.order = spec.order;
         self.dead_letter.clone_from(&spec.dead_letter);
@@ -433,7 +441,9 @@ impl Lane {
             settled = Settled::default();
         }
 
-        if place.rows > 0
+        if let Some(anew) = &mut self.rows_anew {
+            *anew = place.rows;
+        } else if place.rows > 0
             && let Some(position) = place.position(&batch.batch)
         {
             let arrived = self.sent_arrival();
@@ -447,6 +457,7 @@ impl Lane {
             let first = batch.batch.record(range.start).arrival;
             gathered.first_arrival.get_or_insert(first);
         }
+        self.rows_anew = None;
         let last = range.end - 1;
         let arrival = batch.batch.record(last).arrival;
         self.settle(settled, batch.batch.after(last), Some(arrival));
@@ -624,4 +635,9 @@ impl Lane {
         // The next record's arrival is exact; the last durable one's is an upper bound.
         at_tip.or_else(|| Some(server?.since(next.or(self.arrived)?)))
     }
+}
+
+/// Names the rows that a lane sends.
+fn pump_id(pump: &Option<PumpRef>) -> Option<(&PumpId, usize)> {
+    pump.as_ref().map(|of| (of.pump.id(), of.stream))
 }

@@ -538,7 +538,8 @@ impl ShardState {
         lane.set_activity(Activity::Delivering);
         lane.hand = Arc::downgrade(&batch);
         lane.speed.start(now, batch.batch.allocation());
-        let rows_settled = batch.rows_settled(from, lane.sent());
+        let settled = || batch.rows_settled(from, lane.sent());
+        let rows_settled = lane.rows_anew.unwrap_or_else(settled);
         Take::Work(Box::new(Work {
             batch,
             from,

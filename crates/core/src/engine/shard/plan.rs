@@ -11,8 +11,8 @@ use super::feed::{Feed, FeedId};
 use super::lane::Lane;
 use super::{Conditions, NextVisit, PlannedRead, Reading, Round, SMALL, ShardCell, ShardState};
 
-/// Records of a shard's first read, which tells how large they are.
-const FIRST_LIMIT: usize = 500;
+/// A shard's first read asks for this part of the records that an answer may have.
+const PART_OF_FIRST_READ: usize = 20;
 
 /// A laggard waits this long at most while the head uses up the bytes of the shard's limit.
 const LAGGARDS_TURN: Duration = Duration::from_secs(2);
@@ -205,8 +205,9 @@ impl ShardState {
         }
 
         let most = usize::try_from(limits.answer_records).unwrap_or(usize::MAX);
-        // Before anything is known, a small read tells.
-        let limit = bytes.checked_div(self.pace.mean).unwrap_or(FIRST_LIMIT);
+        // Before anything is known, a small read tells how large records are.
+        let limit = bytes.checked_div(self.pace.mean);
+        let limit = limit.unwrap_or(most / PART_OF_FIRST_READ);
         Some(limit.clamp(1, most.max(1)))
     }
 
