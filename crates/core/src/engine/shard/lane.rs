@@ -282,19 +282,26 @@ impl Lane {
     /// new one.
     pub(super) fn replace_output(&mut self, spec: &OutputSpec, shard: &ShardId) {
         self.forget_gathered(shard);
-        if pump_id(&self.pump) != pump_id(&spec.pump) {
-            let is_partly = matches!(self.position, Position::After { sub: Some(_), .. });
-            self.rows_anew = is_partly.then_some(0);
-        }
+        let old = self.pump.clone();
+        self.pump.clone_from(&spec.pump);
+        self.count_rows_of(&old);
         self.output = Arc::clone(&spec.output);
         self.order = spec.order;
         self.dead_letter.clone_from(&spec.dead_letter);
-        self.pump.clone_from(&spec.pump);
         self.paused = spec.paused;
         self.generation += 1;
         self.carried = Acked::default();
         self.advice = None;
         self.resume();
+    }
+
+    /// Rows of `pump` were counted. If the lane has another pump by now, the record at the cursor is sent
+    /// whole.
+    pub(super) fn count_rows_of(&mut self, pump: &Option<PumpRef>) {
+        if pump_id(pump) != pump_id(&self.pump) {
+            let is_partly = matches!(self.position, Position::After { sub: Some(_), .. });
+            self.rows_anew = is_partly.then_some(0);
+        }
     }
 
     /// The lane's row in the store: the place of the snapshot at a stateful pump, else the cursor.

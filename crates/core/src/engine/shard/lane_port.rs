@@ -264,9 +264,12 @@ impl LanePort {
             %sequence,
             "a record was refused, and is stored as a dead letter: {refusal}"
         );
-        self.with_lane(|lane| match &work.rows {
-            Some(RowsInHand { rows, .. }) => lane.pass_dead_row(&work.batch, rows, record),
-            None => lane.pass_dead_letter(&work.batch, record),
+        self.with_lane(|lane| {
+            match &work.rows {
+                Some(RowsInHand { rows, .. }) => lane.pass_dead_row(&work.batch, rows, record),
+                None => lane.pass_dead_letter(&work.batch, record),
+            }
+            lane.count_rows_of(&work.pump);
         });
     }
 

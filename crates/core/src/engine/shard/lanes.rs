@@ -580,6 +580,7 @@ impl ShardState {
                 Some(RowsInHand { rows, .. }) => lane.advance_rows(&work.batch, rows, settled),
                 None => lane.advance(&work.batch, settled.start, settled.end),
             }
+            lane.count_rows_of(&work.pump);
             // Another output knows nothing of the records that this one acknowledged.
             lane.carried = if lane.generation == work.generation {
                 progress.acked
