@@ -65,6 +65,8 @@ pub enum Form {
     Start,
     /// `true` or `false`.
     Boolean,
+    /// A whole number above 0.
+    Count,
     /// A number of bytes with its unit.
     Size,
     /// A length of time with its unit.
@@ -79,6 +81,9 @@ pub enum Form {
     Table(&'static [Key]),
 }
 
+/// The largest value of a count.
+const COUNT_MAX: i64 = 1_000_000;
+
 impl Form {
     /// The placeholder for help texts.
     pub fn placeholder(self) -> &'static str {
@@ -89,6 +94,7 @@ impl Form {
             Self::Stream => "STREAM",
             Self::Start => "START",
             Self::Boolean => "BOOL",
+            Self::Count => "NUMBER",
             Self::Size => "SIZE",
             Self::Span => "TIME",
             Self::Address => "ADDRESS",
@@ -113,6 +119,9 @@ impl Form {
                 Self::Boolean => Value::Boolean(text.parse().map_err(|_| {
                     Expected(format!("{text:?} is no BOOL: expected true or false"))
                 })?),
+                Self::Count => text
+                    .parse()
+                    .map_or_else(|_| Value::String(text.to_owned()), Value::Integer),
                 _ => Value::String(text.to_owned()),
             };
         self.check(&value)?;
@@ -126,7 +135,8 @@ impl Form {
     pub fn check(self, value: &Value) -> Result<(), Expected> {
         match (self, value) {
             (Self::Boolean, Value::Boolean(_)) => Ok(()),
-            (Self::Boolean | Self::Table(_), _)
+            (Self::Count, Value::Integer(1..=COUNT_MAX)) => Ok(()),
+            (Self::Boolean | Self::Count | Self::Table(_), _)
             | (_, Value::Boolean(_) | Value::Integer(_) | Value::Float(_)) => {
                 Err(self.unexpected(value))
             }
@@ -140,7 +150,7 @@ impl Form {
 
     fn check_text(self, text: &str) -> Result<(), Expected> {
         match self {
-            Self::Text(_) | Self::Texts(_) | Self::Boolean | Self::Table(_) => Ok(()),
+            Self::Text(_) | Self::Texts(_) | Self::Boolean | Self::Count | Self::Table(_) => Ok(()),
             Self::Output if text.is_empty() => Err(Expected::new("\"\" is no output")),
             Self::Output => Ok(()),
             Self::Path if text.is_empty() => Err(Expected::new("\"\" is no path")),
@@ -170,6 +180,7 @@ impl Form {
     fn unexpected(self, value: &Value) -> Expected {
         let hint = match (self, value) {
             (Self::Boolean, _) => "expected true or false".to_owned(),
+            (Self::Count, _) => format!("expected a whole number from 1 to {COUNT_MAX}"),
             (Self::Table(_), _) => "expected a table: { KEY = VALUE, … }".to_owned(),
             (Self::Output, _) => "expected \"KIND:REST\", or a table with type".to_owned(),
             (Self::Size, Value::Integer(number)) => {

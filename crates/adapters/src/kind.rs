@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use distributary_core::clock::Clock;
+use distributary_core::clock::{Clock, Millis};
 use distributary_core::output::Trouble;
 use distributary_kinesis::client::StreamDescription;
 use distributary_kinesis::config::{ConnectError, Connector};
@@ -30,6 +30,8 @@ pub struct Kind<S> {
     pub keys: &'static [Key],
     /// Keys with the values that they have at a place for dead letters where the user gave none.
     pub dead_letter_defaults: &'static [(&'static str, &'static str)],
+    /// The key that names one place, if the places of this kind can be listed.
+    pub listed_by: Option<&'static str>,
     presence: Presence<S>,
 }
 
@@ -99,6 +101,7 @@ impl<S> Kind<S> {
             summary,
             keys,
             dead_letter_defaults: &[],
+            listed_by: None,
             presence: Presence::BuiltIn(functions),
         }
     }
@@ -113,6 +116,10 @@ impl<S> Kind<S> {
         }
     }
 
+    pub(crate) const fn with_listed_by(self, listed_by: Option<&'static str>) -> Self {
+        Self { listed_by, ..self }
+    }
+
     /// A kind that exists, but that this build was made without: naming it is an error that names
     /// the cargo feature.
     pub const fn left_out(name: &'static str, feature: &'static str) -> Self {
@@ -121,6 +128,7 @@ impl<S> Kind<S> {
             summary: "",
             keys: &[],
             dead_letter_defaults: &[],
+            listed_by: None,
             presence: Presence::LeftOut { feature },
         }
     }
@@ -336,6 +344,19 @@ pub enum BuildError {
         #[source]
         source: std::io::Error,
     },
+}
+
+/// A place in a list of places: a stream, a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedPlace {
+    /// The name.
+    pub name: String,
+    /// The text that tells the place from all others, such as an ARN, where the service has one.
+    pub identity: Option<String>,
+    /// The creation time, where the service returns one.
+    pub created: Option<Millis>,
+    /// True if the place is being deleted.
+    pub is_going: bool,
 }
 
 /// How serious a finding is.

@@ -5,7 +5,7 @@ use distributary_adapters::kind::{self, Kind};
 use distributary_adapters::values::{Expected, nearest};
 
 use crate::keys::{
-    self, EVERY_OUTPUT, EVERY_SOURCE, FAN_OUT_LIST, NESTED_OUTPUT, OUTPUT, SOURCE, TYPE,
+    self, EVERY_OUTPUT, EVERY_SOURCE, FAN_OUT_LIST, NESTED_OUTPUT, OUTPUT, SOURCE, STREAMS, TYPE,
 };
 use crate::mistake::Mistakes;
 use crate::registry::Registry;
@@ -134,7 +134,11 @@ impl Checker<'_> {
         let Some(kind) = kind else { return };
 
         let known: Vec<&'static Key> = every.iter().chain(kind.keys).collect();
-        self.missing(table, &known, &prefix);
+        let is_found = table.entries.contains_key(STREAMS);
+        let named_by = kind.listed_by.filter(|_| is_found);
+        let mut expected = known.clone();
+        expected.retain(|key| Some(key.name) != named_by);
+        self.missing(table, &expected, &prefix);
         let level = Level {
             prefix,
             known,

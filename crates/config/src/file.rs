@@ -52,13 +52,7 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Table> {
     let file = Text { path, text };
     match DeTable::parse(text) {
         Ok(root) => file.table(whole, root.into_inner()),
-        Err(error) => {
-            let place = match error.span() {
-                Some(span) => file.place(&span),
-                None => whole,
-            };
-            Err(Mistakes::one(&place, error.message()))
-        }
+        Err(error) => Err(file.not_toml(&error, whole)),
     }
 }
 
@@ -69,6 +63,14 @@ struct Text<'a> {
 }
 
 impl Text<'_> {
+    fn not_toml(&self, error: &toml::de::Error, whole: Place) -> Mistakes {
+        let place = match error.span() {
+            Some(span) => self.place(&span),
+            None => whole,
+        };
+        Mistakes::one(&place, error.message())
+    }
+
     /// Line and column of the first byte of `span`.
     fn place(&self, span: &Range<usize>) -> Place {
         let before = self.text.get(..span.start).unwrap_or(self.text);

@@ -10,6 +10,8 @@ pub const SOURCE: &str = "source";
 pub const FAN_OUT_LIST: &str = "fan-out";
 /// The place for records that an output refuses for good.
 pub const DEAD_LETTER: &str = "dead-letter";
+/// The names of outputs that are found.
+pub const STREAMS: &str = "streams";
 /// The kind of a source or an output.
 pub const TYPE: &str = "type";
 /// The prefix of environment variables.
@@ -119,6 +121,13 @@ pub const DELIVERY: &[Key] = &[
         absent: Absent::Inherited("30s"),
         help: "Time after which an unanswered write is sent again",
         example: "10s",
+    },
+    Key {
+        name: "refresh-interval",
+        form: Form::Span,
+        absent: Absent::Inherited("1m"),
+        help: "Time between two searches for outputs that are found by name (`streams`)",
+        example: "5m",
     },
     Key {
         name: DEAD_LETTER,
@@ -232,6 +241,32 @@ pub const EVERY_OUTPUT: &[Key] = &[
         absent: Absent::Default("false"),
         help: "true: nothing is written to the output, and its position is kept",
         example: "true",
+    },
+    Key {
+        name: STREAMS,
+        form: Form::Text("PATTERN"),
+        absent: Absent::Default(""),
+        help: "In place of stream: every stream of the account and region with such a name is an \
+               output, with the keys of this table, also one that is created later. * stands for \
+               any text, ? for one character; patterns are separated by commas, and one behind ! \
+               leaves names out. The source, outputs with a table of their own and streams for \
+               dead letters are never taken",
+        example: "app-output-*,!app-output-test",
+    },
+    Key {
+        name: "new-outputs",
+        form: Form::Choice(&["created", "latest", "trim-horizon"]),
+        absent: Absent::Default("created"),
+        help: "With streams: where an output starts that is found after the first start of the \
+               fan-out: created (its own creation), latest or trim-horizon",
+        example: "latest",
+    },
+    Key {
+        name: "outputs-max",
+        form: Form::Count,
+        absent: Absent::Default("100"),
+        help: "With streams: the most outputs that may be found; the first ones by name are taken",
+        example: "300",
     },
     Key {
         name: DEAD_LETTER,

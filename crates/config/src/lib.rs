@@ -17,6 +17,7 @@ pub mod input;
 pub mod keys;
 pub mod mistake;
 mod outputs;
+pub mod pattern;
 pub mod process;
 pub mod registry;
 pub mod resolve;
@@ -26,6 +27,7 @@ pub mod table;
 pub use distributary_adapters::values;
 pub use input::Input;
 pub use mistake::{Mistake, Mistakes, Place};
+pub use pattern::OutputPattern;
 pub use process::{FanOutConfig, LogFormat, OutputConfig, Process, RefusedRecords};
 pub use registry::Registry;
 

@@ -1,21 +1,23 @@
 //! The outputs of a fan-out: shorthands of `--to`, or `[[output]]` tables.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use distributary_adapters::kind::{self, Kind, Shorthand, Surroundings, Target};
 use distributary_adapters::outputs::OutputSettings;
 use distributary_adapters::values::{Expected, Name, OrderWord, StartAt, Texts};
 use distributary_core::engine::{Order, Start};
-use distributary_filter::Glob;
+use distributary_filter::{FilterPump, Glob};
 use serde::Deserialize;
 
 use crate::dead_letter::{DeadLetters, OnRefused, is_resolved_here};
 use crate::filter::Wanted;
 use crate::keys::{EVERY_OUTPUT, OUTPUT, TYPE};
 use crate::mistake::{Mistakes, Place, Result};
+use crate::pattern::{Delivery, NamePattern, NewOutputs, OUTPUTS_MAX, OutputPattern};
 use crate::process::{OutputConfig, RefusedRecords};
 use crate::registry::Registry;
-use crate::source::{kind_of, settings};
+use crate::source::{inherited, kind_of, settings};
 use crate::table::{Layers, Table};
 
 /// Everything that outputs are resolved with.
@@ -38,6 +40,13 @@ pub(crate) struct Placed {
     pub(crate) dead_letter: Option<Target>,
 }
 
+/// The outputs of a fan-out.
+#[derive(Default)]
+pub(crate) struct Resolved {
+    pub(crate) outputs: Vec<Placed>,
+    pub(crate) patterns: Vec<OutputPattern>,
+}
+
 /// The keys that every output has; a test holds them to [`EVERY_OUTPUT`].
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
@@ -52,6 +61,66 @@ struct Common {
     #[serde(deserialize_with = "distributary_adapters::values::optional_text")]
     keys: Option<Glob>,
     on_not_json: Option<String>,
+    streams: Option<NamePattern>,
+    new_outputs: Option<NewOutputs>,
+    outputs_max: Option<u32>,
+}
+
+/// An output, or a pattern, as it is written.
+struct Written<'a> {
+    place: &'a Place,
+    kind: &'a Kind<OutputSettings>,
+    common: Common,
+    /// The keys of the kind.
+    own: toml::Table,
+    /// The whole table; none for a shorthand.
+    table: Option<&'a Table>,
+}
+
+impl Written<'_> {
+    fn filter(&self) -> Result<Option<Arc<FilterPump>>> {
+        let common = &self.common;
+        let wanted = Wanted {
+            patterns: common.filter.clone(),
+            keys: common.keys.clone(),
+            on_not_json: common.on_not_json.clone(),
+        };
+        let filter = wanted.filter();
+        filter.map_err(Mistakes::at(self.place))
+    }
+
+    fn is_pattern(&self) -> bool {
+        self.common.streams.is_some()
+    }
+
+    /// Keys of patterns at an output that is none.
+    fn check_alone(&self) -> Result<()> {
+        let common = &self.common;
+        if common.new_outputs.is_none() && common.outputs_max.is_none() {
+            return Ok(());
+        }
+        let message = "new-outputs and outputs-max are only of use with streams; leave them out";
+        Err(Mistakes::one(self.place, message))
+    }
+
+    /// The names of a pattern, and the key of the kind that would name one place.
+    fn names(&self) -> Result<(NamePattern, &'static str)> {
+        let names = self.common.streams.clone();
+        let (Some(names), Some(key)) = (names, self.kind.listed_by) else {
+            let kind = self.kind.name;
+            let message =
+                format!("key streams: outputs of type {kind} are not found by name; name each one");
+            return Err(Mistakes::one(self.place, message));
+        };
+
+        if self.common.name.is_some() || self.own.contains_key(key) {
+            let message = format!(
+                "key streams: an output that is found has its own name; leave name and {key} out"
+            );
+            return Err(Mistakes::one(self.place, message));
+        }
+        Ok((names, key))
+    }
 }
 
 impl Outputs<'_> {
@@ -62,115 +131,217 @@ impl Outputs<'_> {
         to: &[(Place, String)],
         own: &Table,
         notes: &mut Vec<String>,
-    ) -> Result<Vec<Placed>> {
-        let mut mistakes = Mistakes::default();
-        let mut outputs = Vec::new();
-        for (place, text) in to {
-            let output = self.of_text(place, text, notes);
-            outputs.extend(mistakes.take(output));
+    ) -> Result<Resolved> {
+        let mut resolved = Resolved::default();
+        if !to.is_empty() {
+            self.of_flags(to, &mut resolved, notes)?;
+            return Ok(resolved);
         }
 
         let tables = own.tables(OUTPUT);
-        if to.is_empty() {
-            for table in tables {
-                let output = self.of_table(table, notes);
-                outputs.extend(mistakes.take(output));
+        if tables.is_empty() {
+            return Err(Mistakes::one(&own.place, NO_OUTPUT));
+        }
+        let mut mistakes = Mistakes::default();
+        for table in tables {
+            let added = self.of_table(table, &mut resolved, notes);
+            mistakes.take(added);
+        }
+        mistakes.or(resolved)
+    }
+
+    /// The shorthands of `--to`; the patterns among them are one.
+    fn of_flags(
+        &self,
+        to: &[(Place, String)],
+        resolved: &mut Resolved,
+        notes: &mut Vec<String>,
+    ) -> Result<()> {
+        let mut mistakes = Mistakes::default();
+        let mut patterns: Vec<&str> = Vec::new();
+        for (place, text) in to {
+            if is_pattern(text) {
+                patterns.push(text);
+                continue;
             }
+            let output = self.of_text(place, text, notes);
+            let output = mistakes.take(output);
+            resolved.outputs.extend(output);
         }
-        if to.is_empty() && tables.is_empty() {
-            let message = "no output to copy to: give --to STREAM, or an [[output]] with stream = \
-                           \"STREAM\" in a file (-c FILE)";
-            mistakes.add(&own.place, message);
+
+        let mut given = to.iter();
+        if let Some((place, _)) = given.find(|(_, text)| is_pattern(text)) {
+            let text = patterns.join(",");
+            let pattern = self.of_pattern(place, &text, notes);
+            let pattern = mistakes.take(pattern);
+            resolved.patterns.extend(pattern);
         }
-        mistakes.or(outputs)
+        mistakes.or(())
     }
 
     fn of_text(&self, place: &Place, text: &str, notes: &mut Vec<String>) -> Result<Placed> {
         let kinds = &self.registry.outputs;
-        let shorthand = Shorthand::parse(text, kinds).map_err(Mistakes::at(place))?;
-        let kind = kind::find(kinds, shorthand.kind).map_err(Mistakes::at(place))?;
+        let shorthand = Shorthand::parse(text, kinds);
+        let shorthand = shorthand.map_err(Mistakes::at(place))?;
+        let kind = kind::find(kinds, shorthand.kind);
+        let kind = kind.map_err(Mistakes::at(place))?;
         let common = Common {
             name: shorthand.name,
             ..Common::default()
         };
-        let refused = self.refused(None, &common, place);
-        self.output(place, kind, (common, refused), shorthand.table, notes)
+
+        let written = Written {
+            place,
+            kind,
+            common,
+            own: shorthand.table,
+            table: None,
+        };
+        self.output(written, notes)
     }
 
-    fn of_table(&self, table: &Table, notes: &mut Vec<String>) -> Result<Placed> {
-        let place = &table.place;
-        let kind = kind_of(table, &self.registry.outputs);
-        let kind = kind.map_err(Mistakes::at(place))?;
-        let common = common(table)?;
-        let own = Layers(vec![table]).collect(kind.keys);
-        let refused = self.refused(Some(table), &common, place);
-        self.output(place, kind, (common, refused), own, notes)
-    }
-
-    fn refused(
+    fn of_pattern(
         &self,
-        own: Option<&Table>,
-        common: &Common,
         place: &Place,
-    ) -> Result<RefusedRecords> {
+        text: &str,
+        notes: &mut Vec<String>,
+    ) -> Result<OutputPattern> {
+        let names = text.parse().map_err(Mistakes::at(place))?;
+        let default = Table::default();
+        let kinds = &self.registry.outputs;
+        let kind = kind_of(&default, kinds);
+        let kind = kind.map_err(Mistakes::at(place))?;
+        let common = Common {
+            streams: Some(names),
+            ..Common::default()
+        };
+
+        let written = Written {
+            place,
+            kind,
+            common,
+            own: toml::Table::new(),
+            table: None,
+        };
+        self.pattern(written, notes)
+    }
+
+    /// Adds the output, or the pattern, of a table.
+    fn of_table(
+        &self,
+        table: &Table,
+        resolved: &mut Resolved,
+        notes: &mut Vec<String>,
+    ) -> Result<()> {
+        let place = &table.place;
+        let kinds = &self.registry.outputs;
+        let kind = kind_of(table, kinds);
+        let kind = kind.map_err(Mistakes::at(place))?;
+        let layer = Layers(vec![table]);
+        let written = Written {
+            place,
+            kind,
+            common: common(table)?,
+            own: layer.collect(kind.keys),
+            table: Some(table),
+        };
+
+        if written.is_pattern() {
+            let pattern = self.pattern(written, notes)?;
+            resolved.patterns.push(pattern);
+        } else {
+            written.check_alone()?;
+            let output = self.output(written, notes)?;
+            resolved.outputs.push(output);
+        }
+        Ok(())
+    }
+
+    fn pattern(&self, mut written: Written<'_>, notes: &mut Vec<String>) -> Result<OutputPattern> {
+        let (names, key) = written.names()?;
+        let kind = written.kind;
+        let own = std::mem::take(&mut written.own);
+        let table = inherited(kind, own, self.layers);
+        // Any name gives the settings that all have.
+        let settings = with_name(kind, &table, key);
+        let settings = settings.map_err(Mistakes::at(written.place))?;
+
+        let text = names.to_string();
+        let delivery = self.delivery(&written, &text, &settings, notes);
+        let delivery = delivery?;
+        let common = written.common;
+        Ok(OutputPattern {
+            names,
+            new_outputs: common.new_outputs.unwrap_or_default(),
+            outputs_max: common.outputs_max.unwrap_or(OUTPUTS_MAX),
+            kind: kind.clone(),
+            key,
+            table,
+            delivery,
+        })
+    }
+
+    fn output(&self, mut written: Written<'_>, notes: &mut Vec<String>) -> Result<Placed> {
+        let own = std::mem::take(&mut written.own);
+        let settings = settings(written.kind, own, self.layers);
+        let settings = settings.map_err(Mistakes::at(written.place))?;
+        let name = match &written.common.name {
+            Some(name) => name.0.clone(),
+            None => settings.default_name(),
+        };
+        let delivery = self.delivery(&written, &name, &settings, notes)?;
+
+        let dead_letter = delivery
+            .refused
+            .dead_letter()
+            .map(|place| place.target(self.surroundings));
+        Ok(Placed {
+            dead_letter,
+            target: settings.target(self.surroundings),
+            place: written.place.clone(),
+            output: delivery.output(name, settings),
+        })
+    }
+
+    /// The values that do not depend on the kind.
+    fn delivery(
+        &self,
+        written: &Written<'_>,
+        name: &str,
+        settings: &OutputSettings,
+        notes: &mut Vec<String>,
+    ) -> Result<Delivery> {
+        let place = written.place;
+        let common = &written.common;
+        let mut mistakes = Mistakes::default();
+        mistakes.add_all(place, settings.validate(self.surroundings));
+        let refused = mistakes.take(self.refused(written));
+        let order = self.order(common.order, name, settings, notes);
+        let order = order.map_err(Mistakes::at(place));
+        let order = mistakes.take(order);
+
+        let start = common.start.map(|start| start.0);
+        let start = start.or(self.start);
+        let filter = written.filter();
+        let filter = mistakes.take(filter);
+        mistakes.or(Delivery {
+            order: order.unwrap_or_default(),
+            start: start.unwrap_or_default(),
+            paused: common.paused,
+            refused: refused.unwrap_or_default(),
+            filter: filter.flatten(),
+        })
+    }
+
+    fn refused(&self, written: &Written<'_>) -> Result<RefusedRecords> {
         let dead_letters = DeadLetters {
             registry: self.registry,
             layers: self.layers,
             surroundings: self.surroundings,
         };
-        dead_letters.resolve(own, common.on_refused.or(self.on_refused), place)
-    }
-
-    fn output(
-        &self,
-        place: &Place,
-        kind: &Kind<OutputSettings>,
-        (common, refused): (Common, Result<RefusedRecords>),
-        own: toml::Table,
-        notes: &mut Vec<String>,
-    ) -> Result<Placed> {
-        let settings = settings(kind, own, self.layers);
-        let settings = settings.map_err(Mistakes::at(place))?;
-        let wanted = Wanted {
-            patterns: common.filter,
-            keys: common.keys,
-            on_not_json: common.on_not_json,
-        };
-        let filter = wanted.filter().map_err(Mistakes::at(place));
-        let name = match common.name {
-            Some(name) => name.0,
-            None => settings.default_name(),
-        };
-
-        let mut mistakes = Mistakes::default();
-        mistakes.add_all(place, settings.validate(self.surroundings));
-        let refused = mistakes.take(refused).unwrap_or_default();
-        let filter = mistakes.take(filter).flatten();
-        let order = self.order(common.order, &name, &settings, notes);
-        let order = order.map_err(Mistakes::at(place));
-        let order = mistakes.take(order).unwrap_or_default();
-
-        let start = common.start.map(|start| start.0);
-        let start = start.or(self.start).unwrap_or_default();
-        let dead_letter = refused
-            .dead_letter()
-            .map(|place| place.target(self.surroundings));
-        let target = settings.target(self.surroundings);
-        let place = place.clone();
-        mistakes.or(Placed {
-            dead_letter,
-            target,
-            place,
-            output: OutputConfig {
-                name,
-                settings,
-                order,
-                start,
-                paused: common.paused,
-                refused,
-                filter,
-            },
-        })
+        let on_refused = written.common.on_refused;
+        let on_refused = on_refused.or(self.on_refused);
+        dead_letters.resolve(written.table, on_refused, written.place)
     }
 
     /// The order of an output. An own order that the kind cannot keep is a mistake; an inherited
@@ -191,15 +362,35 @@ impl Outputs<'_> {
         }
 
         let problem = cannot_keep(settings.kind(), wanted);
-        let best_word = OrderWord(best);
+        let word = OrderWord(best);
         if own.is_some() {
-            let message = format!("key order: {problem}; expected {best_word}");
+            let message = format!("key order: {problem}; expected {word}");
             return Err(Expected(message));
         }
-        let note = format!("output {name}: the order is {best_word}, for {problem}");
-        notes.push(note);
+        notes.push(format!("output {name}: the order is {word}, for {problem}"));
         Ok(best)
     }
+}
+
+const NO_OUTPUT: &str = "no output to copy to: give --to STREAM, or an [[output]] with stream = \
+                         \"STREAM\" in a file (-c FILE)";
+
+/// True if a shorthand stands for the names of many outputs, or leaves some out.
+fn is_pattern(text: &str) -> bool {
+    let has_kind = text.contains(':');
+    !has_kind && (text.starts_with('!') || text.contains(['*', '?']))
+}
+
+/// The settings of some place of the kind.
+fn with_name(
+    kind: &Kind<OutputSettings>,
+    table: &toml::Table,
+    key: &str,
+) -> std::result::Result<OutputSettings, Expected> {
+    let mut table = table.clone();
+    let key = key.to_owned();
+    table.insert(key, "name".into());
+    kind.parse(table)
 }
 
 fn cannot_keep(kind: &str, order: Order) -> String {

@@ -15,6 +15,8 @@ use distributary_core::engine::{self, Order, Start};
 use distributary_filter::FilterPump;
 use serde::{Deserialize, Deserializer};
 
+use crate::pattern::OutputPattern;
+
 /// One process with its fan-outs.
 #[derive(Clone, Debug)]
 pub struct Process {
@@ -52,8 +54,12 @@ pub struct FanOutConfig {
     pub state: Option<PathBuf>,
     /// Limits and intervals.
     pub engine: engine::Settings,
-    /// At least one, each with its own name.
+    /// Each with its own name; at least one, unless there are patterns.
     pub outputs: Vec<OutputConfig>,
+    /// Further outputs, found by name.
+    pub patterns: Vec<OutputPattern>,
+    /// Time between two searches for further outputs.
+    pub refresh_interval: Duration,
 }
 
 /// One output.

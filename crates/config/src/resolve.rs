@@ -17,7 +17,7 @@ use crate::file;
 use crate::input::{Input, state_file};
 use crate::keys::{self, DELIVERY, FAN_OUT, FAN_OUT_LIST, OUTPUT, PROCESS, SOURCE};
 use crate::mistake::{Mistakes, Place, Result};
-use crate::outputs::{Outputs, Placed, collisions};
+use crate::outputs::{Outputs, Placed, Resolved, collisions};
 use crate::process::{ControlAddress, FanOutConfig, LogFormat, Process};
 use crate::registry::Registry;
 use crate::source::source;
@@ -25,6 +25,8 @@ use crate::table::{Layers, Table};
 
 /// Least memory of one fan-out, in bytes: a few of the largest answers.
 const MEMORY_MIN: usize = 64 << 20;
+/// Default of `refresh-interval`.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
 /// Default of `drain-timeout`.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -55,6 +57,7 @@ struct FanOutKeys {
     idle_interval: Option<Span>,
     write_timeout: Option<Span>,
     on_refused: Option<OnRefused>,
+    refresh_interval: Option<Span>,
 }
 
 /// The process that `input` and the content of a file describe.
@@ -227,16 +230,17 @@ impl Resolver<'_> {
         let Some((source, source_place)) = source else {
             return Err(mistakes);
         };
-        let Some(outputs) = outputs else {
+        let Some(found) = outputs else {
             return Err(mistakes);
         };
         let target = source.target(&self.surroundings);
         let problems = source.validate(&self.surroundings);
-        mistakes.append(collisions(&outputs, &target));
+        mistakes.append(collisions(&found.outputs, &target));
         mistakes.add_all(&source_place, problems);
 
-        let config = self.config(keys, source, &outputs, memory);
+        let config = self.config(keys, source, &found, memory);
         let place = own.place.clone();
+        let outputs = found.outputs;
         mistakes.or(PlacedFanOut {
             config,
             place,
@@ -250,7 +254,7 @@ impl Resolver<'_> {
         layers: &Layers<'_>,
         to: &[(Place, String)],
         keys: &FanOutKeys,
-    ) -> Result<Vec<Placed>> {
+    ) -> Result<Resolved> {
         let outputs = Outputs {
             registry: self.registry,
             layers,
@@ -266,7 +270,7 @@ impl Resolver<'_> {
         &self,
         keys: FanOutKeys,
         source: SourceSettings,
-        outputs: &[Placed],
+        found: &Resolved,
         memory: usize,
     ) -> FanOutConfig {
         let engine = engine_settings(&keys, memory);
@@ -274,11 +278,15 @@ impl Resolver<'_> {
             Some(name) => name.0,
             None => source.default_name(),
         };
-        let outputs = outputs.iter().map(|placed| placed.output.clone());
+        let outputs = found.outputs.iter();
+        let outputs = outputs.map(|placed| placed.output.clone());
+        let refresh_interval = or(keys.refresh_interval, REFRESH_INTERVAL);
 
         FanOutConfig {
             state: self.state(keys.state, &name),
             outputs: outputs.collect(),
+            patterns: found.patterns.clone(),
+            refresh_interval,
             name,
             source,
             engine,
@@ -329,7 +337,9 @@ fn conflicts(fan_outs: &[PlacedFanOut]) -> Mistakes {
         }
         mistakes.append(shared_targets(fan_out, &mut targets));
     }
-    let outputs: Vec<&Placed> = fan_outs.iter().flat_map(|of| &of.outputs).collect();
+    let outputs = fan_outs.iter();
+    let outputs = outputs.flat_map(|fan_out| &fan_out.outputs);
+    let outputs: Vec<&Placed> = outputs.collect();
     mistakes.append(dead_letter::conflicts(&outputs));
     mistakes
 }

@@ -87,11 +87,16 @@ pub(crate) fn kind_of<'a, S>(table: &Table, kinds: &'a [Kind<S>]) -> Settings<&'
 }
 
 /// The settings in the own keys of a kind, and in inherited ones.
-pub(crate) fn settings<S>(
+pub(crate) fn settings<S>(kind: &Kind<S>, own: toml::Table, layers: &Layers<'_>) -> Settings<S> {
+    kind.parse(inherited(kind, own, layers))
+}
+
+/// The own keys of a kind together with the inherited ones.
+pub(crate) fn inherited<S>(
     kind: &Kind<S>,
     mut own: toml::Table,
     layers: &Layers<'_>,
-) -> Settings<S> {
+) -> toml::Table {
     let missing = |key: &&Key| key.is_inherited() && !own.contains_key(key.name);
     let inherited: Vec<&Key> = kind
         .keys
@@ -100,5 +105,5 @@ pub(crate) fn settings<S>(
         .filter(|key| kind.inherits(&own, key.name))
         .collect();
     own.extend(layers.collect(inherited));
-    kind.parse(own)
+    own
 }

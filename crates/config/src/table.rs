@@ -99,15 +99,8 @@ impl<'a> Layers<'a> {
                 let path = beside_file(path, &entry.place);
                 Some(path)
             }
-            (Value::Plain(value), _) => {
-                let value = value.clone();
-                Some(value)
-            }
-            (Value::Table(table), Form::Table(keys)) => {
-                let layer = Layers(vec![table]);
-                let nested = layer.collect(keys);
-                Some(nested.into())
-            }
+            (Value::Plain(value), _) => Some(value.clone()),
+            (Value::Table(table), Form::Table(keys)) => Some(nested(table, keys)),
             (Value::Table(_) | Value::Tables(_), _) => None,
         }
     }
@@ -122,6 +115,13 @@ impl<'a> Layers<'a> {
         }
         table
     }
+}
+
+/// A table with a fixed set of keys.
+fn nested(table: &Table, keys: &[Key]) -> toml::Value {
+    let layer = Layers(vec![table]);
+    let values = layer.collect(keys);
+    values.into()
 }
 
 /// A path, relative to the file that the path was written in.

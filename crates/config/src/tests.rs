@@ -623,3 +623,78 @@ fn mistakes_about_dead_letters_are_told() {
         assert!(told.contains(expected), "{keys}\n{told}");
     }
 }
+
+#[test]
+fn outputs_are_found_by_name() {
+    let process = process(
+        r#"
+        from = "input"
+        region = "eu-west-1"
+        refresh-interval = "5m"
+        [[output]]
+        stream = "audit"
+        [[output]]
+        streams = "app-*,!app-test"
+        order = "strict"
+        new-outputs = "latest"
+        outputs-max = 7
+        "#,
+    )
+    .unwrap();
+    let fan_out = &process.fan_outs[0];
+    assert_eq!(fan_out.refresh_interval, Duration::from_secs(300));
+    assert_eq!(fan_out.outputs.len(), 1);
+    let [pattern] = &fan_out.patterns[..] else {
+        panic!("{fan_out:?}")
+    };
+    assert!(pattern.names.matches("app-1") && !pattern.names.matches("app-test"));
+    assert_eq!(pattern.outputs_max, 7);
+    assert_eq!(pattern.new_outputs.start(None), Start::Latest);
+    let output = pattern.output("app-1").unwrap();
+    assert_eq!(
+        (output.name.as_str(), output.order),
+        ("app-1", Order::Strict)
+    );
+    assert!(format!("{:?}", output.settings).contains("eu-west-1"));
+
+    let input = flags(&[("from", "a")], &["b", "app-*", "!app-x"]);
+    let process = resolve(&Registry::default(), &input, None).unwrap();
+    let fan_out = &process.fan_outs[0];
+    assert_eq!((fan_out.outputs.len(), fan_out.patterns.len()), (1, 1));
+    assert!(!fan_out.patterns[0].names.matches("app-x"));
+}
+
+#[test]
+fn mistakes_about_patterns_are_told() {
+    for (keys, expected) in [
+        (
+            "streams = \"b*\"\nstream = \"b\"",
+            "leave name and stream out",
+        ),
+        (
+            "streams = \"b*\"\nname = \"x\"",
+            "leave name and stream out",
+        ),
+        ("streams = \"!b*\"", "only leaves names out"),
+        ("streams = \"b c\"", "is no pattern of names"),
+        (
+            "type = \"file\"\npath = \"x\"\nstreams = \"b*\"",
+            "outputs of type file are not found by name",
+        ),
+        (
+            "stream = \"b\"\nnew-outputs = \"latest\"",
+            "only of use with streams",
+        ),
+        (
+            "streams = \"b*\"\noutputs-max = 0",
+            "0 is a number: expected a whole number from 1",
+        ),
+        (
+            "streams = \"b*\"\noutputs-max = \"7\"",
+            "\"7\" is a text: expected a whole number",
+        ),
+    ] {
+        let told = problem(&format!("from = \"a\"\n[[output]]\n{keys}"));
+        assert!(told.contains(expected), "{keys}\n{told}");
+    }
+}

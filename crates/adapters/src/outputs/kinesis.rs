@@ -5,18 +5,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use distributary_core::output::{KeepsOrder, Trouble, TroubleKind};
-use distributary_kinesis::client::{Client, StreamDescription};
+use distributary_kinesis::client::{Client, ListedStream, StreamDescription};
 use distributary_kinesis::config::ConnectOptions;
 use distributary_kinesis::create;
 use distributary_kinesis::names::StreamRef;
 use distributary_kinesis::output::{KinesisOutput, OutputOptions, Route};
-use distributary_wire::types::StreamMode;
+use distributary_wire::types::{StreamMode, StreamStatus};
 use serde::{Deserialize, Deserializer, de};
 use toml::Table;
 
 use super::{BuiltOutput, OutputKind};
 use crate::keys::{Absent, Form, Key};
-use crate::kind::{BuildContext, BuildError, Finding, Severity, Surroundings, Target};
+use crate::kind::{
+    BuildContext, BuildError, Finding, ListedPlace, Severity, Surroundings, Target,
+};
 use crate::values::{self, Expected};
 
 /// The settings of one stream.
@@ -96,6 +98,7 @@ impl OutputKind for Settings {
     const NAME: &'static str = "kinesis";
     const SUMMARY: &'static str = "An Amazon Kinesis data stream. A record is durable when \
         PutRecords acknowledged that very record.";
+    const LISTED_BY: Option<&'static str> = Some("stream");
     const KEYS: &'static [Key] = &[
         Key {
             name: "stream",
@@ -182,6 +185,33 @@ impl OutputKind for Settings {
         match client.describe(&self.stream).await {
             Ok(described) => self.described(&described.answer, context),
             Err(trouble) => vec![self.unreachable(&trouble, context)],
+        }
+    }
+
+    async fn list(&self, context: &BuildContext) -> Result<Vec<ListedPlace>, BuildError> {
+        let client = self.client(context).await?;
+        let listed = client.list_streams().await;
+        let listed = listed.map_err(|trouble| BuildError::Failed {
+            message: format!("cannot list the streams: {trouble}"),
+            source: trouble,
+        })?;
+
+        let place = |stream: ListedStream| ListedPlace {
+            name: stream.name,
+            identity: stream.arn,
+            created: stream.created,
+            is_going: stream.is_deleting,
+        };
+        Ok(listed.into_iter().map(place).collect())
+    }
+
+    async fn is_gone(&self, context: &BuildContext) -> bool {
+        let Ok(client) = self.client(context).await else {
+            return false;
+        };
+        match client.describe(&self.stream).await {
+            Ok(described) => described.answer.status == StreamStatus::Deleting,
+            Err(trouble) => trouble.kind == TroubleKind::Missing,
         }
     }
 }

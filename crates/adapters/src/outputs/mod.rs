@@ -10,7 +10,9 @@ use serde::de::DeserializeOwned;
 use toml::Table;
 
 use crate::keys::{Key, fields_of};
-use crate::kind::{BuildContext, BuildError, Finding, Functions, Kind, Surroundings, Target};
+use crate::kind::{
+    BuildContext, BuildError, Finding, Functions, Kind, ListedPlace, Surroundings, Target,
+};
 use crate::values::Expected;
 
 crate::kind::kinds! {
@@ -32,6 +34,9 @@ pub trait OutputKind: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync
     /// Keys with the values that they have at a place for dead letters where the user gave none.
     /// The data of a dead letter is one line of JSON.
     const DEAD_LETTER_DEFAULTS: &'static [(&'static str, &'static str)] = &[];
+
+    /// The key that names one place, if the places of this kind can be listed.
+    const LISTED_BY: Option<&'static str> = None;
 
     /// The table of keys that the part after the colon of `KIND:REST` stands for; `rest` is empty
     /// for `KIND` alone.
@@ -67,6 +72,23 @@ pub trait OutputKind: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync
 
     /// Looks whether the output would work, without writing to it.
     async fn check(&self, context: &BuildContext) -> Vec<Finding>;
+
+    /// Every place of this kind that the account and region of these settings have; the place of
+    /// the settings themselves means nothing.
+    ///
+    /// # Errors
+    /// [`BuildError`]; a list that is cut short is one.
+    async fn list(&self, context: &BuildContext) -> Result<Vec<ListedPlace>, BuildError> {
+        let _ = context;
+        Ok(Vec::new())
+    }
+
+    /// True if the service says that the place does not exist, or is being deleted. A question that
+    /// fails says no such thing.
+    async fn is_gone(&self, context: &BuildContext) -> bool {
+        let _ = context;
+        false
+    }
 }
 
 /// An output, ready for the engine.
@@ -131,6 +153,19 @@ impl OutputSettings {
     pub async fn check(&self, context: &BuildContext) -> Vec<Finding> {
         self.0.check(context).await
     }
+
+    /// As [`OutputKind::list`].
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub async fn list(&self, context: &BuildContext) -> Result<Vec<ListedPlace>, BuildError> {
+        self.0.list(context).await
+    }
+
+    /// As [`OutputKind::is_gone`].
+    pub async fn is_gone(&self, context: &BuildContext) -> bool {
+        self.0.is_gone(context).await
+    }
 }
 
 /// [`OutputKind`] without its type.
@@ -145,6 +180,8 @@ trait AnyOutput: Debug + Send + Sync {
     fn validate(&self, surroundings: &Surroundings) -> Vec<String>;
     async fn build(&self, context: &BuildContext) -> Result<BuiltOutput, BuildError>;
     async fn check(&self, context: &BuildContext) -> Vec<Finding>;
+    async fn list(&self, context: &BuildContext) -> Result<Vec<ListedPlace>, BuildError>;
+    async fn is_gone(&self, context: &BuildContext) -> bool;
 }
 
 #[async_trait]
@@ -184,6 +221,14 @@ impl<K: OutputKind> AnyOutput for K {
     async fn check(&self, context: &BuildContext) -> Vec<Finding> {
         OutputKind::check(self, context).await
     }
+
+    async fn list(&self, context: &BuildContext) -> Result<Vec<ListedPlace>, BuildError> {
+        OutputKind::list(self, context).await
+    }
+
+    async fn is_gone(&self, context: &BuildContext) -> bool {
+        OutputKind::is_gone(self, context).await
+    }
 }
 
 impl Kind<OutputSettings> {
@@ -201,5 +246,6 @@ impl Kind<OutputSettings> {
             },
         )
         .with_dead_letter_defaults(K::DEAD_LETTER_DEFAULTS)
+        .with_listed_by(K::LISTED_BY)
     }
 }

@@ -1,13 +1,15 @@
 //! Tries everything that a configuration names, before anything runs. Nothing is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use distributary_adapters::kind::{BuildContext, Ending, Finding, Severity};
 use distributary_adapters::outputs::OutputSettings;
 use distributary_config::{FanOutConfig, OutputConfig, Process};
+use distributary_core::text::chain;
 use tokio::task::JoinSet;
 
 use crate::connect::Access;
+use crate::control::discovery;
 
 /// Outputs that are tried at the same time.
 const AT_ONCE: usize = 16;
@@ -22,19 +24,56 @@ struct Subject {
 pub(crate) async fn connect(process: &Process, access: &Access) -> Vec<Finding> {
     let mut findings = Vec::new();
     for fan_out in &process.fan_outs {
-        let mut context = access.build_context(Ending::default());
-        let part = format!("source {}", fan_out.source.default_name());
-        let of_source = fan_out.source.check(&context).await;
-        findings.extend(named(&part, of_source));
-
-        // A source that cannot be built is reported already.
-        let source = fan_out.source.build(&context).await.ok();
-        context.like = source.and_then(|source| source.stream);
-        let of_outputs = outputs(fan_out, &context).await;
-        findings.extend(of_outputs);
+        let context = access.build_context(Ending::default());
+        let of_fan_out = connect_one(fan_out, context).await;
+        findings.extend(of_fan_out);
         findings.extend(loops(fan_out, process));
     }
     findings
+}
+
+async fn connect_one(fan_out: &FanOutConfig, mut context: BuildContext) -> Vec<Finding> {
+    let name = fan_out.source.default_name();
+    let part = format!("source {name}");
+    let of_source = fan_out.source.check(&context).await;
+    let mut findings = named(&part, of_source);
+
+    // A source that cannot be built is reported already.
+    let source = fan_out.source.build(&context).await.ok();
+    context.like = source.and_then(|source| source.stream);
+    let of_outputs = outputs(fan_out, &context).await;
+    findings.extend(of_outputs);
+    let of_patterns = patterns(fan_out, &context).await;
+    findings.extend(of_patterns);
+    findings
+}
+
+/// The outputs that are found by name now.
+async fn patterns(fan_out: &FanOutConfig, context: &BuildContext) -> Option<Finding> {
+    if fan_out.patterns.is_empty() {
+        return None;
+    }
+    let running = BTreeSet::new();
+    let (severity, finding) = match discovery::search(fan_out, context, &running).await {
+        Ok(found) if found.is_empty() => {
+            let finding = "no stream has such a name yet".to_owned();
+            (Severity::Warning, finding)
+        }
+        Ok(found) => {
+            let names: Vec<String> = found.into_keys().collect();
+            (Severity::Fine, format!("found: {}", names.join(", ")))
+        }
+        Err(error) => (Severity::Failure, chain(&error)),
+    };
+
+    let texts = fan_out.patterns.iter();
+    let texts: Vec<String> = texts.map(|one| one.names.to_string()).collect();
+    Some(Finding {
+        subject: format!("outputs {}", texts.join(", ")),
+        finding,
+        severity,
+        advice: String::new(),
+    })
 }
 
 async fn outputs(fan_out: &FanOutConfig, context: &BuildContext) -> Vec<Finding> {
@@ -46,7 +85,10 @@ async fn outputs(fan_out: &FanOutConfig, context: &BuildContext) -> Vec<Finding>
             && let Some((i, subject)) = subjects.next()
         {
             let context = context.clone();
-            asked.spawn(async move { (i, subject.check(&context).await) });
+            asked.spawn(async move {
+                let findings = subject.check(&context).await;
+                (i, findings)
+            });
         }
 
         let Some(ended) = asked.join_next().await else {
@@ -104,7 +146,10 @@ fn loops(fan_out: &FanOutConfig, process: &Process) -> Vec<Finding> {
     for output in &fan_out.outputs {
         let target = output.settings.target(surroundings);
         let mut others = process.fan_outs.iter();
-        let reader = others.find(|other| other.source.target(surroundings) == target);
+        let reader = others.find(|other| {
+            let source = other.source.target(surroundings);
+            source == target
+        });
         if let Some(reader) = reader {
             let finding = is_read_by(output, reader);
             findings.push(finding);

@@ -137,7 +137,9 @@ fn print_table(findings: &[Finding]) {
 fn print(findings: &[Finding], process: &Process, connected: bool) {
     print_table(findings);
     let fan_outs = process.fan_outs.len();
-    let outputs: usize = process.fan_outs.iter().map(|f| f.outputs.len()).sum();
+    let counts = process.fan_outs.iter();
+    let counts = counts.map(|fan_out| fan_out.outputs.len());
+    let outputs: usize = counts.sum();
     println!("The configuration is valid: fan-outs {fan_outs}, outputs {outputs}.");
     if !connected {
         println!("Nothing was connected to; --connect tries every source and output.");

@@ -80,7 +80,8 @@ pub(crate) fn main(cli: Cli) -> ExitCode {
         Command::Run(_) => CLOSING,
         _ => Duration::ZERO,
     };
-    let done = runtime.block_on(cli.command.run());
+    let command = cli.command.run();
+    let done = runtime.block_on(command);
     runtime.shutdown_timeout(patience);
     done.unwrap_or_else(|failure| failure.report())
 }

@@ -77,7 +77,7 @@ fn unusable(path: &Path, error: &io::Error) -> Failure {
 
 impl RedriveArgs {
     /// The output that takes the letters of the output `name`.
-    fn output_for<'a>(&self, process: &'a Process, name: &str) -> Option<&'a OutputConfig> {
+    fn output_for(&self, process: &Process, name: &str) -> Option<OutputConfig> {
         match self.to {
             Some(_) => any_output(process),
             None => output_called(process, name),
@@ -110,28 +110,28 @@ impl RedriveArgs {
 
     /// The process whose outputs take the letters.
     fn process(&self, files: &[Letters]) -> Result<Process, Failure> {
-        let wrong = |mistakes: Mistakes| Failure::usage(mistakes.to_string());
         let registry = Registry::default();
-        let mut input = of_environment(&environment(), &registry);
-        input.embedded = self.connect.local;
-        self.connection(&mut input, &registry);
-        if let Some(path) = &self.config {
-            input.to.clear();
-            let content = file::read(path).map_err(wrong)?;
-            let file = (path.as_path(), content.as_slice());
-            return resolve::resolve(&registry, &input, Some(file)).map_err(wrong);
-        }
-
-        let mut letters = files.iter().flat_map(|file| &file.open);
-        let first = letters.next();
-        let source = first.map_or("none", |letter| &letter.id.source);
-        input.flag(&registry, "from", source);
-        input.outputs_of_flags(self.to.as_slice());
-        resolve::resolve(&registry, &input, None).map_err(wrong)
+        let mut input = self.input(&registry);
+        let resolved = match &self.config {
+            Some(path) => {
+                input.to.clear();
+                of_file(path, &input, &registry)
+            }
+            None => {
+                let source = source_of(files);
+                input.flag(&registry, "from", source);
+                input.outputs_of_flags(self.to.as_slice());
+                resolve::resolve(&registry, &input, None)
+            }
+        };
+        resolved.map_err(|mistakes| Failure::usage(mistakes.to_string()))
     }
 
-    /// Enters the connection's flags into `input`.
-    fn connection(&self, input: &mut Input, registry: &Registry) {
+    /// The environment, and the connection's flags.
+    fn input(&self, registry: &Registry) -> Input {
+        let environment = environment();
+        let mut input = of_environment(&environment, registry);
+        input.embedded = self.connect.local;
         let flags = [
             ("region", &self.connect.region),
             ("profile", &self.connect.profile),
@@ -142,6 +142,22 @@ impl RedriveArgs {
                 input.flag(registry, name, value);
             }
         }
+        input
+    }
+}
+
+fn of_file(path: &Path, input: &Input, registry: &Registry) -> Result<Process, Mistakes> {
+    let content = file::read(path)?;
+    let file = (path, content.as_slice());
+    resolve::resolve(registry, input, Some(file))
+}
+
+/// The source of the first letter.
+fn source_of(files: &[Letters]) -> &str {
+    let mut letters = files.iter().flat_map(|file| &file.open);
+    match letters.next() {
+        Some(letter) => &letter.id.source,
+        None => "none",
     }
 }
 
@@ -160,21 +176,36 @@ async fn targets(
         }
         let config = args.output_for(process, name);
         let config = config.ok_or_else(|| no_output(name))?;
-        let target = target(config, access).await?;
+        let target = target(&config, access).await?;
         targets.insert(name.clone(), target);
     }
     Ok(targets)
 }
 
-fn any_output(process: &Process) -> Option<&OutputConfig> {
+fn any_output(process: &Process) -> Option<OutputConfig> {
     let mut fan_outs = process.fan_outs.iter();
-    fan_outs.find_map(|fan_out| fan_out.outputs.first())
+    fan_outs.find_map(|fan_out| fan_out.outputs.first().cloned())
 }
 
-fn output_called<'a>(process: &'a Process, name: &str) -> Option<&'a OutputConfig> {
-    let outputs = |fan_out: &'a FanOutConfig| fan_out.outputs.iter();
-    let mut outputs = process.fan_outs.iter().flat_map(outputs);
-    outputs.find(|output| output.name == name)
+/// The output of this name: one with a table of its own, or one that a pattern finds.
+fn output_called(process: &Process, name: &str) -> Option<OutputConfig> {
+    let fixed = |fan_out: &FanOutConfig| {
+        let mut outputs = fan_out.outputs.iter();
+        outputs.find(|output| output.name == name).cloned()
+    };
+    let fan_outs = &process.fan_outs;
+    let output = fan_outs.iter().find_map(fixed);
+    output.or_else(|| {
+        let mut fan_outs = fan_outs.iter();
+        fan_outs.find_map(|fan_out| found(fan_out, name))
+    })
+}
+
+fn found(fan_out: &FanOutConfig, name: &str) -> Option<OutputConfig> {
+    let mut patterns = fan_out.patterns.iter();
+    let pattern = patterns.find(|pattern| pattern.names.matches(name));
+    let output = pattern?.output(name);
+    output.ok()
 }
 
 fn no_output(name: &str) -> Failure {

@@ -104,7 +104,7 @@ fn of_table(text: &mut String, keys: &[Key]) {
             Absent::Inherited(text) => format!("the same key above, else {text}"),
         };
         let example = match key.form {
-            Form::Boolean => format!("`{}`", key.example),
+            Form::Boolean | Form::Count => format!("`{}`", key.example),
             // Patterns hold double quotes.
             _ if key.example.contains('"') => format!("`'{}'`", key.example),
             _ => format!("`\"{}\"`", key.example),
@@ -179,6 +179,7 @@ fn object(keys: &[&Key], all_optional: bool) -> Value {
 fn property(key: &Key) -> Value {
     let mut property = match key.form {
         Form::Boolean => json!({"type": "boolean"}),
+        Form::Count => json!({"type": "integer", "minimum": 1}),
         Form::Choice(words) => json!({"enum": words}),
         Form::Output => json!({"anyOf": [
             {"type": "string", "examples": [key.example]},

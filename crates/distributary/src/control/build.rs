@@ -1,7 +1,7 @@
 //! From a configuration to the parts of an engine. Every source and output is asked before anything
 //! is read or written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,13 +12,14 @@ use distributary_core::engine::deliver::DeadLetter;
 use distributary_core::engine::{FanOut, OutputSpec};
 use distributary_core::output::Output;
 use distributary_core::pump::PumpRef;
-use distributary_core::store::{OutputId, StoreError};
+use distributary_core::store::{CheckpointStore, OutputId, StoreError};
 use distributary_core::text::chain;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::SharedParts;
 use super::dead_letters::DeadLetterOutputs;
+use super::discovery::{self, FoundOutput};
 use crate::failure::Failure;
 
 /// Outputs that are asked at the same time.
@@ -30,6 +31,8 @@ pub(crate) struct Built {
     pub(crate) fan_out: FanOut,
     /// For outputs that are added later.
     pub(crate) outputs: OutputBuilder,
+    /// Outputs that were found by name.
+    pub(crate) found: BTreeMap<String, FoundOutput>,
     /// The folder of the progress, if that is not kept after the end.
     pub(crate) state: Option<TempDir>,
 }
@@ -61,8 +64,12 @@ pub(crate) async fn build(
         source: source.identity,
     };
 
-    let outputs = builder.outputs(&config.outputs).await?;
+    let mut outputs = builder.outputs(&config.outputs).await?;
     let (state, store) = open_state(config).await?;
+    let mut found = builder.first_search(config, &store).await?;
+    let specs = builder.build_found(&mut found).await?;
+    outputs.extend(specs);
+
     let fan_out = FanOut {
         name: config.name.clone(),
         source: source.source,
@@ -76,6 +83,7 @@ pub(crate) async fn build(
     Ok(Built {
         fan_out,
         outputs: builder,
+        found,
         state,
     })
 }
@@ -87,6 +95,8 @@ fn failure(error: &BuildError) -> Failure {
     }
 }
 
+type Answers = BTreeMap<usize, Result<Found, BuildError>>;
+
 /// An output, and its identity.
 struct Found {
     spec: OutputSpec,
@@ -96,6 +106,65 @@ struct Found {
 }
 
 impl OutputBuilder {
+    /// The context in which the outputs are built.
+    pub(crate) fn context(&self) -> &BuildContext {
+        &self.context
+    }
+
+    /// The outputs that are found by name at the start. An output without progress beside others
+    /// that have some is a new one.
+    async fn first_search(
+        &self,
+        config: &FanOutConfig,
+        store: &SqliteStore,
+    ) -> Result<BTreeMap<String, FoundOutput>, Failure> {
+        if config.patterns.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        discovery::note_source(config, &self.context);
+        let none = BTreeSet::new();
+        let found = discovery::search(config, &self.context, &none).await;
+        let mut found = found.map_err(|error| failure(&error))?;
+
+        let state = store.load().await;
+        let state = state.map_err(|error| Failure::from_error(&error))?;
+        discovery::start_later(&mut found, &state);
+        Ok(found)
+    }
+
+    /// The outputs that were found; those that cannot be built are taken out of `found`.
+    async fn build_found(
+        &self,
+        found: &mut BTreeMap<String, FoundOutput>,
+    ) -> Result<Vec<OutputSpec>, Failure> {
+        let configs = found.values().map(|output| output.config.clone());
+        let configs: Vec<OutputConfig> = configs.collect();
+        let specs = self.found(&configs).await?;
+
+        let is_built = |name: &str| specs.iter().any(|spec| spec.id.as_str() == name);
+        found.retain(|name, _| is_built(name));
+        Ok(specs)
+    }
+
+    /// The outputs of `configs` that can be built; the others are logged, and found again later.
+    pub(crate) async fn found(&self, configs: &[OutputConfig]) -> Result<Vec<OutputSpec>, Failure> {
+        let mut specs = Vec::new();
+        for (i, found) in self.ask_all(configs).await? {
+            match found {
+                Ok(found) if found.identity != self.source => specs.push(found.spec),
+                Ok(_) => {}
+                Err(error) => {
+                    let name = &configs[i].name;
+                    tracing::warn!(
+                        "the output {name} was found, and cannot be used: {}",
+                        chain(&error)
+                    );
+                }
+            }
+        }
+        Ok(specs)
+    }
+
     /// The outputs of `configs`, in their order.
     pub(crate) async fn outputs(
         &self,
@@ -111,7 +180,14 @@ impl OutputBuilder {
 
     /// Builds and asks all outputs, some at the same time; in the order of `configs`.
     async fn find_all(&self, configs: &[OutputConfig]) -> Result<Vec<Found>, Failure> {
-        let mut found: BTreeMap<usize, Found> = BTreeMap::new();
+        let answers = self.ask_all(configs).await?.into_values();
+        let all: Result<Vec<Found>, BuildError> = answers.collect();
+        all.map_err(|error| failure(&error))
+    }
+
+    /// The answer about each output, by its place in `configs`.
+    async fn ask_all(&self, configs: &[OutputConfig]) -> Result<Answers, Failure> {
+        let mut found = Answers::new();
         let mut asked = JoinSet::new();
         let mut rest = configs.iter().cloned().enumerate();
 
@@ -128,10 +204,9 @@ impl OutputBuilder {
                 break;
             };
             let (i, one) = answer.map_err(|error| Failure::from_error(&error))?;
-            let one = one.map_err(|error| failure(&error))?;
             found.insert(i, one);
         }
-        Ok(found.into_values().collect())
+        Ok(found)
     }
 
     /// Fails if the dead letters of an output would go to the source.

@@ -1,18 +1,21 @@
 //! One fan-out from its start to its end: a task that owns the engine, the outputs and the state.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use distributary_adapters::kind::{BuildContext, Ending};
+use distributary_adapters::kind::{BuildContext, BuildError, Ending};
 use distributary_config::{FanOutConfig, OutputConfig};
-use distributary_core::clock::Clock;
+use distributary_core::clock::{Clock, Instant};
 use distributary_core::engine::{Change, Engine, EngineError, OutputSpec, Start};
 use distributary_core::store::OutputId;
 use distributary_core::text::chain;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use super::build::{Built, OutputBuilder, build};
+use super::discovery::{self, FoundOutput};
 use super::steps::{self, note};
 use super::{Answer, OutputChange, SharedParts};
 use crate::failure::Failure;
@@ -71,9 +74,18 @@ struct Running {
     clock: Clock,
     ending: Ending,
     snapshots: watch::Sender<Snapshot>,
+    /// Outputs that were found by name, in use.
+    found: BTreeMap<String, FoundOutput>,
+    /// The search for further outputs that is under way.
+    search: Option<JoinHandle<Search>>,
+    /// The moment of the next search.
+    next_search: Instant,
     /// The folder of a state that is not kept.
     _state: Option<TempDir>,
 }
+
+/// The result of a search for outputs.
+type Search = Result<BTreeMap<String, FoundOutput>, BuildError>;
 
 /// The event that ends a running fan-out.
 enum End {
@@ -168,7 +180,7 @@ async fn refuse(commands: &mut mpsc::Receiver<FanOutCommand>) -> std::convert::I
 
 impl Running {
     async fn start(
-        config: FanOutConfig,
+        mut config: FanOutConfig,
         (context, shared): (BuildContext, SharedParts),
         snapshots: watch::Sender<Snapshot>,
     ) -> Result<Self, Failure> {
@@ -177,15 +189,21 @@ impl Running {
         let Built {
             fan_out,
             outputs,
+            found,
             state,
         } = build(&config, context, shared).await?;
         let engine = Engine::start(fan_out)
             .await
             .map_err(|error| Failure::from_error(&error))?;
+        let configs = found.values().map(|found| found.config.clone());
+        config.outputs.extend(configs);
         Ok(Self {
+            next_search: clock.now().plus(config.refresh_interval),
             config,
             engine,
             outputs,
+            found,
+            search: None,
             clock,
             ending,
             snapshots,
@@ -222,11 +240,110 @@ impl Running {
                 Some(command) = commands.recv() => command,
                 () = self.clock.sleep(SNAPSHOT) => {
                     self.publish();
+                    self.refresh().await;
                     continue;
                 }
             };
             self.on_command(command).await;
         }
+    }
+
+    /// Starts a search for further outputs when one is due, and takes the result of the last one.
+    async fn refresh(&mut self) {
+        if let Some(search) = &mut self.search {
+            if !search.is_finished() {
+                return;
+            }
+            let found = search.await;
+            self.search = None;
+            let now = self.clock.now();
+            self.next_search = now.plus(self.config.refresh_interval);
+            match found {
+                Ok(Ok(found)) => self.take_over(found).await,
+                Ok(Err(error)) => {
+                    let why = chain(&error);
+                    tracing::warn!("the search for outputs failed; nothing has changed: {why}");
+                }
+                Err(error) => tracing::error!("the search for outputs broke: {error}"),
+            }
+        } else if !self.config.patterns.is_empty() && self.clock.now() >= self.next_search {
+            self.search = Some(self.start_search());
+        }
+    }
+
+    fn start_search(&self) -> JoinHandle<Search> {
+        let mut config = self.config.clone();
+        let found = &self.found;
+        config
+            .outputs
+            .retain(|output| !found.contains_key(&output.name));
+        let context = self.outputs.context().clone();
+        let running: BTreeSet<String> = found.keys().cloned().collect();
+
+        tokio::spawn(async move {
+            let found = discovery::search(&config, &context, &running);
+            found.await
+        })
+    }
+
+    /// Adds outputs that are new, and removes those whose places are gone for certain.
+    async fn take_over(&mut self, found: BTreeMap<String, FoundOutput>) {
+        let running: Vec<FoundOutput> = self.found.values().cloned().collect();
+        for output in running {
+            let name = &output.config.name;
+            let now = found.get(name);
+            if self.is_gone(&output, now).await {
+                self.let_go(name).await;
+            }
+        }
+
+        let mut new = found;
+        new.retain(|name, _| !self.found.contains_key(name));
+        if let Err(failure) = self.add_found(new).await {
+            let why = failure.message();
+            tracing::warn!("outputs that were found are not added: {why}");
+        }
+    }
+
+    /// True if the place of an output is gone, or another one of the same name is there now.
+    async fn is_gone(&self, output: &FoundOutput, now: Option<&FoundOutput>) -> bool {
+        match now {
+            Some(now) => match (output.created, now.created) {
+                (Some(then), Some(now)) => then != now,
+                (None, _) | (_, None) => false,
+            },
+            None => output.config.settings.is_gone(self.outputs.context()).await,
+        }
+    }
+
+    async fn let_go(&mut self, name: &str) {
+        tracing::warn!("the stream of the output {name} is gone");
+        let change = OutputChange::Remove(name.to_owned());
+        match self.apply(&change, &mut Vec::new()).await {
+            Ok(()) => {
+                self.found.remove(name);
+            }
+            Err(why) => tracing::warn!("the output {name} is not removed: {why}"),
+        }
+    }
+
+    async fn add_found(&mut self, new: BTreeMap<String, FoundOutput>) -> Result<(), Failure> {
+        let configs: Vec<OutputConfig> = new.values().map(FoundOutput::later).collect();
+        let mut specs = self.outputs.found(&configs).await?;
+        for (name, output) in new {
+            let is_built = specs.iter().any(|spec| spec.id.as_str() == name);
+            if !is_built {
+                continue;
+            }
+
+            let change = OutputChange::Add(output.later());
+            if let Err(why) = self.apply(&change, &mut specs).await {
+                tracing::warn!("the output {name} is not added: {why}");
+                continue;
+            }
+            self.found.insert(name, output);
+        }
+        Ok(())
     }
 
     async fn on_command(&mut self, command: FanOutCommand) {
@@ -276,23 +393,24 @@ impl Running {
     /// Makes the outputs what `new` has. Returns the number of changes.
     async fn reconfigure(&mut self, new: FanOutConfig) -> Result<usize, String> {
         let unchanged = |why: String| format!("{why}; nothing has changed");
-        let changes = steps::between(&self.config.outputs, &new.outputs);
+        let mut found = self.found.clone();
+        let outputs = discovery::with_found(&new, &mut found);
+        let changes = steps::between(&self.config.outputs, &outputs);
 
         // All new outputs together, so that two that are one place are found. Outputs that stay as
         // they are may be out of order.
-        let asked: Vec<OutputConfig> = changes.iter().filter_map(OutputChange::config).collect();
-        let mut specs = self
-            .outputs
-            .outputs(&asked)
-            .await
-            .map_err(|failure| unchanged(failure.message().to_owned()))?;
-
+        let asked = changes.iter().filter_map(OutputChange::config);
+        let asked: Vec<OutputConfig> = asked.collect();
+        let specs = self.outputs.outputs(&asked).await;
+        let mut specs = specs.map_err(|failure| unchanged(failure.message().to_owned()))?;
         for change in &changes {
-            self.apply(change, &mut specs)
-                .await
-                .map_err(|why| format!("{why}; the changes before it are in force"))?;
+            let applied = self.apply(change, &mut specs).await;
+            applied.map_err(|why| format!("{why}; the changes before it are in force"))?;
         }
-        self.config.outputs = new.outputs;
+
+        self.found = found;
+        self.config = FanOutConfig { outputs, ..new };
+        self.next_search = self.clock.now();
         Ok(changes.len())
     }
 

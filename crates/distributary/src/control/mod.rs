@@ -8,6 +8,7 @@
 mod actor;
 mod build;
 mod dead_letters;
+pub(crate) mod discovery;
 mod fan_out;
 mod process;
 mod signals;

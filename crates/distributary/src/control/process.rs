@@ -36,7 +36,8 @@ pub(crate) async fn run(
 
     let view = View::fit(process.log_format);
     let (control, commands) = Control::new();
-    let path = origin.as_ref().map(|origin| origin.path.clone());
+    let path = origin.as_ref();
+    let path = path.map(|origin| origin.path.clone());
     let socket = socket::listen(&process, path)?;
     let clients = Clients {
         view,

@@ -282,7 +282,8 @@ impl Client {
             None => true,
         };
         let wanted = snapshots.iter().filter(is_wanted);
-        let all: Result<Vec<Value>, _> = wanted.map(status_of).collect();
+        let statuses = wanted.map(status_of);
+        let all: Result<Vec<Value>, _> = statuses.collect();
 
         match all {
             Ok(all) if all.is_empty() => {

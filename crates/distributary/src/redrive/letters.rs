@@ -77,26 +77,29 @@ fn not_a_letter(number: usize, error: &serde_json::Error) -> io::Error {
 /// # Errors
 /// A sentence about a letter that cannot be a record.
 pub(crate) fn batch(letters: &[Letter]) -> Result<Batch, String> {
-    let Some(LetterId { source, shard, .. }) = letters.first().map(|letter| &letter.id) else {
+    let Some(first) = letters.first() else {
         return Err("there are no letters".to_owned());
     };
-    let origin = Origin {
-        source: source.as_str().into(),
-        shard: ShardId::new(shard),
-        hash_range: None,
-    };
-
+    let origin = origin(&first.id);
     let mut buffer = Vec::new();
     let mut records = Vec::with_capacity(letters.len());
     for letter in letters {
-        let record = index(&mut buffer, letter);
-        let record = record.map_err(|why| bad(&letter.id, &why))?;
+        let record = index(&mut buffer, letter)?;
         records.push(record);
     }
-    let origin = Arc::new(origin);
     let buffer = buffer.into();
     let batch = Batch::new(origin, buffer, DataForm::Base64, records);
     batch.map_err(|bad| bad.to_string())
+}
+
+fn origin(id: &LetterId) -> Arc<Origin> {
+    let source = id.source.as_str();
+    let shard = ShardId::new(&id.shard);
+    Arc::new(Origin {
+        source: source.into(),
+        shard,
+        hash_range: None,
+    })
 }
 
 fn bad(
@@ -109,6 +112,11 @@ fn bad(
 }
 
 fn index(buffer: &mut Vec<u8>, letter: &Letter) -> Result<RecordIndex, String> {
+    let index = parts(buffer, letter);
+    index.map_err(|why| bad(&letter.id, &why))
+}
+
+fn parts(buffer: &mut Vec<u8>, letter: &Letter) -> Result<RecordIndex, String> {
     let data = letter.data.as_bytes();
     base64_simd::STANDARD
         .check(data)

@@ -52,11 +52,13 @@ impl Letters {
 
         let all = open.len();
         open.retain(|letter| !marks.holds(letter));
+        let sent_before = all - open.len();
+        let path = path.to_owned();
         Ok(Self {
-            path: path.to_owned(),
+            path,
             marks,
-            sent_before: all - open.len(),
             open,
+            sent_before,
         })
     }
 }

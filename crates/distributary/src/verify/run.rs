@@ -195,14 +195,18 @@ async fn read_all(
     let mut tasks = JoinSet::new();
     for (i, (subject, meter)) in subjects.iter().zip(meters).enumerate() {
         let subject = (*subject).clone();
+        let reading = reading.clone();
         let meter = Arc::clone(meter);
-        tasks.spawn(read_one(i, subject, reading.clone(), meter));
+        let task = read_one(i, subject, reading, meter);
+        tasks.spawn(task);
     }
 
     let mut all = BTreeMap::new();
     while let Some(ended) = tasks.join_next().await {
-        let (i, held) = ended.map_err(|_| ReadError::Task)??;
-        all.insert(i, Arc::new(held));
+        let read = ended.map_err(|_| ReadError::Task)?;
+        let (i, held) = read?;
+        let held = Arc::new(held);
+        all.insert(i, held);
     }
     Ok(all.into_values().collect())
 }

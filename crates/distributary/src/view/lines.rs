@@ -35,7 +35,8 @@ pub(super) async fn show(mut snapshots: Snapshots, clock: Clock) {
 
 /// Writes the last log lines.
 pub(super) fn end(last: &[Snapshot]) {
-    for status in last.iter().filter_map(Snapshot::status) {
+    let statuses = last.iter().filter_map(Snapshot::status);
+    for status in statuses {
         let span = tracing::info_span!("fan_out", name = status.name);
         span.in_scope(|| end_of_one(status));
     }

@@ -8,6 +8,7 @@ mod control;
 mod daemon;
 mod dead_letters;
 mod demo;
+mod discovery;
 mod faults;
 mod filters;
 mod kinds;

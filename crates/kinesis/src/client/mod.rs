@@ -5,6 +5,7 @@ mod adapt;
 mod builder;
 mod error;
 mod exchange;
+mod listing;
 mod streams;
 
 use std::fmt;
@@ -30,6 +31,7 @@ pub use builder::{BadEndpoint, ClientBuilder};
 use error::Target;
 pub use error::{CallError, kind_of};
 pub(crate) use exchange::RawAnswer;
+pub use listing::ListedStream;
 pub(crate) use streams::is_closed;
 pub use streams::{OfStream, StreamDescription};
 

@@ -130,7 +130,7 @@ fn mode(details: Option<StreamModeDetails>) -> StreamMode {
 
 /// The creation time of a stream. One server writes whole seconds where CBOR has milliseconds.
 /// Since 1973 every time in milliseconds is above 10^11, and no time in seconds will be for long.
-fn created(at: Timestamp) -> Option<Millis> {
+pub(super) fn created(at: Timestamp) -> Option<Millis> {
     match at.0 {
         0 => None,
         seconds @ 1..100_000_000_000 => Some(Millis(seconds * 1000)),

@@ -1,0 +1,180 @@
+//! Outputs that are found by name: searched at the start, and again at every refresh.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use distributary_adapters::kind::{BuildContext, BuildError, ListedPlace};
+use distributary_adapters::outputs::OutputSettings;
+use distributary_config::{FanOutConfig, OutputConfig, OutputPattern};
+use distributary_core::clock::Millis;
+use distributary_core::engine::Start;
+use distributary_core::store::State;
+
+/// An output that a pattern finds.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct FoundOutput {
+    /// The settings; the start is that of the fan-out's first start.
+    pub(crate) config: OutputConfig,
+    /// The start of an output that is found later.
+    pub(crate) later_start: Start,
+    /// The creation time, where the service returns one: another one is another stream.
+    pub(crate) created: Option<Millis>,
+}
+
+impl FoundOutput {
+    /// The settings with the start of an output that is found later.
+    pub(crate) fn later(&self) -> OutputConfig {
+        OutputConfig {
+            start: self.later_start,
+            ..self.config.clone()
+        }
+    }
+}
+
+/// The outputs that the patterns of `config` find, by name. Outputs of `running` have precedence
+/// where there are more than the limit of a pattern.
+pub(crate) async fn search(
+    config: &FanOutConfig,
+    context: &BuildContext,
+    running: &BTreeSet<String>,
+) -> Result<BTreeMap<String, FoundOutput>, BuildError> {
+    let mut found = BTreeMap::new();
+    for pattern in &config.patterns {
+        let Ok(lister) = pattern.settings("name") else {
+            continue;
+        };
+        let mut places = lister.list(context).await?;
+        places.retain(|place| {
+            let is_new = !found.contains_key(&place.name);
+            is_new && is_wanted(place, pattern, config, context)
+        });
+        limit(&mut places, pattern, running);
+
+        for place in places {
+            let Some(output) = output(pattern, &place) else {
+                continue;
+            };
+            found.insert(place.name, output);
+        }
+    }
+    Ok(found)
+}
+
+/// Outputs without progress, beside others that have some, start where later ones do.
+pub(crate) fn start_later(found: &mut BTreeMap<String, FoundOutput>, state: &State) {
+    let lanes = state.lanes.iter();
+    let known: BTreeSet<&str> = lanes.map(|row| row.lane.output.as_str()).collect();
+    if known.is_empty() {
+        return;
+    }
+
+    for (name, output) in found {
+        if !known.contains(name.as_str()) {
+            output.config = output.later();
+        }
+    }
+}
+
+/// Logs that the source is no output, if a pattern has its name.
+pub(crate) fn note_source(config: &FanOutConfig, context: &BuildContext) {
+    let Some(source) = &context.like else {
+        return;
+    };
+    let name = &source.name;
+    let mut patterns = config.patterns.iter();
+    if patterns.any(|pattern| pattern.names.matches(name)) {
+        tracing::info!("the source {name} is left out of the outputs");
+    }
+}
+
+/// The outputs of `new`, and those of `found` that its patterns have; the others are taken out of
+/// `found`.
+pub(crate) fn with_found(
+    new: &FanOutConfig,
+    found: &mut BTreeMap<String, FoundOutput>,
+) -> Vec<OutputConfig> {
+    found.retain(|name, output| still_found(name, output, new));
+    let mut outputs = new.outputs.clone();
+    let configs = found.values().map(|output| output.config.clone());
+    outputs.extend(configs);
+    outputs
+}
+
+/// True if the patterns of `new` find the output, too; the output gets the settings of `new`.
+fn still_found(name: &str, output: &mut FoundOutput, new: &FanOutConfig) -> bool {
+    let mut fixed = new.outputs.iter();
+    if fixed.any(|fixed| fixed.name == name) {
+        return false;
+    }
+
+    let mut patterns = new.patterns.iter();
+    let pattern = patterns.find(|pattern| pattern.names.matches(name));
+    let Some(config) = pattern.and_then(|pattern| pattern.output(name).ok()) else {
+        return false;
+    };
+    output.config = config;
+    true
+}
+
+fn output(pattern: &OutputPattern, place: &ListedPlace) -> Option<FoundOutput> {
+    let config = pattern.output(&place.name).ok()?;
+    Some(FoundOutput {
+        config,
+        later_start: pattern.new_outputs.start(place.created),
+        created: place.created,
+    })
+}
+
+/// True if the place is an output: named by the pattern, there to stay, not the source, and nothing
+/// else in the fan-out.
+fn is_wanted(
+    place: &ListedPlace,
+    pattern: &OutputPattern,
+    config: &FanOutConfig,
+    context: &BuildContext,
+) -> bool {
+    let name = place.name.as_str();
+    let is_named = pattern.names.matches(name) && !place.is_going;
+    let mut fixed = config.outputs.iter();
+    is_named
+        && !is_source(place, config, context)
+        && !pattern.takes_dead_letters(name)
+        && !fixed.any(|output| uses(output, pattern.kind(), name))
+}
+
+/// True if an output with a table of its own writes to the place `name`, or is called so, or has
+/// its dead letters there.
+fn uses(output: &OutputConfig, kind: &str, name: &str) -> bool {
+    let is_place = |settings: &OutputSettings| {
+        let own = settings.default_name();
+        settings.kind() == kind && own == name
+    };
+    let dead_letter = output.refused.dead_letter();
+    output.name == name || is_place(&output.settings) || dead_letter.is_some_and(is_place)
+}
+
+fn is_source(place: &ListedPlace, config: &FanOutConfig, context: &BuildContext) -> bool {
+    let source = context.like.as_ref().map(|stream| stream.arn.as_str());
+    match (&place.identity, source) {
+        (Some(identity), Some(source)) => identity == source,
+        (None, _) | (_, None) => config.source.default_name() == place.name,
+    }
+}
+
+/// Keeps as many places as the pattern may find.
+fn limit(places: &mut Vec<ListedPlace>, pattern: &OutputPattern, running: &BTreeSet<String>) {
+    let most = usize::try_from(pattern.outputs_max).unwrap_or(usize::MAX);
+    let all = places.len();
+    if all > most {
+        places.sort_by_key(|place| {
+            let is_new = !running.contains(&place.name);
+            (is_new, place.name.clone())
+        });
+        places.truncate(most);
+        tracing::warn!(
+            "{} streams have names as {}, and outputs-max is {most}: the others are left out; raise \
+             outputs-max",
+            all,
+            pattern.names
+        );
+    }
+}

@@ -1,0 +1,130 @@
+//! The streams of an account in one region.
+
+use std::time::Duration;
+
+use distributary_core::clock::Millis;
+use distributary_core::output::{Trouble, TroubleKind};
+use distributary_wire::types::{
+    ListStreamsRequest, ListStreamsResponse, StreamStatus, StreamSummary,
+};
+
+use super::Client;
+use super::streams::created;
+
+/// Pages that are read at most.
+const PAGES_MAX: usize = 1000;
+/// Streams a page; AWS takes 1 to 10,000, and sends 100 by default.
+const PAGE_STREAMS: i32 = 250;
+/// Time between two pages: AWS allows an account five calls a second.
+const BETWEEN_PAGES: Duration = Duration::from_millis(250);
+/// Attempts for a page that is throttled, or fails for a cause that passes.
+const ATTEMPTS: u32 = 8;
+/// The first wait before another attempt; each further wait is this much longer.
+const BACKOFF: Duration = Duration::from_millis(500);
+
+/// A stream in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedStream {
+    /// The name.
+    pub name: String,
+    /// The ARN, where the server returns one.
+    pub arn: Option<String>,
+    /// The creation time, where the server returns one.
+    pub created: Option<Millis>,
+    /// True if the stream is being deleted.
+    pub is_deleting: bool,
+}
+
+impl Client {
+    /// Every stream of the account in the client's region. Waits between pages, and tries again
+    /// where a page is throttled: thousands of streams take seconds.
+    ///
+    /// # Errors
+    /// [`Trouble`]; a list that is cut short is one.
+    pub async fn list_streams(&self) -> Result<Vec<ListedStream>, Trouble> {
+        let mut streams: Vec<ListedStream> = Vec::new();
+        let mut request = ListStreamsRequest {
+            limit: Some(PAGE_STREAMS),
+            ..Default::default()
+        };
+        for _ in 0..PAGES_MAX {
+            let page = self.page(&request).await?;
+            let more = page.has_more_streams;
+            let token = page.next_token.clone();
+            let listed = streams_of(page);
+            let is_empty = listed.is_empty();
+            streams.extend(listed);
+
+            if !more {
+                return Ok(streams);
+            }
+            if is_empty {
+                break;
+            }
+            request = next(token, streams.last());
+            self.clock().sleep(BETWEEN_PAGES).await;
+        }
+        let text = "the list of the account's streams has no end";
+        Err(Trouble::new(TroubleKind::Unintelligible, text))
+    }
+
+    async fn page(&self, request: &ListStreamsRequest) -> Result<ListStreamsResponse, Trouble> {
+        let mut attempt = 1;
+        loop {
+            let trouble = match self.call(request).await {
+                Ok(answered) => return Ok(answered.answer),
+                Err(trouble) => trouble,
+            };
+            let passes = matches!(
+                trouble.kind,
+                TroubleKind::Throttled | TroubleKind::Unavailable
+            );
+            if !passes || attempt == ATTEMPTS {
+                return Err(trouble);
+            }
+
+            self.clock().sleep(BACKOFF * attempt).await;
+            attempt += 1;
+        }
+    }
+}
+
+/// The request for the page after the stream `last`. Older servers give no token.
+fn next(token: Option<String>, last: Option<&ListedStream>) -> ListStreamsRequest {
+    let token = token.filter(|token| !token.is_empty());
+    let start = match token {
+        Some(_) => None,
+        None => last.map(|stream| stream.name.clone()),
+    };
+    ListStreamsRequest {
+        limit: Some(PAGE_STREAMS),
+        exclusive_start_stream_name: start,
+        next_token: token,
+    }
+}
+
+/// The streams of a page. Older servers list names only.
+fn streams_of(page: ListStreamsResponse) -> Vec<ListedStream> {
+    let summaries = page.stream_summaries.unwrap_or_default();
+    if !summaries.is_empty() {
+        return summaries.into_iter().map(of_summary).collect();
+    }
+
+    let of_name = |name| ListedStream {
+        name,
+        arn: None,
+        created: None,
+        is_deleting: false,
+    };
+    page.stream_names.into_iter().map(of_name).collect()
+}
+
+fn of_summary(summary: StreamSummary) -> ListedStream {
+    let arn = summary.stream_arn;
+    ListedStream {
+        name: summary.stream_name,
+        arn: (!arn.is_empty()).then_some(arn),
+        created: summary.stream_creation_timestamp.and_then(created),
+        is_deleting: summary.stream_status == StreamStatus::Deleting,
+    }
+}
