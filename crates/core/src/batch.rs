@@ -31,6 +31,8 @@ pub struct Batch {
     buffer: Bytes,
     form: DataForm,
     records: Box<[RecordIndex]>,
+    /// For records with an explicit hash key: index and hash key, ascending.
+    hash_keys: Box<[(usize, u128)]>,
     origin: Arc<Origin>,
 }
 
@@ -77,8 +79,30 @@ impl Batch {
             buffer,
             form,
             records: records.into(),
+            hash_keys: Box::default(),
             origin,
         })
+    }
+
+    /// The same batch with explicit hash keys: indices of records, ascending, and hash keys.
+    #[must_use]
+    pub fn with_hash_keys(mut self, hash_keys: Vec<(usize, u128)>) -> Self {
+        self.hash_keys = hash_keys.into();
+        self
+    }
+
+    /// True if a record has an explicit hash key.
+    pub fn has_hash_keys(&self) -> bool {
+        !self.hash_keys.is_empty()
+    }
+
+    /// The explicit hash key of the record at `i`, known only for records taken out of an aggregate.
+    pub fn explicit_hash_key(&self, i: usize) -> Option<u128> {
+        let at = self
+            .hash_keys
+            .binary_search_by_key(&i, |(of, _)| *of)
+            .ok()?;
+        self.hash_keys.get(at).map(|(_, hash_key)| *hash_key)
     }
 
     /// The shard that the records were read from.
@@ -132,7 +156,7 @@ impl Batch {
 
     /// Bytes that stay allocated as long as this batch lives: the whole answer and the index.
     pub fn allocation(&self) -> usize {
-        self.buffer.len() + std::mem::size_of_val(&*self.records)
+        self.buffer.len() + size_of_val(&*self.records) + size_of_val(&*self.hash_keys)
     }
 
     /// [`Record::size`] of the record at `i`, without looking at the record otherwise. Panics only
@@ -176,8 +200,19 @@ impl Batch {
             buffer: self.buffer.clone(),
             form: self.form,
             records: records.collect(),
+            hash_keys: self.hash_keys_of(picks),
             origin: Arc::clone(&self.origin),
         }
+    }
+
+    /// The explicit hash keys of the records at `picks`, by index in `picks`.
+    fn hash_keys_of(&self, picks: &[u32]) -> Box<[(usize, u128)]> {
+        if !self.has_hash_keys() {
+            return Box::default();
+        }
+        let picks = picks.iter().enumerate();
+        let keys = picks.filter_map(|(at, i)| Some((at, self.explicit_hash_key(*i as usize)?)));
+        keys.collect()
     }
 
     fn copy(
@@ -220,6 +255,8 @@ impl Batch {
             buffer: buffer.into(),
             form,
             records: index.into(),
+            // A batch as read has none.
+            hash_keys: Box::default(),
             origin: Arc::clone(origin),
         }
     }

@@ -339,6 +339,8 @@ pub enum Verdict {
     Accepted,
     /// The output did not take the record now.
     Retry(Trouble),
+    /// The output did not take the whole record, and may have written parts of the record.
+    Partly(Trouble),
     /// The output will never take the record (too large, malformed).
     Refused(Refusal),
 }
@@ -364,6 +366,15 @@ pub enum Outcome {
     /// longer accepts. The engine encodes the records again under [`Output::encoding`] and sends
     /// them at once. Not an error.
     Stale,
+}
+
+/// A count of an output's own, since the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Tally {
+    /// A word for the counted records, such as `divided`.
+    pub name: &'static str,
+    /// The records.
+    pub count: u64,
 }
 
 /// The records that an output has room for now, as far as the limits of the destination are known.
@@ -416,6 +427,21 @@ pub trait Output: Send + Sync + 'static {
         }
     }
 
+    /// The partition keys of the records within `record`, if `record` is an aggregate that readers of
+    /// this output take apart: the order of each of these keys is kept too.
+    fn inner_keys(&self, record: &Record<'_>) -> Vec<Box<str>> {
+        let _ = record;
+        Vec::new()
+    }
+
+    /// For an output that puts several records into one entry of a request: the records of `open`
+    /// (indices in the batch, ascending) that a request may hold in which no key stands in two
+    /// entries. Not empty unless `open` is. `None` where each record is an entry.
+    fn first_entries(&self, batch: &Batch, open: &[usize]) -> Option<Vec<usize>> {
+        let (_, _) = (batch, open);
+        None
+    }
+
     /// Upper bound in bytes of the allocation of a chunk of `records` records that take `bytes`
     /// bytes in the batch. Reserved in the memory budget before encoding.
     fn encoded_bound(&self, records: usize, bytes: usize) -> usize;
@@ -450,6 +476,11 @@ pub trait Output: Send + Sync + 'static {
     fn room(&self, batch: &Batch, picks: &Picks) -> Room {
         let (_, _) = (batch, picks);
         Room::All
+    }
+
+    /// Counts of KPL aggregates; empty for outputs that do not look at aggregates.
+    fn aggregates(&self) -> Vec<Tally> {
+        Vec::new()
     }
 
     /// The pump, if this output is a stateful one: checkpoints follow the pump's snapshots.

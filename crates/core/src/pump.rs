@@ -3,11 +3,15 @@
 //! A pump here keeps no state: the rows of a record depend on that record alone, so that any cut of a
 //! shard into batches gives the same rows.
 
+mod chain;
+
 use std::sync::Arc;
 
 use crate::batch::{BadBatch, Batch};
 use crate::id::id_type;
 use crate::record::{DataForm, RecordIndex, Span};
+
+pub use chain::Chain;
 
 id_type! {
     /// Names a pump. Pumps with equal ids give equal rows: an edited pump has another id.
@@ -56,6 +60,17 @@ pub struct Derived {
     batch: Batch,
     /// For each row the index of the record that the row was made of.
     origin: Box<[u32]>,
+}
+
+/// A row to be added.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    /// The partition key.
+    pub key: Option<&'a str>,
+    /// The hash key that routes the row in place of the key.
+    pub explicit_hash_key: Option<u128>,
+    /// The data, in the form of the rows.
+    pub data: &'a [u8],
 }
 
 /// The reason why a row cannot be added.
@@ -116,6 +131,7 @@ pub struct DerivedBuilder<'a> {
     form: DataForm,
     buffer: Vec<u8>,
     rows: Vec<RecordIndex>,
+    hash_keys: Vec<(usize, u128)>,
     origin: Vec<u32>,
 }
 
@@ -131,36 +147,54 @@ impl<'a> DerivedBuilder<'a> {
             form,
             buffer: Vec::new(),
             rows: Vec::new(),
+            hash_keys: Vec::new(),
             origin: Vec::new(),
         }
     }
 
     /// Adds a row of the record at `record` with a key and data of the row's own.
     pub fn push(&mut self, record: usize, key: Option<&str>, data: &[u8]) -> Result<(), BadRow> {
+        let row = Row {
+            key,
+            explicit_hash_key: None,
+            data,
+        };
+        self.push_row(record, &row)
+    }
+
+    /// Adds a row of the record at `record`.
+    pub fn push_row(&mut self, record: usize, row: &Row<'_>) -> Result<(), BadRow> {
         if record >= self.source.len() {
             return Err(BadRow::NoRecord { record });
         }
         let number = u32::try_from(record)?;
-        let of = self.source.record(record);
-        let sequence = match (self.origin.last(), self.rows.last()) {
+        let sequence = self.sequence_of(record, number)?;
+        let key = row.key.map(|key| self.append(key.as_bytes()));
+        let index = RecordIndex {
+            sequence,
+            key: key.transpose()?,
+            data: self.append(row.data)?,
+            arrival: self.source.record(record).arrival,
+        };
+
+        let hash_key = row.explicit_hash_key;
+        self.hash_keys
+            .extend(hash_key.map(|hash_key| (self.rows.len(), hash_key)));
+        self.origin.push(number);
+        self.rows.push(index);
+        Ok(())
+    }
+
+    /// The place of the sequence number, which the rows of one record share.
+    fn sequence_of(&mut self, record: usize, number: u32) -> Result<Span, BadRow> {
+        match (self.origin.last(), self.rows.last()) {
             (Some(last), _) if *last > number => {
                 let after = *last as usize;
-                return Err(BadRow::OutOfOrder { record, after });
+                Err(BadRow::OutOfOrder { record, after })
             }
-            (Some(last), Some(row)) if *last == number => row.sequence,
-            _ => self.append(of.sequence.as_bytes())?,
-        };
-        let key = key.map(|key| self.append(key.as_bytes())).transpose()?;
-        let data = self.append(data)?;
-
-        self.origin.push(number);
-        self.rows.push(RecordIndex {
-            sequence,
-            key,
-            data,
-            arrival: of.arrival,
-        });
-        Ok(())
+            (Some(last), Some(row)) if *last == number => Ok(row.sequence),
+            _ => self.append(self.source.record(record).sequence.as_bytes()),
+        }
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<Span, BadRow> {
@@ -178,6 +212,7 @@ impl<'a> DerivedBuilder<'a> {
         let buffer = self.buffer.into_boxed_slice();
         let origin = Arc::clone(self.source.origin());
         let batch = Batch::new(origin, buffer.into(), self.form, self.rows)?;
+        let batch = batch.with_hash_keys(self.hash_keys);
         Ok(Derived {
             batch,
             origin: self.origin.into(),

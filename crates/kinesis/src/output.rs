@@ -2,9 +2,15 @@
 
 mod advice;
 mod answer;
+mod draft;
 mod encoding;
 mod history;
 mod load;
+mod packing;
+mod payload;
+mod pieces;
+mod places;
+mod shard_map;
 mod shard_rate;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,8 +21,8 @@ use async_trait::async_trait;
 use distributary_core::batch::Batch;
 use distributary_core::clock::Instant;
 use distributary_core::output::{
-    Chunk, Demand, EncodingKey, Outcome, Output, Picks, Profile, RequestLimits, Room, Trouble,
-    TroubleKind, Weight,
+    Chunk, Demand, EncodingKey, Outcome, Output, Picks, Profile, RequestLimits, Room, Tally,
+    Trouble, TroubleKind, Weight,
 };
 use distributary_core::record::Record;
 use distributary_core::source::StreamIdentity;
@@ -30,13 +36,18 @@ use distributary_wire::types::DescribeStreamSummaryRequest;
 
 use crate::client::{CallError, Client, StreamDescription};
 use crate::create;
+use crate::kpl::{data_of, is_aggregate};
 use crate::names::StreamRef;
 use crate::transport::RequestClass;
 use crate::write_slots::{OutputSlots, WriteSlot};
 
 pub use advice::Advice;
-use encoding::{Encoding, PutPayload};
+use encoding::Encoding;
 use load::{Load, Routed};
+use packing::Packing;
+use payload::{Entries, PutPayload};
+use places::Tallies;
+use shard_map::ShardMap;
 
 /// The longest time that listing the output's shards may delay a write.
 const MAP_DEADLINE: Duration = Duration::from_secs(2);
@@ -52,11 +63,28 @@ pub enum Route {
     SourceShard,
 }
 
+/// The treatment of records that the Kinesis Producer Library aggregated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Aggregates {
+    /// An aggregate goes to the shard of its user records, whole; divided where the output's shards
+    /// divide the user records. At a stream that places records by itself, aggregates are ordinary
+    /// records.
+    #[default]
+    PassOn,
+    /// The lane brings user records ([`Deaggregator`](crate::kpl::Deaggregator)): a record is
+    /// written as an entry, whatever its data.
+    TakeApart,
+    /// As `TakeApart`, and the records of one output shard are packed into new aggregates.
+    Pack,
+}
+
 /// Settings of one output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutputOptions {
     /// The property that decides on the shard.
     pub route: Route,
+    /// The treatment of KPL aggregates.
+    pub aggregates: Aggregates,
 }
 
 /// A Kinesis stream that is written to.
@@ -77,6 +105,9 @@ pub struct KinesisOutput {
     /// The last encoding, and its name.
     encoding: Mutex<Option<(Encoding, EncodingKey)>>,
     load: Mutex<Load>,
+    /// The shards, once an aggregate needed them.
+    shards: Mutex<ShardMap>,
+    tallies: Tallies,
     /// The writes that may be in flight at the same time.
     slots: OutputSlots,
 }
@@ -95,10 +126,16 @@ struct PutRequest<'a> {
 }
 
 impl PutRequest<'_> {
-    /// The records of the request, in order, with the hash keys that route them.
-    fn routed(&self, encoding: Encoding) -> impl Iterator<Item = Routed> + '_ {
-        let sent = self.payload.sent(self.picks);
-        sent.map(move |index| encoding.routed(self.batch, index))
+    /// The entries of the request, in order, with the hash keys that route them.
+    fn routed(&self, encoding: &Encoding) -> Vec<Routed> {
+        match self.payload.grouped() {
+            Some(grouped) => grouped.routed(self.picks),
+            None => {
+                let sent = self.payload.sent(self.picks);
+                sent.map(|index| encoding.routed(self.batch, index))
+                    .collect()
+            }
+        }
     }
 }
 
@@ -116,6 +153,8 @@ impl KinesisOutput {
             identity: Mutex::default(),
             encoding: Mutex::default(),
             load: Mutex::default(),
+            shards: Mutex::default(),
+            tallies: Tallies::default(),
         }
     }
 
@@ -162,6 +201,8 @@ impl KinesisOutput {
         Encoding {
             format: self.client.format(),
             route: self.options.route,
+            aggregates: self.options.aggregates,
+            layout: lock(&self.shards).layout(),
             request_bytes: self.client.put_records_bytes(),
             record_bytes: self.record_bytes.load(Ordering::Relaxed),
             keyless: self.keyless.load(Ordering::Relaxed),
@@ -185,9 +226,13 @@ impl Output for KinesisOutput {
     }
 
     fn profile(&self) -> Profile {
+        let most = match self.options.aggregates {
+            Aggregates::PassOn | Aggregates::TakeApart => usize::MAX,
+            Aggregates::Pack => packing::REQUEST_BYTES,
+        };
         Profile::new(RequestLimits {
             entries: limits::PUT_RECORDS_ENTRIES,
-            bytes: self.client.put_records_bytes(),
+            bytes: self.client.put_records_bytes().min(most),
         })
     }
 
@@ -199,10 +244,29 @@ impl Output for KinesisOutput {
         // The stand-in for an absent key is counted even where none is sent: an upper bound, the
         // same for all outputs.
         let key = record.key.unwrap_or(record.sequence);
-        Weight {
+        let whole = Weight {
             entries: 1,
             bytes: record.data_len() + key.len(),
+        };
+        self.weigh_entries(record, whole)
+    }
+
+    fn inner_keys(&self, record: &Record<'_>) -> Vec<Box<str>> {
+        match self.options.aggregates {
+            Aggregates::PassOn if is_aggregate(data_of(record)) => pieces::keys_within(record),
+            _ => Vec::new(),
         }
+    }
+
+    fn first_entries(&self, batch: &Batch, open: &[usize]) -> Option<Vec<usize>> {
+        let encoding = self.current_encoding();
+        if encoding.aggregates != Aggregates::Pack || encoding.keyless {
+            return None;
+        }
+
+        let layout = encoding.layout.as_ref()?;
+        let packing = Packing::new(&encoding, batch, layout);
+        Some(packing.first_of_each_shard(open))
     }
 
     fn encoded_bound(&self, records: usize, bytes: usize) -> usize {
@@ -211,7 +275,7 @@ impl Output for KinesisOutput {
 
     fn encode(&self, batch: &Batch, picks: Picks) -> Chunk {
         let payload = self.current_encoding().encode(batch, &picks);
-        let allocation = payload.body.bytes.len();
+        let allocation = payload.allocation();
         Chunk {
             picks,
             payload: Box::new(payload),
@@ -224,8 +288,11 @@ impl Output for KinesisOutput {
             let text = "a chunk of another kind of output; this is a bug, please report it";
             return Outcome::Rejected(Trouble::new(TroubleKind::Invalid, text));
         };
+        if let Entries::NeedLayout = payload.entries {
+            return self.learn_shards(deadline).await;
+        }
         if payload.body.entries == 0 {
-            return payload.outcome(Vec::new());
+            return payload.outcome(Vec::new(), chunk.picks.len());
         }
 
         let until = self.now().plus(deadline);
@@ -261,9 +328,15 @@ impl Output for KinesisOutput {
         }
 
         let encoding = self.current_encoding();
-        let records = picks.iter().map(|index| encoding.routed(batch, index));
-        let wanted: Vec<Routed> = records.collect();
+        let entries = picks
+            .iter()
+            .flat_map(|index| encoding.routed_entries(batch, index));
+        let wanted: Vec<Routed> = entries.collect();
         self.load().room(now, &batch.origin().shard, &wanted)
+    }
+
+    fn aggregates(&self) -> Vec<Tally> {
+        self.tallies.all()
     }
 
     fn advice(&self, demand: Option<Demand>) -> Option<String> {
@@ -311,10 +384,7 @@ impl KinesisOutput {
         let listing = self.client.list_shards(&self.stream);
         // A listing that fails or takes too long is tried again after a while.
         match self.client.clock().timeout(left, listing).await {
-            Some(Ok(listed)) => {
-                let now = self.now();
-                self.load().learn_map(now, &listed.answer);
-            }
+            Some(Ok(listed)) => self.take_shards(&listed.answer),
             failed => tracing::debug!(
                 stream = %self.stream, error = ?failed.map(Result::err),
                 "the output's shards were not listed"
@@ -328,7 +398,7 @@ impl KinesisOutput {
         let body = &payload.body;
         let other_format = body.format == Format::Cbor && self.client.format() == Format::Json;
         let too_large = body.size > self.client.put_records_bytes() && body.entries > 1;
-        other_format || too_large
+        other_format || too_large || self.has_other_shards(payload)
     }
 
     /// Counts the records of the request against the shards' rates, sends the request once, and
@@ -336,13 +406,13 @@ impl KinesisOutput {
     async fn send(&self, request: &PutRequest<'_>, until: Instant) -> Outcome {
         let sent_at = self.now();
         if self.load().is_scarce(sent_at) {
-            let sent: Vec<Routed> = request.routed(self.current_encoding()).collect();
+            let sent = request.routed(&self.current_encoding());
             let lane = &request.batch.origin().shard;
             self.load().count(sent_at, lane, &sent);
         }
 
         match self.put(request.payload, until).await {
-            Ok(answer) => self.outcome(request, answer, sent_at),
+            Ok(answer) => self.outcome(request, answer, (sent_at, until)).await,
             Err(error) => self.failure(request.payload, error),
         }
     }

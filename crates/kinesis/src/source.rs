@@ -4,7 +4,6 @@ mod reader;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,7 +21,6 @@ use distributary_wire::types;
 
 use crate::client::{Answered, Client, StreamDescription, is_closed};
 use crate::create;
-use crate::kpl::is_aggregate;
 use crate::names::StreamRef;
 use crate::transport::RequestClass;
 
@@ -51,7 +49,6 @@ struct Shared {
     shards: Mutex<BTreeMap<ShardId, KnownShard>>,
     /// `None` until the stream was described.
     facts: Mutex<Option<KnownStream>>,
-    aggregates_logged: AtomicBool,
 }
 
 /// A stream as in the last description.
@@ -165,22 +162,6 @@ impl Shared {
         let known = self.known_stream();
         known.is_some_and(|known| behind + reader::HORIZON_SLACK >= known.retention)
     }
-
-    fn has_logged_aggregates(&self) -> bool {
-        self.aggregates_logged.load(Ordering::Relaxed)
-    }
-
-    fn log_aggregates(&self) {
-        if !self.aggregates_logged.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                stream = %self.stream,
-                "the source has records that the Kinesis Producer Library aggregated; they are \
-                 copied whole, under their own partition key, so a consumer that deaggregates (the \
-                 KCL) may drop sub-records that hash to another shard of the output: give outputs \
-                 one shard, or read them with checks of the hash range off"
-            );
-        }
-    }
 }
 
 impl KinesisSource {
@@ -198,7 +179,6 @@ impl KinesisSource {
             limits,
             shards: Mutex::default(),
             facts: Mutex::default(),
-            aggregates_logged: AtomicBool::new(false),
         }))
     }
 

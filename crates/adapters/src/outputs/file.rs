@@ -142,6 +142,7 @@ impl OutputKind for Settings {
         let output = LineOutput::start(name, self.format, context.clock.clone(), log);
         Ok(BuiltOutput {
             output: Arc::new(output.map_err(failed)?),
+            pump: None,
             identity: place.display().to_string(),
         })
     }

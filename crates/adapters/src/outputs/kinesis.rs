@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use distributary_core::output::{KeepsOrder, Trouble, TroubleKind};
+use distributary_core::pump::PumpRef;
 use distributary_kinesis::client::{Client, ListedStream, StreamDescription};
 use distributary_kinesis::config::ConnectOptions;
 use distributary_kinesis::create;
+use distributary_kinesis::kpl::Deaggregator;
 use distributary_kinesis::names::StreamRef;
-use distributary_kinesis::output::{KinesisOutput, OutputOptions, Route};
+use distributary_kinesis::output::{Aggregates, KinesisOutput, OutputOptions, Route};
 use distributary_wire::types::{StreamMode, StreamStatus};
 use serde::{Deserialize, Deserializer, de};
 use toml::Table;
@@ -34,6 +36,10 @@ pub struct Settings {
     external_id: Option<String>,
     #[serde(default, deserialize_with = "route")]
     route: Route,
+    #[serde(default)]
+    deaggregate: bool,
+    #[serde(default)]
+    aggregate: bool,
     #[serde(default)]
     create: bool,
 }
@@ -122,6 +128,24 @@ impl OutputKind for Settings {
             example: "source-shard",
         },
         Key {
+            name: "deaggregate",
+            form: Form::Boolean,
+            absent: Absent::Inherited("false"),
+            help: "Take KPL aggregates apart: each user record is written by itself, with its own \
+                   partition key and explicit hash key. By default an aggregate is passed on, to \
+                   the shard of its user records, and divided where the output's shards divide them",
+            example: "true",
+        },
+        Key {
+            name: "aggregate",
+            form: Form::Boolean,
+            absent: Absent::Inherited("false"),
+            help: "Pack the records of one output shard into KPL aggregates of up to 51,200 bytes; \
+                   aggregates of the source are taken apart first. Readers have to deaggregate, as \
+                   the KCL does",
+            example: "true",
+        },
+        Key {
             name: "create",
             form: Form::Boolean,
             absent: Absent::Inherited("false"),
@@ -173,6 +197,7 @@ impl OutputKind for Settings {
         output.learn(&description);
         Ok(BuiltOutput {
             output: Arc::new(output),
+            pump: self.pump(),
             identity: stream_identity(&client, &description),
         })
     }
@@ -237,8 +262,27 @@ impl Settings {
         KinesisOutput::new(
             client,
             self.stream.clone(),
-            OutputOptions { route: self.route },
+            OutputOptions {
+                route: self.route,
+                aggregates: self.aggregates(),
+            },
         )
+    }
+
+    fn aggregates(&self) -> Aggregates {
+        match (self.aggregate, self.deaggregate) {
+            (true, _) => Aggregates::Pack,
+            (false, true) => Aggregates::TakeApart,
+            (false, false) => Aggregates::PassOn,
+        }
+    }
+
+    /// The pump that takes aggregates apart.
+    fn pump(&self) -> Option<PumpRef> {
+        (self.aggregates() != Aggregates::PassOn).then(|| PumpRef {
+            pump: Deaggregator::shared(),
+            stream: 0,
+        })
     }
 
     /// An embedded Kinesis is empty at the start: every stream that is named is created.

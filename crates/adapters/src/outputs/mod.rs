@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use distributary_core::output::{KeepsOrder, Output};
+use distributary_core::pump::PumpRef;
 use serde::de::DeserializeOwned;
 use toml::Table;
 
@@ -95,6 +96,8 @@ pub trait OutputKind: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync
 pub struct BuiltOutput {
     /// The output.
     pub output: Arc<dyn Output>,
+    /// The pump whose rows the output takes in place of the records, if the settings ask for one.
+    pub pump: Option<PumpRef>,
     /// A text that is equal for two outputs, or a source and an output, that turned out to be one
     /// place.
     pub identity: String,

@@ -72,6 +72,7 @@ impl OutputKind for Settings {
                 message: "cannot start a thread for standard output".to_owned(),
                 source,
             })?),
+            pump: None,
             identity: "stdout".to_owned(),
         })
     }

@@ -166,6 +166,7 @@ impl Lane {
             Some(in_hand) => in_hand.rows.set(&key),
             None => work.batch.set(&key),
         };
+        let shared = shared.filter(|_| !self.attempts.is_stale_again());
         let chunks = Chunks {
             set: shared.unwrap_or(&own),
             are_reserved: shared.is_some(),

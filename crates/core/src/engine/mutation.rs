@@ -65,6 +65,14 @@ pub enum Mutation {
     FilteredNotCounted,
     /// The cursor passes a record when the first of its rows is durable.
     CursorPassesOpenRows,
+    /// The last piece of an aggregate that is divided among shards is not written.
+    ForgetsPiece,
+    /// A divided aggregate counts as durable when the first piece is.
+    AcksFirstPiece,
+    /// The shard that an answer names is not compared with the shard that an aggregate is for.
+    TrustsOldMap,
+    /// A lane that starts within a record sends the first rows of the record again.
+    RowsStartOver,
 }
 
 #[cfg(feature = "mutations")]
@@ -116,18 +124,17 @@ mod switch {
         ON.set(mutation);
     }
 
-    pub(crate) fn on(mutation: Mutation) -> bool {
+    /// True if the code of this thread has this bug now.
+    pub fn on(mutation: Mutation) -> bool {
         ON.get() == Some(mutation)
     }
 }
 
 #[cfg(feature = "mutations")]
-pub(crate) use switch::on;
-#[cfg(feature = "mutations")]
-pub use switch::set;
+pub use switch::{on, set};
 
-/// True if the engine is to have this bug.
+/// True if the program is to have this bug: never without the feature.
 #[cfg(not(feature = "mutations"))]
-pub(crate) const fn on(_: Mutation) -> bool {
+pub const fn on(_: Mutation) -> bool {
     false
 }

@@ -94,6 +94,7 @@ fn empty(id: &OutputId, entry: &OutputEntry) -> OutputStatus {
         caught_up: true,
         last_error: None,
         advice: None,
+        aggregates: entry.spec.output.aggregates(),
         lanes: Vec::new(),
     }
 }

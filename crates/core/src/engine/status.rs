@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::batch::ShardId;
 use crate::clock::Millis;
-use crate::output::TroubleKind;
+use crate::output::{Tally, TroubleKind};
 use crate::store::OutputId;
 
 fn seconds<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {
@@ -229,6 +229,8 @@ pub struct OutputStatus {
     pub last_error: Option<ErrorReport>,
     /// The user's next step, where there is one.
     pub advice: Option<String>,
+    /// Counts of KPL aggregates; empty for outputs that do not look at aggregates.
+    pub aggregates: Vec<Tally>,
     /// The lanes, by shard.
     pub lanes: Vec<LaneStatus>,
 }

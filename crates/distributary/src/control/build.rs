@@ -11,7 +11,7 @@ use distributary_config::{FanOutConfig, OutputConfig};
 use distributary_core::engine::deliver::DeadLetter;
 use distributary_core::engine::{FanOut, OutputSpec};
 use distributary_core::output::Output;
-use distributary_core::pump::PumpRef;
+use distributary_core::pump::{Chain, Pump, PumpRef};
 use distributary_core::store::{CheckpointStore, OutputId, StoreError};
 use distributary_core::text::chain;
 use tempfile::TempDir;
@@ -259,7 +259,7 @@ async fn find(
 
     let (place, dead_letters) = place.map(|built| (built.output, built.identity)).unzip();
     Ok(Found {
-        spec: spec(config, built.output, place),
+        spec: spec(config, (built.output, built.pump), place),
         identity: built.identity,
         dead_letters,
     })
@@ -267,7 +267,7 @@ async fn find(
 
 fn spec(
     config: OutputConfig,
-    output: Arc<dyn Output>,
+    (output, pump): (Arc<dyn Output>, Option<PumpRef>),
     dead_letters: Option<Arc<dyn Output>>,
 ) -> OutputSpec {
     OutputSpec {
@@ -280,8 +280,18 @@ fn spec(
             refused_by: config.name,
             output,
         }),
-        pump: config.filter.map(|pump| PumpRef { pump, stream: 0 }),
+        pump: pump_of(pump, config.filter.map(|filter| filter as Arc<dyn Pump>)),
     }
+}
+
+/// The pump of an output: the filter sees user records where the output takes aggregates apart.
+fn pump_of(apart: Option<PumpRef>, filter: Option<Arc<dyn Pump>>) -> Option<PumpRef> {
+    let pump = match (apart, filter) {
+        (apart, None) => return apart,
+        (None, Some(filter)) => filter,
+        (Some(apart), Some(filter)) => Arc::new(Chain::new(apart, filter)),
+    };
+    Some(PumpRef { pump, stream: 0 })
 }
 
 /// An open state file. The folder holds a file that is not kept, until the folder is dropped.

@@ -34,6 +34,7 @@ impl Kept {
     fn built(&self) -> Option<BuiltOutput> {
         Some(BuiltOutput {
             output: self.output.upgrade()?,
+            pump: None,
             identity: self.identity.clone(),
         })
     }

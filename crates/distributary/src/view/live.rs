@@ -401,6 +401,7 @@ mod tests {
             caught_up: false,
             last_error: None,
             advice: None,
+            aggregates: Vec::new(),
             lanes: Vec::new(),
         }
     }

@@ -45,6 +45,8 @@ enum Values {
     Output(fn(&OutputStatus) -> Option<f64>),
     /// The errors per output, with the labels `output` and `kind`.
     Errors,
+    /// The KPL aggregates per output, with the labels `output` and `treatment`.
+    Aggregates,
     /// A value per lane, with the labels `output` and `shard`; only with `metrics-per-shard`.
     Lane(fn(&LaneStatus) -> Option<f64>),
 }
@@ -193,6 +195,12 @@ const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         help: "Errors of the output, for a request or for a record, by kind",
         values: Values::Errors,
+    },
+    Metric {
+        name: "distributary_aggregates",
+        kind: Kind::Counter,
+        help: "KPL aggregates by treatment: passed-whole, divided (into so many pieces), packed, damaged (passed on as ordinary records), misplaced (sent again after the output was resharded)",
+        values: Values::Aggregates,
     },
     output(
         "distributary_behind_seconds",
@@ -455,6 +463,12 @@ impl Metric {
                     self.put(encoder, &labels, count)?;
                 }
             }
+            Values::Aggregates => {
+                for tally in &output.aggregates {
+                    let labels = [fan_out, label, ("treatment", tally.name)];
+                    self.put(encoder, &labels, n(tally.count))?;
+                }
+            }
             Values::Lane(value) => {
                 for lane in &output.lanes {
                     let shard = ("shard", lane.shard.as_str());
@@ -535,6 +549,7 @@ the first read, after a minute without a read or a delivery, if no output is run
                 Values::Phase(_) | Values::FanOut(_) => "`fan_out`",
                 Values::Output(_) => "`fan_out`, `output`",
                 Values::Errors => "`fan_out`, `output`, `kind`",
+                Values::Aggregates => "`fan_out`, `output`, `treatment`",
                 Values::Lane(_) => "`fan_out`, `output`, `shard`; with `--metrics-per-shard`",
             };
             writeln!(

@@ -37,7 +37,23 @@ impl<'a> Aggregate<'a> {
     /// # Errors
     /// [`Damage`]: the data are no aggregate, or a damaged one.
     pub fn parse(data: &'a [u8]) -> Result<Self, Damage> {
-        let message = message_of(data)?;
+        let (message, md5) = split(data)?;
+        if Md5::digest(message)[..] != *md5 {
+            return Err(Damage::Checksum);
+        }
+        Self::of_message(message)
+    }
+
+    /// Reads an aggregate without comparing the MD5, where a mistake costs no more than time.
+    ///
+    /// # Errors
+    /// As [`Aggregate::parse`].
+    pub(crate) fn index(data: &'a [u8]) -> Result<Self, Damage> {
+        let (message, _) = split(data)?;
+        Self::of_message(message)
+    }
+
+    fn of_message(message: &'a [u8]) -> Result<Self, Damage> {
         let tables = Tables::read(message)?;
         let records = tables.records()?;
         Ok(Self {
@@ -59,30 +75,27 @@ impl<'a> Aggregate<'a> {
     /// The hash key of each user record, by which a consumer tells if the shard is the record's.
     pub fn hash_keys(&self) -> Vec<u128> {
         // Many user records may share a key.
-        let mut of_keys: Vec<Option<u128>> = vec![None; self.keys.len()];
-        let hash_key = |record: &UserRecord<'a>| {
-            record.explicit_hash_key.unwrap_or_else(|| {
-                let known = of_keys.get_mut(record.key_index);
-                let hash = || hashkey::of_partition_key(record.key);
-                known.map_or_else(hash, |known| *known.get_or_insert_with(hash))
-            })
-        };
-        self.records.iter().map(hash_key).collect()
+        let mut of_keys = vec![None; self.keys.len()];
+        let mut all = Vec::with_capacity(self.records.len());
+        for record in &self.records {
+            let hash_key = match record.explicit_hash_key {
+                Some(explicit) => explicit,
+                None => *of_keys[record.key_index]
+                    .get_or_insert_with(|| hashkey::of_partition_key(record.key)),
+            };
+            all.push(hash_key);
+        }
+        all
     }
 }
 
-/// The message between the magic bytes and the MD5.
-fn message_of(data: &[u8]) -> Result<&[u8], Damage> {
+/// The message behind the magic bytes, and the MD5.
+fn split(data: &[u8]) -> Result<(&[u8], &[u8]), Damage> {
     if data.len() < BYTES_MIN {
         return Err(Damage::NoMagic);
     }
     let body = data.strip_prefix(&MAGIC).ok_or(Damage::NoMagic)?;
-    let (message, md5) = body.split_at(body.len() - MD5_BYTES);
-
-    match Md5::digest(message)[..] == *md5 {
-        true => Ok(message),
-        false => Err(Damage::Checksum),
-    }
+    Ok(body.split_at(body.len() - MD5_BYTES))
 }
 
 /// The fields of an aggregate's message.
@@ -119,23 +132,13 @@ impl<'a> Tables<'a> {
     }
 
     fn record(&self, message: &'a [u8]) -> Result<UserRecord<'a>, Damage> {
-        let (mut key, mut hash_key, mut data) = (None, None, None);
-        let mut fields = Fields::of(message);
-        while let Some(field) = fields.next()? {
-            match field.number {
-                KEY_INDEX => key = Some(field.value.number()?),
-                HASH_KEY_INDEX => hash_key = Some(field.value.number()?),
-                DATA => data = Some(field.value.bytes()?),
-                0 => return Err(Damage::Malformed("a field has the number 0")),
-                _ => {}
-            }
-        }
-
-        let (Some(key), Some(data)) = (key, data) else {
+        let parts = Parts::read(message)?;
+        let (Some(key), Some(data)) = (parts.key, parts.data) else {
             return Err(Damage::Malformed("a user record has no key or no data"));
         };
+
         let key_index = index(key)?;
-        let explicit = hash_key.map(|at| entry(&self.hash_keys, index(at)?));
+        let explicit = parts.hash_key.map(|at| entry(&self.hash_keys, index(at)?));
         Ok(UserRecord {
             key: entry(&self.keys, key_index)?,
             explicit_hash_key: explicit.transpose()?,
@@ -143,6 +146,31 @@ impl<'a> Tables<'a> {
             key_index,
             message,
         })
+    }
+}
+
+/// The fields of a user record's message. The last occurrence of a field counts.
+#[derive(Default)]
+struct Parts<'a> {
+    key: Option<u64>,
+    hash_key: Option<u64>,
+    data: Option<&'a [u8]>,
+}
+
+impl<'a> Parts<'a> {
+    fn read(message: &'a [u8]) -> Result<Self, Damage> {
+        let mut parts = Self::default();
+        let mut fields = Fields::of(message);
+        while let Some(field) = fields.next()? {
+            match field.number {
+                KEY_INDEX => parts.key = Some(field.value.number()?),
+                HASH_KEY_INDEX => parts.hash_key = Some(field.value.number()?),
+                DATA => parts.data = Some(field.value.bytes()?),
+                0 => return Err(Damage::Malformed("a field has the number 0")),
+                _ => {}
+            }
+        }
+        Ok(parts)
     }
 }
 

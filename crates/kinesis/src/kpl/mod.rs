@@ -7,17 +7,21 @@
 //! - [`is_aggregate`]: looks for the first bytes; nothing is decoded.
 //! - [`Aggregate::parse`]: checks and indexes an aggregate.
 //! - [`Packer`]: makes an aggregate.
+//! - [`Deaggregator`]: a pump that turns aggregates into their user records.
 //!
 //! Source: [KPL aggregated record format](https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md):
 //! four magic bytes, a protocol buffers message, the MD5 of the message.
 
 mod aggregate;
+mod deaggregate;
 mod pack;
 mod protobuf;
 
+use distributary_core::record::{DataForm, Record};
 use distributary_wire::hot::{Data, NotBase64};
 
 pub use aggregate::{Aggregate, UserRecord};
+pub use deaggregate::Deaggregator;
 pub use pack::Packer;
 
 const MAGIC: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
@@ -75,6 +79,14 @@ pub fn is_aggregate(data: Data<'_>) -> bool {
         }
     };
     starts_so && data.decoded_len() >= BYTES_MIN
+}
+
+/// The data of a record of a batch.
+pub(crate) fn data_of<'a>(record: &Record<'a>) -> Data<'a> {
+    match record.form {
+        DataForm::Raw => Data::Raw(record.data),
+        DataForm::Base64 => Data::Base64(record.data),
+    }
 }
 
 #[cfg(test)]

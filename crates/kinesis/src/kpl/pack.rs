@@ -51,10 +51,16 @@ impl Content<'_> {
 /// The encoded fields of a user record that was read, without the indices.
 fn contents(message: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut fields = Fields::of(message);
-    // The message was checked when the aggregate was read.
-    let all = std::iter::from_fn(move || fields.next().ok().flatten());
-    all.filter(|field| !matches!(field.number, KEY_INDEX | HASH_KEY_INDEX))
-        .map(|field| field.raw)
+    std::iter::from_fn(move || {
+        // The message was checked when the aggregate was read.
+        while let Ok(Some(field)) = fields.next() {
+            match field.number {
+                KEY_INDEX | HASH_KEY_INDEX => {}
+                _ => return Some(field.raw),
+            }
+        }
+        None
+    })
 }
 
 /// A user record as the packer would write it.
@@ -100,24 +106,39 @@ impl<'a> Packer<'a> {
         self.add(record.key, record.explicit_hash_key, content);
     }
 
-    fn plan(&self, key: &str, explicit_hash_key: Option<u128>, content: Content<'_>) -> Planned {
-        let known_key = self.keys.get(key).copied();
-        let known_hash = explicit_hash_key.map(|of| self.hash_keys.get(&of).copied());
-        let key_index = known_key.unwrap_or(self.keys.len() as u64);
-        let hash_key_index = known_hash.map(|at| at.unwrap_or(self.hash_keys.len() as u64));
+    fn plan(&self, key: &str, hash_key: Option<u128>, content: Content<'_>) -> Planned {
+        let (key_index, new_key) = self.plan_key(key);
+        let planned = hash_key.map(|hash_key| self.plan_hash_key(hash_key));
+        let (hash_key_index, new_hash_key) = planned.unzip();
 
-        let new_key = known_key.map_or_else(|| field_len(key.len()), |_| 0);
-        let new_hash = match (explicit_hash_key, known_hash) {
-            (Some(of), Some(None)) => field_len(digits(of)),
-            _ => 0,
-        };
-        let indices = [Some(key_index), hash_key_index];
-        let indices = indices.into_iter().flatten().map(|at| 1 + varint_len(at));
+        let index = |at: u64| 1 + varint_len(at);
         Planned {
             key_index,
             hash_key_index,
-            len: indices.sum::<usize>() + content.len(),
-            tables: new_key + new_hash,
+            len: index(key_index) + hash_key_index.map_or(0, index) + content.len(),
+            tables: new_key + new_hash_key.unwrap_or(0),
+        }
+    }
+
+    /// The index of `key`, and the bytes that the table grows by.
+    fn plan_key(&self, key: &str) -> (u64, usize) {
+        match self.keys.get(key) {
+            Some(known) => (*known, 0),
+            None => {
+                let next = self.keys.len() as u64;
+                (next, field_len(key.len()))
+            }
+        }
+    }
+
+    /// The index of `hash_key`, and the bytes that the table grows by.
+    fn plan_hash_key(&self, hash_key: u128) -> (u64, usize) {
+        match self.hash_keys.get(&hash_key) {
+            Some(known) => (*known, 0),
+            None => {
+                let next = self.hash_keys.len() as u64;
+                (next, field_len(digits(hash_key)))
+            }
         }
     }
 

@@ -160,8 +160,11 @@ impl Load {
             return Room::All;
         }
 
+        // An aggregate is several entries: held back as a whole if one shard has no room.
         held.sort_unstable();
-        let wait = shortest_wait.filter(|_| held.len() == wanted.len());
+        held.dedup();
+        let records = wanted.chunk_by(|a, b| a.index == b.index).count();
+        let wait = shortest_wait.filter(|_| held.len() == records);
         Room::Less {
             held,
             wait: wait.unwrap_or_default(),

@@ -17,7 +17,7 @@ use distributary_wire::types::{
     GetRecordsRequest, GetShardIteratorRequest, ShardIteratorType, Timestamp,
 };
 
-use super::{Shared, is_aggregate, server_time};
+use super::{Shared, server_time};
 use crate::client::{Answered, CallError, RawAnswer};
 
 /// The longest time of one call, where the engine sets no shorter deadline.
@@ -142,11 +142,6 @@ impl Page {
 
     fn is_full(&self) -> bool {
         self.answer.records.len() >= self.limit as usize
-    }
-
-    fn has_aggregates(&self) -> bool {
-        let mut records = self.answer.records.iter();
-        records.any(|record| is_aggregate(self.answer.data(record)))
     }
 }
 
@@ -287,9 +282,6 @@ impl Reader {
         behind: Duration,
         complete_until: Millis,
     ) -> Result<Read, SourceError> {
-        if !self.shared.has_logged_aggregates() && page.has_aggregates() {
-            self.shared.log_aggregates();
-        }
         let (children, next) = (page.children(), page.next_iterator());
         let (names_end, closed) = (page.names_end(), page.closed);
         let records = page.answer.records.len();

@@ -4,6 +4,7 @@
 // The lint knows tests but not their helpers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod aggregates;
 mod client;
 mod config;
 mod http;

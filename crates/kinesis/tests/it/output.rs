@@ -56,7 +56,11 @@ pub(crate) fn batch(form: DataForm, records: &[Rec]) -> Batch {
     batch_of_range(None, form, records)
 }
 
-fn batch_of_range(hash_range: Option<HashRange>, form: DataForm, records: &[Rec]) -> Batch {
+pub(crate) fn batch_of_range(
+    hash_range: Option<HashRange>,
+    form: DataForm,
+    records: &[Rec],
+) -> Batch {
     let mut buffer = Vec::new();
     let mut put = |bytes: &[u8]| {
         let start = u32::try_from(buffer.len()).unwrap();
@@ -83,7 +87,11 @@ fn batch_of_range(hash_range: Option<HashRange>, form: DataForm, records: &[Rec]
 }
 
 /// An output whose server has answered in `format` before.
-async fn output(script: &Script, format: Format, options: OutputOptions) -> KinesisOutput {
+pub(crate) async fn output(
+    script: &Script,
+    format: Format,
+    options: OutputOptions,
+) -> KinesisOutput {
     let client = script.client();
     let output = KinesisOutput::new(client, by_name(), options);
     if format == Format::Json {
@@ -97,11 +105,11 @@ async fn output(script: &Script, format: Format, options: OutputOptions) -> Kine
     output
 }
 
-async fn plain(script: &Script) -> KinesisOutput {
+pub(crate) async fn plain(script: &Script) -> KinesisOutput {
     output(script, Format::Cbor, OutputOptions::default()).await
 }
 
-fn durable() -> PutRecordsResultEntry {
+pub(crate) fn durable() -> PutRecordsResultEntry {
     PutRecordsResultEntry {
         sequence_number: Some("1".into()),
         shard_id: Some("shardId-0".into()),
@@ -109,7 +117,7 @@ fn durable() -> PutRecordsResultEntry {
     }
 }
 
-fn failed(code: &str) -> PutRecordsResultEntry {
+pub(crate) fn failed(code: &str) -> PutRecordsResultEntry {
     PutRecordsResultEntry {
         error_code: Some(code.into()),
         error_message: Some("busy".into()),
@@ -117,7 +125,7 @@ fn failed(code: &str) -> PutRecordsResultEntry {
     }
 }
 
-fn answer(records: Vec<PutRecordsResultEntry>) -> PutRecordsResponse {
+pub(crate) fn answer(records: Vec<PutRecordsResultEntry>) -> PutRecordsResponse {
     let count = records.iter().filter(|r| r.error_code.is_some()).count();
     PutRecordsResponse {
         failed_record_count: i32::try_from(count).ok(),
@@ -138,7 +146,7 @@ fn three() -> Batch {
     )
 }
 
-fn entries(call: &Call) -> Vec<(Option<String>, Option<String>, Vec<u8>)> {
+pub(crate) fn entries(call: &Call) -> Vec<(Option<String>, Option<String>, Vec<u8>)> {
     let request: PutRecordsRequest = call.read();
     let entry = |e: PutRecordsRequestEntry| {
         (
@@ -208,6 +216,7 @@ async fn each_record_has_its_own_verdict() {
             Verdict::Retry(trouble) => format!("{:?}", trouble.kind),
             Verdict::Refused(refusal) => refusal.message.clone(),
             Verdict::Accepted => "accepted".to_owned(),
+            Verdict::Partly(trouble) => format!("partly, {:?}", trouble.kind),
         })
         .collect();
     assert_eq!(
@@ -471,6 +480,7 @@ async fn records_that_no_request_can_hold_are_refused_and_the_rest_written() {
             Verdict::Retry(_) => "retry",
             Verdict::Refused(refusal) => &refusal.code,
             Verdict::Accepted => "accepted",
+            Verdict::Partly(_) => "partly",
         })
         .collect();
     let (validation, argument) = ("ValidationException", "InvalidArgumentException");
@@ -583,6 +593,7 @@ async fn shard_mates_stay_together_by_route() {
     let script = Script::default();
     let options = OutputOptions {
         route: Route::SourceShard,
+        ..OutputOptions::default()
     };
     let output = output(&script, Format::Cbor, options).await;
     assert_ne!(output.encoding(), plain(&script).await.encoding());
@@ -732,7 +743,7 @@ proptest! {
             let script = Script::default();
             let route = if by_shard { Route::SourceShard } else { Route::PartitionKey };
             let format = if to_json { Format::Json } else { Format::Cbor };
-            let output = output(&script, format, OutputOptions { route }).await;
+            let output = output(&script, format, OutputOptions { route, ..OutputOptions::default() }).await;
             let form = if from_json { DataForm::Base64 } else { DataForm::Raw };
             let batch = batch_of_range(Some(HashRange { start: 5, end: 9 }), form, &records);
             let some: Vec<usize> = (0..records.len()).filter(|i| picked[*i]).collect();

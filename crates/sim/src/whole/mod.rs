@@ -232,7 +232,10 @@ impl Environment for WholePath {
         let service = self.services.get(service).expect("an added service");
         let Service { link, options, .. } = service;
         let route = options.route;
-        let kinesis = OutputOptions { route };
+        let kinesis = OutputOptions {
+            route,
+            ..OutputOptions::default()
+        };
 
         Arc::new(ObservedOutput {
             inner: KinesisOutput::new(options.client(link), options.stream(link), kinesis),

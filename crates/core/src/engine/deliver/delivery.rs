@@ -4,15 +4,15 @@
 //! Cost: while every request succeeds, a delivery is a cursor. State of single records exists from
 //! the first partial failure on, in [`Order::Strict`], and while several requests are in flight.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use crate::batch::Batch;
 use crate::engine::mutation::{Mutation, on};
-use crate::output::{Order, Outcome, Picks, Refusal, Trouble, TroubleKind, Verdict};
+use crate::output::{Order, Outcome, Output, Picks, Refusal, Trouble, TroubleKind, Verdict};
 
 use super::acked::{Acked, Bits};
+use super::keys::{KeySet, Keys};
 
 /// A request cap doubles with every success up to this many records, and is lifted there.
 const LARGEST_REQUEST_CAP: usize = 1024;
@@ -76,11 +76,12 @@ pub(crate) enum Takes {
 ///
 /// A record is *settled* when the output has acknowledged it, as durable or as accepted until a
 /// flush, or when it was diverted. All other records are *open*.
-#[derive(Debug)]
 pub(crate) struct Delivery<'a> {
     order: Order,
     takes: Takes,
     batch: &'a Batch,
+    /// Tells the keys within a record, and the entries of a request.
+    output: Option<&'a dyn Output>,
     /// Every record before this one is settled.
     cursor: usize,
     /// By index in the batch, from the cursor on; may reach beyond the batch.
@@ -124,6 +125,7 @@ impl<'a> Delivery<'a> {
             order,
             takes,
             batch,
+            output: None,
             cursor: from,
             known,
             refused: None,
@@ -133,6 +135,22 @@ impl<'a> Delivery<'a> {
         };
         new.move_cursor();
         new
+    }
+
+    /// The same pass with the order that `output` tells of records within records.
+    pub(crate) fn at_output(mut self, output: &'a dyn Output) -> Self {
+        self.output = Some(output);
+        self
+    }
+
+    /// The keys whose order the record takes part in.
+    fn keys(&self, i: usize) -> Keys<'a> {
+        let record = self.batch.record(i);
+        let inner = self.output.map(|output| output.inner_keys(&record));
+        Keys {
+            own: record.key,
+            inner: inner.unwrap_or_default(),
+        }
     }
 
     /// The next step. `chunks` are the runs that the batch is cut into, in order and without gaps.
@@ -146,7 +164,7 @@ impl<'a> Delivery<'a> {
         self.order_limited = false;
         if self.flying.is_empty() {
             let chunk = self.chunk_from(self.cursor, chunks);
-            let picks = self.pick(self.cursor..chunk.end.min(end), &BTreeSet::new());
+            let picks = self.pick(self.cursor..chunk.end.min(end), &mut KeySet::default());
             return Next::Send { picks };
         }
         self.next_beside_flying(chunks, end)
@@ -165,17 +183,16 @@ impl<'a> Delivery<'a> {
 
     /// The first request that may be in flight together with those that are.
     fn next_beside_flying(&mut self, chunks: &[Range<usize>], end: usize) -> Next {
-        let batch = self.batch;
-        let flying = self.flying.iter().flat_map(Picks::iter);
-        let mut busy: BTreeSet<&str> = flying.filter_map(|i| batch.record(i).key).collect();
-        if on(Mutation::SharesKeyInFlight) {
-            busy.clear();
+        let mut busy = KeySet::default();
+        if !on(Mutation::SharesKeyInFlight) {
+            let flying = self.flying.iter().flat_map(Picks::iter);
+            flying.for_each(|i| busy.add(self.keys(i)));
         }
 
         let mut start = self.cursor;
         while start < end {
             let chunk = self.chunk_from(start, chunks);
-            let picks = self.pick(start..chunk.end.min(end), &busy);
+            let picks = self.pick(start..chunk.end.min(end), &mut busy);
             if !picks.is_empty() {
                 return Next::Send { picks };
             }
@@ -191,7 +208,7 @@ impl<'a> Delivery<'a> {
     }
 
     /// The records of `range` for one request; none with a key in `busy`.
-    fn pick(&mut self, range: Range<usize>, busy: &BTreeSet<&'a str>) -> Picks {
+    fn pick(&mut self, range: Range<usize>, busy: &mut KeySet<'a>) -> Picks {
         let cap = self.known.request_cap.map_or(usize::MAX, NonZeroUsize::get);
         let is_run = self.known.durable.is_empty() && self.flying.is_empty();
         match self.order {
@@ -206,14 +223,22 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// True if the record may be sent beside the requests in flight, whose keys are `busy`.
-    fn is_free(&self, i: usize, busy: &BTreeSet<&str>) -> bool {
+    /// True if the record may be sent beside the requests in flight, whose keys are `busy`. A record
+    /// that has to wait adds its keys.
+    fn is_free(&self, i: usize, busy: &mut KeySet<'a>) -> bool {
         if self.known.durable.get(i) || self.is_flying(i) {
             return false;
         }
-        // A record without a key has no order to keep.
-        let key = self.batch.record(i).key.filter(|_| !busy.is_empty());
-        key.is_none_or(|key| !busy.contains(key))
+        if busy.is_empty() {
+            return true;
+        }
+
+        let keys = self.keys(i);
+        let is_free = !busy.touches(&keys);
+        if !is_free {
+            busy.add(keys);
+        }
+        is_free
     }
 
     fn is_flying(&self, i: usize) -> bool {
@@ -223,20 +248,28 @@ impl<'a> Delivery<'a> {
         })
     }
 
-    /// The first open record of each key, and all open records without a key.
-    fn first_of_each_key(&mut self, range: Range<usize>, busy: &BTreeSet<&'a str>) -> Picks {
-        let mut keys = BTreeSet::new();
+    /// The first open record of each key, and all open records without a key. Records of a key that
+    /// one entry of the request holds together are settled together, and count as one.
+    fn first_of_each_key(&mut self, range: Range<usize>, busy: &mut KeySet<'a>) -> Picks {
+        let open: Vec<usize> = range.filter(|i| self.is_free(*i, busy)).collect();
+        let packed = self
+            .output
+            .and_then(|of| of.first_entries(self.batch, &open));
+        if let Some(packed) = packed {
+            self.order_limited = packed.len() < open.len();
+            return Picks::from(packed);
+        }
+
+        let mut sent = KeySet::default();
         let mut picked = Vec::new();
-        for i in range {
-            if !self.is_free(i, busy) {
-                continue;
-            }
-            let first = self.batch.record(i).key.is_none_or(|key| keys.insert(key));
-            if first || on(Mutation::StrictInOneRequest) {
+        for i in open {
+            let keys = self.keys(i);
+            if !sent.touches(&keys) || on(Mutation::StrictInOneRequest) {
                 picked.push(i);
             } else {
                 self.order_limited = true;
             }
+            sent.add(keys);
         }
         Picks::from(picked)
     }
@@ -245,16 +278,17 @@ impl<'a> Delivery<'a> {
     /// overtake them.
     pub(crate) fn without(&self, picks: &Picks, held: &[usize]) -> Picks {
         let keep_order = self.order != Order::Unordered && !on(Mutation::HeldIsOvertaken);
-        let mut waiting: BTreeSet<&str> = BTreeSet::new();
+        let mut waiting = KeySet::default();
         let mut held = held.iter().peekable();
         let mut rest = Vec::new();
         for i in picks.iter() {
             while held.next_if(|at| **at < i).is_some() {}
-            let key = self.batch.record(i).key.filter(|_| keep_order);
-            if held.next_if_eq(&&i).is_some() {
-                waiting.extend(key);
-            } else if key.is_none_or(|key| !waiting.contains(key)) {
-                rest.push(i);
+            let is_held = held.next_if_eq(&&i).is_some();
+            let keys = keep_order.then(|| self.keys(i));
+            match keys {
+                Some(keys) if is_held || waiting.touches(&keys) => waiting.add(keys),
+                None if is_held => {}
+                Some(_) | None => rest.push(i),
             }
         }
         Picks::from(rest)
@@ -347,8 +381,6 @@ impl<'a> Delivery<'a> {
     }
 
     fn take_verdicts(&mut self, picks: &Picks, verdicts: &[Verdict], answer: &mut Answer) {
-        // The first failed record of each key.
-        let mut failed: BTreeMap<&str, usize> = BTreeMap::new();
         for (i, verdict) in picks.iter().zip(verdicts) {
             match verdict {
                 Verdict::Durable => self.settle(i),
@@ -363,16 +395,16 @@ impl<'a> Delivery<'a> {
                 }
                 Verdict::Refused(_) if on(Mutation::SkipRefused) => self.known.durable.insert(i),
                 Verdict::Retry(trouble) => answer.fail(trouble),
+                Verdict::Partly(trouble) => {
+                    answer.fail(trouble);
+                    self.known.maybe_written.insert(i);
+                }
                 Verdict::Refused(refusal) => self.refuse(i, refusal),
             }
-            if !self.known.durable.get(i)
-                && let Some(key) = self.batch.record(i).key
-            {
-                failed.entry(key).or_insert(i);
-            }
         }
-        if self.order == Order::Resend && !failed.is_empty() && !on(Mutation::RetryOutOfOrder) {
-            self.undo_behind(picks, &failed, answer);
+        let has_failed = picks.iter().any(|i| !self.known.durable.get(i));
+        if self.order == Order::Resend && has_failed && !on(Mutation::RetryOutOfOrder) {
+            self.undo_behind(picks, answer);
         }
     }
 
@@ -394,13 +426,17 @@ impl<'a> Delivery<'a> {
 
     /// Opens the records behind a failed one of their key again, so that the last occurrence of each
     /// stands behind the failed record's.
-    fn undo_behind(&mut self, picks: &Picks, failed: &BTreeMap<&str, usize>, answer: &mut Answer) {
+    fn undo_behind(&mut self, picks: &Picks, answer: &mut Answer) {
+        let mut failed = KeySet::default();
         for i in picks.iter() {
-            let first_failed = self.batch.record(i).key.and_then(|key| failed.get(key));
-            if first_failed.is_some_and(|first| *first < i) {
+            let keys = self.keys(i);
+            if failed.touches(&keys) {
                 answer.undone += usize::from(self.known.durable.get(i));
                 self.known.durable.remove(i);
                 self.known.accepted.remove(i);
+            }
+            if !self.known.durable.get(i) {
+                failed.add(keys);
             }
         }
 

@@ -495,3 +495,86 @@ proptest! {
         }
     }
 }
+
+/// An output whose records with the key `key-9` are aggregates of records of the keys 0 and 1.
+struct OfAggregates;
+
+#[async_trait::async_trait]
+impl Output for OfAggregates {
+    fn profile(&self) -> crate::output::Profile {
+        crate::output::Profile::new(crate::output::RequestLimits {
+            entries: 7,
+            bytes: 1 << 20,
+        })
+    }
+
+    fn encoding(&self) -> crate::output::EncodingKey {
+        crate::output::EncodingKey::new("aggregates", "")
+    }
+
+    fn encoded_bound(&self, _: usize, bytes: usize) -> usize {
+        bytes
+    }
+
+    fn inner_keys(&self, record: &crate::record::Record<'_>) -> Vec<Box<str>> {
+        match record.key {
+            Some("key-9") => vec!["key-0".into(), "key-1".into()],
+            _ => Vec::new(),
+        }
+    }
+
+    fn encode(&self, _: &Batch, picks: Picks) -> crate::output::Chunk {
+        crate::output::Chunk {
+            picks,
+            payload: Box::new(()),
+            allocation: 0,
+        }
+    }
+
+    async fn write(&self, _: &Batch, _: &crate::output::Chunk, _: std::time::Duration) -> Outcome {
+        Outcome::Durable
+    }
+}
+
+#[test]
+fn the_order_of_an_aggregate_is_that_of_the_keys_within() {
+    // A plain record, the aggregate of its key, a record of the aggregate's other key, another key.
+    let batch = batch(0, &[Some(0), Some(9), Some(1), Some(2)]);
+    let new = |order| {
+        let delivery = Delivery::new(order, Takes::Durably, &batch, 0, &Acked::default());
+        delivery.at_output(&OfAggregates)
+    };
+
+    let mut resend = new(Order::Resend);
+    let picks = Picks::Run(0..4);
+    let verdicts = [true, false, false, false].map(|failed| match failed {
+        true => Verdict::Retry(trouble()),
+        false => Verdict::Durable,
+    });
+    let answer = resend.answer(&picks, &Outcome::PerRecord(verdicts.to_vec()));
+    assert_eq!(
+        (answer.failed, answer.undone),
+        (1, 2),
+        "behind the first, and behind the second"
+    );
+
+    let mut strict = new(Order::Strict);
+    let picks = Picks::Some(vec![0, 3]);
+    assert_eq!(strict.next(&[0..4]), Next::Send { picks });
+    let held = strict.without(&Picks::Run(0..4), &[0]);
+    assert_eq!(held, Picks::Run(3..4));
+}
+
+#[test]
+fn a_record_that_is_partly_written_is_sent_again_as_a_repeat() {
+    let batch = batch(0, &[Some(0), Some(1)]);
+    let mut delivery = Delivery::new(Order::Resend, Takes::Durably, &batch, 0, &Acked::default());
+    let picks = Picks::Run(0..2);
+    let partly = vec![Verdict::Partly(trouble()), Verdict::Durable];
+    let answer = delivery.answer(&picks, &Outcome::PerRecord(partly));
+    assert_eq!((answer.failed, answer.repeats), (1, 0));
+
+    let again = delivery.answer(&Picks::Run(0..1), &Outcome::Durable);
+    assert_eq!(again.repeats, 1);
+    assert_eq!(delivery.settled_through(), 2);
+}

@@ -4,11 +4,12 @@
 //! - `delivery`: which records go next, and the meaning of an answer; no I/O.
 //! - `pass`: the request loop over one batch at one output.
 //! - `dead_letter`: records that an output refuses, stored at another one.
-//! - `acked`: the state of records beyond a cursor.
+//! - `acked`: the state of records beyond a cursor; `keys`: the order that a record takes part in.
 
 mod acked;
 mod dead_letter;
 mod delivery;
+mod keys;
 pub(crate) mod pass;
 
 use std::future::{Future, pending, poll_fn};

@@ -131,6 +131,12 @@ impl Attempts {
         self.backoff.reset();
     }
 
+    /// True after stale answers in a row: the shared chunks may be those of an encoding that changed
+    /// while they were made, and the records are encoded apart.
+    pub(crate) fn is_stale_again(&self) -> bool {
+        self.stale > 1
+    }
+
     /// The answer to be taken for `outcome`: too many stale answers in a row are trouble.
     fn judge(&mut self, outcome: Outcome) -> Outcome {
         if !matches!(outcome, Outcome::Stale) {
@@ -286,7 +292,7 @@ impl<'a, C: Caller> Pass<'a, C> {
             output,
             batch,
             chunks,
-            delivery: Delivery::new(order, takes, batch, from, acked),
+            delivery: Delivery::new(order, takes, batch, from, acked).at_output(output),
             in_flight: profile.in_flight.get(),
             reported: from,
             takes,
