@@ -19,7 +19,7 @@ use distributary_core::clock::Millis;
 pub(crate) const APPLICATION_ID: i32 = 0x4453_5452;
 
 /// `PRAGMA user_version`.
-pub(crate) const VERSION: i32 = 2;
+pub const VERSION: i32 = 2;
 
 pub(crate) const SCHEMA: &str = "
     CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT;
@@ -35,7 +35,7 @@ pub(crate) const SCHEMA: &str = "
 ";
 
 /// A position as the columns `kind`, `value` and `sub`.
-pub(crate) fn write(position: &Position) -> (&'static str, Option<String>, Option<u32>) {
+pub fn write(position: &Position) -> (&'static str, Option<String>, Option<u32>) {
     match position {
         Position::TrimHorizon => ("trim-horizon", None, None),
         Position::At(at) => ("at", Some(at.0.to_string()), None),
@@ -45,7 +45,7 @@ pub(crate) fn write(position: &Position) -> (&'static str, Option<String>, Optio
 }
 
 /// The position in the columns `kind`, `value` and `sub`; `None` for a row that no version 2 wrote.
-pub(crate) fn read(kind: &str, value: Option<&str>, sub: Option<u32>) -> Option<Position> {
+pub fn read(kind: &str, value: Option<&str>, sub: Option<u32>) -> Option<Position> {
     match (kind, value, sub) {
         ("trim-horizon", None, None) => Some(Position::TrimHorizon),
         ("at", Some(at), None) => Some(Position::At(Millis(at.parse().ok()?))),

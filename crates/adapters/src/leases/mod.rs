@@ -1,4 +1,4 @@
 //! Where a fan-out's progress is kept.
 
-mod format;
+pub mod format;
 pub mod sqlite;

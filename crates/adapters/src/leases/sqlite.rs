@@ -22,6 +22,15 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use super::format;
 
+/// The owner of a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// The fan-out's name.
+    pub fan_out: String,
+    /// The source, once the fan-out has started.
+    pub source: Option<StreamIdentity>,
+}
+
 /// Checkpoints in a SQLite file.
 #[derive(Clone)]
 pub struct SqliteStore {
@@ -56,6 +65,46 @@ impl SqliteStore {
         };
         store.lock_and_prepare(new, name)?;
         Ok(store)
+    }
+
+    /// Opens the state at `path`, of a fan-out of any name. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`]; a file that does not exist is an error, too.
+    pub fn open_existing(path: &Path) -> Result<Self, StoreError> {
+        if !holds_something(path)? {
+            let path = path.display();
+            return Err(foreign(format!(
+                "there is no state file {path}; check the path"
+            )));
+        }
+        inspect(path)?;
+        let name = {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+            let db = Connection::open_with_flags(path, flags).map_err(|e| told(path, e))?;
+            get(&db, "fan-out").map_err(|e| told(path, e))?
+        };
+        Self::open(path, &name.unwrap_or_default())
+    }
+
+    /// The fan-out and the source that the state is of. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`].
+    pub fn about(&self) -> Result<About, StoreError> {
+        self.transaction(|db| {
+            let created = get(db, "source-created")?;
+            let created = created.and_then(|at| at.parse().ok());
+            let source = get(db, "source")?.map(|arn| StreamIdentity {
+                arn,
+                created: created.map(Millis),
+            });
+            let fan_out = get(db, "fan-out")?;
+            Ok(About {
+                fan_out: fan_out.unwrap_or_default(),
+                source,
+            })
+        })
     }
 
     /// The path.

@@ -12,6 +12,7 @@ mod put;
 mod redrive;
 mod run;
 mod sql;
+mod state;
 mod streams;
 mod tail;
 mod verify;
@@ -43,6 +44,8 @@ enum Command {
     Init(init::InitArgs),
     /// Send a command to a running process: status, pause, resume, restart, reload, drain
     Ctl(ctl::CtlArgs),
+    /// Show and change the saved progress of a fan-out
+    State(state::StateArgs),
     /// Send dead letters again
     Redrive(redrive::RedriveArgs),
     /// Show the main job on an embedded Kinesis, with no account
@@ -93,6 +96,7 @@ impl Command {
             Self::Check(args) => check::run(*args).await,
             Self::Init(args) => init::run(&args),
             Self::Ctl(args) => ctl::run(args).await,
+            Self::State(args) => state::run(args).await,
             Self::Redrive(args) => redrive::run(args).await,
             Self::Demo(args) => demo::run(args).await,
             Self::Local(args) => local::run(args).await,

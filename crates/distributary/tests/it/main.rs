@@ -19,5 +19,6 @@ mod put;
 mod reshard;
 mod run;
 mod served;
+mod state;
 mod tail;
 mod verify;

@@ -1,0 +1,304 @@
+//! `distributary state`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::{Duration, UNIX_EPOCH};
+
+use distributary_adapters::leases::sqlite::SqliteStore;
+use distributary_adapters::values::{Expected, Name, StartAt};
+use distributary_config::input::{state_file, state_folder};
+use distributary_core::checkpoint::Position;
+use distributary_core::clock::{Clock, Millis};
+use distributary_core::engine::Start;
+use distributary_core::store::{CheckpointStore, LaneCheckpoint, LaneId, State, StoreError};
+use distributary_core::text::chain;
+
+use super::config_args::environment;
+use crate::failure::Failure;
+use crate::state::Export;
+
+/// Flags of `state`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  distributary state --name orders show
+  distributary state --state orders.db seek audit --to 2026-01-31T00:00:00Z
+  distributary state --name orders export > orders.json
+  distributary state --state /var/lib/orders.db import orders.json
+
+These commands need the state file for themselves: stop the process first, or reach the running one with `distributary ctl` \
+(status, pause, restart).")]
+pub(crate) struct StateArgs {
+    /// The state file
+    #[arg(long, value_name = "FILE", required_unless_present = "name")]
+    state: Option<PathBuf>,
+    /// The fan-out whose default state file is meant
+    #[arg(long, value_name = "NAME", conflicts_with = "state")]
+    name: Option<String>,
+    #[command(subcommand)]
+    command: StateCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum StateCommand {
+    /// Print the position of every output in every shard
+    Show,
+    /// Move an output, or its position in one shard, to another place. Records behind the new
+    /// position are sent again; records before it are left out
+    Seek {
+        /// The output's name
+        output: String,
+        /// One shard only
+        #[arg(long, value_name = "SHARD")]
+        shard: Option<String>,
+        /// trim-horizon, latest, a time such as 2026-01-31T00:00:00Z, or with --shard
+        /// seq:NUMBER: after that record
+        #[arg(long, value_name = "POSITION")]
+        to: String,
+    },
+    /// Forget the progress of an output: the next start begins at the output's `start`
+    Forget {
+        /// The output's name
+        output: String,
+    },
+    /// Print the whole state as JSON
+    Export,
+    /// Make a state file of an export
+    Import {
+        /// The export
+        file: PathBuf,
+    },
+}
+
+/// Carries the command out.
+pub(crate) async fn run(args: StateArgs) -> Result<ExitCode, Failure> {
+    let path = args.path()?;
+    if let StateCommand::Import { file } = &args.command {
+        import(&path, file).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+
+    let store = SqliteStore::open_existing(&path).map_err(|error| unusable(&error))?;
+    let state = store.load().await.map_err(|error| unusable(&error))?;
+    match &args.command {
+        StateCommand::Show => show(&state),
+        StateCommand::Seek { output, shard, to } => {
+            let to: Place = to.parse().map_err(wrong)?;
+            let lanes = lanes_of(&state, output, shard.as_deref())?;
+            check_stateless(&state, output)?;
+            seek(&store, &lanes, to).await?;
+        }
+        StateCommand::Forget { output } => forget(&store, &state, output).await?,
+        StateCommand::Export => export(&store, &state)?,
+        StateCommand::Import { .. } => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn wrong(expected: Expected) -> Failure {
+    Failure::usage(expected.0)
+}
+
+fn unusable(error: &StoreError) -> Failure {
+    Failure::run(chain(error))
+}
+
+impl StateArgs {
+    fn path(&self) -> Result<PathBuf, Failure> {
+        if let Some(path) = &self.state {
+            return Ok(path.clone());
+        }
+
+        let name = self.name.as_deref().unwrap_or_default();
+        let name: Name = name.parse().map_err(wrong)?;
+        let folder = state_folder(&environment());
+        Ok(state_file(folder.as_deref(), &name.0))
+    }
+}
+
+/// A place to move to.
+#[derive(Debug)]
+enum Place {
+    Start(Start),
+    After(String),
+}
+
+impl FromStr for Place {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        let Some(sequence) = text.strip_prefix("seq:") else {
+            let start: StartAt = text.parse()?;
+            return Ok(Self::Start(start.0));
+        };
+
+        let is_decimal = sequence.bytes().all(|byte| byte.is_ascii_digit());
+        if is_decimal && (1..=129).contains(&sequence.len()) {
+            return Ok(Self::After(sequence.to_owned()));
+        }
+        Err(Expected(format!("{sequence:?} is no sequence number")))
+    }
+}
+
+impl Place {
+    fn position(&self, now: Millis) -> Position {
+        match self {
+            Self::Start(Start::TrimHorizon) => Position::TrimHorizon,
+            Self::Start(Start::At(at)) => Position::At(*at),
+            Self::Start(Start::Latest) => Position::At(now),
+            Self::After(sequence) => Position::after(sequence),
+        }
+    }
+}
+
+/// The lanes of an output, or of an output and a shard.
+fn lanes_of(state: &State, output: &str, shard: Option<&str>) -> Result<Vec<LaneId>, Failure> {
+    let lanes = state.lanes.iter().map(|row| &row.lane);
+    let is_meant = |lane: &&LaneId| {
+        let of_shard = shard.is_none_or(|shard| lane.shard.as_str() == shard);
+        of_shard && lane.output.as_str() == output
+    };
+    let lanes: Vec<LaneId> = lanes.filter(is_meant).cloned().collect();
+    if lanes.is_empty() {
+        let of_shard = shard.map_or(String::new(), |shard| format!(" in shard {shard}"));
+        return Err(Failure::usage(format!(
+            "the state has no output {output}{of_shard}; `distributary state show` lists all"
+        )));
+    }
+    Ok(lanes)
+}
+
+/// Fails for an output whose snapshot belongs to the positions in force.
+fn check_stateless(state: &State, output: &str) -> Result<(), Failure> {
+    let mut snapshots = state.snapshots.iter();
+    if snapshots.all(|snapshot| snapshot.output.as_str() != output) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "the output {output} keeps sums or windows that belong to its positions; forget the output \
+         instead, and it starts anew"
+    )))
+}
+
+async fn seek(store: &SqliteStore, lanes: &[LaneId], to: Place) -> Result<(), Failure> {
+    if let (Place::After(_), [_, _, ..]) = (&to, lanes) {
+        return Err(Failure::usage(
+            "a sequence number is one of one shard; name the shard with --shard",
+        ));
+    }
+
+    let now = Clock::real().wall();
+    let row = |lane: &LaneId| LaneCheckpoint {
+        lane: lane.clone(),
+        position: to.position(now),
+        arrival: None,
+    };
+    let changes = State {
+        lanes: lanes.iter().map(row).collect(),
+        ..State::default()
+    };
+    store
+        .commit(&changes)
+        .await
+        .map_err(|error| unusable(&error))?;
+    for row in &changes.lanes {
+        println!(
+            "{} {}: {}",
+            row.lane.output,
+            row.lane.shard,
+            text(&row.position)
+        );
+    }
+    Ok(())
+}
+
+async fn forget(store: &SqliteStore, state: &State, output: &str) -> Result<(), Failure> {
+    let lanes = lanes_of(state, output, None)?;
+    store
+        .forget(&lanes)
+        .await
+        .map_err(|error| unusable(&error))?;
+    println!("forgot the progress of {output}; the next start begins at its start");
+    Ok(())
+}
+
+fn export(store: &SqliteStore, state: &State) -> Result<(), Failure> {
+    let about = store.about().map_err(|error| unusable(&error))?;
+    let export = Export::new(about.fan_out, about.source.as_ref(), state);
+    let text = serde_json::to_string_pretty(&export);
+    let text = text.map_err(|error| Failure::from_error(&error))?;
+    println!("{text}");
+    Ok(())
+}
+
+async fn import(path: &Path, file: &Path) -> Result<(), Failure> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::run(format!("cannot import {}: {error}", file.display()))
+    };
+    let text = std::fs::read(file).map_err(|error| failed(&error))?;
+    let export: Export = serde_json::from_slice(&text).map_err(|error| failed(&error))?;
+    let state = export.state().map_err(|error| failed(&error))?;
+    if path.exists() {
+        let path = path.display();
+        let message = format!("{path} exists, and is left as it is; name another state file");
+        return Err(Failure::usage(message));
+    }
+
+    let store = SqliteStore::open(path, &export.fan_out).map_err(|error| unusable(&error))?;
+    if let Some(source) = &export.source {
+        let bound = store.bind(&source.identity()).await;
+        bound.map_err(|error| unusable(&error))?;
+    }
+    store
+        .commit(&state)
+        .await
+        .map_err(|error| unusable(&error))?;
+    println!(
+        "imported the state of {} into {}",
+        export.fan_out,
+        path.display()
+    );
+    Ok(())
+}
+
+fn show(state: &State) {
+    for row in &state.lanes {
+        let LaneCheckpoint {
+            lane,
+            position,
+            arrival,
+        } = row;
+        let arrival = match arrival {
+            Some(at) => format!("  last record arrived {}", moment(*at)),
+            None => String::new(),
+        };
+        println!(
+            "{}  {}  {}{arrival}",
+            lane.output,
+            lane.shard,
+            text(position)
+        );
+    }
+}
+
+fn text(position: &Position) -> String {
+    match position {
+        Position::TrimHorizon => "trim-horizon".to_owned(),
+        Position::At(at) => format!("records from {}", moment(*at)),
+        Position::After {
+            sequence,
+            sub: None,
+        } => format!("after {sequence}"),
+        Position::After {
+            sequence,
+            sub: Some(sub),
+        } => format!("after part {sub} of {sequence}"),
+        Position::Closed => "the end of a closed shard".to_owned(),
+    }
+}
+
+fn moment(at: Millis) -> String {
+    let since = Duration::from_millis(u64::try_from(at.0).unwrap_or(0));
+    humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
+}
