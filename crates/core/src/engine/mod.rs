@@ -12,6 +12,7 @@ mod lane;
 mod lineage;
 pub mod mutation;
 mod pace;
+mod pin;
 mod pumps;
 mod reader;
 mod report;

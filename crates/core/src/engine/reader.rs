@@ -188,7 +188,7 @@ impl Task {
 
 /// Waits until the shard's limit allows a call. Memory may have been waited for, and other readers
 /// may have read meanwhile.
-async fn wait_for_call(shared: &Shared, cell: &ShardCell) {
+pub(crate) async fn wait_for_call(shared: &Shared, cell: &ShardCell) {
     while let Some(at) = cell.call(shared.clock.now(), &shared.limits) {
         shared.clock.sleep_until(at).await;
     }
@@ -215,11 +215,19 @@ async fn read_once(
     let permit = shared.budget.reserve(Pool::Read, bytes, turn).await;
     wait_for_call(shared, cell).await;
 
-    let deadline = shared.settings.read_deadline;
-    let read = shared.clock.timeout(deadline, reader.next(credit)).await;
-    let read = read.unwrap_or_else(|| {
-        let text = format!("no answer to a read within {} s", deadline.as_secs_f64());
-        Err(Trouble::new(TroubleKind::Unavailable, text))
-    })?;
+    let read = deadline(shared, reader.next(credit)).await?;
     Ok((read, permit))
+}
+
+/// One read, within the deadline of reads.
+pub(crate) async fn deadline(
+    shared: &Shared,
+    read: impl Future<Output = Result<Read, SourceError>>,
+) -> Result<Read, SourceError> {
+    let limit = shared.settings.read_deadline;
+    let read = shared.clock.timeout(limit, read).await;
+    read.unwrap_or_else(|| {
+        let text = format!("no answer to a read within {} s", limit.as_secs_f64());
+        Err(Trouble::new(TroubleKind::Unavailable, text))
+    })
 }

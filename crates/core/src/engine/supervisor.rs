@@ -21,7 +21,7 @@ use super::retry::{Backoff, policy};
 use super::shard::ShardCell;
 use super::status::ErrorReport;
 use super::world::{Listed, World};
-use super::{EngineError, Shared, checkpoints, handover, lane, lock, reader, start};
+use super::{EngineError, Shared, checkpoints, handover, lane, lock, pin, reader, start};
 
 /// Names a task.
 #[derive(Clone, Debug)]
@@ -29,6 +29,7 @@ pub(crate) enum TaskName {
     Lane(LaneId),
     Reader(ShardId),
     Handover(ShardId),
+    Pin(ShardId),
     Pump(OutputId),
     Checkpoints,
 }
@@ -209,6 +210,7 @@ impl Supervisor {
             for cell in world.shards.values() {
                 start_lanes(shared, &world, cell);
                 start_reader(shared, cell);
+                start_pin(shared, cell);
                 start_handover(shared, cell);
             }
         }
@@ -250,6 +252,7 @@ impl Supervisor {
             Some(
                 TaskName::Reader(_)
                 | TaskName::Handover(_)
+                | TaskName::Pin(_)
                 | TaskName::Pump(_)
                 | TaskName::Checkpoints,
             )
@@ -403,6 +406,19 @@ fn start_reader(shared: &Arc<Shared>, cell: &Arc<ShardCell>) {
     });
 }
 
+/// Asks for the start of `cell`'s shard if lanes start there.
+fn start_pin(shared: &Arc<Shared>, cell: &Arc<ShardCell>) {
+    let Some(start) = cell.start_pin() else {
+        return;
+    };
+    let task = pin::run(Arc::clone(shared), Arc::clone(cell), start);
+    let name = TaskName::Pin(cell.id().clone());
+    lock(&shared.tasks).spawn(name, async move {
+        task.await;
+        None
+    });
+}
+
 /// Gives back the lease of `cell` if this worker loses the shard.
 fn start_handover(shared: &Arc<Shared>, cell: &Arc<ShardCell>) {
     let Some(loss) = cell.handle_loss() else {
@@ -423,6 +439,7 @@ fn task_text(name: Option<&TaskName>) -> String {
         }
         Some(TaskName::Reader(shard)) => format!("the reader of shard {shard}"),
         Some(TaskName::Handover(shard)) => format!("the handover of shard {shard}"),
+        Some(TaskName::Pin(shard)) => format!("the question for the start of shard {shard}"),
         Some(TaskName::Pump(output)) => format!("the pump {output}"),
         Some(TaskName::Checkpoints) => "the writing of checkpoints".to_owned(),
         None => "a task".to_owned(),

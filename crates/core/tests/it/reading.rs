@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use distributary_core::batch::ShardId;
 use distributary_core::checkpoint::Position;
-use distributary_core::engine::Start;
+use distributary_core::engine::{Change, Start};
+use distributary_core::output::TroubleKind;
+use distributary_core::store::OutputId;
 
-use crate::bench::{Bench, of};
+use crate::bench::{Bench, Mood, of};
 
 const S: Duration = Duration::from_secs(1);
 
@@ -116,4 +118,88 @@ async fn a_shard_that_is_its_own_ancestor_is_read() {
         bench.store.position("own", "o0"),
         Some(Position::After { .. })
     ));
+}
+
+/// Records are put and deleted while nothing reads; the next run reports them as a gap.
+async fn deleted_unread(bench: &Bench, resharded: bool) {
+    let shard = if resharded { "1" } else { "0" };
+    bench.source.put_many(shard, 50, 10);
+    bench.source.trim(shard, bench.source.last_sequence() - 20);
+    let engine = bench.run().await;
+    for id in ["o0", "o1"] {
+        let resumed = engine.apply(Change::Resume(OutputId::new(id))).await;
+        resumed.unwrap();
+    }
+    engine.caught_up().await.unwrap();
+    let status = engine.status();
+    assert_eq!(of(&status, "o0").counts.durable, 20);
+    assert_eq!(status.source.gaps, 1);
+    let gap = &status.source.recent_gaps[0];
+    assert_eq!(gap.outputs.len(), 2);
+    assert!(gap.to.is_some() && gap.length().is_some(), "{gap:?}");
+    engine.shutdown(S).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_deleted_before_anything_was_read_are_a_gap() {
+    let bench = Bench::new(1, 2);
+    // Nothing was in the shard, and nothing was written.
+    let engine = bench.run().await;
+    bench.pass(5 * S).await;
+    engine.shutdown(S).await.unwrap();
+    deleted_unread(&bench, false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_of_a_paused_output_deleted_unread_are_a_gap() {
+    let bench = Bench::new(1, 2);
+    let engine = bench.run().await;
+    for id in ["o0", "o1"] {
+        let paused = engine.apply(Change::Pause(OutputId::new(id))).await;
+        paused.unwrap();
+    }
+    bench.source.put_many("0", 10, 10);
+    bench.pass(5 * S).await;
+    engine.shutdown(S).await.unwrap();
+    deleted_unread(&bench, false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_of_a_child_deleted_unread_are_a_gap() {
+    let mut bench = Bench::new(1, 2);
+    bench.settings.map_refresh = S;
+    let engine = bench.run().await;
+    for output in &bench.outputs {
+        output.mood(Mood::Trouble(TroubleKind::Unavailable));
+    }
+    bench.source.put_many("0", 10, 10);
+    bench.source.reshard(&["0"], &["1"]);
+    bench.pass(5 * S).await;
+    // The children wait for their parent, which nobody takes.
+    let waiting = of(&engine.status(), "o0").waiting_for_parents;
+    assert_eq!(waiting, 1);
+    engine.shutdown(S).await.unwrap();
+    bench.outputs.iter().for_each(|o| o.mood(Mood::Well));
+
+    bench.source.put_many("1", 50, 10);
+    bench.source.trim("1", bench.source.last_sequence() - 20);
+    let engine = bench.run().await;
+    engine.caught_up().await.unwrap();
+    let status = engine.status();
+    assert_eq!(of(&status, "o0").counts.durable, 30);
+    assert_eq!(status.source.gaps, 1, "{:?}", status.source.recent_gaps);
+    drop(engine);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_deleted_before_the_first_start_are_no_gap() {
+    let bench = Bench::new(1, 1);
+    bench.source.put_many("0", 50, 10);
+    bench.source.trim("0", bench.source.last_sequence() - 20);
+    let engine = bench.run().await;
+    engine.caught_up().await.unwrap();
+    bench.pass(5 * S).await;
+    let status = engine.shutdown(S).await.unwrap();
+    assert_eq!(of(&status, "o0").counts.durable, 20);
+    assert_eq!(status.source.gaps, 0);
 }

@@ -52,6 +52,8 @@ pub(super) struct Feed {
     pub(super) reading: bool,
     /// The last read returned more than was reserved: the next one reserves the largest answer.
     pub(super) underestimated: bool,
+    /// The reader is replaced after the read under way: the feed's position was made definite.
+    pub(super) reopen: bool,
 }
 
 /// A stretch that was deleted before it was read.
@@ -106,6 +108,17 @@ impl Feed {
             grace: Grace::new(now),
             reading: false,
             underestimated: false,
+            reopen: false,
+        }
+    }
+
+    /// The oldest record of the shard, where this feed started, is the first one after `start`.
+    pub(super) fn pin(&mut self, start: &Position) {
+        for position in [&mut self.floor, &mut self.tip] {
+            if *position == Position::TrimHorizon {
+                position.clone_from(start);
+                self.reopen = true;
+            }
         }
     }
 

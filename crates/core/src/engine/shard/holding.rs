@@ -45,6 +45,7 @@ impl ShardCell {
                 state.restart_without_rows(&self.id, &progress);
             }
             state.holding = Holding::Held(lease);
+            state.pin = super::Pin::Unasked;
             state.news = true;
         });
     }
@@ -176,6 +177,7 @@ impl ShardState {
                 lane.lose_in_flight();
                 lane.committed = None;
                 lane.position = lane.start.clone();
+                self.pin = super::Pin::Unasked;
             }
         }
     }

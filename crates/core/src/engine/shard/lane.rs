@@ -225,6 +225,20 @@ impl Lane {
         }
     }
 
+    /// True if the cursor is the oldest record, whichever that is when the lane reads. The positions
+    /// of a stateful pump are its own.
+    pub(super) fn is_unpinned(&self) -> bool {
+        self.position == Position::TrimHorizon && self.snapshot_at.is_none()
+    }
+
+    /// The oldest record, where the lane starts, is the first one after `start`.
+    pub(super) fn pin(&mut self, start: &Position) {
+        self.position.clone_from(start);
+        if let Some(dispatch) = &mut self.last_dispatch {
+            dispatch.cursor.clone_from(start);
+        }
+    }
+
     /// The lane's encoder.
     pub(super) fn encoder(&self) -> Encoder {
         Encoder::new(&self.output, self.pump.as_ref())

@@ -25,7 +25,7 @@ use crate::store::{LaneCheckpoint, LaneId, OutputId};
 use super::feed::{FeedId, JoinLimits};
 use super::holding::Holding;
 use super::lane::{Activity, Attachment, Checkpoint, Lane, Phase};
-use super::{Conditions, End, GoalState, ReadCounts, ShardCell, ShardState};
+use super::{Conditions, End, GoalState, Pin, ReadCounts, ShardCell, ShardState};
 
 /// The command to a lane's task.
 pub(crate) enum Take {
@@ -146,6 +146,7 @@ impl ShardCell {
                     maps: 0,
                 };
             }
+            state.pin = Pin::Unasked;
             state.lanes.insert(spec.id.clone(), lane);
         });
     }

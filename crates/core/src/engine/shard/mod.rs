@@ -17,6 +17,7 @@ mod lane;
 pub(super) mod lane_port;
 mod lanes;
 mod memory;
+mod pins;
 mod plan;
 mod reads;
 mod speed;
@@ -27,7 +28,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 use crate::batch::ShardId;
-use crate::checkpoint::Position;
+use crate::checkpoint::{Position, Sequence};
 use crate::clock::{Instant, Millis};
 use crate::output::Trouble;
 use crate::source::{OldestRecord, ReadLimits, Shard};
@@ -59,6 +60,8 @@ const SMALL: usize = 64 << 10;
 pub(crate) struct ShardCell {
     id: ShardId,
     parents: Vec<ShardId>,
+    /// See [`Shard::start`].
+    start: Option<Sequence>,
     state: Mutex<ShardState>,
     /// Wakes the shard's reader.
     wake: Arc<Notify>,
@@ -76,6 +79,7 @@ struct ShardState {
     listing: Listing,
     end: End,
     reading: Reading,
+    pin: Pin,
     /// The supervisor should look at the shard.
     news: bool,
     gaps: Gaps,
@@ -124,6 +128,15 @@ enum Reading {
     On,
     /// The engine drains: nothing more is read or started.
     Draining,
+}
+
+/// The question for the shard's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pin {
+    /// To be asked once a lane starts at the oldest record.
+    Unasked,
+    /// Asked for every lane that starts there.
+    Asked,
 }
 
 /// Stretches that retention deleted before they were read.
@@ -251,6 +264,7 @@ impl ShardCell {
             listing,
             end: End::Ahead,
             reading: Reading::Off,
+            pin: Pin::Unasked,
             news: false,
             gaps: Gaps::default(),
             reads: ReadCounts::default(),
@@ -262,6 +276,7 @@ impl ShardCell {
         Arc::new(Self {
             id: shard.id.clone(),
             parents: shard.parents.clone(),
+            start: shard.start.clone(),
             state: Mutex::new(state),
             wake: Arc::new(Notify::new()),
             supervisor: Arc::clone(supervisor),

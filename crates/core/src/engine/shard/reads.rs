@@ -130,7 +130,13 @@ impl ShardState {
             feed.complete(read.complete_until, arrived.goal);
         }
         self.tell_followers(arrived.feed, has_records);
-        KeepReader::Yes
+        let feed = self.feed_mut(arrived.feed);
+        let reopen = feed.is_some_and(|feed| std::mem::take(&mut feed.reopen));
+        if reopen {
+            KeepReader::No
+        } else {
+            KeepReader::Yes
+        }
     }
 
     /// The time between two reads of the feed.
@@ -306,7 +312,8 @@ impl ShardState {
         new
     }
 
-    fn on_error(&mut self, arrived: &Arrived<'_>, trouble: &Trouble, wait: Duration, wall: Millis) {
+    /// Counts a call that failed.
+    pub(super) fn count_failure(&mut self, trouble: &Trouble, wall: Millis) {
         self.reads.calls += 1;
         if trouble.kind == TroubleKind::Throttled {
             self.reads.throttled += 1;
@@ -318,7 +325,10 @@ impl ShardState {
                 text: trouble.message.clone(),
             });
         }
+    }
 
+    fn on_error(&mut self, arrived: &Arrived<'_>, trouble: &Trouble, wait: Duration, wall: Millis) {
+        self.count_failure(trouble, wall);
         if policy(trouble.kind).class == BackoffClass::Passing {
             self.lasting = None;
         } else if self.lasting.is_none() {
