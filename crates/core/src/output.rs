@@ -418,6 +418,12 @@ pub trait Output: Send + Sync + 'static {
         None
     }
 
+    /// Asks the service for [`Output::identity`], and learns what else the service tells of the
+    /// output. Called by the engine from time to time.
+    async fn look(&self) -> Result<Option<StreamIdentity>, Trouble> {
+        Ok(self.identity())
+    }
+
     /// The part of [`RequestLimits`] that `record` takes; by default one entry, and the length of
     /// data and key.
     fn weigh(&self, record: &Record<'_>) -> Weight {

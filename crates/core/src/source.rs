@@ -20,6 +20,14 @@ pub struct StreamIdentity {
     pub created: Option<Millis>,
 }
 
+impl StreamIdentity {
+    /// True if `other` has the same name and is another stream: deleted and created again.
+    pub fn is_recreated_as(&self, other: &Self) -> bool {
+        let both = self.created.zip(other.created);
+        self.arn == other.arn && both.is_some_and(|(before, now)| before != now)
+    }
+}
+
 /// The facts about a stream that decide how the engine reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceFacts {

@@ -14,6 +14,8 @@ pub(crate) struct Failure {
 
 /// Exit code of a failure while running.
 const RUN: u8 = 1;
+/// Exit code of a bounded run that reached its end without records that retention had deleted.
+const GAP: u8 = 3;
 /// Exit code of a wrong flag, configuration or environment, as clap has it.
 const USAGE: u8 = 2;
 
@@ -30,6 +32,14 @@ impl Failure {
     pub(crate) fn run(message: impl Into<String>) -> Self {
         Self {
             code: RUN,
+            message: message.into(),
+        }
+    }
+
+    /// Records were deleted before they were read: exit code 3.
+    pub(crate) fn gap(message: impl Into<String>) -> Self {
+        Self {
+            code: GAP,
             message: message.into(),
         }
     }

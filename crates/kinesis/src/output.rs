@@ -32,7 +32,7 @@ use distributary_wire::hot::{self, PutRecordsAnswer, SharedBody};
 use distributary_wire::limits;
 use distributary_wire::op::Operation;
 use distributary_wire::transport::RequestBody;
-use distributary_wire::types::DescribeStreamSummaryRequest;
+use distributary_wire::types::{DescribeStreamSummaryRequest, StreamStatus};
 
 use crate::client::{CallError, Client, StreamDescription};
 use crate::create;
@@ -234,6 +234,15 @@ impl Output for KinesisOutput {
             entries: limits::PUT_RECORDS_ENTRIES,
             bytes: self.client.put_records_bytes().min(most),
         })
+    }
+
+    async fn look(&self) -> Result<Option<StreamIdentity>, Trouble> {
+        let described = self.client.describe(&self.stream).await?.answer;
+        if described.status == StreamStatus::Deleting {
+            return Ok(None);
+        }
+        self.learn(&described);
+        Ok(Some(described.identity()))
     }
 
     fn identity(&self) -> Option<StreamIdentity> {

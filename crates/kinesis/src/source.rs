@@ -4,7 +4,7 @@ mod reader;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,6 +14,7 @@ use distributary_core::clock::Millis;
 use distributary_core::output::{Trouble, TroubleKind};
 use distributary_core::source::{
     HashRange, ReadLimits, ServerTime, Shard, ShardReader, Source, SourceError, SourceFacts,
+    StreamIdentity,
 };
 use distributary_core::sync::lock;
 use distributary_wire::hashkey;
@@ -49,6 +50,8 @@ struct Shared {
     shards: Mutex<BTreeMap<ShardId, KnownShard>>,
     /// `None` until the stream was described.
     facts: Mutex<Option<KnownStream>>,
+    /// The stream of the first description.
+    first: OnceLock<StreamIdentity>,
 }
 
 /// A stream as in the last description.
@@ -123,7 +126,22 @@ impl Shared {
         Ok(answered)
     }
 
+    /// Describes the stream, and fails if the stream is another one than that of the first
+    /// description: its positions mean nothing there.
+    async fn check_same(&self) -> Result<(), SourceError> {
+        let Some(first) = self.first.get() else {
+            return Ok(());
+        };
+        let now = self.describe().await?.answer.identity();
+        if !first.is_recreated_as(&now) {
+            return Ok(());
+        }
+        let text = format!("stream {} was deleted and created again", self.stream);
+        Err(Trouble::new(TroubleKind::Missing, text))
+    }
+
     fn learn(&self, described: &StreamDescription) {
+        self.first.get_or_init(|| described.identity());
         *lock(&self.facts) = Some(KnownStream {
             arn: described.arn.as_str().into(),
             retention: described.retention,
@@ -179,6 +197,7 @@ impl KinesisSource {
             limits,
             shards: Mutex::default(),
             facts: Mutex::default(),
+            first: OnceLock::new(),
         }))
     }
 

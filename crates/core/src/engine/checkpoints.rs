@@ -202,11 +202,10 @@ fn changed(shared: &Shared) -> (State, Vec<Lease>) {
     });
 
     for (output, entry) in &world.outputs {
-        let identity = entry.spec.output.identity();
-        if let Some(identity) = identity.filter(|known| entry.identity.as_ref() != Some(known)) {
+        if let Some(identity) = entry.to_commit() {
             changed.outputs.push(OutputIdentity {
                 output: output.clone(),
-                identity,
+                identity: identity.clone(),
             });
         }
     }

@@ -7,6 +7,7 @@ mod checkpoints;
 pub mod deliver;
 mod encoders;
 mod handover;
+mod identities;
 mod inflow;
 mod lane;
 mod lineage;
@@ -27,7 +28,7 @@ mod supervisor;
 mod world;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -52,7 +53,7 @@ use world::World;
 pub use crate::output::Order;
 pub use budget::MemoryBudget;
 pub use changes::{Applied, Effect};
-pub use settings::Settings;
+pub use settings::{OnRecreated, Settings};
 pub use status::{
     CommitStatus, Counts, ErrorReport, Gap, LanePhase, LaneStatus, MemoryStatus, OutputState,
     OutputStatus, SourceStatus, Status,
@@ -158,6 +159,16 @@ pub enum EngineError {
         #[source]
         source: Trouble,
     },
+    /// The source was deleted and created again while it was read.
+    #[error(
+        "the source {arn} was deleted and created again: its records are other ones, and the progress \
+         means nothing there. To copy the new stream from its start, run `distributary state forget` \
+         for this fan-out, or give it another state file, and start again"
+    )]
+    SourceRecreated {
+        /// The ARN of the source.
+        arn: String,
+    },
     /// A lane stopped; the others go on.
     #[error("output {output} stopped at shard {shard}: {reason}")]
     OutputStopped {
@@ -231,6 +242,8 @@ struct Shared {
     /// Counts up when the supervisor has looked.
     changed: watch::Sender<u64>,
     ended: watch::Sender<Option<EngineError>>,
+    /// Set when a read finds the source or a shard missing: the source's identity is asked for.
+    source_doubted: AtomicBool,
 }
 
 impl Shared {

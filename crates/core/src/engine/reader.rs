@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use crate::clock::Instant;
@@ -173,6 +174,11 @@ impl Task {
 
     fn on_trouble(&mut self, arrived: &Arrived<'_>, trouble: &Trouble) -> Option<KeepReader> {
         let (shared, shard) = (&self.shared, self.cell.id());
+        if trouble.kind == TroubleKind::Missing {
+            // The stream is gone, or another one, or retention has deleted the shard.
+            shared.source_doubted.store(true, Ordering::Relaxed);
+            shared.news.notify_one();
+        }
         let class = policy(trouble.kind).class;
         let wait = self.backoff.next(&shared.clock, class, trouble.retry_after);
 

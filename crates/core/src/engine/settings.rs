@@ -60,8 +60,26 @@ pub struct Settings {
     /// whichever shard meets them (default 1 min): an outage of a stream of a thousand shards is
     /// one line a minute.
     pub say_again: Duration,
+    /// The reaction to an output that was deleted and created again (default: begin again).
+    pub on_recreated: OnRecreated,
+    /// Time between two questions for the identity of an output (default 1 min). An output that is
+    /// missing is asked about twelve times as often.
+    pub identity_refresh: Duration,
     /// Gaps that the status keeps in full (default 32); all are counted.
     pub gaps_kept: usize,
+}
+
+/// The reaction to an output that was deleted and created again under the same name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnRecreated {
+    /// The output begins again at its `start`: the new stream gets every record that the old one
+    /// got, as far as the source still has them.
+    #[default]
+    Restart,
+    /// The output goes on where it was: the new stream gets later records only.
+    Continue,
+    /// The output stops until the user resumes or restarts it.
+    Stop,
 }
 
 impl Settings {
@@ -94,6 +112,8 @@ impl Default for Settings {
             source_patience: Duration::from_secs(60),
             lasting_patience: Duration::from_secs(60),
             say_again: Duration::from_secs(60),
+            on_recreated: OnRecreated::default(),
+            identity_refresh: Duration::from_secs(60),
             gaps_kept: 32,
         }
     }

@@ -104,6 +104,11 @@ fn world(fan_out: &FanOut, map: &Map, starts: Starts, supervisor: &Arc<Notify>) 
             entry.identity = Some(row.identity);
         }
     }
+    for spec in &fan_out.outputs {
+        if let Some(identity) = spec.output.identity() {
+            world.on_identity(&spec.id, identity, fan_out.settings.on_recreated);
+        }
+    }
 
     let wall = fan_out.clock.wall();
     report_lost(&mut world, &fan_out.outputs, &starts.orphans, wall);
@@ -148,6 +153,7 @@ fn shared(fan_out: FanOut, map: Map, world: World, supervisor: Arc<Notify>) -> S
         news: supervisor,
         changed: watch::Sender::new(0),
         ended: watch::Sender::new(None),
+        source_doubted: false.into(),
     }
 }
 

@@ -14,14 +14,16 @@ use crate::batch::ShardId;
 use crate::clock::Instant;
 use crate::output::{Trouble, TroubleKind};
 use crate::ownership::OwnershipChange;
-use crate::source::{Shard, SourceError};
+use crate::source::{Shard, SourceError, StreamIdentity};
 use crate::store::{LaneId, OutputId};
 
 use super::retry::{Backoff, policy};
 use super::shard::ShardCell;
 use super::status::ErrorReport;
 use super::world::{Listed, World};
-use super::{EngineError, Shared, checkpoints, handover, lane, lock, pin, reader, start};
+use super::{
+    EngineError, Shared, checkpoints, handover, identities, lane, lock, pin, reader, start,
+};
 
 /// Names a task.
 #[derive(Clone, Debug)]
@@ -31,6 +33,7 @@ pub(crate) enum TaskName {
     Handover(ShardId),
     Pin(ShardId),
     Pump(OutputId),
+    Identity(OutputId),
     Checkpoints,
 }
 
@@ -85,15 +88,15 @@ impl Drop for Guard {
 struct Map {
     asked: Instant,
     shards: Vec<Shard>,
-    /// The retention, if that was asked for and answered.
-    retention: Option<Duration>,
+    /// Retention and identity, if they were asked for and answered.
+    facts: Option<(Duration, StreamIdentity)>,
 }
 
 /// The questions of one refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ask {
     Shards,
-    ShardsAndRetention,
+    ShardsAndFacts,
 }
 
 type Refresh = Pin<Box<dyn Future<Output = Result<Map, SourceError>> + Send>>;
@@ -107,7 +110,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let mut supervisor = Supervisor {
         backoff: shared.settings.backoff(),
         refresh_at: clock.now().plus(shared.settings.map_refresh),
-        retention_at: clock.now().plus(shared.settings.retention_refresh),
+        facts_at: clock.now().plus(shared.settings.retention_refresh),
         shared: Arc::clone(&shared),
         missing_since: None,
     };
@@ -164,15 +167,15 @@ async fn map(shared: &Shared, questions: Ask) -> Result<Map, SourceError> {
     let asked = shared.clock.now();
     let shards = start::list(&*shared.source).await?;
 
-    let retention = match questions {
+    let facts = match questions {
         Ask::Shards => None,
         // Without an answer only the horizon is less exact.
-        Ask::ShardsAndRetention => shared.source.facts().await.ok().map(|f| f.retention),
+        Ask::ShardsAndFacts => shared.source.facts().await.ok(),
     };
     Ok(Map {
         asked,
         shards,
-        retention,
+        facts: facts.map(|facts| (facts.retention, facts.identity)),
     })
 }
 
@@ -193,8 +196,8 @@ struct Supervisor {
     shared: Arc<Shared>,
     backoff: Backoff,
     refresh_at: Instant,
-    /// The moment from which a refresh asks for the retention, too.
-    retention_at: Instant,
+    /// The moment from which a refresh asks for retention and identity, too.
+    facts_at: Instant,
     /// Since when the source is missing.
     missing_since: Option<Instant>,
 }
@@ -207,6 +210,7 @@ impl Supervisor {
         let mut world = lock(&shared.world);
         if !world.draining {
             start_pumps(shared, &mut world);
+            start_watches(shared, &mut world);
             for cell in world.shards.values() {
                 start_lanes(shared, &world, cell);
                 start_reader(shared, cell);
@@ -219,6 +223,11 @@ impl Supervisor {
         drop(world);
 
         shared.changed.send_modify(|n| *n += 1);
+        if !refreshing && shared.source_doubted.swap(false, Ordering::Relaxed) {
+            let soon = shared.clock.now().plus(shared.settings.map_refresh_soon);
+            self.refresh_at = self.refresh_at.min(soon);
+            self.facts_at = soon;
+        }
         if let Some(maps) = unsettled.filter(|_| !refreshing) {
             let soon = shared.clock.now().plus(self.refresh_soon(maps));
             self.refresh_at = self.refresh_at.min(soon);
@@ -228,11 +237,11 @@ impl Supervisor {
     /// The questions of a refresh that starts now.
     fn questions(&mut self) -> Ask {
         let now = self.shared.clock.now();
-        if now < self.retention_at {
+        if now < self.facts_at {
             return Ask::Shards;
         }
-        self.retention_at = now.plus(self.shared.settings.retention_refresh);
-        Ask::ShardsAndRetention
+        self.facts_at = now.plus(self.shared.settings.retention_refresh);
+        Ask::ShardsAndFacts
     }
 
     /// Time until the next map while some children are missing from `maps` maps.
@@ -254,6 +263,7 @@ impl Supervisor {
                 | TaskName::Handover(_)
                 | TaskName::Pin(_)
                 | TaskName::Pump(_)
+                | TaskName::Identity(_)
                 | TaskName::Checkpoints,
             )
             | None => {}
@@ -305,8 +315,16 @@ impl Supervisor {
                 self.backoff.reset();
                 self.missing_since = None;
                 self.refresh_at = now.plus(shared.settings.map_refresh);
+                if let Some((_, identity)) = &map.facts
+                    && shared.identity.is_recreated_as(identity)
+                {
+                    let arn = identity.arn.clone();
+                    shared.end(EngineError::SourceRecreated { arn });
+                    return;
+                }
                 let mut world = lock(&shared.world);
-                world.retention = map.retention.or(world.retention);
+                let retention = map.facts.map(|(retention, _)| retention);
+                world.retention = retention.or(world.retention);
                 world.merge(&Listed {
                     shards: &map.shards,
                     asked: map.asked,
@@ -339,6 +357,8 @@ impl Supervisor {
             self.missing_since = None;
             return;
         }
+        // A stream that is there again may be another one.
+        self.facts_at = now;
         let since = *self.missing_since.get_or_insert(now);
         if now.since(since) >= shared.settings.source_patience {
             shared.end(EngineError::Source {
@@ -364,6 +384,22 @@ fn start_pumps(shared: &Shared, world: &mut World) {
         };
         let name = TaskName::Pump(output.clone());
         entry.pump = Some(lock(&shared.tasks).spawn(name, task));
+    }
+}
+
+/// Starts the tasks that ask for the identities of outputs.
+fn start_watches(shared: &Arc<Shared>, world: &mut World) {
+    for (output, entry) in &mut world.outputs {
+        if entry.watch.is_some() || entry.current.is_none() {
+            continue;
+        }
+        let task = identities::watch(Arc::clone(shared), output.clone());
+        let name = TaskName::Identity(output.clone());
+        let spawned = lock(&shared.tasks).spawn(name, async move {
+            task.await;
+            None
+        });
+        entry.watch = Some(spawned);
     }
 }
 
@@ -441,6 +477,7 @@ fn task_text(name: Option<&TaskName>) -> String {
         Some(TaskName::Handover(shard)) => format!("the handover of shard {shard}"),
         Some(TaskName::Pin(shard)) => format!("the question for the start of shard {shard}"),
         Some(TaskName::Pump(output)) => format!("the pump {output}"),
+        Some(TaskName::Identity(output)) => format!("the watch of output {output}"),
         Some(TaskName::Checkpoints) => "the writing of checkpoints".to_owned(),
         None => "a task".to_owned(),
     }

@@ -58,6 +58,12 @@ pub(crate) struct OutputEntry {
     pub(crate) spec: OutputSpec,
     /// The stream behind the output, as the store has it.
     pub(crate) identity: Option<StreamIdentity>,
+    /// The stream behind the output now. Differs from `identity` until the next commit.
+    pub(crate) current: Option<StreamIdentity>,
+    /// The output was created again, and stands until the user resumes it.
+    pub(crate) awaits_user: bool,
+    /// The task that asks for the identity.
+    pub(crate) watch: Option<AbortHandle>,
     /// The counts of lanes of shards that are gone.
     pub(crate) past: Counts,
     /// The level of the last warning of the horizon.
@@ -182,6 +188,9 @@ impl World {
         let entry = OutputEntry {
             spec: spec.clone(),
             identity: None,
+            current: spec.output.identity(),
+            awaits_user: false,
+            watch: None,
             past: Counts::default(),
             warned: 0,
             pump: None,
@@ -191,9 +200,9 @@ impl World {
 
     /// Removes an output. Its lanes' tasks end where they are.
     pub(crate) fn remove_output(&mut self, id: &OutputId) {
-        let removed = self.outputs.remove(id);
-        if let Some(pump) = removed.and_then(|entry| entry.pump) {
-            pump.abort();
+        if let Some(removed) = self.outputs.remove(id) {
+            let tasks = [removed.pump, removed.watch];
+            tasks.into_iter().flatten().for_each(|task| task.abort());
         }
         for (shard, cell) in &self.shards {
             if cell.remove_lane(id) && !on(Mutation::RemoveForgetsNothing) {
@@ -210,8 +219,14 @@ impl World {
         if let Some(entry) = self.outputs.get_mut(id) {
             match change {
                 LaneChange::Pause => entry.spec.paused = true,
-                LaneChange::Resume => entry.spec.paused = false,
-                LaneChange::Replace(spec) => entry.spec = spec.clone(),
+                LaneChange::Resume => {
+                    entry.spec.paused = false;
+                    entry.awaits_user = false;
+                }
+                LaneChange::Replace(spec) => {
+                    entry.spec = spec.clone();
+                    entry.current = spec.output.identity().or(entry.current.take());
+                }
             }
         }
         for cell in self.shards.values() {
@@ -364,6 +379,17 @@ impl World {
 }
 
 impl OutputEntry {
+    /// The identity to be written: a new one, unless the output was created again and waits for the
+    /// user.
+    pub(crate) fn to_commit(&self) -> Option<&StreamIdentity> {
+        let current = self.current.as_ref()?;
+        match &self.identity {
+            None => Some(current),
+            Some(stored) if stored == current || self.awaits_user => None,
+            Some(_) => Some(current),
+        }
+    }
+
     fn warn_of_horizon(&mut self, output: &OutputId, horizon: Duration, level: u32) {
         let hours = horizon.as_secs_f64() / 3600.0;
         let text = "the source deletes records that this output has not written in";

@@ -14,6 +14,7 @@ use crate::output::{
     Chunk, EncodingKey, Gathers, Outcome, Output, Picks, Profile, RequestLimits, Room, Trouble,
     TroubleKind, Verdict,
 };
+use crate::source::StreamIdentity;
 
 use super::service::{Call, Held, State, unknown, unwelcome};
 use super::{Entry, Event, FakeService, Fate, draw, hash, lock};
@@ -261,6 +262,10 @@ impl Output for FakeOutput {
 
     fn profile(&self) -> Profile {
         self.profile
+    }
+
+    fn identity(&self) -> Option<StreamIdentity> {
+        lock(&self.service.0.state).identity.clone()
     }
 
     fn encoded_bound(&self, records: usize, bytes: usize) -> usize {

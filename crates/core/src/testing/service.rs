@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::batch::ShardId;
-use crate::clock::{ClockSource, Instant};
+use crate::clock::{ClockSource, Instant, Millis};
 use crate::output::{Outcome, Refusal, RequestLimits, Trouble, TroubleKind, Verdict};
+use crate::source::StreamIdentity;
 
 use super::output::FakeOutput;
 use super::stream::place_of;
@@ -78,6 +79,7 @@ pub(super) struct State {
     refused: BTreeSet<u128>,
     buckets: Vec<Bucket>,
     log: Vec<Written>,
+    pub(super) identity: Option<StreamIdentity>,
     requests: u64,
     /// Requests that were accepted and wait for a flush, by the source's shard.
     pub(super) held: BTreeMap<ShardId, Vec<Held>>,
@@ -129,6 +131,16 @@ impl FakeService {
     /// Sets the behaviour towards all requests from now on.
     pub fn set_mood(&self, mood: Mood) {
         lock(&self.0.state).mood = mood;
+    }
+
+    /// The service is deleted and created again at `created`: an empty one of the same name.
+    pub fn recreate(&self, created: Millis) {
+        let mut state = lock(&self.0.state);
+        state.log.clear();
+        state.identity = Some(StreamIdentity {
+            arn: self.0.settings.name.clone(),
+            created: Some(created),
+        });
     }
 
     /// Sets the faults from now on, which apply while the mood is [`Mood::Well`].
@@ -367,6 +379,7 @@ impl State {
             refused: BTreeSet::new(),
             buckets: Vec::new(),
             log: Vec::new(),
+            identity: None,
             requests: 0,
             held: BTreeMap::new(),
             rng,

@@ -138,6 +138,8 @@ struct State {
     faults: ReadFaults,
     /// Failures of the next reads, before any fault is drawn.
     script: VecDeque<Trouble>,
+    /// The creation time.
+    created: Millis,
     /// Shards that the next listings lack, one set for each listing.
     short: VecDeque<Vec<ShardId>>,
     answer_bytes: usize,
@@ -194,6 +196,7 @@ impl FakeStream {
             count: 0,
             faults: ReadFaults::default(),
             script: VecDeque::new(),
+            created: super::EPOCH,
             short: VecDeque::new(),
             answer_bytes: settings.answer_bytes,
             limits: settings.limits,
@@ -237,6 +240,11 @@ impl FakeStream {
     /// Lets the next listing lack these shards; called again, the listing after that.
     pub fn list_without(&self, shards: &[ShardId]) {
         lock(&self.0.state).short.push_back(shards.to_vec());
+    }
+
+    /// The stream is deleted and created again now. Its shards are left as they are.
+    pub fn recreate(&self) {
+        lock(&self.0.state).created = self.0.clock.server();
     }
 
     /// Removes the failures of [`FakeStream::script`] that no read has met yet.
@@ -512,17 +520,21 @@ impl Source for FakeStream {
         self.control().await?;
         let exact = self.0.settings.date_millis.max(1);
         let date = self.0.clock.server().0.div_euclid(exact) * exact;
+        let (created, limits) = {
+            let state = lock(&self.0.state);
+            (state.created, state.limits)
+        };
         Ok(SourceFacts {
             identity: StreamIdentity {
                 arn: ARN.to_owned(),
-                created: Some(super::EPOCH),
+                created: Some(created),
             },
             retention: self.0.settings.retention,
             time: ServerTime {
                 earliest: Millis(date),
                 latest: Millis(date + exact),
             },
-            limits: lock(&self.0.state).limits,
+            limits,
         })
     }
 

@@ -351,6 +351,13 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
+    /// The service of output `i` is deleted and created again: its checkpoints may go back once.
+    pub(crate) fn recreate(&self, i: usize, created: Millis) {
+        self.outputs[i].service.recreate(created);
+        let id = OutputId::new(&format!("o{i}"));
+        lock(&self.recorder.checkpoints).retain(|lane, _| lane.output != id);
+    }
+
     /// An output that the fan-out does not have yet.
     pub(crate) fn new_output(&self) -> Output {
         Output::new(&self.test_clock, &self.recorder, self.outputs.len())

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use distributary_core::batch::ShardId;
 use distributary_core::checkpoint::Position;
-use distributary_core::engine::{Change, Start};
-use distributary_core::output::TroubleKind;
+use distributary_core::clock::Millis;
+use distributary_core::engine::{Change, EngineError, OnRecreated, OutputState, Start};
+use distributary_core::output::{Trouble, TroubleKind};
 use distributary_core::store::OutputId;
 
 use crate::bench::{Bench, Mood, of};
@@ -202,4 +203,104 @@ async fn records_deleted_before_the_first_start_are_no_gap() {
     let status = engine.shutdown(S).await.unwrap();
     assert_eq!(of(&status, "o0").counts.durable, 20);
     assert_eq!(status.source.gaps, 0);
+}
+
+/// A fan-out that has copied 50 records, with an output that has an identity.
+async fn copied() -> Bench {
+    let mut bench = Bench::new(2, 2);
+    bench.settings.map_refresh = S;
+    bench.outputs[0].service.recreate(Millis(1));
+    bench.source.put_many("0", 50, 10);
+    bench.source.reshard(&["0"], &["2"]);
+    bench.source.put_many("2", 50, 10);
+    let engine = bench.run().await;
+    engine.caught_up().await.unwrap();
+    engine.shutdown(S).await.unwrap();
+    bench.complete(0);
+    bench
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_created_again_between_two_runs_begins_again() {
+    let bench = copied().await;
+    bench.recreate(0, Millis(2));
+    let engine = bench.run().await;
+    bench
+        .until(&engine, |s| of(s, "o0").counts.durable == 100)
+        .await;
+    bench.complete(0);
+    assert_eq!(of(&engine.status(), "o1").counts.durable, 0);
+    engine.shutdown(S).await.unwrap();
+    // The new stream is known from then on.
+    let engine = bench.run().await;
+    engine.caught_up().await.unwrap();
+    assert_eq!(of(&engine.status(), "o0").counts.durable, 0);
+    drop(engine);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_created_again_while_running_begins_again() {
+    let bench = copied().await;
+    let engine = bench.run().await;
+    engine.caught_up().await.unwrap();
+    bench.recreate(0, Millis(2));
+    bench
+        .until(&engine, |s| of(s, "o0").counts.durable == 100)
+        .await;
+    bench.complete(0);
+    bench.pass(130 * S).await;
+    assert_eq!(of(&engine.status(), "o0").counts.durable, 100, "only once");
+    engine.shutdown(S).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_created_again_goes_on_or_stops_as_configured() {
+    for reaction in [OnRecreated::Continue, OnRecreated::Stop] {
+        let mut bench = copied().await;
+        bench.settings.on_recreated = reaction;
+        bench.recreate(0, Millis(2));
+        // A stopped output stays stopped through restarts.
+        for _ in 0..2 {
+            bench.source.put_many("2", 10, 10);
+            let engine = bench.run().await;
+            bench.pass(70 * S).await;
+            let status = engine.status();
+            let output = of(&status, "o0");
+            if reaction == OnRecreated::Stop {
+                assert_eq!(output.counts.durable, 0);
+                assert!(matches!(&output.state, OutputState::Stopped { reason, .. }
+                    if reason.contains("created again")));
+            } else {
+                assert_eq!(output.counts.durable, 10);
+            }
+            assert_eq!(of(&status, "o1").counts.durable, 10);
+            engine.shutdown(S).await.unwrap();
+        }
+        if reaction == OnRecreated::Stop {
+            let engine = bench.run().await;
+            let id = OutputId::new("o0");
+            engine.apply(Change::Resume(id)).await.unwrap();
+            bench
+                .until(&engine, |s| of(s, "o0").counts.durable == 20)
+                .await;
+            bench.pass(70 * S).await;
+            engine.shutdown(S).await.unwrap();
+            let engine = bench.run().await;
+            engine.caught_up().await.unwrap();
+            drop(engine);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_created_again_while_running_ends_the_fan_out() {
+    let mut bench = copied().await;
+    bench.settings.map_refresh = 600 * S;
+    let engine = bench.run().await;
+    engine.caught_up().await.unwrap();
+    bench.source.stream.recreate();
+    let missing = Trouble::new(TroubleKind::Missing, "no such shard");
+    bench.source.stream.script([missing]);
+    let error = bench.clock.timeout(60 * S, engine.ended()).await;
+    assert!(matches!(error, Some(EngineError::SourceRecreated { .. })));
 }

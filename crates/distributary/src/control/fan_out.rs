@@ -7,7 +7,7 @@ use std::time::Duration;
 use distributary_adapters::kind::{BuildContext, BuildError, Ending};
 use distributary_config::{FanOutConfig, OutputConfig};
 use distributary_core::clock::{Clock, Instant};
-use distributary_core::engine::{Change, Engine, EngineError, OutputSpec, Start};
+use distributary_core::engine::{Change, Engine, EngineError, OutputSpec, SourceStatus, Start};
 use distributary_core::store::OutputId;
 use distributary_core::text::chain;
 use tempfile::TempDir;
@@ -380,8 +380,11 @@ impl Running {
         }
 
         let outcome = end.outcome()?;
-        last.map_err(|error| Failure::from_error(&error))?;
-        Ok(outcome)
+        let status = last.map_err(|error| Failure::from_error(&error))?;
+        match outcome {
+            Outcome::CaughtUp => check_gaps(&status.source).map(|()| outcome),
+            Outcome::Drained | Outcome::OutputEnded => Ok(outcome),
+        }
     }
 
     fn publish(&self) {
@@ -499,6 +502,19 @@ impl Running {
         }
         Ok(())
     }
+}
+
+/// Fails if records were deleted before they were read: the copies are not complete.
+fn check_gaps(source: &SourceStatus) -> Result<(), Failure> {
+    let Some(newest) = source.recent_gaps.last() else {
+        return Ok(());
+    };
+    let (count, extent) = (source.gaps, newest.extent());
+    Err(Failure::gap(format!(
+        "caught up, but records are missing: the source's retention deleted {count} stretches \
+         before they were read, the last in shard {} {extent}; the log has all of them",
+        newest.shard
+    )))
 }
 
 /// The names of the first outputs, and the number of the others.

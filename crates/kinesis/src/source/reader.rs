@@ -208,6 +208,7 @@ impl Reader {
         // the iterator.
         if !is_new && page.as_ref().is_err_and(is_useless_iterator) {
             self.iterator = None;
+            self.shared.check_same().await?;
             page = self.request_page(credit).await?;
         }
 
@@ -420,6 +421,7 @@ impl Reader {
     /// The position is refused, or returns nothing at the age of the retention. The oldest record
     /// that the shard has tells whether records were deleted; then the reader continues there.
     async fn gap(&mut self, gone: Gone) -> Result<Read, SourceError> {
+        self.shared.check_same().await?;
         let behind = self.shared.stream().await?.retention;
         let oldest = self.oldest_record().await?;
         self.iterator = None;

@@ -16,7 +16,7 @@ use crate::engine::rows::{Place as RowPlace, Rows};
 use crate::engine::shared_batch::SharedBatch;
 use crate::engine::status::{Counts, Gap};
 use crate::engine::{EngineError, Order, OutputSpec, lock};
-use crate::output::Output;
+use crate::output::{Output, TroubleKind};
 use crate::pump::PumpRef;
 use crate::source::OldestRecord;
 use crate::stateful::ShardPosition;
@@ -162,6 +162,47 @@ impl ShardCell {
         }
         self.wake.notify_one();
         removed.is_some()
+    }
+
+    /// Begins the lane of an output again at `position`, without a row. The counts of the lane before,
+    /// with nothing in flight.
+    pub(crate) fn restart_lane(&self, spec: &OutputSpec, position: &Position) -> Option<Counts> {
+        let removed = self.event(|state| state.lanes.remove(&spec.id));
+        let start = LaneStart {
+            position: position.clone(),
+            arrival: None,
+            committed: false,
+        };
+        self.add_lane(spec, start);
+        self.event(|state| state.news = true);
+        self.wake.notify_one();
+
+        let mut lane = removed?;
+        if let Some(task) = &lane.task {
+            task.abort();
+        }
+        lane.lose_in_flight();
+        Some(lane.counts)
+    }
+
+    /// The lane of `output` goes no further, for `reason`.
+    pub(crate) fn stop_lane(&self, output: &OutputId, reason: &str) {
+        self.event(|state| {
+            if let Some(lane) = state.lanes.get_mut(output)
+                && lane.phase != Phase::Ended
+            {
+                lane.stop(reason.to_owned());
+                lane.wake.notify_one();
+            }
+        });
+    }
+
+    /// The kind of the failure that the lane of `output` is in.
+    pub(crate) fn last_trouble(&self, output: &OutputId) -> Option<TroubleKind> {
+        let state = lock(&self.state);
+        let lane = state.lanes.get(output)?;
+        lane.advice.as_ref()?;
+        lane.last_error.as_ref()?.kind
     }
 
     /// Changes the lane of `output`, and wakes the lane.
