@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use distributary_core::clock::Millis;
-use distributary_core::engine::{Order, Start};
+use distributary_core::engine::{OnRecreated, Order, Start};
 use serde::{Deserialize, Deserializer, de};
 
 /// A value that is not one of the expected ones; the text names both.
@@ -259,6 +259,24 @@ impl fmt::Display for OrderWord {
     }
 }
 
+const REACTIONS: &[(&str, OnRecreated)] = &[
+    ("restart", OnRecreated::Restart),
+    ("continue", OnRecreated::Continue),
+    ("stop", OnRecreated::Stop),
+];
+
+/// A reaction to an output that was created again, as users write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReactionWord(pub OnRecreated);
+
+impl FromStr for ReactionWord {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        word(text, REACTIONS).map(Self)
+    }
+}
+
 /// Implements `Deserialize` for types that are read from a text.
 macro_rules! deserialize_from_text {
     ($($name:ident),*) => {$(
@@ -270,7 +288,7 @@ macro_rules! deserialize_from_text {
     )*};
 }
 
-deserialize_from_text!(Name, StartAt, Span, Size, Address, OrderWord);
+deserialize_from_text!(Name, StartAt, Span, Size, Address, OrderWord, ReactionWord);
 
 #[cfg(test)]
 mod tests {

@@ -101,6 +101,14 @@ pub const DELIVERY: &[Key] = &[
         example: "5m",
     },
     Key {
+        name: "on-recreated",
+        form: Form::Choice(&["restart", "continue", "stop"]),
+        absent: Absent::Inherited("restart"),
+        help: "Reaction to an output that was deleted and created again: restart (at the output's \
+               start), continue (the new stream gets later records only) or stop",
+        example: "stop",
+    },
+    Key {
         name: "checkpoint-interval",
         form: Form::Span,
         absent: Absent::Inherited("1s"),

@@ -238,6 +238,7 @@ impl FanOutConfig {
                 "write-timeout",
                 old.request_deadline != other.request_deadline,
             ),
+            ("on-recreated", old.on_recreated != other.on_recreated),
         ])
     }
 }

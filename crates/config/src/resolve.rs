@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use distributary_adapters::kind::{Surroundings, Target};
 use distributary_adapters::sources::SourceSettings;
-use distributary_adapters::values::{Address, Name, OrderWord, Size, Span, StartAt};
+use distributary_adapters::values::{Address, Name, OrderWord, ReactionWord, Size, Span, StartAt};
 use distributary_core::engine;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -58,6 +58,7 @@ struct FanOutKeys {
     write_timeout: Option<Span>,
     on_refused: Option<OnRefused>,
     refresh_interval: Option<Span>,
+    on_recreated: Option<ReactionWord>,
 }
 
 /// The process that `input` and the content of a file describe.
@@ -399,6 +400,9 @@ fn engine_settings(keys: &FanOutKeys, memory: usize) -> engine::Settings {
         idle_poll: or(keys.idle_interval, default.idle_poll),
         lasting_patience: or(keys.give_up_after, default.lasting_patience),
         request_deadline: or(keys.write_timeout, default.request_deadline),
+        on_recreated: keys
+            .on_recreated
+            .map_or(default.on_recreated, |word| word.0),
         ..default
     }
 }

@@ -237,7 +237,8 @@ impl Output for KinesisOutput {
     }
 
     async fn look(&self) -> Result<Option<StreamIdentity>, Trouble> {
-        let described = self.client.describe(&self.stream).await?.answer;
+        let answered = self.client.describe(&self.stream).await?;
+        let described = answered.answer;
         if described.status == StreamStatus::Deleting {
             return Ok(None);
         }

@@ -300,10 +300,13 @@ fn starting_number(shard: &types::Shard) -> Option<Sequence> {
     if text.is_empty() || text.len() > 129 {
         return None;
     }
-    if text.bytes().any(|b| !b.is_ascii_digit()) {
+    let mut bytes = text.bytes();
+    let is_number = bytes.all(|b| b.is_ascii_digit());
+    if !is_number {
         return None;
     }
-    Some(Sequence::new(text))
+    let number = Sequence::new(text);
+    Some(number)
 }
 
 /// The server's time: `date`, or a moment that is surely not later.

@@ -110,7 +110,7 @@ impl Gap {
             || "of unknown length".to_owned(),
             |length| format!("{:.1} h", length.as_secs_f64() / 3600.0),
         );
-        format!("from {} to {to}, {length}", self.from)
+        format!("{} up to {to} ({length})", self.from)
     }
 }
 

@@ -16,6 +16,7 @@ mod local;
 mod pace;
 mod proxy;
 mod put;
+mod reliability;
 mod reshard;
 mod run;
 mod served;

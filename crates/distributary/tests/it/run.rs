@@ -58,7 +58,7 @@ pub(crate) fn wait_for(served: &Served, stream: &str, n: usize) {
 
 // A test waits for a server's clock, in real time.
 #[allow(clippy::disallowed_methods)]
-fn seconds() -> u64 {
+pub(crate) fn seconds() -> u64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap()

@@ -123,6 +123,18 @@ impl Served {
         self.runtime.block_on(self.client.call(&request)).unwrap();
     }
 
+    /// Deletes `stream`, and creates it again.
+    pub(crate) fn recreate(&self, stream: &str, shards: u32) {
+        let request = distributary_wire::types::DeleteStreamRequest {
+            stream_name: Some(stream.to_owned()),
+            ..Default::default()
+        };
+        self.runtime.block_on(self.client.call(&request)).unwrap();
+        crate::served::until("the deletion", || {
+            self.local.create_stream(stream, shards).ok()
+        });
+    }
+
     /// Lets records of `stream` be as large as `mebibytes`.
     pub(crate) fn take_records_of(&self, stream: &str, mebibytes: i32) {
         let describe = distributary_wire::types::DescribeStreamSummaryRequest {

@@ -427,9 +427,12 @@ impl Reader {
         self.iterator = None;
         self.horizon = Horizon::default();
 
-        let is_gap = match (&oldest, gone) {
-            (Some(oldest), _) => !self.is_past(oldest) && !self.has_read_until(oldest.arrival),
-            (None, gone) => gone == Gone::Refused,
+        let is_gap = if let Some(oldest) = &oldest {
+            let is_past = self.is_past(oldest);
+            let is_read = self.has_read_until(oldest.arrival);
+            !is_past && !is_read
+        } else {
+            gone == Gone::Refused
         };
         let now = server_time(None, &self.shared.client);
         let complete_until = now.minus(behind);
