@@ -153,6 +153,7 @@ async fn add(shared: &Shared, spec: OutputSpec) -> Result<Effect, EngineError> {
         .partition(|row| world.shards.contains_key(&row.lane.shard));
     let rows = [starts.rows, here].concat();
     world.add_output(&spec, &rows, server);
+    world.recognise(&spec, starts.identities, shared.settings.on_recreated);
     report_lost(&mut world, added, &orphans, shared.clock.wall());
     let orphans = orphans.into_iter().map(|o| o.lane);
     world

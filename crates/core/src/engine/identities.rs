@@ -7,11 +7,11 @@ use std::time::Duration;
 use crate::checkpoint::Position;
 use crate::output::{Output, TroubleKind};
 use crate::source::StreamIdentity;
-use crate::store::OutputId;
+use crate::store::{OutputId, OutputIdentity};
 
 use super::settings::OnRecreated;
 use super::world::World;
-use super::{Shared, Start, lock};
+use super::{OutputSpec, Shared, Start, lock};
 
 /// Looks at an output that is missing so many times within [`Settings::identity_refresh`].
 ///
@@ -38,7 +38,7 @@ pub(crate) async fn watch(shared: Arc<Shared>, id: OutputId) {
         // A failure shows in the writes as well.
         if let Some(Ok(Some(identity))) = looked.await {
             let mut world = lock(&shared.world);
-            world.on_identity(&id, identity, settings.on_recreated);
+            world.on_identity(&id, &identity, settings.on_recreated);
             drop(world);
             shared.news.notify_one();
         }
@@ -54,11 +54,28 @@ impl World {
         Some((Arc::clone(&entry.spec.output), is_missing))
     }
 
+    /// Compares the stream behind an output that was just added with that of the store.
+    pub(crate) fn recognise(
+        &mut self,
+        spec: &OutputSpec,
+        stored: Vec<OutputIdentity>,
+        reaction: OnRecreated,
+    ) {
+        let mut stored = stored.into_iter();
+        let stored = stored.find(|row| row.output == spec.id);
+        if let Some(entry) = self.outputs.get_mut(&spec.id) {
+            entry.identity = stored.map(|row| row.identity);
+        }
+        if let Some(identity) = spec.output.identity() {
+            self.on_identity(&spec.id, &identity, reaction);
+        }
+    }
+
     /// The stream behind the output `id` is `now`. `reaction`: to a stream that was created again.
     pub(crate) fn on_identity(
         &mut self,
         id: &OutputId,
-        now: StreamIdentity,
+        now: &StreamIdentity,
         reaction: OnRecreated,
     ) {
         let Some(entry) = self.outputs.get_mut(id) else {
@@ -69,19 +86,19 @@ impl World {
             return;
         }
         let before = entry.identity.clone().or(known);
-        if !before.is_some_and(|before| before.is_recreated_as(&now)) {
+        if !before.is_some_and(|before| before.is_recreated_as(now)) {
             return;
         }
 
         match reaction {
-            OnRecreated::Restart => self.restart(id, &now),
+            OnRecreated::Restart => self.restart(id, now),
             OnRecreated::Continue => tracing::warn!(
                 output = %id,
                 "the output {} was deleted and created again; it goes on where it was, so earlier \
                  records are not in the new one",
                 now.arn
             ),
-            OnRecreated::Stop => self.stop(id, &now),
+            OnRecreated::Stop => self.stop(id, now),
         }
     }
 

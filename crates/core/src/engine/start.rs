@@ -99,15 +99,9 @@ fn world(fan_out: &FanOut, map: &Map, starts: Starts, supervisor: &Arc<Notify>) 
     for spec in &fan_out.outputs {
         world.add_output(spec, &starts.rows, server);
     }
-    for row in starts.identities {
-        if let Some(entry) = world.outputs.get_mut(&row.output) {
-            entry.identity = Some(row.identity);
-        }
-    }
     for spec in &fan_out.outputs {
-        if let Some(identity) = spec.output.identity() {
-            world.on_identity(&spec.id, identity, fan_out.settings.on_recreated);
-        }
+        let stored = starts.identities.clone();
+        world.recognise(spec, stored, fan_out.settings.on_recreated);
     }
 
     let wall = fan_out.clock.wall();

@@ -129,7 +129,7 @@ async fn deleted_unread(bench: &Bench, resharded: bool) {
     let engine = bench.run().await;
     for id in ["o0", "o1"] {
         let resumed = engine.apply(Change::Resume(OutputId::new(id))).await;
-        resumed.unwrap();
+        resumed.done().unwrap();
     }
     engine.caught_up().await.unwrap();
     let status = engine.status();
@@ -157,7 +157,7 @@ async fn records_of_a_paused_output_deleted_unread_are_a_gap() {
     let engine = bench.run().await;
     for id in ["o0", "o1"] {
         let paused = engine.apply(Change::Pause(OutputId::new(id))).await;
-        paused.unwrap();
+        paused.done().unwrap();
     }
     bench.source.put_many("0", 10, 10);
     bench.pass(5 * S).await;
@@ -279,7 +279,7 @@ async fn an_output_created_again_goes_on_or_stops_as_configured() {
         if reaction == OnRecreated::Stop {
             let engine = bench.run().await;
             let id = OutputId::new("o0");
-            engine.apply(Change::Resume(id)).await.unwrap();
+            engine.apply(Change::Resume(id)).await.done().unwrap();
             bench
                 .until(&engine, |s| of(s, "o0").counts.durable == 20)
                 .await;
