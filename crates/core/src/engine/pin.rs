@@ -55,7 +55,8 @@ pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>, start: Sequen
 
 /// Reads the first record after `position`.
 async fn ask(shared: &Shared, cell: &ShardCell, position: &Position) -> Result<Read, Trouble> {
-    let bytes = shared.limits.answer_bytes;
+    let share = shared.conditions().memory_share;
+    let bytes = shared.limits.answer_bytes.min(share);
     let _permit = shared.budget.reserve(Pool::Read, bytes, Turn::Last).await;
     wait_for_call(shared, cell).await;
 

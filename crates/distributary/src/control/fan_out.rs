@@ -509,7 +509,8 @@ fn check_gaps(source: &SourceStatus) -> Result<(), Failure> {
     let Some(newest) = source.recent_gaps.last() else {
         return Ok(());
     };
-    let (count, extent) = (source.gaps, newest.extent());
+    let count = source.gaps;
+    let extent = newest.extent();
     Err(Failure::gap(format!(
         "caught up, but records are missing: the source's retention deleted {count} stretches \
          before they were read, the last in shard {} {extent}; the log has all of them",
