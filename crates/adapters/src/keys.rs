@@ -79,6 +79,8 @@ pub enum Form {
     Output,
     /// A table with these keys.
     Table(&'static [Key]),
+    /// A list of tables with these keys.
+    Tables(&'static [Key]),
 }
 
 /// The largest value of a count.
@@ -101,6 +103,7 @@ impl Form {
             Self::Choice(_) => "WORD",
             Self::Output => "[KIND:]TARGET",
             Self::Table(_) => "TABLE",
+            Self::Tables(_) => "TABLES",
         }
     }
 
@@ -136,7 +139,7 @@ impl Form {
         match (self, value) {
             (Self::Boolean, Value::Boolean(_)) => Ok(()),
             (Self::Count, Value::Integer(1..=COUNT_MAX)) => Ok(()),
-            (Self::Boolean | Self::Count | Self::Table(_), _)
+            (Self::Boolean | Self::Count | Self::Table(_) | Self::Tables(_), _)
             | (_, Value::Boolean(_) | Value::Integer(_) | Value::Float(_)) => {
                 Err(self.unexpected(value))
             }
@@ -150,7 +153,8 @@ impl Form {
 
     fn check_text(self, text: &str) -> Result<(), Expected> {
         match self {
-            Self::Text(_) | Self::Texts(_) | Self::Boolean | Self::Count | Self::Table(_) => Ok(()),
+            Self::Text(_) | Self::Texts(_) => Ok(()),
+            Self::Boolean | Self::Count | Self::Table(_) | Self::Tables(_) => Ok(()),
             Self::Output if text.is_empty() => Err(Expected::new("\"\" is no output")),
             Self::Output => Ok(()),
             Self::Path if text.is_empty() => Err(Expected::new("\"\" is no path")),
@@ -182,6 +186,7 @@ impl Form {
             (Self::Boolean, _) => "expected true or false".to_owned(),
             (Self::Count, _) => format!("expected a whole number from 1 to {COUNT_MAX}"),
             (Self::Table(_), _) => "expected a table: { KEY = VALUE, … }".to_owned(),
+            (Self::Tables(_), _) => "expected a list of tables: [{ KEY = VALUE, … }]".to_owned(),
             (Self::Output, _) => "expected \"KIND:REST\", or a table with type".to_owned(),
             (Self::Size, Value::Integer(number)) => {
                 format!("expected a text with a unit, such as \"{number}MiB\"")

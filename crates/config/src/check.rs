@@ -8,6 +8,7 @@ use crate::keys::{
     self, EVERY_OUTPUT, EVERY_SOURCE, FAN_OUT_LIST, NESTED_OUTPUT, OUTPUT, SOURCE, STREAMS, TYPE,
 };
 use crate::mistake::Mistakes;
+use crate::pumps::{PUMP, PUMP_KEYS};
 use crate::registry::Registry;
 use crate::table::{Entry, Table, Value};
 
@@ -45,10 +46,11 @@ impl Checker<'_> {
         let level = Level {
             prefix: String::new(),
             known: self.top.clone(),
-            nested: &[OUTPUT, SOURCE, FAN_OUT_LIST],
+            nested: &[OUTPUT, SOURCE, FAN_OUT_LIST, PUMP],
         };
         self.keys(root, &level);
         self.nested(root, "");
+        self.pumps(root);
 
         self.list(root, FAN_OUT_LIST, "from = \"NAME\"");
         let fan_outs = root.tables(FAN_OUT_LIST);
@@ -57,6 +59,12 @@ impl Checker<'_> {
             let prefix = format!("fan-out {number} ");
             self.fan_out(fan_out, prefix);
         }
+    }
+
+    fn pumps(&mut self, root: &Table) {
+        self.list(root, PUMP, "name = \"NAME\"");
+        let pumps = root.tables(PUMP);
+        self.each(pumps, PUMP, PUMP_KEYS);
     }
 
     fn fan_out(&mut self, fan_out: &Table, prefix: String) {
@@ -176,26 +184,33 @@ impl Checker<'_> {
     }
 
     fn value(&mut self, key: &'static Key, entry: &Entry, prefix: &str) {
-        let checked = match &entry.value {
-            Value::Plain(value) => {
-                let checked = key.form.check(value);
-                checked.map_err(|expected| expected.0)
+        let name = key.name;
+        let name = format!("{prefix}{name}");
+        match (&entry.value, key.form) {
+            (Value::Plain(value), form) => {
+                if let Err(expected) = form.check(value) {
+                    self.unexpected(&name, entry, &expected.0);
+                }
             }
-            Value::Table(table) if key.form.takes_table() => {
-                let name = key.name;
-                let prefix = format!("{prefix}{name} ");
+            (Value::Table(table), form) if form.takes_table() => {
+                let prefix = format!("{name} ");
                 self.nested_table(key, table, prefix);
-                return;
             }
-            Value::Table(_) | Value::Tables(_) => {
-                Err(format!("a table: expected {}", key.form.placeholder()))
+            (Value::Tables(tables), Form::Tables(keys)) => {
+                self.each(tables, &name, keys);
             }
-        };
-
-        if let Err(expected) = checked {
-            let message = format!("key {prefix}{}: {expected}", key.name);
-            self.mistakes.add(&entry.place, message);
+            (Value::Table(_) | Value::Tables(_), form) => {
+                let expected = form.placeholder();
+                let expected = format!("a table: expected {expected}");
+                self.unexpected(&name, entry, &expected);
+            }
         }
+    }
+
+    /// Reports a value of another form.
+    fn unexpected(&mut self, name: &str, entry: &Entry, expected: &str) {
+        let message = format!("key {name}: {expected}");
+        self.mistakes.add(&entry.place, message);
     }
 
     /// The value of a key that takes a table.
@@ -205,7 +220,20 @@ impl Checker<'_> {
             self.of_kind(table, prefix, &kinds, NESTED_OUTPUT);
             return;
         };
+        self.of_keys(table, prefix, keys);
+    }
 
+    /// Tables of a list, each with a fixed set of keys.
+    fn each(&mut self, tables: &[Table], name: &str, keys: &'static [Key]) {
+        for (i, table) in tables.iter().enumerate() {
+            let number = i + 1;
+            let prefix = format!("{name} {number} ");
+            self.of_keys(table, prefix, keys);
+        }
+    }
+
+    /// A table with a fixed set of keys.
+    fn of_keys(&mut self, table: &Table, prefix: String, keys: &'static [Key]) {
         let known: Vec<&'static Key> = keys.iter().collect();
         self.missing(table, &known, &prefix);
         let level = Level {

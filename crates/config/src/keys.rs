@@ -316,6 +316,37 @@ pub const EVERY_OUTPUT: &[Key] = &[
                the data: drop (as AWS Lambda does) or pass",
         example: "pass",
     },
+    Key {
+        name: "pump",
+        form: Form::Name,
+        absent: Absent::Default("the output takes the records themselves"),
+        help: "The pump whose rows the output takes in place of the records",
+        example: "web",
+    },
+    Key {
+        name: "from-stream",
+        form: Form::Text("STREAM"),
+        absent: Absent::Default("the only stream that the pump makes"),
+        help: "The stream of the pump's code whose rows the output takes; error_stream for the rows \
+               that failed",
+        example: "DESTINATION_SQL_STREAM",
+    },
+    Key {
+        name: "row-format",
+        form: Form::Choice(&["json", "csv"]),
+        absent: Absent::Default("json"),
+        help: "The form of a row: a JSON object, or values between commas with a line break",
+        example: "csv",
+    },
+    Key {
+        name: "partition-key",
+        form: Form::Text("COLUMN"),
+        absent: Absent::Default(
+            "the key of the source record where a row has one, else a hash of the row",
+        ),
+        help: "The column whose text is the partition key of a row",
+        example: "TICKER",
+    },
 ];
 
 /// The key that names the kind of an output inside another table.

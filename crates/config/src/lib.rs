@@ -19,6 +19,7 @@ pub mod mistake;
 mod outputs;
 pub mod pattern;
 pub mod process;
+pub mod pumps;
 pub mod registry;
 pub mod resolve;
 mod source;
@@ -29,6 +30,7 @@ pub use input::Input;
 pub use mistake::{Mistake, Mistakes, Place};
 pub use pattern::OutputPattern;
 pub use process::{FanOutConfig, LogFormat, OutputConfig, Process, RefusedRecords};
+pub use pumps::{PumpCode, PumpConfig, PumpReference, RowWord, RowsConfig};
 pub use registry::Registry;
 
 #[cfg(test)]

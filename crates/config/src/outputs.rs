@@ -16,6 +16,7 @@ use crate::keys::{EVERY_OUTPUT, OUTPUT, TYPE};
 use crate::mistake::{Mistakes, Place, Result};
 use crate::pattern::{Delivery, NamePattern, NewOutputs, OUTPUTS_MAX, OutputPattern};
 use crate::process::{OutputConfig, RefusedRecords};
+use crate::pumps::{PumpConfig, RowTable, RowWord, RowsConfig};
 use crate::registry::Registry;
 use crate::source::{inherited, kind_of, settings};
 use crate::table::{Layers, Table};
@@ -29,6 +30,7 @@ pub(crate) struct Outputs<'a> {
     pub(crate) order: Option<Order>,
     pub(crate) start: Option<Start>,
     pub(crate) on_refused: Option<OnRefused>,
+    pub(crate) pumps: &'a [Arc<PumpConfig>],
 }
 
 /// An output with the place where it was written.
@@ -64,6 +66,11 @@ struct Common {
     streams: Option<NamePattern>,
     new_outputs: Option<NewOutputs>,
     outputs_max: Option<u32>,
+    #[serde(deserialize_with = "crate::values::optional_text")]
+    pump: Option<Name>,
+    from_stream: Option<String>,
+    row_format: Option<RowWord>,
+    partition_key: Option<String>,
 }
 
 /// An output, or a pattern, as it is written.
@@ -87,6 +94,21 @@ impl Written<'_> {
         };
         let filter = wanted.filter();
         filter.map_err(Mistakes::at(self.place))
+    }
+
+    /// The rows that the output takes; `None`: the records.
+    fn rows(&self, pumps: &[Arc<PumpConfig>]) -> Result<Option<RowsConfig>> {
+        let Some(table) = self.table else {
+            return Ok(None);
+        };
+        let common = &self.common;
+        let rows = RowTable {
+            pump: common.pump.as_ref().map(|name| name.0.clone()),
+            from_stream: common.from_stream.clone(),
+            row_format: common.row_format,
+            partition_key: common.partition_key.clone(),
+        };
+        rows.resolve(table, pumps)
     }
 
     fn is_pattern(&self) -> bool {
@@ -319,18 +341,27 @@ impl Outputs<'_> {
         let order = self.order(common.order, name, settings, notes);
         let order = order.map_err(Mistakes::at(place));
         let order = mistakes.take(order);
-
-        let start = common.start.map(|start| start.0);
-        let start = start.or(self.start);
         let filter = written.filter();
         let filter = mistakes.take(filter);
+        let rows = written.rows(self.pumps);
+        let rows = mistakes.take(rows);
+
         mistakes.or(Delivery {
             order: order.unwrap_or_default(),
-            start: start.unwrap_or_default(),
+            start: self.start(common.start),
             paused: common.paused,
             refused: refused.unwrap_or_default(),
             filter: filter.flatten(),
+            rows: rows.flatten(),
         })
+    }
+
+    /// The start of an output with a start of its own, or the inherited one.
+    fn start(&self, own: Option<StartAt>) -> Start {
+        match own {
+            Some(start) => start.0,
+            None => self.start.unwrap_or_default(),
+        }
     }
 
     fn refused(&self, written: &Written<'_>) -> Result<RefusedRecords> {

@@ -13,6 +13,7 @@ use distributary_filter::{FilterPump, Glob};
 use serde::{Deserialize, Deserializer};
 
 use crate::process::{OutputConfig, RefusedRecords};
+use crate::pumps::RowsConfig;
 
 /// The most outputs that a pattern may find, unless set otherwise.
 pub(crate) const OUTPUTS_MAX: u32 = 100;
@@ -145,6 +146,7 @@ pub(crate) struct Delivery {
     pub(crate) paused: bool,
     pub(crate) refused: RefusedRecords,
     pub(crate) filter: Option<Arc<FilterPump>>,
+    pub(crate) rows: Option<RowsConfig>,
 }
 
 impl Delivery {
@@ -158,6 +160,7 @@ impl Delivery {
             paused: self.paused,
             refused: self.refused,
             filter: self.filter,
+            rows: self.rows,
         }
     }
 }

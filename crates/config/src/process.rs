@@ -16,6 +16,7 @@ use distributary_filter::FilterPump;
 use serde::{Deserialize, Deserializer};
 
 use crate::pattern::OutputPattern;
+use crate::pumps::RowsConfig;
 
 /// One process with its fan-outs.
 #[derive(Clone, Debug)]
@@ -79,6 +80,8 @@ pub struct OutputConfig {
     pub refused: RefusedRecords,
     /// The records that the output gets; `None`: all.
     pub filter: Option<Arc<FilterPump>>,
+    /// The rows that the output takes in place of the records; `None`: the records.
+    pub rows: Option<RowsConfig>,
 }
 
 /// The treatment of records that an output will never take.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_adapters::kind::{Surroundings, Target};
@@ -19,6 +20,7 @@ use crate::keys::{self, DELIVERY, FAN_OUT, FAN_OUT_LIST, OUTPUT, PROCESS, SOURCE
 use crate::mistake::{Mistakes, Place, Result};
 use crate::outputs::{Outputs, Placed, Resolved, collisions};
 use crate::process::{ControlAddress, FanOutConfig, LogFormat, Process};
+use crate::pumps::{self, PUMP, PumpConfig};
 use crate::registry::Registry;
 use crate::source::source;
 use crate::table::{Layers, Table};
@@ -85,6 +87,7 @@ pub fn resolve(
         root: &root,
         surroundings: Surroundings { embedded },
         notes: input.warnings.clone(),
+        pumps: pumps::resolve(root.tables(PUMP))?,
     };
     resolver.process()
 }
@@ -95,6 +98,7 @@ struct Resolver<'a> {
     root: &'a Table,
     surroundings: Surroundings,
     notes: Vec<String>,
+    pumps: Vec<Arc<PumpConfig>>,
 }
 
 /// A fan-out with the places that later checks report.
@@ -263,6 +267,7 @@ impl Resolver<'_> {
             order: keys.order.map(|order| order.0),
             start: keys.start.map(|start| start.0),
             on_refused: keys.on_refused,
+            pumps: &self.pumps,
         };
         outputs.resolve(to, own, &mut self.notes)
     }

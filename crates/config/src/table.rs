@@ -101,6 +101,7 @@ impl<'a> Layers<'a> {
             }
             (Value::Plain(value), _) => Some(value.clone()),
             (Value::Table(table), Form::Table(keys)) => Some(nested(table, keys)),
+            (Value::Tables(tables), Form::Tables(keys)) => Some(all_nested(tables, keys)),
             (Value::Table(_) | Value::Tables(_), _) => None,
         }
     }
@@ -115,6 +116,16 @@ impl<'a> Layers<'a> {
         }
         table
     }
+}
+
+/// A list of tables with a fixed set of keys.
+fn all_nested(tables: &[Table], keys: &[Key]) -> toml::Value {
+    let mut values = Vec::with_capacity(tables.len());
+    for table in tables {
+        let value = nested(table, keys);
+        values.push(value);
+    }
+    toml::Value::Array(values)
 }
 
 /// A table with a fixed set of keys.

@@ -14,6 +14,7 @@ mod patience;
 mod redrive;
 mod screen;
 mod show;
+mod sql;
 mod state;
 mod verify;
 mod view;

@@ -13,10 +13,18 @@ use crate::reference::ReferenceSpec;
 pub struct Application {
     /// The SQL text.
     pub code: String,
+    /// The application's name; empty when the file has none.
+    pub name: String,
+    /// The ARN of the Kinesis stream that is the input, when one is configured.
+    pub source: Option<String>,
+    /// The configured start: `NOW`, `TRIM_HORIZON` or `LAST_STOPPED_POINT`.
+    pub start: Option<String>,
     /// The input streams are called `<prefix>_001` and so on.
     pub name_prefix: String,
     /// The number of parallel input streams, 1 to 64.
     pub parallelism: usize,
+    /// Further names of the first input stream, as stored: an unquoted name is in upper case.
+    pub aliases: Vec<String>,
     /// The schema of the source's records.
     pub schema: InputSchema,
     /// The outputs that the configuration names.
@@ -47,8 +55,12 @@ impl Application {
     pub fn from_sql(code: &str, schema: InputSchema) -> Self {
         Self {
             code: code.to_owned(),
+            name: String::new(),
+            source: None,
+            start: None,
             name_prefix: "SOURCE_SQL_STREAM".to_owned(),
             parallelism: 1,
+            aliases: Vec::new(),
             schema,
             outputs: Vec::new(),
             references: Vec::new(),
@@ -96,10 +108,16 @@ impl Application {
         };
         let mut application = Self {
             code,
+            name: text_of(root, "ApplicationName")
+                .unwrap_or_default()
+                .to_owned(),
+            source: source_of(input),
+            start: start_of(input),
             name_prefix: text_of(input, "NamePrefix")
                 .ok_or("the input has no NamePrefix")?
                 .to_owned(),
             parallelism: parallelism(input)?,
+            aliases: Vec::new(),
             schema: schema_of(input, "InputSchema")?,
             outputs: Vec::new(),
             references: Vec::new(),
@@ -114,6 +132,17 @@ impl Application {
             application.references.push(reference_of(reference)?);
         }
         Ok(application)
+    }
+
+    /// Adds a reference table, or replaces the one of the same name.
+    pub fn add_reference(&mut self, name: &str, schema: InputSchema, contents: bytes::Bytes) {
+        self.references.retain(|table| table.name != name);
+        self.references.push(ReferenceSpec {
+            name: name.to_owned(),
+            schema,
+            contents,
+            location: None,
+        });
     }
 
     /// Puts the contents of a reference table in place.
@@ -229,6 +258,20 @@ fn sql_part(root: &Json) -> &Json {
         .map(|(outer, inner)| &root[*outer][*inner])
         .find(|found| found.is_object())
         .unwrap_or(root)
+}
+
+/// The ARN of the Kinesis stream that an input reads.
+fn source_of(input: &Json) -> Option<String> {
+    let members = ["KinesisStreamsInput", "KinesisStreamsInputDescription"];
+    let arn = members
+        .iter()
+        .find_map(|member| input[*member]["ResourceARN"].as_str());
+    arn.map(ToOwned::to_owned)
+}
+
+fn start_of(input: &Json) -> Option<String> {
+    let configuration = &input["InputStartingPositionConfiguration"];
+    text_of(configuration, "InputStartingPosition").map(ToOwned::to_owned)
 }
 
 fn code_of(root: &Json) -> Option<String> {

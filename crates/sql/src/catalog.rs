@@ -74,14 +74,17 @@ pub(crate) struct Catalog {
     pub(crate) functions: Vec<UserFunction>,
     /// Functions whose definition had an error.
     pub(crate) broken_functions: Vec<String>,
+    /// Further names of the first input stream.
+    pub(crate) aliases: Vec<String>,
 }
 
 impl Catalog {
     pub(crate) fn stream(&self, name: &str) -> Option<(usize, &Stream)> {
-        self.streams
-            .iter()
-            .enumerate()
-            .find(|(_, stream)| stream.name == name)
+        let mut streams = self.streams.iter().enumerate();
+        if self.aliases.iter().any(|alias| alias == name) {
+            return streams.next();
+        }
+        streams.find(|(_, stream)| stream.name == name)
     }
 
     pub(crate) fn table(&self, name: &str) -> Option<&Arc<ReferenceTable>> {

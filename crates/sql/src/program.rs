@@ -47,7 +47,10 @@ impl Program {
     /// # Errors
     /// All independent errors of the code and the configuration.
     pub fn compile(application: &Application) -> Result<Self, CompileErrors> {
-        let mut catalog = Catalog::default();
+        let mut catalog = Catalog {
+            aliases: application.aliases.clone(),
+            ..Catalog::default()
+        };
         add_inputs(&mut catalog, application)?;
         let mut bad_references = Vec::new();
         for reference in &application.references {
@@ -220,7 +223,10 @@ impl From<BoundPump> for Pump {
 }
 
 /// Adds the input streams.
-fn add_inputs(catalog: &mut Catalog, application: &Application) -> Result<(), CompileErrors> {
+pub(crate) fn add_inputs(
+    catalog: &mut Catalog,
+    application: &Application,
+) -> Result<(), CompileErrors> {
     let count = application.parallelism;
     if !(1..=64).contains(&count) {
         let message = format!("InputParallelism {count}; expected 1 to 64");

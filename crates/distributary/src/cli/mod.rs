@@ -104,7 +104,7 @@ impl Command {
             Self::Tail(args) => tail::run(args).await,
             Self::Verify(args) => verify::run(args).await,
             Self::Filter(args) => filter::run(args),
-            Self::Sql(args) => sql::run(args),
+            Self::Sql(args) => sql::run(args).await,
         }
     }
 }

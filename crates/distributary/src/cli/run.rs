@@ -1,5 +1,6 @@
 //! `distributary run`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use distributary_config::Process;
@@ -10,6 +11,7 @@ use crate::control;
 use crate::embedded;
 use crate::failure::Failure;
 use crate::logging;
+use crate::sql;
 
 /// Flags of `run`.
 #[derive(Debug, clap::Args)]
@@ -26,16 +28,24 @@ was. Every setting, as a flag, a variable (DISTRIBUTARY_FROM for --from) and a k
 pub(crate) struct RunArgs {
     #[command(flatten)]
     config: ConfigArgs,
+    /// Send the rows of this SQL to every output, in place of the records: SQL of Kinesis Data
+    /// Analytics that makes one stream, or an application as JSON. A schema is inferred from the
+    /// first records, unless NAME.schema.json is beside the file
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    pump: Option<PathBuf>,
 }
 
 /// Runs it.
 pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
-    let (process, origin) = args.config.process()?;
+    let (mut process, origin) = args.config.process()?;
     start_log(&process);
 
     let access = Access::for_process(&process.surroundings)?;
     if let Some(local) = &access.local {
         embedded::prepare(local, &process).await?;
+    }
+    if let Some(pump) = &args.pump {
+        sql::add_pump(&mut process, pump, &access).await?;
     }
     control::run(process, access, origin).await
 }

@@ -1,12 +1,15 @@
 //! `distributary sql`: applications of Kinesis Data Analytics, checked and run on files.
 
+mod import;
+mod infer;
+mod query;
+
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use distributary_sql::{Application, CompileErrors, Program, harness};
 
 use crate::failure::Failure;
@@ -27,6 +30,12 @@ enum SqlCommand {
     Check(AppArgs),
     /// Run an application on a file of records, without AWS and without a clock
     Test(TestArgs),
+    /// Print a configuration that runs an application of Kinesis Data Analytics
+    Import(import::ImportArgs),
+    /// Print a schema that reads the first records of a stream
+    Infer(infer::InferArgs),
+    /// Print the rows of a query over a live stream
+    Query(query::QueryArgs),
 }
 
 /// The application.
@@ -63,19 +72,26 @@ struct TestArgs {
 }
 
 /// Runs `distributary sql`.
-pub(crate) fn run(args: SqlArgs) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(args: SqlArgs) -> Result<ExitCode, Failure> {
+    match args.command {
+        SqlCommand::Check(app) => run_offline(&app, None),
+        SqlCommand::Test(test) => run_offline(&test.app, Some(&test.input)),
+        SqlCommand::Import(args) => import::run(&args),
+        SqlCommand::Infer(args) => infer::run(args).await,
+        SqlCommand::Query(args) => query::run(args).await,
+    }
+}
+
+/// Checks an application, or runs it on the records in the file `input`.
+fn run_offline(app: &AppArgs, input: Option<&Path>) -> Result<ExitCode, Failure> {
     let mut stdout = BufWriter::new(io::stdout().lock());
-    let (app, input) = match args.command {
-        SqlCommand::Check(app) => (app, None),
-        SqlCommand::Test(test) => (test.app, Some(test.input)),
-    };
-    let program = match compile(&app)? {
+    let program = match compile(app)? {
         Ok(program) => program,
         Err(errors) => return Ok(not_compiled(&errors)),
     };
 
     match input {
-        Some(input) => run_test(program, &input, &mut stdout)?,
+        Some(input) => run_test(program, input, &mut stdout)?,
         None => summarize(&program, &mut stdout)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -105,28 +121,41 @@ fn not_compiled(errors: &CompileErrors) -> ExitCode {
 fn compile(args: &AppArgs) -> Result<Result<Program, CompileErrors>, Failure> {
     let contents = read_text(&args.app)?;
     let schema = args.schema.as_deref().map(read_text).transpose()?;
-    let extension = args.app.extension();
-    let is_json = extension.is_some_and(|e| e.eq_ignore_ascii_case("json"));
+    let is_json = has_extension(&args.app, "json");
+    let application = Application::from_file(is_json, &contents, schema.as_deref());
 
-    let mut application = match Application::from_file(is_json, &contents, schema.as_deref()) {
+    let mut application = match application {
         Ok(application) => application,
         Err(errors) => return Ok(Err(errors)),
     };
-    for (table, file) in &args.reference {
-        application
-            .set_reference(table, Bytes::from(read(file)?))
-            .map_err(Failure::usage)?;
-    }
+    set_references(&mut application, args)?;
     for note in &application.notes {
         eprintln!("note: {note}");
     }
+    Ok(Program::compile(&application))
+}
+
+fn has_extension(path: &Path, wanted: &str) -> bool {
+    let extension = path.extension();
+    extension.is_some_and(|extension| extension.eq_ignore_ascii_case(wanted))
+}
+
+/// Puts the contents of the flags in place, and tells which tables stay empty.
+fn set_references(application: &mut Application, args: &AppArgs) -> Result<(), Failure> {
+    for (table, file) in &args.reference {
+        let contents = read(file)?;
+        application
+            .set_reference(table, contents.into())
+            .map_err(Failure::usage)?;
+    }
+
     for table in &application.references {
         if table.contents.is_empty() {
             let name = &table.name;
             eprintln!("note: the table \"{name}\" is empty; give --reference {name}=FILE");
         }
     }
-    Ok(Program::compile(&application))
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {

@@ -9,6 +9,7 @@ use distributary_config::keys::{
     DELIVERY, EVERY_OUTPUT, EVERY_SOURCE, FAN_OUT, FAN_OUT_LIST, OUTPUT, PROCESS, SOURCE, TYPE,
     variable,
 };
+use distributary_config::pumps::{COLUMN_KEYS, PUMP, PUMP_KEYS, REFERENCE_KEYS};
 use distributary_config::{Input, Registry, resolve};
 use serde_json::{Map, Value, json};
 
@@ -59,6 +60,15 @@ fn reference(registry: &Registry) -> String {
 
     text.push_str("\n## Keys of every `[[output]]`\n\n");
     of_table(&mut text, EVERY_OUTPUT);
+    text.push_str(
+        "\n## Keys of a `[[pump]]`\n\nAt the top of the file only. The guide: [From Kinesis Data \
+         Analytics](guides/KINESIS-DATA-ANALYTICS.md).\n\n",
+    );
+    of_table(&mut text, PUMP_KEYS);
+    text.push_str("\n### `columns` of a `[[pump]]`\n\n");
+    of_table(&mut text, COLUMN_KEYS);
+    text.push_str("\n### `[[pump.reference]]`\n\n");
+    of_table(&mut text, REFERENCE_KEYS);
     for kind in built_in(&registry.outputs) {
         section(&mut text, "output", kind);
     }
@@ -104,6 +114,7 @@ fn of_table(text: &mut String, keys: &[Key]) {
             Absent::Inherited(text) => format!("the same key above, else {text}"),
         };
         let example = match key.form {
+            Form::Tables(_) => "`[{ … }]`".to_owned(),
             Form::Boolean | Form::Count => format!("`{}`", key.example),
             // Patterns hold double quotes.
             _ if key.example.contains('"') => format!("`'{}'`", key.example),
@@ -125,6 +136,8 @@ fn line(text: &mut String, cells: &[&str]) {
 fn schema(registry: &Registry) -> String {
     let fan_out = with_places(registry, object(&registry.fan_out_keys(), true));
     let mut top = with_places(registry, object(&registry.top_keys(), true));
+    let pump = object(&PUMP_KEYS.iter().collect::<Vec<_>>(), false);
+    top["properties"][PUMP] = json!({"type": "array", "items": pump});
     top["properties"][FAN_OUT_LIST] = json!({"type": "array", "items": fan_out});
     top["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     top["$defs"] = json!({"output": of_kinds(&registry.outputs, &[])});
@@ -185,6 +198,10 @@ fn property(key: &Key) -> Value {
             {"type": "string", "examples": [key.example]},
             {"$ref": "#/$defs/output"},
         ]}),
+        Form::Tables(keys) => {
+            let item = object(&keys.iter().collect::<Vec<_>>(), false);
+            json!({"type": "array", "items": item})
+        }
         Form::Table(keys) => object(&keys.iter().collect::<Vec<_>>(), false),
         Form::Texts(_) => json!({
             "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],

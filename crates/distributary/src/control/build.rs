@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use super::SharedParts;
 use super::dead_letters::DeadLetterOutputs;
 use super::discovery::{self, FoundOutput};
+use super::pumps::Pumps;
 use crate::failure::Failure;
 
 /// Outputs that are asked at the same time.
@@ -41,6 +42,7 @@ pub(crate) struct Built {
 pub(crate) struct OutputBuilder {
     context: BuildContext,
     dead_letters: DeadLetterOutputs,
+    pumps: Pumps,
     /// The source's identity.
     source: String,
 }
@@ -61,6 +63,7 @@ pub(crate) async fn build(
     let builder = OutputBuilder {
         context,
         dead_letters: shared.dead_letters,
+        pumps: Pumps::new(clock.clone(), config.engine.clone()),
         source: source.identity,
     };
 
@@ -72,7 +75,7 @@ pub(crate) async fn build(
 
     let fan_out = FanOut {
         name: config.name.clone(),
-        source: source.source,
+        source: builder.pumps.watched(source.source),
         outputs,
         store: Arc::new(store),
         ownership: None,
@@ -175,7 +178,12 @@ impl OutputBuilder {
         self.check_dead_letters(&found)?;
 
         let specs = found.into_iter().map(|found| found.spec);
-        Ok(specs.collect())
+        self.pumps.attach(configs, specs.collect())
+    }
+
+    /// Fails if the output called `name` can't be changed while the fan-out runs.
+    pub(crate) fn check_change(&self, name: &str) -> Result<(), String> {
+        self.pumps.check_change(name)
     }
 
     /// Builds and asks all outputs, some at the same time; in the order of `configs`.

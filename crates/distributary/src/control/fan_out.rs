@@ -400,6 +400,12 @@ impl Running {
         let outputs = discovery::with_found(&new, &mut found);
         let changes = steps::between(&self.config.outputs, &outputs);
 
+        for change in &changes {
+            self.outputs
+                .check_change(change.name())
+                .map_err(unchanged)?;
+        }
+
         // All new outputs together, so that two that are one place are found. Outputs that stay as
         // they are may be out of order.
         let asked = changes.iter().filter_map(OutputChange::config);
@@ -437,6 +443,7 @@ impl Running {
         let is_known = outputs.any(|output| output.name == name);
         let is_new = matches!(change, OutputChange::Add(_));
 
+        self.outputs.check_change(name)?;
         match (is_new, is_known) {
             (true, true) => Err(format!("there is an output {name} already")),
             (false, false) => Err(format!("there is no output {name}")),

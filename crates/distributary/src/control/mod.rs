@@ -11,6 +11,7 @@ mod dead_letters;
 pub(crate) mod discovery;
 mod fan_out;
 mod process;
+mod pumps;
 mod signals;
 mod socket;
 mod steps;

@@ -134,6 +134,7 @@ mod tests {
             paused: false,
             refused: RefusedRecords::StopLane,
             filter: None,
+            rows: None,
         }
     }
 

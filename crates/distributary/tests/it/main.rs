@@ -15,6 +15,7 @@ mod kinds;
 mod local;
 mod pace;
 mod proxy;
+mod pumps;
 mod put;
 mod reliability;
 mod reshard;

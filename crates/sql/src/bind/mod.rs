@@ -13,4 +13,4 @@ mod table_function;
 mod window;
 
 pub(crate) use monotonic::Driver;
-pub(crate) use statement::{BoundPump, bind_application};
+pub(crate) use statement::{BoundPump, bind_application, query_columns};

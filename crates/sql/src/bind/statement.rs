@@ -13,6 +13,7 @@ use crate::plan::Plan;
 use crate::text::ast::{
     ColumnDefinition, Defined, FunctionDefinition, PumpDefinition, Statement, StatementKind,
 };
+use crate::types::SqlType;
 
 /// A pump with a plan.
 #[derive(Debug, Clone)]
@@ -278,6 +279,42 @@ fn bind_pump(
         target,
         plan,
     })
+}
+
+/// Names and types of the columns of a pump's query, whose target does not exist yet.
+pub(crate) fn query_columns(
+    catalog: &Catalog,
+    statements: &[Statement],
+    issues: &mut Vec<Issue>,
+) -> Vec<(String, SqlType)> {
+    let pump = statements
+        .iter()
+        .find_map(|statement| match &statement.kind {
+            StatementKind::Pump(pump) => Some(pump),
+            _ => None,
+        });
+    let Some(pump) = pump else {
+        return Vec::new();
+    };
+
+    let mut planner = Planner {
+        catalog,
+        issues: Vec::new(),
+    };
+    let planned = planner.query(&pump.query);
+    issues.append(&mut planner.issues);
+    match planned {
+        Ok(planned) => {
+            let visible = planned.columns.into_iter().skip(1);
+            visible
+                .map(|column| (column.name, column.sql_type))
+                .collect()
+        }
+        Err(issue) => {
+            issues.push(issue);
+            Vec::new()
+        }
+    }
 }
 
 fn target_stream(catalog: &Catalog, pump: &PumpDefinition) -> Compiled<usize> {

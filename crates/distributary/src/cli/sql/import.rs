@@ -1,0 +1,135 @@
+//! `distributary sql import`: the configuration that runs an application of Kinesis Data Analytics.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use distributary_sql::{Application, OutputSpec, Program, RowFormat};
+
+use crate::failure::Failure;
+
+/// Flags of `sql import`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The file is the application as AWS has it: the answer of aws kinesisanalytics describe-application \
+or aws kinesisanalyticsv2 describe-application, the body of create-application, or the properties \
+of a CloudFormation resource. The configuration reads that file: code and schema stay as they are. \
+Parts of the application that have no equal are told on stderr, and as comments.
+
+Exit code: 0 done, 2 the application can't be read or does not compile.")]
+pub(crate) struct ImportArgs {
+    /// The application, as JSON
+    #[arg(value_name = "APP.json")]
+    app: PathBuf,
+}
+
+pub(super) fn run(args: &ImportArgs) -> Result<ExitCode, Failure> {
+    let text = super::read_text(&args.app)?;
+    let application = Application::from_json(&text).map_err(Failure::usage)?;
+    if let Err(errors) = Program::compile(&application) {
+        return Ok(super::not_compiled(&errors));
+    }
+
+    for note in &application.notes {
+        eprintln!("note: {note}");
+    }
+    print!("{}", configuration(&application, &args.app));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The configuration as TOML.
+fn configuration(application: &Application, file: &Path) -> String {
+    let name = pump_name(application);
+    let mut text = String::new();
+    add_source(&mut text, application);
+    text.push_str(&format!(
+        "\n[[pump]]\nname = {}\nsql = {}\n",
+        quoted(&name),
+        quoted(&file.display().to_string())
+    ));
+
+    for table in &application.references {
+        let place = table.location.as_deref().unwrap_or("its place");
+        text.push_str(&format!(
+            "\n# A copy of {place}:\n[[pump.reference]]\nname = {}\nfile = {}\n",
+            quoted(&table.name),
+            quoted(&file_name(place, &table.name))
+        ));
+    }
+    for output in &application.outputs {
+        add_output(&mut text, output, &name);
+    }
+    if application.outputs.is_empty() {
+        text.push_str(
+            "\n# The application has no outputs: name one.\n# [[output]]\n# stream = \"NAME\"\n",
+        );
+        text.push_str(&format!("# pump = {}\n", quoted(&name)));
+    }
+    text
+}
+
+fn add_source(text: &mut String, application: &Application) {
+    match &application.source {
+        Some(arn) => text.push_str(&format!("from = {}\n", quoted(arn))),
+        None => text.push_str(
+            "# The input is no Kinesis stream: name the stream to read.\nfrom = \"NAME\"\n",
+        ),
+    }
+    match application.start.as_deref() {
+        Some("TRIM_HORIZON") => text.push_str("start = \"trim-horizon\"\n"),
+        Some("LAST_STOPPED_POINT") => text.push_str(
+            "# The application would go on where it stopped: choose the moment, such as\n\
+             # start = \"2026-01-25T00:00:00Z\"\nstart = \"trim-horizon\"\n",
+        ),
+        Some(_) | None => text.push_str("start = \"latest\"\n"),
+    }
+}
+
+fn add_output(text: &mut String, output: &OutputSpec, pump: &str) {
+    let resource = output.resource.as_deref().unwrap_or("NAME");
+    text.push('\n');
+    match output.service.as_str() {
+        "kinesis" => text.push_str(&format!("[[output]]\nstream = {}\n", quoted(resource))),
+        service => text.push_str(&format!(
+            "# Was the {service} destination {resource}: the rows go to a file until you name another \
+             output.\n[[output]]\ntype = \"file\"\npath = {}\n",
+            quoted(&format!("{}.jsonl", output.stream))
+        )),
+    }
+
+    text.push_str(&format!(
+        "pump = {}\nfrom-stream = {}\n",
+        quoted(pump),
+        quoted(&output.stream)
+    ));
+    if output.format == RowFormat::Csv {
+        text.push_str("row-format = \"csv\"\n");
+    }
+}
+
+/// The application's name with the characters that names may have.
+fn pump_name(application: &Application) -> String {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let name: String = application
+        .name
+        .chars()
+        .map(|c| if allowed(c) { c } else { '-' })
+        .collect();
+    if name.is_empty() {
+        "application".to_owned()
+    } else {
+        name
+    }
+}
+
+/// The last part of an S3 key, or a name for the table.
+fn file_name(place: &str, table: &str) -> String {
+    match place.rsplit_once('/') {
+        Some((_, last)) if !last.is_empty() => last.to_owned(),
+        _ => format!("{table}.csv"),
+    }
+}
+
+/// A TOML string.
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
