@@ -8,6 +8,7 @@ mod filter;
 mod init;
 mod interrupt;
 mod local;
+mod pages;
 mod put;
 mod redrive;
 mod run;
@@ -24,11 +25,17 @@ use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
 
+/// The text of `--version`: a released build sets one with the commit.
+const VERSION: &str = match option_env!("DISTRIBUTARY_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 /// Copies one Amazon Kinesis stream to N others, in order and without loss.
 ///
 /// Begin with `distributary demo`: it needs no AWS account and leaves nothing behind.
 #[derive(Debug, Parser)]
-#[command(name = "distributary", version, max_term_width = 100)]
+#[command(name = "distributary", version = VERSION, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -62,6 +69,10 @@ enum Command {
     Filter(filter::FilterArgs),
     /// Check and test applications of Kinesis Data Analytics SQL
     Sql(sql::SqlArgs),
+    /// Print completions for a shell
+    Completions(pages::CompletionsArgs),
+    /// Write manual pages
+    Man(pages::ManArgs),
 }
 
 /// How long the end of `run` waits for a disk that does not answer.
@@ -105,6 +116,8 @@ impl Command {
             Self::Verify(args) => verify::run(args).await,
             Self::Filter(args) => filter::run(args),
             Self::Sql(args) => sql::run(args).await,
+            Self::Completions(args) => Ok(pages::completions(&args)),
+            Self::Man(args) => pages::man(&args),
         }
     }
 }

@@ -79,21 +79,31 @@ pub(crate) async fn run(args: StateArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
 
-    let store = SqliteStore::open_existing(&path).map_err(|error| unusable(&error))?;
-    let state = store.load().await.map_err(|error| unusable(&error))?;
-    match &args.command {
-        StateCommand::Show => show(&state),
-        StateCommand::Seek { output, shard, to } => {
-            let to: Place = to.parse().map_err(wrong)?;
-            let lanes = lanes_of(&state, output, shard.as_deref())?;
-            check_stateless(&state, output)?;
-            seek(&store, &lanes, to).await?;
-        }
-        StateCommand::Forget { output } => forget(&store, &state, output).await?,
-        StateCommand::Export => export(&store, &state)?,
-        StateCommand::Import { .. } => {}
-    }
+    let store = SqliteStore::open_existing(&path);
+    let store = store.map_err(|error| unusable(&error))?;
+    args.command.run(&store).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+impl StateCommand {
+    /// Carries out a command on a state file that exists.
+    async fn run(&self, store: &SqliteStore) -> Result<(), Failure> {
+        let state = store.load().await;
+        let state = state.map_err(|error| unusable(&error))?;
+        match self {
+            Self::Show => show(&state),
+            Self::Seek { output, shard, to } => {
+                let to: Place = to.parse().map_err(wrong)?;
+                let lanes = lanes_of(&state, output, shard.as_deref())?;
+                check_stateless(&state, output)?;
+                seek(store, &lanes, to).await?;
+            }
+            Self::Forget { output } => forget(store, &state, output).await?,
+            Self::Export => export(store, &state)?,
+            Self::Import { .. } => {}
+        }
+        Ok(())
+    }
 }
 
 fn wrong(expected: Expected) -> Failure {
@@ -188,16 +198,7 @@ async fn seek(store: &SqliteStore, lanes: &[LaneId], to: Place) -> Result<(), Fa
         ));
     }
 
-    let now = Clock::real().wall();
-    let row = |lane: &LaneId| LaneCheckpoint {
-        lane: lane.clone(),
-        position: to.position(now),
-        arrival: None,
-    };
-    let changes = State {
-        lanes: lanes.iter().map(row).collect(),
-        ..State::default()
-    };
+    let changes = moved(lanes, &to);
     store
         .commit(&changes)
         .await
@@ -211,6 +212,20 @@ async fn seek(store: &SqliteStore, lanes: &[LaneId], to: Place) -> Result<(), Fa
         );
     }
     Ok(())
+}
+
+/// The lanes at another position.
+fn moved(lanes: &[LaneId], to: &Place) -> State {
+    let now = Clock::real().wall();
+    let row = |lane: &LaneId| LaneCheckpoint {
+        lane: lane.clone(),
+        position: to.position(now),
+        arrival: None,
+    };
+    State {
+        lanes: lanes.iter().map(row).collect(),
+        ..State::default()
+    }
 }
 
 async fn forget(store: &SqliteStore, state: &State, output: &str) -> Result<(), Failure> {
@@ -232,13 +247,24 @@ fn export(store: &SqliteStore, state: &State) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn import(path: &Path, file: &Path) -> Result<(), Failure> {
+/// An export, and the state in it.
+fn read(file: &Path) -> Result<(Export, State), Failure> {
     let failed = |error: &dyn std::fmt::Display| {
-        Failure::run(format!("cannot import {}: {error}", file.display()))
+        let file = file.display();
+        Failure::run(format!("cannot import {file}: {error}"))
     };
-    let text = std::fs::read(file).map_err(|error| failed(&error))?;
-    let export: Export = serde_json::from_slice(&text).map_err(|error| failed(&error))?;
-    let state = export.state().map_err(|error| failed(&error))?;
+    let text = std::fs::read(file);
+    let text = text.map_err(|error| failed(&error))?;
+    let export = serde_json::from_slice(&text);
+    let export: Export = export.map_err(|error| failed(&error))?;
+
+    let state = export.state();
+    let state = state.map_err(|error| failed(&error))?;
+    Ok((export, state))
+}
+
+async fn import(path: &Path, file: &Path) -> Result<(), Failure> {
+    let (export, state) = read(file)?;
     if path.exists() {
         let path = path.display();
         let message = format!("{path} exists, and is left as it is; name another state file");

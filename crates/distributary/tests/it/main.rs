@@ -14,6 +14,7 @@ mod filters;
 mod kinds;
 mod local;
 mod pace;
+mod pages;
 mod proxy;
 mod pumps;
 mod put;
