@@ -423,7 +423,7 @@ mod tests {
     fn mistakes_are_told() {
         let told = |text| Shorthand::parse(text, KINDS).unwrap_err().0;
         assert!(told("kinesiss:a").contains("did you mean \"kinesis\"?"));
-        assert!(told("zzzzz:a").contains("expected one of kinesis, file, stdout"));
+        assert!(told("zzzzz:a").contains("expected one of kinesis, file, http, stdout"));
         assert!(told("stdout:a").contains("nothing after"));
         assert!(told("file").contains("file:PATH"));
         assert!(told("a=b=c").contains("names no stream"));

@@ -6,6 +6,7 @@
 //!   keys and their values.
 //! - [`leases`]: where progress is kept.
 
+pub(crate) mod formats;
 pub mod keys;
 pub mod kind;
 pub mod leases;
@@ -14,3 +15,4 @@ pub(crate) mod lines;
 pub mod outputs;
 pub mod sources;
 pub mod values;
+pub(crate) mod webhook;

@@ -16,10 +16,11 @@ use distributary_core::output::{
     Chunk, EncodingKey, KeepsOrder, Outcome, Output, Picks, Profile, Refusal, RequestLimits,
     Trouble, TroubleKind, Verdict,
 };
-use distributary_core::record::{DataForm, Record};
-use serde::{Deserialize, Deserializer, Serialize, de};
+use distributary_core::record::Record;
+use serde::{Deserialize, Deserializer, de};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::formats::{self, Format};
 use crate::keys::{Absent, Form, Key};
 use crate::values;
 
@@ -64,34 +65,6 @@ pub(crate) fn format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LineF
     values::word(&text, FORMATS).map_err(de::Error::custom)
 }
 
-/// One line of [`LineFormat::Record`]: an element of `Records` in a Lambda function's Kinesis event
-/// (AWS Lambda Developer Guide, "Using Lambda with Kinesis").
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Line<'a> {
-    kinesis: Payload<'a>,
-    event_source: &'static str,
-    event_version: &'static str,
-    #[serde(rename = "eventID")]
-    event_id: String,
-    event_name: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    aws_region: Option<&'a str>,
-    #[serde(rename = "eventSourceARN")]
-    event_source_arn: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Payload<'a> {
-    kinesis_schema_version: &'static str,
-    partition_key: Option<&'a str>,
-    sequence_number: &'a str,
-    data: &'a str,
-    /// In seconds.
-    approximate_arrival_timestamp: f64,
-}
-
 /// The encoded lines of a chunk.
 #[derive(Debug)]
 struct Lines {
@@ -133,45 +106,13 @@ fn add_line(
     record: &Record<'_>,
     format: LineFormat,
 ) -> Option<()> {
-    match (format, record.form) {
-        (LineFormat::Raw, DataForm::Raw) => text.extend_from_slice(record.data),
-        (LineFormat::Raw, DataForm::Base64) => {
-            let data = base64_simd::STANDARD.decode_to_vec(record.data).ok()?;
-            text.extend_from_slice(&data);
-        }
-        (LineFormat::Record, DataForm::Raw) => {
-            let data = base64_simd::STANDARD.encode_to_string(record.data);
-            serde_json::to_writer(&mut *text, &line(origin, record, &data)).ok()?;
-        }
-        (LineFormat::Record, DataForm::Base64) => {
-            base64_simd::STANDARD.check(record.data).ok()?;
-            let data = std::str::from_utf8(record.data).ok()?;
-            serde_json::to_writer(&mut *text, &line(origin, record, data)).ok()?;
-        }
-    }
+    let format = match format {
+        LineFormat::Raw => Format::Raw,
+        LineFormat::Record => Format::Record,
+    };
+    formats::add(text, origin, record, format).ok()?;
     text.push(b'\n');
     Some(())
-}
-
-fn line<'a>(origin: &'a Origin, record: &Record<'a>, data: &'a str) -> Line<'a> {
-    // Milliseconds of any year that a date is for are exact in a double.
-    #[allow(clippy::cast_precision_loss)]
-    let seconds = record.arrival.0 as f64 / 1_000.0;
-    Line {
-        kinesis: Payload {
-            kinesis_schema_version: "1.0",
-            partition_key: record.key,
-            sequence_number: record.sequence,
-            data,
-            approximate_arrival_timestamp: seconds,
-        },
-        event_source: "aws:kinesis",
-        event_version: "1.0",
-        event_id: format!("{}:{}", origin.shard, record.sequence),
-        event_name: "aws:kinesis:record",
-        aws_region: origin.source.split(':').nth(3),
-        event_source_arn: &origin.source,
-    }
 }
 
 /// A place for lines, used by one thread.

@@ -19,7 +19,7 @@ use crate::values::Expected;
 crate::kind::kinds! {
     /// Every kind of output, the default one first. A kind of output is added by one word here; a
     /// kind that needs a cargo feature is written `word if "feature"`.
-    pub const KINDS: &[Kind<OutputSettings>] = of_output[kinesis, file, stdout];
+    pub const KINDS: &[Kind<OutputSettings>] = of_output[kinesis, file, http, stdout];
 }
 
 /// The settings of one output of some kind, as serde reads them. A kind implements this in a file

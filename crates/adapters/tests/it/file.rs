@@ -19,7 +19,7 @@ use distributary_core::testing::hash;
 use distributary_kinesis::config::Connector;
 use serde_json::Value;
 
-fn context() -> BuildContext {
+pub(crate) fn context() -> BuildContext {
     let clock = Clock::real();
     BuildContext {
         connector: Arc::new(Connector::new(clock.clone()).unwrap()),
@@ -41,7 +41,7 @@ async fn output(path: &Path, keys: &str) -> Arc<dyn Output> {
 }
 
 /// A batch of records with these data, whose key is `k`.
-fn batch(data: &[&str]) -> Batch {
+pub(crate) fn batch(data: &[&str]) -> Batch {
     let mut buffer = Vec::new();
     let mut add = |text: &str| {
         let start = u32::try_from(buffer.len()).unwrap();

@@ -6,4 +6,5 @@
 )]
 
 mod file;
+mod http;
 mod state;
