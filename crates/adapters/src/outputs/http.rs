@@ -157,6 +157,7 @@ impl OutputKind for Settings {
         Ok(BuiltOutput {
             output: Arc::new(output),
             identity: format!("http {}", self.url),
+            pump: None,
         })
     }
 
