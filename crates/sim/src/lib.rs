@@ -16,3 +16,5 @@ pub mod shrink;
 pub mod trace;
 pub mod truth;
 mod whole;
+
+pub use whole::play_aggregates;

@@ -2,6 +2,7 @@
 
 use distributary_core::engine::mutation::{Mutation, set};
 
+use crate::play_aggregates;
 use crate::run::play;
 use crate::scenario::{Level, Scenario};
 use crate::truth::Violation;
@@ -28,6 +29,25 @@ const OF_WHOLE_PATH: &[(Mutation, u64)] = &[
     (Mutation::CountTwice, 50),
     (Mutation::PauseIgnored, 50),
 ];
+
+/// The bugs that runs with KPL aggregates ([`play_aggregates`]) must find.
+pub const OF_AGGREGATES: [Mutation; 4] = [
+    Mutation::ForgetsPiece,
+    Mutation::AcksFirstPiece,
+    Mutation::TrustsOldMap,
+    Mutation::RowsStartOver,
+];
+
+/// Plays at most `within` runs with aggregates with `mutation` switched on, until a run violates the
+/// contract only because of the mutation; the violation.
+pub fn find_with_aggregates(mutation: Mutation, within: u64) -> Option<String> {
+    (0..within).find_map(|seed| {
+        set(Some(mutation));
+        let violation = play_aggregates(seed);
+        set(None);
+        violation.filter(|_| play_aggregates(seed).is_none())
+    })
+}
 
 /// The bugs that a level must find, and the seeds within which.
 pub fn detectable(level: Level) -> Vec<(Mutation, u64)> {

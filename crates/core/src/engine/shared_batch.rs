@@ -11,6 +11,7 @@ use crate::pump::{BadRow, Pump, PumpRef};
 
 use super::budget::Permit;
 use super::encoders::{Encoders, Form};
+use super::mutation::{Mutation, on};
 use super::rows::Rows;
 
 /// A batch with its share of the budget, and with what was encoded of it: each chunk made once.
@@ -212,6 +213,9 @@ impl SharedBatch {
 
     /// The number of rows of the record at `record` that are settled at `position`.
     pub(crate) fn rows_settled(&self, record: usize, position: &Position) -> usize {
+        if on(Mutation::RowsStartOver) {
+            return 0;
+        }
         match position {
             Position::After {
                 sequence,

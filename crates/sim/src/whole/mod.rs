@@ -1,6 +1,7 @@
 //! The whole path around the engine: the real Kinesis client and embedded Kinesis servers, with a
 //! simulated network between them. Everything runs in one thread on the run's clock.
 
+mod aggregates;
 mod call;
 mod client;
 mod end_state;
@@ -30,6 +31,7 @@ use distributary_local::{Delays, Local, Settings};
 use crate::environment::{Environment, LiveBytes};
 use crate::run::RunObserver;
 use crate::scenario::{OutputShape, Scenario, Shape, WholeShape};
+pub use aggregates::play_aggregates;
 use client::ClientOptions;
 use link::{CborRefusal, Link, LinkContext, LinkSettings};
 use output::ObservedOutput;

@@ -2,6 +2,8 @@
 //! seed always plays the same run.
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
+use distributary_sim::mutations::{OF_AGGREGATES, find_with_aggregates};
+use distributary_sim::play_aggregates;
 use distributary_sim::run::play;
 use distributary_sim::scenario::{Level, Scenario};
 
@@ -65,4 +67,20 @@ fn one_seed_is_one_run_of_the_engine() {
 #[test]
 fn one_seed_is_one_run_of_the_whole_path() {
     one_seed_is_one_run(Level::WholePath, 20_000..20_006);
+}
+
+#[test]
+fn aggregates_arrive_through_reshards_faults_and_kills() {
+    for seed in 0..12 {
+        let violation = play_aggregates(seed);
+        assert_eq!(violation, None, "seed {seed}");
+    }
+}
+
+#[test]
+fn bugs_in_the_treatment_of_aggregates_are_found() {
+    for mutation in OF_AGGREGATES {
+        let violation = find_with_aggregates(mutation, 200);
+        assert!(violation.is_some(), "{mutation:?} was not found");
+    }
 }
