@@ -359,6 +359,17 @@ pub struct ListedPlace {
     pub is_going: bool,
 }
 
+/// Actions that a role needs at one place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permission {
+    /// The role that is assumed; `None`: the credentials that the program finds.
+    pub role: Option<String>,
+    /// Actions as IAM names them, such as `kinesis:PutRecords`.
+    pub actions: Vec<&'static str>,
+    /// The place's ARN, with `*` for parts that the settings leave open.
+    pub resource: String,
+}
+
 /// How serious a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {

@@ -75,6 +75,13 @@ fn check(part: &str) -> Result<(), Expected> {
     )))
 }
 
+impl NamePattern {
+    /// The patterns that stand for names.
+    pub fn included(&self) -> impl Iterator<Item = String> {
+        self.include.iter().map(Glob::to_string)
+    }
+}
+
 impl fmt::Display for NamePattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

@@ -19,8 +19,7 @@ use toml::Table;
 use super::{BuiltOutput, OutputKind};
 use crate::keys::{Absent, Form, Key};
 use crate::kind::{
-    BuildContext, BuildError, Finding, ListedPlace, Severity, Surroundings, Target,
-};
+    BuildContext, BuildError, Finding, ListedPlace, Severity, Surroundings, Target, Permission};
 use crate::values::{self, Expected};
 
 /// The settings of one stream.
@@ -180,6 +179,22 @@ impl OutputKind for Settings {
             self.region.as_deref(),
             &self.connection(surroundings),
         )
+    }
+
+    fn permissions(&self) -> Vec<Permission> {
+        let mut actions = vec![
+            "kinesis:DescribeStreamSummary",
+            "kinesis:ListShards",
+            "kinesis:PutRecords",
+        ];
+        if self.create {
+            actions.push("kinesis:CreateStream");
+        }
+        vec![Permission {
+            role: self.role_arn.clone(),
+            actions,
+            resource: stream_resource(&self.stream, self.region.as_deref()),
+        }]
     }
 
     async fn build(&self, context: &BuildContext) -> Result<BuiltOutput, BuildError> {
@@ -367,6 +382,18 @@ impl Settings {
             ""
         };
         self.finding(Severity::Failure, trouble.to_string(), advice)
+    }
+}
+
+/// The stream's ARN, with `*` for the parts that are not known without asking.
+pub(crate) fn stream_resource(stream: &StreamRef, region: Option<&str>) -> String {
+    match stream.arn() {
+        Some(arn) => arn.to_string(),
+        None => {
+            let region = region.unwrap_or("*");
+            let name = stream.name();
+            format!("arn:aws:kinesis:{region}:*:stream/{name}")
+        }
     }
 }
 

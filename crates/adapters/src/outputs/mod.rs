@@ -12,7 +12,8 @@ use toml::Table;
 
 use crate::keys::{Key, fields_of};
 use crate::kind::{
-    BuildContext, BuildError, Finding, Functions, Kind, ListedPlace, Surroundings, Target,
+    BuildContext, BuildError, Finding, Functions, Kind, ListedPlace, Permission, Surroundings,
+    Target,
 };
 use crate::values::Expected;
 
@@ -64,6 +65,11 @@ pub trait OutputKind: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync
 
     /// Everything that is wrong with the settings, each in one sentence. No I/O.
     fn validate(&self, surroundings: &Surroundings) -> Vec<String>;
+
+    /// The least permissions that a role needs for this; none where IAM has no say. No I/O.
+    fn permissions(&self) -> Vec<Permission> {
+        Vec::new()
+    }
 
     /// Connects, and makes the output.
     ///
@@ -144,6 +150,11 @@ impl OutputSettings {
         self.0.validate(surroundings)
     }
 
+    /// As [`OutputKind::permissions`].
+    pub fn permissions(&self) -> Vec<Permission> {
+        self.0.permissions()
+    }
+
     /// As [`OutputKind::build`].
     ///
     /// # Errors
@@ -180,6 +191,7 @@ trait AnyOutput: Debug + Send + Sync {
     fn default_name(&self) -> String;
     fn target(&self, surroundings: &Surroundings) -> Target;
     fn keeps(&self) -> KeepsOrder;
+    fn permissions(&self) -> Vec<Permission>;
     fn validate(&self, surroundings: &Surroundings) -> Vec<String>;
     async fn build(&self, context: &BuildContext) -> Result<BuiltOutput, BuildError>;
     async fn check(&self, context: &BuildContext) -> Vec<Finding>;
@@ -215,6 +227,10 @@ impl<K: OutputKind> AnyOutput for K {
 
     fn validate(&self, surroundings: &Surroundings) -> Vec<String> {
         OutputKind::validate(self, surroundings)
+    }
+
+    fn permissions(&self) -> Vec<Permission> {
+        OutputKind::permissions(self)
     }
 
     async fn build(&self, context: &BuildContext) -> Result<BuiltOutput, BuildError> {

@@ -14,11 +14,10 @@ use toml::Table;
 
 use super::{BuiltSource, SourceKind};
 use crate::keys::{Absent, Form, Key};
-use crate::kind::{BuildContext, BuildError, Finding, Severity, Surroundings, Target};
+use crate::kind::{BuildContext, BuildError, Finding, Severity, Surroundings, Target, Permission};
 use crate::outputs::kinesis::{
     ENDPOINT_URL, EXTERNAL_ID, PROFILE, REGION, ROLE_ARN, connection_problems, inherits,
-    own_region, stream_identity, stream_table, stream_target,
-};
+    own_region, stream_identity, stream_table, stream_target, stream_resource};
 use crate::values::{self, Expected, Span};
 
 /// The settings of one stream.
@@ -84,6 +83,19 @@ impl SourceKind for Settings {
             self.region.as_deref(),
             &self.connection(surroundings),
         )
+    }
+
+    fn permissions(&self) -> Vec<Permission> {
+        vec![Permission {
+            role: self.role_arn.clone(),
+            actions: vec![
+                "kinesis:DescribeStreamSummary",
+                "kinesis:GetRecords",
+                "kinesis:GetShardIterator",
+                "kinesis:ListShards",
+            ],
+            resource: stream_resource(&self.stream, self.region.as_deref()),
+        }]
     }
 
     async fn build(&self, context: &BuildContext) -> Result<BuiltSource, BuildError> {

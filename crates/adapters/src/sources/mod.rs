@@ -11,7 +11,9 @@ use serde::de::DeserializeOwned;
 use toml::Table;
 
 use crate::keys::{Key, fields_of};
-use crate::kind::{BuildContext, BuildError, Finding, Functions, Kind, Surroundings, Target};
+use crate::kind::{
+    BuildContext, BuildError, Finding, Functions, Kind, Permission, Surroundings, Target,
+};
 use crate::values::Expected;
 
 crate::kind::kinds! {
@@ -51,6 +53,11 @@ pub trait SourceKind: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync
 
     /// Everything that is wrong with the settings, each in one sentence. No I/O.
     fn validate(&self, surroundings: &Surroundings) -> Vec<String>;
+
+    /// The least permissions that a role needs for this; none where IAM has no say. No I/O.
+    fn permissions(&self) -> Vec<Permission> {
+        Vec::new()
+    }
 
     /// Connects, and makes the source.
     ///
@@ -108,6 +115,11 @@ impl SourceSettings {
         self.0.validate(surroundings)
     }
 
+    /// As [`SourceKind::permissions`].
+    pub fn permissions(&self) -> Vec<Permission> {
+        self.0.permissions()
+    }
+
     /// As [`SourceKind::build`].
     ///
     /// # Errors
@@ -130,6 +142,7 @@ trait AnySource: Debug + Send + Sync {
     fn kind(&self) -> &'static str;
     fn default_name(&self) -> String;
     fn target(&self, surroundings: &Surroundings) -> Target;
+    fn permissions(&self) -> Vec<Permission>;
     fn validate(&self, surroundings: &Surroundings) -> Vec<String>;
     async fn build(&self, context: &BuildContext) -> Result<BuiltSource, BuildError>;
     async fn check(&self, context: &BuildContext) -> Vec<Finding>;
@@ -159,6 +172,10 @@ impl<K: SourceKind> AnySource for K {
 
     fn validate(&self, surroundings: &Surroundings) -> Vec<String> {
         SourceKind::validate(self, surroundings)
+    }
+
+    fn permissions(&self) -> Vec<Permission> {
+        SourceKind::permissions(self)
     }
 
     async fn build(&self, context: &BuildContext) -> Result<BuiltSource, BuildError> {

@@ -1,5 +1,7 @@
 //! Tries everything that a configuration names, before anything runs. Nothing is written.
 
+pub(crate) mod iam;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use distributary_adapters::kind::{BuildContext, Ending, Finding, Severity};

@@ -17,6 +17,7 @@ use crate::failure::Failure;
 Examples:
   distributary check -c distributary.toml
   distributary check -c distributary.toml --connect
+  distributary check -c distributary.toml --iam
   distributary check --from input --to 'file:input.jsonl' --connect --json
 
 Without --connect, no network is used, and every mistake of the configuration is reported. Nothing is ever written; whether \
@@ -28,6 +29,9 @@ pub(crate) struct CheckArgs {
     /// Try every source and output: whether they exist, answer, and fit each other
     #[arg(long, display_order = 0)]
     connect: bool,
+    /// Print the least IAM policies that the configuration needs, one for each role
+    #[arg(long, display_order = 0, conflicts_with_all = ["connect", "json"])]
+    iam: bool,
     /// Print a JSON list of {subject, finding, severity, advice}
     #[arg(long, display_order = 0)]
     json: bool,
@@ -45,6 +49,10 @@ pub(crate) async fn run(args: CheckArgs) -> Result<ExitCode, Failure> {
         Err(mistakes) => return Err(Failure::usage(mistakes.to_string())),
     };
 
+    if args.iam {
+        println!("{:#}", check::iam::policies(&process));
+        return Ok(ExitCode::SUCCESS);
+    }
     let findings = findings(&process, args.connect).await?;
     if args.json {
         print_json(&findings);

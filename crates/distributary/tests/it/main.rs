@@ -11,6 +11,7 @@ mod demo;
 mod discovery;
 mod faults;
 mod filters;
+mod iam;
 mod kinds;
 mod local;
 mod pace;
