@@ -55,23 +55,45 @@ pub(crate) fn run(args: FilterArgs) -> Result<ExitCode, Failure> {
 fn compile(files: &[PathBuf]) -> Result<Filter, Failure> {
     let mut patterns = Vec::new();
     for file in files {
-        let text = fs::read_to_string(file)
-            .map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display())))?;
+        let text = read(file)?;
         // The place of a defect is named with the file.
         if let Err(bad) = Filter::compile(&[&text]) {
-            return Err(Failure::usage(format!("{}: {bad}", file.display())));
+            let place = file.display();
+            let message = format!("{place}: {bad}");
+            return Err(Failure::usage(message));
         }
         patterns.push(text);
     }
-    Filter::compile(&patterns).map_err(|bad| Failure::usage(bad.to_string()))
+
+    let filter = Filter::compile(&patterns);
+    filter.map_err(|bad| {
+        let message = bad.to_string();
+        Failure::usage(message)
+    })
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    fs::read_to_string(file).map_err(|error| {
+        let message = cannot_read(file, &error);
+        Failure::usage(message)
+    })
+}
+
+fn cannot_read(file: &Path, error: &io::Error) -> String {
+    let file = file.display();
+    format!("cannot read {file}: {error}")
 }
 
 fn open(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
     if path == Path::new("-") {
-        return Ok(Box::new(BufReader::new(io::stdin())));
+        let stdin = io::stdin();
+        return Ok(Box::new(BufReader::new(stdin)));
     }
-    let file = File::open(path)
-        .map_err(|error| Failure::run(format!("cannot read {}: {error}", path.display())))?;
+
+    let file = File::open(path).map_err(|error| {
+        let message = cannot_read(path, &error);
+        Failure::run(message)
+    })?;
     Ok(Box::new(BufReader::new(file)))
 }
 
