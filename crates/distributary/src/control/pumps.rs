@@ -182,12 +182,10 @@ impl Pumps {
 
         let mut specs = Vec::with_capacity(takers.len());
         for taker in takers {
+            let wanted = taker.selection;
             let mut places = selections.iter();
-            let stream = places.position(|one| *one == taker.selection);
-            let pump = stream.map(|stream| PumpRef {
-                pump: pump.clone(),
-                stream,
-            });
+            let stream = places.position(|one| *one == wanted);
+            let pump = stream.map(|stream| row_source(&pump, stream));
             specs.push(OutputSpec { pump, ..taker.spec });
         }
         Ok(specs)
@@ -271,6 +269,13 @@ impl Pumps {
             idle_bound: config.idle_bound,
             patience: Patience::from(&self.engine),
         }
+    }
+}
+
+fn row_source(pump: &Arc<SqlPump>, stream: usize) -> PumpRef {
+    PumpRef {
+        pump: pump.clone(),
+        stream,
     }
 }
 

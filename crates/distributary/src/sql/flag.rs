@@ -67,25 +67,30 @@ async fn schema(fan_out: &FanOutConfig, code: &Path, access: &Access) -> Result<
         return read(&kept);
     }
 
+    let schema = inferred(fan_out, access).await?;
+    let kept = kept.display();
+    eprintln!(
+        "{schema}\nThe schema above was inferred: keep it in {kept}, and every start has it."
+    );
+    Ok(schema)
+}
+
+/// The schema of the first records of the source.
+async fn inferred(fan_out: &FanOutConfig, access: &Access) -> Result<String, Failure> {
     let context = access.build_context(Ending::default());
     let source = fan_out.source.build(&context).await;
     let source = source.map_err(|error| Failure::run(chain(&error)))?;
     let stream = fan_out.source.default_name();
     tracing::info!("inferring a schema from the first records of {stream}");
+
     let sample = Sample {
         stream: stream.clone(),
         source: source.source,
         clock: access.clock.clone(),
         waits: true,
     };
-    let schema = infer_schema(&sample.take().await?)
-        .map_err(|why| Failure::run(format!("{stream}: {why}")))?;
-
-    let kept = kept.display();
-    eprintln!(
-        "{schema}\nThe schema above was inferred: keep it in {kept}, and every start has it."
-    );
-    Ok(schema)
+    let records = sample.take().await?;
+    infer_schema(&records).map_err(|why| Failure::run(format!("{stream}: {why}")))
 }
 
 fn kept_schema(code: &Path) -> PathBuf {

@@ -41,20 +41,13 @@ fn configuration(application: &Application, file: &Path) -> String {
     let name = pump_name(application);
     let mut text = String::new();
     add_source(&mut text, application);
-    text.push_str(&format!(
-        "\n[[pump]]\nname = {}\nsql = {}\n",
-        quoted(&name),
-        quoted(&file.display().to_string())
-    ));
+    let file = file.display().to_string();
+    let file = quoted(&file);
+    let quoted_name = quoted(&name);
+    let pump = format!("\n[[pump]]\nname = {quoted_name}\nsql = {file}\n");
+    text.push_str(&pump);
 
-    for table in &application.references {
-        let place = table.location.as_deref().unwrap_or("its place");
-        text.push_str(&format!(
-            "\n# A copy of {place}:\n[[pump.reference]]\nname = {}\nfile = {}\n",
-            quoted(&table.name),
-            quoted(&file_name(place, &table.name))
-        ));
-    }
+    add_references(&mut text, application);
     for output in &application.outputs {
         add_output(&mut text, output, &name);
     }
@@ -62,9 +55,23 @@ fn configuration(application: &Application, file: &Path) -> String {
         text.push_str(
             "\n# The application has no outputs: name one.\n# [[output]]\n# stream = \"NAME\"\n",
         );
-        text.push_str(&format!("# pump = {}\n", quoted(&name)));
+        let line = format!("# pump = {quoted_name}\n");
+        text.push_str(&line);
     }
     text
+}
+
+fn add_references(text: &mut String, application: &Application) {
+    for table in &application.references {
+        let place = table.location.as_deref();
+        let place = place.unwrap_or("its place");
+        let file = file_name(place, &table.name);
+        let name = quoted(&table.name);
+        let file = quoted(&file);
+        let lines =
+            format!("\n# A copy of {place}:\n[[pump.reference]]\nname = {name}\nfile = {file}\n");
+        text.push_str(&lines);
+    }
 }
 
 fn add_source(text: &mut String, application: &Application) {
@@ -88,19 +95,27 @@ fn add_output(text: &mut String, output: &OutputSpec, pump: &str) {
     let resource = output.resource.as_deref().unwrap_or("NAME");
     text.push('\n');
     match output.service.as_str() {
-        "kinesis" => text.push_str(&format!("[[output]]\nstream = {}\n", quoted(resource))),
-        service => text.push_str(&format!(
-            "# Was the {service} destination {resource}: the rows go to a file until you name another \
-             output.\n[[output]]\ntype = \"file\"\npath = {}\n",
-            quoted(&format!("{}.jsonl", output.stream))
-        )),
+        "kinesis" => {
+            let resource = quoted(resource);
+            let lines = format!("[[output]]\nstream = {resource}\n");
+            text.push_str(&lines);
+        }
+        service => {
+            let stream = &output.stream;
+            let path = format!("{stream}.jsonl");
+            let path = quoted(&path);
+            let lines = format!(
+                "# Was the {service} destination {resource}: the rows go to a file until you name \
+                 another output.\n[[output]]\ntype = \"file\"\npath = {path}\n"
+            );
+            text.push_str(&lines);
+        }
     }
 
-    text.push_str(&format!(
-        "pump = {}\nfrom-stream = {}\n",
-        quoted(pump),
-        quoted(&output.stream)
-    ));
+    let pump = quoted(pump);
+    let stream = quoted(&output.stream);
+    let lines = format!("pump = {pump}\nfrom-stream = {stream}\n");
+    text.push_str(&lines);
     if output.format == RowFormat::Csv {
         text.push_str("row-format = \"csv\"\n");
     }

@@ -12,7 +12,7 @@ use distributary_core::batch::{Batch, ShardId};
 use distributary_core::checkpoint::Position;
 use distributary_core::engine::deliver::{OnRefused, Patience, Recipient};
 use distributary_core::engine::{Order, Settings, Start};
-use distributary_core::output::{Outcome, Output, Picks, Trouble};
+use distributary_core::output::{Outcome, Output, Picks, Trouble, TroubleKind};
 use distributary_core::source::{ServerTime, Shard};
 use distributary_core::stateful::{ShardPosition, StatefulPump};
 use distributary_core::text::chain;
@@ -213,10 +213,7 @@ fn routes(
     program: &Program,
     printer: &Arc<Printer>,
 ) -> Result<Vec<Route>, Failure> {
-    let mut streams = program.streams().iter();
-    let made = streams
-        .position(|stream| stream.role == StreamRole::InApplication)
-        .ok_or_else(|| Failure::usage("the code makes no stream"))?;
+    let made = made_stream(program)?;
     printer.head(&program.streams()[made]);
 
     let format = match args.format {
@@ -228,6 +225,13 @@ fn routes(
     let errors = Arc::new(print::ErrorPrinter);
     let errors = route(program.error_stream(), RowFormat::Json, errors);
     Ok(vec![rows, errors])
+}
+
+/// The number of the stream whose rows are printed.
+fn made_stream(program: &Program) -> Result<usize, Failure> {
+    let mut streams = program.streams().iter();
+    let made = streams.position(|stream| stream.role == StreamRole::InApplication);
+    made.ok_or_else(|| Failure::usage("the code makes no stream"))
 }
 
 /// The settings of a pump in a file without settings.
@@ -270,20 +274,21 @@ impl Query {
             walk, shards, pump, ..
         } = self;
         let positions = positions(&shards, &walk.start);
-        pump.restore(None, &positions)
-            .map_err(|error| Failure::from_error(&error))?;
+        let restored = pump.restore(None, &positions);
+        restored.map_err(|error| Failure::from_error(&error))?;
 
         let (send, receive) = mpsc::channel(AHEAD);
         let feeding = async {
-            let (walked, ()) = tokio::join!(walk.run(shards, send), feed(receive, &pump));
+            let walk = walk.run(shards, send);
+            let (walked, fed) = tokio::join!(walk, feed(receive, &pump));
             pump.settled().await;
-            walked
+            fed?;
+            walked.map_err(|error| Failure::from_error(&error))
         };
-        let fed = tokio::select! {
+        tokio::select! {
             fed = feeding => fed,
             never = pump.run() => match never {},
-        };
-        fed.map_err(|error| Failure::from_error(&error))
+        }
     }
 }
 
@@ -296,23 +301,34 @@ fn positions(shards: &[Shard], start: &Position) -> Vec<ShardPosition> {
     shards.iter().map(position).collect()
 }
 
-/// Gives the records of all shards to the pump.
-async fn feed(mut events: mpsc::Receiver<Event>, pump: &StatefulSqlPump) {
+/// Gives the records of all shards to the pump. Ends early when the pump takes no more records.
+async fn feed(mut events: mpsc::Receiver<Event>, pump: &StatefulSqlPump) -> Result<(), Failure> {
     while let Some(event) = events.recv().await {
         match event.found {
-            Found::Records(batch, _permit) => take(&batch, pump).await,
+            Found::Records(batch, _permit) => take(&batch, pump).await?,
             Found::Closed => pump.closed(&event.shard),
             Found::Gap => warn_of_gap(&event.shard),
             Found::Nothing => {}
         }
     }
+    Ok(())
 }
 
 /// Waits until the pump has room.
-async fn take(batch: &Batch, pump: &StatefulSqlPump) {
-    let chunk = pump.encode(batch, Picks::Run(0..batch.len()));
+async fn take(batch: &Batch, pump: &StatefulSqlPump) -> Result<(), Failure> {
+    let all = Picks::Run(0..batch.len());
+    let chunk = pump.encode(batch, all);
     let deadline = Settings::default().request_deadline;
-    while !matches!(pump.write(batch, &chunk, deadline).await, Outcome::Durable) {}
+    loop {
+        match pump.write(batch, &chunk, deadline).await {
+            Outcome::Rejected(trouble) if trouble.kind == TroubleKind::Throttled => {}
+            Outcome::Rejected(trouble) => {
+                let why = trouble.message;
+                return Err(Failure::run(why));
+            }
+            _ => return Ok(()),
+        }
+    }
 }
 
 fn warn_of_gap(shard: &ShardId) {
