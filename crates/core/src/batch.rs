@@ -181,8 +181,8 @@ impl Batch {
         Self::copy(&self.origin, self.form, &[(self, range)])
     }
 
-    /// Records of several batches as one batch, so that many small answers fit in one request. `None`
-    /// if the batches have data of different forms, or too much data for one buffer.
+    /// Records of several batches as one batch, so that many small answers fit in one request.
+    /// `None` if the batches have data of different forms, or too much data for one buffer.
     pub fn join(parts: &[(&Self, std::ops::Range<usize>)]) -> Option<Self> {
         let first = parts.first()?.0;
         let form = first.form;

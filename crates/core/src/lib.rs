@@ -2,8 +2,8 @@
 //! AWS.
 //!
 //! - [`record`], [`batch`], [`checkpoint`]: the data.
-//! - [`source`], [`output`], [`pump`], [`stateful`], [`store`]: the seams. Everything outside comes in
-//!   through one of them.
+//! - [`source`], [`output`], [`pump`], [`stateful`], [`store`]: the seams. Everything outside comes
+//!   in through one of them.
 //! - [`clock`]: time, sleeping and randomness, from outside as well.
 //! - [`engine`]: shard readers, lanes, retries, progress, supervision, status.
 //! - [`text`], [`sync`]: errors as text, and locking.

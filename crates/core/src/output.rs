@@ -170,14 +170,14 @@ impl Profile {
 
 /// The run of accepted records after which a lane calls [`Output::flush`]: the first limit that is
 /// reached decides. A lane flushes sooner when the end of the shard is reached, when the output is
-/// paused, when the engine drains, before a dead letter, and when the memory for accepted records is
-/// used up.
+/// paused, when the engine drains, before a dead letter, and when the memory for accepted records
+/// is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gathers {
     /// Records of one lane.
     pub records: usize,
-    /// Bytes of data and keys of one lane. The encoded records of all lanes together are limited to a
-    /// quarter of the memory budget.
+    /// Bytes of data and keys of one lane. The encoded records of all lanes together are limited to
+    /// a quarter of the memory budget.
     pub bytes: usize,
     /// Time since the lane's first record that was accepted and not flushed.
     pub age: Duration,
@@ -352,8 +352,8 @@ pub enum Outcome {
     Durable,
     /// The output holds every record of the chunk, and a later [`Output::flush`] makes them
     /// durable, together with records of other batches. Until then checkpoints wait. Only from
-    /// outputs whose profile has [`Profile::gathers`]. An output that answers `Durable` for some records
-    /// must not do so for a record behind an accepted one of the same key.
+    /// outputs whose profile has [`Profile::gathers`]. An output that answers `Durable` for some
+    /// records must not do so for a record behind an accepted one of the same key.
     Accepted,
     /// One verdict per record, in the order of the chunk's picks, and as many as there are picks.
     PerRecord(Vec<Verdict>),
@@ -471,8 +471,9 @@ pub trait Output: Send + Sync + 'static {
         Outcome::Durable
     }
 
-    /// Drops every record of `shard` that was accepted and not flushed: another worker has the shard
-    /// now, or another output has taken this one's place. The records are sent again from there.
+    /// Drops every record of `shard` that was accepted and not flushed: another worker has the
+    /// shard now, or another output has taken this one's place. The records are sent again from
+    /// there.
     fn discard(&self, shard: &ShardId) {
         let _ = shard;
     }

@@ -1,6 +1,6 @@
-//! The seam to the ownership of shards: which worker reads a shard, writes its records and moves its
-//! checkpoints. One worker alone owns every shard ([`Sole`]); several workers share the shards by
-//! leases.
+//! The seam to the ownership of shards: which worker reads a shard, writes its records and moves
+//! its checkpoints. One worker alone owns every shard ([`Sole`]); several workers share the shards
+//! by leases.
 //!
 //! The engine starts a shard only after [`OwnershipChange::Gained`], starts no request later than
 //! [`Lease::good_until`], and writes no checkpoint of a shard whose lease has ended.
@@ -28,8 +28,8 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// A lease of `shard` that is good until `good_until` and can be renewed. `fence`: a number that
-    /// grows with each change of the owner; a store compares it with each write.
+    /// A lease of `shard` that is good until `good_until` and can be renewed. `fence`: a number
+    /// that grows with each change of the owner; a store compares it with each write.
     pub fn new(shard: ShardId, fence: u64, good_until: Instant) -> Self {
         Self {
             shard,
@@ -96,16 +96,16 @@ pub enum OwnershipChange {
         progress: Option<Vec<LaneCheckpoint>>,
     },
     /// This worker loses the shard. The engine ends its lanes with the requests under way, writes
-    /// their checkpoints and calls [`Ownership::release`]; at `stop_by` requests still under way are
-    /// abandoned. `stop_by` in the past: the lease is lost already.
+    /// their checkpoints and calls [`Ownership::release`]; at `stop_by` requests still under way
+    /// are abandoned. `stop_by` in the past: the lease is lost already.
     Losing {
         /// The shard.
         shard: ShardId,
         /// The moment by which everything has ended.
         stop_by: Instant,
     },
-    /// Another worker owns the shard, and its lanes have come this far: children of a shard wait for
-    /// its lanes also where another worker delivers them.
+    /// Another worker owns the shard, and its lanes have come this far: children of a shard wait
+    /// for its lanes also where another worker delivers them.
     Elsewhere {
         /// The shard.
         shard: ShardId,
@@ -124,8 +124,8 @@ pub struct Committed {
 /// Decides which worker owns which shard.
 #[async_trait]
 pub trait Ownership: Send + Sync + 'static {
-    /// True if this worker owns every shard, and no other worker can take one over. A stateful pump,
-    /// with one state for all shards, needs that.
+    /// True if this worker owns every shard, and no other worker can take one over. A stateful
+    /// pump, with one state for all shards, needs that.
     fn is_sole(&self) -> bool {
         false
     }
@@ -144,18 +144,18 @@ pub trait Ownership: Send + Sync + 'static {
     /// The next change. Dropping the future loses nothing.
     async fn next(&self) -> OwnershipChange;
 
-    /// Writes rows: for each shard all of them or none, on the condition that its lease of `leases` is
-    /// still this worker's. Rows of `changes.lanes` are ordered with parents before their children; a
-    /// store without one transaction for all shards writes them in this order. Identities and
-    /// snapshots are written with the lanes. Durable when the call returns.
+    /// Writes rows: for each shard all of them or none, on the condition that its lease of `leases`
+    /// is still this worker's. Rows of `changes.lanes` are ordered with parents before their
+    /// children; a store without one transaction for all shards writes them in this order.
+    /// Identities and snapshots are written with the lanes. Durable when the call returns.
     async fn commit(&self, changes: &State, leases: &[Lease]) -> Result<Committed, StoreError>;
 
-    /// Offers rows for deletion: the output was removed here, or the shard is gone from the source and
-    /// over. The owner of the rows decides when no worker needs them.
+    /// Offers rows for deletion: the output was removed here, or the shard is gone from the source
+    /// and over. The owner of the rows decides when no worker needs them.
     async fn forget(&self, lanes: &[LaneId]) -> Result<(), StoreError>;
 
-    /// Gives a lease back, for another worker to take at once. Its rows are written, and none of its
-    /// requests is under way.
+    /// Gives a lease back, for another worker to take at once. Its rows are written, and none of
+    /// its requests is under way.
     async fn release(&self, lease: &Lease) -> Result<(), StoreError>;
 }
 

@@ -1,7 +1,7 @@
 //! Pumps: a pump turns the records of a batch into rows, which lanes send in place of the records.
 //!
-//! A pump here keeps no state: the rows of a record depend on that record alone, so that any cut of a
-//! shard into batches gives the same rows.
+//! A pump here keeps no state: the rows of a record depend on that record alone, so that any cut of
+//! a shard into batches gives the same rows.
 
 mod chain;
 
@@ -26,13 +26,14 @@ pub trait Pump: Send + Sync + 'static {
     /// Number of streams. Lanes name a stream by an index below this number.
     fn streams(&self) -> usize;
 
-    /// The most that [`Pump::apply`] returns for a batch of `records` records that take `bytes` bytes
-    /// (see [`Batch::allocation`]): for all streams together. Reserved in the memory budget before the
-    /// rows are made. A pump whose rows can be of any size leaves out the rows beyond the bound, or
-    /// truncates them.
+    /// The most that [`Pump::apply`] returns for a batch of `records` records that take `bytes`
+    /// bytes (see [`Batch::allocation`]): for all streams together. Reserved in the memory budget
+    /// before the rows are made. A pump whose rows can be of any size leaves out the rows beyond
+    /// the bound, or truncates them.
     fn bound(&self, records: usize, bytes: usize) -> RowBound;
 
-    /// The rows of each stream, from one pass over `batch`. An error stops the lanes that need the rows.
+    /// The rows of each stream, from one pass over `batch`. An error stops the lanes that need the
+    /// rows.
     fn apply(&self, batch: &Batch) -> Result<Vec<Derived>, BadRow>;
 }
 
@@ -99,8 +100,8 @@ pub enum BadRow {
 }
 
 impl Derived {
-    /// Rows that are records of `source` unchanged: those at `records`, ascending. The data are shared,
-    /// not copied.
+    /// Rows that are records of `source` unchanged: those at `records`, ascending. The data are
+    /// shared, not copied.
     pub fn of_records(source: &Batch, records: Vec<u32>) -> Self {
         Self {
             batch: source.pick(&records),
@@ -136,8 +137,8 @@ pub struct DerivedBuilder<'a> {
 }
 
 impl<'a> DerivedBuilder<'a> {
-    /// Bytes of memory that one row takes besides data, key and sequence number: the index entry and the
-    /// origin. For [`Pump::bound`].
+    /// Bytes of memory that one row takes besides data, key and sequence number: the index entry
+    /// and the origin. For [`Pump::bound`].
     pub const ROW_OVERHEAD: usize = size_of::<RecordIndex>() + size_of::<u32>();
 
     /// No rows of `source` yet. The data of all rows stand in `form`.

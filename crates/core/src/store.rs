@@ -104,8 +104,8 @@ pub enum StoreError {
 /// Keeps a fan-out's checkpoints. One instance is one fan-out's state, held by one worker.
 #[async_trait]
 pub trait CheckpointStore: Send + Sync + 'static {
-    /// Binds the state to `source`: a new state remembers the source; the state of another stream is
-    /// [`StoreError::Foreign`].
+    /// Binds the state to `source`: a new state remembers the source; the state of another stream
+    /// is [`StoreError::Foreign`].
     async fn bind(&self, source: &StreamIdentity) -> Result<(), StoreError>;
 
     /// All that the store has.

@@ -2,12 +2,12 @@
 //!
 //! Two pools, so that neither can starve the other: three quarters for batches with the encodings
 //! that lanes share, a quarter for the encodings of single lanes (retries, starts in the middle of
-//! a chunk). As soon as an output gathers, the batches leave a third of their pool to another one, for
-//! records that outputs have accepted and not made durable. The first two are first come, first served: a large request at the front waits for released
-//! memory, and is not overtaken. Only readers of laggards come after all others: their memory may
-//! be held by an output in trouble for long, and no other request is to wait behind them. An unused
-//! pool grants any request, however large, so that one record of the maximum size always gets
-//! through.
+//! a chunk). As soon as an output gathers, the batches leave a third of their pool to another one,
+//! for records that outputs have accepted and not made durable. The first two are first come, first
+//! served: a large request at the front waits for released memory, and is not overtaken. Only
+//! readers of laggards come after all others: their memory may be held by an output in trouble for
+//! long, and no other request is to wait behind them. An unused pool grants any request, however
+//! large, so that one record of the maximum size always gets through.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -63,8 +63,8 @@ pub(crate) struct Budget {
 struct State {
     pools: [PoolState; 3],
     peak: usize,
-    /// The shards that are read; woken when memory gets short. (A `watch` would wake them in an order that differs from run
-    /// to run.)
+    /// The shards that are read; woken when memory gets short. (A `watch` would wake them in an
+    /// order that differs from run to run.)
     readers: Vec<Arc<Notify>>,
 }
 
@@ -230,8 +230,8 @@ impl Budget {
         }
     }
 
-    /// Adds `bytes` of [`Pool::Gathered`] to `permit`, if there is room, or if nothing else is accepted.
-    /// Otherwise all lanes with accepted records are asked to flush them.
+    /// Adds `bytes` of [`Pool::Gathered`] to `permit`, if there is room, or if nothing else is
+    /// accepted. Otherwise all lanes with accepted records are asked to flush them.
     pub(crate) fn gather(self: &Arc<Self>, permit: &mut Option<Permit>, bytes: usize) -> bool {
         self.open_gathered();
         let mut state = lock(&self.state);
@@ -314,8 +314,8 @@ impl Budget {
         }
     }
 
-    /// Bytes that the batches of one shard may take: an equal part for each shard that is read, of all
-    /// engines with this budget.
+    /// Bytes that the batches of one shard may take: an equal part for each shard that is read, of
+    /// all engines with this budget.
     pub(crate) fn share(&self) -> usize {
         let state = lock(&self.state);
         state.pools[Pool::Read as usize].size / state.readers.len().max(1)

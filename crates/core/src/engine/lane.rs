@@ -22,8 +22,8 @@ use super::mutation::{Mutation, on};
 use super::shard::{Flush, Hold, RowsInHand, ShardCell, Take, Work};
 use super::shared_batch::{ChunkSet, NoRows, make_rows};
 
-/// Delivers the shard of `cell` to the output `id` until the shard is done, the output is removed, or
-/// the engine drains.
+/// Delivers the shard of `cell` to the output `id` until the shard is done, the output is removed,
+/// or the engine drains.
 pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>, id: OutputId) {
     let Some(port) = LanePort::new(Arc::clone(&shared), cell, id) else {
         return;
@@ -31,7 +31,7 @@ pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>, id: OutputId)
     let attempts = Attempts::new(shared.settings.backoff());
     let mut lane = Lane {
         shared,
-        port,
+        port: Arc::new(port),
         attempts,
         retry_at: None,
         generation: 0,
@@ -53,7 +53,7 @@ pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>, id: OutputId)
 
 struct Lane {
     shared: Arc<Shared>,
-    port: LanePort,
+    port: Arc<LanePort>,
     attempts: Attempts,
     /// Nothing is sent before this moment.
     retry_at: Option<Instant>,
@@ -123,8 +123,8 @@ impl Lane {
             return Some(shared.map(|rows| RowsInHand { rows, own: None }));
         }
 
-        // An output that was added later, or whose pump is new. One reservation for the rows and all
-        // their encodings: a lane that waits for memory holds none.
+        // An output that was added later, or whose pump is new. One reservation for the rows and
+        // all their encodings: a lane that waits for memory holds none.
         let source = &work.batch.batch;
         let encoder = Encoder::new(&work.output, Some(pump));
         let bytes = encoder.memory(source.len(), source.allocation());
@@ -153,14 +153,15 @@ impl Lane {
     }
 
     async fn deliver(&mut self, work: &Work) {
+        let (shared, port) = (Arc::clone(&self.shared), Arc::clone(&self.port));
         let caller = LaneCaller {
-            shared: &self.shared,
-            port: &self.port,
+            shared: &shared,
+            port: &port,
             work,
         };
         let key = work.output.encoding();
-        // An output that was added later, or that changed its encoding: no memory is reserved yet for
-        // chunks under its key.
+        // An output that was added later, or that changed its encoding: no memory is reserved yet
+        // for chunks under its key.
         let own = ChunkSet::new(key.clone());
         let shared = match &work.rows {
             Some(in_hand) => in_hand.rows.set(&key),
@@ -179,39 +180,60 @@ impl Lane {
             (work.first(), &work.acked),
         );
 
-        let ended = loop {
+        let ended = self.run_pass(&caller, &mut pass).await;
+        let progress = pass.progress();
+        self.conclude(work, progress, ended);
+    }
+
+    /// Runs the pass, and stores refused records as dead letters where the output has a place for
+    /// these.
+    async fn run_pass<'a>(
+        &mut self,
+        caller: &'a LaneCaller<'a>,
+        pass: &mut Pass<'a, LaneCaller<'a>>,
+    ) -> Ended {
+        let work = caller.work;
+        loop {
             let ended = pass.run(&mut self.attempts).await;
-            if matches!(ended, Ended::Refused { .. }) {
-                self.port.advance(work, pass.progress());
-                // The records before the refused one are made durable first; the output refuses the
-                // record again then.
-                if self.port.ask_for_flush() {
-                    break Ended::Interrupted;
-                }
+            let Ended::Refused { record, refusal } = &ended else {
+                return ended;
+            };
+            self.port.advance(work, pass.progress());
+            // The records before the refused one are made durable first; the output refuses the
+            // record again then.
+            if self.port.ask_for_flush() {
+                return Ended::Interrupted;
             }
-            let (Ended::Refused { record, refusal }, Some(dead_letter)) =
-                (&ended, &work.dead_letter)
-            else {
-                break ended;
+
+            let Some(dead_letter) = &work.dead_letter else {
+                return ended;
             };
             let stored = caller.store(dead_letter, *record, refusal).await;
             if let Err(trouble) = stored
                 && !on(Mutation::DeadLetterBeforeDurable)
             {
-                self.port.dead_letter_failed(&trouble);
-                break Ended::Wait {
-                    until: self.attempts.retry_at(&self.shared.clock, &trouble),
-                    reason: WaitFor::Retry,
-                };
+                return self.wait_for_dead_letter(&trouble);
             }
+
             self.port.dead_lettered(work, *record, refusal);
             pass.divert();
             self.port.advance(work, pass.progress());
             if !self.port.may_go_on(work) {
-                break Ended::Interrupted;
+                return Ended::Interrupted;
             }
-        };
-        let progress = pass.progress();
+        }
+    }
+
+    fn wait_for_dead_letter(&mut self, trouble: &Trouble) -> Ended {
+        self.port.dead_letter_failed(trouble);
+        Ended::Wait {
+            until: self.attempts.retry_at(&self.shared.clock, trouble),
+            reason: WaitFor::Retry,
+        }
+    }
+
+    /// Reports the end of a pass.
+    fn conclude(&mut self, work: &Work, progress: Progress, ended: Ended) {
         match ended {
             Ended::Done => self.port.finished(work, progress),
             Ended::Refused { record, refusal } => {
@@ -241,8 +263,8 @@ struct LaneCaller<'a> {
 }
 
 impl LaneCaller<'_> {
-    /// Stores a refused record as a dead letter, or fails within about two requests' time, so that the
-    /// lane does not hold the batch for longer.
+    /// Stores a refused record as a dead letter, or fails within about two requests' time, so that
+    /// the lane does not hold the batch for longer.
     async fn store(
         &self,
         dead_letter: &DeadLetter,

@@ -29,8 +29,8 @@ pub(crate) fn union(first: Vec<Shard>, second: Vec<Shard>) -> Vec<Shard> {
     by_id.into_values().collect()
 }
 
-/// The parents of `shard` that are no descendants of it. `parents_of` has the parents of every other
-/// shard. A shard that waits for itself, or for its own descendant, would never be read.
+/// The parents of `shard` that are no descendants of it. `parents_of` has the parents of every
+/// other shard. A shard that waits for itself, or for its own descendant, would never be read.
 pub(crate) fn sound_parents<'a>(
     shard: &'a Shard,
     parents_of: &impl Fn(&ShardId) -> Vec<ShardId>,

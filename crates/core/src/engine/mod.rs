@@ -85,13 +85,13 @@ pub struct OutputSpec {
     pub start: Start,
     /// True: nothing is read or written for the output until it is resumed.
     pub paused: bool,
-    /// The place for records that the output refuses for good: the lane goes on when such a record is
-    /// durable there. `None`: the lane stops.
+    /// The place for records that the output refuses for good: the lane goes on when such a record
+    /// is durable there. `None`: the lane stops.
     pub dead_letter: Option<DeadLetter>,
-    /// The rows that are sent in place of the records; `None`: the records themselves. Where an update
-    /// replaces the pump in the middle of a record's rows, all rows of the new pump are sent for that
-    /// record. A pump that was edited while the engine did not run goes on behind the rows that the
-    /// checkpoint counts.
+    /// The rows that are sent in place of the records; `None`: the records themselves. Where an
+    /// update replaces the pump in the middle of a record's rows, all rows of the new pump are sent
+    /// for that record. A pump that was edited while the engine did not run goes on behind the rows
+    /// that the checkpoint counts.
     pub pump: Option<PumpRef>,
 }
 

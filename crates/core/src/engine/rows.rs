@@ -1,5 +1,5 @@
-//! The rows that a pump made of a batch, and a lane's way through them. A lane moves over rows, and the
-//! lane's cursor over records: a record is settled when all its rows are.
+//! The rows that a pump made of a batch, and a lane's way through them. A lane moves over rows, and
+//! the lane's cursor over records: a record is settled when all its rows are.
 
 use crate::batch::Batch;
 use crate::checkpoint::{Position, Sequence};
@@ -61,8 +61,8 @@ impl Rows {
         self.derived.origin().get(row).map(|of| *of as usize)
     }
 
-    /// The place where the rows `[0, through)` are settled, and with them the records without rows up to
-    /// the next row's. `source` is the batch that the rows were made of.
+    /// The place where the rows `[0, through)` are settled, and with them the records without rows
+    /// up to the next row's. `source` is the batch that the rows were made of.
     pub(crate) fn place(&self, source: &Batch, through: usize) -> Place {
         match self.origin(through) {
             None => Place {

@@ -1,4 +1,5 @@
-//! A batch that lanes share, and its encoded chunks: each chunk is made once for all lanes that encode alike.
+//! A batch that lanes share, and its encoded chunks: each chunk is made once for all lanes that
+//! encode alike.
 
 use std::ops::Range;
 use std::sync::atomic::{self, AtomicBool};
@@ -106,7 +107,8 @@ impl ChunkSet {
         &self.cuts(batch, output).ranges
     }
 
-    /// The chunk of exactly `range`, made now if nobody did before; `None` if the batch is not cut there.
+    /// The chunk of exactly `range`, made now if nobody did before; `None` if the batch is not cut
+    /// there.
     pub(crate) fn chunk(
         &self,
         batch: &Batch,
@@ -121,7 +123,8 @@ impl ChunkSet {
         if cuts.ranges.get(i) != Some(range) {
             return None;
         }
-        // A lane that comes while another one encodes waits for it: it could do nothing else meanwhile.
+        // A lane that comes while another one encodes waits for it: it could do nothing else
+        // meanwhile.
         Some(
             cuts.chunks
                 .get(i)?

@@ -110,9 +110,9 @@ impl Acked {
         self.accepted = Bits::default();
     }
 
-    /// The state after a flush that failed, counted from the durable cursor: the first `records` records
-    /// may have been written, and only the ones in `durable` need not be sent again. `self` is the state
-    /// of the records behind these.
+    /// The state after a flush that failed, counted from the durable cursor: the first `records`
+    /// records may have been written, and only the ones in `durable` need not be sent again. `self`
+    /// is the state of the records behind these.
     pub(crate) fn flush_failed(&self, records: usize, durable: &Bits, written: Written) -> Self {
         let mut beyond = self.durable.clone();
         beyond.exclude(&self.accepted);

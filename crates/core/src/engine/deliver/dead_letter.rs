@@ -1,5 +1,5 @@
-//! Dead letters: a record that an output will never take goes, whole and with the reason, to another
-//! output, and counts as settled only when that one has made the record durable.
+//! Dead letters: a record that an output will never take goes, whole and with the reason, to
+//! another output, and counts as settled only when that one has made the record durable.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -45,8 +45,8 @@ struct Envelope<'a> {
 }
 
 impl DeadLetter {
-    /// Makes the record at `record` of `batch`, with `sub` a row of a record, durable at the dead letter
-    /// output; the trouble if that did not succeed before the deadline of `context`.
+    /// Makes the record at `record` of `batch`, with `sub` a row of a record, durable at the dead
+    /// letter output; the trouble if that did not succeed before the deadline of `context`.
     pub(crate) fn store<'a>(
         &'a self,
         batch: &'a Batch,
@@ -82,8 +82,8 @@ impl DeadLetter {
         })
     }
 
-    /// The dead letter of a record, as a batch of one record with the sequence number, the key and the
-    /// arrival time of the refused one.
+    /// The dead letter of a record, as a batch of one record with the sequence number, the key and
+    /// the arrival time of the refused one.
     fn wrap(
         &self,
         batch: &Batch,

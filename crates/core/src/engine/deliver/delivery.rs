@@ -90,15 +90,16 @@ pub(crate) struct Delivery<'a> {
     refused: Option<(usize, Refusal)>,
     /// Requests that wait for their answers, where more than one may.
     flying: Vec<Picks>,
-    /// The output has accepted records of this pass since the last flush, also such as are open again.
+    /// The output has accepted records of this pass since the last flush, also such as are open
+    /// again.
     holds_accepted: bool,
     /// True if the last request left records out only to keep the order.
     order_limited: bool,
 }
 
 impl<'a> Delivery<'a> {
-    /// A pass over `batch` from record `from` on, the first that is not settled; `acked` is the state
-    /// of an earlier pass, counted from that record.
+    /// A pass over `batch` from record `from` on, the first that is not settled; `acked` is the
+    /// state of an earlier pass, counted from that record.
     pub(crate) fn new(
         order: Order,
         takes: Takes,

@@ -1,4 +1,5 @@
-//! Deliveries against a model output that fails at random: what stands at the output in the end, by order mode.
+//! Deliveries against a model output that fails at random: what stands at the output in the end, by
+//! order mode.
 
 #![allow(
     clippy::single_range_in_vec_init,
@@ -70,7 +71,8 @@ enum Fault {
     Short,
 }
 
-/// What happens to one request, whether the lane detaches then, and the records that have no room before it.
+/// What happens to one request, whether the lane detaches then, and the records that have no room
+/// before it.
 type Step = (Fault, bool, u64);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -124,7 +126,8 @@ fn serve(fault: &Fault, picks: &Picks, first: usize, log: &mut Vec<usize>) -> Ou
     }
 }
 
-/// Delivers all of `keys` in batches of `sizes`, cut anew whenever the lane detaches; the output's log.
+/// Delivers all of `keys` in batches of `sizes`, cut anew whenever the lane detaches; the output's
+/// log.
 fn deliver(order: Order, keys: &[Option<u8>], sizes: &[usize], steps: &[Step]) -> Vec<usize> {
     let (mut log, mut durable, mut carried) = (Vec::new(), 0, Acked::default());
     let mut steps = steps.iter();
@@ -209,7 +212,8 @@ proptest! {
                 prop_assert!(in_key_order(&last, &keys), "{order:?}: {log:?}");
             }
             if order == Order::Strict {
-                // A record goes back only as a repeat of itself: nothing of its key has come after it yet.
+                // A record goes back only as a repeat of itself: nothing of its key has come after
+                // it yet.
                 prop_assert!(in_key_order(&log, &keys), "{order:?}: {log:?}");
             }
         }

@@ -1,5 +1,5 @@
-//! Delivery of one batch to outputs: [`deliver()`] for callers that have a batch and neither a reader
-//! nor a lease, and the request loop that lanes use too.
+//! Delivery of one batch to outputs: [`deliver()`] for callers that have a batch and neither a
+//! reader nor a lease, and the request loop that lanes use too.
 //!
 //! - `delivery`: which records go next, and the meaning of an answer; no I/O.
 //! - `pass`: the request loop over one batch at one output.
@@ -118,18 +118,19 @@ pub struct Refused {
 pub struct Delivered {
     /// The records `[0, through)` of the batch are durable, but for those in `refused`.
     pub through: usize,
-    /// Records that the output will never take, ascending. With [`OnRefused::Stop`] at most one: the
-    /// record at `through`.
+    /// Records that the output will never take, ascending. With [`OnRefused::Stop`] at most one:
+    /// the record at `through`.
     pub refused: Vec<Refused>,
     /// The last failure, if the delivery did not settle the whole batch.
     pub trouble: Option<Trouble>,
 }
 
 /// Delivers `batch` to every recipient at the same time, in order and with retries, until all is
-/// durable, an output refuses a record for good, or the deadline has passed. The results stand in the
-/// order of `recipients`; a recipient that hangs or fails delays no other.
+/// durable, an output refuses a record for good, or the deadline has passed. The results stand in
+/// the order of `recipients`; a recipient that hangs or fails delays no other.
 ///
-/// A request that is under way at the deadline is abandoned: its records may be written all the same.
+/// A request that is under way at the deadline is abandoned: its records may be written all the
+/// same.
 ///
 /// # Example
 /// ```
@@ -288,6 +289,23 @@ impl Caller for Guest<'_> {
 }
 
 impl Guest<'_> {
+    /// Stores a refused record as a dead letter, if the recipient wants that.
+    async fn divert(
+        &self,
+        recipient: &Recipient,
+        batch: &Batch,
+        record: usize,
+        refusal: &Refusal,
+    ) -> Result<(), Trouble> {
+        let OnRefused::Divert(dead_letter) = &recipient.on_refused else {
+            return Ok(());
+        };
+        let refused = (record, None);
+        dead_letter
+            .store(batch, refused, refusal, self.context)
+            .await
+    }
+
     /// Makes the accepted records durable; after a failure, the moment of the next try.
     async fn flush(
         &self,
@@ -373,6 +391,7 @@ async fn pass_over(
 ) -> Ended {
     let output = &*recipient.output;
     let key = output.encoding();
+
     // An output whose encoding changed during the call makes chunks of its own.
     let own = ChunkSet::new(key.clone());
     let set = sets.iter().find(|set| *set.key() == key);
@@ -399,18 +418,14 @@ async fn pass_over(
         let Ended::Refused { record, refusal } = ended else {
             return ended;
         };
-        if let OnRefused::Divert(dead_letter) = &recipient.on_refused
-            && let Err(trouble) = dead_letter
-                .store(batch, (record, None), &refusal, guest.context)
-                .await
-        {
+        let diverted = guest.divert(recipient, batch, record, &refusal);
+        if let Err(trouble) = diverted.await {
             let until = attempts.retry_at(guest.clock(), &trouble);
             lock(&guest.standing).trouble = Some(trouble);
-            return Ended::Wait {
-                until,
-                reason: WaitFor::Retry,
-            };
+            let reason = WaitFor::Retry;
+            return Ended::Wait { until, reason };
         }
+
         let stops = matches!(recipient.on_refused, OnRefused::Stop);
         lock(&guest.standing).refused.push(Refused {
             record,

@@ -1,9 +1,9 @@
 //! The request loop, written once for all callers: ask [`Delivery`] for records, ask the output for
-//! room, encode, write, take the answer. A [`Pass`] goes over one batch at one output and ends where
-//! the caller has to wait or to decide; waiting is the caller's part.
+//! room, encode, write, take the answer. A [`Pass`] goes over one batch at one output and ends
+//! where the caller has to wait or to decide; waiting is the caller's part.
 //!
-//! A pass does not flush an output that gathers: the progress tells the caller which records wait for
-//! a flush.
+//! A pass does not flush an output that gathers: the progress tells the caller which records wait
+//! for a flush.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -547,15 +547,16 @@ impl<'a, C: Caller> Pass<'a, C> {
         }
     }
 
-    /// Passes over the refused record that ended the pass; the caller has reported all before it, and
-    /// reports the record itself in its own way.
+    /// Passes over the refused record that ended the pass; the caller has reported all before it,
+    /// and reports the record itself in its own way.
     pub(crate) fn divert(&mut self) {
         self.delivery.divert();
         self.reported += 1;
     }
 }
 
-/// The outcome of `call`, or `Unknown` some time after the deadline that the output should have kept.
+/// The outcome of `call`, or `Unknown` some time after the deadline that the output should have
+/// kept.
 pub(crate) async fn within(
     clock: &Clock,
     deadline: Duration,

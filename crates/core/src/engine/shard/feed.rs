@@ -153,9 +153,9 @@ impl Feed {
         self.behind == Some(Duration::ZERO)
     }
 
-    /// The batch of `number`, or one batch of it and those behind it, and the count of batches in it.
-    /// A lane that is slow only for its latency keeps up this way. `encoder` is that of the lane that
-    /// asks: room for the lane's form is reserved with the joined batch.
+    /// The batch of `number`, or one batch of it and those behind it, and the count of batches in
+    /// it. A lane that is slow only for its latency keeps up this way. `encoder` is that of the
+    /// lane that asks: room for the lane's form is reserved with the joined batch.
     pub(super) fn get_joined(
         &mut self,
         number: u64,

@@ -76,7 +76,8 @@ impl Lane {
         }
     }
 
-    /// Counts `items` records or rows before the sent cursor; the ones in `accepted` wait for a flush.
+    /// Counts `items` records or rows before the sent cursor; the ones in `accepted` wait for a
+    /// flush.
     pub(super) fn count_gathered(&mut self, items: usize, accepted: &Bits) {
         if let Some(gathered) = &mut self.gathered {
             gathered.durable.add_rest(items, accepted, gathered.items);
@@ -156,8 +157,8 @@ impl Lane {
         }
     }
 
-    /// The accepted records are not durable, and the output no longer holds them: the lane goes back
-    /// to the durable cursor.
+    /// The accepted records are not durable, and the output no longer holds them: the lane goes
+    /// back to the durable cursor.
     pub(super) fn flush_failed(&mut self, outcome: &Outcome) {
         if on(Mutation::FlushFailureForgotten) {
             return self.flushed();

@@ -292,8 +292,8 @@ impl Lane {
         }
     }
 
-    /// Replaces the output and its settings. Records that the old output only accepted are sent to the
-    /// new one.
+    /// Replaces the output and its settings. Records that the old output only accepted are sent to
+    /// the new one.
     pub(super) fn replace_output(&mut self, spec: &OutputSpec, shard: &ShardId) {
         self.forget_gathered(shard);
         let old = self.pump.clone();
@@ -309,8 +309,8 @@ impl Lane {
         self.resume();
     }
 
-    /// Rows of `pump` were counted. If the lane has another pump by now, the record at the cursor is sent
-    /// whole.
+    /// Rows of `pump` were counted. If the lane has another pump by now, the record at the cursor
+    /// is sent whole.
     pub(super) fn count_rows_of(&mut self, pump: &Option<PumpRef>) {
         if pump_id(pump) != pump_id(&self.pump) {
             let is_partly = matches!(self.position, Position::After { sub: Some(_), .. });
@@ -396,7 +396,8 @@ impl Lane {
         }
     }
 
-    /// Moves the sent cursor past the records `[from, to)` of `batch`: each of them is acknowledged.
+    /// Moves the sent cursor past the records `[from, to)` of `batch`: each of them is
+    /// acknowledged.
     pub(super) fn advance(&mut self, batch: &SharedBatch, from: usize, to: usize) {
         if to <= from {
             return;
@@ -419,8 +420,8 @@ impl Lane {
         self.pass(batch, record..record + 1, settled);
     }
 
-    /// Moves the sent cursor to where the rows `[0, through)` are settled, of which those from `from` on
-    /// are acknowledged now.
+    /// Moves the sent cursor to where the rows `[0, through)` are settled, of which those from
+    /// `from` on are acknowledged now.
     pub(super) fn advance_rows(&mut self, batch: &SharedBatch, rows: &Rows, acked: Range<usize>) {
         let bytes = acked.clone().map(|row| rows.batch().size(row));
         let bytes = bytes.sum::<usize>() as u64;
@@ -433,9 +434,9 @@ impl Lane {
         self.pass_rows(batch, rows, row + 1, 0);
     }
 
-    /// Moves the sent cursor to where the rows `[0, through)` are settled; `bytes` of them were sent. A
-    /// record without rows counts as filtered, and a record with a row among the dead letters as one of
-    /// these.
+    /// Moves the sent cursor to where the rows `[0, through)` are settled; `bytes` of them were
+    /// sent. A record without rows counts as filtered, and a record with a row among the dead
+    /// letters as one of these.
     fn pass_rows(&mut self, batch: &SharedBatch, rows: &Rows, through: usize, bytes: u64) {
         let from = batch.first_after(self.sent());
         let mut place = rows.place(&batch.batch, through);
@@ -484,8 +485,8 @@ impl Lane {
         self.settle(settled, batch.batch.after(last), Some(arrival));
     }
 
-    /// Moves the sent cursor to `position`, and counts the records before it. Without accepted records
-    /// the sent cursor is the durable one.
+    /// Moves the sent cursor to `position`, and counts the records before it. Without accepted
+    /// records the sent cursor is the durable one.
     pub(super) fn settle(&mut self, settled: Settled, position: Position, arrived: Option<Millis>) {
         if let Some(gathered) = &mut self.gathered {
             gathered.settled.add(settled);
@@ -513,8 +514,8 @@ impl Lane {
         gathered.map_or(self.arrived, |gathered| gathered.arrived)
     }
 
-    /// The records that were read and not sent are gone from the source: a gap is reported, and they no
-    /// longer count as read.
+    /// The records that were read and not sent are gone from the source: a gap is reported, and
+    /// they no longer count as read.
     pub(super) fn lose_in_flight(&mut self) {
         // A record of which some rows are accepted is still in flight.
         let partly =

@@ -18,6 +18,7 @@ use crate::engine::status::{Counts, Gap};
 use crate::engine::{EngineError, Order, OutputSpec, lock};
 use crate::output::{Output, TroubleKind};
 use crate::pump::PumpRef;
+use crate::record::Record;
 use crate::source::OldestRecord;
 use crate::stateful::ShardPosition;
 use crate::store::{LaneCheckpoint, LaneId, OutputId};
@@ -25,7 +26,7 @@ use crate::store::{LaneCheckpoint, LaneId, OutputId};
 use super::feed::{FeedId, JoinLimits};
 use super::holding::Holding;
 use super::lane::{Activity, Attachment, Checkpoint, Lane, Phase};
-use super::{Conditions, End, GoalState, Pin, ReadCounts, ShardCell, ShardState};
+use super::{Conditions, End, GoalState, MetGap, Pin, ReadCounts, ShardCell, ShardState};
 
 /// The command to a lane's task.
 pub(crate) enum Take {
@@ -412,23 +413,9 @@ impl ShardState {
 
     /// The next batch for the lane of `output`. `conditions` has the shard's share of the budget.
     pub(super) fn take(&mut self, output: &OutputId, conditions: &Conditions<'_>) -> Take {
-        let (ends, may_request) = (self.ends_work(), self.may_request(conditions.now));
         let now = conditions.now;
-        let Some(lane) = self.lanes.get_mut(output) else {
-            return Take::End;
-        };
-        lane.set_activity(Activity::Idle);
-        lane.release_unused();
-        let rests = ends || !lane.runs();
-        if lane.gathered.is_some() && may_request && (rests || lane.must_flush(now)) {
-            return lane.flush();
-        }
-        if ends || lane.phase == Phase::Ended {
-            return Take::End;
-        }
-        if !lane.runs() || !may_request {
-            lane.detach();
-            return Take::Wait;
+        if let Some(answer) = self.take_nothing(output, now) {
+            return answer;
         }
 
         self.find_feed(output, now);
@@ -447,6 +434,29 @@ impl ShardState {
             count,
         };
         self.hand_over(output, batch, place, now)
+    }
+
+    /// The command to a lane that is not to be given a batch.
+    fn take_nothing(&mut self, output: &OutputId, now: Instant) -> Option<Take> {
+        let (ends, may_request) = (self.ends_work(), self.may_request(now));
+        let Some(lane) = self.lanes.get_mut(output) else {
+            return Some(Take::End);
+        };
+        lane.set_activity(Activity::Idle);
+        lane.release_unused();
+
+        let rests = ends || !lane.runs();
+        if lane.gathered.is_some() && may_request && (rests || lane.must_flush(now)) {
+            return Some(lane.flush());
+        }
+        if ends || lane.phase == Phase::Ended {
+            return Some(Take::End);
+        }
+        if !lane.runs() || !may_request {
+            lane.detach();
+            return Some(Take::Wait);
+        }
+        None
     }
 
     /// The feed that the lane follows and the number of its next batch. A lane whose feed is gone
@@ -559,48 +569,21 @@ impl ShardState {
         let Some(lane) = lanes.get_mut(output) else {
             return Take::End;
         };
-        let records = batch.batch.len();
-        let mut from = batch.first_after(lane.sent());
-        if on(Mutation::RejoinOneLate) && from > 0 && from < records {
-            from += 1;
-        } else if on(Mutation::RejoinOneEarly) && from > 0 {
-            from -= 1;
+        let from = lane.first_in(&batch);
+        if from < batch.batch.len() {
+            let first = batch.batch.record(from);
+            gaps.met.extend(lane.gap_at_dispatch(output, &first));
         }
 
-        if from < records && !lane.dispatch(batch.batch.record(from).sequence) {
-            let first = batch.batch.record(from);
-            let oldest = OldestRecord {
-                sequence: Sequence::new(first.sequence),
-                arrival: first.arrival,
-            };
-            gaps.met
-                .push(lane.gap(output, lane.sent().clone(), Some(oldest)));
-        }
         lane.count_read(&batch, from);
         lane.set_activity(Activity::Delivering);
         lane.hand = Arc::downgrade(&batch);
         lane.speed.start(now, batch.batch.allocation());
-        let settled = || batch.rows_settled(from, lane.sent());
-        let rows_settled = lane.rows_anew.unwrap_or_else(settled);
-        Take::Work(Box::new(Work {
-            batch,
-            from,
-            rows_settled,
-            acked: std::mem::take(&mut lane.carried),
-            output: Arc::clone(&lane.output),
-            order: lane.order,
-            dead_letter: lane.dead_letter.clone(),
-            pump: lane.pump.clone(),
-            rows: None,
-            generation: lane.generation,
-            feed: place.feed,
-            number: place.number,
-            count: place.count,
-        }))
+        Take::Work(Box::new(lane.work(batch, from, place)))
     }
 
-    /// Moves the lane's cursor past the part of `work` that is acknowledged, and keeps the acknowledged
-    /// records beyond the cursor for the next delivery, from whatever batch.
+    /// Moves the lane's cursor past the part of `work` that is acknowledged, and keeps the
+    /// acknowledged records beyond the cursor for the next delivery, from whatever batch.
     pub(super) fn advance(
         &mut self,
         output: &OutputId,
@@ -632,7 +615,8 @@ impl ShardState {
         }
     }
 
-    /// The lane could not start with `work`: what was known of the records beyond the cursor is kept.
+    /// The lane could not start with `work`: what was known of the records beyond the cursor is
+    /// kept.
     pub(super) fn put_back(&mut self, output: &OutputId, work: Work) {
         if let Some(lane) = self.lanes.get_mut(output)
             && lane.generation == work.generation
@@ -671,6 +655,50 @@ impl ShardState {
             let wanted = lane.runs() && lane.generation == work.generation;
             wanted && (follows || !pressed) && !lane.must_flush(now)
         })
+    }
+}
+
+impl Lane {
+    /// The first record of `batch` behind the sent cursor.
+    fn first_in(&self, batch: &SharedBatch) -> usize {
+        let from = batch.first_after(self.sent());
+        if on(Mutation::RejoinOneLate) && from > 0 && from < batch.batch.len() {
+            return from + 1;
+        }
+        from - usize::from(on(Mutation::RejoinOneEarly) && from > 0)
+    }
+
+    /// The gap before `first`, the lane's next record, if another record stood there before.
+    fn gap_at_dispatch(&mut self, output: &OutputId, first: &Record<'_>) -> Option<MetGap> {
+        if self.dispatch(first.sequence) {
+            return None;
+        }
+        let oldest = OldestRecord {
+            sequence: Sequence::new(first.sequence),
+            arrival: first.arrival,
+        };
+        Some(self.gap(output, self.sent().clone(), Some(oldest)))
+    }
+
+    /// The delivery of `batch` from record `from` on.
+    fn work(&mut self, batch: Arc<SharedBatch>, from: usize, place: Place) -> Work {
+        let settled = || batch.rows_settled(from, self.sent());
+        let rows_settled = self.rows_anew.unwrap_or_else(settled);
+        Work {
+            batch,
+            from,
+            rows_settled,
+            acked: std::mem::take(&mut self.carried),
+            output: Arc::clone(&self.output),
+            order: self.order,
+            dead_letter: self.dead_letter.clone(),
+            pump: self.pump.clone(),
+            rows: None,
+            generation: self.generation,
+            feed: place.feed,
+            number: place.number,
+            count: place.count,
+        }
     }
 }
 

@@ -309,8 +309,8 @@ impl ShardCell {
         answer
     }
 
-    /// The source's map has `entry` for the shard. `newest`: no newer map was seen. `confirmed`: the
-    /// map before lacked the shard, too.
+    /// The source's map has `entry` for the shard. `newest`: no newer map was seen. `confirmed`:
+    /// the map before lacked the shard, too.
     pub(crate) fn on_map(&self, entry: Option<&Shard>, newest: bool, confirmed: bool) {
         self.event(|state| {
             if newest && let End::Read { maps, .. } = &mut state.end {

@@ -361,8 +361,8 @@ fn gap_of(shard: &ShardId, met: Vec<MetGap>, at: Millis) -> Option<Gap> {
     })
 }
 
-/// A batch with its memory; `None` if `permit` can't grow to the size of the batch with its rows and
-/// encodings.
+/// A batch with its memory; `None` if `permit` can't grow to the size of the batch with its rows
+/// and encodings.
 fn shared(batch: Batch, encoders: &Encoders, mut permit: Permit) -> Option<SharedBatch> {
     let (records, allocated) = (batch.len(), batch.allocation());
     let made = encoders.memory(records, allocated);
