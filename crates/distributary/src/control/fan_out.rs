@@ -487,7 +487,8 @@ impl Running {
 
     async fn engine(&self, change: Change) -> Result<(), String> {
         let applied = self.engine.apply(change).await;
-        applied.done().map_err(|e| chain(&e))
+        let done = applied.done();
+        done.map_err(|e| chain(&e))
     }
 
     /// Removes the output with its progress, and adds the output again with another start.
