@@ -45,9 +45,19 @@ fn document(statements: &Statements) -> Value {
         resources.push(resource);
     }
 
-    let statement = |(actions, resources): (&BTreeSet<&str>, &Vec<&str>)| json!({"Effect": "Allow", "Action": actions, "Resource": resources});
-    let statements: Vec<Value> = by_actions.iter().map(|(a, r)| statement((a, r))).collect();
-    json!({"Version": "2012-10-17", "Statement": statements})
+    let mut statements = Vec::new();
+    for (actions, resources) in by_actions {
+        let statement = json!({
+            "Effect": "Allow",
+            "Action": actions,
+            "Resource": resources,
+        });
+        statements.push(statement);
+    }
+    json!({
+        "Version": "2012-10-17",
+        "Statement": statements,
+    })
 }
 
 fn of_fan_out(fan_out: &FanOutConfig) -> Vec<Permission> {
@@ -78,16 +88,24 @@ fn of_pattern(pattern: &OutputPattern) -> Vec<Permission> {
             all.push(permission);
             continue;
         };
-        let named = |name: String| Permission {
-            resource: format!("{start}{name}"),
-            ..permission.clone()
-        };
-        all.extend(pattern.names.included().map(named));
-        all.push(Permission {
-            actions: vec!["kinesis:ListStreams"],
-            resource: "*".to_owned(),
-            role: permission.role.clone(),
-        });
+        for name in pattern.names.included() {
+            let resource = format!("{start}{name}");
+            all.push(Permission {
+                resource,
+                ..permission.clone()
+            });
+        }
+        all.push(listing(&permission));
     }
     all
+}
+
+/// The permission to find the places.
+fn listing(of: &Permission) -> Permission {
+    let role = of.role.clone();
+    Permission {
+        role,
+        actions: vec!["kinesis:ListStreams"],
+        resource: "*".to_owned(),
+    }
 }

@@ -169,14 +169,22 @@ fn lanes_of(state: &State, output: &str, shard: Option<&str>) -> Result<Vec<Lane
         let of_shard = shard.is_none_or(|shard| lane.shard.as_str() == shard);
         of_shard && lane.output.as_str() == output
     };
-    let lanes: Vec<LaneId> = lanes.filter(is_meant).cloned().collect();
+    let meant = lanes.filter(is_meant);
+    let lanes: Vec<LaneId> = meant.cloned().collect();
     if lanes.is_empty() {
-        let of_shard = shard.map_or(String::new(), |shard| format!(" in shard {shard}"));
-        return Err(Failure::usage(format!(
-            "the state has no output {output}{of_shard}; `distributary state show` lists all"
-        )));
+        return Err(no_lane(output, shard));
     }
     Ok(lanes)
+}
+
+fn no_lane(output: &str, shard: Option<&str>) -> Failure {
+    let of_shard = match shard {
+        Some(shard) => format!(" in shard {shard}"),
+        None => String::new(),
+    };
+    Failure::usage(format!(
+        "the state has no output {output}{of_shard}; `distributary state show` lists all"
+    ))
 }
 
 /// Fails for an output whose snapshot belongs to the positions in force.
