@@ -456,9 +456,7 @@ impl Lane {
             let dead = usize::from(std::mem::take(&mut self.has_dead_row));
             settled.dead_lettered = dead as u64;
             settled.durable = with_rows.saturating_sub(dead) as u64;
-            if !on(Mutation::FilteredNotCounted) {
-                settled.filtered = (place.records - from - with_rows) as u64;
-            }
+            settled.filtered = (place.records - from - with_rows) as u64;
             self.pass(batch, from..place.records, settled);
             settled = Settled::default();
         }
@@ -496,7 +494,9 @@ impl Lane {
 
         let counts = &mut self.counts;
         counts.durable += settled.durable;
-        counts.filtered += settled.filtered;
+        if !on(Mutation::FilteredNotCounted) {
+            counts.filtered += settled.filtered;
+        }
         counts.dead_lettered += settled.dead_lettered;
         counts.bytes += settled.bytes;
         counts.in_flight = counts.in_flight.saturating_sub(settled.records());
