@@ -115,6 +115,12 @@ pub trait CheckpointStore: Send + Sync + 'static {
     /// same lane or output. Durable when the call returns.
     async fn commit(&self, changes: &State) -> Result<(), StoreError>;
 
+    /// Fails if the state no longer is where it was opened: a file that was deleted, replaced or
+    /// truncated meanwhile. Called at each checkpoint interval without changes.
+    async fn check(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Deletes the checkpoints of these lanes (an output that the user removed, a shard that
     /// retention has deleted), and the identity and the snapshot of an output without lanes: one
     /// transaction.

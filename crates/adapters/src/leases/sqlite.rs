@@ -21,6 +21,7 @@ use distributary_core::sync::lock;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use super::format;
+use super::watch::{FileWatch, create_private};
 
 /// The owner of a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,7 @@ pub struct About {
 pub struct SqliteStore {
     path: Arc<Path>,
     connection: Arc<Mutex<Connection>>,
+    watch: Arc<FileWatch>,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -58,11 +60,9 @@ impl SqliteStore {
             // Nothing is written, not even a journal's header, before it is known to be ours.
             inspect(path)?;
         }
+        create_private(path).map_err(|e| failed(path, e))?;
         let connection = Connection::open(path).map_err(|e| told(path, e))?;
-        let store = Self {
-            path: path.into(),
-            connection: Arc::new(Mutex::new(connection)),
-        };
+        let store = Self::over(path, connection)?;
         store.lock_and_prepare(new, name)?;
         Ok(store)
     }
@@ -177,10 +177,20 @@ impl SqliteStore {
         }
     }
 
+    fn over(path: &Path, connection: Connection) -> Result<Self, StoreError> {
+        let watch = FileWatch::new(path).map_err(|e| failed(path, e))?;
+        Ok(Self {
+            path: path.into(),
+            connection: Arc::new(Mutex::new(connection)),
+            watch: Arc::new(watch),
+        })
+    }
+
     fn transaction<T>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
+        self.watch.check(&self.path)?;
         let mut connection = self.guard();
         let told = |e| told(&self.path, e);
         let transaction = connection.transaction().map_err(told)?;
@@ -257,6 +267,10 @@ impl CheckpointStore for SqliteStore {
             })
         })
         .await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.blocking(|store| store.watch.check(&store.path)).await
     }
 
     async fn forget(&self, lanes: &[LaneId]) -> Result<(), StoreError> {
@@ -416,6 +430,15 @@ fn set(db: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {
         [name, value],
     )
     .map(drop)
+}
+
+fn failed(path: &Path, source: std::io::Error) -> StoreError {
+    StoreError::Failed {
+        source: Box::new(WithPath {
+            path: path.into(),
+            source,
+        }),
+    }
 }
 
 /// False if there is no file, or an empty one (as `touch` and some deployment tools make).

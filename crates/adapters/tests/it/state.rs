@@ -1,7 +1,7 @@
 //! The state file: what is kept, what is refused, and that nobody else gets in.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -281,4 +281,58 @@ fn a_folder_that_is_not_there_is_named() {
 fn rusqlite_file(path: &std::path::Path) {
     let db = rusqlite::Connection::open(path).unwrap();
     db.execute_batch("CREATE TABLE t (x)").unwrap();
+}
+
+/// What happens to a state file while the store has it open, and the word for it.
+type Mishap = (&'static str, fn(&Path));
+
+#[tokio::test]
+async fn a_file_that_is_no_longer_there_takes_no_checkpoints() {
+    let mishaps: [Mishap; 4] = [
+        ("deleted or moved", |path| {
+            std::fs::remove_file(path).unwrap()
+        }),
+        ("deleted or moved", |path| {
+            std::fs::rename(path, path.with_extension("old")).unwrap();
+        }),
+        ("replaced by another file", |path| {
+            let copy = path.with_extension("copy");
+            std::fs::copy(path, &copy).unwrap();
+            std::fs::rename(copy, path).unwrap();
+        }),
+        ("truncated", |path| {
+            let file = std::fs::OpenOptions::new().write(true).open(path);
+            file.unwrap().set_len(512).unwrap();
+        }),
+    ];
+    for (word, mishap) in mishaps {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("orders.db");
+        let store = SqliteStore::open(&path, "orders").unwrap();
+        let one = state(&[checkpoint("s0", "o1", Position::after("5"))]);
+        store.commit(&one).await.unwrap();
+        store.check().await.unwrap();
+
+        mishap(&path);
+        for failed in [store.check().await, store.commit(&one).await] {
+            let text = message(&failed.unwrap_err());
+            assert!(text.contains(word), "{word}: {text}");
+        }
+    }
+}
+
+#[test]
+fn only_the_owner_reads_the_state() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("orders.db");
+    // A file that a deployment tool made, readable by all.
+    std::fs::write(&path, "").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let _store = SqliteStore::open(&path, "orders").unwrap();
+    for file in std::fs::read_dir(dir.path()).unwrap() {
+        let mode = file.unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
 }

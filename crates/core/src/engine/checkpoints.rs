@@ -1,6 +1,7 @@
 //! Writes the lanes' checkpoints: the changed ones, in one transaction an interval.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Instant;
 use crate::ownership::Lease;
@@ -128,11 +129,15 @@ fn note(shared: &Shared, result: &Result<(), StoreError>) {
 
 async fn write(shared: &Shared) -> Result<(), StoreError> {
     let (changed, leases) = changed(shared);
+    let limit = shared.settings.commit_deadline;
     if changed.is_empty() {
-        return Ok(());
+        let checked = shared.clock.timeout(limit, shared.store.check()).await;
+        return checked.unwrap_or_else(|| Err(hangs(limit)));
     }
     let started = shared.clock.now();
-    let committed = shared.ownership.commit(&changed, &leases).await?;
+    let commit = shared.ownership.commit(&changed, &leases);
+    let committed = shared.clock.timeout(limit, commit).await;
+    let committed = committed.unwrap_or_else(|| Err(hangs(limit)))?;
 
     let took = shared.clock.now().since(started);
     let wall = shared.clock.wall();
@@ -156,6 +161,14 @@ async fn write(shared: &Shared) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// The error of a store that does not answer: the disk, or the table behind it, hangs.
+fn hangs(limit: Duration) -> StoreError {
+    let text = format!("no answer within {} s", limit.as_secs_f64());
+    StoreError::Failed {
+        source: text.into(),
+    }
 }
 
 /// Deletes the rows of lanes whose shard or output is gone.

@@ -17,6 +17,8 @@ pub struct Settings {
     /// Time for which the store may fail before the engine ends (default 5 min). Delivery goes on
     /// meanwhile; records delivered in that time would be repeated after a crash.
     pub store_patience: Duration,
+    /// Time after which a write of the checkpoints counts as failed (default 10 s).
+    pub commit_deadline: Duration,
     /// Time after which the outcome of a request to an output is unknown (default 30 s).
     pub request_deadline: Duration,
     /// Time after which a read of the source is tried again (default 30 s).
@@ -95,6 +97,7 @@ impl Default for Settings {
             memory_budget: 256 << 20,
             checkpoint_interval: Duration::from_secs(1),
             store_patience: Duration::from_secs(300),
+            commit_deadline: Duration::from_secs(10),
             request_deadline: Duration::from_secs(30),
             read_deadline: Duration::from_secs(30),
             backoff_base: Duration::from_millis(100),

@@ -303,6 +303,7 @@ impl Starts {
         map: &Map,
         stored: State,
     ) -> Result<Self, EngineError> {
+        announce(&stored.lanes, outputs);
         let new = new_rows(&stored.lanes, outputs, map);
         if !new.is_empty() && !on(Mutation::LatestNotPinned) {
             let changes = State {
@@ -325,6 +326,25 @@ impl Starts {
             identities: stored.outputs,
             snapshots: stored.snapshots,
         })
+    }
+}
+
+/// Logs which outputs go on where they were, and which ones have no progress.
+fn announce(stored: &[LaneCheckpoint], outputs: &[OutputSpec]) {
+    let known: BTreeSet<&OutputId> = stored.iter().map(|row| &row.lane.output).collect();
+    let is_known = |spec: &&OutputSpec| known.contains(&spec.id);
+    let (old, new): (Vec<_>, Vec<_>) = outputs.iter().partition(is_known);
+
+    let names = |specs: &[&OutputSpec]| {
+        let names: Vec<&str> = specs.iter().map(|spec| spec.id.as_str()).collect();
+        names.join(", ")
+    };
+    if !old.is_empty() {
+        tracing::info!(outputs = names(&old), "continuing at the stored progress");
+    }
+    if !new.is_empty() {
+        let text = "beginning anew: the state has no progress of these outputs";
+        tracing::info!(outputs = names(&new), "{text}");
     }
 }
 

@@ -8,6 +8,7 @@ use distributary_core::clock::Millis;
 use distributary_core::engine::{Change, EngineError, OnRecreated, OutputState, Start};
 use distributary_core::output::{Trouble, TroubleKind};
 use distributary_core::store::OutputId;
+use distributary_core::testing::StoreFaults;
 
 use crate::bench::{Bench, Mood, of};
 
@@ -303,4 +304,27 @@ async fn a_source_created_again_while_running_ends_the_fan_out() {
     bench.source.stream.script([missing]);
     let error = bench.clock.timeout(60 * S, engine.ended()).await;
     assert!(matches!(error, Some(EngineError::SourceRecreated { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_hangs_is_a_failure_and_holds_up_no_end() {
+    let mut bench = Bench::new(1, 1);
+    bench.settings.store_patience = 600 * S;
+    let engine = bench.run().await;
+    engine.caught_up().await.unwrap();
+    bench.store.0.set_faults(StoreFaults {
+        latency: (3_600_000, 3_600_000),
+        ..StoreFaults::default()
+    });
+    bench.source.put_many("0", 10, 10);
+    let status = bench.until(&engine, |s| s.commits.failing >= 2).await;
+    let error = status.commits.last_error.unwrap();
+    assert!(error.text.contains("could not be read or written"));
+    // Delivery goes on, and the end waits for no disk.
+    assert_eq!(bench.complete(0), 0);
+    let ended = bench.clock.timeout(300 * S, engine.shutdown(S)).await;
+    assert!(
+        ended.unwrap().is_err(),
+        "the last checkpoints are not written"
+    );
 }

@@ -2,6 +2,7 @@
 //! is read or written.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -331,12 +332,17 @@ fn open_temporary(name: &str) -> Result<State, Failure> {
     Ok((Some(folder), store))
 }
 
+/// Only the owner enters the folder of a state file that the program makes.
+const FOLDER_MODE: u32 = 0o700;
+
 fn create_folder_of(path: &Path) -> Result<(), Failure> {
     let folder: PathBuf = path.parent().map(Path::to_owned).unwrap_or_default();
     if folder.as_os_str().is_empty() {
         return Ok(());
     }
-    std::fs::create_dir_all(&folder).map_err(|error| {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(FOLDER_MODE);
+    builder.create(&folder).map_err(|error| {
         Failure::run(format!(
             "cannot create the folder {} of the state file: {error}",
             folder.display()

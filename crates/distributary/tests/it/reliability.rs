@@ -67,3 +67,19 @@ fn a_source_created_again_while_it_is_read_is_not_copied() {
     assert!(done.err.contains("state forget"), "{}", done.err);
     assert_eq!(held(&served, "output").0.len(), 50);
 }
+
+#[test]
+fn a_state_file_that_is_deleted_while_it_is_used_ends_the_fan_out() {
+    let (served, dir) = (Served::new(&[("input", 1), ("output", 1)]), Dir::new());
+    let mut daemon = Daemon::start(dir.run(&served, &ARGS), &dir.path("log"));
+    daemon.says("beginning anew");
+    daemon.says("copying");
+    std::fs::remove_file(dir.path("state.db")).unwrap();
+    // Noticed without a single record to be written down.
+    let done = daemon.end().expect(1);
+    assert!(done.err.contains("was deleted or moved"), "{}", done.err);
+
+    finish(bounded(&dir, &served), b"").expect(0);
+    let done = finish(bounded(&dir, &served), b"").expect(0);
+    assert!(done.err.contains("continuing at"), "{}", done.err);
+}

@@ -493,7 +493,10 @@ async fn near_the_horizon_every_read_asks_for_its_position() {
         ErrorCode::InvalidArgument,
         "StartingSequenceNumber 8 used in GetShardIterator … is invalid",
     );
-    script.ok(iterator("oldest")).ok(page(&["20"], None, 0));
+    script
+        .ok(summary(StreamStatus::Active))
+        .ok(iterator("oldest"))
+        .ok(page(&["20"], None, 0));
     assert!(matches!(
         next(&mut reader).await.fetched,
         Fetched::Gap { .. }
@@ -525,7 +528,10 @@ async fn empty_pages_for_ever_at_the_retention_are_a_gap() {
             script.ok(summary(StreamStatus::Active));
         }
         if i == 9 {
-            script.ok(iterator("oldest")).ok(page(&["9"], None, 0));
+            script
+                .ok(summary(StreamStatus::Active))
+                .ok(iterator("oldest"))
+                .ok(page(&["9"], None, 0));
         }
         let read = next(&mut reader).await;
         assert_eq!(
@@ -556,7 +562,10 @@ async fn empty_pages_for_ever_at_the_retention_are_a_gap() {
                 script.ok(summary(StreamStatus::Active));
             }
             if i % 10 == 9 {
-                script.ok(iterator("oldest")).ok(oldest.clone());
+                script
+                    .ok(summary(StreamStatus::Active))
+                    .ok(iterator("oldest"))
+                    .ok(oldest.clone());
             }
             assert!(matches!(next(&mut reader).await.fetched, Fetched::Idle));
         }
