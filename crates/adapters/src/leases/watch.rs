@@ -1,5 +1,5 @@
-//! Watches the state file of a running fan-out: a file that was deleted, moved, replaced or truncated
-//! no longer holds the progress, whatever SQLite's open file says.
+//! Watches the state file of a running fan-out: a file that was deleted, moved, replaced or
+//! truncated no longer holds the progress, whatever SQLite's open file says.
 
 use std::fs::{self, Metadata, OpenOptions, Permissions};
 use std::io;

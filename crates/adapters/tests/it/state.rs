@@ -290,7 +290,7 @@ type Mishap = (&'static str, fn(&Path));
 async fn a_file_that_is_no_longer_there_takes_no_checkpoints() {
     let mishaps: [Mishap; 4] = [
         ("deleted or moved", |path| {
-            std::fs::remove_file(path).unwrap()
+            std::fs::remove_file(path).unwrap();
         }),
         ("deleted or moved", |path| {
             std::fs::rename(path, path.with_extension("old")).unwrap();

@@ -381,10 +381,10 @@ impl Running {
 
         let outcome = end.outcome()?;
         let status = last.map_err(|error| Failure::from_error(&error))?;
-        match outcome {
-            Outcome::CaughtUp => check_gaps(&status.source).map(|()| outcome),
-            Outcome::Drained | Outcome::OutputEnded => Ok(outcome),
+        if outcome == Outcome::CaughtUp {
+            check_gaps(&status.source)?;
         }
+        Ok(outcome)
     }
 
     fn publish(&self) {
