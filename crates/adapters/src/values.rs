@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use distributary_core::clock::Millis;
+use distributary_core::clock::{Clock, Millis};
 use distributary_core::engine::{OnRecreated, Order, Start};
 use serde::{Deserialize, Deserializer, de};
 
@@ -131,7 +131,8 @@ impl FromStr for Name {
     }
 }
 
-/// The position at which an output without progress starts, as users write it.
+/// The position at which an output without progress starts, as users write it: a word, in AWS's
+/// spelling or with hyphens, or a moment of the past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StartAt(pub Start);
 
@@ -139,29 +140,69 @@ impl FromStr for StartAt {
     type Err = Expected;
 
     fn from_str(text: &str) -> Result<Self, Expected> {
-        match text {
-            "trim-horizon" => return Ok(Self(Start::TrimHorizon)),
-            "latest" => return Ok(Self(Start::Latest)),
-            _ => {}
-        }
-
-        moment(text).map(|at| Self(Start::At(at))).ok_or_else(|| {
-            Expected(format!(
-                "{text:?} is no start: expected trim-horizon, latest, or a time such as \
-                 2026-01-31T00:00:00Z"
-            ))
-        })
+        // A moment such as `-1h` counts from the moment at which the user's text is read.
+        Self::parse(text, Clock::real().wall())
     }
 }
 
+impl StartAt {
+    fn parse(text: &str, now: Millis) -> Result<Self, Expected> {
+        match text.to_ascii_lowercase().replace('_', "-").as_str() {
+            "trim-horizon" => return Ok(Self(Start::TrimHorizon)),
+            "latest" | "now" => return Ok(Self(Start::Latest)),
+            _ => {}
+        }
+
+        let Some(at) = moment(text, now) else {
+            return Err(Expected(format!(
+                "{text:?} is no start: expected trim-horizon, latest (or now), or a time such as \
+                 2026-01-31, 2026-01-31T00:00:00Z, -1h or 1769817600 (seconds since 1970)"
+            )));
+        };
+        if at > now {
+            return Err(Expected(format!(
+                "{text:?} is in the future: expected a time of the past, or latest for the records \
+                 from now on"
+            )));
+        }
+        Ok(Self(Start::At(at)))
+    }
+}
+
+/// A moment: in RFC 3339, as a date (midnight UTC), before `now`, or since 1970.
+fn moment(text: &str, now: Millis) -> Option<Millis> {
+    if let Some(ago) = text.strip_prefix('-') {
+        let ago = humantime::parse_duration(ago).ok()?;
+        let ago = i64::try_from(ago.as_millis()).ok()?;
+        return Some(Millis(now.0.checked_sub(ago)?));
+    }
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return since_1970(text);
+    }
+
+    calendar(text).or_else(|| calendar(&format!("{text}T00:00:00Z")))
+}
+
 /// A moment in RFC 3339.
-fn moment(text: &str) -> Option<Millis> {
+fn calendar(text: &str) -> Option<Millis> {
     use time::format_description::well_known::Rfc3339;
 
     let at = time::OffsetDateTime::parse(text, &Rfc3339).ok()?;
     let millis = at.unix_timestamp_nanos().div_euclid(1_000_000);
     Some(Millis(i64::try_from(millis).ok()?))
 }
+
+/// A moment in seconds since 1970, or in milliseconds from 13 digits on.
+fn since_1970(digits: &str) -> Option<Millis> {
+    let number: i64 = digits.parse().ok()?;
+    if digits.len() >= MILLIS_DIGITS {
+        return Some(Millis(number));
+    }
+    number.checked_mul(1000).map(Millis)
+}
+
+/// Digits from which on a number since 1970 counts milliseconds.
+const MILLIS_DIGITS: usize = 13;
 
 /// A length of time, such as `200ms`, `30s` or `5m`; above 0 and at most a day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -305,17 +346,37 @@ mod tests {
         );
         for bad in [
             "",
-            "LATEST",
             "yesterday",
-            "2026-01-31",
+            "-",
+            "-1",
+            "-1parsec",
             "2026-02-30T00:00:00Z",
         ] {
+            let expected = at(bad).unwrap_err().0;
+            assert!(expected.contains("expected trim-horizon, latest"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn starts_in_other_spellings() {
+        const NOW: i64 = 1_769_904_000_000;
+        let at = |text: &str| StartAt::parse(text, Millis(NOW)).map(|start| start.0);
+        for (text, start) in [
+            ("TRIM_HORIZON", Start::TrimHorizon),
+            ("LATEST", Start::Latest),
+            ("now", Start::Latest),
+            ("2026-01-31", Start::At(Millis(1_769_817_600_000))),
+            ("1769817600", Start::At(Millis(1_769_817_600_000))),
+            ("1769817600000", Start::At(Millis(1_769_817_600_000))),
+            ("-1h", Start::At(Millis(NOW - 3_600_000))),
+            ("-1d 12h", Start::At(Millis(NOW - 129_600_000))),
+        ] {
+            assert_eq!(at(text), Ok(start), "{text}");
+        }
+        for future in ["2026-02-02", "1769904001", "2027-01-01T00:00:00Z"] {
             assert!(
-                at(bad)
-                    .unwrap_err()
-                    .0
-                    .contains("expected trim-horizon, latest"),
-                "{bad}"
+                at(future).unwrap_err().0.contains("in the future"),
+                "{future}"
             );
         }
     }

@@ -79,7 +79,7 @@ pub const DELIVERY: &[Key] = &[
         form: Form::Start,
         absent: Absent::Inherited("trim-horizon"),
         help: "Where an output starts that has no progress yet: trim-horizon (the oldest record), \
-               latest (records from now on) or a time such as 2026-01-31T00:00:00Z",
+               latest (records from now on) or a time such as 2026-01-31T00:00:00Z or -1h",
         example: "latest",
     },
     Key {

@@ -6,7 +6,7 @@
 //!   in through one of them.
 //! - [`clock`]: time, sleeping and randomness, from outside as well.
 //! - [`engine`]: shard readers, lanes, retries, progress, supervision, status.
-//! - [`text`], [`sync`]: errors as text, and locking.
+//! - [`text`], [`secrets`], [`sync`]: errors as text, redaction, and locking.
 //! - `testing` (a feature): fakes of the seams, and conformance tests for every implementation.
 
 pub mod batch;
@@ -19,6 +19,7 @@ pub mod output;
 pub mod ownership;
 pub mod pump;
 pub mod record;
+pub mod secrets;
 pub mod source;
 pub mod stateful;
 pub mod store;

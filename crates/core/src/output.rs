@@ -14,6 +14,7 @@ use crate::batch::{Batch, ShardId};
 use crate::record::Record;
 use crate::source::StreamIdentity;
 use crate::stateful::StatefulPump;
+use crate::text;
 
 /// The class of a failure. The retry policy is one `match` over this enum, without a wildcard arm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -52,11 +53,13 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    /// A failure of `kind`, described by `message`.
+    /// A failure of `kind`, described by `message`, which is made safe to print: one line without
+    /// secrets, at most 2 KiB long.
     pub fn new(kind: TroubleKind, message: impl Into<String>) -> Self {
+        let message = message.into();
         Self {
             kind,
-            message: message.into(),
+            message: text::clean(&message),
             retry_after: None,
             source: None,
         }

@@ -40,10 +40,6 @@ pub(crate) struct ConnectArgs {
         value_name = "URL"
     )]
     pub(crate) endpoint_url: Option<String>,
-    /// Use an embedded Kinesis in this process, empty and gone at the end; no account and no
-    /// credentials are looked for
-    #[arg(long, env = "DISTRIBUTARY_LOCAL", hide_env = true, conflicts_with_all = ["endpoint_url", "profile"])]
-    pub(crate) local: bool,
 }
 
 /// The way to streams: makes clients.
@@ -59,14 +55,13 @@ pub(crate) struct Access {
 impl Access {
     /// The way that `args` say.
     pub(crate) fn new(args: &ConnectArgs) -> Result<Self, Failure> {
-        let local = args.local.then(|| Local::builder().build());
         let options = ConnectOptions {
             region: args.region.clone(),
             profile: args.profile.clone(),
             endpoint_url: args.endpoint_url.clone(),
             ..ConnectOptions::default()
         };
-        Self::over(local, options)
+        Self::over(None, options)
     }
 
     /// The way into `local`, or to AWS and what looks like it.

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use distributary_core::text::chain;
 
+use crate::screen;
+
 /// The reason why a command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -63,7 +65,7 @@ impl Failure {
 
     /// Prints the message on stderr.
     pub(crate) fn report(&self) -> ExitCode {
-        eprintln!("distributary: {}", self.message);
+        screen::say(&format!("distributary: {}", self.message));
         ExitCode::from(self.code)
     }
 }

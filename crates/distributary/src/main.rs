@@ -1,5 +1,8 @@
 //! The `distributary` program: commands, configuration, wiring, live view, metrics.
 
+// The macros panic where nobody reads; `screen` writes to stdout and stderr.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod check;
 mod cli;
 mod config;
@@ -21,10 +24,22 @@ mod view;
 mod walk;
 mod web;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    cli::main(cli::Cli::parse())
+    let cli = cli::Cli::read();
+    if let Err(error) = screen::start() {
+        // The text has no thread to write it. A closed stderr shows nothing at all.
+        let _ = writeln!(
+            std::io::stderr(),
+            "distributary: the system starts no more threads ({error}); raise the limit of \
+             processes (ulimit -u), or of the container's or service's tasks (pids.max, TasksMax)"
+        );
+        return ExitCode::FAILURE;
+    }
+
+    let code = cli::main(cli);
+    screen::finish();
+    code
 }

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use aws_credential_types::provider::error::CredentialsError as ProviderError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use distributary_core::clock::{Clock, Millis};
+use distributary_core::secrets;
 use distributary_core::sync::lock;
 use distributary_wire::sigv4::Credentials;
 
@@ -145,6 +146,7 @@ impl Inner {
             secret_access_key: provided.secret_access_key().to_owned(),
             session_token: provided.session_token().map(str::to_owned),
         };
+        remember(&credentials);
         *lock(&self.kept) = Some(Kept {
             credentials: credentials.clone(),
             until: provided.expiry().map(millis),
@@ -174,6 +176,14 @@ impl Inner {
                 "the AWS credentials could not be renewed ahead of time"
             );
         }
+    }
+}
+
+/// Keeps the secret parts out of every text of this process.
+pub(crate) fn remember(credentials: &Credentials) {
+    secrets::remember(&credentials.secret_access_key);
+    if let Some(token) = &credentials.session_token {
+        secrets::remember(token);
     }
 }
 

@@ -438,8 +438,34 @@ impl Inner {
             .and_then(|s| s.get(name))
             .cloned();
 
-        self.unless_gone(found, now_ms)
-            .ok_or_else(|| stream_not_found(name, &namespace.account))
+        self.unless_gone(found, now_ms).ok_or_else(|| {
+            self.report_elsewhere(namespace, name);
+            stream_not_found(name, &namespace.account)
+        })
+    }
+
+    /// Warns if a stream that was not found exists in another region or account: AWS's answer
+    /// does not tell.
+    fn report_elsewhere(&self, namespace: &Namespace, name: &str) {
+        let elsewhere = {
+            let streams = self.streams();
+            let mut spaces = streams.by_name.iter();
+            spaces
+                .find(|(space, streams)| *space != namespace && streams.contains_key(name))
+                .map(|(space, _)| space.clone())
+        };
+        let Some(elsewhere) = elsewhere else {
+            return;
+        };
+
+        tracing::warn!(
+            "stream {name} was asked for in region {} of account {}, and exists in region {} of \
+             account {}: set AWS_REGION and AWS_DEFAULT_REGION to the region of the stream",
+            namespace.region,
+            namespace.account,
+            elsewhere.region,
+            elsewhere.account,
+        );
     }
 
     pub(crate) fn stream_by_uid(&self, uid: u64, now_ms: u64) -> Option<Arc<Stream>> {

@@ -10,6 +10,7 @@ use super::config_args::ConfigArgs;
 use crate::check;
 use crate::connect::Access;
 use crate::failure::Failure;
+use crate::screen;
 
 /// Flags of `check`.
 #[derive(Debug, clap::Args)]
@@ -43,21 +44,22 @@ pub(crate) async fn run(args: CheckArgs) -> Result<ExitCode, Failure> {
         Ok((process, _)) => process,
         Err(mistakes) if args.json => {
             let findings = of_mistakes(&mistakes);
-            print_json(&findings);
+            print_json(&findings)?;
             return Ok(ExitCode::from(2));
         }
         Err(mistakes) => return Err(Failure::usage(mistakes.to_string())),
     };
 
     if args.iam {
-        println!("{:#}", check::iam::policies(&process));
+        let policies = check::iam::policies(&process);
+        screen::print(&format!("{policies:#}\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
     let findings = findings(&process, args.connect).await?;
     if args.json {
-        print_json(&findings);
+        print_json(&findings)?;
     } else {
-        print(&findings, &process, args.connect);
+        print(&findings, &process, args.connect)?;
     }
     Ok(exit_code(&findings))
 }
@@ -109,7 +111,7 @@ fn word(severity: Severity) -> &'static str {
     }
 }
 
-fn print_json(findings: &[Finding]) {
+fn print_json(findings: &[Finding]) -> Result<(), Failure> {
     let item = |finding: &Finding| {
         json!({
             "subject": finding.subject,
@@ -119,10 +121,11 @@ fn print_json(findings: &[Finding]) {
         })
     };
     let list: Vec<Value> = findings.iter().map(item).collect();
-    println!("{:#}", Value::from(list));
+    screen::print(&format!("{:#}\n", Value::from(list)))
 }
 
-fn print_table(findings: &[Finding]) {
+fn table(findings: &[Finding]) -> String {
+    let mut text = String::new();
     let length = |finding: &Finding| finding.subject.chars().count();
     let width = findings.iter().map(length).max();
     let width = width.unwrap_or_default();
@@ -135,21 +138,25 @@ fn print_table(findings: &[Finding]) {
             advice,
         } = finding;
         let severity = word(*severity);
-        println!("{severity:<7}  {subject:<width$}  {finding}");
+        text.push_str(&format!("{severity:<7}  {subject:<width$}  {finding}\n"));
         if !advice.is_empty() {
-            println!("{:7}  {:width$}  {advice}", "", "");
+            text.push_str(&format!("{:7}  {:width$}  {advice}\n", "", ""));
         }
     }
+    text
 }
 
-fn print(findings: &[Finding], process: &Process, connected: bool) {
-    print_table(findings);
+fn print(findings: &[Finding], process: &Process, connected: bool) -> Result<(), Failure> {
+    let mut text = table(findings);
     let fan_outs = process.fan_outs.len();
     let counts = process.fan_outs.iter();
     let counts = counts.map(|fan_out| fan_out.outputs.len());
     let outputs: usize = counts.sum();
-    println!("The configuration is valid: fan-outs {fan_outs}, outputs {outputs}.");
+    text.push_str(&format!(
+        "The configuration is valid: fan-outs {fan_outs}, outputs {outputs}.\n"
+    ));
     if !connected {
-        println!("Nothing was connected to; --connect tries every source and output.");
+        text.push_str("Nothing was connected to; --connect tries every source and output.\n");
     }
+    screen::print(&text)
 }

@@ -10,6 +10,7 @@ use distributary_config::process::ControlAddress;
 use super::config_args::environment;
 use crate::control::{Reply, Request, ask};
 use crate::failure::Failure;
+use crate::screen;
 
 /// Flags of `ctl`.
 #[derive(Debug, clap::Args)]
@@ -58,8 +59,8 @@ enum CtlCommand {
     Restart {
         /// The output's name
         output: String,
-        /// trim-horizon, latest, or a time such as 2026-01-31T00:00:00Z
-        #[arg(long, value_name = "START")]
+        /// trim-horizon, latest, or a time such as 2026-01-31T00:00:00Z or -1h
+        #[arg(long, value_name = "START", allow_hyphen_values = true)]
         from: String,
     },
     /// Read the configuration file again
@@ -80,8 +81,8 @@ pub(crate) async fn run(args: CtlArgs) -> Result<ExitCode, Failure> {
         ))
     })?;
     match reply {
-        Reply::Ok(serde_json::Value::String(text)) => println!("{text}"),
-        Reply::Ok(value) => println!("{value:#}"),
+        Reply::Ok(serde_json::Value::String(text)) => screen::print(&format!("{text}\n"))?,
+        Reply::Ok(value) => screen::print(&format!("{value:#}\n"))?,
         Reply::Error(why) => return Err(Failure::run(why)),
     }
     Ok(ExitCode::SUCCESS)

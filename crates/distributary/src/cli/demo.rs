@@ -23,12 +23,12 @@ use crate::cli::streams::Given;
 use crate::config::Span;
 use crate::connect::Access;
 use crate::failure::Failure;
-use crate::logging::{self, LogFormat};
+use crate::logging::{self, Level, LogFormat};
 use crate::screen;
 use crate::verify::{self, Progress, Report, Subject, Tolerance};
 use crate::view::{Snapshot, View};
 use producer::{Produced, Producer};
-use scenario::{Scenario, print_line};
+use scenario::Scenario;
 
 /// The stream that is read.
 const INPUT: &str = "input";
@@ -70,7 +70,7 @@ pub(crate) struct DemoArgs {
 
 /// Runs `demo`.
 pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
-    logging::start(LogFormat::Text, true);
+    logging::start(LogFormat::Text, Level::Warn);
     check_size(&args)?;
     let interrupted = interrupted().map_err(|error| Failure::from_error(&error))?;
 
@@ -109,7 +109,7 @@ async fn show(args: &DemoArgs, dir: &Path) -> Result<bool, Failure> {
     let producer = stage.producer(args);
     let (produced, status) = copy(&stage, producer, &mut scenario).await?;
 
-    print_line("\nComparing every output with the input …");
+    screen::say("\nComparing every output with the input …");
     let report = stage.compare().await?;
     let complete = report.same() && report.source_records() == produced.records;
     summary::conclude(&summary::Shown {
@@ -118,7 +118,7 @@ async fn show(args: &DemoArgs, dir: &Path) -> Result<bool, Failure> {
         status: &status,
         report: &report,
         complete,
-    });
+    })?;
     Ok(complete)
 }
 
@@ -331,7 +331,7 @@ async fn produce_and_catch_up(
     scenario.release();
     let caught_up = catch_up(scenario, engine, produced.records);
     if access.clock.timeout(CATCH_UP, caught_up).await.is_none() {
-        print_line(&format!(
+        screen::say(&format!(
             "after {} s some outputs are still behind; comparing the records so far",
             CATCH_UP.as_secs()
         ));

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::failure::Failure;
+use crate::screen;
 
 /// The configuration to begin with.
 pub(crate) const TEMPLATE: &str = include_str!("init.toml");
@@ -28,14 +29,16 @@ pub(crate) struct InitArgs {
 /// Writes the configuration.
 pub(crate) fn run(args: &InitArgs) -> Result<ExitCode, Failure> {
     if args.stdout {
-        print!("{TEMPLATE}");
+        screen::print(TEMPLATE)?;
         return Ok(ExitCode::SUCCESS);
     }
 
     let path = args.file.display();
     match write(args) {
         Ok(()) => {
-            println!("Wrote {path}. Edit the file, then: distributary check -c {path} --connect");
+            screen::print(&format!(
+                "Wrote {path}. Edit the file, then: distributary check -c {path} --connect\n"
+            ))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Failure::usage(format!(

@@ -1,7 +1,7 @@
 //! `distributary local`.
 
 use std::collections::BTreeSet;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,21 +11,22 @@ use distributary_core::text::chain;
 use distributary_local::server::{
     self, Certificate, Handle, RequestLog, ServerOptions, StreamSpec,
 };
-use distributary_local::{CreateError, Delays, Local, TrimmedPosition};
+use distributary_local::{Builder, CreateError, Delays, Local, TrimmedPosition};
 
 use crate::cli::interrupt::interrupted;
 use crate::config::Span;
 use crate::failure::Failure;
-use crate::logging::{self, LogFormat};
+use crate::logging::{self, Level, LogFormat};
+use crate::screen;
 use crate::show;
 
 /// The destination of the request log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Log {
     /// To standard error, in the style of an access log
-    #[default]
     Stderr,
     /// Nowhere
+    #[default]
     Off,
 }
 
@@ -59,8 +60,9 @@ impl From<Trimmed> for TrimmedPosition {
 Standard output gets one line, the server's URL, once the server answers and all --stream are \
 ACTIVE. SIGINT (Ctrl-C) or SIGTERM stops the server, with exit code 0.
 
-Any AWS SDK can use the server: set AWS_ENDPOINT_URL to the URL, AWS_REGION to a region, and \
-AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to any text.")]
+Any AWS SDK can use the server: set AWS_ENDPOINT_URL to the URL, AWS_REGION and AWS_DEFAULT_REGION \
+to the region, and AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to any text. The path \
+/_distributary/health answers while the server runs.")]
 pub(crate) struct LocalArgs {
     /// Address and port; port 0 takes a free one. Credentials are not checked: stay on loopback
     #[arg(long, default_value = "127.0.0.1:4567", value_name = "ADDRESS:PORT")]
@@ -115,7 +117,7 @@ pub(crate) struct LocalArgs {
 
 /// Runs `local`.
 pub(crate) async fn run(args: LocalArgs) -> Result<ExitCode, Failure> {
-    logging::start(LogFormat::Text, false);
+    logging::start(LogFormat::Text, Level::Warn);
     // Before the address is printed: a reader of the address may stop the server at once.
     let interrupted = interrupted().map_err(|error| Failure::from_error(&error))?;
 
@@ -138,7 +140,7 @@ fn options(args: &LocalArgs) -> Result<ServerOptions, Failure> {
         listen: args.listen,
         tls: certificate(args)?,
         request_log: match args.request_log {
-            Log::Stderr => RequestLog::to(io::stderr()),
+            Log::Stderr => RequestLog::to(screen::LogWriter),
             Log::Off => RequestLog::off(),
         },
         admin: true,
@@ -148,22 +150,37 @@ fn options(args: &LocalArgs) -> Result<ServerOptions, Failure> {
 fn report_dropped(local: &Local) {
     let dropped = local.dropped();
     if dropped.records_by_age + dropped.records_by_budget > 0 {
-        eprintln!(
+        screen::say(&format!(
             "retention dropped {} by age and {} to stay within --retention-bytes",
             show::records(dropped.records_by_age),
             show::records(dropped.records_by_budget),
-        );
+        ));
     }
 }
 
 /// The embedded Kinesis that the flags describe, without the streams of `--stream`.
 fn build(args: &LocalArgs) -> Result<Local, Failure> {
     check_account(&args.account)?;
-    let mut builder = Local::builder()
+
+    let builder = with_limits(Local::builder(), args)
         .region(args.region.clone())
         .account(args.account.clone())
+        .subscription_length(args.subscription_length.0);
+    let Some(dir) = &args.dir else {
+        return Ok(builder.build());
+    };
+
+    let opened = builder.open(dir);
+    opened.map_err(|error| {
+        let reason = chain(&error);
+        Failure::run(format!("--dir: {reason}"))
+    })
+}
+
+/// Adds the flags about limits, delays and faults.
+fn with_limits(builder: Builder, args: &LocalArgs) -> Builder {
+    let mut builder = builder
         .enforce_limits(args.enforce_limits)
-        .subscription_length(args.subscription_length.0)
         .trimmed_position(args.trimmed_position.into());
 
     if let Some(delay) = args.state_delay {
@@ -175,13 +192,7 @@ fn build(args: &LocalArgs) -> Result<Local, Failure> {
     if let Some(seed) = args.seed {
         builder = builder.seed(seed);
     }
-
-    let Some(dir) = &args.dir else {
-        return Ok(builder.build());
-    };
     builder
-        .open(dir)
-        .map_err(|error| Failure::run(format!("--dir: {}", chain(&error))))
 }
 
 fn check_account(account: &str) -> Result<(), Failure> {
@@ -231,15 +242,13 @@ fn certificate(args: &LocalArgs) -> Result<Option<Certificate>, Failure> {
     Ok(Some(certificate))
 }
 
-/// Prints the address on stdout and, if stderr is a terminal, instructions there.
+/// Prints the address on stdout, and instructions on stderr.
 fn announce(args: &LocalArgs, handle: &Handle) -> io::Result<()> {
     let endpoint = handle.endpoint();
-    if io::stderr().is_terminal() {
-        eprint!("{}", instructions(args, &endpoint));
-    }
+    screen::say(&instructions(args, &endpoint));
     if !handle.local_addr().ip().is_loopback() {
-        eprintln!(
-            "Warning: the server is reachable from other machines and checks no credentials."
+        screen::say(
+            "Warning: the server is reachable from other machines and checks no credentials.",
         );
     }
     let mut out = io::stdout().lock();
@@ -258,9 +267,11 @@ fn instructions(args: &LocalArgs, endpoint: &str) -> String {
     };
     format!(
         "In another terminal, for any AWS SDK, the AWS CLI and this program:\n  \
-         export AWS_ENDPOINT_URL={endpoint} AWS_REGION={}{bundle}\n  \
+         export AWS_ENDPOINT_URL={endpoint}{bundle}\n  \
+         export AWS_REGION={region} AWS_DEFAULT_REGION={region}\n  \
          export AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x\n\
-         Ctrl-C stops the server; the streams {streams}.\n",
-        args.region,
+         Health: {endpoint}/_distributary/health. A line for each request: --request-log stderr.\n\
+         Ctrl-C stops the server; the streams {streams}.",
+        region = args.region,
     )
 }

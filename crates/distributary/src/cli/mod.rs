@@ -18,12 +18,14 @@ mod streams;
 mod tail;
 mod verify;
 
+use std::ffi::OsStr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::failure::Failure;
+use crate::logging::{self, Verbosity};
 
 /// The text of `--version`: a released build sets one with the commit.
 const VERSION: &str = match option_env!("DISTRIBUTARY_VERSION") {
@@ -37,6 +39,8 @@ const VERSION: &str = match option_env!("DISTRIBUTARY_VERSION") {
 #[derive(Debug, Parser)]
 #[command(name = "distributary", version = VERSION, max_term_width = 100)]
 pub(crate) struct Cli {
+    #[command(flatten)]
+    verbosity: Verbosity,
     #[command(subcommand)]
     command: Command,
 }
@@ -75,11 +79,49 @@ enum Command {
     Man(pages::ManArgs),
 }
 
+impl Cli {
+    /// The arguments and variables of this process. An empty variable is an unset one.
+    ///
+    /// Ends the process for a wrong argument, and for `--help`.
+    pub(crate) fn read() -> Self {
+        let matches = without_empty_variables(Self::command()).get_matches();
+        match Self::from_arg_matches(&matches) {
+            Ok(cli) => cli,
+            Err(error) => error.exit(),
+        }
+    }
+}
+
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| {
+        let value = std::env::var_os(name);
+        value.is_some_and(|value| value.is_empty())
+    };
+
+    let mut names = Vec::new();
+    for sub in command.get_subcommands() {
+        let name = sub.get_name();
+        names.push(name.to_owned());
+    }
+
+    let command = command.mut_args(|arg| match arg.get_env() {
+        // No variable has an empty name.
+        Some(name) if is_empty(name) => arg.env(""),
+        Some(_) | None => arg,
+    });
+    names.iter().fold(command, |command, name| {
+        command.mut_subcommand(name, without_empty_variables)
+    })
+}
+
 /// How long the end of `run` waits for a disk that does not answer.
 const CLOSING: Duration = Duration::from_secs(2);
 
 /// Runs the command; its exit code.
 pub(crate) fn main(cli: Cli) -> ExitCode {
+    if let Err(failure) = logging::configure(cli.verbosity) {
+        return failure.report();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -116,7 +158,7 @@ impl Command {
             Self::Verify(args) => verify::run(args).await,
             Self::Filter(args) => filter::run(args),
             Self::Sql(args) => sql::run(args).await,
-            Self::Completions(args) => Ok(pages::completions(&args)),
+            Self::Completions(args) => pages::completions(&args),
             Self::Man(args) => pages::man(&args),
         }
     }

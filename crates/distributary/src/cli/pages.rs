@@ -9,6 +9,7 @@ use clap_complete::Shell;
 
 use super::Cli;
 use crate::failure::Failure;
+use crate::screen;
 
 /// The program's name.
 const NAME: &str = "distributary";
@@ -26,13 +27,13 @@ pub(crate) struct CompletionsArgs {
 }
 
 /// Prints the completions of a shell.
-pub(crate) fn completions(args: &CompletionsArgs) -> ExitCode {
+pub(crate) fn completions(args: &CompletionsArgs) -> Result<ExitCode, Failure> {
     let mut command = Cli::command();
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut command, NAME, &mut text);
 
-    print!("{}", String::from_utf8_lossy(&text));
-    ExitCode::SUCCESS
+    screen::print(&String::from_utf8_lossy(&text))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Flags of `man`.

@@ -20,7 +20,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::cli::streams::Given;
 use crate::connect::{Access, ConnectArgs};
 use crate::failure::Failure;
-use crate::logging::{self, LogFormat};
+use crate::logging::{self, Level, LogFormat};
+use crate::screen;
 use crate::show;
 use input::{BadRecord, Form, Keys};
 use send::{PutRecords, SendError, Sender, Tally};
@@ -119,7 +120,7 @@ impl PutRecords for Target {
 
 /// Runs `put`.
 pub(crate) async fn run(args: PutArgs) -> Result<ExitCode, Failure> {
-    logging::start(LogFormat::Text, true);
+    logging::start(LogFormat::Text, Level::Warn);
     let access = Access::new(&args.connect)?;
     let form = args.form(&access.clock)?;
     let given = Given::open(&access, &args.stream).await?;
@@ -143,7 +144,7 @@ fn report(stream: &str, tally: &Tally, done: Result<(), Stop>) -> Result<ExitCod
     let summary = summary(stream, tally);
     match done {
         Ok(()) => {
-            eprintln!("{summary}");
+            screen::say(&summary);
             Ok(ExitCode::SUCCESS)
         }
         Err(stop) if tally.records == 0 => Err(Failure::run(format!(
@@ -236,7 +237,7 @@ type Ahead = (PutRecordsRequestEntry, OwnedSemaphorePermit);
 /// many as are waiting.
 async fn from_input<P: PutRecords>(sender: &mut Sender<'_, P>, form: Form) -> Result<(), Stop> {
     if std::io::stdin().is_terminal() {
-        eprintln!("reading records from the terminal, one per line; end with Ctrl-D");
+        screen::say("reading records from the terminal, one per line; end with Ctrl-D");
     }
     let mut lines = Lines {
         lines: read_ahead(form),

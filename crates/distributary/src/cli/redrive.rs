@@ -16,6 +16,7 @@ use super::config_args::{environment, of_environment};
 use crate::connect::{Access, ConnectArgs};
 use crate::failure::Failure;
 use crate::redrive::{Letters, Redrive, Tally, Target};
+use crate::screen;
 
 /// Flags of `redrive`.
 #[derive(Debug, clap::Args)]
@@ -55,7 +56,7 @@ pub(crate) struct RedriveArgs {
 pub(crate) async fn run(args: RedriveArgs) -> Result<ExitCode, Failure> {
     let mut files = args.read()?;
     if args.dry_run {
-        print_open(&files);
+        print_open(&files)?;
         return Ok(ExitCode::SUCCESS);
     }
 
@@ -65,7 +66,7 @@ pub(crate) async fn run(args: RedriveArgs) -> Result<ExitCode, Failure> {
         let sent = redrive.send(letters, &mut tallies).await;
         sent.map_err(|error| unusable(&letters.path, &error))?;
     }
-    Ok(report(&files, &redrive.targets, &tallies))
+    report(&files, &redrive.targets, &tallies)
 }
 
 fn unusable(path: &Path, error: &io::Error) -> Failure {
@@ -131,7 +132,6 @@ impl RedriveArgs {
     fn input(&self, registry: &Registry) -> Input {
         let environment = environment();
         let mut input = of_environment(&environment, registry);
-        input.embedded = self.connect.local;
         let flags = [
             ("region", &self.connect.region),
             ("profile", &self.connect.profile),
@@ -226,7 +226,8 @@ async fn target(config: &OutputConfig, access: &Access) -> Result<Target, Failur
     })
 }
 
-fn print_open(files: &[Letters]) {
+fn print_open(files: &[Letters]) -> Result<(), Failure> {
+    let mut text = String::new();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for letter in files.iter().flat_map(|file| &file.open) {
         let output = &letter.id.output;
@@ -234,15 +235,17 @@ fn print_open(files: &[Letters]) {
     }
 
     for (output, count) in counts {
-        println!("{output}: {count} dead letters to send");
+        text.push_str(&format!("{output}: {count} dead letters to send\n"));
     }
-    print_sent_before(files);
+    text.push_str(&sent_before(files));
+    screen::print(&text)
 }
 
-fn print_sent_before(files: &[Letters]) {
+fn sent_before(files: &[Letters]) -> String {
     let before: usize = files.iter().map(|file| file.sent_before).sum();
-    if before > 0 {
-        println!("{before} dead letters were sent by an earlier redrive");
+    match before {
+        0 => String::new(),
+        _ => format!("{before} dead letters were sent by an earlier redrive\n"),
     }
 }
 
@@ -250,7 +253,8 @@ fn report(
     files: &[Letters],
     targets: &BTreeMap<String, Target>,
     tallies: &BTreeMap<String, Tally>,
-) -> ExitCode {
+) -> Result<ExitCode, Failure> {
+    let mut text = String::new();
     for (output, tally) in tallies {
         let target = targets.get(output);
         let to = target.map_or("", |target| &target.name);
@@ -260,16 +264,18 @@ fn report(
             failed,
             ..
         } = tally;
-        println!("{output}: {sent} sent to {to}, {refused} refused again, {failed} not sent");
+        text.push_str(&format!(
+            "{output}: {sent} sent to {to}, {refused} refused again, {failed} not sent\n"
+        ));
         if let Some(reason) = &tally.reason {
-            println!("{output}: the last reason: {reason}");
+            text.push_str(&format!("{output}: the last reason: {reason}\n"));
         }
     }
-    print_sent_before(files);
+    text.push_str(&sent_before(files));
+    screen::print(&text)?;
 
     if tallies.values().all(Tally::is_complete) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+        return Ok(ExitCode::SUCCESS);
     }
+    Ok(ExitCode::FAILURE)
 }

@@ -10,7 +10,7 @@ use crate::connect::Access;
 use crate::control;
 use crate::embedded;
 use crate::failure::Failure;
-use crate::logging;
+use crate::logging::{self, Level};
 use crate::sql;
 
 /// Flags of `run`.
@@ -51,7 +51,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
 }
 
 fn start_log(process: &Process) {
-    logging::start(process.log_format, false);
+    logging::start(process.log_format, Level::Info);
     for note in &process.notes {
         tracing::warn!("{note}");
     }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use distributary_sql::{Application, CompileErrors, Program, harness};
 
 use crate::failure::Failure;
+use crate::screen;
 
 /// Exit code of an application that does not compile.
 const NOT_COMPILED: u8 = 2;
@@ -114,7 +115,7 @@ fn run_test(program: Program, input: &Path, stdout: &mut dyn Write) -> Result<()
 }
 
 fn not_compiled(errors: &CompileErrors) -> ExitCode {
-    eprintln!("{errors}");
+    screen::say(&errors.to_string());
     ExitCode::from(NOT_COMPILED)
 }
 
@@ -130,7 +131,7 @@ fn compile(args: &AppArgs) -> Result<Result<Program, CompileErrors>, Failure> {
     };
     set_references(&mut application, args)?;
     for note in &application.notes {
-        eprintln!("note: {note}");
+        screen::say(&format!("note: {note}"));
     }
     Ok(Program::compile(&application))
 }
@@ -152,7 +153,9 @@ fn set_references(application: &mut Application, args: &AppArgs) -> Result<(), F
     for table in &application.references {
         if table.contents.is_empty() {
             let name = &table.name;
-            eprintln!("note: the table \"{name}\" is empty; give --reference {name}=FILE");
+            screen::say(&format!(
+                "note: the table \"{name}\" is empty; give --reference {name}=FILE"
+            ));
         }
     }
     Ok(())

@@ -16,6 +16,7 @@ use distributary_core::text::chain;
 
 use super::config_args::environment;
 use crate::failure::Failure;
+use crate::screen;
 use crate::state::Export;
 
 /// Flags of `state`.
@@ -91,7 +92,7 @@ impl StateCommand {
         let state = store.load().await;
         let state = state.map_err(|error| unusable(&error))?;
         match self {
-            Self::Show => show(&state),
+            Self::Show => show(&state)?,
             Self::Seek { output, shard, to } => {
                 let to: Place = to.parse().map_err(wrong)?;
                 let lanes = lanes_of(&state, output, shard.as_deref())?;
@@ -211,15 +212,14 @@ async fn seek(store: &SqliteStore, lanes: &[LaneId], to: Place) -> Result<(), Fa
         .commit(&changes)
         .await
         .map_err(|error| unusable(&error))?;
+
+    let mut report = String::new();
     for row in &changes.lanes {
-        println!(
-            "{} {}: {}",
-            row.lane.output,
-            row.lane.shard,
-            text(&row.position)
-        );
+        let LaneId { output, shard } = &row.lane;
+        let position = text(&row.position);
+        report.push_str(&format!("{output} {shard}: {position}\n"));
     }
-    Ok(())
+    screen::print(&report)
 }
 
 /// The lanes at another position.
@@ -242,8 +242,10 @@ async fn forget(store: &SqliteStore, state: &State, output: &str) -> Result<(), 
         .forget(&lanes)
         .await
         .map_err(|error| unusable(&error))?;
-    println!("forgot the progress of {output}; the next start begins at its start");
-    Ok(())
+
+    screen::print(&format!(
+        "forgot the progress of {output}; the next start begins at its start\n"
+    ))
 }
 
 fn export(store: &SqliteStore, state: &State) -> Result<(), Failure> {
@@ -251,8 +253,8 @@ fn export(store: &SqliteStore, state: &State) -> Result<(), Failure> {
     let export = Export::new(about.fan_out, about.source.as_ref(), state);
     let text = serde_json::to_string_pretty(&export);
     let text = text.map_err(|error| Failure::from_error(&error))?;
-    println!("{text}");
-    Ok(())
+
+    screen::print(&format!("{text}\n"))
 }
 
 /// An export, and the state in it.
@@ -288,15 +290,13 @@ async fn import(path: &Path, file: &Path) -> Result<(), Failure> {
         .commit(&state)
         .await
         .map_err(|error| unusable(&error))?;
-    println!(
-        "imported the state of {} into {}",
-        export.fan_out,
-        path.display()
-    );
-    Ok(())
+
+    let (fan_out, path) = (export.fan_out, path.display());
+    screen::print(&format!("imported the state of {fan_out} into {path}\n"))
 }
 
-fn show(state: &State) {
+fn show(state: &State) -> Result<(), Failure> {
+    let mut report = String::new();
     for row in &state.lanes {
         let LaneCheckpoint {
             lane,
@@ -307,13 +307,12 @@ fn show(state: &State) {
             Some(at) => format!("  last record arrived {}", moment(*at)),
             None => String::new(),
         };
-        println!(
-            "{}  {}  {}{arrival}",
-            lane.output,
-            lane.shard,
-            text(position)
-        );
+
+        let LaneId { output, shard } = lane;
+        let position = text(position);
+        report.push_str(&format!("{output}  {shard}  {position}{arrival}\n"));
     }
+    screen::print(&report)
 }
 
 fn text(position: &Position) -> String {

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use distributary_core::source::Source;
-use distributary_core::text::chain;
 use distributary_kinesis::client::Client;
 use distributary_kinesis::names::StreamRef;
 use distributary_kinesis::source::KinesisSource;
-use distributary_local::CreateError;
 
 use crate::connect::{Access, stream_ref};
 use crate::failure::Failure;
@@ -21,18 +19,9 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// The stream with this name or ARN. Calls no server. With `--local`, creates the stream with
-    /// one shard, since the embedded Kinesis of a command is empty.
+    /// The stream with this name or ARN. Calls no server.
     pub(crate) async fn open(access: &Access, name: &str) -> Result<Self, Failure> {
         let stream = stream_ref(name)?;
-        if let Some(local) = &access.local {
-            match local.create_stream(stream.name(), 1) {
-                Ok(()) | Err(CreateError::Exists { .. }) => {}
-                Err(error @ (CreateError::Name { .. } | CreateError::Shards { .. })) => {
-                    return Err(Failure::usage(chain(&error)));
-                }
-            }
-        }
         let client = access.client(&stream).await?;
         Ok(Self {
             name: name.to_owned(),

@@ -24,7 +24,8 @@ use crate::cli::streams::Given;
 use crate::config::StartAt;
 use crate::connect::{Access, ConnectArgs};
 use crate::failure::Failure;
-use crate::logging::{self, LogFormat};
+use crate::logging::{self, Level, LogFormat};
+use crate::screen;
 use crate::walk::{Event, Found, RECORDS_PER_READ, RESPONSES, ShardOrder, Walk, WalkError};
 
 /// Events between reading and printing.
@@ -53,8 +54,13 @@ pub(crate) struct TailArgs {
     /// Name or ARN of the stream
     stream: String,
     /// Where to start: trim-horizon (the oldest record), latest (new records only), or a time
-    /// (RFC 3339)
-    #[arg(long, default_value = "trim-horizon", value_name = "WHERE")]
+    /// such as 2026-01-31T00:00:00Z or -1h
+    #[arg(
+        long,
+        default_value = "trim-horizon",
+        value_name = "WHERE",
+        allow_hyphen_values = true
+    )]
     start: StartAt,
     /// Stop after this many records
     #[arg(long, value_name = "N")]
@@ -71,7 +77,7 @@ pub(crate) struct TailArgs {
 
 /// Runs `tail`.
 pub(crate) async fn run(args: TailArgs) -> Result<ExitCode, Failure> {
-    logging::start(LogFormat::Text, true);
+    logging::start(LogFormat::Text, Level::Warn);
     let access = Access::new(&args.connect)?;
     let given = Given::open(&access, &args.stream).await?;
     let walk = walk(&args, &access, &given).await?;
@@ -176,10 +182,10 @@ fn print_all(mut events: mpsc::Receiver<Event>, format: Format, limit: u64) -> i
             Found::Records(batch, _permit) => {
                 left -= print_batch(&mut out, format, &event.shard, &batch, left)?;
             }
-            Found::Gap => eprintln!(
+            Found::Gap => screen::say(&format!(
                 "{}: the stream's retention deleted records before they could be read",
                 event.shard
-            ),
+            )),
             Found::Nothing | Found::Closed => {}
         }
     }

@@ -13,7 +13,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::cli::streams::Given;
 use crate::connect::{Access, ConnectArgs};
 use crate::failure::Failure;
-use crate::logging::{self, LogFormat};
+use crate::logging::{self, Level, LogFormat};
+use crate::screen;
 use crate::show;
 use crate::verify::{Options, Progress, Report, Subject, Tolerance, verify};
 
@@ -76,7 +77,7 @@ pub(crate) struct VerifyArgs {
 
 /// Runs `verify`.
 pub(crate) async fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
-    logging::start(LogFormat::Text, true);
+    logging::start(LogFormat::Text, Level::Warn);
     let access = Access::new(&args.connect)?;
     let (from, to) = subjects(&access, &args).await?;
     let options = options(&args, access.clock);
@@ -85,8 +86,8 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::from_error(&error).with_code(NOT_COMPARED))?;
 
     match args.format {
-        Format::Text => print!("{}", text(&report)),
-        Format::Json => println!("{}", report.json()),
+        Format::Text => screen::print(&text(&report))?,
+        Format::Json => screen::print(&format!("{}\n", report.json()))?,
     }
     if report.same() {
         Ok(ExitCode::SUCCESS)

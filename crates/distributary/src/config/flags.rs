@@ -65,6 +65,8 @@ fn argument(key: &'static Key) -> Arg {
             .num_args(0..=1)
             .require_equals(true)
             .default_missing_value("true"),
+        // A time ago, such as -1h.
+        Form::Start => argument.allow_hyphen_values(true),
         _ => argument,
     }
 }

@@ -64,11 +64,12 @@ impl Signals {
             done = work => done,
             stop = self.stop() => {
                 screen::clear();
-                eprintln!(
+                screen::say(&format!(
                     "distributary: {} again: stopped before all progress was saved; some records \
                      are sent again at the next start",
                     stop.name()
-                );
+                ));
+                screen::finish();
                 std::process::exit(i32::from(stop.code()));
             }
         }

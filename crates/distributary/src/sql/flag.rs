@@ -12,6 +12,7 @@ use distributary_sql::infer_schema;
 use super::Sample;
 use crate::connect::Access;
 use crate::failure::Failure;
+use crate::screen;
 
 /// Lets every output of the only fan-out take the rows of the pump in the file at `path`.
 pub(crate) async fn add_pump(
@@ -69,9 +70,9 @@ async fn schema(fan_out: &FanOutConfig, code: &Path, access: &Access) -> Result<
 
     let schema = inferred(fan_out, access).await?;
     let kept = kept.display();
-    eprintln!(
+    screen::say(&format!(
         "{schema}\nThe schema above was inferred: keep it in {kept}, and every start has it."
-    );
+    ));
     Ok(schema)
 }
 

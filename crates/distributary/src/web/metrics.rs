@@ -9,6 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use crate::screen;
 use crate::view::{Phase, Snapshot};
 
 /// The content type of OpenMetrics text.
@@ -21,6 +22,15 @@ enum Kind {
     Counter,
     /// A value that goes up and down.
     Gauge,
+}
+
+impl Kind {
+    fn of_page(self) -> MetricType {
+        match self {
+            Self::Counter => MetricType::Counter,
+            Self::Gauge => MetricType::Gauge,
+        }
+    }
 }
 
 /// One metric.
@@ -37,6 +47,8 @@ const FAN_OUT: &str = "fan_out";
 /// The values of a metric, by the labels beside `fan_out`. A value that is `None` is unknown, and
 /// left out.
 enum Values {
+    /// A value of the process, without labels.
+    Process(fn() -> f64),
     /// A value per fan-out, from the phase.
     Phase(fn(&Phase) -> Option<f64>),
     /// A value per fan-out, from the status.
@@ -52,6 +64,12 @@ enum Values {
 }
 
 const METRICS: &[Metric] = &[
+    Metric {
+        name: "distributary_log_lines_dropped",
+        kind: Kind::Counter,
+        help: "Log lines that did not reach stderr: full, closed, or not read fast enough",
+        values: Values::Process(lost_lines),
+    },
     Metric {
         name: "distributary_fan_out_running",
         kind: Kind::Gauge,
@@ -324,6 +342,12 @@ const METRICS: &[Metric] = &[
     ),
 ];
 
+// Prometheus counts in floating point: exact up to 2^53.
+#[allow(clippy::cast_precision_loss)]
+fn lost_lines() -> f64 {
+    screen::lost() as f64
+}
+
 const fn fan_out(
     name: &'static str,
     kind: Kind,
@@ -403,30 +427,41 @@ struct Page {
     per_shard: bool,
 }
 
+fn encode_about(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let about = [("version", env!("CARGO_PKG_VERSION"))];
+    let kind = MetricType::Info;
+    let mut encoder = encoder.encode_descriptor("distributary", "The program", None, kind)?;
+    encoder.encode_info(&about)
+}
+
 impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let about = [("version", env!("CARGO_PKG_VERSION"))];
-        let kind = MetricType::Info;
-        encoder
-            .encode_descriptor("distributary", "The program", None, kind)?
-            .encode_info(&about)?;
+        encode_about(&mut encoder)?;
 
         let is_shown = |m: &&Metric| self.per_shard || !matches!(m.values, Values::Lane(_));
         for metric in METRICS.iter().filter(is_shown) {
-            let kind = match metric.kind {
-                Kind::Counter => MetricType::Counter,
-                Kind::Gauge => MetricType::Gauge,
-            };
-            let mut encoder = encoder.encode_descriptor(metric.name, metric.help, None, kind)?;
-            for snapshot in &self.snapshots {
-                metric.encode(&mut encoder, snapshot)?;
-            }
+            let Metric { name, help, .. } = metric;
+            let kind = metric.kind.of_page();
+            let mut encoder = encoder.encode_descriptor(name, help, None, kind)?;
+            metric.encode_all(&mut encoder, &self.snapshots)?;
         }
         Ok(())
     }
 }
 
 impl Metric {
+    /// Adds the values of the process or of every fan-out.
+    fn encode_all(&self, encoder: &mut MetricEncoder<'_>, snapshots: &[Snapshot]) -> fmt::Result {
+        if let Values::Process(value) = self.values {
+            return self.put_value(encoder, value());
+        }
+
+        for snapshot in snapshots {
+            self.encode(encoder, snapshot)?;
+        }
+        Ok(())
+    }
+
     /// Adds the values of one fan-out, each with the label `fan_out`.
     fn encode(&self, encoder: &mut MetricEncoder<'_>, snapshot: &Snapshot) -> fmt::Result {
         let label = (FAN_OUT, &*snapshot.name);
@@ -455,27 +490,57 @@ impl Metric {
     ) -> fmt::Result {
         let label = ("output", output.id.as_str());
         match self.values {
-            Values::Phase(_) | Values::FanOut(_) => {}
+            Values::Process(_) | Values::Phase(_) | Values::FanOut(_) => {}
             Values::Output(value) => self.put(encoder, &[fan_out, label], value(output))?,
-            Values::Errors => {
-                for (kind, count) in errors(&output.counts) {
-                    let labels = [fan_out, label, ("kind", kind)];
-                    self.put(encoder, &labels, count)?;
-                }
-            }
-            Values::Aggregates => {
-                for tally in &output.aggregates {
-                    let labels = [fan_out, label, ("treatment", tally.name)];
-                    self.put(encoder, &labels, n(tally.count))?;
-                }
-            }
-            Values::Lane(value) => {
-                for lane in &output.lanes {
-                    let shard = ("shard", lane.shard.as_str());
-                    let labels = [fan_out, label, shard];
-                    self.put(encoder, &labels, value(lane))?;
-                }
-            }
+            Values::Errors => self.encode_errors(encoder, [fan_out, label], output)?,
+            Values::Aggregates => self.encode_aggregates(encoder, [fan_out, label], output)?,
+            Values::Lane(value) => self.encode_lanes(encoder, [fan_out, label], output, value)?,
+        }
+        Ok(())
+    }
+
+    /// Adds the errors of one output, by kind.
+    fn encode_errors(
+        &self,
+        encoder: &mut MetricEncoder<'_>,
+        [fan_out, label]: [(&str, &str); 2],
+        output: &OutputStatus,
+    ) -> fmt::Result {
+        for (kind, count) in errors(&output.counts) {
+            let kind = ("kind", kind);
+            let labels = [fan_out, label, kind];
+            self.put(encoder, &labels, count)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the aggregates of one output, by treatment.
+    fn encode_aggregates(
+        &self,
+        encoder: &mut MetricEncoder<'_>,
+        [fan_out, label]: [(&str, &str); 2],
+        output: &OutputStatus,
+    ) -> fmt::Result {
+        for tally in &output.aggregates {
+            let treatment = ("treatment", tally.name);
+            let labels = [fan_out, label, treatment];
+            self.put(encoder, &labels, n(tally.count))?;
+        }
+        Ok(())
+    }
+
+    /// Adds the values of one output's lanes.
+    fn encode_lanes(
+        &self,
+        encoder: &mut MetricEncoder<'_>,
+        [fan_out, label]: [(&str, &str); 2],
+        output: &OutputStatus,
+        value: fn(&LaneStatus) -> Option<f64>,
+    ) -> fmt::Result {
+        for lane in &output.lanes {
+            let shard = ("shard", lane.shard.as_str());
+            let labels = [fan_out, label, shard];
+            self.put(encoder, &labels, value(lane))?;
         }
         Ok(())
     }
@@ -546,6 +611,7 @@ the first read, after a minute without a read or a delivery, if no output is run
                 Kind::Gauge => ("", "gauge"),
             };
             let labels = match metric.values {
+                Values::Process(_) => "",
                 Values::Phase(_) | Values::FanOut(_) => "`fan_out`",
                 Values::Output(_) => "`fan_out`, `output`",
                 Values::Errors => "`fan_out`, `output`, `kind`",

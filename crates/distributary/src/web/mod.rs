@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_core::clock::Clock;
+use distributary_core::secrets;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -113,17 +114,18 @@ fn respond(path: &str, web: &Web, health: &Health) -> Response<Full<Bytes>> {
 fn metrics_page(web: &Web) -> Response<Full<Bytes>> {
     let snapshots = web.snapshots.borrow().clone();
     match metrics::text(snapshots, web.per_shard) {
-        Ok(text) => page(StatusCode::OK, metrics::CONTENT_TYPE, text),
+        Ok(text) => page(StatusCode::OK, metrics::CONTENT_TYPE, &text),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }
 
 /// A plain text page.
 fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
-    page(status, "text/plain; charset=utf-8", format!("{text}\n"))
+    page(status, "text/plain; charset=utf-8", &format!("{text}\n"))
 }
 
-fn page(status: StatusCode, content_type: &'static str, text: String) -> Response<Full<Bytes>> {
+fn page(status: StatusCode, content_type: &'static str, text: &str) -> Response<Full<Bytes>> {
+    let text = secrets::redact(text).into_owned();
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;
     response.headers_mut().insert(

@@ -25,7 +25,8 @@ fn call(url: &str, args: &[&str]) -> Done {
 #[test]
 fn it_serves_the_streams_that_were_named() {
     for signal in ["TERM", "INT"] {
-        let (running, url) = serve(&["--stream", "input:2", "--stream", "output1"]);
+        let streams = ["--stream", "input:2", "--stream", "output1"];
+        let (running, url) = serve(&[&streams[..], &["--request-log", "stderr"]].concat());
         assert!(
             url.starts_with("http://127.0.0.1:") && !url.ends_with(":0"),
             "{url}"
@@ -44,6 +45,29 @@ fn it_serves_the_streams_that_were_named() {
             done.err
         );
     }
+}
+
+#[test]
+fn it_prints_everything_that_a_client_needs() {
+    let (running, url) = serve(&["--region", "eu-west-1", "--stream", "input:1"]);
+    let health = crate::daemon::get(url.trim_start_matches("http://"), "/_distributary/health");
+    assert_eq!(health.0, 200);
+
+    // The region of the tests' programs is us-east-1.
+    call(&url, &["put", "input", "x"]).expect(1);
+    running.signal("TERM");
+    let err = running.wait().expect(0).err;
+    for text in [
+        &format!("AWS_ENDPOINT_URL={url}"),
+        "AWS_REGION=eu-west-1 AWS_DEFAULT_REGION=eu-west-1",
+        "AWS_ACCESS_KEY_ID=x",
+        &format!("{url}/_distributary/health"),
+        "stream input was asked for in region us-east-1",
+        "exists in region eu-west-1",
+    ] {
+        assert!(err.contains(text), "{text}: {err}");
+    }
+    assert!(!err.contains("\"POST /"), "no line for each request: {err}");
 }
 
 #[test]
@@ -68,7 +92,7 @@ fn tls_with_a_certificate_that_clients_can_trust() {
     finish(command, b"").expect(0);
     running.signal("TERM");
     let done = running.wait().expect(0);
-    assert_eq!(done.err, "", "no request log, and nothing else to say");
+    assert!(done.err.contains("AWS_CA_BUNDLE="), "{}", done.err);
 }
 
 #[test]
@@ -129,7 +153,13 @@ fn retention_by_bytes() {
 
 #[test]
 fn limits_are_enforced_on_request() {
-    let (running, url) = serve(&["--stream", "s:1", "--enforce-limits"]);
+    let (running, url) = serve(&[
+        "--stream",
+        "s:1",
+        "--enforce-limits",
+        "--request-log",
+        "stderr",
+    ]);
     let mut command = program(&["put", "s"]);
     command.env("AWS_ENDPOINT_URL", &url);
     // More than a shard takes in a second: some is throttled, and all gets through.

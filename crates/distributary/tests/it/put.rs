@@ -280,11 +280,49 @@ fn standard_input_that_is_closed_or_empty_is_no_record() {
 }
 
 #[test]
-fn an_embedded_kinesis_needs_no_account() {
-    let mut command = crate::served::program(&["put", "--local", "s", "x"]);
-    for name in ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
-        command.env_remove(name);
+fn an_embedded_kinesis_of_its_own_would_always_be_empty() {
+    for args in [
+        ["put", "--local", "s", "x"].as_slice(),
+        &["tail", "--local", "s"],
+        &["verify", "--local", "--from", "s", "--to", "t"],
+    ] {
+        let done = crate::served::finish(crate::served::program(args), b"").expect(2);
+        assert!(
+            done.err.contains("unexpected argument '--local'"),
+            "{}",
+            done.err
+        );
     }
-    let done = crate::served::finish(command, b"").expect(0);
-    assert!(done.err.starts_with("put 1 record"), "{}", done.err);
+}
+
+#[test]
+fn an_empty_variable_is_an_unset_one_and_a_wrong_one_is_named() {
+    let served = Served::new(&[("s", 1)]);
+    let mut command = served.command(&["put", "s", "x"]);
+    for name in ["REGION", "PROFILE", "ENDPOINT_URL"] {
+        command.env(format!("DISTRIBUTARY_{name}"), "");
+    }
+    crate::served::finish(command, b"").expect(0);
+
+    let mut command = served.command(&["put", "s", "x"]);
+    command.env("DISTRIBUTARY_ENDPOINT_URL", "nonsense");
+    let done = crate::served::finish(command, b"").expect(2);
+    assert!(done.err.contains("nonsense"), "{}", done.err);
+}
+
+#[test]
+fn a_start_in_the_future_is_refused() {
+    let served = Served::new(&[("s", 1)]);
+    for args in [
+        ["tail", "s", "--start", "2999-01-01"].as_slice(),
+        &["run", "--from", "s", "--to", "t", "--start", "2999-01-01"],
+    ] {
+        let done = served.run(args).expect(2);
+        assert!(done.err.contains("in the future"), "{}", done.err);
+    }
+    served.put("s", &[("k", "x")]);
+    let args = [
+        "tail", "s", "--start", "-1h", "--limit", "1", "--format", "raw",
+    ];
+    assert_eq!(served.run(&args).expect(0).text(), "x\n");
 }

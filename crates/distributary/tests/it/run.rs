@@ -661,7 +661,7 @@ fn wrong_flags_and_files_end_with_2() {
     let done = finish(command, b"").expect(2);
     assert!(
         done.err
-            .contains("expected trim-horizon, latest, or a time"),
+            .contains("expected trim-horizon, latest (or now), or a time"),
         "{}",
         done.err
     );

@@ -30,9 +30,22 @@ pub struct ClientBuilder {
 
 /// The endpoint is not the URL of a server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{endpoint:?} is no endpoint: expected http://host[:port] or https://host[:port]")]
-pub struct BadEndpoint {
-    endpoint: String,
+pub enum BadEndpoint {
+    /// The text is no URL of http or https.
+    #[error("{endpoint:?} is no endpoint: expected http://host[:port] or https://host[:port]")]
+    Form {
+        /// The endpoint without user name and password.
+        endpoint: String,
+    },
+    /// The URL has a user name or a password.
+    #[error(
+        "the endpoint {endpoint} was given with a user name or password, which Kinesis does not \
+         take; remove that part, and give AWS credentials"
+    )]
+    Password {
+        /// The endpoint without user name and password.
+        endpoint: String,
+    },
 }
 
 impl ClientBuilder {
@@ -119,10 +132,34 @@ impl ClientBuilder {
 }
 
 fn server_url(endpoint: String) -> Result<Uri, BadEndpoint> {
+    let public = without_password(&endpoint);
+    if public != endpoint {
+        return Err(BadEndpoint::Password { endpoint: public });
+    }
+
     let is_server = |uri: &Uri| {
         let has_scheme = matches!(uri.scheme_str(), Some("http" | "https"));
         has_scheme && uri.host().is_some_and(|host| !host.is_empty())
     };
     let uri = endpoint.parse::<Uri>().ok().filter(is_server);
-    uri.ok_or(BadEndpoint { endpoint })
+    uri.ok_or(BadEndpoint::Form { endpoint })
+}
+
+/// A URL without the part before `@` in the server's name.
+fn without_password(url: &str) -> String {
+    let start = match url.find("://") {
+        Some(at) => at + "://".len(),
+        None => 0,
+    };
+    let (scheme, rest) = url.split_at(start);
+    let server = rest.split(['/', '?', '#']).next();
+    let server = server.unwrap_or_default();
+
+    match server.rfind('@') {
+        None => url.to_owned(),
+        Some(at) => {
+            let public = &rest[at + 1..];
+            format!("{scheme}{public}")
+        }
+    }
 }

@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use distributary_core::clock::{Instant, Millis};
+use distributary_core::secrets;
 use distributary_wire::codec::{self, CodecError, Format};
 use distributary_wire::error::{ApiError, ErrorCode};
 use distributary_wire::op::Operation;
 use distributary_wire::sigv4::{Credentials, UnsignedRequest};
 use distributary_wire::transport::{RequestBody, Response, ResponseBody, TransportError};
-use http::HeaderMap;
-use http::header::{CONTENT_TYPE, DATE, USER_AGENT};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, USER_AGENT};
+use http::{HeaderMap, HeaderValue};
 use ring::digest;
 
 use super::{CallError, Client};
-use crate::credentials::CredentialsError;
+use crate::credentials::{self, CredentialsError};
 
 /// A smaller difference between this machine's clock and the server's is not the reason for a
 /// refused signature: AWS allows five minutes.
@@ -81,11 +82,13 @@ impl Client {
         let mut made = Corrections::default();
         for _ in 0..SIGNATURES_MAX {
             let signed_ms = shared.clock.wall().0 + shared.skew_ms.load(Ordering::Relaxed);
-            let response = self.send(&unsigned, &credentials, signed_ms).await?;
+            let (response, proof) = self.send(&unsigned, &credentials, signed_ms).await?;
             let FailedAnswer { error, date } = match self.read(response) {
                 Ok(raw) => return Ok(raw),
                 Err(failed) => failed,
             };
+            // Servers repeat the signed request in a refusal.
+            remember_proof(&proof, &credentials);
 
             match error.code().map_or(Signature::Fine, signature) {
                 Signature::Stale if !made.credentials_renewed => {
@@ -106,13 +109,14 @@ impl Client {
         Err(CallError::Api(error))
     }
 
-    /// Signs a request at the time `signed_ms`, and sends the request.
+    /// Signs a request at the time `signed_ms`, and sends the request. Returns the answer, and the
+    /// signature that was sent.
     async fn send(
         &self,
         unsigned: &Unsigned<'_>,
         credentials: &Credentials,
         signed_ms: i64,
-    ) -> Result<Response, CallError> {
+    ) -> Result<(Response, Option<HeaderValue>), CallError> {
         let shared = &*self.shared;
         let head = UnsignedRequest {
             endpoint: &shared.endpoint,
@@ -128,11 +132,13 @@ impl Client {
         let mut request = signed.map_err(CallError::Sign)?;
         let headers = request.headers_mut();
         headers.insert(USER_AGENT, shared.user_agent.clone());
+        let proof = headers.get(AUTHORIZATION).cloned();
         request.extensions_mut().insert(self.class);
 
         let left = unsigned.until.since(shared.clock.now());
         let sending = shared.transport.call(request, left);
-        sending.await.map_err(CallError::Transport)
+        let response = sending.await.map_err(CallError::Transport)?;
+        Ok((response, proof))
     }
 
     /// Tells success from failure, and notes an answer that shows that the server speaks CBOR.
@@ -182,6 +188,20 @@ impl Client {
             "this machine's clock differs from the server's; signing with the server's time"
         );
         true
+    }
+}
+
+fn remember_proof(proof: &Option<HeaderValue>, credentials: &Credentials) {
+    credentials::remember(credentials);
+
+    let Some(proof) = proof else {
+        return;
+    };
+    let Ok(proof) = proof.to_str() else {
+        return;
+    };
+    if let Some((_, signature)) = proof.rsplit_once('=') {
+        secrets::remember(signature);
     }
 }
 

@@ -12,12 +12,23 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
+use distributary_core::secrets;
 use distributary_wire::transport::{RequestBody, ResponseBody, Transport, TransportError};
 
 use super::RequestClass;
 
 /// The longest time of a call for which the SDK sets no limit.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Path of the request for a token of EC2's metadata service; the answer is the token.
+const METADATA_TOKEN: &str = "/latest/api/token";
+/// Headers with a token or a signature.
+const SECRET_HEADERS: [&str; 4] = [
+    "authorization",
+    "x-amz-security-token",
+    "x-amz-sso_bearer_token",
+    "x-aws-ec2-metadata-token",
+];
 
 /// A [`Transport`] as an HTTP client of the AWS SDK.
 #[derive(Clone)]
@@ -87,6 +98,8 @@ async fn call(
             "a request body that is a stream".into(),
         ));
     };
+    let asks_token = parts.uri.path() == METADATA_TOKEN;
+    remember_headers(&parts.headers);
     let body = RequestBody::whole(Bytes::copy_from_slice(body));
     let mut request = http::Request::from_parts(parts, body);
     request.extensions_mut().insert(client.class);
@@ -99,8 +112,37 @@ async fn call(
             None,
         ));
     };
+    if asks_token {
+        remember_token(&body);
+    }
     let response = http::Response::from_parts(parts, SdkBody::from(body));
     HttpResponse::try_from(response).map_err(|e| ConnectorError::other(e.into(), None))
+}
+
+/// Keeps tokens that the SDK sends out of every text of this process. Answers with keys or tokens
+/// are recognised by the names of their members.
+fn remember_headers(headers: &http::HeaderMap) {
+    for name in SECRET_HEADERS {
+        let value = headers.get(name);
+        let Some(Ok(value)) = value.map(|value| value.to_str()) else {
+            continue;
+        };
+
+        // A signature stands at the end of the header.
+        let secret = match value.rsplit_once('=') {
+            Some((_, signature)) if value.starts_with("AWS4-") => signature,
+            Some(_) | None => value,
+        };
+        secrets::remember(secret);
+    }
+}
+
+/// Keeps the answer to a request for a metadata token out of every text of this process.
+fn remember_token(body: &Bytes) {
+    let Ok(token) = std::str::from_utf8(body) else {
+        return;
+    };
+    secrets::remember(token.trim());
 }
 
 fn connector_error(error: TransportError) -> ConnectorError {

@@ -1,7 +1,6 @@
 //! The events of the demo: a shard is split, an output is throttled.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::time::Duration;
 
 use distributary_core::batch::ShardId;
@@ -16,7 +15,7 @@ use distributary_wire::types::SplitShardRequest;
 
 use crate::cli::streams::Given;
 use crate::failure::Failure;
-use crate::screen::LogWriter;
+use crate::screen;
 
 /// Time between two looks at the engine.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -60,12 +59,6 @@ pub(super) struct Scenario<'a> {
     pub(super) throttled: Option<Throttled>,
     /// By output, the longest delay behind the input since one output was throttled.
     pub(super) behind: BTreeMap<String, Duration>,
-}
-
-/// Prints a line on stderr, above the live view if there is one.
-pub(super) fn print_line(text: &str) {
-    // A closed stderr is no reason to stop.
-    let _ = LogWriter.write_all(format!("{text}\n").as_bytes());
 }
 
 impl<'a> Scenario<'a> {
@@ -148,7 +141,7 @@ impl<'a> Scenario<'a> {
     }
 
     fn print_event(&self, text: &str) {
-        print_line(&format!("{:>5.1} s  {text}", self.elapsed().as_secs_f64()));
+        screen::say(&format!("{:>5.1} s  {text}", self.elapsed().as_secs_f64()));
     }
 
     async fn split(&mut self) -> Result<(), Failure> {

@@ -5,8 +5,10 @@ use std::time::Duration;
 use distributary_core::engine::Status;
 
 use super::producer::Produced;
-use super::scenario::{Scenario, print_line};
+use super::scenario::Scenario;
 use super::{DemoArgs, INPUT, INPUT_SHARDS, OUTPUT_SHARDS};
+use crate::failure::Failure;
+use crate::screen;
 use crate::show;
 use crate::verify::Report;
 
@@ -18,7 +20,7 @@ pub(super) fn introduce(args: &DemoArgs, outputs: &[String]) {
         [] => String::new(),
     };
     let s = if outputs.len() == 1 { "" } else { "s" };
-    print_line(&format!(
+    screen::say(&format!(
         "An embedded Kinesis in this process: stream {INPUT} with {INPUT_SHARDS} shards, and\n\
          {} output{s} ({list}) with {OUTPUT_SHARDS} shards each.\n\
          For {} s, {} records per second are put into {INPUT}; the fan-out copies them.\n",
@@ -39,10 +41,10 @@ pub(super) struct Shown<'a> {
 }
 
 /// Prints the results and the next commands to try, on stdout.
-pub(super) fn conclude(shown: &Shown<'_>) {
-    println!(
+pub(super) fn conclude(shown: &Shown<'_>) -> Result<(), Failure> {
+    screen::print(&format!(
         "\nEach output compared with {INPUT}, record by record:\n\n{}\n{}{}\nNothing is left \
-         behind. {}",
+         behind. {}\n",
         if shown.complete {
             shown.report.table()
         } else {
@@ -51,7 +53,7 @@ pub(super) fn conclude(shown: &Shown<'_>) {
         verdict(shown),
         events(shown),
         next_commands(&path()),
-    );
+    ))
 }
 
 fn verdict(shown: &Shown<'_>) -> String {

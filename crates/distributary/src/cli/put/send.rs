@@ -10,6 +10,7 @@ use distributary_wire::transport::TransportError;
 use distributary_wire::types::{PutRecordsRequestEntry, PutRecordsResultEntry};
 
 use crate::patience::backoff;
+use crate::screen;
 
 /// Time without an acknowledgement after which `put` fails.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -207,7 +208,8 @@ impl<'a, P: PutRecords> Sender<'a, P> {
             return Err(SendError::GaveUp { source: trouble });
         }
         if failures == REPORT_AFTER {
-            eprintln!("{trouble}; retrying for {} s", PATIENCE.as_secs());
+            let seconds = PATIENCE.as_secs();
+            screen::say(&format!("{trouble}; retrying for {seconds} s"));
         }
 
         let wait = backoff(self.clock, &trouble, failures, BACKOFF, BACKOFF_MAX);

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use distributary_sql::{Application, OutputSpec, Program, RowFormat};
 
 use crate::failure::Failure;
+use crate::screen;
 
 /// Flags of `sql import`.
 #[derive(Debug, clap::Args)]
@@ -30,9 +31,9 @@ pub(super) fn run(args: &ImportArgs) -> Result<ExitCode, Failure> {
     }
 
     for note in &application.notes {
-        eprintln!("note: {note}");
+        screen::say(&format!("note: {note}"));
     }
-    print!("{}", configuration(&application, &args.app));
+    screen::print(&configuration(&application, &args.app))?;
     Ok(ExitCode::SUCCESS)
 }
 

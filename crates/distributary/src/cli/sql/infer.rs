@@ -7,6 +7,7 @@ use distributary_sql::infer_schema;
 use crate::cli::streams::Given;
 use crate::connect::{Access, ConnectArgs};
 use crate::failure::Failure;
+use crate::screen;
 use crate::sql::Sample;
 
 /// Flags of `sql infer`.
@@ -25,7 +26,7 @@ pub(crate) struct InferArgs {
 pub(super) async fn run(args: InferArgs) -> Result<ExitCode, Failure> {
     let access = Access::new(&args.connect)?;
     let schema = of_stream(&access, &args.from).await?;
-    println!("{schema}");
+    screen::print(&format!("{schema}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -31,7 +31,8 @@ use crate::cli::streams::Given;
 use crate::config::StartAt;
 use crate::connect::{Access, ConnectArgs};
 use crate::failure::Failure;
-use crate::logging::{self, LogFormat};
+use crate::logging::{self, Level, LogFormat};
+use crate::screen;
 use crate::walk::{Event, Found, RECORDS_PER_READ, RESPONSES, ShardOrder, Walk};
 use print::Printer;
 
@@ -97,7 +98,7 @@ struct Query {
 }
 
 pub(super) async fn run(args: QueryArgs) -> Result<ExitCode, Failure> {
-    logging::start(LogFormat::Text, true);
+    logging::start(LogFormat::Text, Level::Warn);
     let access = Access::new(&args.connect)?;
     let schema = match &args.schema {
         Some(path) => super::read_text(path)?,
@@ -332,5 +333,7 @@ async fn take(batch: &Batch, pump: &StatefulSqlPump) -> Result<(), Failure> {
 }
 
 fn warn_of_gap(shard: &ShardId) {
-    eprintln!("{shard}: the stream's retention deleted records before they could be read");
+    screen::say(&format!(
+        "{shard}: the stream's retention deleted records before they could be read"
+    ));
 }

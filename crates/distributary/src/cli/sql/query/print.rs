@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
 use super::RowsAs;
+use crate::screen;
 
 /// Rows of one write.
 const ROWS: usize = 500;
@@ -64,7 +65,10 @@ impl Printer {
         let columns: Vec<Column> = columns.collect();
         if self.format == RowsAs::Table {
             let names = columns.iter().map(|column| column.name.clone());
-            println!("{}", line(&columns, names));
+            let head = line(&columns, names);
+            if screen::print(&format!("{head}\n")).is_err() {
+                self.ended.notify_one();
+            }
         }
         lock(&self.state).columns = columns;
     }
@@ -190,10 +194,8 @@ impl Output for ErrorPrinter {
 
     async fn write(&self, batch: &Batch, sent: &Chunk, _: Duration) -> Outcome {
         for i in sent.picks.iter() {
-            eprintln!(
-                "error_stream: {}",
-                String::from_utf8_lossy(batch.record(i).data)
-            );
+            let row = String::from_utf8_lossy(batch.record(i).data);
+            screen::say(&format!("error_stream: {row}"));
         }
         Outcome::Durable
     }
