@@ -148,7 +148,7 @@ fn mistakes_name_place_key_expectation_and_the_nearest_key() {
         ),
         (
             "from = \"a\"\nstart = \"noon\"",
-            "2:9: key start: \"noon\" is no start: expected trim-horizon, latest, or a time",
+            "2:9: key start: \"noon\" is no start: expected trim-horizon, latest (or now), or a time",
         ),
         (
             "from = \"a\"\nmemory = 17",
