@@ -56,6 +56,8 @@ pub(super) struct Reader {
     /// Empty pages in a row that had no distance from the tip.
     pages_without_distance: u32,
     horizon: Horizon,
+    /// The position returned nothing at the age of the retention, and no gap was found.
+    was_stuck: bool,
     /// The newest moment up to which the reader has returned everything, if it was at the tip.
     tip: Option<Millis>,
     /// The origin of the last batch.
@@ -157,6 +159,7 @@ impl Reader {
             asks_for_map: false,
             pages_without_distance: 0,
             horizon: Horizon::default(),
+            was_stuck: false,
             tip: None,
             last_origin: None,
         }
@@ -297,6 +300,7 @@ impl Reader {
         self.position = batch.after(records - 1);
         self.empty_pages_at_end = 0;
         self.horizon = Horizon::default();
+        self.was_stuck = false;
         self.asks_for_map = next.is_none() && !names_end && !closed;
         if names_end {
             self.ended = Some(Ended {
@@ -427,15 +431,10 @@ impl Reader {
         self.iterator = None;
         self.horizon = Horizon::default();
 
-        let is_gap = if let Some(oldest) = &oldest {
-            let is_past = self.is_past(oldest);
-            let is_read = self.has_read_until(oldest.arrival);
-            !is_past && !is_read
-        } else {
-            gone == Gone::Refused
-        };
+        let is_gap = self.is_gap(oldest.as_ref(), gone);
         let now = server_time(None, &self.shared.client);
         let complete_until = now.minus(behind);
+        self.was_stuck = gone == Gone::Stuck && !is_gap;
         if !is_gap {
             return match gone {
                 Gone::Refused => Err(self.refused()),
@@ -483,6 +482,18 @@ impl Reader {
             sequence: Sequence::new(number),
             arrival: Millis(record.arrival_ms),
         }))
+    }
+
+    /// True if records between the position and `oldest` were deleted unread. A position that returns
+    /// nothing again, though records or the shard's end are to be read, is gone whatever the times say.
+    fn is_gap(&self, oldest: Option<&OldestRecord>, gone: Gone) -> bool {
+        match (oldest, gone) {
+            (Some(oldest), _) if self.is_past(oldest) => false,
+            (Some(_), Gone::Stuck) if self.was_stuck => true,
+            (None, Gone::Stuck) => self.was_stuck && self.shared.is_closed(&self.shard),
+            (Some(oldest), Gone::Stuck | Gone::Refused) => !self.has_read_until(oldest.arrival),
+            (None, Gone::Refused) => true,
+        }
     }
 
     /// True if the reader stands at or after `oldest`: nothing was deleted that was not read.

@@ -516,6 +516,45 @@ async fn near_the_horizon_every_read_asks_for_its_position() {
 }
 
 #[tokio::test]
+async fn a_position_that_returns_nothing_again_is_a_gap_after_the_tip() {
+    let script = Script::default();
+    let mut reader = open(&script, after("7"));
+    let day = 24 * 3600 * 1000;
+    script.ok(iterator("i"));
+    // No Date: the reader is at the tip by this machine's clock.
+    script.then(|call| {
+        let body = distributary_wire::codec::encode(call.format, &page(&[], Some("i"), 0));
+        let mut response = reply(200, Some(call.format.content_type()), body)?;
+        response.headers_mut().remove("date");
+        Ok(response)
+    });
+    next(&mut reader).await;
+
+    // By its arrival time the oldest record can't have a deleted one before it.
+    let later = distributary_core::clock::Clock::real().wall().0 + 60_000;
+    for i in 0..20 {
+        if i == 10 {
+            script.ok(iterator("i"));
+        }
+        script.ok(page(&[], Some("i"), day - 1000));
+        if i == 0 {
+            script.ok(summary(StreamStatus::Active));
+        }
+        if i % 10 == 9 {
+            let mut oldest = page(&["9"], None, 0);
+            oldest.records[0].approximate_arrival_timestamp = Some(Timestamp(later));
+            script
+                .ok(summary(StreamStatus::Active))
+                .ok(iterator("oldest"))
+                .ok(oldest);
+        }
+        let read = next(&mut reader).await;
+        let is_gap = matches!(read.fetched, Fetched::Gap { .. });
+        assert_eq!(is_gap, i == 19, "page {i}: {read:?}");
+    }
+}
+
+#[tokio::test]
 async fn empty_pages_for_ever_at_the_retention_are_a_gap() {
     let script = Script::default();
     let mut reader = open(&script, after("7"));
