@@ -32,13 +32,13 @@ class Local(Server):
 class Run:
     """One `distributary` process with its output kept: `Run(files, endpoint, "run", "--from", …)`."""
 
-    def __init__(self, folder, endpoint, *args):
+    def __init__(self, folder, endpoint, *args, **env):
         self.path = Path(folder) / f"{args[0]}-{time.time_ns()}.log"
         self.command = [BIN, *map(str, args), "--endpoint-url", endpoint, "--region", REGION]
         self.started = time.monotonic()
         with open(self.path, "wb") as out:
             self.process = subprocess.Popen(self.command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                            env=clean_env(XDG_STATE_HOME=Path(folder) / "state"), cwd=folder,
+                                            env=clean_env(XDG_STATE_HOME=Path(folder) / "state", **env), cwd=folder,
                                             preexec_fn=die_with_parent)
 
     @property

@@ -61,6 +61,15 @@ pub const FAN_OUT: &[Key] = &[
         help: "File that keeps the progress; in a configuration file relative to that file",
         example: "orders.db",
     },
+    Key {
+        name: "leases",
+        form: Form::Text("sqlite|dynamodb[:TABLE]"),
+        absent: Absent::Default("sqlite"),
+        help: "Store of leases and progress: sqlite (the state file; this worker reads every shard) \
+               or dynamodb (a table called like the fan-out, or TABLE, in the source's region; \
+               workers with the same name share the shards)",
+        example: "dynamodb",
+    },
 ];
 
 const DEAD_LETTER_HELP: &str = "Output for records that an output will never take (too large, \
@@ -113,8 +122,17 @@ pub const DELIVERY: &[Key] = &[
         form: Form::Span,
         absent: Absent::Inherited("1s"),
         help: "Time between two writes of the progress; records delivered since the last one are \
-               sent again after a crash",
+               sent again after a crash. The default with leases in DynamoDB is 5s: each write is \
+               billed",
         example: "500ms",
+    },
+    Key {
+        name: "failover-time",
+        form: Form::Span,
+        absent: Absent::Inherited("10s"),
+        help: "With leases in DynamoDB: time for which a worker that fell silent keeps its shards; \
+               the same for all workers of one name",
+        example: "20s",
     },
     Key {
         name: "idle-interval",

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_adapters::kind::Surroundings;
+use distributary_adapters::leases::LeaseStore;
 use distributary_adapters::outputs::OutputSettings;
 use distributary_adapters::sources::SourceSettings;
 use distributary_adapters::values::{self, Expected};
@@ -53,6 +54,10 @@ pub struct FanOutConfig {
     /// The file that keeps the progress; `None`: the progress is gone at the end, with the embedded
     /// streams.
     pub state: Option<PathBuf>,
+    /// The store of leases and progress.
+    pub leases: LeaseStore,
+    /// Time for which a worker that fell silent keeps its shards.
+    pub failover: Duration,
     /// Limits and intervals.
     pub engine: engine::Settings,
     /// Each with its own name; at least one, unless there are patterns.
@@ -228,6 +233,8 @@ impl FanOutConfig {
         first_difference(&[
             ("the source", self.source != new.source),
             ("state", self.state != new.state),
+            ("leases", self.leases != new.leases),
+            ("failover-time", self.failover != new.failover),
             (
                 "checkpoint-interval",
                 old.checkpoint_interval != other.checkpoint_interval,

@@ -6,9 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_adapters::kind::{Surroundings, Target};
+use distributary_adapters::leases::LeaseStore;
 use distributary_adapters::sources::SourceSettings;
-use distributary_adapters::values::{Address, Name, OrderWord, ReactionWord, Size, Span, StartAt};
+use distributary_adapters::values::{
+    self, Address, Name, OrderWord, ReactionWord, Size, Span, StartAt,
+};
 use distributary_core::engine;
+use distributary_core::leases::LeaseSettings;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -52,10 +56,13 @@ struct ProcessKeys {
 struct FanOutKeys {
     name: Option<Name>,
     state: Option<PathBuf>,
+    #[serde(deserialize_with = "values::optional_text")]
+    leases: Option<LeaseStore>,
     start: Option<StartAt>,
     order: Option<OrderWord>,
     give_up_after: Option<Span>,
     checkpoint_interval: Option<Span>,
+    failover_time: Option<Span>,
     idle_interval: Option<Span>,
     write_timeout: Option<Span>,
     on_refused: Option<OnRefused>,
@@ -289,6 +296,8 @@ impl Resolver<'_> {
         let refresh_interval = or(keys.refresh_interval, REFRESH_INTERVAL);
 
         FanOutConfig {
+            failover: or(keys.failover_time, LeaseSettings::default().failover),
+            leases: keys.leases.unwrap_or_default(),
             state: self.state(keys.state, &name),
             outputs: outputs.collect(),
             patterns: found.patterns.clone(),
@@ -397,8 +406,14 @@ fn deserialize<T: DeserializeOwned>(table: toml::Table) -> Result<T> {
     T::deserialize(table).map_err(|error| Mistakes::one(&Place::Nowhere, error.message()))
 }
 
+/// Time between two writes of the progress to DynamoDB, which bills each.
+const DYNAMODB_CHECKPOINTS: Duration = Duration::from_secs(5);
+
 fn engine_settings(keys: &FanOutKeys, memory: usize) -> engine::Settings {
-    let default = engine::Settings::default();
+    let mut default = engine::Settings::default();
+    if matches!(keys.leases, Some(LeaseStore::DynamoDb { .. })) {
+        default.checkpoint_interval = DYNAMODB_CHECKPOINTS;
+    }
     engine::Settings {
         memory_budget: memory,
         checkpoint_interval: or(keys.checkpoint_interval, default.checkpoint_interval),

@@ -138,6 +138,9 @@ pub trait Ownership: Send + Sync + 'static {
         Ok(())
     }
 
+    /// The engine is about to end: no further shard is gained.
+    fn drain(&self) {}
+
     /// The shards that the source lists: all that may be owned. Called after each shard map.
     fn offer(&self, shards: &[Shard]);
 

@@ -171,6 +171,21 @@ impl Connector {
         Ok(self.build(region, Some(endpoint), credentials)?)
     }
 
+    /// The settings of AWS SDK clients for other services: region, credentials (of the role, where one
+    /// is named), and HTTP over this transport. Endpoints of the environment and the profile count.
+    pub async fn sdk(&self, options: &ConnectOptions) -> SdkConfig {
+        let sdk = self.load(options).await;
+        let base = match self.base_credentials(options, &sdk) {
+            Some(base) => base,
+            None => return sdk,
+        };
+        let provider = match &options.role_arn {
+            Some(role) => assumed_role(role, options.external_id.as_deref(), &sdk, base).await,
+            None => base,
+        };
+        sdk.into_builder().credentials_provider(provider).build()
+    }
+
     /// The credentials of the role to assume, or those of the chain.
     async fn credentials(
         &self,

@@ -376,6 +376,7 @@ impl Engine {
     /// leases back, and returns the last status.
     pub async fn shutdown(self, limit: Duration) -> Result<Status, EngineError> {
         let shared = &self.shared;
+        shared.ownership.drain();
         shared.drain();
         let mut changed = shared.changed.subscribe();
         let drained = async {

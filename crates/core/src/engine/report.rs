@@ -90,6 +90,7 @@ fn empty(id: &OutputId, entry: &OutputEntry) -> OutputStatus {
         in_window: 0,
         catching_up: 0,
         waiting_for_parents: 0,
+        elsewhere: 0,
         done: 0,
         caught_up: true,
         last_error: None,
@@ -105,6 +106,7 @@ fn add_lane(status: &mut OutputStatus, report: LaneReport) {
         LanePhase::InWindow => status.in_window += 1,
         LanePhase::CatchingUp => status.catching_up += 1,
         LanePhase::WaitingForParents => status.waiting_for_parents += 1,
+        LanePhase::Elsewhere => status.elsewhere += 1,
         LanePhase::Done => status.done += 1,
         LanePhase::Paused | LanePhase::Stopped => {}
     }

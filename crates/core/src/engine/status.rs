@@ -221,6 +221,8 @@ pub struct OutputStatus {
     pub catching_up: usize,
     /// Lanes whose parents' lanes are not done.
     pub waiting_for_parents: usize,
+    /// Lanes of shards that other workers deliver.
+    pub elsewhere: usize,
     /// Lanes that are done: their shard is closed and everything in it durable.
     pub done: usize,
     /// True once every lane has everything that was in the source when the engine started.
@@ -245,6 +247,8 @@ pub enum LanePhase {
     InWindow,
     /// The lane is detached from the head, and catches up or waits to.
     CatchingUp,
+    /// Another worker delivers the shard, or none does at the moment.
+    Elsewhere,
     /// The output is paused.
     Paused,
     /// The lane goes no further.

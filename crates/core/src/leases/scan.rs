@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use crate::batch::ShardId;
 use crate::clock::Instant;
@@ -80,6 +81,9 @@ async fn round(inner: &Arc<Inner>, tasks: &Weak<Mutex<JoinSet<()>>>) -> Result<(
         inner.renew(&hold).await;
     }
     delete(inner).await?;
+    if lock(&inner.view).draining {
+        return Ok(());
+    }
     if created {
         // The next scan sees the new rows.
         inner.wake.notify_one();
@@ -157,11 +161,19 @@ async fn ask(inner: &Inner) -> Result<(), StoreError> {
 async fn take(inner: &Arc<Inner>, tasks: &Weak<Mutex<JoinSet<()>>>) -> Result<(), StoreError> {
     let mut failure = None;
     for taking in takings(inner) {
+        if lock(&inner.view).draining {
+            break;
+        }
         let shard = taking.row.shard.clone();
         match take_one(inner, taking).await {
+            Ok(Some((hold, _))) if lock(&inner.view).draining => {
+                lock(&inner.view).holds.remove(&shard);
+                hold.give_back(&inner.access).await?;
+            }
             Ok(Some((hold, start))) => {
                 let Some(tasks) = tasks.upgrade() else { break };
-                lock(&tasks).spawn(Arc::clone(inner).keep(hold, start));
+                let keep = Arc::clone(inner).keep(hold, start);
+                lock(&tasks).spawn(keep.instrument(tracing::Span::current()));
             }
             Ok(None) => tracing::debug!(%shard, "another worker was faster to take the lease"),
             Err(error) => failure = Some(error),

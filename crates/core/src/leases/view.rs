@@ -46,6 +46,8 @@ pub(super) struct View {
     pub(super) told: BTreeMap<ShardId, LeaseRow>,
     /// The starts of this worker's lanes, for rows that lack them.
     pub(super) pins: BTreeMap<ShardId, Cursors>,
+    /// True once no further lease is taken.
+    pub(super) draining: bool,
     /// Shards whose rows no lane needs any more.
     pub(super) gone: BTreeSet<ShardId>,
     pub(super) news: VecDeque<OwnershipChange>,

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use crate::batch::ShardId;
 use crate::clock::{Clock, Instant};
@@ -359,6 +360,10 @@ impl Ownership for Leases {
         Ok(())
     }
 
+    fn drain(&self) {
+        lock(&self.inner.view).draining = true;
+    }
+
     fn offer(&self, shards: &[Shard]) {
         let listed = shards.iter().map(|shard| (shard.id.clone(), shard.clone()));
         {
@@ -372,7 +377,8 @@ impl Ownership for Leases {
         let mut tasks = lock(&self.tasks);
         if tasks.is_empty() {
             let (inner, tasks_of_scan) = (Arc::clone(&self.inner), Arc::downgrade(&self.tasks));
-            tasks.spawn(scan::run(inner, tasks_of_scan));
+            let scan = scan::run(inner, tasks_of_scan);
+            tasks.spawn(scan.instrument(tracing::Span::current()));
         }
     }
 

@@ -264,6 +264,10 @@ async fn workers_share_shards_and_take_over() {
     world.until(limit, World::is_balanced).await;
 
     // A worker that stops gives its leases back: no failover time passes.
+    world.table.set_faults(LeaseTableFaults {
+        latency: (5, 40),
+        ..LeaseTableFaults::default()
+    });
     for n in 1..4 {
         world.stop(n).await;
         let name = format!("worker{n}");

@@ -117,7 +117,7 @@ impl Actor {
             snapshots: sender,
         };
 
-        let span = tracing::info_span!("fan_out", name);
+        let span = tracing::info_span!("fan_out", fan_out = name);
         let task = self.tasks.spawn(task.run().instrument(span)).id();
         let handle = Handle {
             task,

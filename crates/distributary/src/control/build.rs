@@ -2,18 +2,15 @@
 //! is read or written.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use distributary_adapters::kind::{BuildContext, BuildError};
-use distributary_adapters::leases::sqlite::SqliteStore;
 use distributary_config::{FanOutConfig, OutputConfig};
 use distributary_core::engine::deliver::DeadLetter;
 use distributary_core::engine::{FanOut, OutputSpec};
 use distributary_core::output::Output;
 use distributary_core::pump::{Chain, Pump, PumpRef};
-use distributary_core::store::{CheckpointStore, OutputId, StoreError};
+use distributary_core::store::{CheckpointStore, OutputId};
 use distributary_core::text::chain;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -22,6 +19,7 @@ use super::SharedParts;
 use super::dead_letters::DeadLetterOutputs;
 use super::discovery::{self, FoundOutput};
 use super::pumps::Pumps;
+use super::state;
 use crate::failure::Failure;
 
 /// Outputs that are asked at the same time.
@@ -69,8 +67,8 @@ pub(crate) async fn build(
     };
 
     let mut outputs = builder.outputs(&config.outputs).await?;
-    let (state, store) = open_state(config).await?;
-    let mut found = builder.first_search(config, &store).await?;
+    let opened = state::open(config, &builder.context).await?;
+    let mut found = builder.first_search(config, &*opened.store).await?;
     let specs = builder.build_found(&mut found).await?;
     outputs.extend(specs);
 
@@ -78,8 +76,8 @@ pub(crate) async fn build(
         name: config.name.clone(),
         source: builder.pumps.watched(source.source),
         outputs,
-        store: Arc::new(store),
-        ownership: None,
+        store: opened.store,
+        ownership: opened.ownership,
         budget: Some(shared.memory),
         clock,
         settings: config.engine.clone(),
@@ -88,7 +86,7 @@ pub(crate) async fn build(
         fan_out,
         outputs: builder,
         found,
-        state,
+        state: opened.folder,
     })
 }
 
@@ -120,7 +118,7 @@ impl OutputBuilder {
     async fn first_search(
         &self,
         config: &FanOutConfig,
-        store: &SqliteStore,
+        store: &dyn CheckpointStore,
     ) -> Result<BTreeMap<String, FoundOutput>, Failure> {
         if config.patterns.is_empty() {
             return Ok(BTreeMap::new());
@@ -301,61 +299,4 @@ fn pump_of(apart: Option<PumpRef>, filter: Option<Arc<dyn Pump>>) -> Option<Pump
         (Some(apart), Some(filter)) => Arc::new(Chain::new(apart, filter)),
     };
     Some(PumpRef { pump, stream: 0 })
-}
-
-/// An open state file. The folder holds a file that is not kept, until the folder is dropped.
-type State = (Option<TempDir>, SqliteStore);
-
-/// Opens the state file of `config`. Without a file, the progress is gone at the end.
-async fn open_state(config: &FanOutConfig) -> Result<State, Failure> {
-    let path = config.state.clone();
-    let name = config.name.clone();
-    let opened = tokio::task::spawn_blocking(move || match path {
-        Some(path) => open_kept(&path, &name),
-        None => open_temporary(&name),
-    });
-    opened.await.map_err(|error| Failure::from_error(&error))?
-}
-
-/// Opens a state file that is kept, and creates the folder for the file.
-fn open_kept(path: &Path, name: &str) -> Result<State, Failure> {
-    create_folder_of(path)?;
-    let store = open(path, name)?;
-    Ok((None, store))
-}
-
-fn open_temporary(name: &str) -> Result<State, Failure> {
-    let folder = tempfile::tempdir()
-        .map_err(|error| Failure::run(format!("cannot create a temporary folder: {error}")))?;
-    let path = folder.path().join("state.db");
-    let store = open(&path, name)?;
-    Ok((Some(folder), store))
-}
-
-/// Only the owner enters the folder of a state file that the program makes.
-const FOLDER_MODE: u32 = 0o700;
-
-fn create_folder_of(path: &Path) -> Result<(), Failure> {
-    let folder: PathBuf = path.parent().map(Path::to_owned).unwrap_or_default();
-    if folder.as_os_str().is_empty() {
-        return Ok(());
-    }
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true).mode(FOLDER_MODE);
-    builder.create(&folder).map_err(|error| {
-        Failure::run(format!(
-            "cannot create the folder {} of the state file: {error}",
-            folder.display()
-        ))
-    })
-}
-
-fn open(path: &Path, name: &str) -> Result<SqliteStore, Failure> {
-    SqliteStore::open(path, name).map_err(|error| match &error {
-        StoreError::Held { .. } | StoreError::Foreign { .. } => Failure::from_error(&error),
-        StoreError::Failed { .. } => Failure::run(format!(
-            "{}; check the path and its permissions, or name another file (--state)",
-            chain(&error)
-        )),
-    })
 }

@@ -14,6 +14,7 @@ mod process;
 mod pumps;
 mod signals;
 mod socket;
+mod state;
 mod steps;
 mod watcher;
 

@@ -26,7 +26,7 @@ pub(super) async fn show(mut snapshots: Snapshots, clock: Clock) {
             let before = last
                 .get(&snapshot.name)
                 .map(|(at, status)| Before::new(*at, now, status));
-            let span = tracing::info_span!("fan_out", name = &*snapshot.name);
+            let span = tracing::info_span!("fan_out", fan_out = &*snapshot.name);
             span.in_scope(|| log(&status, before.as_ref()));
             last.insert(snapshot.name, (now, status));
         }
@@ -37,7 +37,7 @@ pub(super) async fn show(mut snapshots: Snapshots, clock: Clock) {
 pub(super) fn end(last: &[Snapshot]) {
     let statuses = last.iter().filter_map(Snapshot::status);
     for status in statuses {
-        let span = tracing::info_span!("fan_out", name = status.name);
+        let span = tracing::info_span!("fan_out", fan_out = status.name);
         span.in_scope(|| end_of_one(status));
     }
 }

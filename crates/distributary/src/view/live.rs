@@ -397,6 +397,7 @@ mod tests {
             in_window: 1,
             catching_up: 0,
             waiting_for_parents: 0,
+            elsewhere: 0,
             done: 0,
             caught_up: false,
             last_error: None,

@@ -268,6 +268,12 @@ const METRICS: &[Metric] = &[
         "Shards that wait until the output has every record of their parents",
         |o| size(o.waiting_for_parents),
     ),
+    output(
+        "distributary_shards_elsewhere",
+        Kind::Gauge,
+        "Shards that other workers deliver, with leases in DynamoDB",
+        |o| size(o.elsewhere),
+    ),
     fan_out(
         "distributary_memory_bytes",
         Kind::Gauge,

@@ -105,6 +105,7 @@ impl ShardState {
     fn lane_phase(&self, lane: &Lane) -> LanePhase {
         match (&lane.phase, lane.attachment) {
             (Phase::Ended, _) => LanePhase::Done,
+            _ if self.is_elsewhere() => LanePhase::Elsewhere,
             (Phase::Stopped { .. }, _) => LanePhase::Stopped,
             _ if lane.paused => LanePhase::Paused,
             (Phase::Waiting, _) => LanePhase::WaitingForParents,
@@ -115,7 +116,11 @@ impl ShardState {
         }
     }
 
+    /// The distance behind the tip; `None` where another worker delivers, and knows.
     fn behind(&self, lane: &Lane, now: Instant) -> Option<Duration> {
+        if self.is_elsewhere() {
+            return None;
+        }
         lane.behind(
             self.server_now(now),
             self.behind_of_feed(lane, now),

@@ -152,6 +152,11 @@ impl ShardState {
         self.lease().is_some()
     }
 
+    /// True if another worker owns the shard, or none.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        matches!(self.holding, Holding::Elsewhere)
+    }
+
     /// True if another worker may take over a lane of this shard.
     pub(super) fn is_shared(&self) -> bool {
         self.lease()
