@@ -74,11 +74,11 @@ fn two_fan_outs_share_a_process_and_nothing_else() {
         .map(str::to_owned)
         .collect();
     assert!(
-        copying.iter().any(|l| l.contains("name=\"one\"")),
+        copying.iter().any(|l| l.contains("fan_out=\"one\"")),
         "{copying:?}"
     );
     assert!(
-        copying.iter().any(|l| l.contains("name=\"two\"")),
+        copying.iter().any(|l| l.contains("fan_out=\"two\"")),
         "{copying:?}"
     );
     let (_, ready) = get(&address, "/readyz");
