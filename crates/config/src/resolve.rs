@@ -295,9 +295,13 @@ impl Resolver<'_> {
         let outputs = outputs.map(|placed| placed.output.clone());
         let refresh_interval = or(keys.refresh_interval, REFRESH_INTERVAL);
 
+        let default = LeaseSettings::default();
+        let failover = or(keys.failover_time, default.failover);
+        let leases = keys.leases.unwrap_or_default();
+
         FanOutConfig {
-            failover: or(keys.failover_time, LeaseSettings::default().failover),
-            leases: keys.leases.unwrap_or_default(),
+            failover,
+            leases,
             state: self.state(keys.state, &name),
             outputs: outputs.collect(),
             patterns: found.patterns.clone(),

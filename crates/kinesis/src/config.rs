@@ -171,8 +171,9 @@ impl Connector {
         Ok(self.build(region, Some(endpoint), credentials)?)
     }
 
-    /// The settings of AWS SDK clients for other services: region, credentials (of the role, where one
-    /// is named), and HTTP over this transport. Endpoints of the environment and the profile count.
+    /// The settings of AWS SDK clients for other services: region, credentials (of the role, where
+    /// one is named), and HTTP over this transport. Endpoints of the environment and the profile
+    /// count.
     pub async fn sdk(&self, options: &ConnectOptions) -> SdkConfig {
         let sdk = self.load(options).await;
         let base = match self.base_credentials(options, &sdk) {

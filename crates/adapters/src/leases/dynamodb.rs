@@ -1,8 +1,8 @@
 //! Leases in a DynamoDB table with the schema of the KCL.
 //!
 //! One row a shard, written by `UpdateItem` alone, so that attributes of other programs stay.
-//! API reference: Amazon DynamoDB, `UpdateItem`, `Scan`, `GetItem`, `CreateTable`. The schema: Kinesis
-//! developer guide, "Use a lease table", and rows that KCL 1.15, 2.7 and 3.5 wrote.
+//! API reference: Amazon DynamoDB, `UpdateItem`, `Scan`, `GetItem`, `CreateTable`. The schema:
+//! Kinesis developer guide, "Use a lease table", and rows that KCL 1.15, 2.7 and 3.5 wrote.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;

@@ -16,8 +16,8 @@ pub enum LeaseStore {
     /// The state file: this worker alone reads every shard.
     #[default]
     Sqlite,
-    /// A DynamoDB table, called like the fan-out where no name is given: workers with the same table
-    /// share the shards.
+    /// A DynamoDB table, called like the fan-out where no name is given: workers with the same
+    /// table share the shards.
     DynamoDb {
         /// The table.
         table: Option<String>,

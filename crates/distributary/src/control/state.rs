@@ -126,37 +126,61 @@ mod shared {
         table: &str,
     ) -> Result<OpenState, Failure> {
         if context.surroundings.embedded {
-            let text = "leases in DynamoDB need streams that other processes can read: leave out --local, \
-                        or --leases dynamodb";
-            return Err(Failure::usage(text));
+            return Err(Failure::usage(EMBEDDED));
         }
-        let source = context.like.as_ref();
-        let options = ConnectOptions {
-            region: source.and_then(|stream| region(&stream.arn)),
-            ..ConnectOptions::default()
-        };
-        let sdk = context.connector.sdk(&options).await;
-        let dynamo = DynamoTable::new(&sdk, table);
-        let clock = &context.clock;
-        let created = dynamo.create(clock).await;
-        created.map_err(|error| Failure::from_error(&error))?;
 
-        let worker = worker_id(clock);
-        tracing::info!(table, worker, "leases and progress are kept in DynamoDB");
-        let outputs = config.outputs.iter().map(|o| OutputId::new(&o.name));
-        let outputs: Vec<OutputId> = outputs.collect();
-        let settings = LeaseSettings {
-            failover: config.failover,
-            ..LeaseSettings::default()
-        };
-        let leases = Leases::new(Arc::new(dynamo), worker, &outputs, settings, clock.clone());
-        let leases = leases.map_err(|error| Failure::from_error(&error))?;
-        let leases = Arc::new(leases);
+        let dynamo = connect(context, table).await;
+        dynamo
+            .create(&context.clock)
+            .await
+            .map_err(|error| Failure::from_error(&error))?;
+        let leases = join(config, context, dynamo)?;
         Ok(OpenState {
             folder: None,
             store: Arc::clone(&leases) as _,
             ownership: Some(leases),
         })
+    }
+
+    /// The reason why embedded streams have no shared leases.
+    const EMBEDDED: &str = "leases in DynamoDB need streams that other processes can read: leave out \
+                            --local, or --leases dynamodb";
+
+    async fn connect(context: &BuildContext, table: &str) -> DynamoTable {
+        let source = context.like.as_ref();
+        let region = source.and_then(|stream| region(&stream.arn));
+        let options = ConnectOptions {
+            region,
+            ..ConnectOptions::default()
+        };
+
+        let sdk = context.connector.sdk(&options).await;
+        DynamoTable::new(&sdk, table)
+    }
+
+    /// One worker more at the table.
+    fn join(
+        config: &FanOutConfig,
+        context: &BuildContext,
+        dynamo: DynamoTable,
+    ) -> Result<Arc<Leases>, Failure> {
+        let worker = worker_id(&context.clock);
+        tracing::info!(worker, "leases and progress are kept in DynamoDB");
+        let outputs: Vec<OutputId> = config
+            .outputs
+            .iter()
+            .map(|output| OutputId::new(&output.name))
+            .collect();
+
+        let settings = LeaseSettings {
+            failover: config.failover,
+            ..LeaseSettings::default()
+        };
+        let table = Arc::new(dynamo);
+        let clock = context.clock.clone();
+        Leases::new(table, worker, &outputs, settings, clock)
+            .map(Arc::new)
+            .map_err(|error| Failure::from_error(&error))
     }
 
     /// A name that no other process has or had.

@@ -484,8 +484,9 @@ impl Reader {
         }))
     }
 
-    /// True if records between the position and `oldest` were deleted unread. A position that returns
-    /// nothing again, though records or the shard's end are to be read, is gone whatever the times say.
+    /// True if records between the position and `oldest` were deleted unread. A position that
+    /// returns nothing again, though records or the shard's end are to be read, is gone whatever
+    /// the times say.
     fn is_gap(&self, oldest: Option<&OldestRecord>, gone: Gone) -> bool {
         match (oldest, gone) {
             (Some(oldest), _) if self.is_past(oldest) => false,
