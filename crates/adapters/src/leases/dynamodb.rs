@@ -4,7 +4,7 @@
 //! API reference: Amazon DynamoDB, `UpdateItem`, `Scan`, `GetItem`, `CreateTable`. The schema:
 //! Kinesis developer guide, "Use a lease table", and rows that KCL 1.15, 2.7 and 3.5 wrote.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -47,7 +47,9 @@ const CREATION_LIMIT: Duration = Duration::from_secs(120);
 /// One call, all attempts of the connection included.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 
-type Item = HashMap<String, AttributeValue>;
+/// An item as the SDK has one; the order of attributes is never seen.
+#[expect(clippy::disallowed_types, reason = "the type of the SDK")]
+type Item = std::collections::HashMap<String, AttributeValue>;
 
 /// A lease table in DynamoDB.
 #[derive(Clone, Debug)]
