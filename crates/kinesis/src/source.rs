@@ -293,11 +293,16 @@ fn shard_of(shard: &types::Shard) -> Shard {
     }
 }
 
-/// The number at which the shard begins; `None` if the server names none, or no number.
+/// Digits of a sequence number of Kinesis. A server that counts from 1 (moto) gives the first record
+/// the shard's starting number itself, so that a reader after that number would skip the record.
+const SEQUENCE_DIGITS_MIN: usize = 50;
+
+/// The number at which the shard begins, before its first record; `None` if the server names none,
+/// or no number of Kinesis.
 fn starting_number(shard: &types::Shard) -> Option<Sequence> {
     let range = shard.sequence_number_range.as_ref()?;
     let text = &range.starting_sequence_number;
-    if text.is_empty() || text.len() > 129 {
+    if text.len() < SEQUENCE_DIGITS_MIN || text.len() > 129 {
         return None;
     }
     let mut bytes = text.bytes();

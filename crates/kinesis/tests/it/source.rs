@@ -20,6 +20,8 @@ use crate::client::{by_arn, by_name, summary};
 use crate::script::{DATE_MS, Script, reply};
 
 const CREDIT: Credit = Credit { records: 100 };
+/// The number at which a shard of Kinesis begins.
+const START: &str = "49680490629149921448701257562937723084196276936611201042";
 
 fn shard(id: &str, parents: [Option<&str>; 2], closed: bool) -> Shard {
     Shard {
@@ -31,7 +33,11 @@ fn shard(id: &str, parents: [Option<&str>; 2], closed: bool) -> Shard {
             ending_hash_key: u128::MAX.to_string(),
         }),
         sequence_number_range: Some(SequenceNumberRange {
-            starting_sequence_number: "1".into(),
+            // moto numbers from 1, and its first record has the shard's starting number.
+            starting_sequence_number: match id {
+                "a" => "1".into(),
+                _ => START.into(),
+            },
             ending_sequence_number: closed.then(|| "99".to_owned()),
         }),
     }
@@ -103,7 +109,8 @@ async fn the_stream_as_it_is() {
     assert_eq!(shards[2].parents, [ShardId::new("a"), ShardId::new("b")]);
     assert!(shards[0].closed && !shards[2].closed && shards[0].parents.is_empty());
     assert_eq!(shards[2].hash_range.unwrap().end, u128::MAX);
-    assert_eq!(shards[2].start, Some(Sequence::new("1")));
+    assert_eq!(shards[0].start, None);
+    assert_eq!(shards[2].start, Some(Sequence::new(START)));
     script.calls();
 }
 
