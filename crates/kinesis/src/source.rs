@@ -293,8 +293,8 @@ fn shard_of(shard: &types::Shard) -> Shard {
     }
 }
 
-/// Digits of a sequence number of Kinesis. A server that counts from 1 (moto) gives the first record
-/// the shard's starting number itself, so that a reader after that number would skip the record.
+/// Digits of a sequence number of Kinesis. A server that counts from 1 (moto) gives the first
+/// record the shard's starting number, and a reader after that number would skip the record.
 const SEQUENCE_DIGITS_MIN: usize = 50;
 
 /// The number at which the shard begins, before its first record; `None` if the server names none,
