@@ -176,29 +176,33 @@ impl Connector {
     /// count.
     pub async fn sdk(&self, options: &ConnectOptions) -> SdkConfig {
         let sdk = self.load(options).await;
-        let base = match self.base_credentials(options, &sdk) {
-            Some(base) => base,
-            None => return sdk,
-        };
-        let provider = match &options.role_arn {
-            Some(role) => assumed_role(role, options.external_id.as_deref(), &sdk, base).await,
-            None => base,
-        };
-        sdk.into_builder().credentials_provider(provider).build()
+        match self.provider(options, &sdk).await {
+            Some(provider) => sdk.into_builder().credentials_provider(provider).build(),
+            None => sdk,
+        }
     }
 
-    /// The credentials of the role to assume, or those of the chain.
+    /// The provider of the role to assume, or of the chain; `None` if the chain has none.
+    async fn provider(
+        &self,
+        options: &ConnectOptions,
+        sdk: &SdkConfig,
+    ) -> Option<SharedCredentialsProvider> {
+        let base = self.base_credentials(options, sdk)?;
+        Some(match &options.role_arn {
+            Some(role) => assumed_role(role, options.external_id.as_deref(), sdk, base).await,
+            None => base,
+        })
+    }
+
+    /// The credentials of a connection, kept until they expire.
     async fn credentials(
         &self,
         options: &ConnectOptions,
         sdk: &SdkConfig,
     ) -> Arc<dyn CredentialsSource> {
-        let Some(base) = self.base_credentials(options, sdk) else {
+        let Some(provider) = self.provider(options, sdk).await else {
             return Arc::new(Static::local());
-        };
-        let provider = match &options.role_arn {
-            Some(role) => assumed_role(role, options.external_id.as_deref(), sdk, base).await,
-            None => base,
         };
         let profile = options.profile.clone();
         Arc::new(Provided::new(provider, profile, self.clock.clone()))
