@@ -2,8 +2,10 @@
 //! of each lane is resolved and written.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
@@ -20,7 +22,7 @@ use crate::store::{
 use super::budget::{Budget, MemoryBudget};
 use super::checkpoints::store_error;
 use super::mutation::{Mutation, on};
-use super::retry::{Backoff, BackoffClass, policy};
+use super::retry::{BackoffClass, policy};
 use super::settings::Settings;
 use super::status::Gap;
 use super::world::{Listed, World, first_start, later_start};
@@ -170,23 +172,12 @@ impl Asking<'_> {
     where
         F: Future<Output = Result<T, SourceError>>,
     {
-        let mut backoff = self.settings.backoff();
-        let mut attempt = 1;
-        loop {
-            let trouble = match self.once(call()).await {
-                Ok(value) => return Ok(value),
-                Err(trouble) => trouble,
-            };
-            let lasting = policy(trouble.kind).class == BackoffClass::Lasting;
-            if lasting || attempt >= self.settings.start_attempts {
-                return Err(EngineError::Source {
-                    doing,
-                    source: trouble,
-                });
-            }
-            attempt += 1;
-            self.wait_after(&trouble, doing, &mut backoff).await;
-        }
+        let passes = |trouble: &Trouble| {
+            let class = policy(trouble.kind).class;
+            (class != BackoffClass::Lasting).then_some((class, trouble.retry_after))
+        };
+        let asked = self.retried(doing, || self.once(call()), passes).await;
+        asked.map_err(|source| EngineError::Source { doing, source })
     }
 
     /// Everything that the store has.
@@ -199,6 +190,25 @@ impl Asking<'_> {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
+        let passes = |error: &StoreError| {
+            let passing = matches!(error, StoreError::Failed { .. });
+            passing.then_some((BackoffClass::Passing, None))
+        };
+        let called = self.retried(doing, call, passes).await;
+        called.map_err(|error| store_error(doing, error))
+    }
+
+    /// A call, tried again while `passes` gives the class of its failure, and the wait that the
+    /// server asks for.
+    async fn retried<T, E: Display, F>(
+        &self,
+        doing: &str,
+        call: impl Fn() -> F,
+        passes: impl Fn(&E) -> Option<(BackoffClass, Option<Duration>)>,
+    ) -> Result<T, E>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
         let mut backoff = self.settings.backoff();
         let mut attempt = 1;
         loop {
@@ -206,12 +216,14 @@ impl Asking<'_> {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            let passing = matches!(error, StoreError::Failed { .. });
-            if !passing || attempt >= self.settings.start_attempts {
-                return Err(store_error(doing, error));
-            }
+            let passing = passes(&error).filter(|_| attempt < self.settings.start_attempts);
+            let Some((class, retry_after)) = passing else {
+                return Err(error);
+            };
+
             attempt += 1;
-            let wait = backoff.next(self.clock, BackoffClass::Passing, None);
+            let wait = backoff.next(self.clock, class, retry_after);
+            tracing::debug!(?wait, "{doing}: {error}");
             self.clock.sleep(wait).await;
         }
     }
@@ -227,13 +239,6 @@ impl Asking<'_> {
             let text = format!("no answer within {} s", deadline.as_secs_f64());
             Err(Trouble::new(TroubleKind::Unavailable, text))
         })
-    }
-
-    async fn wait_after(&self, trouble: &Trouble, doing: &str, backoff: &mut Backoff) {
-        let class = policy(trouble.kind).class;
-        let wait = backoff.next(self.clock, class, trouble.retry_after);
-        tracing::debug!(?wait, "{doing}: {trouble}");
-        self.clock.sleep(wait).await;
     }
 }
 
