@@ -7,7 +7,7 @@ use crate::batch::ShardId;
 /// One lease that is not finished, as a worker sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Claim {
-    /// Nobody holds the lease, or the holder has expired.
+    /// No worker holds the lease, or the lease of the holder has expired.
     Free,
     /// A worker that is alive holds the lease, or has been promised it.
     Of(String),

@@ -17,13 +17,12 @@ use crate::source::StreamIdentity;
 use crate::store::OutputId;
 
 const VERSION: u8 = 1;
+/// Bytes of the largest sequence number: 129 decimal digits.
+const MAX_NUMBER: usize = 54;
 
 const TRIM_HORIZON: u8 = 0;
 const AT: u8 = 1;
 const CLOSED: u8 = 2;
-/// Bytes of the largest sequence number: 129 decimal digits.
-const MAX_NUMBER: usize = 54;
-
 /// After a record whose sequence number is a canonical decimal number.
 const AFTER: u8 = 3;
 /// After a part of such a record.

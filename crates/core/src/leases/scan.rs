@@ -89,8 +89,12 @@ async fn round(inner: &Arc<Inner>, tasks: &Weak<Mutex<JoinSet<()>>>) -> Result<(
         inner.wake.notify_one();
         return Ok(());
     }
-    ask(inner).await?;
-    take(inner, tasks).await
+    let balance::Round {
+        take: free,
+        ask: owned,
+    } = decide(inner);
+    ask(inner, &owned).await?;
+    take(inner, tasks, free).await
 }
 
 /// Adds the row of a shard that has none, with the starts of this worker's lanes.
@@ -123,22 +127,27 @@ async fn delete(inner: &Inner) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Asks the most loaded worker for leases, if this worker has too few and waits for none.
-async fn ask(inner: &Inner) -> Result<(), StoreError> {
+/// The leases that this worker should take and ask for.
+fn decide(inner: &Inner) -> balance::Round {
     let Access {
         clock,
         settings,
         worker,
         ..
     } = &inner.access;
+    let claims = lock(&inner.view).claims(worker, settings);
+    balance::decide(&claims, worker, || clock.random())
+}
+
+/// Asks the owners of `shards` for their leases, unless this worker waits for one already.
+async fn ask(inner: &Inner, shards: &[ShardId]) -> Result<(), StoreError> {
+    let Access { clock, worker, .. } = &inner.access;
     let rows: Vec<LeaseRow> = {
         let view = lock(&inner.view);
         if !view.asked.is_empty() {
             return Ok(());
         }
-        let claims = view.claims(worker, settings);
-        let round = balance::decide(&claims, worker, || clock.random());
-        let rows = round.ask.iter().filter_map(|shard| view.rows.get(shard));
+        let rows = shards.iter().filter_map(|shard| view.rows.get(shard));
         rows.map(|seen| seen.row.clone()).collect()
     };
 
@@ -158,9 +167,14 @@ async fn ask(inner: &Inner) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn take(inner: &Arc<Inner>, tasks: &Weak<Mutex<JoinSet<()>>>) -> Result<(), StoreError> {
+/// Takes the leases of `free`, those that were handed over, and those that were asked for in vain.
+async fn take(
+    inner: &Arc<Inner>,
+    tasks: &Weak<Mutex<JoinSet<()>>>,
+    free: Vec<ShardId>,
+) -> Result<(), StoreError> {
     let mut failure = None;
-    for taking in takings(inner) {
+    for taking in takings(inner, free) {
         if lock(&inner.view).draining {
             break;
         }
@@ -239,7 +253,7 @@ fn taken(worker: &str, row: &LeaseRow, cursors: &Cursors) -> RowUpdate {
 }
 
 /// The leases to take now.
-fn takings(inner: &Inner) -> Vec<Taking> {
+fn takings(inner: &Inner, free: Vec<ShardId>) -> Vec<Taking> {
     let Access {
         clock,
         settings,
@@ -248,10 +262,8 @@ fn takings(inner: &Inner) -> Vec<Taking> {
     } = &inner.access;
     let now = clock.now();
     let view = lock(&inner.view);
-    let claims = view.claims(worker, settings);
-    let round = balance::decide(&claims, worker, || clock.random());
     let mut wanted: BTreeMap<ShardId, Duration> = BTreeMap::new();
-    for shard in round.take {
+    for shard in free {
         wanted.insert(shard, settings.settle());
     }
     for shard in view.unanswered(now, settings) {

@@ -42,7 +42,7 @@ pub(super) struct View {
     pub(super) asked: BTreeMap<ShardId, Instant>,
     /// Leases that this worker tried to take from an owner: no request before this moment.
     pub(super) not_before: BTreeMap<ShardId, Instant>,
-    /// The counter of the rows whose progress was reported.
+    /// The rows whose progress was reported, as they were then.
     pub(super) told: BTreeMap<ShardId, LeaseRow>,
     /// The starts of this worker's lanes, for rows that lack them.
     pub(super) pins: BTreeMap<ShardId, Cursors>,
@@ -67,9 +67,6 @@ impl View {
             };
             self.rows.insert(seen.row.shard.clone(), seen);
         }
-
-        let Self { asked, rows, .. } = self;
-        asked.retain(|shard, _| rows.contains_key(shard));
     }
 
     /// Takes a row that this worker has changed at `now`.
@@ -152,7 +149,8 @@ impl View {
         late.map(|(shard, _)| shard.clone()).collect()
     }
 
-    /// Drops requests for leases that were answered: the row has another owner or successor.
+    /// Drops requests for leases that were answered: the row is gone, or has another owner or
+    /// successor.
     pub(super) fn settle_requests(&mut self, me: &str) {
         let Self {
             asked, rows, holds, ..
