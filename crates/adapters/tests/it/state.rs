@@ -283,7 +283,7 @@ fn rusqlite_file(path: &std::path::Path) {
     db.execute_batch("CREATE TABLE t (x)").unwrap();
 }
 
-/// What happens to a state file while the store has it open, and the word for it.
+/// A change of a state file while the store has the file open, and the word that the error says.
 type Mishap = (&'static str, fn(&Path));
 
 #[tokio::test]

@@ -71,8 +71,8 @@ enum Fault {
     Short,
 }
 
-/// What happens to one request, whether the lane detaches then, and the records that have no room
-/// before it.
+/// The fault of one request, whether the lane detaches after the request, and the number of records
+/// that have no room before it.
 type Step = (Fault, bool, u64);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
