@@ -113,7 +113,10 @@ impl OutputKind for Settings {
     }
 
     fn default_name(&self) -> String {
-        let host = self.uri().ok().and_then(|uri| uri.host().map(str::to_owned));
+        let host = self
+            .uri()
+            .ok()
+            .and_then(|uri| uri.host().map(str::to_owned));
         host.unwrap_or_else(|| "http".to_owned())
     }
 
@@ -163,7 +166,11 @@ impl OutputKind for Settings {
 
     async fn check(&self, context: &BuildContext) -> Vec<Finding> {
         let (severity, finding, advice) = match self.try_connect(context).await {
-            Ok(status) => (Severity::Fine, format!("answers a HEAD request with {status}"), ""),
+            Ok(status) => (
+                Severity::Fine,
+                format!("answers a HEAD request with {status}"),
+                "",
+            ),
             Err(error) => (
                 Severity::Failure,
                 error,

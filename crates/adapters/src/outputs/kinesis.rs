@@ -19,7 +19,8 @@ use toml::Table;
 use super::{BuiltOutput, OutputKind};
 use crate::keys::{Absent, Form, Key};
 use crate::kind::{
-    BuildContext, BuildError, Finding, ListedPlace, Severity, Surroundings, Target, Permission};
+    BuildContext, BuildError, Finding, ListedPlace, Permission, Severity, Surroundings, Target,
+};
 use crate::values::{self, Expected};
 
 /// The settings of one stream.

@@ -28,8 +28,7 @@ impl OutputKind for Settings {
     const SUMMARY: &'static str = "Lines on standard output (log lines go to standard error). A \
         record is durable when its line was handed to the reader of the pipe. If the reader closes \
         the pipe, the program ends with exit code 0. `--to stdout`.";
-    const DEAD_LETTER_DEFAULTS: &'static [(&'static str, &'static str)] =
-        &[("format", "raw")];
+    const DEAD_LETTER_DEFAULTS: &'static [(&'static str, &'static str)] = &[("format", "raw")];
     const KEYS: &'static [Key] = &[lines::FORMAT];
 
     fn shorthand(rest: &str) -> Result<Table, Expected> {

@@ -14,10 +14,11 @@ use toml::Table;
 
 use super::{BuiltSource, SourceKind};
 use crate::keys::{Absent, Form, Key};
-use crate::kind::{BuildContext, BuildError, Finding, Severity, Surroundings, Target, Permission};
+use crate::kind::{BuildContext, BuildError, Finding, Permission, Severity, Surroundings, Target};
 use crate::outputs::kinesis::{
     ENDPOINT_URL, EXTERNAL_ID, PROFILE, REGION, ROLE_ARN, connection_problems, inherits,
-    own_region, stream_identity, stream_table, stream_target, stream_resource};
+    own_region, stream_identity, stream_resource, stream_table, stream_target,
+};
 use crate::values::{self, Expected, Span};
 
 /// The settings of one stream.
