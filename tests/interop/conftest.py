@@ -12,7 +12,7 @@ warnings.filterwarnings("ignore", message="Unverified HTTPS request")
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from distributary import Local  # noqa: E402
-from servers import OTHERS  # noqa: E402
+from servers import OTHERS, Moto  # noqa: E402
 
 
 def pytest_configure(config):
@@ -58,6 +58,13 @@ def start_server(files, start_local):
     yield start
     for server in started:
         server.stop()
+
+
+@pytest.fixture
+def dynamo(files):
+    """A DynamoDB for the leases of KCL applications."""
+    with Moto(files) as server:
+        yield server
 
 
 @pytest.fixture

@@ -74,9 +74,9 @@ class Run:
             self.kill()
 
 
-def finished(folder, endpoint, *args, code=0, timeout=300):
+def finished(folder, endpoint, *args, code=0, timeout=300, **env):
     """Runs a command to its end, which must be this exit code; its output and how long it took."""
-    with Run(folder, endpoint, *args) as run:
+    with Run(folder, endpoint, *args, **env) as run:
         got = run.wait(timeout)
         took = time.monotonic() - run.started
         assert got == code, f"{' '.join(run.command)} ended with {got}, not {code}:\n{run.tail()}"

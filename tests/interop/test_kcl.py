@@ -1,78 +1,11 @@
 """A KCL 3 application (Maven) consumes from `distributary local`, by polling and by enhanced fan-out, with what the Java SDK
 put by CBOR; its leases live in moto's DynamoDB. It is what most readers of a Kinesis stream are."""
 
-import queue
-import subprocess
-import threading
-import time
-
-import pytest
-
 from distributary import create, fan_out, finished, wait_for
+from java import CONSUME_SECONDS, Consumer
 from records import put_all
-from servers import DEPS, Moto, clean_env, die_with_parent
 
 PUTS = 1_000
-# The KCL waits a minute after its first shard sync before it consumes, whatever the settings.
-CONSUME_SECONDS = 180
-
-
-class Consumer:
-    """The application as a process: its lines sorted into records per shard, and shards ended."""
-
-    def __init__(self, files, kinesis, dynamo, stream, mode, puts):
-        arguments = files / f"java-{mode}.args"
-        arguments.write_text(f"-cp {DEPS / 'kcl/classes'}:{(DEPS / 'kcl/classpath').read_text().strip()}\n")
-        self.errors = files / f"kcl-{mode}.log"
-        self.records, self.ended, self.said = [], set(), queue.Queue()
-        with open(self.errors, "wb") as errors:
-            self.process = subprocess.Popen(
-                ["java", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Xmx256m", f"@{arguments}", "distributary.interop.Consume",
-                 kinesis, dynamo, stream, mode, str(puts)],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=clean_env(), preexec_fn=die_with_parent)
-        self.started = time.monotonic()
-        self.first = None
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            kind, *rest = line.split()
-            if kind == "RECORD":
-                self.first = self.first or time.monotonic() - self.started
-                shard, sequence, key, data = (*rest, "")[:4]  # no data leaves no fourth word
-                self.records.append((shard, int(sequence), key, bytes.fromhex(data)))
-            elif kind == "ENDED":
-                self.ended.add(rest[0])
-            else:
-                self.said.put(line.strip())
-
-    def wait_put(self):
-        try:
-            return self.said.get(timeout=60)
-        except queue.Empty:
-            raise AssertionError(self.log()) from None
-
-    def log(self):
-        return "\n".join(self.errors.read_text(errors="replace").splitlines()[:40])
-
-    def alive(self):
-        assert self.process.poll() is None, f"the KCL application ended with {self.process.returncode}:\n{self.log()}"
-
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.stdin.close()
-            try:
-                self.process.wait(30)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        return self.process.returncode
-
-
-@pytest.fixture
-def dynamo(files):
-    with Moto(files) as server:
-        yield server
 
 
 def by_key(records):

@@ -1,42 +1,73 @@
-"""KPL aggregates made by aws-kinesis-agg, copied under reshards and kill -9, and read as the KCL reads."""
+"""KPL aggregates made by aws-kinesis-agg (PyPI and npm) and by the KPL itself, copied under reshards and kill -9, and read as the
+KCL reads, at last by the KCL itself."""
 
 import base64
 import hashlib
 import json
 import random
+import subprocess
 from collections import Counter
 from pathlib import Path
 
-from aws_kinesis_agg import aggregator, deaggregator
+import pytest
+from aws_kinesis_agg import aggregator, deaggregator, messages_pb2
 
+from conftest import LONG
 from distributary import Run, create, finished, wait_for
-from servers import kinesis
+from java import CONSUME_SECONDS, Consumer, produce
+from servers import DEPS, HERE, clean_env, kinesis
 
 MAGIC = b"\xf3\x89\x9a\xc2"
 AGGREGATES = 300
 KILLS = 4
 # Of one checkpoint interval, of the requests in flight at a kill, and of the aggregates that a reshard misplaced.
 INTERVAL = "200ms"
+USERS_OF_KPL = 3_000
 
 
-def made(seed, count):
+def by_pypi(groups):
+    """An aggregate of each group of user records: `(key, hash key, data)`."""
+    made = []
+    for users in groups:
+        packer = aggregator.RecordAggregator()
+        for key, hash_key, data in users:
+            assert packer.add_user_record(key, data, hash_key) is None
+        made.append(packer.clear_and_get().get_contents())
+    return made
+
+
+def by_npm(groups):
+    """The same by the package of npm."""
+    text = [[(key, hash_key, base64.b64encode(data).decode()) for key, hash_key, data in users] for users in groups]
+    return [(key, hash_key, base64.b64decode(data)) for key, hash_key, data in npm("make", text)]
+
+
+def npm(work, value):
+    done = subprocess.run(["node", "--no-warnings", HERE / "aggregates.mjs", work], input=json.dumps(value), text=True, timeout=60,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_env(INTEROP_NODE=DEPS / "node"))
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def made(seed, count, aggregated=by_pypi):
     """Aggregates of user records over all hash keys, and plain records between: `(key, hash key, data)`, and the user records."""
     rng = random.Random(seed)
+    groups = [[(f"user-{rng.randrange(80)}", str(rng.randrange(2**128)) if rng.random() < 0.1 else None,
+                f"{n}.{i}:".encode() + rng.randbytes(rng.choice((0, 10, 200))))
+               for i in range(rng.choice((1, 2, 5, 31, 60)))]
+              for n in range(count)]
     records, users = [], []
-    for n in range(count):
-        packer = aggregator.RecordAggregator()
-        for i in range(rng.choice((1, 2, 5, 31, 60))):
-            key = f"user-{rng.randrange(80)}"
-            hash_key = str(rng.randrange(2**128)) if rng.random() < 0.1 else None
-            data = f"{n}.{i}:".encode() + rng.randbytes(rng.choice((0, 10, 200)))
-            assert packer.add_user_record(key, data, hash_key) is None
-            users.append((key, data))
-        key, hash_key, data = packer.clear_and_get().get_contents()
-        records.append((key, hash_key, data))
+    for n, (group, aggregate) in enumerate(zip(groups, aggregated(groups))):
+        users += group
+        records.append(aggregate)
         if n % 3 == 0:
-            users.append((f"plain-{n}", b"plain"))
+            users.append((f"plain-{n}", None, b"plain"))
             records.append((f"plain-{n}", None, b"plain"))
     return records, users
+
+
+def without_hash_keys(users):
+    return [(key, data) for key, _, data in users]
 
 
 def put(client, stream, records):
@@ -61,15 +92,32 @@ def raw(client, stream, shard):
 
 
 def user_records(record):
-    """The user records of a record, by aws-kinesis-agg: `(key, explicit hash key, data)`."""
-    event = {"kinesis": {"kinesisSchemaVersion": "1.0", "data": base64.b64encode(record["Data"]).decode(),
-                         "partitionKey": record["PartitionKey"], "sequenceNumber": record["SequenceNumber"],
-                         "approximateArrivalTimestamp": 0},
-             "eventVersion": "1.0", "eventID": "x", "eventName": "x", "eventSource": "x", "eventSourceARN": "x",
-             "awsRegion": "x", "invokeIdentityArn": "x"}
-    for user in deaggregator.iter_deaggregate_records([event]):
-        kinesis = user["kinesis"]
-        yield kinesis["partitionKey"], kinesis.get("explicitHashKey"), base64.b64decode(kinesis["data"])
+    """The user records of a record, by the messages of aws-kinesis-agg: `(key, explicit hash key or None, data)`.
+
+    Not by the deaggregator of that package: to user records without a hash key it gives the first one of the aggregate.
+    """
+    if record["Data"][:4] != MAGIC:
+        return [(record["PartitionKey"], None, record["Data"])]
+    message, digest = record["Data"][4:-16], record["Data"][-16:]
+    assert hashlib.md5(message).digest() == digest
+    aggregate = messages_pb2.AggregatedRecord.FromString(message)
+    keys, hash_keys = aggregate.partition_key_table, aggregate.explicit_hash_key_table
+    return [(keys[user.partition_key_index],
+             hash_keys[user.explicit_hash_key_index] if user.HasField("explicit_hash_key_index") else None,
+             user.data)
+            for user in aggregate.records]
+
+
+def read_by_pypi(record):
+    """Partition keys and data of the user records, by the deaggregator of aws-kinesis-agg."""
+    return [(user["kinesis"]["partitionKey"], base64.b64decode(user["kinesis"]["data"]))
+            for user in deaggregator.iter_deaggregate_records([record], data_format="Boto3")]
+
+
+def read_by_npm(records):
+    """The same of several records by the package of npm."""
+    return [[(key, base64.b64decode(data)) for key, data in users]
+            for users in npm("read", [base64.b64encode(r["Data"]).decode() for r in records])]
 
 
 def read(client, stream):
@@ -81,7 +129,7 @@ def read(client, stream):
     for shard in shards(client, stream):
         low, high = (int(shard["HashKeyRange"][end]) for end in ("StartingHashKey", "EndingHashKey"))
         for record in raw(client, stream, shard):
-            users = list(user_records(record))
+            users = user_records(record)
             if record["Data"][:4] == MAGIC:
                 hashes = [int(h) if h else int(hashlib.md5(key.encode()).hexdigest(), 16) for key, h, _ in users]
                 if any(not low <= h <= high for h in hashes):
@@ -137,15 +185,16 @@ def test_every_user_record_arrives_where_a_kcl_keeps_it(files, start_local, meas
             wait_for("some of it copied", 30, lambda: next(raw(client, "out8", shards(client, "out8")[0]), None))
             for name in outputs:
                 reshard(client, name, rng)
-            put(client, "input", made(100 + i, 20)[0])
-            users += made(100 + i, 20)[1]
+            more, of_more = made(100 + i, 20)
+            put(client, "input", more)
+            users += of_more
             run.kill()
     finished(files, endpoint, "run", "--config", config, "--until-caught-up")
 
     # A naive copier: the same records under their partition keys.
     everything = list(raw(client, "input", shards(client, "input")[0]))
     put(client, "naive", [(r["PartitionKey"], None, r["Data"]) for r in everything])
-    expected = Counter(users)
+    expected = Counter(without_hash_keys(users))
     total = sum(expected.values())
     for name in outputs:
         found, discarded, _ = read(client, name)
@@ -160,23 +209,24 @@ def test_every_user_record_arrives_where_a_kcl_keeps_it(files, start_local, meas
     measured(f"naive copy: {lost} of {total} user records lost, {discarded} aggregates discarded")
 
 
-def test_a_quiet_copy_discards_and_repeats_nothing(files, start_local):
+@pytest.mark.parametrize("aggregated", (by_pypi, by_npm))
+def test_a_quiet_copy_discards_and_repeats_nothing(files, start_local, aggregated):
     endpoint = start_local().endpoint
     client = kinesis(endpoint)
     create(client, "input", 1)
     outputs = {"out1": [], "out3": [], "out8": [], "apart": ["deaggregate = true"], "packed": ["aggregate = true"]}
     for name, count in zip(outputs, (1, 3, 8, 8, 8)):
         create(client, name, count)
-    records, users = made(3, 60)
+    records, users = made(3, 60, aggregated)
     put(client, "input", records)
     finished(files, endpoint, "run", "--config", configuration(files, outputs), "--until-caught-up")
 
     by_key = {}
-    for key, data in users:
+    for key, data in without_hash_keys(users):
         by_key.setdefault(key, []).append(data)
     for name in outputs:
         found, discarded, order = read(client, name)
-        assert (found, discarded) == (Counter(users), 0), name
+        assert (found, discarded) == (Counter(without_hash_keys(users)), 0), name
         for (_, key), data in order.items():
             at = iter(by_key[key])
             assert all(one in at for one in data), f"{name}: the user records of {key} are out of order"
@@ -200,3 +250,63 @@ def test_records_of_the_real_kpl_are_divided(files, start_local):
     assert numbers == {b"warm"} | {f"user-record-{i}".encode() for i in range(50)}
 
 
+def test_both_libraries_read_what_distributary_wrote(files, start_local):
+    """Pieces of aggregates (out8) and aggregates of its own (packed), with every explicit hash key."""
+    endpoint = start_local().endpoint
+    client = kinesis(endpoint)
+    create(client, "input", 1)
+    outputs = {"out8": [], "packed": ["aggregate = true"]}
+    for name in outputs:
+        create(client, name, 8)
+    records, users = made(5, 60)
+    put(client, "input", records)
+    finished(files, endpoint, "run", "--config", configuration(files, outputs), "--until-caught-up")
+
+    for name in outputs:
+        wrote = [r for s in shards(client, name) for r in raw(client, name, s) if r["Data"][:4] == MAGIC]
+        assert len(wrote) >= 8, name
+        of_each = [user_records(r) for r in wrote]
+        pairs = [without_hash_keys(found) for found in of_each]
+        assert [read_by_pypi(r) for r in wrote] == pairs, name
+        assert read_by_npm(wrote) == pairs, name
+        assert Counter(user for found in of_each for user in found if user[1]) == Counter(user for user in users if user[1]), name
+
+
+def test_kcl_applications_read_each_user_record_of_the_kpl_once_from_the_copies(files, start_local, dynamo, measured):
+    """The KPL writes by TLS, without a check of the certificate, while the copy runs. KCL applications read what was copied; in
+    the long variant another one reads a naive copy, which shows that the KCL discards."""
+    authority = files / "authority.pem"
+    source, local = start_local(options=["--tls", "--tls-cert-out", authority]).endpoint, start_local().endpoint
+    client = kinesis(local)
+    create(kinesis(source), "input", 4)
+    outputs = {"out8": [], "apart": ["deaggregate = true"], "packed": ["aggregate = true"]}
+    for name in (*outputs, "naive"):
+        create(client, name, 8)
+    config = configuration(files, {name: [*keys, f'endpoint-url = "{local}"'] for name, keys in outputs.items()})
+
+    with Run(files, source, "run", "--config", config, AWS_CA_BUNDLE=authority) as run:
+        users = produce(files, source, "input", USERS_OF_KPL)
+        assert run.stop() == 0, run.tail()
+    finished(files, source, "run", "--config", config, "--until-caught-up", AWS_CA_BUNDLE=authority)
+    wrote = [r for s in shards(kinesis(source), "input") for r in raw(kinesis(source), "input", s)]
+    assert sum(r["Data"][:4] == MAGIC for r in wrote) >= 4
+    put(client, "naive", [(r["PartitionKey"], None, r["Data"]) for r in wrote])
+
+    expected = {name: Counter(without_hash_keys(users)) for name in outputs}
+    for name in outputs:
+        assert read(client, name)[:2] == (expected[name], 0), name
+    expected["naive"], discarded, _ = read(client, "naive")
+    lost = len(users) - sum(expected["naive"].values())
+    assert lost > 0 and discarded > 0
+    read_by_kcl = expected if LONG else ("out8",)
+    apps = {name: Consumer(files, local, dynamo.endpoint, name, "polling", 0) for name in read_by_kcl}
+    try:
+        for name, app in apps.items():
+            count = sum(expected[name].values())
+            wait_for(f"{count} user records of {name}", CONSUME_SECONDS, lambda a=app, n=count: a.alive() or len(a.records) >= n)
+            assert Counter((key, data) for _, _, key, data in app.records) == expected[name], name
+            measured(f"{name}: {len(app.records)} of {len(users)} user records reached the KCL, none twice")
+    finally:
+        codes = {name: app.stop() for name, app in apps.items()}
+    assert codes == dict.fromkeys(apps, 0), [app.log() for app in apps.values()]
+    measured(f"naive copy: {lost} of {len(users)} user records lost")
