@@ -12,28 +12,42 @@ pub(crate) struct Range {
 impl Range {
     /// The range of `ADDRESS/BITS`; bits behind the prefix do not count.
     pub(crate) fn read(text: &str) -> Result<Self, String> {
-        let (address, bits) = text
-            .split_once('/')
-            .ok_or_else(|| format!("{text:?} is no CIDR block: expected ADDRESS/BITS"))?;
-        let first = address_of(address).ok_or_else(|| format!("{address:?} is no IP address"))?;
-        let most = if first.is_ipv4() { 31 } else { 127 };
-        let bits = bits.parse::<u32>().ok().filter(|bits| *bits <= most);
-        let bits =
-            bits.ok_or_else(|| format!("the prefix of {text:?} is not within 0 to {most}"))?;
+        let Some((address, bits)) = text.split_once('/') else {
+            return Err(format!("{text:?} is no CIDR block: expected ADDRESS/BITS"));
+        };
+        let Some(address) = address_of(address) else {
+            return Err(format!("{address:?} is no IP address"));
+        };
 
-        let (first, last) = match first {
+        let most = if address.is_ipv4() { 31 } else { 127 };
+        match bits.parse::<u32>() {
+            Ok(bits) if bits <= most => Ok(Self::of_prefix(address, bits)),
+            _ => Err(format!("the prefix of {text:?} is not within 0 to {most}")),
+        }
+    }
+
+    /// All addresses with the first `bits` bits of `address`.
+    fn of_prefix(address: IpAddr, bits: u32) -> Self {
+        match address {
             IpAddr::V4(address) => {
-                let (address, rest) = (address.to_bits(), u32::MAX >> bits);
-                let ends = (address & !rest, address | rest);
-                (Ipv4Addr::from(ends.0).into(), Ipv4Addr::from(ends.1).into())
+                let rest = u32::MAX >> bits;
+                let address = address.to_bits();
+
+                Self {
+                    first: Ipv4Addr::from(address & !rest).into(),
+                    last: Ipv4Addr::from(address | rest).into(),
+                }
             }
             IpAddr::V6(address) => {
-                let (address, rest) = (address.to_bits(), u128::MAX >> bits);
-                let ends = (address & !rest, address | rest);
-                (Ipv6Addr::from(ends.0).into(), Ipv6Addr::from(ends.1).into())
+                let rest = u128::MAX >> bits;
+                let address = address.to_bits();
+
+                Self {
+                    first: Ipv6Addr::from(address & !rest).into(),
+                    last: Ipv6Addr::from(address | rest).into(),
+                }
             }
-        };
-        Ok(Self { first, last })
+        }
     }
 
     /// True if `address` is of the same family and within the range.
@@ -45,18 +59,33 @@ impl Range {
 /// The address that `text` is, in any spelling.
 pub(crate) fn address_of(text: &str) -> Option<IpAddr> {
     if text.contains(':') {
-        // A colon and a dot together are no address to Event Ruler.
-        let address: Ipv6Addr = (!text.contains('.')).then(|| text.parse().ok())??;
-        let mapped = address.to_ipv4_mapped();
-        return Some(mapped.map_or(address.into(), Into::into));
+        return ipv6_of(text);
     }
 
     let mut parts = text.split('.');
     let mut octets = [0; 4];
     for octet in &mut octets {
-        *octet = decimal(parts.next()?)?;
+        let part = parts.next()?;
+        *octet = decimal(part)?;
     }
-    parts.next().is_none().then(|| octets.into())
+
+    match parts.next() {
+        Some(_) => None,
+        None => Some(octets.into()),
+    }
+}
+
+/// A colon and a dot together are no address to Event Ruler.
+fn ipv6_of(text: &str) -> Option<IpAddr> {
+    if text.contains('.') {
+        return None;
+    }
+
+    let address: Ipv6Addr = text.parse().ok()?;
+    match address.to_ipv4_mapped() {
+        Some(mapped) => Some(mapped.into()),
+        None => Some(address.into()),
+    }
 }
 
 /// A part of an IPv4 address; leading zeros are allowed, a sign is not.

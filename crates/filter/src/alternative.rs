@@ -85,27 +85,50 @@ pub(crate) enum Value<'a> {
 impl Alternative {
     /// True if the alternative matches a value that is there.
     pub(crate) fn matches(&self, value: &Value<'_>) -> bool {
+        match self {
+            Self::Exists => true,
+            Self::Absent => false,
+            Self::AnythingBut(_) | Self::AnythingButNumbers(_) => !self.excludes(value),
+            _ => match value {
+                Value::Text(text) => self.matches_text(text),
+                Value::Number(written) => self.matches_number(written),
+                Value::Word(word) => *self == Self::Word(*word),
+            },
+        }
+    }
+
+    /// True if the value is one of the exceptions.
+    fn excludes(&self, value: &Value<'_>) -> bool {
         match (self, value) {
-            (Self::Exists, _) => true,
-            (Self::Absent, _) => false,
             (Self::AnythingBut(tests), Value::Text(text)) => {
-                !tests.iter().any(|test| test.passes(text))
+                tests.iter().any(|test| test.passes(text))
             }
             (Self::AnythingButNumbers(numbers), Value::Number(written)) => {
-                let double = comparable(written);
-                !double.is_some_and(|double| numbers.contains(&double))
+                comparable(written).is_some_and(|double| numbers.contains(&double))
             }
-            (Self::AnythingBut(_) | Self::AnythingButNumbers(_), _) => true,
-            (Self::Text(test), Value::Text(text)) => test.passes(text),
-            (Self::Address(wanted), Value::Text(text)) => address_of(text) == Some(*wanted),
-            (Self::Cidr(range), Value::Text(text)) => {
-                address_of(text).is_some_and(|address| range.contains(address))
-            }
-            (Self::Word(wanted), Value::Word(word)) => wanted == word,
-            (Self::Number(number), Value::Number(written)) => number.is(written),
-            (Self::Numeric(bounds), Value::Number(written)) => {
-                comparable(written).is_some_and(|double| bounds.contain(double))
-            }
+            _ => false,
+        }
+    }
+
+    fn matches_text(&self, text: &str) -> bool {
+        match self {
+            Self::Text(test) => test.passes(text),
+            Self::Address(wanted) => address_of(text) == Some(*wanted),
+            Self::Cidr(range) => match address_of(text) {
+                Some(address) => range.contains(address),
+                None => false,
+            },
+            _ => false,
+        }
+    }
+
+    fn matches_number(&self, written: &str) -> bool {
+        match self {
+            Self::Number(number) => number.is(written),
+            Self::Numeric(bounds) => match comparable(written) {
+                Some(double) => bounds.contain(double),
+                None => false,
+            },
             _ => false,
         }
     }
@@ -178,9 +201,18 @@ impl IgnoringCase {
     }
 
     fn is_suffix_of(&self, text: &str) -> bool {
-        let starts = text.char_indices().map(|(i, _)| i).chain([text.len()]);
-        let mut rests = starts.filter_map(|i| text.get(i..));
-        rests.any(|rest| self.ends_in(rest).contains(&rest.len()))
+        let mut rest = text;
+        loop {
+            if self.ends_in(rest).contains(&rest.len()) {
+                return true;
+            }
+
+            let mut shorter = rest.chars();
+            if shorter.next().is_none() {
+                return false;
+            }
+            rest = shorter.as_str();
+        }
     }
 }
 
@@ -188,12 +220,13 @@ impl IgnoringCase {
 fn steps(ends: &[usize], forms: &[String; 2], text: &str) -> Vec<usize> {
     let mut next = Vec::new();
     for end in ends {
+        let Some(rest) = text.get(*end..) else {
+            continue;
+        };
+
         for form in forms {
-            let fits = text
-                .get(*end..)
-                .is_some_and(|rest| rest.starts_with(form.as_str()));
             let behind = end + form.len();
-            if fits && !next.contains(&behind) {
+            if rest.starts_with(form) && !next.contains(&behind) {
                 next.push(behind);
             }
         }

@@ -17,6 +17,9 @@ pub const PATTERN_CHARS_MAX: usize = 4_096;
 /// Combinations of the branches of `$or` in one pattern at most, as Amazon EventBridge.
 const RULES_MAX: usize = 1_000;
 
+/// The message about operators of `numeric`.
+const WRONG_OPERATORS: &str = "expected =, >, >=, < or <=, a lower bound before an upper one";
+
 /// The member that holds branches.
 const OR: &str = "$or";
 /// Names that no field has within a branch of `$or`.
@@ -50,14 +53,8 @@ type Result<T> = std::result::Result<T, BadPattern>;
 /// The rules of `pattern`: one of them has to match.
 pub(crate) fn compile(pattern: &str) -> Result<Vec<Rule>> {
     let whole = Path::default();
-    let chars = pattern.chars().count();
-    if chars > PATTERN_CHARS_MAX {
-        return Err(whole.bad(format!(
-            "{chars} characters; at most {PATTERN_CHARS_MAX} are allowed"
-        )));
-    }
+    let raw = parse(&whole, pattern)?;
 
-    let raw: &RawValue = serde_json::from_str(pattern).map_err(|error| no_json(&error))?;
     match whole.read(raw)? {
         Node::Object(members) => {
             let mut rules = Vec::new();
@@ -65,6 +62,20 @@ pub(crate) fn compile(pattern: &str) -> Result<Vec<Rule>> {
             Ok(rules)
         }
         other => Err(whole.expected("an object", &other)),
+    }
+}
+
+fn parse<'a>(whole: &Path, pattern: &'a str) -> Result<&'a RawValue> {
+    let chars = pattern.chars().count();
+    if chars > PATTERN_CHARS_MAX {
+        return Err(whole.bad(format!(
+            "{chars} characters; at most {PATTERN_CHARS_MAX} are allowed"
+        )));
+    }
+
+    match serde_json::from_str(pattern) {
+        Ok(raw) => Ok(raw),
+        Err(error) => Err(no_json(&error)),
     }
 }
 
@@ -87,6 +98,7 @@ fn add_object(
     if members.is_empty() {
         return Err(path.bad("an empty object is not allowed"));
     }
+
     for (name, value) in members {
         if name == OR {
             add_branches(rules, path, value)?;
@@ -98,13 +110,17 @@ fn add_object(
             let message = format!("{name} is an operator, and no field's name within $or");
             return Err(below.bad(message));
         }
-        match below.read(value)? {
-            Node::Object(members) => add_object(rules, &below, &members, within)?,
-            Node::Array(items) => add_leaf(rules, &below, &items)?,
-            other => return Err(below.expected("an object or an array", &other)),
-        }
+        add_member(rules, &below, value, within)?;
     }
     Ok(())
+}
+
+fn add_member(rules: &mut Vec<Rule>, path: &Path, value: &RawValue, within: Within) -> Result<()> {
+    match path.read(value)? {
+        Node::Object(members) => add_object(rules, path, &members, within),
+        Node::Array(items) => add_leaf(rules, path, &items),
+        other => Err(path.expected("an object or an array", &other)),
+    }
 }
 
 /// Replaces `rules` by their combinations with each branch.
@@ -116,17 +132,20 @@ fn add_branches(rules: &mut Vec<Rule>, path: &Path, value: &RawValue) -> Result<
         other => return Err(here.expected("an array of objects", &other)),
     };
 
-    let before = std::mem::take(rules);
-    for (i, branch) in branches.into_iter().enumerate() {
+    let mut before = std::mem::take(rules);
+    if before.is_empty() {
+        before.push(Rule::new());
+    }
+
+    for (index, branch) in branches.into_iter().enumerate() {
         let Node::Object(members) = here.read(branch)? else {
-            return Err(here.at(i).bad("expected an object"));
+            return Err(here.at(index).bad("expected an object"));
         };
+
         let mut combined = before.clone();
-        if combined.is_empty() {
-            combined.push(Rule::new());
-        }
         add_object(&mut combined, path, &members, Within::Branch)?;
         rules.append(&mut combined);
+
         if rules.len() > RULES_MAX {
             let message = format!("more than {RULES_MAX} combinations of branches");
             return Err(here.bad(message));
@@ -155,21 +174,34 @@ fn add_leaf(rules: &mut Vec<Rule>, path: &Path, items: &[&RawValue]) -> Result<(
 }
 
 fn alternative(path: &Path, value: &RawValue) -> Result<Alternative> {
-    Ok(match path.read(value)? {
-        Node::Object(members) => operator(path, &members)?,
-        Node::Text(text) => match address_of(&text) {
-            Some(address) => Alternative::Address(address),
-            None => Alternative::Text(TextTest::Exactly(text)),
-        },
-        Node::Number(written) => Alternative::Number(Number::new(written)),
-        Node::True => Alternative::Word(Word::True),
-        Node::False => Alternative::Word(Word::False),
-        Node::Null => Alternative::Word(Word::Null),
+    match path.read(value)? {
+        Node::Object(members) => operator(path, &members),
+        Node::Text(text) => Ok(exactly_or_address(text)),
+        Node::Number(written) => {
+            let number = Number::new(written);
+            Ok(Alternative::Number(number))
+        }
+        Node::True => Ok(Alternative::Word(Word::True)),
+        Node::False => Ok(Alternative::Word(Word::False)),
+        Node::Null => Ok(Alternative::Word(Word::Null)),
         other @ Node::Array(_) => {
             let wanted = "a string, a number, true, false, null or an object with one operator";
-            return Err(path.expected(wanted, &other));
+            Err(path.expected(wanted, &other))
         }
-    })
+    }
+}
+
+/// A text that is an IP address stands for every spelling of the address.
+fn exactly_or_address(text: String) -> Alternative {
+    match address_of(&text) {
+        Some(address) => Alternative::Address(address),
+        None => exactly(text),
+    }
+}
+
+fn exactly(text: String) -> Alternative {
+    let test = TextTest::Exactly(text);
+    Alternative::Text(test)
 }
 
 /// The alternative of an object with one operator.
@@ -177,24 +209,30 @@ fn operator(path: &Path, members: &Members<'_>) -> Result<Alternative> {
     let [(name, value)] = members else {
         return Err(path.bad("expected exactly one operator"));
     };
+
     let here = path.with(name);
     let value = here.read(value)?;
-    Ok(match name.as_str() {
-        "exactly" => Alternative::Text(TextTest::Exactly(text(&here, value)?)),
-        "prefix" | "suffix" => Alternative::Text(end(&here, name, value)?),
+    match name.as_str() {
+        "exactly" => text(&here, value).map(exactly),
+        "prefix" | "suffix" => end(&here, name, value).map(Alternative::Text),
         "equals-ignore-case" | "wildcard" => {
-            Alternative::Text(text_test(&here, name, text(&here, value)?)?)
+            let text = text(&here, value)?;
+            text_test(&here, name, text).map(Alternative::Text)
         }
-        "anything-but" => anything_but(&here, value)?,
-        "numeric" => Alternative::Numeric(numeric(&here, value)?),
-        "exists" => match value {
-            Node::True => Alternative::Exists,
-            Node::False => Alternative::Absent,
-            other => return Err(here.expected("true or false", &other)),
-        },
-        "cidr" => Alternative::Cidr(cidr(&here, value)?),
-        _ => return Err(here.bad(unknown(name, RESERVED))),
-    })
+        "anything-but" => anything_but(&here, value),
+        "numeric" => numeric(&here, value).map(Alternative::Numeric),
+        "exists" => exists(&here, &value),
+        "cidr" => cidr(&here, value).map(Alternative::Cidr),
+        _ => Err(here.bad(unknown(name, RESERVED))),
+    }
+}
+
+fn exists(path: &Path, value: &Node<'_>) -> Result<Alternative> {
+    match value {
+        Node::True => Ok(Alternative::Exists),
+        Node::False => Ok(Alternative::Absent),
+        other => Err(path.expected("true or false", other)),
+    }
 }
 
 fn unknown(name: &str, known: &[&str]) -> String {
@@ -213,65 +251,83 @@ fn text(path: &Path, value: Node<'_>) -> Result<String> {
 
 /// The test of `prefix` or `suffix`, with or without regard to case.
 fn end(path: &Path, name: &str, value: Node<'_>) -> Result<TextTest> {
-    let members = match value {
-        Node::Text(text) => return text_test(path, name, text),
-        Node::Object(members) => members,
-        other => return Err(path.expected("a string", &other)),
-    };
-    let [(inner, value)] = &members[..] else {
+    match value {
+        Node::Text(text) => text_test(path, name, text),
+        Node::Object(members) => end_ignoring_case(path, name, &members),
+        other => Err(path.expected("a string", &other)),
+    }
+}
+
+fn end_ignoring_case(path: &Path, name: &str, members: &Members<'_>) -> Result<TextTest> {
+    let [(inner, value)] = members else {
         return Err(path.bad("expected exactly one operator"));
     };
+
     let here = path.with(inner);
     if inner != "equals-ignore-case" {
         return Err(here.bad(unknown(inner, &["equals-ignore-case"])));
     }
 
-    let letters = IgnoringCase::new(&text(&here, here.read(value)?)?);
-    Ok(match name {
-        "prefix" => TextTest::PrefixIgnoringCase(letters),
-        _ => TextTest::SuffixIgnoringCase(letters),
-    })
+    let value = here.read(value)?;
+    let letters = IgnoringCase::new(&text(&here, value)?);
+    match name {
+        "prefix" => Ok(TextTest::PrefixIgnoringCase(letters)),
+        _ => Ok(TextTest::SuffixIgnoringCase(letters)),
+    }
 }
 
 /// The test of the operator `name` with a string.
 fn text_test(path: &Path, name: &str, text: String) -> Result<TextTest> {
-    Ok(match name {
-        "prefix" => TextTest::Prefix(text),
-        "suffix" => TextTest::Suffix(text),
-        "equals-ignore-case" => TextTest::IgnoringCase(IgnoringCase::new(&text)),
-        _ => TextTest::Wildcard(wildcard(path, &text)?),
-    })
+    match name {
+        "prefix" => Ok(TextTest::Prefix(text)),
+        "suffix" => Ok(TextTest::Suffix(text)),
+        "equals-ignore-case" => {
+            let letters = IgnoringCase::new(&text);
+            Ok(TextTest::IgnoringCase(letters))
+        }
+        _ => wildcard(path, &text).map(TextTest::Wildcard),
+    }
 }
 
 /// The steps of a wildcard: `\*` and `\\` stand for the characters themselves.
 fn wildcard(path: &Path, text: &str) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
     let mut chars = text.chars();
+
     while let Some(c) = chars.next() {
-        steps.push(match c {
-            '*' if steps.last() == Some(&Step::Run) => {
-                return Err(path.bad("two asterisks in a row are not allowed"));
-            }
+        let step = match c {
             '*' => Step::Run,
-            '\\' => match chars.next() {
-                Some(escaped @ ('*' | '\\')) => Step::One(escaped),
-                _ => return Err(path.bad("a backslash stands before * or another backslash only")),
-            },
+            '\\' => Step::One(escaped(path, chars.next())?),
             other => Step::One(other),
-        });
+        };
+
+        if step == Step::Run && steps.last() == Some(&Step::Run) {
+            return Err(path.bad("two asterisks in a row are not allowed"));
+        }
+        steps.push(step);
     }
     Ok(steps)
 }
 
+fn escaped(path: &Path, next: Option<char>) -> Result<char> {
+    match next {
+        Some(escaped @ ('*' | '\\')) => Ok(escaped),
+        _ => Err(path.bad("a backslash stands before * or another backslash only")),
+    }
+}
+
 fn anything_but(path: &Path, value: Node<'_>) -> Result<Alternative> {
     match value {
-        Node::Text(text) => Ok(Alternative::AnythingBut(vec![TextTest::Exactly(text)])),
+        Node::Text(text) => {
+            let test = TextTest::Exactly(text);
+            Ok(Alternative::AnythingBut(vec![test]))
+        }
         Node::Number(written) => {
             let number = double(path, written)?;
             Ok(Alternative::AnythingButNumbers(vec![number]))
         }
         Node::Array(items) => none_of(path, &items),
-        Node::Object(members) => match &members[..] {
+        Node::Object(members) => match members.as_slice() {
             [(name, value)] => none_of_tests(&path.with(name), name, value),
             _ => Err(path.bad("expected exactly one operator")),
         },
@@ -283,47 +339,62 @@ fn anything_but(path: &Path, value: Node<'_>) -> Result<Alternative> {
 fn none_of(path: &Path, items: &[&RawValue]) -> Result<Alternative> {
     let mut texts = Vec::new();
     let mut numbers = Vec::new();
-    for (i, item) in items.iter().enumerate() {
-        let here = path.at(i);
+
+    for (index, item) in items.iter().enumerate() {
+        let here = path.at(index);
         match here.read(item)? {
             Node::Text(text) => texts.push(TextTest::Exactly(text)),
-            Node::Number(written) => numbers.push(double(&here, written)?),
+            Node::Number(written) => {
+                let number = double(&here, written)?;
+                numbers.push(number);
+            }
             other => return Err(here.expected("a string or a number", &other)),
         }
     }
 
-    match (texts.is_empty(), numbers.is_empty()) {
-        (false, true) => Ok(Alternative::AnythingBut(texts)),
-        (true, false) => Ok(Alternative::AnythingButNumbers(numbers)),
-        (true, true) => Err(path.bad("an empty list is not allowed")),
-        (false, false) => Err(path.bad("a list holds either strings or numbers, not both")),
+    if items.is_empty() {
+        return Err(path.bad("an empty list is not allowed"));
     }
+    if numbers.is_empty() {
+        return Ok(Alternative::AnythingBut(texts));
+    }
+    if texts.is_empty() {
+        return Ok(Alternative::AnythingButNumbers(numbers));
+    }
+    Err(path.bad("a list holds either strings or numbers, not both"))
 }
 
 /// `anything-but` with an operator over a string or a list of strings.
 fn none_of_tests(path: &Path, name: &str, value: &RawValue) -> Result<Alternative> {
     const ALLOWED: &[&str] = &["prefix", "suffix", "equals-ignore-case", "wildcard"];
+
     if !ALLOWED.contains(&name) {
         return Err(path.bad(unknown(name, ALLOWED)));
     }
     let texts = match path.read(value)? {
-        Node::Array(items) if items.is_empty() => {
-            return Err(path.bad("an empty list is not allowed"));
-        }
         Node::Array(items) => items,
         _ => vec![value],
     };
+    if texts.is_empty() {
+        return Err(path.bad("an empty list is not allowed"));
+    }
 
     let mut tests = Vec::new();
-    for (i, item) in texts.into_iter().enumerate() {
-        let here = path.at(i);
-        let text = text(&here, here.read(item)?)?;
-        if text.is_empty() && matches!(name, "prefix" | "suffix") {
-            return Err(here.bad("an empty string is not allowed"));
-        }
-        tests.push(text_test(&here, name, text)?);
+    for (index, item) in texts.into_iter().enumerate() {
+        let test = excluded_test(&path.at(index), name, item)?;
+        tests.push(test);
     }
     Ok(Alternative::AnythingBut(tests))
+}
+
+fn excluded_test(path: &Path, name: &str, item: &RawValue) -> Result<TextTest> {
+    let value = path.read(item)?;
+    let text = text(path, value)?;
+
+    if text.is_empty() && matches!(name, "prefix" | "suffix") {
+        return Err(path.bad("an empty string is not allowed"));
+    }
+    text_test(path, name, text)
 }
 
 /// The bounds of `numeric`: an operator and a number, or a lower and an upper bound in this order.
@@ -332,42 +403,93 @@ fn numeric(path: &Path, value: Node<'_>) -> Result<Bounds> {
         Node::Array(items) => items,
         other => return Err(path.expected("an array", &other)),
     };
-    let pairs: Vec<(String, f64)> = match &items[..] {
-        [a, b] => vec![pair(path, a, b)?],
-        [a, b, c, d] => vec![pair(path, a, b)?, pair(path, c, d)?],
-        _ => return Err(path.bad("expected [OPERATOR, NUMBER] or [\">\", LOW, \"<\", HIGH]")),
-    };
 
-    let all: Vec<(&str, f64)> = pairs.iter().map(|(op, n)| (op.as_str(), *n)).collect();
-    let (low, high) = match all[..] {
-        [("=", n)] => (Bound::Inclusive(n), Bound::Inclusive(n)),
-        [(op @ (">" | ">="), n)] => (bound(op, n), Bound::None),
-        [(op @ ("<" | "<="), n)] => (Bound::None, bound(op, n)),
-        [(above @ (">" | ">="), low), (below @ ("<" | "<="), high)] if low < high => {
-            (bound(above, low), bound(below, high))
+    match items.as_slice() {
+        [operator, number] => {
+            let only = Limit::read(path, operator, number)?;
+            one_limit(path, &only)
         }
-        [(">" | ">=", _), ("<" | "<=", _)] => {
-            return Err(path.bad("the lower bound is not below the upper one"));
+        [operator, number, second_operator, second_number] => {
+            let low = Limit::read(path, operator, number)?;
+            let high = Limit::read(path, second_operator, second_number)?;
+            two_limits(path, &low, &high)
         }
-        _ => return Err(path.bad("expected =, >, >=, < or <=, a lower bound before an upper one")),
-    };
-    Ok(Bounds { low, high })
-}
-
-/// An operator and its number.
-fn pair(path: &Path, operator: &RawValue, number: &RawValue) -> Result<(String, f64)> {
-    let operator = text(path, path.read(operator)?)?;
-    match path.read(number)? {
-        Node::Number(written) => Ok((operator, double(path, written)?)),
-        other => Err(path.expected("a number", &other)),
+        _ => Err(path.bad("expected [OPERATOR, NUMBER] or [\">\", LOW, \"<\", HIGH]")),
     }
 }
 
-fn bound(operator: &str, number: f64) -> Bound {
-    match operator {
-        ">=" | "<=" => Bound::Inclusive(number),
-        _ => Bound::Exclusive(number),
+/// An operator of `numeric` with a number.
+struct Limit {
+    operator: String,
+    number: f64,
+}
+
+impl Limit {
+    fn read(path: &Path, operator: &RawValue, number: &RawValue) -> Result<Self> {
+        let operator = path.read(operator)?;
+        let operator = text(path, operator)?;
+
+        match path.read(number)? {
+            Node::Number(written) => Ok(Self {
+                operator,
+                number: double(path, written)?,
+            }),
+            other => Err(path.expected("a number", &other)),
+        }
     }
+
+    fn is_low(&self) -> bool {
+        self.operator.starts_with('>')
+    }
+
+    fn is_high(&self) -> bool {
+        self.operator.starts_with('<')
+    }
+
+    fn is_known(&self) -> bool {
+        [">", ">=", "<", "<=", "="].contains(&self.operator.as_str())
+    }
+
+    fn bound(&self) -> Bound {
+        if self.operator.ends_with('=') {
+            Bound::Inclusive(self.number)
+        } else {
+            Bound::Exclusive(self.number)
+        }
+    }
+}
+
+fn one_limit(path: &Path, only: &Limit) -> Result<Bounds> {
+    if !only.is_known() {
+        return Err(path.bad(WRONG_OPERATORS));
+    }
+
+    let mut bounds = Bounds {
+        low: only.bound(),
+        high: only.bound(),
+    };
+    if only.is_low() {
+        bounds.high = Bound::None;
+    }
+    if only.is_high() {
+        bounds.low = Bound::None;
+    }
+    Ok(bounds)
+}
+
+fn two_limits(path: &Path, low: &Limit, high: &Limit) -> Result<Bounds> {
+    let known = low.is_known() && high.is_known();
+    if !known || !low.is_low() || !high.is_high() {
+        return Err(path.bad(WRONG_OPERATORS));
+    }
+    if low.number >= high.number {
+        return Err(path.bad("the lower bound is not below the upper one"));
+    }
+
+    Ok(Bounds {
+        low: low.bound(),
+        high: high.bound(),
+    })
 }
 
 fn cidr(path: &Path, value: Node<'_>) -> Result<Range> {

@@ -32,6 +32,21 @@ struct CompiledRule {
     within_data: bool,
 }
 
+impl CompiledRule {
+    /// `slots` are the paths of all rules, sorted.
+    fn new(rule: Rule, slots: &[&str]) -> Self {
+        let within_data = rule.keys().any(|path| path.starts_with("data."));
+
+        let mut paths = SlotRule::new();
+        for (path, alternatives) in rule {
+            if let Ok(slot) = slots.binary_search(&path.as_str()) {
+                paths.push((slot, alternatives));
+            }
+        }
+        Self { paths, within_data }
+    }
+}
+
 /// The result for one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -49,22 +64,24 @@ impl Filter {
     /// # Errors
     /// The first defect, with its place.
     pub fn compile<T: AsRef<str>>(patterns: &[T]) -> Result<Self, BadPattern> {
-        if patterns.is_empty() || patterns.len() > PATTERNS_MAX {
+        let count = patterns.len();
+        if count == 0 || count > PATTERNS_MAX {
             return Err(BadPattern {
                 place: "the list of patterns".to_owned(),
-                message: format!("{} patterns; expected 1 to {PATTERNS_MAX}", patterns.len()),
+                message: format!("{count} patterns; expected 1 to {PATTERNS_MAX}"),
             });
         }
 
         let mut rules = Vec::new();
-        for (i, pattern) in patterns.iter().enumerate() {
-            let compiled = compile(pattern.as_ref()).map_err(|mut bad| {
-                if patterns.len() > 1 {
-                    bad.place = format!("pattern {}, {}", i + 1, bad.place);
+        for (index, pattern) in patterns.iter().enumerate() {
+            match compile(pattern.as_ref()) {
+                Ok(compiled) => rules.extend(compiled),
+                Err(bad) if count == 1 => return Err(bad),
+                Err(mut bad) => {
+                    bad.place = format!("pattern {}, {}", index + 1, bad.place);
+                    return Err(bad);
                 }
-                bad
-            })?;
-            rules.extend(compiled);
+            }
         }
         Ok(Self::of_rules(rules))
     }
@@ -72,21 +89,14 @@ impl Filter {
     fn of_rules(rules: Vec<Rule>) -> Self {
         let paths: BTreeSet<String> = rules.iter().flat_map(|rule| rule.keys().cloned()).collect();
         let slots: Vec<&str> = paths.iter().map(String::as_str).collect();
-        let compiled = rules.into_iter().map(|rule| {
-            let within_data = rule.keys().any(|path| path.starts_with("data."));
-            let with_slot = |(path, alternatives): (String, _)| {
-                let slot = slots.binary_search(&path.as_str()).ok()?;
-                Some((slot, alternatives))
-            };
-            CompiledRule {
-                within_data,
-                paths: rule.into_iter().filter_map(with_slot).collect(),
-            }
-        });
+
         Self {
-            rules: compiled.collect(),
             tree: Tree::new(slots.iter().copied()),
             slots: slots.len(),
+            rules: rules
+                .into_iter()
+                .map(|rule| CompiledRule::new(rule, &slots))
+                .collect(),
         }
     }
 
@@ -103,8 +113,8 @@ impl Filter {
         Event::new(self).decide(data)
     }
 
-    /// Decides about an event as EventBridge does: `event` is the text of a JSON object, whose members
-    /// the patterns name. `None` if the text is not a JSON object.
+    /// Decides about an event as EventBridge does: `event` is the text of a JSON object, and the
+    /// patterns name members of this object. `None` if the text is not a JSON object.
     pub fn matches_event(&self, event: &str) -> Option<bool> {
         let mut fields = Event::new(self);
         fields.read(event, ROOT).ok()?;
@@ -147,7 +157,7 @@ impl<'f, 'a> Event<'f, 'a> {
     }
 
     fn add_text(&mut self, name: &str, text: impl Into<Cow<'a, str>>) {
-        if let Some(at) = self.filter.tree.child(ROOT, name) {
+        if let Some(at) = self.place(name) {
             self.add(at, Value::Text(text.into()));
         }
     }
@@ -160,26 +170,35 @@ impl<'f, 'a> Event<'f, 'a> {
         self.add_text("sequenceNumber", record.sequence);
         self.add_text("eventSource", "aws:kinesis");
         self.add_text("eventName", "aws:kinesis:record");
+
         self.add_text("eventSourceARN", &*origin.source);
         if let Some(region) = origin.source.split(':').nth(3) {
             self.add_text("awsRegion", region);
         }
 
-        let tree = &self.filter.tree;
-        if tree.child(ROOT, "eventID").is_some() {
-            self.add_text("eventID", format!("{}:{}", origin.shard, record.sequence));
+        // Text that is made for the record only where a pattern asks.
+        if self.place("eventID").is_some() {
+            let event_id = format!("{}:{}", origin.shard, record.sequence);
+            self.add_text("eventID", event_id);
         }
-        if let Some(at) = tree.child(ROOT, "approximateArrivalTimestamp") {
+        if let Some(at) = self.place("approximateArrivalTimestamp") {
             self.add(at, Value::Number(arrival));
         }
     }
 
+    /// The place of a member of the envelope, if patterns name the member.
+    fn place(&self, name: &str) -> Option<usize> {
+        self.filter.tree.child(ROOT, name)
+    }
+
     fn decide(mut self, data: &'a [u8]) -> Decision {
         let is_object = self.add_data(data);
-        let is_named = self.filter.rules.iter().any(|rule| rule.within_data);
         if self.matches(|rule| is_object || !rule.within_data) {
-            Decision::Match
-        } else if is_named && !is_object {
+            return Decision::Match;
+        }
+
+        let is_named = self.filter.rules.iter().any(|rule| rule.within_data);
+        if is_named && !is_object {
             Decision::NotJson
         } else {
             Decision::No
@@ -215,11 +234,11 @@ impl<'f, 'a> Event<'f, 'a> {
     fn add_leaf(&mut self, at: usize, raw: &'a RawValue) -> Result<(), serde_json::Error> {
         let text = raw.get();
         let value = match text.as_bytes().first() {
-            Some(b'{') if !self.filter.tree.goes_on(at) => return Ok(()),
-            Some(b'{') => return self.read(text, at),
+            Some(b'{') => return self.read_below(text, at),
             Some(b'[') => {
                 let mut reader = serde_json::Deserializer::from_str(text);
-                return reader.deserialize_seq(Elements { event: self, at });
+                let elements = Elements { event: self, at };
+                return reader.deserialize_seq(elements);
             }
             Some(b'"') => Value::Text(unquoted(text)?),
             Some(b't') => Value::Word(Word::True),
@@ -227,8 +246,18 @@ impl<'f, 'a> Event<'f, 'a> {
             Some(b'n') => Value::Word(Word::Null),
             _ => Value::Number(text),
         };
+
         self.add(at, value);
         Ok(())
+    }
+
+    /// Reads an object within an array, if paths go on there.
+    fn read_below(&mut self, text: &'a str, at: usize) -> Result<(), serde_json::Error> {
+        if self.filter.tree.goes_on(at) {
+            self.read(text, at)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -269,7 +298,8 @@ impl<'a> Visitor<'a> for Members<'_, '_, 'a> {
     }
 }
 
-/// Reads a member's name: the place of the member in the tree of paths, if patterns name a path there.
+/// Reads a member's name: the place of the member in the tree of paths, if patterns name a path
+/// there.
 #[derive(Clone, Copy)]
 struct Key<'f> {
     tree: &'f Tree,

@@ -57,34 +57,70 @@ impl fmt::Display for Glob {
 pub(crate) fn matches(steps: &[Step], text: &str) -> bool {
     let (mut step, mut rest) = (0, text);
     let mut last_run: Option<(usize, &str)> = None;
-    loop {
-        let mut after = rest.chars();
-        let taken = match (steps.get(step), after.next()) {
-            (None, None) => return true,
-            (Some(Step::Run), _) => {
-                last_run = Some((step + 1, rest));
-                step += 1;
-                continue;
-            }
-            (Some(Step::Any), Some(_)) => true,
-            (Some(Step::One(wanted)), Some(c)) => *wanted == c,
-            (None, Some(_)) | (Some(_), None) => false,
-        };
 
-        if taken {
-            (step, rest) = (step + 1, after.as_str());
+    loop {
+        if steps.get(step) == Some(&Step::Run) {
+            step += 1;
+            last_run = Some((step, rest));
             continue;
         }
-        let Some((behind, from)) = last_run else {
-            return false;
-        };
-        let mut longer = from.chars();
-        if longer.next().is_none() {
-            return false;
+
+        match take(steps.get(step), rest) {
+            Taken::All => return true,
+            Taken::One(after) => {
+                step += 1;
+                rest = after;
+            }
+            Taken::No => {
+                let Some((behind, from)) = last_run else {
+                    return false;
+                };
+                let Some(shorter) = without_first(from) else {
+                    return false;
+                };
+
+                last_run = Some((behind, shorter));
+                step = behind;
+                rest = shorter;
+            }
         }
-        last_run = Some((behind, longer.as_str()));
-        (step, rest) = (behind, longer.as_str());
     }
+}
+
+/// The result of a step over the beginning of a text.
+enum Taken<'a> {
+    /// No step is left, and no text.
+    All,
+    /// The step stands for one character; the rest follows.
+    One(&'a str),
+    /// The step does not stand for the beginning.
+    No,
+}
+
+/// A step that is no run.
+fn take<'a>(step: Option<&Step>, text: &'a str) -> Taken<'a> {
+    let Some(step) = step else {
+        return if text.is_empty() {
+            Taken::All
+        } else {
+            Taken::No
+        };
+    };
+
+    let mut rest = text.chars();
+    let Some(first) = rest.next() else {
+        return Taken::No;
+    };
+    match step {
+        Step::One(wanted) if *wanted != first => Taken::No,
+        _ => Taken::One(rest.as_str()),
+    }
+}
+
+fn without_first(text: &str) -> Option<&str> {
+    let mut rest = text.chars();
+    rest.next()?;
+    Some(rest.as_str())
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
-//! Fields of an event that match a rule together: fields within one array come from the same element.
+//! Fields of an event that match a rule together: fields within one array come from the same
+//! element.
 
 use std::collections::BTreeSet;
 
 use crate::alternative::{Alternative, Value};
 use crate::tree::Slot;
 
-/// The elements of arrays that a field stands within: an array's number and the element's index, from
-/// the outermost array to the innermost. Numbers ascend.
+/// The elements of arrays that a field stands within: an array's number and the element's index,
+/// from the outermost array to the innermost. Numbers ascend.
 pub(crate) type Membership = Vec<(u32, u32)>;
 
 /// A value with its place.
@@ -25,15 +26,17 @@ pub(crate) type SlotRule = Vec<(Slot, Vec<Alternative>)>;
 /// True if `fields` have values that match all of `rule` and stand in the same elements.
 pub(crate) fn matches(rule: &SlotRule, fields: &Fields<'_>) -> bool {
     let mut states = BTreeSet::from([Membership::new()]);
-    for (i, (slot, alternatives)) in rule.iter().enumerate() {
-        let found = fields.get(*slot).map_or(&[][..], Vec::as_slice);
-        let later = &rule[i + 1..];
+    let mut later = rule.as_slice();
+
+    while let Some(((slot, alternatives), rest)) = later.split_first() {
+        later = rest;
+        let found = fields.get(*slot).map(Vec::as_slice).unwrap_or_default();
+
         let used = |array: u32| {
             later
                 .iter()
                 .any(|(slot, _)| has_array(fields, *slot, array))
         };
-
         states = step(&states, alternatives, found, used);
         if states.is_empty() {
             return false;
@@ -42,40 +45,49 @@ pub(crate) fn matches(rule: &SlotRule, fields: &Fields<'_>) -> bool {
     true
 }
 
-/// The memberships after one more path. Only arrays that are `used` later are kept, so that the number
-/// of memberships stays small.
+/// The memberships after one more path. Only arrays that are `used` later are kept, so that the
+/// number of memberships stays small.
 fn step(
     states: &BTreeSet<Membership>,
     alternatives: &[Alternative],
     found: &[Field<'_>],
     used: impl Fn(u32) -> bool,
 ) -> BTreeSet<Membership> {
-    let matching: Vec<&Field<'_>> = found
-        .iter()
-        .filter(|field| alternatives.iter().any(|one| one.matches(&field.value)))
-        .collect();
-    let may_be_absent = alternatives.contains(&Alternative::Absent);
-
     let mut next = BTreeSet::new();
     let mut add = |mut state: Membership| {
         state.retain(|(array, _)| used(*array));
         next.insert(state);
     };
-    for state in states {
-        let joined = matching
+
+    for field in found {
+        let matches = alternatives
             .iter()
-            .filter_map(|field| join(state, &field.within));
-        joined.for_each(&mut add);
-        let is_absent = || {
-            !found
-                .iter()
-                .any(|field| join(state, &field.within).is_some())
-        };
-        if may_be_absent && is_absent() {
-            add(state.clone());
+            .any(|alternative| alternative.matches(&field.value));
+        if !matches {
+            continue;
         }
+
+        states
+            .iter()
+            .filter_map(|state| join(state, &field.within))
+            .for_each(&mut add);
+    }
+
+    if alternatives.contains(&Alternative::Absent) {
+        states
+            .iter()
+            .filter(|state| is_absent(found, state))
+            .cloned()
+            .for_each(add);
     }
     next
+}
+
+/// True if no field stands in the elements of `state`.
+fn is_absent(found: &[Field<'_>], state: &Membership) -> bool {
+    found
+        .iter()
+        .all(|field| join(state, &field.within).is_none())
 }
 
 fn has_array(fields: &Fields<'_>, slot: Slot, array: u32) -> bool {

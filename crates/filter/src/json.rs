@@ -21,15 +21,24 @@ impl<'a> Node<'a> {
     /// Reads `raw`, which serde has found to be one value.
     pub(crate) fn read(raw: &'a RawValue) -> Result<Self, serde_json::Error> {
         let text = raw.get();
-        Ok(match text.as_bytes().first() {
-            Some(b'{') => Self::Object(serde_json::from_str::<Members<'_>>(text)?.0),
-            Some(b'[') => Self::Array(serde_json::from_str(text)?),
-            Some(b'"') => Self::Text(serde_json::from_str(text)?),
-            Some(b't') => Self::True,
-            Some(b'f') => Self::False,
-            Some(b'n') => Self::Null,
-            _ => Self::Number(text),
-        })
+        match text.as_bytes().first() {
+            Some(b'{') => {
+                let members: Members<'_> = serde_json::from_str(text)?;
+                Ok(Self::Object(members.0))
+            }
+            Some(b'[') => serde_json::from_str(text).map(Self::Array),
+            Some(b'"') => serde_json::from_str(text).map(Self::Text),
+            _ => Ok(Self::word(text)),
+        }
+    }
+
+    fn word(text: &'a str) -> Self {
+        match text {
+            "true" => Self::True,
+            "false" => Self::False,
+            "null" => Self::Null,
+            number => Self::Number(number),
+        }
     }
 
     /// The type with its article, for messages.

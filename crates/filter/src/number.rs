@@ -1,6 +1,7 @@
 //! Numbers of JSON as event patterns compare them.
 
-/// A finite number in decimal: `0.digits × 10^exponent`, without zeros at either end of the digits.
+/// A finite number in decimal: `0.digits × 10^exponent`, without zeros at either end of
+/// the digits.
 #[derive(Debug, PartialEq, Eq)]
 struct Decimal {
     negative: bool,
@@ -9,30 +10,57 @@ struct Decimal {
 }
 
 impl Decimal {
+    /// A negative zero is zero.
+    const ZERO: Self = Self {
+        negative: false,
+        digits: Vec::new(),
+        exponent: 0,
+    };
+
     /// Reads a number as JSON or Rust writes it.
     fn read(text: &str) -> Option<Self> {
-        let (negative, text) = match text.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, text),
-        };
+        let (negative, text) = without_sign(text);
         let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
 
         let all: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
-        let zeros = all.iter().take_while(|digit| **digit == b'0').count();
-        let mut digits = all[zeros..].to_vec();
-        while digits.last() == Some(&b'0') {
-            digits.pop();
+        let zeros = leading_zeros(&all);
+        let digits = without_last_zeros(&all[zeros..]);
+        if digits.is_empty() {
+            return Some(Self::ZERO);
         }
 
-        let places = i64::try_from(whole.len()).ok()? - i64::try_from(zeros).ok()?;
-        let exponent = exponent.parse::<i64>().ok()?.checked_add(places)?;
+        let places = i64::try_from(whole.len()).ok()?;
+        let zeros = i64::try_from(zeros).ok()?;
+        let exponent: i64 = exponent.parse().ok()?;
+        let exponent = exponent.checked_add(places - zeros)?;
+
         Some(Self {
-            negative: negative && !digits.is_empty(),
-            exponent: if digits.is_empty() { 0 } else { exponent },
+            negative,
             digits,
+            exponent,
         })
     }
+}
+
+/// The rest behind a minus, and whether there was one.
+fn without_sign(text: &str) -> (bool, &str) {
+    match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    }
+}
+
+fn leading_zeros(digits: &[u8]) -> usize {
+    digits.iter().take_while(|digit| **digit == b'0').count()
+}
+
+fn without_last_zeros(digits: &[u8]) -> Vec<u8> {
+    let mut digits = digits.to_vec();
+    while digits.last() == Some(&b'0') {
+        digits.pop();
+    }
+    digits
 }
 
 /// The double that a number is compared as; `None` if the number is not exactly the one that the

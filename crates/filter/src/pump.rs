@@ -38,8 +38,8 @@ impl PartialEq for FilterPump {
 }
 
 impl FilterPump {
-    /// A pump for records whose partition key matches `keys` and whose data match one of `patterns`;
-    /// an empty list matches all.
+    /// A pump for records with a partition key that `keys` stand for, and with data that one of
+    /// `patterns` matches; an empty list matches all.
     ///
     /// # Errors
     /// The first defect of a pattern.
@@ -61,8 +61,7 @@ impl FilterPump {
     }
 
     fn passes(&self, batch: &Batch, record: &Record<'_>) -> bool {
-        let key_matches = |keys: &Glob| record.key.is_some_and(|key| keys.matches(key));
-        if !self.keys.as_ref().is_none_or(key_matches) {
+        if !self.key_matches(record) {
             return false;
         }
         let Some(filter) = &self.filter else {
@@ -77,6 +76,17 @@ impl FilterPump {
             Decision::Match => true,
             Decision::No => false,
             Decision::NotJson => self.on_not_json == OnNotJson::Pass,
+        }
+    }
+
+    fn key_matches(&self, record: &Record<'_>) -> bool {
+        let Some(keys) = &self.keys else {
+            return true;
+        };
+
+        match record.key {
+            Some(key) => keys.matches(key),
+            None => false,
         }
     }
 }
@@ -121,11 +131,15 @@ impl Pump for FilterPump {
     }
 
     fn apply(&self, batch: &Batch) -> Result<Vec<Derived>, BadRow> {
-        let passed = batch.iter().enumerate().filter_map(|(i, record)| {
-            let passes = self.passes(batch, &record);
-            passes.then(|| u32::try_from(i))
-        });
-        let passed = passed.collect::<Result<Vec<u32>, _>>()?;
-        Ok(vec![Derived::of_records(batch, passed)])
+        let mut passed = Vec::new();
+        for (index, record) in batch.iter().enumerate() {
+            if self.passes(batch, &record) {
+                let index = u32::try_from(index)?;
+                passed.push(index);
+            }
+        }
+
+        let derived = Derived::of_records(batch, passed);
+        Ok(vec![derived])
     }
 }
