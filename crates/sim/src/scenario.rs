@@ -138,7 +138,7 @@ impl Scenario {
             kinds::draw_kinds(&mut shape, &mut events, &mut rng.fork("kinds"));
             shape.leases = kinds::draw_leases(&mut rng.fork("leases"));
             kinds::draw_streams(&mut shape, &mut events, &mut rng.fork("streams"));
-            rare::draw(&shape, &mut events, &mut rng.fork("rare"));
+            rare::draw(&mut shape, &mut events, &mut rng.fork("rare"));
         }
 
         // A stateful pump needs all shards in one worker.
@@ -161,17 +161,13 @@ impl Scenario {
 
     /// The pump of the run, if an output takes rows.
     pub(crate) fn pump(&self) -> Option<RowPump> {
-        let added = self.events.iter().filter_map(|(_, action)| match action {
-            Action::Add(output, _) => Some(&**output),
-            _ => None,
-        });
-        let mut outputs = self.shape.outputs.iter().chain(added);
-        let takes_rows = outputs.any(|output| output.stream.is_some());
+        let takes_rows = self.all_outputs().any(|output| output.stream.is_some());
         takes_rows.then(|| RowPump::new("rows", &ROWS))
     }
 
     /// The most bytes that may be held in memory at any time. Reads share three quarters of the
-    /// budget and lanes' own requests a quarter, but one read and one request are always granted.
+    /// budget, of which accepted records get a third where an output gathers; lanes' own requests
+    /// share a quarter. One of each is always granted.
     pub fn most_memory(&self) -> usize {
         let budget = self.shape.settings.memory_budget;
         let encodings = match self.whole {
@@ -180,8 +176,27 @@ impl Scenario {
         };
 
         let reads = (budget - budget / 4).max(self.largest_read(encodings));
+        let accepted = match self.gathers() {
+            true => self.shape.stream.limits.answer_bytes,
+            false => 0,
+        };
         let requests = self.largest_requests().max(budget / 4);
-        reads + requests
+        reads + accepted + requests
+    }
+
+    /// True if an output of the run gathers.
+    fn gathers(&self) -> bool {
+        let mut outputs = self.all_outputs();
+        outputs.any(|output| output.gathers.is_some())
+    }
+
+    /// The outputs at the start, and the ones that are added.
+    fn all_outputs(&self) -> impl Iterator<Item = &OutputShape> {
+        let added = self.events.iter().filter_map(|(_, action)| match action {
+            Action::Add(output, _) => Some(&**output),
+            _ => None,
+        });
+        self.shape.outputs.iter().chain(added)
     }
 
     /// Bytes of two of the largest requests: one granted beyond the budget, one still encoded.

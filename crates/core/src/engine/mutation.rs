@@ -73,6 +73,8 @@ pub enum Mutation {
     TrustsOldMap,
     /// A lane that starts within a record sends the first rows of the record again.
     RowsStartOver,
+    /// A shard that one listing lacks counts as gone.
+    ListingBelieved,
 }
 
 #[cfg(feature = "mutations")]
@@ -87,7 +89,7 @@ mod switch {
 
     impl Mutation {
         /// All of them.
-        pub const ALL: [Self; 28] = [
+        pub const ALL: [Self; 29] = [
             Self::AckDespitePartialFailure,
             Self::AckUnknown,
             Self::RetryOutOfOrder,
@@ -116,6 +118,7 @@ mod switch {
             Self::SnapshotBeforeDurable,
             Self::FilteredNotCounted,
             Self::CursorPassesOpenRows,
+            Self::ListingBelieved,
         ];
     }
 

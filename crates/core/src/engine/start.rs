@@ -264,7 +264,7 @@ impl Map {
         let mut shards = listing().await?;
 
         let missing = lineage::missing(&shards, rows);
-        if !missing.is_empty() {
+        if !missing.is_empty() && !on(Mutation::ListingBelieved) {
             asking.clock.sleep(asking.settings.map_refresh_soon).await;
             asked = asking.clock.now();
             let again = listing().await?;

@@ -101,7 +101,8 @@ impl World {
         let mut doubted = BTreeSet::new();
         for (id, cell) in &self.shards {
             let entry = listed.get(id).copied();
-            let confirmed = newest && self.doubted.contains(id);
+            let is_doubted = self.doubted.contains(id) || on(Mutation::ListingBelieved);
+            let confirmed = newest && is_doubted;
             cell.on_map(entry, newest, confirmed);
             if entry.is_none() && !cell.is_gone() {
                 doubted.insert(id.clone());

@@ -86,6 +86,8 @@ pub struct ReadFaults {
     pub empty: u32,
     /// Calls other than reads that fail.
     pub control: u32,
+    /// Listings that lack some shards, or all; never two in a row.
+    pub short_lists: u32,
 }
 
 /// One record as the stream keeps it.
@@ -142,6 +144,8 @@ struct State {
     created: Millis,
     /// Shards that the next listings lack, one set for each listing.
     short: VecDeque<Vec<ShardId>>,
+    /// The last listing lacked shards by a fault.
+    listed_short: bool,
     answer_bytes: usize,
     limits: ReadLimits,
     rng: Rng,
@@ -198,6 +202,7 @@ impl FakeStream {
             script: VecDeque::new(),
             created: super::EPOCH,
             short: VecDeque::new(),
+            listed_short: false,
             answer_bytes: settings.answer_bytes,
             limits: settings.limits,
             rng,
@@ -506,6 +511,19 @@ impl State {
         id
     }
 
+    /// The shards that a listing lacks by a fault.
+    fn draw_lacking(&mut self) -> Vec<ShardId> {
+        let share = self.faults.short_lists;
+        self.listed_short = share > 0 && !self.listed_short && self.rng.per_mille(share);
+        if !self.listed_short {
+            return Vec::new();
+        }
+
+        let each = *self.rng.pick(&[200, 500, 1000]);
+        let ids = self.shards.keys().cloned();
+        ids.filter(|_| self.rng.per_mille(each)).collect()
+    }
+
     fn close(&mut self, id: &ShardId, children: &[ShardId], now: Millis) {
         if let Some(shard) = self.shards.get_mut(id) {
             shard.closed = Some(now);
@@ -542,7 +560,8 @@ impl Source for FakeStream {
         self.control().await?;
         let now = self.0.clock.server();
         let mut state = lock(&self.0.state);
-        let lacks = state.short.pop_front().unwrap_or_default();
+        let told = state.short.pop_front();
+        let lacks = told.unwrap_or_else(|| state.draw_lacking());
         let listed = state
             .shards
             .iter()
@@ -554,7 +573,13 @@ impl Source for FakeStream {
             start: Some(s.start.clone()),
             closed: s.closed.is_some(),
         };
-        Ok(listed.map(shard).collect())
+        let listed = listed.map(shard).collect();
+        let is_short = state.listed_short;
+        drop(state);
+        if is_short {
+            self.0.observer.on(&Event::Fault("a listing lacked shards"));
+        }
+        Ok(listed)
     }
 
     fn open(&self, shard: &ShardId, position: Position) -> Box<dyn ShardReader> {

@@ -86,6 +86,8 @@ pub(super) enum Garble {
     Miscounted,
     /// A last entry that is neither written nor failed.
     Undecided,
+    /// A page of records without the iterator of the next page.
+    NoIterator,
 }
 
 /// Temporary failures after which nothing was done, for certain.
@@ -174,6 +176,9 @@ impl Fate {
             3 => *rng.pick(ANSWER_LOSSES),
             4 if operation == Operation::GetRecords => {
                 Self::Error(Failure::Code(Code::ExpiredIterator))
+            }
+            5 if operation == Operation::GetRecords && rng.below(2) == 0 => {
+                Self::Garbled(Garble::NoIterator)
             }
             _ => Self::Garbled(Garble::draw(rng, false)),
         }
@@ -330,6 +335,7 @@ impl Garble {
             Self::Truncated(part) => {
                 body.slice(..body.len().saturating_sub(1) * part as usize / 1000)
             }
+            Self::NoIterator => without_iterator(&body),
             Self::OneEntryShort | Self::Miscounted | Self::Undecided => {
                 self.spoil_entries(&body, format).unwrap_or_default()
             }
@@ -357,4 +363,17 @@ impl Garble {
         }
         Some(codec::encode(format, &answer))
     }
+}
+
+/// The body with another name for the member that has the next iterator. Readers pass over a member
+/// that they don't know.
+fn without_iterator(body: &[u8]) -> Bytes {
+    const NAME: &[u8] = b"NextShardIterator";
+    let mut body = body.to_vec();
+    let place = body.windows(NAME.len()).position(|part| part == NAME);
+
+    if let Some(place) = place {
+        body[place..place + NAME.len()].copy_from_slice(b"NextShardIteratoX");
+    }
+    Bytes::from(body)
 }

@@ -16,7 +16,7 @@ const FOUND: &[u64] = &[
 ];
 
 /// Seeds that once violated a line of the contract on the whole path.
-const FOUND_ON_THE_WHOLE_PATH: &[u64] = &[3, 13, 17, 44, 176, 251, 2036, 6009];
+const FOUND_ON_THE_WHOLE_PATH: &[u64] = &[3, 13, 17, 44, 121, 176, 251, 310, 601, 2036, 6009];
 
 fn holds(level: Level, seed: u64) {
     if let Some(violation) = play(&Scenario::draw(level, seed), false).violation {
