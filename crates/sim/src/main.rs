@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use distributary_core::clock::{Clock, Instant};
-use distributary_sim::mutations::{detectable, find};
+use distributary_sim::mutations::{OF_AGGREGATES, detectable, find, find_with_aggregates};
 use distributary_sim::run::{Report, play};
 use distributary_sim::scenario::{Level, Scenario};
 use distributary_sim::shrink::shrink;
@@ -107,7 +107,8 @@ fn main() -> ExitCode {
     };
 
     let success = if arguments.mutations {
-        find_mutations(arguments.level, arguments.from)
+        let of_level = find_mutations(arguments.level, arguments.from);
+        find_mutations_of_aggregates(arguments.level) && of_level
     } else {
         play_seeds(&arguments)
     };
@@ -293,6 +294,26 @@ fn find_mutations(level: Level, from: u64) -> bool {
             }
             None => {
                 println!("{mutation:?}: NOT found in {within} seeds");
+                all_found = false;
+            }
+        }
+    }
+    all_found
+}
+
+/// Searches for the planted bugs in the treatment of aggregates, a part of the whole path; true if
+/// each was found.
+fn find_mutations_of_aggregates(level: Level) -> bool {
+    if level == Level::Engine {
+        return true;
+    }
+
+    let mut all_found = true;
+    for mutation in OF_AGGREGATES {
+        match find_with_aggregates(mutation) {
+            Some(violation) => println!("{mutation:?}: found, with aggregates\n    {violation}"),
+            None => {
+                println!("{mutation:?}: NOT found with aggregates");
                 all_found = false;
             }
         }

@@ -30,6 +30,9 @@ const OF_WHOLE_PATH: &[(Mutation, u64)] = &[
     (Mutation::PauseIgnored, 50),
 ];
 
+/// Runs within which aggregates must find each bug.
+const RUNS_OF_AGGREGATES: u64 = 200;
+
 /// The bugs that runs with KPL aggregates ([`play_aggregates`]) must find.
 pub const OF_AGGREGATES: [Mutation; 4] = [
     Mutation::ForgetsPiece,
@@ -38,10 +41,10 @@ pub const OF_AGGREGATES: [Mutation; 4] = [
     Mutation::RowsStartOver,
 ];
 
-/// Plays at most `within` runs with aggregates with `mutation` switched on, until a run violates the
-/// contract only because of the mutation; the violation.
-pub fn find_with_aggregates(mutation: Mutation, within: u64) -> Option<String> {
-    (0..within).find_map(|seed| {
+/// Plays runs with aggregates with `mutation` switched on, until a run violates the contract only
+/// because of the mutation; the violation.
+pub fn find_with_aggregates(mutation: Mutation) -> Option<String> {
+    (0..RUNS_OF_AGGREGATES).find_map(|seed| {
         set(Some(mutation));
         let violation = play_aggregates(seed);
         set(None);

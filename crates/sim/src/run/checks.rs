@@ -205,6 +205,7 @@ fn is_possible(counts: &Counts, facts: Counted, records: u64) -> bool {
     let reread = facts.reread;
     counts.durable <= facts.acked + reread
         && counts.dead_lettered <= facts.dead_lettered + reread
+        && counts.filtered <= facts.filtered + reread
         && counts.repeats <= facts.resent + reread
         && counts.read <= records + reread
 }

@@ -121,6 +121,8 @@ pub struct Counted {
     pub acked: u64,
     /// Records that are durable as dead letters.
     pub dead_lettered: u64,
+    /// Records that can be filtered: records of which the pump makes no row.
+    pub filtered: u64,
     /// How often records were sent that had been sent.
     pub resent: u64,
     /// How often records were written that had been written.
@@ -269,6 +271,7 @@ impl OutputFacts {
         Counted {
             acked: durable - dead_lettered,
             dead_lettered,
+            filtered: 0,
             resent: self.resent,
             rewritten: self.rewritten,
             reread: self.reread,

@@ -134,10 +134,12 @@ impl Truth {
         let stream = streams.find(|s| s.services.contains(service))?;
         let rows = &stream.rows;
         let output = rows.outputs.get(service).filter(|o| !o.removed)?;
+        let filtered = stream.of_records.iter().filter(|of| of.is_empty()).count();
         let records = stream.of_records.iter();
         let acked = records.filter(|of| rows.is_record_durable(output, (*of).clone()));
         Some(Counted {
             acked: acked.count() as u64,
+            filtered: filtered as u64,
             // Records without rows are read again, too.
             reread: self.reread,
             ..output.counted()

@@ -9,6 +9,7 @@ use crate::store::OutputId;
 
 use super::feed::{Feed, FeedId};
 use super::lane::{Attachment, Lane};
+use super::lanes::Arrival;
 use super::{Conditions, NextVisit, ShardState};
 
 /// Lanes that started to wait within this time of one another are grouped on one feed.
@@ -66,14 +67,32 @@ impl ShardState {
         let Self {
             lanes, feeds, head, ..
         } = self;
-        for lane in lanes.values_mut() {
+        let mut attached = Vec::new();
+        for (output, lane) in lanes {
             if lane.waiting_since().is_none() {
                 continue;
             }
             find_feed(lane, feeds, *head, now);
-            if lane.waiting_since().is_none() {
+            if let Attachment::Following { feed, next } = lane.attachment {
                 lane.wake.notify_one();
+                attached.push((output.clone(), feed, next));
             }
+        }
+
+        for (output, feed, next) in attached {
+            self.note_attached(&output, feed, next);
+        }
+    }
+
+    /// Notes where a lane stands in a feed that covers it. The feed can have everything and close in
+    /// this same round, before the lane's task has run.
+    fn note_attached(&mut self, output: &OutputId, feed: FeedId, next: u64) {
+        let is_idle = |lane: &Lane| !lane.is_delivering();
+        if self.lanes.get(output).is_some_and(is_idle)
+            && self.note_arrival(output, feed, next) == Arrival::BehindFlush
+            && let Some(lane) = self.lanes.get_mut(output)
+        {
+            lane.ask_for_flush();
         }
     }
 

@@ -482,7 +482,7 @@ impl ShardState {
     }
 
     /// Notes that the lane has come to batch `number` of its feed: the goal, or a gap.
-    fn note_arrival(&mut self, output: &OutputId, feed: FeedId, number: u64) -> Arrival {
+    pub(super) fn note_arrival(&mut self, output: &OutputId, feed: FeedId, number: u64) -> Arrival {
         let Self {
             lanes, feeds, gaps, ..
         } = self;
@@ -704,7 +704,7 @@ impl Lane {
 
 /// The result of a lane's arrival at a batch.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Arrival {
+pub(super) enum Arrival {
     /// Noted; the lane takes the batch.
     Noted,
     /// The lane's accepted records have to be durable first.
