@@ -8,9 +8,14 @@
 //!   [`table::Table`]s.
 //! - [`check`]: unknown keys and wrong values, all of a file at once.
 //! - [`resolve`]: tables to a [`Process`], with every default filled in.
+//! - [`build`], [`dead_letter_outputs`], [`discovery`], [`programs`]: from a [`Process`] to
+//!   outputs, outputs that are found by name, and compiled pumps.
 
+pub mod build;
 pub mod check;
 mod dead_letter;
+pub mod dead_letter_outputs;
+pub mod discovery;
 pub mod file;
 mod filter;
 pub mod input;
@@ -19,6 +24,7 @@ pub mod mistake;
 mod outputs;
 pub mod pattern;
 pub mod process;
+pub mod programs;
 pub mod pumps;
 pub mod registry;
 pub mod resolve;

@@ -10,14 +10,7 @@ use crate::failure::Failure;
 /// Creates the sources' streams, for the embedded Kinesis starts empty (outputs are created by
 /// their kind), and lets other programs on this machine write to them and read them.
 pub(crate) async fn prepare(local: &Local, process: &Process) -> Result<(), Failure> {
-    for fan_out in &process.fan_outs {
-        match local.create_stream(&fan_out.source.default_name(), 1) {
-            Ok(()) | Err(CreateError::Exists { .. }) => {}
-            Err(error @ (CreateError::Name { .. } | CreateError::Shards { .. })) => {
-                return Err(Failure::usage(chain(&error)));
-            }
-        }
-    }
+    create_streams(local, process)?;
 
     // A process that ends when it has caught up has nobody to serve.
     if process.until_caught_up {
@@ -30,6 +23,19 @@ pub(crate) async fn prepare(local: &Local, process: &Process) -> Result<(), Fail
             "embedded Kinesis at {endpoint}; write to it: AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x \
              distributary put {name} --endpoint-url {endpoint} hello"
         );
+    }
+    Ok(())
+}
+
+fn create_streams(local: &Local, process: &Process) -> Result<(), Failure> {
+    for fan_out in &process.fan_outs {
+        let name = fan_out.source.default_name();
+        match local.create_stream(&name, 1) {
+            Ok(()) | Err(CreateError::Exists { .. }) => {}
+            Err(error @ (CreateError::Name { .. } | CreateError::Shards { .. })) => {
+                return Err(Failure::usage(chain(&error)));
+            }
+        }
     }
     Ok(())
 }

@@ -32,6 +32,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "distributary-core",
             "distributary-filter",
             "distributary-kinesis",
+            "distributary-sql",
             "distributary-wire",
         ],
     ),
@@ -42,7 +43,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "distributary-config",
             "distributary-core",
             "distributary-kinesis",
+            "distributary-local",
             "distributary-sql",
+            "distributary-wire",
         ],
     ),
     (

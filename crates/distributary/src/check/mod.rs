@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use distributary_adapters::kind::{BuildContext, Ending, Finding, Severity};
 use distributary_adapters::outputs::OutputSettings;
+use distributary_config::discovery;
 use distributary_config::{FanOutConfig, OutputConfig, Process};
 use distributary_core::text::chain;
 use tokio::task::JoinSet;
 
 use crate::connect::Access;
-use crate::control::discovery;
 
 /// Outputs that are tried at the same time.
 const AT_ONCE: usize = 16;

@@ -182,14 +182,17 @@ fn print_all(mut events: mpsc::Receiver<Event>, format: Format, limit: u64) -> i
             Found::Records(batch, _permit) => {
                 left -= print_batch(&mut out, format, &event.shard, &batch, left)?;
             }
-            Found::Gap => screen::say(&format!(
-                "{}: the stream's retention deleted records before they could be read",
-                event.shard
-            )),
+            Found::Gap => say_gap(&event.shard),
             Found::Nothing | Found::Closed => {}
         }
     }
     out.flush()
+}
+
+fn say_gap(shard: &ShardId) {
+    screen::say(&format!(
+        "{shard}: the stream's retention deleted records before they could be read"
+    ));
 }
 
 /// The next event. Prints all that is buffered before waiting for the event.

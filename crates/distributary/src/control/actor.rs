@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_adapters::kind::Ending;
+use distributary_config::dead_letter_outputs::DeadLetterOutputs;
 use distributary_config::{FanOutConfig, Process, resolve};
 use distributary_core::engine::MemoryBudget;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::Instrument;
 
-use super::dead_letters::DeadLetterOutputs;
 use super::fan_out::{FanOutCommand, FanOutTask, Outcome};
 use super::{Answer, Command, Origin, SharedParts};
 use crate::connect::Access;

@@ -2,22 +2,19 @@
 //! is read or written.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use distributary_adapters::kind::{BuildContext, BuildError};
+use distributary_config::build::{Found, find};
+use distributary_config::dead_letter_outputs::DeadLetterOutputs;
+use distributary_config::discovery::{self, FoundOutput};
 use distributary_config::{FanOutConfig, OutputConfig};
-use distributary_core::engine::deliver::DeadLetter;
 use distributary_core::engine::{FanOut, OutputSpec};
-use distributary_core::output::Output;
-use distributary_core::pump::{Chain, Pump, PumpRef};
-use distributary_core::store::{CheckpointStore, OutputId};
+use distributary_core::store::CheckpointStore;
 use distributary_core::text::chain;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::SharedParts;
-use super::dead_letters::DeadLetterOutputs;
-use super::discovery::{self, FoundOutput};
 use super::pumps::Pumps;
 use super::state;
 use crate::failure::Failure;
@@ -98,14 +95,6 @@ fn failure(error: &BuildError) -> Failure {
 }
 
 type Answers = BTreeMap<usize, Result<Found, BuildError>>;
-
-/// An output, and its identity.
-struct Found {
-    spec: OutputSpec,
-    identity: String,
-    /// The identity of the place for dead letters.
-    dead_letters: Option<String>,
-}
 
 impl OutputBuilder {
     /// The context in which the outputs are built.
@@ -251,52 +240,4 @@ impl OutputBuilder {
         }
         Ok(())
     }
-}
-
-async fn find(
-    config: OutputConfig,
-    context: &BuildContext,
-    dead_letters: &DeadLetterOutputs,
-) -> Result<Found, BuildError> {
-    let built = config.settings.build(context).await?;
-    let place = match config.refused.dead_letter() {
-        Some(settings) => Some(dead_letters.get(settings, context).await?),
-        None => None,
-    };
-
-    let (place, dead_letters) = place.map(|built| (built.output, built.identity)).unzip();
-    Ok(Found {
-        spec: spec(config, (built.output, built.pump), place),
-        identity: built.identity,
-        dead_letters,
-    })
-}
-
-fn spec(
-    config: OutputConfig,
-    (output, pump): (Arc<dyn Output>, Option<PumpRef>),
-    dead_letters: Option<Arc<dyn Output>>,
-) -> OutputSpec {
-    OutputSpec {
-        id: OutputId::new(&config.name),
-        output,
-        order: config.order,
-        start: config.start,
-        paused: config.paused,
-        dead_letter: dead_letters.map(|output| DeadLetter {
-            refused_by: config.name,
-            output,
-        }),
-        pump: pump_of(pump, config.filter.map(|filter| filter as Arc<dyn Pump>)),
-    }
-}
-
-/// The pump of an output: the filter sees user records where the output takes aggregates apart.
-fn pump_of(apart: Option<PumpRef>, filter: Option<Arc<dyn Pump>>) -> Option<PumpRef> {
-    let pump = match (apart, filter) {
-        (apart, None) => return apart,
-        (None, Some(filter)) => filter,
-        (Some(apart), Some(filter)) => Arc::new(Chain::new(apart, filter)),
-    };
-    Some(PumpRef { pump, stream: 0 })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_adapters::kind::{BuildContext, BuildError, Ending};
+use distributary_config::discovery::{self, FoundOutput};
 use distributary_config::{FanOutConfig, OutputConfig};
 use distributary_core::clock::{Clock, Instant};
 use distributary_core::engine::{Change, Engine, EngineError, OutputSpec, SourceStatus, Start};
@@ -15,7 +16,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::build::{Built, OutputBuilder, build};
-use super::discovery::{self, FoundOutput};
 use super::steps::{self, note};
 use super::{Answer, OutputChange, SharedParts};
 use crate::failure::Failure;

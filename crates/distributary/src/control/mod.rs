@@ -7,8 +7,6 @@
 
 mod actor;
 mod build;
-mod dead_letters;
-pub(crate) mod discovery;
 mod fan_out;
 mod process;
 mod pumps;
@@ -21,6 +19,7 @@ mod watcher;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use distributary_config::dead_letter_outputs::DeadLetterOutputs;
 use distributary_config::{Input, OutputConfig, Registry};
 use distributary_core::engine::{MemoryBudget, Start};
 use tokio::sync::{mpsc, oneshot};
@@ -34,7 +33,7 @@ pub(crate) struct SharedParts {
     /// Memory for records that are read and not yet written.
     pub(crate) memory: MemoryBudget,
     /// Outputs for dead letters.
-    pub(crate) dead_letters: dead_letters::DeadLetterOutputs,
+    pub(crate) dead_letters: DeadLetterOutputs,
 }
 
 /// Commands that wait for the actor at most; further clients wait to send theirs.

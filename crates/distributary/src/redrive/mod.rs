@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use distributary_core::batch::Batch;
 use distributary_core::checkpoint::Sequence;
 use distributary_core::clock::Clock;
 use distributary_core::engine::deliver::{
@@ -139,6 +140,17 @@ impl Redrive {
                 return Ok(());
             }
         };
+        let Some(delivered) = self.deliver(&batch, target).await else {
+            return Ok(());
+        };
+
+        tally.note(&delivered, run.len());
+        let sent = sent(run, &delivered);
+        marks.add(sent, &target.name)
+    }
+
+    /// Delivers a batch; goes on behind letters that are refused again.
+    async fn deliver(&self, batch: &Batch, target: &Target) -> Option<Delivered> {
         let recipient = Recipient {
             output: Arc::clone(&target.output),
             order: target.order,
@@ -146,14 +158,8 @@ impl Redrive {
         };
 
         let context = self.context();
-        let mut delivered = deliver(&batch, &[recipient], &context).await;
-        let Some(delivered) = delivered.pop() else {
-            return Ok(());
-        };
-
-        tally.note(&delivered, run.len());
-        let sent = sent(run, &delivered);
-        marks.add(sent, &target.name)
+        let mut delivered = deliver(batch, &[recipient], &context).await;
+        delivered.pop()
     }
 
     fn context(&self) -> Context {

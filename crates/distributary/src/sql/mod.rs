@@ -1,14 +1,15 @@
-//! SQL of the configuration: compiled programs, and the rows that outputs take.
+//! SQL of the configuration: pumps that flags describe, and samples of records.
 
 mod flag;
 mod sample;
 
-use bytes::Bytes;
-use distributary_config::{PumpCode, PumpConfig, RowWord, RowsConfig};
-use distributary_sql::{Application, InputSchema, Program, RowFormat, Selection, StreamRole};
+use distributary_config::PumpConfig;
+use distributary_config::programs;
+use distributary_sql::Program;
 
 use crate::failure::Failure;
 
+pub(crate) use distributary_config::programs::selection;
 pub(crate) use flag::add_pump;
 pub(crate) use sample::Sample;
 
@@ -17,143 +18,5 @@ pub(crate) use sample::Sample;
 /// # Errors
 /// All errors of the code and of the schema, each with line and column.
 pub(crate) fn compile(config: &PumpConfig) -> Result<Program, Failure> {
-    let name = &config.name;
-    let application =
-        application(config).map_err(|why| Failure::usage(format!("the pump {name}: {why}")))?;
-    for note in &application.notes {
-        tracing::info!(pump = name, "{note}");
-    }
-    Program::compile(&application)
-        .map_err(|errors| Failure::usage(format!("the pump {name} does not compile:\n{errors}")))
-}
-
-fn application(config: &PumpConfig) -> Result<Application, String> {
-    let mut application = without_tables(config)?;
-    for table in &config.references {
-        let contents = Bytes::from(table.contents.clone());
-        match &table.schema {
-            Some(schema) => {
-                let schema = InputSchema::from_json(schema)?;
-                application.add_reference(&table.name, schema, contents);
-            }
-            None => application.set_reference(&table.name, contents)?,
-        }
-    }
-    Ok(application)
-}
-
-fn without_tables(config: &PumpConfig) -> Result<Application, String> {
-    let schema = config.schema.as_deref().map(InputSchema::from_json);
-    let schema = schema.transpose()?;
-    match &config.code {
-        PumpCode::Application(text) => {
-            let mut application = Application::from_json(text)?;
-            if let Some(schema) = schema {
-                application.schema = schema;
-            }
-            Ok(application)
-        }
-        PumpCode::Sql(text) => {
-            let schema = schema.ok_or("a schema is missing")?;
-            Ok(Application::from_sql(text, schema))
-        }
-    }
-}
-
-/// The rows that an output takes.
-///
-/// # Errors
-/// A sentence that lists the streams or the columns.
-pub(crate) fn selection(program: &Program, rows: &RowsConfig) -> Result<Selection, String> {
-    let stream = stream(program, rows.from_stream.as_deref())?;
-    let key = rows.partition_key.as_deref();
-    let key = key.map(|name| column(program, stream, name)).transpose()?;
-    Ok(Selection {
-        stream,
-        format: match rows.format {
-            RowWord::Json => RowFormat::Json,
-            RowWord::Csv => RowFormat::Csv,
-        },
-        key,
-    })
-}
-
-/// The number of the stream by the name, or of the only one.
-fn stream(program: &Program, name: Option<&str>) -> Result<usize, String> {
-    let made = made_streams(program);
-    let Some(name) = name else {
-        return only_stream(program, &made);
-    };
-    if name == "error_stream" {
-        return Ok(program.error_stream());
-    }
-
-    let found = number_of(&made, name).or_else(|| number_of(&made, &name.to_uppercase()));
-    found.ok_or_else(|| {
-        let names = names(&made);
-        format!(
-            "key from-stream: the pump makes no stream {name:?}; expected one of {names}, or \
-             error_stream"
-        )
-    })
-}
-
-fn number_of(made: &[(usize, &str)], name: &str) -> Option<usize> {
-    let found = made.iter().find(|(_, made)| *made == name);
-    found.map(|(number, _)| *number)
-}
-
-/// The streams that the code creates, with their numbers.
-fn made_streams(program: &Program) -> Vec<(usize, &str)> {
-    let mut made = Vec::new();
-    for (number, stream) in program.streams().iter().enumerate() {
-        if stream.role == StreamRole::InApplication {
-            made.push((number, stream.name.as_str()));
-        }
-    }
-    made
-}
-
-fn names(made: &[(usize, &str)]) -> String {
-    let quoted = made.iter().map(|(_, name)| format!("{name:?}"));
-    let quoted: Vec<String> = quoted.collect();
-    quoted.join(", ")
-}
-
-/// The number of the only stream.
-fn only_stream(program: &Program, made: &[(usize, &str)]) -> Result<usize, String> {
-    match made {
-        [(only, _)] => Ok(*only),
-        [] => Err("the pump's code makes no stream".to_owned()),
-        _ => the_only_output(program).ok_or_else(|| {
-            let names = names(made);
-            format!("the pump makes several streams: choose one by from-stream ({names})")
-        }),
-    }
-}
-
-/// The stream of the only output that an application's own configuration names.
-fn the_only_output(program: &Program) -> Option<usize> {
-    match program.outputs() {
-        [only] => program.stream_named(&only.stream),
-        _ => None,
-    }
-}
-
-fn column(program: &Program, stream: usize, name: &str) -> Result<usize, String> {
-    let stream = &program.streams()[stream];
-    let place = |name: &str| {
-        let mut columns = stream.columns.iter();
-        columns.position(|column| column.name == name)
-    };
-    place(name)
-        .or_else(|| place(&name.to_uppercase()))
-        .ok_or_else(|| {
-            let columns = stream.columns.iter().map(|column| column.name.as_str());
-            format!(
-                "key partition-key: the stream {:?} has no column {name:?}; expected one of {}",
-                stream.name,
-                columns.collect::<Vec<_>>().join(", ")
-            )
-        })
+    programs::compile(config).map_err(Failure::usage)
 }

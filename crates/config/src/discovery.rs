@@ -4,25 +4,27 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use distributary_adapters::kind::{BuildContext, BuildError, ListedPlace};
 use distributary_adapters::outputs::OutputSettings;
-use distributary_config::{FanOutConfig, OutputConfig, OutputPattern};
 use distributary_core::clock::Millis;
 use distributary_core::engine::Start;
 use distributary_core::store::State;
 
+use crate::pattern::OutputPattern;
+use crate::process::{FanOutConfig, OutputConfig};
+
 /// An output that a pattern finds.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct FoundOutput {
+pub struct FoundOutput {
     /// The settings; the start is that of the fan-out's first start.
-    pub(crate) config: OutputConfig,
+    pub config: OutputConfig,
     /// The start of an output that is found later.
-    pub(crate) later_start: Start,
+    pub later_start: Start,
     /// The creation time, where the service returns one: another one is another stream.
-    pub(crate) created: Option<Millis>,
+    pub created: Option<Millis>,
 }
 
 impl FoundOutput {
     /// The settings with the start of an output that is found later.
-    pub(crate) fn later(&self) -> OutputConfig {
+    pub fn later(&self) -> OutputConfig {
         OutputConfig {
             start: self.later_start,
             ..self.config.clone()
@@ -32,7 +34,10 @@ impl FoundOutput {
 
 /// The outputs that the patterns of `config` find, by name. Outputs of `running` have precedence
 /// where there are more than the limit of a pattern.
-pub(crate) async fn search(
+///
+/// # Errors
+/// [`BuildError`] if the service does not list the places.
+pub async fn search(
     config: &FanOutConfig,
     context: &BuildContext,
     running: &BTreeSet<String>,
@@ -60,7 +65,7 @@ pub(crate) async fn search(
 }
 
 /// Outputs without progress, beside others that have some, start where later ones do.
-pub(crate) fn start_later(found: &mut BTreeMap<String, FoundOutput>, state: &State) {
+pub fn start_later(found: &mut BTreeMap<String, FoundOutput>, state: &State) {
     let lanes = state.lanes.iter();
     let known: BTreeSet<&str> = lanes.map(|row| row.lane.output.as_str()).collect();
     if known.is_empty() {
@@ -75,7 +80,7 @@ pub(crate) fn start_later(found: &mut BTreeMap<String, FoundOutput>, state: &Sta
 }
 
 /// Logs that the source is no output, if a pattern has its name.
-pub(crate) fn note_source(config: &FanOutConfig, context: &BuildContext) {
+pub fn note_source(config: &FanOutConfig, context: &BuildContext) {
     let Some(source) = &context.like else {
         return;
     };
@@ -88,7 +93,7 @@ pub(crate) fn note_source(config: &FanOutConfig, context: &BuildContext) {
 
 /// The outputs of `new`, and those of `found` that its patterns have; the others are taken out of
 /// `found`.
-pub(crate) fn with_found(
+pub fn with_found(
     new: &FanOutConfig,
     found: &mut BTreeMap<String, FoundOutput>,
 ) -> Vec<OutputConfig> {

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 
 /// The outputs for dead letters that are in use. Cheap to clone; all clones are one.
 #[derive(Clone, Default)]
-pub(crate) struct DeadLetterOutputs {
+pub struct DeadLetterOutputs {
     // The lock is held while an output is built, so that a place is never opened twice.
     kept: Arc<Mutex<Vec<Kept>>>,
 }
@@ -42,7 +42,10 @@ impl Kept {
 
 impl DeadLetterOutputs {
     /// The output with these settings: one that is in use, or a new one.
-    pub(crate) async fn get(
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub async fn get(
         &self,
         settings: &OutputSettings,
         context: &BuildContext,
