@@ -265,6 +265,16 @@ impl Picks {
         }
     }
 
+    /// The first `count` records, or all if there are fewer.
+    #[must_use]
+    pub fn first(&self, count: usize) -> Self {
+        let count = count.min(self.len());
+        match self {
+            Self::Run(range) => Self::Run(range.start..range.start + count),
+            Self::Some(picked) => Self::from(picked[..count].to_vec()),
+        }
+    }
+
     /// Indices in the batch, ascending.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.len()).filter_map(|i| self.get(i))

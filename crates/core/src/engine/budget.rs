@@ -1,13 +1,13 @@
 //! The memory budget: every byte that is read or encoded is reserved here before it is allocated.
 //!
-//! Two pools, so that neither can starve the other: three quarters for batches with the encodings
-//! that lanes share, a quarter for the encodings of single lanes (retries, starts in the middle of
-//! a chunk). As soon as an output gathers, the batches leave a third of their pool to another one,
-//! for records that outputs have accepted and not made durable. The first two are first come, first
-//! served: a large request at the front waits for released memory, and is not overtaken. Only
-//! readers of laggards come after all others: their memory may be held by an output in trouble for
-//! long, and no other request is to wait behind them. An unused pool grants any request, however
-//! large, so that one record of the maximum size always gets through.
+//! Parts that can't starve each other: three quarters for batches with the encodings that lanes
+//! share, a quarter for the encodings of single lanes (`encodings`). As soon as an output gathers,
+//! the batches leave a third of their pool to another one, for records that outputs have accepted
+//! and not made durable. The batches' pool is first come, first served: a large request at the front
+//! waits for released memory, and is not overtaken. Only readers of laggards come after all others:
+//! their memory may be held by an output in trouble for long, and no other request is to wait behind
+//! them. An unused pool grants any request, however large, so that one record of the maximum size
+//! always gets through.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -18,17 +18,18 @@ use std::task::{Context, Poll};
 
 use tokio::sync::{Notify, oneshot};
 
+use super::encodings::{AccountId, Encodings};
 use super::lock;
 use super::mutation::{Mutation, on};
 use super::status::MemoryStatus;
 
 /// A part of the budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pool {
+enum Pool {
     /// Batches, with the encodings that lanes share.
     Read,
-    /// Encodings of single lanes.
-    Encode,
+    /// Encodings of single lanes of one output.
+    Encode(AccountId),
     /// Records that outputs have accepted, until a flush.
     Gathered,
 }
@@ -61,13 +62,29 @@ pub(crate) struct Budget {
 
 #[derive(Default)]
 struct State {
-    pools: [PoolState; 3],
+    read: PoolState,
+    encodings: Encodings,
+    gathered: Gathered,
     peak: usize,
     /// The shards that are read; woken when memory gets short. (A `watch` would wake them in an
     /// order that differs from run to run.)
     readers: Vec<Arc<Notify>>,
 }
 
+/// The pool of accepted records.
+#[derive(Default)]
+struct Gathered {
+    size: usize,
+    used: usize,
+}
+
+impl State {
+    fn used(&self) -> usize {
+        self.read.used + self.encodings.used() + self.gathered.used
+    }
+}
+
+/// The pool of batches.
 #[derive(Default)]
 struct PoolState {
     size: usize,
@@ -111,6 +128,17 @@ impl PoolState {
             || self.used.saturating_add(bytes) <= self.size
             || on(Mutation::BudgetIgnored)
     }
+
+    fn resize(&mut self, before: usize, after: usize) -> bool {
+        let others = self.used - before;
+        let free = others.saturating_add(after) <= self.size && !self.is_awaited();
+        if after > before && others > 0 && !free {
+            return false;
+        }
+
+        self.used = others + after;
+        true
+    }
 }
 
 /// A share of the budget; given back when dropped.
@@ -144,12 +172,15 @@ impl Budget {
         Self::of_pools(total - total / 4, total / 4)
     }
 
-    fn of_pools(read: usize, encode: usize) -> Arc<Self> {
-        let mut state = State::default();
-        state.pools[Pool::Read as usize].size = read;
-        state.pools[Pool::Encode as usize].size = encode;
+    fn of_pools(read: usize, encodings: usize) -> Arc<Self> {
+        let mut state = State {
+            encodings: Encodings::new(encodings),
+            ..State::default()
+        };
+        state.read.size = read;
+
         Arc::new(Self {
-            total: read + encode,
+            total: read + encodings,
             state: Mutex::new(state),
             pressed: AtomicBool::new(false),
             gathering_short: AtomicBool::new(false),
@@ -164,7 +195,7 @@ impl Budget {
     /// Bytes that batches could still take.
     pub(crate) fn free(&self) -> usize {
         let state = lock(&self.state);
-        let pool = &state.pools[Pool::Read as usize];
+        let pool = &state.read;
         if pool.waiting.is_empty() {
             pool.size.saturating_sub(pool.used)
         } else {
@@ -175,28 +206,41 @@ impl Budget {
     /// Bytes that the reader that waits longest is short of.
     pub(crate) fn short(&self) -> usize {
         let state = lock(&self.state);
-        let pool = &state.pools[Pool::Read as usize];
-        let first = pool
-            .waiting
-            .front()
-            .or(pool.patient.front())
-            .map_or(0, |(bytes, _)| *bytes);
-        first.saturating_sub(pool.size.saturating_sub(pool.used))
+        let pool = &state.read;
+        let first = pool.waiting.front().or(pool.patient.front());
+        let wanted = first.map_or(0, |(bytes, _)| *bytes);
+        wanted.saturating_sub(pool.size.saturating_sub(pool.used))
     }
 
     /// Bytes that batches may take together.
     pub(crate) fn read_pool(&self) -> usize {
-        lock(&self.state).pools[Pool::Read as usize].size
+        lock(&self.state).read.size
     }
 
-    /// Asks for `bytes` of `pool`.
-    pub(crate) fn reserve(self: &Arc<Self>, pool: Pool, bytes: usize, turn: Turn) -> Reservation {
+    /// Asks for `bytes` for a batch.
+    pub(crate) fn reserve(self: &Arc<Self>, bytes: usize, turn: Turn) -> Reservation {
+        self.request(|state, sender| {
+            let queue = state.read.queue(turn);
+            queue.push_back((bytes, sender));
+        })
+    }
+
+    /// Asks for `bytes` for an encoding of a single lane; see [`Account::reserve`].
+    ///
+    /// [`Account::reserve`]: super::encodings::Account::reserve
+    pub(super) fn reserve_encoding(self: &Arc<Self>, of: AccountId, bytes: usize) -> Reservation {
+        self.request(|state, sender| state.encodings.queue(of, bytes, sender))
+    }
+
+    fn request(
+        self: &Arc<Self>,
+        queue: impl FnOnce(&mut State, oneshot::Sender<Permit>),
+    ) -> Reservation {
         let (sender, receiver) = oneshot::channel();
         let mut state = lock(&self.state);
-        state.pools[pool as usize]
-            .queue(turn)
-            .push_back((bytes, sender));
+        queue(&mut state, sender);
         self.grant(&mut state);
+
         drop(state);
         Reservation {
             budget: Arc::clone(self),
@@ -204,26 +248,42 @@ impl Budget {
         }
     }
 
-    /// `bytes` of `pool` if there is room now and no request waits.
-    pub(crate) fn try_reserve(self: &Arc<Self>, pool: Pool, bytes: usize) -> Option<Permit> {
+    /// `bytes` for a batch if there is room now and no request waits.
+    pub(crate) fn try_reserve(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
         let mut state = lock(&self.state);
-        let of = &mut state.pools[pool as usize];
-        if of.is_awaited() || !of.fits(bytes) {
+        let pool = &mut state.read;
+        if pool.is_awaited() || !pool.fits(bytes) {
             return None;
         }
-        of.used += bytes;
+
+        pool.used += bytes;
         self.grant(&mut state);
-        Some(Permit {
+        Some(self.permit(Pool::Read, bytes))
+    }
+
+    fn permit(self: &Arc<Self>, pool: Pool, bytes: usize) -> Permit {
+        Permit {
             budget: Arc::clone(self),
             pool,
             bytes,
-        })
+        }
+    }
+
+    /// Changes or asks the accounts, and serves the requests that have room then.
+    pub(super) fn with_encodings<T>(
+        self: &Arc<Self>,
+        event: impl FnOnce(&mut Encodings) -> T,
+    ) -> T {
+        let mut state = lock(&self.state);
+        let answer = event(&mut state.encodings);
+        self.grant(&mut state);
+        answer
     }
 
     /// Moves a third of the batches' pool to accepted records, once: an output gathers.
     pub(crate) fn open_gathered(&self) {
         let mut state = lock(&self.state);
-        let [read, _, gathered] = &mut state.pools;
+        let State { read, gathered, .. } = &mut *state;
         if gathered.size == 0 {
             gathered.size = read.size / 3;
             read.size -= gathered.size;
@@ -235,29 +295,32 @@ impl Budget {
     pub(crate) fn gather(self: &Arc<Self>, permit: &mut Option<Permit>, bytes: usize) -> bool {
         self.open_gathered();
         let mut state = lock(&self.state);
-        let used: usize = state.pools.iter().map(|pool| pool.used).sum();
-        let pool = &mut state.pools[Pool::Gathered as usize];
-        // The batches' pool may hold more than its size since the accepted records have their own.
-        let fits = pool.used == 0 || used.saturating_add(bytes) <= self.total;
-        if !fits || !pool.fits(bytes) {
+        if !self.gathered_fits(&state, bytes) {
             self.gathering_short.store(true, Ordering::Relaxed);
             state.readers.iter().for_each(|reader| reader.notify_one());
             return false;
         }
 
-        pool.used += bytes;
+        state.gathered.used += bytes;
         self.grant(&mut state);
         match permit {
             Some(permit) => permit.bytes += bytes,
-            None => {
-                *permit = Some(Permit {
-                    budget: Arc::clone(self),
-                    pool: Pool::Gathered,
-                    bytes,
-                });
-            }
+            None => *permit = Some(self.permit(Pool::Gathered, bytes)),
         }
         true
+    }
+
+    /// True if `bytes` more may be accepted. The batches' pool may hold more than its size since
+    /// the accepted records have their own.
+    fn gathered_fits(&self, state: &State, bytes: usize) -> bool {
+        let pool = &state.gathered;
+        if pool.used == 0 {
+            return true;
+        }
+
+        let within_all = state.used().saturating_add(bytes) <= self.total;
+        let within_pool = pool.used.saturating_add(bytes) <= pool.size;
+        within_all && (within_pool || on(Mutation::BudgetIgnored))
     }
 
     /// True while a lane waits for memory of [`Pool::Gathered`].
@@ -265,38 +328,53 @@ impl Budget {
         self.gathering_short.load(Ordering::Relaxed)
     }
 
-    /// Serves waiting requests in order, as far as there is room.
+    /// Serves waiting requests, as far as there is room.
     fn grant(self: &Arc<Self>, state: &mut State) {
-        for pool in [Pool::Read, Pool::Encode] {
-            let of = &mut state.pools[pool as usize];
-            while let Some((turn, (bytes, sender))) = of.pop() {
-                if sender.is_closed() {
-                    continue;
-                }
-                if !of.fits(bytes) {
-                    of.queue(turn).push_front((bytes, sender));
-                    break;
-                }
-                of.used += bytes;
-                if let Err(mut permit) = sender.send(Permit {
-                    budget: Arc::clone(self),
-                    pool,
-                    bytes,
-                }) {
-                    // The request was given up. Dropping the permit with its bytes would take the
-                    // lock that is held here.
-                    permit.bytes = 0;
-                    of.used -= bytes;
-                }
+        self.grant_batches(&mut state.read);
+        while let Some((account, bytes, sender)) = state.encodings.admit() {
+            if !self.send(sender, Pool::Encode(account), bytes) {
+                state.encodings.release(account, bytes);
             }
         }
-        let used = state.pools.iter().map(|p| p.used).sum();
-        state.peak = state.peak.max(used);
-        let pressed = state.pools[Pool::Read as usize].is_awaited();
-        if pressed && !self.pressed.swap(pressed, Ordering::Relaxed) {
+
+        state.peak = state.peak.max(state.used());
+        self.note_pressure(state);
+    }
+
+    /// Serves the requests for batches in order.
+    fn grant_batches(self: &Arc<Self>, pool: &mut PoolState) {
+        while let Some((turn, (bytes, sender))) = pool.pop() {
+            if sender.is_closed() {
+                continue;
+            }
+            if !pool.fits(bytes) {
+                pool.queue(turn).push_front((bytes, sender));
+                break;
+            }
+            if self.send(sender, Pool::Read, bytes) {
+                pool.used += bytes;
+            }
+        }
+    }
+
+    /// Grants a request. False if the request was given up.
+    fn send(self: &Arc<Self>, sender: oneshot::Sender<Permit>, pool: Pool, bytes: usize) -> bool {
+        let unsent = sender.send(self.permit(pool, bytes));
+        if let Err(mut permit) = unsent {
+            // Dropping the permit with its bytes would take the lock that is held here.
+            permit.bytes = 0;
+            return false;
+        }
+        true
+    }
+
+    /// Notes whether a reader waits; wakes all readers when the first one does.
+    fn note_pressure(&self, state: &State) {
+        let pressed = state.read.is_awaited();
+        let before = self.pressed.swap(pressed, Ordering::Relaxed);
+        if pressed && !before {
             state.readers.iter().for_each(|reader| reader.notify_one());
         }
-        self.pressed.store(pressed, Ordering::Relaxed);
     }
 
     /// True while a reader waits for memory: batches that are not needed now must be dropped.
@@ -318,31 +396,48 @@ impl Budget {
     /// all engines with this budget.
     pub(crate) fn share(&self) -> usize {
         let state = lock(&self.state);
-        state.pools[Pool::Read as usize].size / state.readers.len().max(1)
+        state.read.size / state.readers.len().max(1)
     }
 
     pub(crate) fn status(&self) -> MemoryStatus {
         let state = lock(&self.state);
         MemoryStatus {
             budget: self.total,
-            used: state.pools.iter().map(|p| p.used).sum(),
+            used: state.used(),
             peak: state.peak,
+        }
+    }
+}
+
+impl State {
+    /// Gives `bytes` of `pool` back.
+    fn release(&mut self, pool: Pool, bytes: usize) {
+        match pool {
+            Pool::Read => self.read.used -= bytes,
+            Pool::Encode(account) => self.encodings.release(account, bytes),
+            Pool::Gathered => self.gathered.used -= bytes,
+        }
+    }
+
+    /// Changes `before` bytes of `pool` to `after`, if that is less, or if there is room for more.
+    fn resize(&mut self, pool: Pool, before: usize, after: usize) -> bool {
+        match pool {
+            Pool::Read => self.read.resize(before, after),
+            Pool::Encode(account) => self.encodings.resize(account, before, after),
+            Pool::Gathered => false,
         }
     }
 }
 
 impl Permit {
     /// Changes the size to `bytes`, if that is less, or if there is room for more and no request
-    /// waits.
+    /// waits. Memory of accepted records grows by [`Budget::gather`] only.
     pub(crate) fn resize(&mut self, bytes: usize) -> bool {
         let mut state = lock(&self.budget.state);
-        let pool = &mut state.pools[self.pool as usize];
-        let others = pool.used - self.bytes;
-        let fits = others == 0 || (others.saturating_add(bytes) <= pool.size && !pool.is_awaited());
-        if bytes > self.bytes && !fits {
+        if !state.resize(self.pool, self.bytes, bytes) {
             return false;
         }
-        pool.used = others + bytes;
+
         self.bytes = bytes;
         self.budget.grant(&mut state);
         true
@@ -371,7 +466,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         if self.bytes > 0 {
             let mut state = lock(&self.budget.state);
-            state.pools[self.pool as usize].used -= self.bytes;
+            state.release(self.pool, self.bytes);
             if self.pool == Pool::Gathered {
                 self.budget.gathering_short.store(false, Ordering::Relaxed);
             }
@@ -415,12 +510,12 @@ mod tests {
     #[test]
     fn first_come_first_served_and_one_alone_always() {
         let budget = Budget::new(400);
-        let small = now(budget.reserve(Pool::Read, 100, Turn::Usual)).unwrap();
-        let mut large = budget.reserve(Pool::Read, 1000, Turn::Usual);
+        let small = now(budget.reserve(100, Turn::Usual)).unwrap();
+        let mut large = budget.reserve(1000, Turn::Usual);
         assert!(now(&mut large).is_none());
         assert!(budget.pressed());
         // It would fit, but does not overtake.
-        let mut late = budget.reserve(Pool::Read, 10, Turn::Usual);
+        let mut late = budget.reserve(10, Turn::Usual);
         assert!(now(&mut late).is_none());
         drop(small);
         let large = now(&mut large).unwrap();
@@ -442,12 +537,12 @@ mod tests {
     #[test]
     fn who_catches_up_holds_nobody_back() {
         let budget = Budget::new(400);
-        let held = now(budget.reserve(Pool::Read, 100, Turn::Usual)).unwrap();
-        let mut patient = budget.reserve(Pool::Read, 250, Turn::Last);
+        let held = now(budget.reserve(100, Turn::Usual)).unwrap();
+        let mut patient = budget.reserve(250, Turn::Last);
         assert!(now(&mut patient).is_none());
         assert!(budget.pressed());
-        let small = now(budget.reserve(Pool::Read, 100, Turn::Usual)).unwrap();
-        let mut large = budget.reserve(Pool::Read, 300, Turn::Usual);
+        let small = now(budget.reserve(100, Turn::Usual)).unwrap();
+        let mut large = budget.reserve(300, Turn::Usual);
         drop(held);
         assert!(now(&mut patient).is_none(), "others wait");
         drop(small);
@@ -459,16 +554,16 @@ mod tests {
     #[test]
     fn who_gives_up_holds_nobody_back() {
         let budget = Budget::new(400);
-        let held = now(budget.reserve(Pool::Read, 300, Turn::Usual)).unwrap();
-        let gives_up = budget.reserve(Pool::Read, 300, Turn::Usual);
-        let mut next = budget.reserve(Pool::Read, 300, Turn::Usual);
-        let mut small = budget.reserve(Pool::Read, 0, Turn::Usual);
+        let held = now(budget.reserve(300, Turn::Usual)).unwrap();
+        let gives_up = budget.reserve(300, Turn::Usual);
+        let mut next = budget.reserve(300, Turn::Usual);
+        let mut small = budget.reserve(0, Turn::Usual);
         drop(gives_up);
         drop(held);
         assert!(now(&mut next).is_some());
         assert!(now(&mut small).is_some());
         // Granted, never looked at.
-        let unseen = budget.reserve(Pool::Read, 5, Turn::Usual);
+        let unseen = budget.reserve(5, Turn::Usual);
         drop(unseen);
         drop(next);
         assert_eq!(budget.status().used, 0);
@@ -477,15 +572,15 @@ mod tests {
     #[test]
     fn a_permit_grows_only_into_free_room() {
         let budget = Budget::new(400);
-        let mut a = now(budget.reserve(Pool::Read, 100, Turn::Usual)).unwrap();
-        let b = now(budget.reserve(Pool::Read, 150, Turn::Usual)).unwrap();
+        let mut a = now(budget.reserve(100, Turn::Usual)).unwrap();
+        let b = now(budget.reserve(150, Turn::Usual)).unwrap();
         assert!(a.resize(150));
         assert!(!a.resize(151));
         drop(b);
         assert!(a.resize(1000), "alone");
-        assert!(budget.try_reserve(Pool::Read, 1).is_none());
+        assert!(budget.try_reserve(1).is_none());
         drop(a);
-        assert!(budget.try_reserve(Pool::Read, 1).is_some());
+        assert!(budget.try_reserve(1).is_some());
         assert_eq!(budget.status().used, 0);
     }
 }

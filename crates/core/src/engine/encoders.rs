@@ -1,6 +1,6 @@
 //! The forms in which the lanes of a feed send a batch, and the memory that the forms take.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::output::{EncodingKey, Output};
@@ -22,9 +22,15 @@ pub(crate) struct Encoder {
     pub(crate) pump: Option<PumpRef>,
 }
 
-/// One encoder of each form.
+/// The forms and rows of a batch that are made with it, in memory that is reserved with it: the
+/// forms that lanes share, and the rows of every pump. A form of one lane alone is encoded request
+/// by request in memory of its own (`encodings`), so that a read does not shrink with the number of
+/// different encodings.
 #[derive(Clone, Default)]
-pub(crate) struct Encoders(BTreeMap<Form, Encoder>);
+pub(crate) struct Encoders {
+    shared: BTreeMap<Form, Encoder>,
+    pumps: BTreeMap<PumpId, Arc<dyn Pump>>,
+}
 
 impl Encoder {
     /// The encoder of an output that sends the records, or the rows of `pump`.
@@ -61,39 +67,51 @@ impl Encoder {
 }
 
 impl Encoders {
-    /// Adds `encoder` if its form is new.
-    pub(crate) fn add(&mut self, encoder: Encoder) {
-        self.0.entry(encoder.form.clone()).or_insert(encoder);
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Encoder> {
-        self.0.values()
+    /// The forms that lanes share.
+    pub(crate) fn forms(&self) -> impl Iterator<Item = &Form> {
+        self.shared.keys()
     }
 
     /// The pumps, each once.
-    pub(crate) fn pumps(&self) -> BTreeMap<&PumpId, &Arc<dyn Pump>> {
-        let pumps = self.iter().filter_map(|encoder| encoder.pump.as_ref());
-        pumps.map(|of| (of.pump.id(), &of.pump)).collect()
+    pub(crate) fn pumps(&self) -> &BTreeMap<PumpId, Arc<dyn Pump>> {
+        &self.pumps
     }
 
-    /// The number of copies of a batch, about: its encodings, and the rows of its pumps.
-    pub(crate) fn copies(&self) -> usize {
-        self.0.len() + self.pumps().len()
+    /// Leaves out the forms that are not `wanted`.
+    pub(crate) fn retain_forms(&mut self, wanted: impl Fn(&Form) -> bool) {
+        self.shared.retain(|form, _| wanted(form));
     }
 
-    /// Bytes of all rows and encodings of a batch of `records` records that take `bytes` bytes.
+    fn add_rows_of(&mut self, encoder: &Encoder) {
+        if let Some(PumpRef { pump, .. }) = &encoder.pump {
+            let pumps = &mut self.pumps;
+            pumps.entry(pump.id().clone()).or_insert(Arc::clone(pump));
+        }
+    }
+
+    /// Bytes of all rows and shared encodings of a batch of `records` records that take `bytes`
+    /// bytes.
     pub(crate) fn memory(&self, records: usize, bytes: usize) -> usize {
-        let encoded = self.iter().map(|encoder| encoder.encoded(records, bytes));
-        let pumps = self.pumps();
-        let rows = pumps.values().map(|pump| pump.bound(records, bytes).bytes);
+        let encoders = self.shared.values();
+        let encoded = encoders.map(|encoder| encoder.encoded(records, bytes));
+        let pumps = self.pumps.values();
+        let rows = pumps.map(|pump| pump.bound(records, bytes).bytes);
         encoded.chain(rows).fold(0, usize::saturating_add)
     }
 }
 
+/// Collects the encoders of all lanes, and keeps the forms that at least two of the lanes have.
 impl FromIterator<Encoder> for Encoders {
     fn from_iter<T: IntoIterator<Item = Encoder>>(encoders: T) -> Self {
+        let mut met: BTreeSet<Form> = BTreeSet::new();
         let mut all = Self::default();
-        encoders.into_iter().for_each(|encoder| all.add(encoder));
+
+        for encoder in encoders {
+            all.add_rows_of(&encoder);
+            if !met.insert(encoder.form.clone()) {
+                all.shared.entry(encoder.form.clone()).or_insert(encoder);
+            }
+        }
         all
     }
 }

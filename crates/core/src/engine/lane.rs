@@ -10,13 +10,13 @@ use crate::output::{Refusal, Trouble};
 use crate::pump::PumpRef;
 use crate::store::OutputId;
 
-use super::Shared;
-use super::budget::{Pool, Reservation, Turn};
+use super::{Shared, lock};
 use super::deliver::pass::{
     self, Answered, Attempts, Caller, Chunks, Ended, Pass, Progress, WaitFor,
 };
 use super::deliver::{Context, DeadLetter, Memory, Patience};
 use super::encoders::Encoder;
+use super::encodings::Account;
 use super::lane_port::{LanePort, LetGo, Wait};
 use super::mutation::{Mutation, on};
 use super::shard::{Flush, Hold, RowsInHand, ShardCell, Take, Work};
@@ -25,6 +25,7 @@ use super::shared_batch::{ChunkSet, NoRows, make_rows};
 /// Delivers the shard of `cell` to the output `id` until the shard is done, the output is removed,
 /// or the engine drains.
 pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>, id: OutputId) {
+    let encodings = lock(&shared.encodings).of(&id, &shared.budget);
     let Some(port) = LanePort::new(Arc::clone(&shared), cell, id) else {
         return;
     };
@@ -32,6 +33,7 @@ pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>, id: OutputId)
     let mut lane = Lane {
         shared,
         port: Arc::new(port),
+        encodings,
         attempts,
         retry_at: None,
         generation: 0,
@@ -54,6 +56,8 @@ pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>, id: OutputId)
 struct Lane {
     shared: Arc<Shared>,
     port: Arc<LanePort>,
+    /// The memory of the output for encodings of single lanes.
+    encodings: Arc<Account>,
     attempts: Attempts,
     /// Nothing is sent before this moment.
     retry_at: Option<Instant>,
@@ -128,7 +132,7 @@ impl Lane {
         let source = &work.batch.batch;
         let encoder = Encoder::new(&work.output, Some(pump));
         let bytes = encoder.memory(source.len(), source.allocation());
-        let mut reservation = self.shared.budget.reserve(Pool::Encode, bytes, Turn::Usual);
+        let mut reservation = self.encodings.reserve(bytes);
         let permit = loop {
             tokio::select! {
                 // Memory that was granted is used.
@@ -154,9 +158,11 @@ impl Lane {
 
     async fn deliver(&mut self, work: &Work) {
         let (shared, port) = (Arc::clone(&self.shared), Arc::clone(&self.port));
+        let encodings = Arc::clone(&self.encodings);
         let caller = LaneCaller {
             shared: &shared,
             port: &port,
+            encodings: &encodings,
             work,
         };
         let key = work.output.encoding();
@@ -259,6 +265,7 @@ impl Lane {
 struct LaneCaller<'a> {
     shared: &'a Shared,
     port: &'a LanePort,
+    encodings: &'a Arc<Account>,
     work: &'a Work,
 }
 
@@ -276,7 +283,7 @@ impl LaneCaller<'_> {
             clock: clock.clone(),
             deadline: clock.now().plus(settings.request_deadline * 2),
             patience: Patience::from(settings),
-            memory: Some(Memory(Arc::clone(&self.shared.budget))),
+            memory: Some(Memory(Arc::clone(self.encodings))),
         };
         let refused = (record, self.work.sub(record));
         let batch = self.work.batch();
@@ -297,13 +304,11 @@ impl Caller for LaneCaller<'_> {
         self.shared.settings.backoff_cap
     }
 
-    fn reserve(&self, bytes: usize) -> Option<Reservation> {
+    fn memory(&self) -> Option<&Account> {
         let rows = self.work.rows.as_ref();
-        if rows.is_some_and(|rows| rows.own.is_some()) {
-            // Reserved together with the rows.
-            return None;
-        }
-        Some(self.shared.budget.reserve(Pool::Encode, bytes, Turn::Usual))
+        // The encodings of a lane's own rows are reserved together with the rows.
+        let are_reserved = rows.is_some_and(|rows| rows.own.is_some());
+        (!are_reserved).then_some(&**self.encodings)
     }
 
     fn woken(&self) -> impl Future<Output = ()> + Send {

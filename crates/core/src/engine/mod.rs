@@ -6,6 +6,7 @@ mod changes;
 mod checkpoints;
 pub mod deliver;
 mod encoders;
+mod encodings;
 mod handover;
 mod identities;
 mod inflow;
@@ -46,6 +47,7 @@ use crate::text::chain;
 
 use budget::Budget;
 use deliver::DeadLetter;
+use encodings::Accounts;
 use shard::{Conditions, GoalState, lane_port};
 use supervisor::Tasks;
 use world::World;
@@ -233,6 +235,7 @@ struct Shared {
     tasks: Mutex<Tasks>,
     /// The last report of each kind of failure, by output (`None`: reading).
     reported: Mutex<BTreeMap<(Option<OutputId>, TroubleKind), Instant>>,
+    encodings: Mutex<Accounts>,
     /// Held while the store is written.
     committing: tokio::sync::Mutex<()>,
     /// Held while the outputs are changed.

@@ -9,7 +9,7 @@ use crate::output::Trouble;
 use crate::source::{Credit, Fetched, Read};
 
 use super::Shared;
-use super::budget::{Pool, Turn};
+use super::budget::Turn;
 use super::reader::{deadline, wait_for_call};
 use super::retry::policy;
 use super::shard::ShardCell;
@@ -57,7 +57,7 @@ pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>, start: Sequen
 async fn ask(shared: &Shared, cell: &ShardCell, position: &Position) -> Result<Read, Trouble> {
     let share = shared.conditions().memory_share;
     let bytes = shared.limits.answer_bytes.min(share);
-    let _permit = shared.budget.reserve(Pool::Read, bytes, Turn::Last).await;
+    let _permit = shared.budget.reserve(bytes, Turn::Last).await;
     wait_for_call(shared, cell).await;
 
     let mut reader = shared.source.open(cell.id(), position.clone());

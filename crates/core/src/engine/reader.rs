@@ -15,7 +15,7 @@ use crate::source::{Credit, Read, ShardReader, SourceError};
 use crate::store::OutputId;
 
 use super::Shared;
-use super::budget::{Permit, Pool, Turn};
+use super::budget::{Permit, Turn};
 use super::encoders::Encoders;
 use super::retry::{Backoff, policy};
 use super::shard::{Arrived, FeedId, KeepReader, NextVisit, PlannedRead, ShardCell};
@@ -218,7 +218,7 @@ async fn read_once(
 ) -> Result<(Read, Permit), SourceError> {
     reader.ready().await?;
     let Memory { bytes, turn } = memory;
-    let permit = shared.budget.reserve(Pool::Read, bytes, turn).await;
+    let permit = shared.budget.reserve(bytes, turn).await;
     wait_for_call(shared, cell).await;
 
     let read = deadline(shared, reader.next(credit)).await?;

@@ -34,6 +34,19 @@ struct Pumped {
 }
 
 impl Pumped {
+    /// The rows of `pump`, with room for their encodings by `encoders`.
+    fn new(pump: &Arc<dyn Pump>, encoders: &Encoders) -> Self {
+        let key_of = |form: &Form| {
+            let (of, stream) = form.rows_of.as_ref()?;
+            (of == pump.id()).then(|| (*stream, form.key.clone()))
+        };
+        Self {
+            pump: Arc::clone(pump),
+            keys: encoders.forms().filter_map(key_of).collect(),
+            streams: OnceLock::new(),
+        }
+    }
+
     fn streams(&self, batch: &Batch) -> &Result<Vec<Arc<Rows>>, Arc<BadRow>> {
         self.streams.get_or_init(|| {
             let derived = self.pump.apply(batch).map_err(Arc::new)?;
@@ -156,23 +169,16 @@ fn cut(batch: &Batch, output: &dyn Output) -> Vec<Range<usize>> {
 }
 
 impl SharedBatch {
-    /// `permit` covers the batch, and its rows and encodings by each of `encoders`.
+    /// `permit` covers the batch, and its rows and shared encodings by `encoders`.
     pub(crate) fn new(batch: Batch, encoders: &Encoders, permit: Permit) -> Self {
-        let forms = || encoders.iter().map(|encoder| &encoder.form);
-        let plain = forms().filter(|form| form.rows_of.is_none());
-        let pumped = encoders.pumps().into_iter().map(|(id, pump)| Pumped {
-            pump: Arc::clone(pump),
-            keys: forms()
-                .filter_map(|form| {
-                    let (of, stream) = form.rows_of.as_ref()?;
-                    (of == id).then(|| (*stream, form.key.clone()))
-                })
-                .collect(),
-            streams: OnceLock::new(),
-        });
+        let plain = encoders.forms().filter(|form| form.rows_of.is_none());
+        let sets = plain.map(|form| ChunkSet::new(form.key.clone()));
+        let pumps = encoders.pumps().values();
+        let pumped = pumps.map(|pump| Pumped::new(pump, encoders));
+
         Self {
             batch,
-            sets: plain.map(|form| ChunkSet::new(form.key.clone())).collect(),
+            sets: sets.collect(),
             pumped: pumped.collect(),
             permit,
             loose: AtomicBool::new(true),
@@ -295,7 +301,7 @@ pub(crate) mod testing {
 
     use super::*;
     use crate::clock::Millis;
-    use crate::engine::budget::{Budget, Pool};
+    use crate::engine::budget::Budget;
     use crate::output::{Outcome, Profile, RequestLimits};
     use crate::record::{DataForm, RecordIndex, Span};
 
@@ -318,7 +324,7 @@ pub(crate) mod testing {
             });
         }
         let permit = Budget::new(1 << 20)
-            .try_reserve(Pool::Read, buffer.len())
+            .try_reserve(buffer.len())
             .unwrap();
         SharedBatch::new(
             Batch::new(

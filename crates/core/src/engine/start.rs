@@ -144,6 +144,7 @@ fn shared(fan_out: FanOut, map: Map, world: World, supervisor: Arc<Notify>) -> S
         lane_tasks: 0.into(),
         tasks: Mutex::default(),
         reported: Mutex::default(),
+        encodings: Mutex::default(),
         committing: tokio::sync::Mutex::new(()),
         changing: tokio::sync::Mutex::new(()),
         news: supervisor,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use distributary_core::engine::OutputStatus;
-use distributary_core::output::TroubleKind;
+use distributary_core::output::{EncodingKey, TroubleKind};
 
 use crate::bench::{BASE, Bench, Mood, Source, balanced};
 
@@ -68,7 +68,10 @@ fn calls_are_within_limits(bench: &Bench) {
 /// The delays of the three outputs that are well: before the two others are in trouble, while they are, and while these
 /// catch up. The source goes on all the time.
 async fn disturbed_by(o3: Mood, o4: Mood, time: Duration) -> [(u128, u128); 3] {
-    let bench = bench();
+    disturbed(bench(), o3, o4, time).await
+}
+
+async fn disturbed(bench: Bench, o3: Mood, o4: Mood, time: Duration) -> [(u128, u128); 3] {
     let engine = bench.run().await;
     write_for(&bench, 5 * S).await;
     let calm = bench.clock.now().0;
@@ -123,4 +126,13 @@ async fn silent_outputs_delay_no_other() {
 #[tokio::test(start_paused = true)]
 async fn slow_outputs_delay_no_other() {
     within_a_fifth(disturbed_by(Mood::Slow(5 * S), Mood::Slow(S), 40 * S).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silent_outputs_with_encodings_of_their_own_delay_no_other() {
+    let mut bench = bench();
+    for (i, output) in bench.outputs.iter_mut().enumerate() {
+        output.key = EncodingKey::new("fake", format!("own-{i}"));
+    }
+    within_a_fifth(disturbed(bench, Mood::Hang, Mood::Hang, 40 * S).await);
 }

@@ -6,7 +6,7 @@ use distributary_core::batch::ShardId;
 use distributary_core::checkpoint::Position;
 use distributary_core::clock::Millis;
 use distributary_core::engine::{Change, EngineError, OnRecreated, OutputState, Start};
-use distributary_core::output::{Trouble, TroubleKind};
+use distributary_core::output::{EncodingKey, Trouble, TroubleKind};
 use distributary_core::store::OutputId;
 use distributary_core::testing::StoreFaults;
 
@@ -327,4 +327,28 @@ async fn a_commit_that_hangs_is_a_failure_and_holds_up_no_end() {
         ended.unwrap().is_err(),
         "the last checkpoints are not written"
     );
+}
+
+/// Reads until `outputs` outputs, which all encode in their own way, have the same backlog.
+async fn reads_at(outputs: usize) -> usize {
+    let mut bench = Bench::new(1, outputs);
+    for (i, output) in bench.outputs.iter_mut().enumerate() {
+        output.key = EncodingKey::new("fake", format!("own-{i}"));
+    }
+    bench.settings.memory_budget = 16 << 20;
+    bench.source.put_many("0", 50_000, 1_000);
+
+    let engine = bench.run().await;
+    engine.caught_up().await.unwrap();
+    for i in 0..outputs {
+        assert_eq!(bench.complete(i), 0);
+    }
+    drop(engine);
+    bench.source.reads()
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_do_not_shrink_with_the_number_of_encodings() {
+    let (one, twenty) = (reads_at(1).await, reads_at(20).await);
+    assert!(twenty <= one + 2, "{one} reads at one, {twenty} at twenty");
 }

@@ -22,7 +22,8 @@ use crate::batch::Batch;
 use crate::clock::{Clock, Instant};
 use crate::output::{EncodingKey, Order, Output, Refusal, Trouble, TroubleKind};
 
-use super::budget::{Budget, Pool, Reservation, Turn};
+use super::budget::Budget;
+use super::encodings::Account;
 use super::lock;
 use super::retry::Backoff;
 use super::settings::Settings;
@@ -83,12 +84,12 @@ impl From<&Settings> for Patience {
 
 /// Memory that deliveries share. Encoded requests are reserved here before they are made.
 #[derive(Clone)]
-pub struct Memory(pub(super) Arc<Budget>);
+pub struct Memory(pub(super) Arc<Account>);
 
 impl Memory {
     /// A budget of `bytes` for encoded requests. One request always gets through, however large.
     pub fn new(bytes: usize) -> Self {
-        Self(Budget::for_encodings(bytes))
+        Self(Account::open(&Budget::for_encodings(bytes)))
     }
 }
 
@@ -261,9 +262,9 @@ impl Caller for Guest<'_> {
         self.context.patience.backoff_cap
     }
 
-    fn reserve(&self, bytes: usize) -> Option<Reservation> {
-        let Memory(budget) = self.context.memory.as_ref()?;
-        Some(budget.reserve(Pool::Encode, bytes, Turn::Usual))
+    fn memory(&self) -> Option<&Account> {
+        let Memory(account) = self.context.memory.as_ref()?;
+        Some(account)
     }
 
     fn woken(&self) -> impl Future<Output = ()> + Send {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::batch::{Batch, ShardId};
 use crate::clock::{Clock, Instant};
 use crate::engine::budget::{Permit, Reservation};
+use crate::engine::encodings::Account;
 use crate::engine::retry::{Backoff, policy};
 use crate::engine::shard::Hold;
 use crate::engine::shared_batch::ChunkSet;
@@ -81,8 +82,8 @@ pub(crate) trait Caller: Sync {
     fn request_deadline(&self) -> Duration;
     /// The longest wait for room.
     fn longest_wait(&self) -> Duration;
-    /// Asks for memory for a chunk that no other lane shares; `None` where no budget is kept.
-    fn reserve(&self, bytes: usize) -> Option<Reservation>;
+    /// The memory for chunks that no other lane shares; `None` where no budget is kept.
+    fn memory(&self) -> Option<&Account>;
     /// Completes when the answer of [`Caller::may_go_on`] may have changed.
     fn woken(&self) -> impl Future<Output = ()> + Send;
     /// True while another request may be started.
@@ -384,17 +385,36 @@ impl<'a, C: Caller> Pass<'a, C> {
             return self.send(requests, Encoded::Shared(chunk));
         }
 
+        let Some(memory) = self.caller.memory() else {
+            let chunk = self.output.encode(self.batch, picks);
+            let permit = None;
+            return self.send(requests, Encoded::Own { chunk, permit });
+        };
+        let (picks, bound) = self.within(memory.share(), picks);
+        let reservation = memory.reserve(bound);
+        requests.waiting = Some(Waiting { picks, reservation });
+        true
+    }
+
+    /// The first ones of `picks` with encodings of at most `memory` bytes together, one record at
+    /// least, and the bytes to reserve.
+    fn within(&self, memory: usize, picks: Picks) -> (Picks, usize) {
         let bytes: usize = picks.iter().map(|i| self.batch.footprint(i)).sum();
         let bound = self.output.encoded_bound(picks.len(), bytes);
-        match self.caller.reserve(bound) {
-            Some(reservation) => requests.waiting = Some(Waiting { picks, reservation }),
-            None => {
-                let chunk = self.output.encode(self.batch, picks);
-                let permit = None;
-                return self.send(requests, Encoded::Own { chunk, permit });
-            }
+        if bound <= memory {
+            return (picks, bound);
         }
-        true
+
+        let (mut count, mut bytes, mut bound) = (0, 0, 0);
+        for record in picks.iter() {
+            let with_record = bytes + self.batch.footprint(record);
+            let bound_with_record = self.output.encoded_bound(count + 1, with_record);
+            if count > 0 && bound_with_record > memory {
+                break;
+            }
+            (count, bytes, bound) = (count + 1, with_record, bound_with_record);
+        }
+        (picks.first(count), bound)
     }
 
     /// The records of `picks` that the output has room for; `None` if there is no room at all.

@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::batch::Batch;
 use crate::checkpoint::{Position, Sequence};
 use crate::clock::{Instant, Millis};
-use crate::engine::budget::{Budget, Pool};
-use crate::engine::encoders::{Encoder, Encoders};
+use crate::engine::budget::Budget;
+use crate::engine::encoders::Encoders;
 use crate::engine::shared_batch::SharedBatch;
 use crate::source::OldestRecord;
 
@@ -154,12 +154,12 @@ impl Feed {
     }
 
     /// The batch of `number`, or one batch of it and those behind it, and the count of batches in
-    /// it. A lane that is slow only for its latency keeps up this way. `encoder` is that of the
-    /// lane that asks: room for the lane's form is reserved with the joined batch.
+    /// it. A lane that is slow only for its latency keeps up this way. `encoders`: those of the
+    /// lanes with the form of the lane that asks; room is reserved with the joined batch.
     pub(super) fn get_joined(
         &mut self,
         number: u64,
-        encoder: &Encoder,
+        encoders: impl FnOnce() -> Encoders,
         budget: &Arc<Budget>,
         limits: JoinLimits,
     ) -> Option<(Arc<SharedBatch>, u64)> {
@@ -170,9 +170,14 @@ impl Feed {
             return Some((batch, joined.count));
         }
 
+        if self.get(number + 1).is_none() {
+            return Some((first, 1));
+        }
+
+        let encoders = encoders();
         let joined = self
-            .count_joined(number, encoder, limits)
-            .and_then(|count| Some((self.join(number, count, encoder, budget)?, count)));
+            .count_joined(number, &encoders, limits)
+            .and_then(|count| Some((self.join(number, count, &encoders, budget)?, count)));
         let Some((batch, count)) = joined else {
             return Some((first, 1));
         };
@@ -185,7 +190,7 @@ impl Feed {
     }
 
     /// The number of batches from `number` on that may be joined; `None` if that is only one.
-    fn count_joined(&self, number: u64, encoder: &Encoder, limits: JoinLimits) -> Option<u64> {
+    fn count_joined(&self, number: u64, encoders: &Encoders, limits: JoinLimits) -> Option<u64> {
         let first = self.get(number)?;
         let (mut records, mut bytes) = (first.batch.len(), first.batch.allocation());
         let mut count = 1;
@@ -195,7 +200,7 @@ impl Feed {
             bytes += next.batch.allocation();
             let gap = self.gaps.iter().any(|gap| gap.batch == number + count);
             let fits = records <= limits.records && bytes <= limits.bytes;
-            let memory = bytes.saturating_add(encoder.memory(records, bytes));
+            let memory = bytes.saturating_add(encoders.memory(records, bytes));
             if gap || !fits || memory > limits.memory {
                 break;
             }
@@ -209,7 +214,7 @@ impl Feed {
         &self,
         number: u64,
         count: u64,
-        encoder: &Encoder,
+        encoders: &Encoders,
         budget: &Arc<Budget>,
     ) -> Option<Arc<SharedBatch>> {
         let parts: Vec<_> = (number..number + count)
@@ -219,11 +224,10 @@ impl Feed {
         let records: usize = parts.iter().map(|(batch, _)| batch.len()).sum();
         let bytes: usize = parts.iter().map(|(batch, _)| batch.allocation()).sum();
 
-        let reserve = bytes.saturating_add(encoder.memory(records, bytes));
-        let permit = budget.try_reserve(Pool::Read, reserve)?;
+        let reserve = bytes.saturating_add(encoders.memory(records, bytes));
+        let permit = budget.try_reserve(reserve)?;
         let joined = Batch::join(&parts)?;
-        let encoders = Encoders::from_iter([encoder.clone()]);
-        Some(Arc::new(SharedBatch::new(joined, &encoders, permit)))
+        Some(Arc::new(SharedBatch::new(joined, encoders, permit)))
     }
 
     /// True if `batch` has records that were not read yet.
@@ -438,6 +442,7 @@ impl Grace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::encoders::Encoder;
     use crate::engine::shared_batch::testing::{Five, batch};
 
     const LIMITS: JoinLimits = JoinLimits {
@@ -506,10 +511,10 @@ mod tests {
             feed.push(batch(&sequences));
         }
         let budget = Budget::new(1 << 20);
-        let (joined, count) = feed.get_joined(1, &five(), &budget, LIMITS).unwrap();
+        let (joined, count) = feed.get_joined(1, five, &budget, LIMITS).unwrap();
         let sequences: Vec<&str> = joined.batch.iter().map(|r| r.sequence).collect();
         assert_eq!((sequences, count), (vec!["3", "4", "5", "6"], 2));
-        let (again, _) = feed.get_joined(1, &five(), &budget, LIMITS).unwrap();
+        let (again, _) = feed.get_joined(1, five, &budget, LIMITS).unwrap();
         assert!(Arc::ptr_eq(&joined, &again));
         drop((joined, again));
         assert_eq!(budget.status().used, 0);
@@ -518,16 +523,18 @@ mod tests {
             ..LIMITS
         };
         assert_eq!(
-            feed.get_joined(1, &five(), &budget, tight).unwrap().1,
+            feed.get_joined(1, five, &budget, tight).unwrap().1,
             1,
             "no room for more"
         );
-        assert_eq!(feed.get_joined(3, &five(), &budget, LIMITS).unwrap().1, 1);
-        assert!(feed.get_joined(4, &five(), &budget, LIMITS).is_none());
+        assert_eq!(feed.get_joined(3, five, &budget, LIMITS).unwrap().1, 1);
+        assert!(feed.get_joined(4, five, &budget, LIMITS).is_none());
     }
 
-    fn five() -> Encoder {
-        let five: Arc<dyn crate::output::Output> = Arc::new(Five);
-        Encoder::new(&five, None)
+    /// Two lanes of the same form.
+    fn five() -> Encoders {
+        let output: Arc<dyn crate::output::Output> = Arc::new(Five);
+        let lane = Encoder::new(&output, None);
+        [lane.clone(), lane].into_iter().collect()
     }
 }

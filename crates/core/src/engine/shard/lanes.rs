@@ -1,5 +1,6 @@
 //! The lanes of a shard: added, started, changed and removed; and their checkpoints.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::clock::{Instant, Millis};
 use crate::engine::budget::Permit;
 use crate::engine::deliver::pass::{Held, Progress};
 use crate::engine::deliver::{Acked, DeadLetter};
+use crate::engine::encoders::Encoders;
 use crate::engine::mutation::{Mutation, on};
 use crate::engine::rows::{Place as RowPlace, Rows};
 use crate::engine::shared_batch::SharedBatch;
@@ -519,9 +521,9 @@ impl ShardState {
     ) -> Option<(Arc<SharedBatch>, u64)> {
         let limits = self.join_limits(feed, conditions.memory_share);
         let Self { lanes, feeds, .. } = self;
-        let lane = lanes.get(output)?;
         let feed = feeds.iter_mut().find(|f| f.id == feed)?;
-        feed.get_joined(number, &lane.encoder(), conditions.budget, limits)
+        let encoders = || encoders_like(lanes, output);
+        feed.get_joined(number, encoders, conditions.budget, limits)
     }
 
     /// The size up to which batches of `feed` are joined: the largest request of its lanes'
@@ -700,6 +702,14 @@ impl Lane {
             count: place.count,
         }
     }
+}
+
+/// The encoders of the lanes that send the same form as the lane of `output`.
+fn encoders_like(lanes: &BTreeMap<OutputId, Lane>, output: &OutputId) -> Encoders {
+    let own = lanes.get(output).map(Lane::encoder);
+    let all = lanes.values().filter(|lane| lane.runs()).map(Lane::encoder);
+    all.filter(|of| own.as_ref().is_some_and(|own| own.form == of.form))
+        .collect()
 }
 
 /// The result of a lane's arrival at a batch.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Instant;
-use crate::engine::budget::{Budget, Pool};
+use crate::engine::budget::Budget;
 use crate::engine::encoders::Encoders;
 use crate::engine::shared_batch::SharedBatch;
 use crate::store::OutputId;
@@ -236,15 +236,13 @@ fn compact(feed: &mut Feed, lanes: &BTreeMap<OutputId, Lane>, budget: &Arc<Budge
         return;
     };
     let small = batch.batch.compact(from..batch.batch.len());
-    let encoders = lanes.values().map(Lane::encoder);
-    let encoders: Encoders = encoders
-        .filter(|encoder| batch.has_room_for(&encoder.form))
-        .collect();
+    let mut encoders: Encoders = lanes.values().map(Lane::encoder).collect();
+    encoders.retain_forms(|form| batch.has_room_for(form));
     let made = encoders.memory(small.len(), small.allocation());
     let bytes = small.allocation().saturating_add(made);
 
     if bytes < batch.bytes() / 4
-        && let Some(permit) = budget.try_reserve(Pool::Read, bytes)
+        && let Some(permit) = budget.try_reserve(bytes)
     {
         let floor = batch.batch.after(from - 1);
         feed.replace_oldest(SharedBatch::new(small, &encoders, permit), floor);

@@ -167,7 +167,7 @@ impl ShardState {
         next: &mut NextVisit,
     ) -> Option<PlannedRead> {
         let encoders = self.encoders(id);
-        let limit = self.usual_limit(id, encoders.copies(), conditions)?;
+        let limit = self.usual_limit(id, &encoders, conditions)?;
         let underestimated = self.feed(id)?.underestimated;
         let reserve = self.estimate(limit, &encoders, conditions, underestimated);
         if !self.make_room(id, reserve, conditions, next) {
@@ -193,27 +193,56 @@ impl ShardState {
     fn usual_limit(
         &self,
         id: FeedId,
-        encodings: usize,
+        encoders: &Encoders,
         conditions: &Conditions<'_>,
     ) -> Option<usize> {
         let is_head = Some(id) == self.head;
         let limits = conditions.limits;
-        let mut bytes = self.target_bytes(is_head, encodings, conditions);
+        let mut bytes = self.target_bytes(is_head, encoders, conditions);
         if is_head && self.feed(id)?.is_at_tip() {
             // At the tip there is no more than arrived since the last read.
             bytes = bytes.min(limits.ingest_bytes_per_second / 2);
         }
 
-        let most = usize::try_from(limits.answer_records).unwrap_or(usize::MAX);
-        // Before anything is known, a small read tells how large records are.
-        let limit = bytes.checked_div(self.pace.mean);
-        let limit = limit.unwrap_or(most / PART_OF_FIRST_READ);
-        Some(limit.clamp(1, most.max(1)))
+        Some(self.records_in(bytes, conditions))
     }
 
-    /// Bytes that a read aims at.
-    fn target_bytes(&self, is_head: bool, encodings: usize, conditions: &Conditions<'_>) -> usize {
-        let settings = conditions.settings;
+    /// Bytes of records that a read aims at: as many as fit into the memory for one read together
+    /// with the rows and shared encodings.
+    fn target_bytes(
+        &self,
+        is_head: bool,
+        encoders: &Encoders,
+        conditions: &Conditions<'_>,
+    ) -> usize {
+        let memory = self.memory_for_a_read(is_head, conditions);
+        let most = conditions.settings.read_target.max(SMALL);
+        let target = memory.clamp(SMALL, most);
+        let made = encoders.memory(self.records_in(target, conditions), target);
+
+        let all = target.saturating_add(made);
+        let part = match all > memory {
+            true => target.saturating_mul(memory) / all,
+            false => target,
+        };
+        let part = part.max(SMALL);
+        match conditions.limits.bytes_per_second {
+            Some(rate) if !is_head => part.min(self.pace.spare(rate)),
+            Some(_) | None => part,
+        }
+    }
+
+    /// Records in `bytes` bytes, about. Before anything is known, a small read tells how large
+    /// records are.
+    fn records_in(&self, bytes: usize, conditions: &Conditions<'_>) -> usize {
+        let most = usize::try_from(conditions.limits.answer_records).unwrap_or(usize::MAX);
+        let records = bytes.checked_div(self.pace.mean);
+        let records = records.unwrap_or(most / PART_OF_FIRST_READ);
+        records.clamp(1, most.max(1))
+    }
+
+    /// Memory that one read may take, with all that is made of the records.
+    fn memory_for_a_read(&self, is_head: bool, conditions: &Conditions<'_>) -> usize {
         // Each lane in trouble may hold on to another batch until its request ends.
         let in_trouble = self
             .lanes
@@ -224,16 +253,11 @@ impl ShardState {
         let parts = if is_head {
             3
         } else {
-            2 * settings.catch_up_readers.max(1)
+            2 * conditions.settings.catch_up_readers.max(1)
         };
 
         let memory = conditions.memory_share.max(conditions.free / 8);
-        let part = memory / (parts + in_trouble) / (1 + encodings);
-        let part = part.clamp(SMALL, settings.read_target.max(SMALL));
-        match conditions.limits.bytes_per_second {
-            Some(rate) if !is_head => part.min(self.pace.spare(rate)),
-            Some(_) | None => part,
-        }
+        memory / (parts + in_trouble)
     }
 
     /// A read that fits into free memory, if a smaller one than usual does.
