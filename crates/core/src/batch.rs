@@ -14,6 +14,9 @@ id_type! {
     ShardId
 }
 
+/// Digits of a sequence number: AWS's pattern allows 129 and no more (API reference, `PutRecord`).
+const LONGEST_SEQUENCE: usize = 129;
+
 /// The shard that a batch was read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
@@ -56,25 +59,10 @@ impl Batch {
         form: DataForm,
         records: Vec<RecordIndex>,
     ) -> Result<Self, BadBatch> {
-        for (i, r) in records.iter().enumerate() {
-            let bad = |what| Err(BadBatch { record: i, what });
-            let inside = |s: Span| s.start as usize + s.len as usize <= buffer.len();
-            if !inside(r.sequence) || !inside(r.data) || !r.key.is_none_or(inside) {
-                return bad("it lies outside the answer");
-            }
-            let sequence = r.sequence.of(&buffer);
-            if sequence.is_empty()
-                || sequence.len() > 129
-                || !sequence.iter().all(u8::is_ascii_digit)
-            {
-                return bad("its sequence number is not decimal");
-            }
-            if r.key
-                .is_some_and(|k| std::str::from_utf8(k.of(&buffer)).is_err())
-            {
-                return bad("its partition key is not UTF-8");
-            }
+        for (record, index) in records.iter().enumerate() {
+            check(&buffer, index).map_err(|what| BadBatch { record, what })?;
         }
+
         Ok(Self {
             buffer,
             form,
@@ -220,36 +208,19 @@ impl Batch {
         form: DataForm,
         parts: &[(&Self, std::ops::Range<usize>)],
     ) -> Self {
-        let spans = |r: &RecordIndex| [Some(r.sequence), r.key, Some(r.data)];
         let picked = || {
-            parts
-                .iter()
-                .map(|(b, range)| (&b.buffer, b.records.get(range.clone()).unwrap_or_default()))
+            parts.iter().map(|(batch, range)| {
+                let records = batch.records.get(range.clone()).unwrap_or_default();
+                (&batch.buffer, records)
+            })
         };
-        let of = |records: &[RecordIndex]| -> usize {
-            records
-                .iter()
-                .flat_map(spans)
-                .flatten()
-                .map(|s| s.len as usize)
-                .sum()
-        };
-        let mut buffer = Vec::with_capacity(picked().map(|(_, records)| of(records)).sum());
-        let mut index = Vec::with_capacity(picked().map(|(_, records)| records.len()).sum());
+        let bytes = picked().map(|(_, records)| lengths(records)).sum();
+        let count = picked().map(|(_, records)| records.len()).sum();
+
+        let mut buffer = Vec::with_capacity(bytes);
+        let mut index = Vec::with_capacity(count);
         for (from, records) in picked() {
-            let mut copy = |s: Span| {
-                // The lengths of all buffers together fit u32, so their parts do.
-                #[allow(clippy::cast_possible_truncation)]
-                let start = buffer.len() as u32;
-                buffer.extend_from_slice(s.of(from));
-                Span { start, len: s.len }
-            };
-            index.extend(records.iter().map(|r| RecordIndex {
-                sequence: copy(r.sequence),
-                key: r.key.map(&mut copy),
-                data: copy(r.data),
-                arrival: r.arrival,
-            }));
+            index.extend(records.iter().map(|of| copy_record(&mut buffer, from, of)));
         }
         Self {
             buffer: buffer.into(),
@@ -259,6 +230,53 @@ impl Batch {
             hash_keys: Box::default(),
             origin: Arc::clone(origin),
         }
+    }
+}
+
+/// The defect of a record, if there is one.
+fn check(buffer: &Bytes, record: &RecordIndex) -> Result<(), &'static str> {
+    let inside = |span: Span| span.start as usize + span.len as usize <= buffer.len();
+    if !inside(record.sequence) || !inside(record.data) || !record.key.is_none_or(inside) {
+        return Err("it lies outside the answer");
+    }
+
+    let sequence = record.sequence.of(buffer);
+    let is_number = !sequence.is_empty() && sequence.iter().all(u8::is_ascii_digit);
+    if !is_number || sequence.len() > LONGEST_SEQUENCE {
+        return Err("its sequence number is not decimal");
+    }
+
+    let key = record.key.map(|key| std::str::from_utf8(key.of(buffer)));
+    if key.is_some_and(|key| key.is_err()) {
+        return Err("its partition key is not UTF-8");
+    }
+    Ok(())
+}
+
+/// Bytes of the texts and data of `records`.
+fn lengths(records: &[RecordIndex]) -> usize {
+    let spans = |of: &RecordIndex| [Some(of.sequence), of.key, Some(of.data)];
+    let spans = records.iter().flat_map(spans).flatten();
+    spans.map(|span| span.len as usize).sum()
+}
+
+/// Copies a record of `from` behind the end of `buffer`.
+fn copy_record(buffer: &mut Vec<u8>, from: &Bytes, record: &RecordIndex) -> RecordIndex {
+    let mut copy = |span: Span| {
+        // The lengths of all buffers together fit u32, so their parts do.
+        #[allow(clippy::cast_possible_truncation)]
+        let start = buffer.len() as u32;
+        buffer.extend_from_slice(span.of(from));
+        Span {
+            start,
+            len: span.len,
+        }
+    };
+    RecordIndex {
+        sequence: copy(record.sequence),
+        key: record.key.map(&mut copy),
+        data: copy(record.data),
+        arrival: record.arrival,
     }
 }
 

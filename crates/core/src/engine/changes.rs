@@ -1,9 +1,8 @@
 //! Changes to a running engine: outputs are added, paused, resumed, replaced and removed.
 
-use crate::store::OutputId;
+use crate::store::{LaneCheckpoint, OutputId};
 
 use super::checkpoints::{self, store_error};
-use super::mutation::{Mutation, on};
 use super::shard::LaneChange;
 use super::start::{Asking, Map, Starts, check_pumps, report_lost};
 use super::world::Listed;
@@ -114,17 +113,31 @@ fn known(shared: &Shared, id: &OutputId) -> Result<(), EngineError> {
 }
 
 async fn add(shared: &Shared, spec: OutputSpec) -> Result<Effect, EngineError> {
+    check_addition(shared, &spec)?;
+    // An output of this name may have been removed a moment ago: its rows must not come back.
+    checkpoints::commit(shared)
+        .await
+        .map_err(|e| store_error("writing checkpoints", e))?;
+
+    let (map, starts) = starts_of(shared, &spec).await?;
+    pumps::restore(std::slice::from_ref(&spec), &starts)?;
+    add_to_world(shared, &spec, map, starts);
+    Ok(Effect::Added)
+}
+
+fn check_addition(shared: &Shared, spec: &OutputSpec) -> Result<(), EngineError> {
     if lock(&shared.world).outputs.contains_key(&spec.id) {
         return Err(EngineError::Invalid {
             message: format!("there is an output {} already", spec.id),
         });
     }
-    pumps::check(&spec, shared.ownership.is_sole())?;
-    check_pumps(std::slice::from_ref(&spec))?;
-    // An output of this name may have been removed a moment ago: its rows must not come back.
-    checkpoints::commit(shared)
-        .await
-        .map_err(|e| store_error("writing checkpoints", e))?;
+
+    pumps::check(spec, shared.ownership.is_sole())?;
+    check_pumps(std::slice::from_ref(spec))
+}
+
+/// The source as it is now, and the starts of the lanes of an output that is about to be added.
+async fn starts_of(shared: &Shared, spec: &OutputSpec) -> Result<(Map, Starts), EngineError> {
     let asking = Asking {
         clock: &shared.clock,
         settings: &shared.settings,
@@ -132,12 +145,16 @@ async fn add(shared: &Shared, spec: OutputSpec) -> Result<Effect, EngineError> {
     let source = &*shared.source;
     let facts = asking.facts(source).await?;
     let stored = asking.load(&*shared.store).await?;
+
     let map = Map::ask(&asking, source, facts, &stored.lanes).await?;
     serve(shared, Some(&spec.id))?;
-    let added = std::slice::from_ref(&spec);
+    let added = std::slice::from_ref(spec);
     let starts = Starts::resolve(&asking, &*shared.store, added, &map, stored).await?;
-    pumps::restore(added, &starts)?;
+    Ok((map, starts))
+}
 
+/// Adds an output with its lanes, in one step under the world's lock.
+fn add_to_world(shared: &Shared, spec: &OutputSpec, map: Map, starts: Starts) {
     let mut world = lock(&shared.world);
     let server = Some(map.facts.time.latest);
     world.merge(&Listed {
@@ -146,20 +163,19 @@ async fn add(shared: &Shared, spec: OutputSpec) -> Result<Effect, EngineError> {
         server,
     });
     shared.ownership.offer(&world.accepted(map.shards));
+
     // A shard that a listing lacks may still be here: its lane goes on at its row.
-    let (here, orphans): (Vec<_>, Vec<_>) = starts
-        .orphans
-        .into_iter()
-        .partition(|row| world.shards.contains_key(&row.lane.shard));
+    let is_here = |row: &LaneCheckpoint| world.shards.contains_key(&row.lane.shard);
+    let (here, orphans): (Vec<_>, Vec<_>) = starts.orphans.into_iter().partition(is_here);
     let rows = [starts.rows, here].concat();
-    world.add_output(&spec, &rows, server);
-    world.recognise(&spec, starts.identities, shared.settings.on_recreated);
+    world.add_output(spec, &rows, server);
+    world.recognise(spec, starts.identities, shared.settings.on_recreated);
+
+    let added = std::slice::from_ref(spec);
     report_lost(&mut world, added, &orphans, shared.clock.wall());
-    let orphans = orphans.into_iter().map(|o| o.lane);
-    world
-        .forgotten
-        .extend(orphans.filter(|lane| lane.output == spec.id));
-    Ok(Effect::Added)
+    let orphans = orphans.into_iter().map(|orphan| orphan.lane);
+    let own = orphans.filter(|lane| lane.output == spec.id);
+    world.forgotten.extend(own);
 }
 
 /// Removes an output and deletes its rows, also of shards that are long gone.
@@ -179,15 +195,10 @@ async fn delete_rows(shared: &Shared, id: &OutputId) -> Result<(), EngineError> 
         settings: &shared.settings,
     };
     let stored = asking.load(&*shared.store).await?;
+    let rows = stored.lanes.into_iter();
+    let own = rows.filter(|row| row.lane.output == *id);
+    lock(&shared.world).forget_lanes(own.map(|row| row.lane));
 
-    {
-        let mut world = lock(&shared.world);
-        for row in stored.lanes.into_iter().filter(|r| r.lane.output == *id) {
-            if !world.forgotten.contains(&row.lane) && !on(Mutation::RemoveForgetsNothing) {
-                world.forgotten.push(row.lane);
-            }
-        }
-    }
     checkpoints::commit(shared)
         .await
         .map_err(|e| store_error("forgetting an output", e))?;

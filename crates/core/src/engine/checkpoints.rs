@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Instant;
-use crate::ownership::Lease;
+use crate::ownership::{Committed, Lease};
 use crate::store::{LaneCheckpoint, OutputIdentity, State, StoreError};
 use crate::text::chain;
 
 use super::mutation::{Mutation, on};
 use super::retry::{Backoff, BackoffClass};
 use super::status::ErrorReport;
+use super::world::World;
 use super::{EngineError, Shared, lock, pumps};
 
 /// Commits at each interval until the engine ends; returns only if the store fails for good.
@@ -134,33 +135,69 @@ async fn write(shared: &Shared) -> Result<(), StoreError> {
         let checked = shared.clock.timeout(limit, shared.store.check()).await;
         return checked.unwrap_or_else(|| Err(hangs(limit)));
     }
+
     let started = shared.clock.now();
     let commit = shared.ownership.commit(&changed, &leases);
     let committed = shared.clock.timeout(limit, commit).await;
     let committed = committed.unwrap_or_else(|| Err(hangs(limit)))?;
 
-    let took = shared.clock.now().since(started);
-    let wall = shared.clock.wall();
+    let ended = shared.clock.now();
     let mut world = lock(&shared.world);
-    world.commits.took = took;
-    world.commits.last = Some(wall);
+    world.commits.took = ended.since(started);
+    world.commits.last = Some(shared.clock.wall());
     world.commits.transactions += 1;
-    for LaneCheckpoint { lane, position, .. } in changed.lanes {
-        let Some(cell) = world.shards.get(&lane.shard) else {
-            continue;
-        };
-        if committed.lost.contains(&lane.shard) {
-            cell.lose(started);
-        } else {
-            cell.committed(&lane.output, position);
-        }
-    }
-    for row in changed.outputs {
-        if let Some(entry) = world.outputs.get_mut(&row.output) {
-            entry.identity = Some(row.identity);
-        }
-    }
+    world.on_committed(changed, &committed, started);
     Ok(())
+}
+
+impl World {
+    /// Takes the result of a transaction that started at `started`.
+    fn on_committed(&mut self, changed: State, committed: &Committed, started: Instant) {
+        for LaneCheckpoint { lane, position, .. } in changed.lanes {
+            let Some(cell) = self.shards.get(&lane.shard) else {
+                continue;
+            };
+            if committed.lost.contains(&lane.shard) {
+                cell.lose(started);
+            } else {
+                cell.committed(&lane.output, position);
+            }
+        }
+
+        for row in changed.outputs {
+            if let Some(entry) = self.outputs.get_mut(&row.output) {
+                entry.identity = Some(row.identity);
+            }
+        }
+    }
+
+    /// The checkpoints that moved in the shards of this worker, and the leases of these shards.
+    fn moved(&self, now: Instant) -> (Vec<LaneCheckpoint>, Vec<Lease>) {
+        let (mut lanes, mut leases) = (Vec::new(), Vec::new());
+        for cell in self.shards.values() {
+            let Some(lease) = cell.good_lease(now) else {
+                continue;
+            };
+            let rows = cell.uncommitted();
+            if !rows.is_empty() {
+                lanes.extend(rows);
+                leases.push(lease);
+            }
+        }
+        (lanes, leases)
+    }
+
+    /// The identities of outputs that the store does not have yet.
+    fn new_identities(&self) -> Vec<OutputIdentity> {
+        let outputs = self.outputs.iter();
+        let new = outputs.filter_map(|(output, entry)| {
+            Some(OutputIdentity {
+                output: output.clone(),
+                identity: entry.to_commit()?.clone(),
+            })
+        });
+        new.collect()
+    }
 }
 
 /// The error of a store that does not answer: the disk, or the table behind it, hangs.
@@ -190,37 +227,19 @@ async fn forget(shared: &Shared) -> Result<(), StoreError> {
 fn changed(shared: &Shared) -> (State, Vec<Lease>) {
     let now = shared.clock.now();
     let world = lock(&shared.world);
-    let mut changed = State {
-        snapshots: pumps::snapshots(&world),
-        ..State::default()
-    };
-    let mut leases = Vec::new();
-    for cell in world.shards.values() {
-        let Some(lease) = cell.good_lease(now) else {
-            continue;
-        };
-        let rows = cell.uncommitted();
-        if !rows.is_empty() {
-            changed.lanes.extend(rows);
-            leases.push(lease);
-        }
-    }
+    // First: the snapshots move the rows of their lanes.
+    let mut snapshots = pumps::snapshots(&world);
+    let (lanes, leases) = world.moved(now);
+
     // A snapshot that moves no row is in the store already.
-    let State {
-        lanes, snapshots, ..
-    } = &mut changed;
     snapshots.retain(|snapshot| {
         let mut moved = lanes.iter();
         moved.any(|row| row.lane.output == snapshot.output)
     });
-
-    for (output, entry) in &world.outputs {
-        if let Some(identity) = entry.to_commit() {
-            changed.outputs.push(OutputIdentity {
-                output: output.clone(),
-                identity: identity.clone(),
-            });
-        }
-    }
+    let changed = State {
+        lanes,
+        snapshots,
+        outputs: world.new_identities(),
+    };
     (changed, leases)
 }

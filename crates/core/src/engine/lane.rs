@@ -10,7 +10,6 @@ use crate::output::{Refusal, Trouble};
 use crate::pump::PumpRef;
 use crate::store::OutputId;
 
-use super::{Shared, lock};
 use super::deliver::pass::{
     self, Answered, Attempts, Caller, Chunks, Ended, Pass, Progress, WaitFor,
 };
@@ -21,6 +20,7 @@ use super::lane_port::{LanePort, LetGo, Wait};
 use super::mutation::{Mutation, on};
 use super::shard::{Flush, Hold, RowsInHand, ShardCell, Take, Work};
 use super::shared_batch::{ChunkSet, NoRows, make_rows};
+use super::{Shared, lock};
 
 /// Delivers the shard of `cell` to the output `id` until the shard is done, the output is removed,
 /// or the engine drains.

@@ -6,7 +6,7 @@ use crate::clock::Instant;
 use crate::output::Demand;
 use crate::store::OutputId;
 
-use super::shard::LaneReport;
+use super::shard::{LaneReport, SourceReport};
 use super::status::{LanePhase, OutputState, OutputStatus, SourceStatus, Status};
 use super::world::{OutputEntry, World};
 use super::{Shared, lock};
@@ -30,7 +30,6 @@ pub(crate) fn status(shared: &Shared) -> Status {
 }
 
 fn source(shared: &Shared, world: &World) -> SourceStatus {
-    let mut reads = world.past_reads.clone();
     let mut status = SourceStatus {
         arn: shared.identity.arn.clone(),
         retention: world.retention,
@@ -39,26 +38,39 @@ fn source(shared: &Shared, world: &World) -> SourceStatus {
         recent_gaps: world.past_gaps.clone(),
         ..SourceStatus::default()
     };
+    let mut reads = world.past_reads.clone();
     for cell in world.shards.values() {
         let shard = cell.describe();
-        status.shards_open += usize::from(shard.open);
-        status.shards_reading += usize::from(shard.reading);
-        status.behind = status.behind.max(shard.behind);
-        status.gaps += shard.gap_count;
-        status.recent_gaps.extend(shard.gaps);
         reads.add(&shard.reads);
+        status.add_shard(shard);
     }
 
-    status.recent_gaps.sort_by_key(|gap| gap.at);
-    let kept = shared.settings.gaps_kept;
-    let excess = status.recent_gaps.len().saturating_sub(kept);
-    status.recent_gaps.drain(..excess);
-
-    (status.records, status.bytes, status.reads) = (reads.records, reads.bytes, reads.calls);
-    (status.throttled, status.failed) = (reads.throttled, reads.failed);
+    status.keep_gaps(shared.settings.gaps_kept);
+    status.records = reads.records;
+    status.bytes = reads.bytes;
+    status.reads = reads.calls;
+    status.throttled = reads.throttled;
+    status.failed = reads.failed;
     let newest = [world.source_error.clone(), reads.last_error];
     status.last_error = newest.into_iter().flatten().max_by_key(|e| e.at);
     status
+}
+
+impl SourceStatus {
+    fn add_shard(&mut self, shard: SourceReport) {
+        self.shards_open += usize::from(shard.open);
+        self.shards_reading += usize::from(shard.reading);
+        self.behind = self.behind.max(shard.behind);
+        self.gaps += shard.gap_count;
+        self.recent_gaps.extend(shard.gaps);
+    }
+
+    /// Keeps the newest `kept` gaps.
+    fn keep_gaps(&mut self, kept: usize) {
+        self.recent_gaps.sort_by_key(|gap| gap.at);
+        let excess = self.recent_gaps.len().saturating_sub(kept);
+        self.recent_gaps.drain(..excess);
+    }
 }
 
 fn output(world: &World, id: &OutputId, entry: &OutputEntry, now: Instant) -> OutputStatus {
@@ -102,14 +114,7 @@ fn empty(id: &OutputId, entry: &OutputEntry) -> OutputStatus {
 
 fn add_lane(status: &mut OutputStatus, report: LaneReport) {
     let lane = report.status;
-    match lane.phase {
-        LanePhase::InWindow => status.in_window += 1,
-        LanePhase::CatchingUp => status.catching_up += 1,
-        LanePhase::WaitingForParents => status.waiting_for_parents += 1,
-        LanePhase::Elsewhere => status.elsewhere += 1,
-        LanePhase::Done => status.done += 1,
-        LanePhase::Paused | LanePhase::Stopped => {}
-    }
+    count_phase(status, lane.phase);
     if let (Some(reason), OutputState::Running) = (report.stopped, &status.state) {
         let shard = lane.shard.clone();
         status.state = OutputState::Stopped { shard, reason };
@@ -123,12 +128,23 @@ fn add_lane(status: &mut OutputStatus, report: LaneReport) {
     }
     status.caught_up &= lane.caught_up;
 
-    let at = |error: &Option<super::ErrorReport>| error.as_ref().map(|e| e.at);
-    if at(&report.last_error) > at(&status.last_error) {
-        status.last_error = report.last_error;
-    }
+    let errors = [status.last_error.take(), report.last_error];
+    // Of two at the same moment, the first lane's.
+    let newest = errors.into_iter().flatten().rev();
+    status.last_error = newest.max_by_key(|error| error.at);
     status.advice = status.advice.take().or(report.advice);
     status.lanes.push(lane);
+}
+
+fn count_phase(status: &mut OutputStatus, phase: LanePhase) {
+    match phase {
+        LanePhase::InWindow => status.in_window += 1,
+        LanePhase::CatchingUp => status.catching_up += 1,
+        LanePhase::WaitingForParents => status.waiting_for_parents += 1,
+        LanePhase::Elsewhere => status.elsewhere += 1,
+        LanePhase::Done => status.done += 1,
+        LanePhase::Paused | LanePhase::Stopped => {}
+    }
 }
 
 /// The rate of the source's records for `id`: the sum over its open shards.

@@ -323,9 +323,7 @@ pub(crate) mod testing {
                 arrival: Millis(0),
             });
         }
-        let permit = Budget::new(1 << 20)
-            .try_reserve(buffer.len())
-            .unwrap();
+        let permit = Budget::new(1 << 20).try_reserve(buffer.len()).unwrap();
         SharedBatch::new(
             Batch::new(
                 crate::batch::test_origin(),

@@ -25,40 +25,56 @@ use super::mutation::{Mutation, on};
 use super::retry::{BackoffClass, policy};
 use super::settings::Settings;
 use super::status::Gap;
-use super::world::{Listed, World, first_start, later_start};
+use super::world::{Listed, World, first_start, lane_of, later_start};
 use super::{EngineError, FanOut, OutputSpec, Shared, lineage, pumps};
 
 /// Everything that an engine's tasks share, ready to run.
 pub(crate) async fn start(fan_out: FanOut) -> Result<Arc<Shared>, EngineError> {
-    check_names(&fan_out.outputs)?;
-    let is_sole = fan_out.ownership.as_ref().is_none_or(|o| o.is_sole());
-    let mut outputs = fan_out.outputs.iter();
-    outputs.try_for_each(|spec| pumps::check(spec, is_sole))?;
-    check_pumps(&fan_out.outputs)?;
+    check_outputs(&fan_out)?;
     let asking = Asking {
         clock: &fan_out.clock,
         settings: &fan_out.settings,
     };
     let facts = asking.facts(&*fan_out.source).await?;
-    let store = &*fan_out.store;
-    let bind = || store.bind(&facts.identity);
-    asking.store("opening it", bind).await?;
+    let stored = open_state(&asking, &fan_out, &facts).await?;
 
-    let outputs: Vec<OutputId> = fan_out.outputs.iter().map(|o| o.id.clone()).collect();
-    if let Some(ownership) = &fan_out.ownership {
-        let served = ownership.serve(&outputs);
-        served.map_err(|e| store_error("opening it", e))?;
-    }
-    let stored = asking.load(store).await?;
     let mut map = Map::ask(&asking, &*fan_out.source, facts, &stored.lanes).await?;
+    let store = &*fan_out.store;
     let starts = Starts::resolve(&asking, store, &fan_out.outputs, &map, stored).await?;
     pumps::restore(&fan_out.outputs, &starts)?;
+
     let supervisor = Arc::new(Notify::new());
     let world = world(&fan_out, &map, starts, &supervisor);
     let shards = std::mem::take(&mut map.shards);
     let shared = shared(fan_out, map, world, supervisor);
     shared.ownership.offer(&shards);
     Ok(Arc::new(shared))
+}
+
+fn check_outputs(fan_out: &FanOut) -> Result<(), EngineError> {
+    check_names(&fan_out.outputs)?;
+    let is_sole = fan_out.ownership.as_ref().is_none_or(|o| o.is_sole());
+    let mut outputs = fan_out.outputs.iter();
+    outputs.try_for_each(|spec| pumps::check(spec, is_sole))?;
+    check_pumps(&fan_out.outputs)
+}
+
+/// Binds the state to the source, and reads it.
+async fn open_state(
+    asking: &Asking<'_>,
+    fan_out: &FanOut,
+    facts: &SourceFacts,
+) -> Result<State, EngineError> {
+    let store = &*fan_out.store;
+    let bind = || store.bind(&facts.identity);
+    asking.store("opening it", bind).await?;
+
+    if let Some(ownership) = &fan_out.ownership {
+        let outputs: Vec<OutputId> = fan_out.outputs.iter().map(|o| o.id.clone()).collect();
+        let served = ownership.serve(&outputs);
+        served.map_err(|e| store_error("opening it", e))?;
+    }
+    asking.load(store).await
 }
 
 /// Every output names a stream that its pump has.
@@ -98,6 +114,7 @@ fn world(fan_out: &FanOut, map: &Map, starts: Starts, supervisor: &Arc<Notify>) 
         asked: map.asked,
         server,
     });
+
     for spec in &fan_out.outputs {
         world.add_output(spec, &starts.rows, server);
     }
@@ -105,29 +122,24 @@ fn world(fan_out: &FanOut, map: &Map, starts: Starts, supervisor: &Arc<Notify>) 
         let stored = starts.identities.clone();
         world.recognise(spec, stored, fan_out.settings.on_recreated);
     }
-
     let wall = fan_out.clock.wall();
     report_lost(&mut world, &fan_out.outputs, &starts.orphans, wall);
-    let orphans = starts.orphans.into_iter().map(|orphan| orphan.lane);
-    let known: Vec<LaneId> = orphans
-        .filter(|lane| world.outputs.contains_key(&lane.output))
-        .collect();
-    world.forgotten = known;
+    forget_orphans(&mut world, starts.orphans);
     world
+}
+
+/// Has the rows of shards that are gone deleted, as far as the outputs are known.
+fn forget_orphans(world: &mut World, orphans: Vec<LaneCheckpoint>) {
+    let lanes = orphans.into_iter().map(|orphan| orphan.lane);
+    let is_known = |lane: &LaneId| world.outputs.contains_key(&lane.output);
+    world.forgotten = lanes.filter(is_known).collect();
 }
 
 fn shared(fan_out: FanOut, map: Map, world: World, supervisor: Arc<Notify>) -> Shared {
     let now = i64::try_from(fan_out.clock.now().0.as_millis()).unwrap_or(i64::MAX);
     let latest = map.facts.time.latest;
     let sole = Sole::new(Arc::clone(&fan_out.store));
-    let budget = match fan_out.budget {
-        Some(MemoryBudget(shared)) => shared,
-        None => Budget::new(fan_out.settings.memory_budget),
-    };
-    let mut outputs = fan_out.outputs.iter();
-    if outputs.any(|spec| spec.output.profile().gathers.is_some()) {
-        budget.open_gathered();
-    }
+    let budget = budget(&fan_out);
     Shared {
         name: fan_out.name,
         identity: map.facts.identity,
@@ -152,6 +164,19 @@ fn shared(fan_out: FanOut, map: Map, world: World, supervisor: Arc<Notify>) -> S
         ended: watch::Sender::new(None),
         source_doubted: false.into(),
     }
+}
+
+/// The memory of the engine, with room for accepted records if an output gathers.
+fn budget(fan_out: &FanOut) -> Arc<Budget> {
+    let budget = match &fan_out.budget {
+        Some(MemoryBudget(shared)) => Arc::clone(shared),
+        None => Budget::new(fan_out.settings.memory_budget),
+    };
+    let mut outputs = fan_out.outputs.iter();
+    if outputs.any(|spec| spec.output.profile().gathers.is_some()) {
+        budget.open_gathered();
+    }
+    budget
 }
 
 /// Asks the source, and tries again after failures that may pass.
@@ -211,22 +236,20 @@ impl Asking<'_> {
         F: Future<Output = Result<T, E>>,
     {
         let mut backoff = self.settings.backoff();
-        let mut attempt = 1;
-        loop {
+        for _ in 1..self.settings.start_attempts {
             let error = match call().await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            let passing = passes(&error).filter(|_| attempt < self.settings.start_attempts);
-            let Some((class, retry_after)) = passing else {
+            let Some((class, retry_after)) = passes(&error) else {
                 return Err(error);
             };
 
-            attempt += 1;
             let wait = backoff.next(self.clock, class, retry_after);
             tracing::debug!(?wait, "{doing}: {error}");
             self.clock.sleep(wait).await;
         }
+        call().await
     }
 
     /// One call, within the deadline of a read.
@@ -311,20 +334,12 @@ impl Starts {
     ) -> Result<Self, EngineError> {
         announce(&stored.lanes, outputs);
         let new = new_rows(&stored.lanes, outputs, map);
-        if !new.is_empty() && !on(Mutation::LatestNotPinned) {
-            let changes = State {
-                lanes: new.clone(),
-                ..State::default()
-            };
-            let doing = "writing down where outputs start";
-            asking.store(doing, || store.commit(&changes)).await?;
-        }
+        write_starts(asking, store, &new).await?;
 
         let listed: BTreeSet<&ShardId> = map.shards.iter().map(|s| &s.id).collect();
-        let (mut rows, orphans): (Vec<_>, Vec<_>) = stored
-            .lanes
-            .into_iter()
-            .partition(|row| listed.contains(&row.lane.shard));
+        let is_listed = |row: &LaneCheckpoint| listed.contains(&row.lane.shard);
+        let stored_rows = stored.lanes.into_iter();
+        let (mut rows, orphans): (Vec<_>, Vec<_>) = stored_rows.partition(is_listed);
         rows.extend(new);
         Ok(Self {
             rows,
@@ -335,16 +350,30 @@ impl Starts {
     }
 }
 
+/// Writes down where lanes start, before anything is read.
+async fn write_starts(
+    asking: &Asking<'_>,
+    store: &dyn CheckpointStore,
+    new: &[LaneCheckpoint],
+) -> Result<(), EngineError> {
+    if new.is_empty() || on(Mutation::LatestNotPinned) {
+        return Ok(());
+    }
+
+    let changes = State {
+        lanes: new.to_vec(),
+        ..State::default()
+    };
+    let doing = "writing down where outputs start";
+    asking.store(doing, || store.commit(&changes)).await
+}
+
 /// Logs which outputs go on where they were, and which ones have no progress.
 fn announce(stored: &[LaneCheckpoint], outputs: &[OutputSpec]) {
     let known: BTreeSet<&OutputId> = stored.iter().map(|row| &row.lane.output).collect();
     let is_known = |spec: &&OutputSpec| known.contains(&spec.id);
     let (old, new): (Vec<_>, Vec<_>) = outputs.iter().partition(is_known);
 
-    let names = |specs: &[&OutputSpec]| {
-        let names: Vec<&str> = specs.iter().map(|spec| spec.id.as_str()).collect();
-        names.join(", ")
-    };
     if !old.is_empty() {
         tracing::info!(outputs = names(&old), "continuing at the stored progress");
     }
@@ -354,10 +383,15 @@ fn announce(stored: &[LaneCheckpoint], outputs: &[OutputSpec]) {
     }
 }
 
+fn names(specs: &[&OutputSpec]) -> String {
+    let names: Vec<&str> = specs.iter().map(|spec| spec.id.as_str()).collect();
+    names.join(", ")
+}
+
 /// The rows of lanes that `stored` lacks.
 fn new_rows(stored: &[LaneCheckpoint], outputs: &[OutputSpec], map: &Map) -> Vec<LaneCheckpoint> {
-    let known: BTreeSet<&OutputId> = stored.iter().map(|r| &r.lane.output).collect();
-    let have: BTreeSet<&LaneId> = stored.iter().map(|r| &r.lane).collect();
+    let known: BTreeSet<&OutputId> = stored.iter().map(|row| &row.lane.output).collect();
+    let have: BTreeSet<&LaneId> = stored.iter().map(|row| &row.lane).collect();
     let time = map.facts.time;
 
     let mut new = Vec::new();
@@ -367,19 +401,13 @@ fn new_rows(stored: &[LaneCheckpoint], outputs: &[OutputSpec], map: &Map) -> Vec
         } else {
             first_start(spec.start, time.earliest)
         };
-        for shard in &map.shards {
-            let lane = LaneId {
-                shard: shard.id.clone(),
-                output: spec.id.clone(),
-            };
-            if !have.contains(&lane) {
-                new.push(LaneCheckpoint {
-                    lane,
-                    position: position.clone(),
-                    arrival: None,
-                });
-            }
-        }
+
+        let rows = map.shards.iter().map(|shard| LaneCheckpoint {
+            lane: lane_of(&shard.id, &spec.id),
+            position: position.clone(),
+            arrival: None,
+        });
+        new.extend(rows.filter(|row| !have.contains(&row.lane)));
     }
     new
 }

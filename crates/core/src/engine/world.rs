@@ -80,6 +80,36 @@ pub(crate) struct Listed<'a> {
     pub(crate) server: Option<Millis>,
 }
 
+/// The goal states of all lanes.
+#[derive(Default)]
+struct Goals<'a> {
+    /// The first error of each output.
+    blocked: BTreeMap<OutputId, EngineError>,
+    /// Some lane, or a shard that the map lacks, is not there yet.
+    ahead: bool,
+    /// The moment at which time alone may change the state.
+    recheck: Option<Instant>,
+    /// Lanes that wait for their parents' lanes.
+    waiting: Vec<(&'a Arc<ShardCell>, OutputId)>,
+}
+
+impl<'a> Goals<'a> {
+    /// Notes the state of one lane; `waits`: for its parents' lanes.
+    fn note(&mut self, cell: &'a Arc<ShardCell>, output: OutputId, goal: GoalState, waits: bool) {
+        match goal {
+            GoalState::Reached => {}
+            GoalState::Blocked(error) => {
+                self.blocked.entry(output).or_insert(error);
+            }
+            GoalState::Ahead { .. } if waits => self.waiting.push((cell, output)),
+            GoalState::Ahead { recheck } => {
+                self.ahead = true;
+                self.recheck = [self.recheck, recheck].into_iter().flatten().min();
+            }
+        }
+    }
+}
+
 impl World {
     /// True if no parent of `cell` has anything left for `output`. A parent that retention has
     /// removed has nothing.
@@ -94,21 +124,11 @@ impl World {
     pub(crate) fn merge(&mut self, map: &Listed<'_>) {
         let newest = map.asked >= self.map_asked;
         self.map_asked = self.map_asked.max(map.asked);
-
-        let listed: BTreeMap<&ShardId, &Shard> = map.shards.iter().map(|s| (&s.id, s)).collect();
         // The first map is two listings already.
         let is_first = self.shards.is_empty();
-        let mut doubted = BTreeSet::new();
-        for (id, cell) in &self.shards {
-            let entry = listed.get(id).copied();
-            let is_doubted = self.doubted.contains(id) || on(Mutation::ListingBelieved);
-            let confirmed = newest && is_doubted;
-            cell.on_map(entry, newest, confirmed);
-            if entry.is_none() && !cell.is_gone() {
-                doubted.insert(id.clone());
-            }
-        }
 
+        let listed: BTreeMap<&ShardId, &Shard> = map.shards.iter().map(|s| (&s.id, s)).collect();
+        let mut doubted = self.update_shards(&listed, newest);
         for shard in map.shards {
             let known = self.over.contains(&shard.id) || self.shards.contains_key(&shard.id);
             if known {
@@ -124,6 +144,25 @@ impl World {
         if newest {
             self.doubted = doubted;
         }
+    }
+
+    /// Tells each shard its entry in a map. Returns the shards that the map lacks.
+    fn update_shards(
+        &self,
+        listed: &BTreeMap<&ShardId, &Shard>,
+        newest: bool,
+    ) -> BTreeSet<ShardId> {
+        let mut lacking = BTreeSet::new();
+        for (id, cell) in &self.shards {
+            let entry = listed.get(id).copied();
+            let is_doubted = self.doubted.contains(id) || on(Mutation::ListingBelieved);
+            let confirmed = newest && is_doubted;
+            cell.on_map(entry, newest, confirmed);
+            if entry.is_none() && !cell.is_gone() {
+                lacking.insert(id.clone());
+            }
+        }
+        lacking
     }
 
     /// The shards of a map that this world has, for the ownership: a shard that waits for a second
@@ -147,7 +186,6 @@ impl World {
     }
 
     fn add_shard(&mut self, shard: &Shard, map: &Listed<'_>, listed: &BTreeMap<&ShardId, &Shard>) {
-        let server = map.server.map(|time| (time, map.asked));
         let parents_of = |id: &ShardId| match (self.shards.get(id), listed.get(id)) {
             (Some(cell), _) => cell.parents().to_vec(),
             (None, Some(shard)) => shard.parents.clone(),
@@ -157,10 +195,12 @@ impl World {
             parents: lineage::sound_parents(shard, &parents_of),
             ..shard.clone()
         };
+
+        let server = map.server.map(|time| (time, map.asked));
         let cell = ShardCell::new(&shard, &self.supervisor, server);
         for entry in self.outputs.values() {
-            let start = LaneStart::without_row(later_start(entry.spec.start, map.server));
-            cell.add_lane(&entry.spec, start);
+            let position = later_start(entry.spec.start, map.server);
+            cell.add_lane(&entry.spec, LaneStart::without_row(position));
         }
         self.shards.insert(shard.id, cell);
     }
@@ -172,30 +212,17 @@ impl World {
         rows: &[LaneCheckpoint],
         server: Option<Millis>,
     ) {
-        let rows: BTreeMap<&LaneId, &LaneCheckpoint> =
-            rows.iter().map(|row| (&row.lane, row)).collect();
-        for (id, cell) in &self.shards {
-            let lane = LaneId {
-                shard: id.clone(),
-                output: spec.id.clone(),
-            };
-            let start = match rows.get(&lane) {
+        let rows = rows.iter().map(|row| (&row.lane, row));
+        let rows: BTreeMap<&LaneId, &LaneCheckpoint> = rows.collect();
+        for (shard, cell) in &self.shards {
+            let start = match rows.get(&lane_of(shard, &spec.id)) {
                 Some(row) => LaneStart::at_row(row),
                 None => LaneStart::without_row(later_start(spec.start, server)),
             };
             cell.add_lane(spec, start);
         }
 
-        let entry = OutputEntry {
-            spec: spec.clone(),
-            identity: None,
-            current: spec.output.identity(),
-            awaits_user: false,
-            watch: None,
-            past: Counts::default(),
-            warned: 0,
-            pump: None,
-        };
+        let entry = OutputEntry::new(spec);
         self.outputs.insert(spec.id.clone(), entry);
     }
 
@@ -205,12 +232,21 @@ impl World {
             let tasks = [removed.pump, removed.watch];
             tasks.into_iter().flatten().for_each(|task| task.abort());
         }
-        for (shard, cell) in &self.shards {
-            if cell.remove_lane(id) && !on(Mutation::RemoveForgetsNothing) {
-                self.forgotten.push(LaneId {
-                    shard: shard.clone(),
-                    output: id.clone(),
-                });
+
+        let cells = self.shards.iter();
+        let removed = cells.filter(|(_, cell)| cell.remove_lane(id));
+        let lanes: Vec<LaneId> = removed.map(|(shard, _)| lane_of(shard, id)).collect();
+        self.forget_lanes(lanes);
+    }
+
+    /// Has the rows of `lanes` deleted with the next commit.
+    pub(crate) fn forget_lanes(&mut self, lanes: impl IntoIterator<Item = LaneId>) {
+        if on(Mutation::RemoveForgetsNothing) {
+            return;
+        }
+        for lane in lanes {
+            if !self.forgotten.contains(&lane) {
+                self.forgotten.push(lane);
             }
         }
     }
@@ -329,36 +365,25 @@ impl World {
 
     /// The distance of all lanes from the records that were in the source when the engine started.
     pub(crate) fn goal_state(&self, now: Instant, patience: Duration) -> GoalState {
-        let mut blocked: BTreeMap<OutputId, EngineError> = BTreeMap::new();
-        let (mut ahead, mut recheck, mut waiting) = (false, None::<Instant>, Vec::new());
+        let mut goals = Goals::default();
         for cell in self.shards.values() {
-            ahead |= cell.lacks_children();
+            goals.ahead |= cell.lacks_children();
             for (output, goal, waits) in cell.goal_states(now, patience) {
-                match goal {
-                    GoalState::Reached => {}
-                    GoalState::Blocked(error) => {
-                        blocked.entry(output).or_insert(error);
-                    }
-                    GoalState::Ahead { .. } if waits => waiting.push((cell, output)),
-                    GoalState::Ahead { recheck: at } => {
-                        ahead = true;
-                        recheck = [recheck, at].into_iter().flatten().min();
-                    }
-                }
+                goals.note(cell, output, goal, waits);
             }
         }
 
         // A lane that waits for its parents' lanes waits for blocked ones, if no other lane goes
         // on.
         let goes_on = |(cell, output): &(&Arc<ShardCell>, OutputId)| {
-            !blocked.contains_key(output) || self.parents_ended(cell, output)
+            !goals.blocked.contains_key(output) || self.parents_ended(cell, output)
         };
-        ahead |= waiting.iter().any(goes_on);
-        match blocked.into_values().next() {
-            _ if ahead => GoalState::Ahead { recheck },
-            Some(error) => GoalState::Blocked(error),
-            None => GoalState::Reached,
+        if goals.ahead || goals.waiting.iter().any(goes_on) {
+            let recheck = goals.recheck;
+            return GoalState::Ahead { recheck };
         }
+        let blocked = goals.blocked.into_values().next();
+        blocked.map_or(GoalState::Reached, GoalState::Blocked)
     }
 
     /// Warns of outputs whose unwritten records retention will delete, louder as that moment nears:
@@ -379,7 +404,27 @@ impl World {
     }
 }
 
+pub(crate) fn lane_of(shard: &ShardId, output: &OutputId) -> LaneId {
+    LaneId {
+        shard: shard.clone(),
+        output: output.clone(),
+    }
+}
+
 impl OutputEntry {
+    fn new(spec: &OutputSpec) -> Self {
+        Self {
+            spec: spec.clone(),
+            identity: None,
+            current: spec.output.identity(),
+            awaits_user: false,
+            watch: None,
+            past: Counts::default(),
+            warned: 0,
+            pump: None,
+        }
+    }
+
     /// The identity to be written: a new one, unless the output was created again and waits for the
     /// user.
     pub(crate) fn to_commit(&self) -> Option<&StreamIdentity> {

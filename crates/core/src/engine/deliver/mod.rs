@@ -238,6 +238,11 @@ struct Standing {
 }
 
 impl Standing {
+    /// The first record that is not durable, and the state of the records from there on.
+    fn progress(&self) -> (usize, Acked) {
+        (self.durable, self.acked.clone())
+    }
+
     /// Takes the progress, except at an output that has to be flushed first.
     fn note(&mut self, progress: Progress) {
         if progress.held == Held::UntilFlush {
@@ -290,6 +295,50 @@ impl Caller for Guest<'_> {
 }
 
 impl Guest<'_> {
+    /// Runs `pass` to its end, and flushes the records that were only accepted.
+    async fn run<'a>(
+        &'a self,
+        output: &dyn Output,
+        pass: &mut Pass<'a, Self>,
+        attempts: &mut Attempts,
+    ) -> Ended {
+        let mut ended = pass.run(attempts).await;
+        if pass.holds_accepted()
+            && let Some(until) = self.flush(output, pass, attempts).await
+        {
+            let reason = WaitFor::Retry;
+            ended = Ended::Wait { until, reason };
+        }
+
+        lock(&self.standing).note(pass.progress());
+        ended
+    }
+
+    /// Settles a refused record as the recipient wants. An error if the pass ends there.
+    async fn pass_refused(
+        &self,
+        recipient: &Recipient,
+        batch: &Batch,
+        refused: Refused,
+        attempts: &mut Attempts,
+    ) -> Result<(), Ended> {
+        let Refused { record, refusal } = &refused;
+        let diverted = self.divert(recipient, batch, *record, refusal).await;
+        if let Err(trouble) = diverted {
+            let until = attempts.retry_at(self.clock(), &trouble);
+            lock(&self.standing).trouble = Some(trouble);
+            let reason = WaitFor::Retry;
+            return Err(Ended::Wait { until, reason });
+        }
+
+        lock(&self.standing).refused.push(refused.clone());
+        if matches!(recipient.on_refused, OnRefused::Stop) {
+            let Refused { record, refusal } = refused;
+            return Err(Ended::Refused { record, refusal });
+        }
+        Ok(())
+    }
+
     /// Stores a refused record as a dead letter, if the recipient wants that.
     async fn divert(
         &self,
@@ -392,7 +441,6 @@ async fn pass_over(
 ) -> Ended {
     let output = &*recipient.output;
     let key = output.encoding();
-
     // An output whose encoding changed during the call makes chunks of its own.
     let own = ChunkSet::new(key.clone());
     let set = sets.iter().find(|set| *set.key() == key);
@@ -400,40 +448,21 @@ async fn pass_over(
         set: set.unwrap_or(&own),
         are_reserved: set.is_some() && guest.context.memory.is_none(),
     };
-    let (durable, acked) = {
-        let standing = lock(&guest.standing);
-        (standing.durable, standing.acked.clone())
-    };
+
+    let (durable, acked) = lock(&guest.standing).progress();
     let order = recipient.order;
     let mut pass = Pass::new(guest, (output, order), batch, chunks, (durable, &acked));
-
     loop {
-        let mut ended = pass.run(attempts).await;
-        if pass.holds_accepted()
-            && let Some(until) = guest.flush(output, &mut pass, attempts).await
-        {
-            let reason = WaitFor::Retry;
-            ended = Ended::Wait { until, reason };
-        }
-        lock(&guest.standing).note(pass.progress());
+        let ended = guest.run(output, &mut pass, attempts).await;
         let Ended::Refused { record, refusal } = ended else {
             return ended;
         };
-        let diverted = guest.divert(recipient, batch, record, &refusal);
-        if let Err(trouble) = diverted.await {
-            let until = attempts.retry_at(guest.clock(), &trouble);
-            lock(&guest.standing).trouble = Some(trouble);
-            let reason = WaitFor::Retry;
-            return Ended::Wait { until, reason };
-        }
-
-        let stops = matches!(recipient.on_refused, OnRefused::Stop);
-        lock(&guest.standing).refused.push(Refused {
-            record,
-            refusal: refusal.clone(),
-        });
-        if stops {
-            return Ended::Refused { record, refusal };
+        let refused = Refused { record, refusal };
+        if let Err(ended) = guest
+            .pass_refused(recipient, batch, refused, attempts)
+            .await
+        {
+            return ended;
         }
         pass.divert();
         lock(&guest.standing).note(pass.progress());

@@ -46,7 +46,7 @@ use feed::Feed;
 use holding::Holding;
 use lane::Lane;
 
-pub(crate) use describe::LaneReport;
+pub(crate) use describe::{LaneReport, SourceReport};
 pub(crate) use feed::FeedId;
 pub(crate) use gathered::Hold;
 pub(crate) use holding::Loss;
