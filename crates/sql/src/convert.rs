@@ -1,6 +1,7 @@
 //! Conversions: assignment to a column and CAST.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use rust_decimal::prelude::ToPrimitive;
 use rust_decimal::{Decimal, RoundingStrategy};
@@ -13,18 +14,21 @@ use crate::value::{ErrorName, Evaluated, RowError, Value, write_text};
 /// Whether INSERT may put a value of type `from` in a column of type `to`, and whether both may be
 /// compared.
 pub(crate) fn assignable(from: &SqlType, to: &SqlType) -> bool {
-    from.is_null()
-        || to.is_null()
-        || (from.is_number() && to.is_number())
-        || (from.is_text() && to.is_text())
-        || (from.is_binary() && to.is_binary())
-        || matches!(
-            (from, to),
-            (SqlType::Boolean, SqlType::Boolean)
-                | (SqlType::Date, SqlType::Date)
-                | (SqlType::Time, SqlType::Time)
-                | (SqlType::Timestamp, SqlType::Timestamp)
-        )
+    if from.is_null() || to.is_null() {
+        return true;
+    }
+    if from.is_number() {
+        return to.is_number();
+    }
+    if from.is_text() {
+        return to.is_text();
+    }
+    if from.is_binary() {
+        return to.is_binary();
+    }
+
+    let plain = from.is_datetime() || *from == SqlType::Boolean;
+    plain && from == to
 }
 
 /// Whether values of both types can be compared: as assignable, and intervals of one kind.
@@ -42,12 +46,9 @@ pub(crate) fn castable(from: &SqlType, to: &SqlType) -> bool {
     if from.is_null() || assignable(from, to) {
         return true;
     }
+
     match from {
-        SqlType::Char(_) | SqlType::Varchar(_) => {
-            to.is_number()
-                || to.is_datetime()
-                || matches!(to, SqlType::Boolean | SqlType::Interval(_))
-        }
+        SqlType::Char(_) | SqlType::Varchar(_) => from_text_castable(to),
         SqlType::Interval(interval) => match to {
             SqlType::BigInt | SqlType::Decimal { .. } => interval.from == interval.to,
             SqlType::Interval(target) => target.is_calendar() == interval.is_calendar(),
@@ -60,6 +61,13 @@ pub(crate) fn castable(from: &SqlType, to: &SqlType) -> bool {
     }
 }
 
+fn from_text_castable(to: &SqlType) -> bool {
+    match to {
+        SqlType::Boolean | SqlType::Interval(_) => true,
+        _ => to.is_number() || to.is_datetime(),
+    }
+}
+
 /// The value as INSERT stores it: text is cut, numbers are rounded, both to the column's size.
 pub(crate) fn assign<'a>(
     value: Cow<'a, Value>,
@@ -69,9 +77,13 @@ pub(crate) fn assign<'a>(
     if from == to || value.is_null() {
         return Ok(value);
     }
-    match &*value {
+
+    match value.as_ref() {
         Value::Text(_) => Ok(fit_text(value, to)),
-        Value::Binary(bytes) => Ok(Cow::Owned(fit_binary(bytes, to))),
+        Value::Binary(bytes) => {
+            let fitted = fit_binary(bytes, to);
+            Ok(Cow::Owned(fitted))
+        }
         Value::Integer(_) | Value::Decimal(_) | Value::Real(_) | Value::Double(_) => {
             number_to(&value, to, ErrorName::OutOfRange).map(Cow::Owned)
         }
@@ -93,18 +105,20 @@ pub(crate) fn cast<'a>(
     if to.is_text() {
         return cast_to_text(value, from, to);
     }
-    if from.is_text() {
-        return text_to(value.text(), to).map(Cow::Owned);
+    if from.is_binary() {
+        return assign(value, from, to);
     }
-    match (from, to) {
-        (SqlType::Interval(interval), _) => {
-            interval_to(value.integer(), *interval, to).map(Cow::Owned)
-        }
-        _ if to.is_number() => number_to(&value, to, ErrorName::OutOfRange).map(Cow::Owned),
-        _ if to.is_datetime() => Ok(Cow::Owned(datetime_to(&value, to, today))),
-        (_, SqlType::Binary(_) | SqlType::Varbinary(_)) => assign(value, from, to),
-        _ => Ok(value),
-    }
+
+    let converted = if from.is_text() {
+        text_to(value.text(), to)?
+    } else if let SqlType::Interval(interval) = from {
+        interval_to(value.integer(), *interval, to)?
+    } else if to.is_number() {
+        number_to(&value, to, ErrorName::OutOfRange)?
+    } else {
+        datetime_to(&value, to, today)
+    };
+    Ok(Cow::Owned(converted))
 }
 
 fn cast_to_text<'a>(
@@ -131,27 +145,37 @@ pub(crate) fn fit_text<'a>(value: Cow<'a, Value>, to: &SqlType) -> Cow<'a, Value
     let Some(most) = to.text_length() else {
         return value;
     };
-    let most = most as usize;
-    let Value::Text(text) = &*value else {
+    let Value::Text(text) = value.as_ref() else {
         return value;
     };
 
-    // A character has at least one byte, so short texts need no count.
-    let cut = if text.len() <= most {
-        None
-    } else {
-        text.char_indices().nth(most).map(|(at, _)| at)
-    };
-    if let Some(at) = cut {
-        return Cow::Owned(Value::Text(text.slice_ref(&text[..at])));
+    let most = most as usize;
+    if let Some(cut) = cut_at(text, most) {
+        let part = text.slice_ref(&text[..cut]);
+        return Cow::Owned(Value::Text(part));
     }
-    if matches!(to, SqlType::Char(_)) {
-        let missing = most.saturating_sub(text.chars().count());
-        if missing > 0 {
-            return Cow::Owned(format!("{text}{:missing$}", "").into());
+    if !to.is_padded() {
+        return value;
+    }
+
+    match most.saturating_sub(text.chars().count()) {
+        0 => value,
+        missing => {
+            let padded = format!("{text}{:missing$}", "");
+            Cow::Owned(padded.into())
         }
     }
-    value
+}
+
+/// The end of the first `most` characters, if there are more.
+fn cut_at(text: &str, most: usize) -> Option<usize> {
+    // A character has at least one byte, so short texts need no count.
+    if text.len() <= most {
+        return None;
+    }
+
+    let (at, _) = text.char_indices().nth(most)?;
+    Some(at)
 }
 
 fn fit_binary(bytes: &[u8], to: &SqlType) -> Value {
@@ -172,11 +196,14 @@ pub(crate) fn number_to(value: &Value, to: &SqlType, error: ErrorName) -> Evalua
         SqlType::Double => Some(Value::Double(value.double())),
         _ => to_integer(value, to),
     };
-    converted.ok_or_else(|| {
-        let mut text = String::new();
-        write_text(value, &SqlType::Null, &mut text);
-        RowError::new(error, format!("{text} is out of the range of {to}"))
-    })
+    if let Some(converted) = converted {
+        return Ok(converted);
+    }
+
+    let mut message = String::new();
+    write_text(value, &SqlType::Null, &mut message);
+    let _ = write!(message, " is out of the range of {to}");
+    Err(RowError::new(error, message))
 }
 
 #[allow(clippy::cast_possible_truncation)]
@@ -190,19 +217,22 @@ fn to_integer(value: &Value, to: &SqlType) -> Option<Value> {
     let number = match value {
         Value::Integer(number) => *number,
         Value::Decimal(number) => round(*number, 0).to_i64()?,
-        _ => {
-            let rounded = value.double().round();
-            // Exactly the doubles that fit 64 bits.
-            if !(-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&rounded) {
-                return None;
-            }
-            rounded as i64
-        }
+        _ => whole_double(value.double())?,
     };
+
     let (low, high) = to.integer_range()?;
-    (low..=high)
-        .contains(&number)
-        .then_some(Value::Integer(number))
+    let fits = number >= low && number <= high;
+    fits.then_some(Value::Integer(number))
+}
+
+/// A double rounded, if 64 bits hold the result.
+#[allow(clippy::cast_possible_truncation)]
+fn whole_double(number: f64) -> Option<i64> {
+    const END: f64 = 9_223_372_036_854_775_808.0;
+
+    let rounded = number.round();
+    let fits = (-END..END).contains(&rounded);
+    fits.then_some(rounded as i64)
 }
 
 fn to_decimal(value: &Value, precision: u8, scale: u8) -> Option<Value> {
@@ -223,10 +253,16 @@ fn double_to_decimal(number: f64) -> Option<Decimal> {
 
 /// A decimal rounded to the scale; `None` with more digits than the precision.
 pub(crate) fn fit_decimal(number: Decimal, precision: u8, scale: u8) -> Option<Decimal> {
-    let mut rounded = round(number, u32::from(scale));
-    rounded.rescale(u32::from(scale));
+    let scale = u32::from(scale);
+    let mut rounded = round(number, scale);
+    rounded.rescale(scale);
+    if rounded.scale() != scale {
+        return None;
+    }
+
     let limit = 10_i128.pow(u32::from(precision));
-    (rounded.scale() == u32::from(scale) && rounded.mantissa().abs() < limit).then_some(rounded)
+    let fits = rounded.mantissa().abs() < limit;
+    fits.then_some(rounded)
 }
 
 fn round(number: Decimal, scale: u32) -> Decimal {
@@ -235,29 +271,41 @@ fn round(number: Decimal, scale: u32) -> Decimal {
 
 /// CAST of text to a type that is not text.
 fn text_to(text: &str, to: &SqlType) -> Evaluated<Value> {
-    let trimmed = text.trim_matches(' ');
-    let converted = match to {
-        SqlType::Boolean => boolean(trimmed),
-        SqlType::Date => datetime::parse_date(trimmed).map(Value::Date),
-        SqlType::Time => datetime::parse_time(trimmed).map(Value::Time),
-        SqlType::Timestamp => datetime::parse_timestamp(trimmed).map(Value::Timestamp),
-        SqlType::Interval(interval) => parse_interval(trimmed, *interval).map(Value::Interval),
-        _ => parse_number(trimmed).and_then(|number| number_to(&number, to, ErrorName::Cast).ok()),
-    };
-    converted.ok_or_else(|| {
-        let message = format!("'{text}' does not fit {to}");
-        RowError::new(ErrorName::Cast, message)
-    })
+    match parse_as(text.trim_matches(' '), to) {
+        Some(value) => Ok(value),
+        None => {
+            let message = format!("'{text}' does not fit {to}");
+            Err(RowError::new(ErrorName::Cast, message))
+        }
+    }
+}
+
+fn parse_as(text: &str, to: &SqlType) -> Option<Value> {
+    match to {
+        SqlType::Boolean => boolean(text),
+        SqlType::Date => datetime::parse_date(text).map(Value::Date),
+        SqlType::Time => datetime::parse_time(text).map(Value::Time),
+        SqlType::Timestamp => datetime::parse_timestamp(text).map(Value::Timestamp),
+        SqlType::Interval(interval) => {
+            let amount = parse_interval(text, *interval)?;
+            Some(Value::Interval(amount))
+        }
+        _ => {
+            let number = parse_number(text)?;
+            number_to(&number, to, ErrorName::Cast).ok()
+        }
+    }
 }
 
 fn boolean(text: &str) -> Option<Value> {
-    if text.eq_ignore_ascii_case("true") {
-        Some(Value::Boolean(true))
+    let truth = if text.eq_ignore_ascii_case("true") {
+        true
     } else if text.eq_ignore_ascii_case("false") {
-        Some(Value::Boolean(false))
+        false
     } else {
-        None
-    }
+        return None;
+    };
+    Some(Value::Boolean(truth))
 }
 
 /// A number's text as a whole number, a decimal, or else a double.
@@ -265,10 +313,7 @@ pub(crate) fn parse_number(text: &str) -> Option<Value> {
     if let Ok(number) = text.parse::<i64>() {
         return Some(Value::Integer(number));
     }
-    let plausible = text
-        .bytes()
-        .all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
-    if !plausible || !text.bytes().any(|byte| byte.is_ascii_digit()) {
+    if !is_number_like(text) {
         return None;
     }
 
@@ -280,28 +325,35 @@ pub(crate) fn parse_number(text: &str) -> Option<Value> {
     if let Ok(number) = decimal {
         return Some(Value::Decimal(number));
     }
+
     let double: f64 = text.parse().ok()?;
     double.is_finite().then_some(Value::Double(double))
 }
 
+/// Whether a text has only characters of numbers, and a digit: not the words that Rust reads.
+fn is_number_like(text: &str) -> bool {
+    let has_digit = text.bytes().any(|byte| byte.is_ascii_digit());
+    let plausible = text
+        .bytes()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
+    has_digit && plausible
+}
+
 /// The number of an interval's single field, or the interval with other fields.
 fn interval_to(amount: i64, interval: IntervalType, to: &SqlType) -> Evaluated<Value> {
+    let unit = interval.to.size();
     match to {
+        SqlType::Interval(target) if target.fraction > 0 => Ok(Value::Interval(amount)),
         SqlType::Interval(target) => {
             let size = target.to.size();
-            let cut = if target.fraction > 0 {
-                amount
-            } else {
-                amount / size * size
-            };
-            Ok(Value::Interval(cut))
+            Ok(Value::Interval(amount / size * size))
         }
         SqlType::Decimal { .. } => {
-            let number = Decimal::from(amount) / Decimal::from(interval.to.size());
+            let number = Decimal::from(amount) / Decimal::from(unit);
             number_to(&Value::Decimal(number), to, ErrorName::Cast)
         }
         _ => {
-            let number = Value::Integer(amount / interval.to.size());
+            let number = Value::Integer(amount / unit);
             number_to(&number, to, ErrorName::Cast)
         }
     }
@@ -309,11 +361,23 @@ fn interval_to(amount: i64, interval: IntervalType, to: &SqlType) -> Evaluated<V
 
 #[allow(clippy::cast_possible_truncation)]
 fn datetime_to(value: &Value, to: &SqlType, today: i64) -> Value {
-    match (value, to) {
-        (Value::Date(day), SqlType::Timestamp) => Value::Timestamp(i64::from(*day) * DAY),
-        (Value::Time(time), SqlType::Timestamp) => Value::Timestamp(today + i64::from(*time)),
-        (Value::Timestamp(at), SqlType::Date) => Value::Date(at.div_euclid(DAY) as i32),
-        (Value::Timestamp(at), SqlType::Time) => Value::Time(at.rem_euclid(DAY) as i32),
+    match value {
+        Value::Date(day) if *to == SqlType::Timestamp => {
+            let midnight = i64::from(*day) * DAY;
+            Value::Timestamp(midnight)
+        }
+        Value::Time(time) if *to == SqlType::Timestamp => {
+            let at = today + i64::from(*time);
+            Value::Timestamp(at)
+        }
+        Value::Timestamp(at) if *to == SqlType::Date => {
+            let day = at.div_euclid(DAY);
+            Value::Date(day as i32)
+        }
+        Value::Timestamp(at) if *to == SqlType::Time => {
+            let time = at.rem_euclid(DAY);
+            Value::Time(time as i32)
+        }
         _ => value.clone(),
     }
 }

@@ -103,28 +103,44 @@ impl Value {
 
     /// The order of two values of comparable types. `None` when one is NULL.
     pub(crate) fn order(&self, other: &Self) -> Option<Ordering> {
-        match (self, other) {
-            (Self::Null, _) | (_, Self::Null) => None,
-            (Self::Text(left), Self::Text(right)) => Some(left.as_bytes().cmp(right.as_bytes())),
-            (Self::Boolean(left), Self::Boolean(right)) => Some(left.cmp(right)),
-            (Self::Binary(left), Self::Binary(right)) => Some(left.cmp(right)),
-            (Self::Date(left), Self::Date(right)) | (Self::Time(left), Self::Time(right)) => {
-                Some(left.cmp(right))
+        let order = match (self, other) {
+            (Self::Null, _) | (_, Self::Null) => return None,
+            (Self::Text(left), Self::Text(right)) => {
+                let left = left.as_bytes();
+                left.cmp(right.as_bytes())
             }
-            (Self::Timestamp(left), Self::Timestamp(right))
-            | (Self::Interval(left), Self::Interval(right)) => Some(left.cmp(right)),
-            _ => self.number_order(other),
-        }
+            (Self::Boolean(left), Self::Boolean(right)) => left.cmp(right),
+            (Self::Binary(left), Self::Binary(right)) => left.cmp(right),
+            _ if self.is_integral() && other.is_integral() => {
+                let left = self.integer();
+                left.cmp(&other.integer())
+            }
+            _ if self.is_floating() || other.is_floating() => {
+                let left = self.double();
+                return left.partial_cmp(&other.double());
+            }
+            _ => {
+                let left = self.decimal();
+                left.cmp(&other.decimal())
+            }
+        };
+        Some(order)
     }
 
-    fn number_order(&self, other: &Self) -> Option<Ordering> {
-        match (self, other) {
-            (Self::Integer(left), Self::Integer(right)) => Some(left.cmp(right)),
-            (Self::Real(_) | Self::Double(_), _) | (_, Self::Real(_) | Self::Double(_)) => {
-                self.double().partial_cmp(&other.double())
-            }
-            _ => Some(self.decimal().cmp(&other.decimal())),
-        }
+    /// Whether `integer` is the whole value.
+    fn is_integral(&self) -> bool {
+        matches!(
+            self,
+            Self::Integer(_)
+                | Self::Timestamp(_)
+                | Self::Interval(_)
+                | Self::Date(_)
+                | Self::Time(_)
+        )
+    }
+
+    fn is_floating(&self) -> bool {
+        matches!(self, Self::Real(_) | Self::Double(_))
     }
 
     /// The order that a sort uses: NULL is the largest value.
@@ -147,27 +163,31 @@ impl Value {
     pub(crate) fn write_key(&self, key: &mut Vec<u8>) {
         match self {
             Self::Null => key.push(0),
-            Self::Boolean(truth) => key.extend([1, u8::from(*truth)]),
-            Self::Integer(_)
-            | Self::Date(_)
-            | Self::Time(_)
-            | Self::Timestamp(_)
-            | Self::Interval(_) => {
-                key.push(2);
-                key.extend(self.integer().to_be_bytes());
+            Self::Boolean(truth) => {
+                key.push(1);
+                key.push(u8::from(*truth));
             }
             Self::Decimal(number) => {
                 key.push(3);
                 key.extend(number.normalize().serialize());
             }
             Self::Real(_) | Self::Double(_) => {
-                key.push(4);
                 // Adding zero turns -0.0 into 0.0, its equal.
-                key.extend((self.double() + 0.0).to_be_bytes());
+                let number = self.double() + 0.0;
+                key.push(4);
+                key.extend(number.to_be_bytes());
             }
             Self::Text(text) => write_bytes_key(5, text.as_bytes(), key),
             Self::Binary(bytes) => write_bytes_key(6, bytes, key),
-            Self::Row(fields) => fields.iter().for_each(|field| field.write_key(key)),
+            Self::Row(fields) => {
+                for field in fields.iter() {
+                    field.write_key(key);
+                }
+            }
+            _ => {
+                key.push(2);
+                key.extend(self.integer().to_be_bytes());
+            }
         }
     }
 }
@@ -194,18 +214,26 @@ impl From<String> for Value {
 pub(crate) fn write_text(value: &Value, sql_type: &SqlType, text: &mut String) {
     match value {
         Value::Null | Value::Row(_) | Value::Binary(_) => {}
-        Value::Boolean(truth) => text.push_str(if *truth { "TRUE" } else { "FALSE" }),
-        Value::Integer(number) => text.push_str(itoa::Buffer::new().format(*number)),
-        Value::Decimal(number) => text.push_str(&decimal_text(*number, sql_type)),
+        Value::Boolean(true) => text.push_str("TRUE"),
+        Value::Boolean(false) => text.push_str("FALSE"),
+        Value::Integer(number) => {
+            let mut buffer = itoa::Buffer::new();
+            text.push_str(buffer.format(*number));
+        }
+        Value::Decimal(number) => {
+            let decimal = decimal_text(*number, sql_type);
+            text.push_str(&decimal);
+        }
         Value::Real(number) => write_float(*number, f64::from(*number), text),
         Value::Double(number) => write_float(*number, *number, text),
         Value::Text(found) => text.push_str(found),
         Value::Date(day) => datetime::write_date(*day, text),
-        Value::Time(millisecond) => datetime::write_time(i64::from(*millisecond), text),
+        Value::Time(time) => datetime::write_time(i64::from(*time), text),
         Value::Timestamp(timestamp) => datetime::write_timestamp(*timestamp, text),
         Value::Interval(amount) => {
             if let SqlType::Interval(interval) = sql_type {
-                text.push_str(&interval_text(*amount, *interval));
+                let interval = interval_text(*amount, *interval);
+                text.push_str(&interval);
             }
         }
     }

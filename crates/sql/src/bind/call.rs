@@ -2,11 +2,12 @@
 
 use super::aggregate::AggregateKind;
 use super::expression::{Binder, Stage, call, converted, union_type, unknown, want_comparable};
+use crate::catalog::UserFunction;
 use crate::error::{Compiled, ErrorClass, Issue, nearest};
 use crate::expr::{Expr, ExprKind};
 use crate::functions::Builtin;
 use crate::functions::java_format::Format;
-use crate::functions::regex::{RegexSource, java_regex};
+use crate::functions::regex::{RegexSource, java_regex, three_part_regex};
 use crate::logs::{LogParser, is_log_parser};
 use crate::text::ast::{Call, Form};
 use crate::types::{SqlType, Unit};
@@ -134,69 +135,76 @@ impl Binder<'_> {
         if self.catalog.broken_functions.contains(name) {
             return Ok(Some(unknown()));
         }
-        let mut named = self
+
+        let overloads: Vec<&UserFunction> = self
             .catalog
             .functions
             .iter()
             .filter(|function| function.name == *name)
-            .peekable();
-        if named.peek().is_none() {
+            .collect();
+        if overloads.is_empty() {
             return Ok(None);
         }
 
-        let exact = |given: &SqlType, wanted: &SqlType| given == wanted || given.is_null();
-        let candidates: Vec<_> = named
-            .filter(|function| function.parameters.len() == arguments.len())
-            .collect();
-        let chosen = [exact as fn(&SqlType, &SqlType) -> bool, widens]
-            .into_iter()
-            .find_map(|fits| {
-                candidates.iter().find(|function| {
-                    let mut pairs = arguments.iter().zip(&function.parameters);
-                    pairs.all(|(argument, wanted)| fits(&argument.sql_type, wanted))
-                })
-            });
-        let Some(function) = chosen else {
-            return Err(no_overload(parsed, arguments));
-        };
-        let arguments = arguments
-            .iter()
-            .zip(&function.parameters)
-            .map(|(argument, wanted)| converted(argument.clone(), wanted))
-            .collect();
-        let kind = ExprKind::Function(arguments, function.body.clone(), function.null_on_null);
-        Ok(Some(Expr::new(kind, function.returns.clone())))
+        let chosen = overload(&overloads, arguments, is_exactly)
+            .or_else(|| overload(&overloads, arguments, widens));
+        match chosen {
+            Some(function) => Ok(Some(call_of(function, arguments))),
+            None => Err(no_overload(parsed, arguments)),
+        }
     }
 
     fn bind_aggregate(&mut self, kind: AggregateKind, parsed: &Call) -> Compiled<Expr> {
         if parsed.over.is_some() {
             return self.bind_windowed_aggregate(kind, parsed);
         }
+
+        let expectation = match &self.stage {
+            Stage::Grouped(_) => return self.bind_grouped_aggregate(kind, parsed),
+            Stage::Rows(clause) => format!("none can stand in {clause}"),
+            Stage::Items(_) => "expected GROUP BY, WINDOWED BY or OVER".to_owned(),
+        };
+        let message = format!("{} is an aggregate; {expectation}", kind.word());
         let at = parsed.name.at;
-        match &self.stage {
-            Stage::Grouped(_) => self.bind_grouped_aggregate(kind, parsed),
-            Stage::Rows(clause) => {
-                let message = format!(
-                    "{} is an aggregate; none can stand in {clause}",
-                    kind.word()
-                );
-                Err(Issue::new(ErrorClass::MisplacedAggregate, at, message))
-            }
-            Stage::Items(_) => {
-                let message = format!(
-                    "{} is an aggregate; expected GROUP BY, WINDOWED BY or OVER",
-                    kind.word()
-                );
-                Err(Issue::new(ErrorClass::MisplacedAggregate, at, message))
-            }
-        }
+        Err(Issue::new(ErrorClass::MisplacedAggregate, at, message))
     }
+}
+
+/// The first overload with parameters that fit the arguments.
+fn overload<'a>(
+    overloads: &[&'a UserFunction],
+    arguments: &[Expr],
+    fits: fn(&SqlType, &SqlType) -> bool,
+) -> Option<&'a UserFunction> {
+    let fitting = |function: &&UserFunction| {
+        let mut pairs = arguments.iter().zip(&function.parameters);
+        function.parameters.len() == arguments.len()
+            && pairs.all(|(argument, wanted)| fits(&argument.sql_type, wanted))
+    };
+    overloads.iter().copied().find(fitting)
+}
+
+fn is_exactly(given: &SqlType, wanted: &SqlType) -> bool {
+    given == wanted || given.is_null()
+}
+
+fn call_of(function: &UserFunction, arguments: &[Expr]) -> Expr {
+    let arguments = arguments
+        .iter()
+        .zip(&function.parameters)
+        .map(|(argument, wanted)| converted(argument.clone(), wanted))
+        .collect();
+
+    let body = function.body.clone();
+    let kind = ExprKind::Function(arguments, body, function.null_on_null);
+    Expr::new(kind, function.returns.clone())
 }
 
 fn refuse_over(parsed: &Call) -> Compiled<()> {
     if parsed.over.is_none() {
         return Ok(());
     }
+
     let name = &parsed.name;
     let message = format!("{} with OVER; expected an aggregate or LAG", name.text);
     Err(Issue::new(ErrorClass::MisplacedWindow, name.at, message))
@@ -204,12 +212,13 @@ fn refuse_over(parsed: &Call) -> Compiled<()> {
 
 /// Whether an exact number or a text widens to the wanted type without loss.
 fn widens(given: &SqlType, wanted: &SqlType) -> bool {
-    if given == wanted || given.is_null() {
+    if is_exactly(given, wanted) {
         return true;
     }
-    if let (Some(given), Some(wanted)) = (given.text_length(), wanted.text_length()) {
-        return given <= wanted;
+    if given.is_text() && wanted.is_text() {
+        return given.text_length() <= wanted.text_length();
     }
+
     match (given.decimal_shape(), wanted.decimal_shape()) {
         (Some((p1, s1)), Some((p2, s2))) => s1 <= s2 && p1 - s1 <= p2 - s2,
         _ => false,
@@ -307,6 +316,10 @@ impl Bound<'_> {
         Ok(self.into_call(builtin, sql_type))
     }
 
+    fn of_number(self, builtin: Builtin) -> Compiled<Expr> {
+        self.checked(builtin, &[Wanted::Number], 1, SqlType::Double)
+    }
+
     fn wrong_form(&self) -> Issue {
         let message = format!("{} is not written in this way", self.name);
         Issue::new(ErrorClass::Syntax, self.at, message)
@@ -314,29 +327,40 @@ impl Bound<'_> {
 
     /// The format of the first argument when constant.
     fn format(&self) -> Compiled<Option<Format>> {
-        let Some(Value::Text(pattern)) = self.arguments.first().and_then(Expr::as_literal) else {
+        let Some(pattern) = self.constant(0) else {
             return Ok(None);
         };
-        Format::new(pattern)
-            .map(Some)
-            .map_err(|message| Issue::new(ErrorClass::Unsupported, self.at, message))
+        match Format::new(pattern) {
+            Ok(format) => Ok(Some(format)),
+            Err(message) => Err(self.unusable(message)),
+        }
+    }
+
+    fn constant(&self, index: usize) -> Option<&str> {
+        let argument = self.arguments.get(index)?;
+        argument.as_text()
+    }
+
+    /// A constant argument that can't be used here.
+    fn unusable(&self, message: String) -> Issue {
+        Issue::new(ErrorClass::Unsupported, self.at, message)
     }
 
     fn regex(&self, index: usize) -> Compiled<RegexSource> {
-        let Some(Value::Text(pattern)) = self.arguments.get(index).and_then(Expr::as_literal)
-        else {
+        let Some(pattern) = self.constant(index) else {
             return Ok(RegexSource::Dynamic);
         };
-        java_regex(pattern)
-            .map(RegexSource::Constant)
-            .map_err(|message| Issue::new(ErrorClass::Unsupported, self.at, message))
+        match java_regex(pattern) {
+            Ok(regex) => Ok(RegexSource::Constant(regex)),
+            Err(message) => Err(self.unusable(message)),
+        }
     }
 }
 
 /// A built-in function.
 // tidy: long because it lists every function once
 fn bind_builtin(bound: Bound<'_>) -> Compiled<Expr> {
-    use Wanted::{Date, Number, Text, Time, Timestamp, Whole};
+    use Wanted::{Date, Number, Text, Time, Timestamp};
 
     let first = bound.first_type();
     match bound.name {
@@ -344,78 +368,95 @@ fn bind_builtin(bound: Bound<'_>) -> Compiled<Expr> {
         "CEIL" | "CEILING" | "FLOOR" => bind_rounding(bound),
         "STEP" => bind_step(bound),
         "MOD" => bind_mod(bound),
-        "POWER" => bound.checked(Builtin::Power, &[Number, Number], 2, SqlType::Double),
-        "SQRT" => bound.checked(Builtin::Sqrt, &[Number], 1, SqlType::Double),
-        "EXP" => bound.checked(Builtin::Exp, &[Number], 1, SqlType::Double),
-        "LN" => bound.checked(Builtin::Ln, &[Number], 1, SqlType::Double),
-        "LOG10" => bound.checked(Builtin::Log10, &[Number], 1, SqlType::Double),
+        "POWER" => bound.checked(Builtin::Power, &[Number; 2], 2, SqlType::Double),
+        "SQRT" => bound.of_number(Builtin::Sqrt),
+        "EXP" => bound.of_number(Builtin::Exp),
+        "LN" => bound.of_number(Builtin::Ln),
+        "LOG10" => bound.of_number(Builtin::Log10),
         "CHAR_LENGTH" | "CHARACTER_LENGTH" => {
             bound.checked(Builtin::CharLength, &[Text], 1, SqlType::Integer)
         }
         "UPPER" => bound.checked(Builtin::Upper, &[Text], 1, first),
         "LOWER" => bound.checked(Builtin::Lower, &[Text], 1, first),
         "INITCAP" => bound.checked(Builtin::Initcap, &[Text], 1, first),
-        "TRIM" => match bound.form {
-            Form::Trim(side) => {
-                bound.checked(Builtin::Trim(side), &[Text, Text], 1, varying(&first))
-            }
-            _ => Err(bound.wrong_form()),
-        },
-        "POSITION" => bound.checked(Builtin::Position, &[Text, Text], 2, SqlType::Integer),
-        "OVERLAY" => {
-            let replacement = bound.arguments.get(1).map(|argument| &argument.sql_type);
-            let length = length_of(&first) + replacement.map_or(0, length_of);
-            let sql_type = SqlType::Varchar(length.min(65_535));
-            bound.checked(Builtin::Overlay, &[Text, Text, Whole, Whole], 3, sql_type)
-        }
+        "TRIM" => bind_trim(bound),
+        "POSITION" => bound.checked(Builtin::Position, &[Text; 2], 2, SqlType::Integer),
+        "OVERLAY" => bind_overlay(bound),
         "SUBSTRING" => bind_substring(bound),
-        "REGEX_REPLACE" => {
-            let source = bound.regex(1)?;
-            let wanted = [Text, Text, Text, Whole, Whole];
-            bound.checked(
-                Builtin::RegexReplace(source),
-                &wanted,
-                5,
-                SqlType::Varchar(65_535),
-            )
-        }
+        "REGEX_REPLACE" => bind_regex_replace(bound),
         "COALESCE" => bind_coalesce(bound),
         "NULLIF" => bind_nullif(&bound),
         "EXTRACT" => bind_extract(bound),
         "UNIX_TIMESTAMP" => bound.checked(Builtin::UnixTimestamp, &[Timestamp], 1, SqlType::BigInt),
-        "TO_TIMESTAMP" => {
-            bound.want(&[Number], 1)?;
-            let arguments = bound
-                .arguments
-                .into_iter()
-                .map(|argument| converted(argument, &SqlType::BigInt))
-                .collect();
-            Ok(call(Builtin::ToTimestamp, arguments, SqlType::Timestamp))
-        }
-        "TSDIFF" => bound.checked(Builtin::TsDiff, &[Timestamp, Timestamp], 2, SqlType::BigInt),
+        "TO_TIMESTAMP" => bind_to_timestamp(bound),
+        "TSDIFF" => bound.checked(Builtin::TsDiff, &[Timestamp; 2], 2, SqlType::BigInt),
         "CHAR_TO_DATE" => bind_char_to(bound, SqlType::Date),
         "CHAR_TO_TIME" => bind_char_to(bound, SqlType::Time),
         "CHAR_TO_TIMESTAMP" => bind_char_to(bound, SqlType::Timestamp),
         "DATE_TO_CHAR" => bind_to_char(bound, Date),
         "TIME_TO_CHAR" => bind_to_char(bound, Time),
         "TIMESTAMP_TO_CHAR" => bind_to_char(bound, Timestamp),
-        "MONOTONIC" => {
-            let mut arguments = bound.arguments;
-            match (arguments.pop(), arguments.is_empty()) {
-                (Some(inner), true) => {
-                    let sql_type = inner.sql_type.clone();
-                    Ok(Expr::new(ExprKind::Monotonic(Box::new(inner)), sql_type))
-                }
-                _ => Err(Issue::mismatch(bound.at, "MONOTONIC wants one argument")),
-            }
+        "MONOTONIC" => bind_monotonic(&bound),
+        "CURRENT_ROW_TIMESTAMP" => {
+            let sql_type = SqlType::Timestamp;
+            Ok(Expr::new(ExprKind::RowTime, sql_type))
         }
-        "CURRENT_ROW_TIMESTAMP" => Ok(Expr::new(ExprKind::RowTime, SqlType::Timestamp)),
         "CURRENT_TIMESTAMP" | "LOCALTIMESTAMP" => start_time(SqlType::Timestamp),
         "CURRENT_DATE" => start_time(SqlType::Date),
         "CURRENT_TIME" | "LOCALTIME" => start_time(SqlType::Time),
         name if is_log_parser(name) => bind_log_parser(bound),
         _ => Err(unknown_function(&bound)),
     }
+}
+
+fn bind_trim(bound: Bound<'_>) -> Compiled<Expr> {
+    let Form::Trim(side) = bound.form else {
+        return Err(bound.wrong_form());
+    };
+    let sql_type = varying(&bound.first_type());
+    bound.checked(Builtin::Trim(side), &[Wanted::Text; 2], 1, sql_type)
+}
+
+fn bind_overlay(bound: Bound<'_>) -> Compiled<Expr> {
+    let texts = bound.arguments.iter().take(2);
+    let length: u32 = texts.map(|argument| length_of(&argument.sql_type)).sum();
+
+    let sql_type = SqlType::Varchar(length.min(65_535));
+    let wanted = [Wanted::Text, Wanted::Text, Wanted::Whole, Wanted::Whole];
+    bound.checked(Builtin::Overlay, &wanted, 3, sql_type)
+}
+
+fn bind_regex_replace(bound: Bound<'_>) -> Compiled<Expr> {
+    let source = bound.regex(1)?;
+    let sql_type = SqlType::Varchar(65_535);
+    let wanted = [
+        Wanted::Text,
+        Wanted::Text,
+        Wanted::Text,
+        Wanted::Whole,
+        Wanted::Whole,
+    ];
+    bound.checked(Builtin::RegexReplace(source), &wanted, 5, sql_type)
+}
+
+fn bind_to_timestamp(bound: Bound<'_>) -> Compiled<Expr> {
+    bound.want(&[Wanted::Number], 1)?;
+    let arguments = bound
+        .arguments
+        .into_iter()
+        .map(|argument| converted(argument, &SqlType::BigInt))
+        .collect();
+    Ok(call(Builtin::ToTimestamp, arguments, SqlType::Timestamp))
+}
+
+fn bind_monotonic(bound: &Bound<'_>) -> Compiled<Expr> {
+    let [inner] = bound.arguments.as_slice() else {
+        return Err(Issue::mismatch(bound.at, "MONOTONIC wants one argument"));
+    };
+
+    let sql_type = inner.sql_type.clone();
+    let inner = Box::new(inner.clone());
+    Ok(Expr::new(ExprKind::Monotonic(inner), sql_type))
 }
 
 fn start_time(sql_type: SqlType) -> Compiled<Expr> {
@@ -442,29 +483,32 @@ fn bind_log_parser(bound: Bound<'_>) -> Compiled<Expr> {
         let message = format!("{} of {line}; expected text", bound.name);
         return Err(Issue::mismatch(bound.at, message));
     }
+
     let mut constants = Vec::new();
     for argument in bound.arguments.iter().skip(1) {
-        let text = match argument.as_literal() {
-            Some(Value::Text(text)) => text.to_string(),
-            Some(Value::Integer(number)) => number.to_string(),
-            _ => {
-                let message = format!("{} wants constants after the line", bound.name);
-                return Err(Issue::mismatch(bound.at, message));
-            }
+        let Some(constant) = constant_text(argument) else {
+            let message = format!("{} wants constants after the line", bound.name);
+            return Err(Issue::mismatch(bound.at, message));
         };
-        constants.push(text);
+        constants.push(constant);
     }
 
-    let parser = LogParser::new(bound.name, &constants)
-        .map_err(|message| Issue::new(ErrorClass::Unsupported, bound.at, message))?;
+    let parser = match LogParser::new(bound.name, &constants) {
+        Ok(parser) => Box::new(parser),
+        Err(message) => return Err(bound.unusable(message)),
+    };
     let sql_type = parser.row_type();
     let mut arguments = bound.arguments;
     arguments.truncate(1);
-    Ok(call(
-        Builtin::LogParse(Box::new(parser)),
-        arguments,
-        sql_type,
-    ))
+    Ok(call(Builtin::LogParse(parser), arguments, sql_type))
+}
+
+fn constant_text(argument: &Expr) -> Option<String> {
+    match argument.as_literal()? {
+        Value::Text(text) => Some(text.to_string()),
+        Value::Integer(number) => Some(number.to_string()),
+        _ => None,
+    }
 }
 
 fn length_of(sql_type: &SqlType) -> u32 {
@@ -538,40 +582,43 @@ fn bind_mod(bound: Bound<'_>) -> Compiled<Expr> {
 }
 
 fn bind_substring(bound: Bound<'_>) -> Compiled<Expr> {
-    use Wanted::{Text, Whole};
-
     let sql_type = varying(&bound.first_type());
-    let second = bound.arguments.get(1).map(|argument| &argument.sql_type);
-    let by_regex = second.is_some_and(SqlType::is_text);
+    let second = bound
+        .arguments
+        .get(1)
+        .map_or(&SqlType::Null, |argument| &argument.sql_type);
+
     match bound.form {
         Form::Similar => {
             refuse_bad_similar(&bound)?;
-            bound.checked(Builtin::SubstringSimilar, &[Text, Text, Text], 3, sql_type)
+            bound.checked(Builtin::SubstringSimilar, &[Wanted::Text; 3], 3, sql_type)
         }
-        Form::From if by_regex => {
+        Form::From if second.is_text() => {
             let source = bound.regex(1)?;
-            bound.checked(Builtin::SubstringRegex(source), &[Text, Text], 2, sql_type)
+            let builtin = Builtin::SubstringRegex(source);
+            bound.checked(builtin, &[Wanted::Text; 2], 2, sql_type)
         }
         form => {
             let builtin = Builtin::Substring(form == Form::From);
-            bound.checked(builtin, &[Text, Whole, Whole], 2, sql_type)
+            let wanted = [Wanted::Text, Wanted::Whole, Wanted::Whole];
+            bound.checked(builtin, &wanted, 2, sql_type)
         }
     }
 }
 
 fn refuse_bad_similar(bound: &Bound<'_>) -> Compiled<()> {
-    let constant = |index: usize| bound.arguments.get(index)?.as_text();
-    let (Some(pattern), Some(escape)) = (constant(1), constant(2)) else {
+    let (Some(pattern), Some(escape)) = (bound.constant(1), bound.constant(2)) else {
         return Ok(());
     };
-    let refused = |message| Issue::new(ErrorClass::Unsupported, bound.at, message);
-    let escape = escape
-        .chars()
-        .next()
-        .ok_or_else(|| refused("ESCAPE wants exactly one character".to_owned()))?;
-    crate::functions::regex::three_part_regex(pattern, escape)
-        .map(|_| ())
-        .map_err(refused)
+    let Some(escape) = escape.chars().next() else {
+        let message = "ESCAPE wants exactly one character";
+        return Err(bound.unusable(message.to_owned()));
+    };
+
+    match three_part_regex(pattern, escape) {
+        Ok(_) => Ok(()),
+        Err(message) => Err(bound.unusable(message)),
+    }
 }
 
 fn bind_coalesce(bound: Bound<'_>) -> Compiled<Expr> {

@@ -6,7 +6,7 @@ use super::window::Windows;
 use crate::catalog::Catalog;
 use crate::convert;
 use crate::error::{Compiled, ErrorClass, Issue};
-use crate::expr::{Accepts, Arithmetic, Comparison, Expr, ExprKind, Pattern};
+use crate::expr::{Accepts, Arithmetic, Comparison, DynamicPattern, Expr, ExprKind, Pattern};
 use crate::functions::Builtin;
 use crate::text::ast::{Ast, AstKind, BinaryOperator, LikeAst, Name, Tested};
 use crate::types::{IntervalType, SqlType, capped_decimal};
@@ -59,62 +59,77 @@ impl<'a> Binder<'a> {
         Ok(condition)
     }
 
-    // tidy: long because it lists every kind of expression once
     fn bind_kind(&mut self, ast: &Ast) -> Compiled<Expr> {
         let at = ast.at;
         match &ast.kind {
             AstKind::Name(path) => self.bind_name(path),
-            AstKind::Literal(value, sql_type) => Ok(Expr::literal(value.clone(), sql_type.clone())),
+            AstKind::Literal(value, sql_type) => {
+                let value = value.clone();
+                Ok(Expr::literal(value, sql_type.clone()))
+            }
             AstKind::Negate(inner) => self.bind_negate(inner, at),
+            AstKind::Binary(operator, left, right) => self.bind_binary(*operator, left, right, at),
+            AstKind::Case {
+                operand,
+                arms,
+                otherwise,
+            } => {
+                let operand = operand.as_deref();
+                self.bind_case(operand, arms, otherwise.as_deref(), at)
+            }
+            AstKind::Cast(inner, sql_type) => self.bind_cast(inner, sql_type, at),
+            AstKind::Interval(inner, interval) => self.bind_difference(inner, *interval, at),
+            AstKind::Call(call) => self.bind_call(call),
+            AstKind::Row => {
+                let message = "two values in parentheses are no expression; expected one";
+                Err(Issue::new(ErrorClass::Syntax, at, message))
+            }
+            AstKind::Not(_)
+            | AstKind::Is(..)
+            | AstKind::DistinctFrom(..)
+            | AstKind::Between(..)
+            | AstKind::InList(..)
+            | AstKind::InQuery(..)
+            | AstKind::Exists(_)
+            | AstKind::Like(_) => self.bind_predicate(&ast.kind, at).map(boolean),
+        }
+    }
+
+    fn bind_predicate(&mut self, kind: &AstKind, at: u32) -> Compiled<ExprKind> {
+        match kind {
             AstKind::Not(inner) => {
                 let inner = self.bind_condition(inner)?;
-                Ok(boolean(ExprKind::Not(Box::new(inner))))
+                Ok(ExprKind::Not(Box::new(inner)))
             }
-            AstKind::Binary(operator, left, right) => self.bind_binary(*operator, left, right, at),
             AstKind::Is(inner, tested, negated) => self.bind_is(inner, *tested, *negated, at),
             AstKind::DistinctFrom(left, right, negated) => {
                 let (left, right) = self.bind_comparable(left, right, at)?;
-                let kind = ExprKind::Distinct(Box::new(left), Box::new(right), *negated);
-                Ok(boolean(kind))
+                let (left, right) = (Box::new(left), Box::new(right));
+                Ok(ExprKind::Distinct(left, right, *negated))
             }
             AstKind::Between(value, low, high, negated) => {
-                let low = self.bind_compare(Accepts::GreaterOrEqual, value, low, at)?;
-                let high = self.bind_compare(Accepts::LessOrEqual, value, high, at)?;
-                let both = boolean(ExprKind::And(Box::new(low), Box::new(high)));
-                Ok(if *negated {
-                    boolean(ExprKind::Not(Box::new(both)))
-                } else {
-                    both
-                })
+                let both = self.bind_between(value, low, high, at)?;
+                Ok(negated_if(*negated, both))
             }
             AstKind::InList(value, list, negated) => self.bind_in_list(value, list, *negated, at),
             AstKind::InQuery(value, query, negated) => {
                 let value = self.bind(value)?;
                 let lookup = self.bind_lookup(query, Some(&value), at)?;
-                Ok(boolean(ExprKind::InTable(
-                    Box::new(value),
-                    lookup,
-                    *negated,
-                )))
+                Ok(ExprKind::InTable(Box::new(value), lookup, *negated))
             }
-            AstKind::Exists(query) => Ok(boolean(ExprKind::Exists(
-                self.bind_lookup(query, None, at)?,
-            ))),
+            AstKind::Exists(query) => {
+                let lookup = self.bind_lookup(query, None, at)?;
+                Ok(ExprKind::Exists(lookup))
+            }
             AstKind::Like(like) => self.bind_like(like, at),
-            AstKind::Case {
-                operand,
-                arms,
-                otherwise,
-            } => self.bind_case(operand.as_deref(), arms, otherwise.as_deref(), at),
-            AstKind::Cast(inner, sql_type) => self.bind_cast(inner, sql_type, at),
-            AstKind::Interval(inner, interval) => self.bind_difference(inner, *interval, at),
-            AstKind::Call(call) => self.bind_call(call),
-            AstKind::Row => Err(Issue::new(
-                ErrorClass::Syntax,
-                at,
-                "two values in parentheses are no expression; expected one",
-            )),
+            _ => Err(Issue::unsupported(at, "this condition")),
         }
+    }
+
+    fn bind_between(&mut self, value: &Ast, low: &Ast, high: &Ast, at: u32) -> Compiled<ExprKind> {
+        let low = self.bind_compare(Accepts::GreaterOrEqual, value, low, at)?;
+        let high = self.bind_compare(Accepts::LessOrEqual, value, high, at)?;
+        Ok(ExprKind::And(Box::new(low), Box::new(high)))
     }
 
     /// Binds both, so that the issues of both are reported.
@@ -145,17 +160,22 @@ impl<'a> Binder<'a> {
     fn bind_name(&mut self, path: &[Name]) -> Compiled<Expr> {
         let at = path.first().map_or(0, |name| name.at);
         let (resolved, fields) = self.scope.resolve(path)?;
+
         let expression = match resolved {
             Resolved::Column(index, column) => Expr::column(index, column.sql_type.clone()),
             Resolved::Parameter(index, sql_type) => Expr::column(index, sql_type.clone()),
             Resolved::Broken => return Ok(unknown()),
             Resolved::RowTimeOfJoin => self.rowtime_of_join(at)?,
         };
-
         if let Stage::Grouped(groups) = &self.stage {
             return groups.refuse_ungrouped(path, at);
         }
-        fields.iter().try_fold(expression, row_field)
+
+        let mut value = expression;
+        for field in fields {
+            value = row_field(value, field)?;
+        }
+        Ok(value)
     }
 
     /// The bare ROWTIME of a join: in the select list the time of the match.
@@ -185,23 +205,16 @@ impl<'a> Binder<'a> {
         right: &Ast,
         at: u32,
     ) -> Compiled<Expr> {
+        if let Some(operation) = arithmetic(operator) {
+            return self.bind_arithmetic(operation, left, right, at);
+        }
+        if let Some(accepts) = comparison(operator) {
+            return self.bind_compare(accepts, left, right, at);
+        }
+
         match operator {
-            BinaryOperator::And | BinaryOperator::Or => {
-                self.bind_logical(operator, left, right, at)
-            }
-            BinaryOperator::Equal => self.bind_compare(Accepts::Equal, left, right, at),
-            BinaryOperator::NotEqual => self.bind_compare(Accepts::NotEqual, left, right, at),
-            BinaryOperator::Less => self.bind_compare(Accepts::Less, left, right, at),
-            BinaryOperator::LessOrEqual => self.bind_compare(Accepts::LessOrEqual, left, right, at),
-            BinaryOperator::Greater => self.bind_compare(Accepts::Greater, left, right, at),
-            BinaryOperator::GreaterOrEqual => {
-                self.bind_compare(Accepts::GreaterOrEqual, left, right, at)
-            }
             BinaryOperator::Concatenate => self.bind_concatenate(left, right, at),
-            BinaryOperator::Add => self.bind_arithmetic(Arithmetic::Add, left, right, at),
-            BinaryOperator::Subtract => self.bind_arithmetic(Arithmetic::Subtract, left, right, at),
-            BinaryOperator::Multiply => self.bind_arithmetic(Arithmetic::Multiply, left, right, at),
-            BinaryOperator::Divide => self.bind_arithmetic(Arithmetic::Divide, left, right, at),
+            _ => self.bind_logical(operator, left, right, at),
         }
     }
 
@@ -215,12 +228,13 @@ impl<'a> Binder<'a> {
         let (left, right) = self.bind_both(left, right)?;
         want_boolean(&left, at)?;
         want_boolean(&right, at)?;
+
         let (left, right) = (Box::new(left), Box::new(right));
-        Ok(boolean(if operator == BinaryOperator::And {
-            ExprKind::And(left, right)
-        } else {
-            ExprKind::Or(left, right)
-        }))
+        let kind = match operator {
+            BinaryOperator::And => ExprKind::And(left, right),
+            _ => ExprKind::Or(left, right),
+        };
+        Ok(boolean(kind))
     }
 
     fn bind_comparable(&mut self, left: &Ast, right: &Ast, at: u32) -> Compiled<(Expr, Expr)> {
@@ -262,18 +276,23 @@ impl<'a> Binder<'a> {
             .ok_or_else(|| no_operation(operation, &left.sql_type, &right.sql_type, at))
     }
 
-    fn bind_is(&mut self, inner: &Ast, tested: Tested, negated: bool, at: u32) -> Compiled<Expr> {
+    fn bind_is(
+        &mut self,
+        inner: &Ast,
+        tested: Tested,
+        negated: bool,
+        at: u32,
+    ) -> Compiled<ExprKind> {
         let inner = Box::new(self.bind(inner)?);
-        if tested == Tested::Null {
-            return Ok(boolean(ExprKind::IsNull(inner, negated)));
+        if tested != Tested::Null {
+            want_boolean(&inner, at)?;
         }
 
-        want_boolean(&inner, at)?;
-        Ok(boolean(match tested {
-            Tested::True => ExprKind::IsTruth(inner, true, negated),
-            Tested::False => ExprKind::IsTruth(inner, false, negated),
-            Tested::Null | Tested::Unknown => ExprKind::IsNull(inner, negated),
-        }))
+        match tested {
+            Tested::True => Ok(ExprKind::IsTruth(inner, true, negated)),
+            Tested::False => Ok(ExprKind::IsTruth(inner, false, negated)),
+            Tested::Null | Tested::Unknown => Ok(ExprKind::IsNull(inner, negated)),
+        }
     }
 
     fn bind_in_list(
@@ -282,43 +301,39 @@ impl<'a> Binder<'a> {
         list: &[Ast],
         negated: bool,
         at: u32,
-    ) -> Compiled<Expr> {
+    ) -> Compiled<ExprKind> {
         let value = self.bind(value)?;
         let bound = self.bind_all(list)?;
         for item in &bound {
             want_comparable(&value, item, at)?;
         }
-        Ok(boolean(ExprKind::InList(Box::new(value), bound, negated)))
+
+        let value = Box::new(value);
+        Ok(ExprKind::InList(value, bound, negated))
     }
 
-    fn bind_like(&mut self, like: &LikeAst, at: u32) -> Compiled<Expr> {
+    fn bind_like(&mut self, like: &LikeAst, at: u32) -> Compiled<ExprKind> {
         let (value, pattern) = self.bind_both(&like.value, &like.pattern)?;
-        let escape = like
-            .escape
-            .as_ref()
-            .map(|escape| self.bind(escape))
-            .transpose()?;
-        for side in [Some(&value), Some(&pattern), escape.as_ref()] {
-            let sql_type = side.map_or(&SqlType::Null, |side| &side.sql_type);
-            if !sql_type.is_text() && !sql_type.is_null() {
-                let message = format!("LIKE with {sql_type}; expected text");
-                return Err(Issue::mismatch(at, message));
-            }
+        let escape = match &like.escape {
+            Some(escape) => Some(self.bind(escape)?),
+            None => None,
+        };
+        want_like_text(&value, at)?;
+        want_like_text(&pattern, at)?;
+        if let Some(escape) = &escape {
+            want_like_text(escape, at)?;
         }
 
-        let pattern = constant_pattern(&pattern, escape.as_ref(), like.similar, at)?
-            .unwrap_or_else(|| {
-                Pattern::Dynamic(Box::new(crate::expr::DynamicPattern {
-                    pattern,
-                    escape,
-                    similar: like.similar,
-                }))
-            });
-        Ok(boolean(ExprKind::Like(
-            Box::new(value),
-            pattern,
-            like.negated,
-        )))
+        let constant = constant_pattern(&pattern, escape.as_ref(), like.similar, at)?;
+        let pattern = constant.unwrap_or_else(|| {
+            let dynamic = DynamicPattern {
+                pattern,
+                escape,
+                similar: like.similar,
+            };
+            Pattern::Dynamic(Box::new(dynamic))
+        });
+        Ok(ExprKind::Like(Box::new(value), pattern, like.negated))
     }
 
     fn bind_case(
@@ -331,27 +346,20 @@ impl<'a> Binder<'a> {
         let mut conditions = Vec::with_capacity(arms.len());
         let mut results = Vec::with_capacity(arms.len() + 1);
         for (when, then) in arms {
-            conditions.push(match operand {
+            let condition = match operand {
                 Some(operand) => self.bind_compare(Accepts::Equal, operand, when, when.at)?,
                 None => self.bind_condition(when)?,
-            });
+            };
+            conditions.push(condition);
             results.push(self.bind(then)?);
         }
-        results.push(match otherwise {
+
+        let otherwise = match otherwise {
             Some(otherwise) => self.bind(otherwise)?,
             None => unknown(),
-        });
-
-        let sql_type = union_type(&results, "CASE", at)?;
-        let mut results = results
-            .into_iter()
-            .map(|result| converted(result, &sql_type));
-        let arms = conditions.into_iter().zip(results.by_ref()).collect();
-        let otherwise = results.next().unwrap_or_else(unknown);
-        Ok(Expr::new(
-            ExprKind::Case(arms, Box::new(otherwise)),
-            sql_type,
-        ))
+        };
+        results.push(otherwise);
+        case_of(conditions, results, at)
     }
 
     fn bind_cast(&mut self, inner: &Ast, sql_type: &SqlType, at: u32) -> Compiled<Expr> {
@@ -368,16 +376,16 @@ impl<'a> Binder<'a> {
             let message = format!("a unit ({interval}) follows; expected (datetime - datetime)");
             return Err(Issue::mismatch(at, message));
         };
+
         let (left, right) = self.bind_both(left, right)?;
         if !are_datetimes(&left.sql_type, &right.sql_type) {
-            let message = format!(
-                "({} - {}) {interval}; expected two datetimes of one type",
-                left.sql_type, right.sql_type
-            );
+            let types = format!("({} - {}) {interval}", left.sql_type, right.sql_type);
+            let message = format!("{types}; expected two datetimes of one type");
             return Err(Issue::mismatch(at, message));
         }
 
-        let kind = ExprKind::Difference(Box::new(left), Box::new(right), interval);
+        let (left, right) = (Box::new(left), Box::new(right));
+        let kind = ExprKind::Difference(left, right, interval);
         Ok(Expr::new(kind, SqlType::Interval(interval)))
     }
 }
@@ -385,6 +393,60 @@ impl<'a> Binder<'a> {
 /// The stand-in for an expression about which an issue is reported already, and for a missing ELSE.
 pub(super) fn unknown() -> Expr {
     Expr::literal(Value::Null, SqlType::Null)
+}
+
+fn arithmetic(operator: BinaryOperator) -> Option<Arithmetic> {
+    match operator {
+        BinaryOperator::Add => Some(Arithmetic::Add),
+        BinaryOperator::Subtract => Some(Arithmetic::Subtract),
+        BinaryOperator::Multiply => Some(Arithmetic::Multiply),
+        BinaryOperator::Divide => Some(Arithmetic::Divide),
+        _ => None,
+    }
+}
+
+fn comparison(operator: BinaryOperator) -> Option<Accepts> {
+    match operator {
+        BinaryOperator::Equal => Some(Accepts::Equal),
+        BinaryOperator::NotEqual => Some(Accepts::NotEqual),
+        BinaryOperator::Less => Some(Accepts::Less),
+        BinaryOperator::LessOrEqual => Some(Accepts::LessOrEqual),
+        BinaryOperator::Greater => Some(Accepts::Greater),
+        BinaryOperator::GreaterOrEqual => Some(Accepts::GreaterOrEqual),
+        _ => None,
+    }
+}
+
+fn negated_if(negated: bool, kind: ExprKind) -> ExprKind {
+    if negated {
+        let condition = Box::new(boolean(kind));
+        ExprKind::Not(condition)
+    } else {
+        kind
+    }
+}
+
+/// CASE with all results in one type; the last result is that of ELSE.
+fn case_of(conditions: Vec<Expr>, results: Vec<Expr>, at: u32) -> Compiled<Expr> {
+    let sql_type = union_type(&results, "CASE", at)?;
+    let mut results = results
+        .into_iter()
+        .map(|result| converted(result, &sql_type));
+
+    let arms = conditions.into_iter().zip(results.by_ref()).collect();
+    let otherwise = results.next().unwrap_or_else(unknown);
+    let kind = ExprKind::Case(arms, Box::new(otherwise));
+    Ok(Expr::new(kind, sql_type))
+}
+
+fn want_like_text(side: &Expr, at: u32) -> Compiled<()> {
+    let sql_type = &side.sql_type;
+    if sql_type.is_text() || sql_type.is_null() {
+        return Ok(());
+    }
+
+    let message = format!("LIKE with {sql_type}; expected text");
+    Err(Issue::mismatch(at, message))
 }
 
 pub(super) fn boolean(kind: ExprKind) -> Expr {
@@ -396,16 +458,13 @@ pub(super) fn call(builtin: Builtin, arguments: Vec<Expr>, sql_type: SqlType) ->
 }
 
 pub(super) fn compare(accepts: Accepts, left: Expr, right: Expr) -> Expr {
-    let padded = |side: &Expr| matches!(side.sql_type, SqlType::Char(_));
     let comparison = Comparison {
         accepts,
-        trims: padded(&left) || padded(&right),
+        trims: left.sql_type.is_padded() || right.sql_type.is_padded(),
     };
-    boolean(ExprKind::Compare(
-        comparison,
-        Box::new(left),
-        Box::new(right),
-    ))
+
+    let (left, right) = (Box::new(left), Box::new(right));
+    boolean(ExprKind::Compare(comparison, left, right))
 }
 
 /// The expression in a type that takes an assignment.
@@ -431,18 +490,17 @@ pub(super) fn union_type(results: &[Expr], construct: &str, at: u32) -> Compiled
 
 /// The type of two texts together.
 fn concatenated(left: &SqlType, right: &SqlType, at: u32) -> Compiled<SqlType> {
-    for side in [left, right] {
-        if !side.is_text() && !side.is_null() {
-            let message =
-                format!("{left} || {right}; expected text (CAST … AS VARCHAR(n)) on both sides");
-            return Err(Issue::mismatch(at, message));
-        }
+    let text = |side: &SqlType| side.is_text() || side.is_null();
+    if !text(left) || !text(right) {
+        let types = format!("{left} || {right}");
+        let message = format!("{types}; expected text (CAST … AS VARCHAR(n)) on both sides");
+        return Err(Issue::mismatch(at, message));
     }
 
-    let length = |side: &SqlType| side.text_length().unwrap_or(0);
-    Ok(SqlType::Varchar(
-        (length(left) + length(right)).min(LONGEST_TEXT),
-    ))
+    let left = left.text_length().unwrap_or(0);
+    let right = right.text_length().unwrap_or(0);
+    let length = left + right;
+    Ok(SqlType::Varchar(length.min(LONGEST_TEXT)))
 }
 
 /// The error of an operation on types that do not fit.
@@ -494,12 +552,17 @@ fn row_field(row: Expr, field: &Name) -> Compiled<Expr> {
         let message = format!("{} has no fields; expected a row value", row.sql_type);
         return Err(Issue::mismatch(field.at, message));
     };
-    let Some(index) = fields.iter().position(|known| known.name == field.text) else {
+
+    let found = fields
+        .iter()
+        .enumerate()
+        .find(|(_, known)| known.name == field.text);
+    let Some((index, known)) = found else {
         let known = fields.iter().map(|known| known.name.as_str());
         return Err(unknown_column(field, known));
     };
 
-    let sql_type = fields[index].sql_type.clone();
+    let sql_type = known.sql_type.clone();
     let kind = ExprKind::Field(Box::new(row), index);
     Ok(Expr::new(kind, sql_type))
 }
@@ -529,59 +592,75 @@ fn number_result(operation: Arithmetic, left: &SqlType, right: &SqlType) -> Opti
     if !number(left) || !number(right) {
         return None;
     }
-    if left.is_null() || right.is_null() {
-        return Some(if left.is_null() && right.is_null() {
-            SqlType::Integer
-        } else {
-            left.union(right)?
-        });
+    if left.is_null() && right.is_null() {
+        return Some(SqlType::Integer);
     }
-    if left.is_integer() && right.is_integer() {
+    if left.is_null() || right.is_null() || left.is_integer() && right.is_integer() {
         return left.union(right);
     }
-    let (Some((p1, s1)), Some((p2, s2))) = (left.decimal_shape(), right.decimal_shape()) else {
-        return Some(left.floating_union(right));
-    };
 
-    Some(match operation {
+    match (left.decimal_shape(), right.decimal_shape()) {
+        (Some(left), Some(right)) => Some(decimal_result(operation, left, right)),
+        _ => Some(left.floating_union(right)),
+    }
+}
+
+/// The DECIMAL that holds a result; operands by precision and scale.
+fn decimal_result(operation: Arithmetic, left: (u8, u8), right: (u8, u8)) -> SqlType {
+    let (left_precision, left_scale) = left;
+    let (right_precision, right_scale) = right;
+    let left_whole = left_precision - left_scale;
+    let right_whole = right_precision - right_scale;
+
+    let (whole, scale) = match operation {
         Arithmetic::Add | Arithmetic::Subtract => {
-            capped_decimal((p1 - s1).max(p2 - s2) + 1, s1.max(s2), s1)
+            let whole = left_whole.max(right_whole);
+            (whole + 1, left_scale.max(right_scale))
         }
-        Arithmetic::Multiply => capped_decimal(p1 + p2 - s1 - s2, s1 + s2, s1),
-        Arithmetic::Divide => capped_decimal(p1 - s1 + s2, (s1 + p2 + 1).max(6), s1),
-    })
+        Arithmetic::Multiply => (left_whole + right_whole, left_scale + right_scale),
+        Arithmetic::Divide => {
+            let scale = left_scale + right_precision + 1;
+            (left_whole + right_scale, scale.max(6))
+        }
+    };
+    capped_decimal(whole, scale, left_scale)
 }
 
 /// A datetime and an interval, two intervals, or an interval and a number.
 fn time_arithmetic(operation: Arithmetic, left: &Expr, right: &Expr) -> Option<Expr> {
-    let (operands, sql_type) = match (&left.sql_type, &right.sql_type, operation) {
-        (moment, SqlType::Interval(interval), Arithmetic::Add | Arithmetic::Subtract)
-            if moment.is_datetime() =>
-        {
-            return shifted(operation, left, right, *interval);
+    match (&left.sql_type, &right.sql_type) {
+        (SqlType::Interval(one), SqlType::Interval(other)) => {
+            let sql_type = SqlType::Interval(one.union(*other)?);
+            adds(operation).then(|| on_operands(operation, left, right, sql_type))
         }
-        (SqlType::Interval(interval), moment, Arithmetic::Add) if moment.is_datetime() => {
-            return shifted(operation, right, left, *interval);
+        (moment, SqlType::Interval(interval)) if moment.is_datetime() => {
+            shifted(operation, left, right, *interval).filter(|_| adds(operation))
         }
-        (
-            SqlType::Interval(one),
-            SqlType::Interval(other),
-            Arithmetic::Add | Arithmetic::Subtract,
-        ) => ((left, right), SqlType::Interval(one.union(*other)?)),
-        (SqlType::Interval(interval), number, Arithmetic::Multiply | Arithmetic::Divide)
-            if number.is_number() =>
-        {
-            ((left, right), SqlType::Interval(*interval))
+        (SqlType::Interval(interval), moment) if moment.is_datetime() => {
+            let moved = shifted(operation, right, left, *interval);
+            moved.filter(|_| operation == Arithmetic::Add)
         }
-        (number, SqlType::Interval(interval), Arithmetic::Multiply) if number.is_number() => {
-            ((right, left), SqlType::Interval(*interval))
+        (SqlType::Interval(_), number) if number.is_number() && !adds(operation) => {
+            let sql_type = left.sql_type.clone();
+            Some(on_operands(operation, left, right, sql_type))
         }
-        _ => return None,
-    };
+        (number, SqlType::Interval(_)) if number.is_number() => {
+            let multiplies = operation == Arithmetic::Multiply;
+            let sql_type = right.sql_type.clone();
+            multiplies.then(|| on_operands(operation, right, left, sql_type))
+        }
+        _ => None,
+    }
+}
 
-    let (left, right) = operands;
-    let kind = ExprKind::Arithmetic(operation, Box::new(left.clone()), Box::new(right.clone()));
-    Some(Expr::new(kind, sql_type))
+fn adds(operation: Arithmetic) -> bool {
+    matches!(operation, Arithmetic::Add | Arithmetic::Subtract)
+}
+
+fn on_operands(operation: Arithmetic, left: &Expr, right: &Expr, sql_type: SqlType) -> Expr {
+    let left = Box::new(left.clone());
+    let right = Box::new(right.clone());
+    Expr::new(ExprKind::Arithmetic(operation, left, right), sql_type)
 }
 
 fn shifted(
@@ -591,14 +670,14 @@ fn shifted(
     interval_type: IntervalType,
 ) -> Option<Expr> {
     let sql_type = moment.sql_type.clone();
-    if interval_type.is_calendar() {
-        let back = operation == Arithmetic::Subtract;
-        let arguments = vec![moment.clone(), interval.clone()];
-        return (sql_type != SqlType::Time)
-            .then(|| call(Builtin::ShiftMonths(back), arguments, sql_type));
+    if !interval_type.is_calendar() {
+        return Some(on_operands(operation, moment, interval, sql_type));
+    }
+    if sql_type == SqlType::Time {
+        return None;
     }
 
-    let (moment, interval) = (Box::new(moment.clone()), Box::new(interval.clone()));
-    let kind = ExprKind::Arithmetic(operation, moment, interval);
-    Some(Expr::new(kind, sql_type))
+    let back = operation == Arithmetic::Subtract;
+    let arguments = vec![moment.clone(), interval.clone()];
+    Some(call(Builtin::ShiftMonths(back), arguments, sql_type))
 }

@@ -25,21 +25,29 @@ pub(crate) fn calculate(
     if left.is_null() || right.is_null() {
         return Ok(Value::Null);
     }
+
     match sql_type {
         SqlType::Decimal { precision, scale } => {
-            let result = decimal(operation, left.decimal(), right.decimal())?;
-            result
-                .and_then(|number| fit_decimal(number, *precision, *scale))
-                .map(Value::Decimal)
-                .ok_or_else(|| RowError::out_of_range(sql_type))
+            let exact = decimal(operation, left.decimal(), right.decimal())?;
+            let fitted = exact.and_then(|number| fit_decimal(number, *precision, *scale));
+            within(fitted.map(Value::Decimal), sql_type)
         }
         SqlType::Real | SqlType::Double => floating(operation, left, right, sql_type),
-        SqlType::Interval(interval) => on_interval(operation, left, right, *interval),
+        SqlType::Interval(_) => {
+            let amount = on_interval(operation, left, right)?;
+            within(amount.map(Value::Interval), sql_type)
+        }
         SqlType::Date | SqlType::Time | SqlType::Timestamp => {
-            shift(operation, left, right, sql_type)
+            let moved = shift(operation, left, right);
+            within(moved, sql_type)
         }
         _ => integer(operation, left.integer(), right.integer(), sql_type),
     }
+}
+
+/// A result that is missing when the type can't hold it.
+fn within(result: Option<Value>, sql_type: &SqlType) -> Evaluated<Value> {
+    result.ok_or_else(|| RowError::out_of_range(sql_type))
 }
 
 fn division_by_zero() -> RowError {
@@ -54,21 +62,25 @@ fn integer(operation: Arithmetic, left: i64, right: i64, sql_type: &SqlType) -> 
         Arithmetic::Divide if right == 0 => return Err(division_by_zero()),
         Arithmetic::Divide => left.checked_div(right),
     };
-    let (low, high) = sql_type.integer_range().unwrap_or((i64::MIN, i64::MAX));
-    result
-        .filter(|number| (low..=high).contains(number))
-        .map(Value::Integer)
-        .ok_or_else(|| RowError::out_of_range(sql_type))
+
+    match (result, sql_type.integer_range()) {
+        (Some(number), Some((low, high))) if number < low || number > high => {
+            Err(RowError::out_of_range(sql_type))
+        }
+        (Some(number), _) => Ok(Value::Integer(number)),
+        (None, _) => Err(RowError::out_of_range(sql_type)),
+    }
 }
 
 fn decimal(operation: Arithmetic, left: Decimal, right: Decimal) -> Evaluated<Option<Decimal>> {
-    Ok(match operation {
+    let result = match operation {
         Arithmetic::Add => left.checked_add(right),
         Arithmetic::Subtract => left.checked_sub(right),
         Arithmetic::Multiply => left.checked_mul(right),
         Arithmetic::Divide if right.is_zero() => return Err(division_by_zero()),
         Arithmetic::Divide => left.checked_div(right),
-    })
+    };
+    Ok(result)
 }
 
 fn floating(
@@ -77,7 +89,9 @@ fn floating(
     right: &Value,
     sql_type: &SqlType,
 ) -> Evaluated<Value> {
-    let (left, right) = (left.double(), right.double());
+    let left = left.double();
+    let right = right.double();
+
     let result = match operation {
         Arithmetic::Add => left + right,
         Arithmetic::Subtract => left - right,
@@ -102,86 +116,69 @@ pub(crate) fn finite(number: f64, sql_type: &SqlType) -> Evaluated<Value> {
     }
 }
 
-fn on_interval(
-    operation: Arithmetic,
-    left: &Value,
-    right: &Value,
-    interval: IntervalType,
-) -> Evaluated<Value> {
-    let result = match (operation, left, right) {
-        (Arithmetic::Add, Value::Interval(left), Value::Interval(right)) => {
-            left.checked_add(*right)
+fn on_interval(operation: Arithmetic, left: &Value, right: &Value) -> Evaluated<Option<i64>> {
+    match (left, right) {
+        (Value::Interval(left), Value::Interval(right)) => match operation {
+            Arithmetic::Subtract => Ok(left.checked_sub(*right)),
+            _ => Ok(left.checked_add(*right)),
+        },
+        (Value::Interval(amount), factor) | (factor, Value::Interval(amount)) => {
+            scale(*amount, operation, factor)
         }
-        (Arithmetic::Subtract, Value::Interval(left), Value::Interval(right)) => {
-            left.checked_sub(*right)
-        }
-        (Arithmetic::Multiply, Value::Interval(amount), factor)
-        | (Arithmetic::Multiply, factor, Value::Interval(amount)) => {
-            scale(*amount, Arithmetic::Multiply, factor)?
-        }
-        (_, Value::Interval(amount), factor) => scale(*amount, Arithmetic::Divide, factor)?,
-        _ => None,
-    };
-    result
-        .map(Value::Interval)
-        .ok_or_else(|| RowError::out_of_range(&SqlType::Interval(interval)))
+        _ => Ok(None),
+    }
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
 fn scale(amount: i64, operation: Arithmetic, factor: &Value) -> Evaluated<Option<i64>> {
-    let multiplies = operation == Arithmetic::Multiply;
-    Ok(match factor {
-        Value::Integer(0) if !multiplies => return Err(division_by_zero()),
-        Value::Integer(factor) if multiplies => amount.checked_mul(*factor),
-        Value::Integer(factor) => amount.checked_div(*factor),
+    let divides = operation == Arithmetic::Divide;
+    if divides && factor.double() == 0.0 {
+        return Err(division_by_zero());
+    }
+
+    match factor {
+        Value::Integer(factor) if divides => Ok(amount.checked_div(*factor)),
+        Value::Integer(factor) => Ok(amount.checked_mul(*factor)),
         _ => {
-            let factor = factor.double();
-            if factor == 0.0 && !multiplies {
-                return Err(division_by_zero());
-            }
             let exact = amount as f64;
-            let result = if multiplies {
-                exact * factor
+            let result = if divides {
+                exact / factor.double()
             } else {
-                exact / factor
+                exact * factor.double()
             };
-            (result.abs() < 9.0e18).then_some(result as i64)
+            let fits = result.abs() < 9.0e18;
+            Ok(fits.then_some(result as i64))
         }
-    })
+    }
 }
 
 /// A datetime plus or minus an interval. A time of day goes round the clock.
-fn shift(
-    operation: Arithmetic,
-    left: &Value,
-    right: &Value,
-    sql_type: &SqlType,
-) -> Evaluated<Value> {
-    // The checker says with the type whether the interval counts months: `Row` never occurs here.
+fn shift(operation: Arithmetic, left: &Value, right: &Value) -> Option<Value> {
     let (moment, interval) = match (left, right) {
-        (Value::Interval(amount), moment) | (moment, Value::Interval(amount)) => (moment, *amount),
-        _ => return Ok(Value::Null),
+        (Value::Interval(amount), moment) => (moment, *amount),
+        (moment, Value::Interval(amount)) => (moment, *amount),
+        _ => return Some(Value::Null),
     };
-    let amount = if operation == Arithmetic::Subtract {
-        interval.checked_neg()
-    } else {
-        Some(interval)
-    };
-    amount
-        .and_then(|amount| shifted(moment, amount))
-        .ok_or_else(|| RowError::out_of_range(sql_type))
+
+    match operation {
+        Arithmetic::Subtract => shifted(moment, interval.checked_neg()?),
+        _ => shifted(moment, interval),
+    }
 }
 
 #[allow(clippy::cast_possible_truncation)]
 fn shifted(moment: &Value, amount: i64) -> Option<Value> {
     match moment {
         Value::Time(time) => {
-            let moved = i64::from(*time).checked_add(amount)?.rem_euclid(DAY);
+            let moved = i64::from(*time).checked_add(amount)?;
+            let moved = moved.rem_euclid(DAY);
             Some(Value::Time(moved as i32))
         }
         Value::Date(day) => {
-            let moved = (i64::from(*day) * DAY).checked_add(amount)?;
-            datetime::in_range(moved).then(|| Value::Date(moved.div_euclid(DAY) as i32))
+            let midnight = i64::from(*day) * DAY;
+            let moved = midnight.checked_add(amount)?;
+            let day = moved.div_euclid(DAY) as i32;
+            datetime::in_range(moved).then_some(Value::Date(day))
         }
         _ => {
             let moved = moment.integer().checked_add(amount)?;
@@ -194,11 +191,17 @@ fn shifted(moment: &Value, amount: i64) -> Option<Value> {
 #[allow(clippy::cast_possible_truncation)]
 pub(crate) fn shift_months(moment: &Value, months: i64) -> Evaluated<Value> {
     let moved = match moment {
-        Value::Date(day) => datetime::add_months(i64::from(*day) * DAY, months)
-            .map(|at| Value::Date(at.div_euclid(DAY) as i32)),
-        _ => datetime::add_months(moment.integer(), months).map(Value::Timestamp),
+        Value::Date(day) => {
+            let midnight = i64::from(*day) * DAY;
+            let moved = datetime::add_months(midnight, months);
+            moved.map(|at| Value::Date(at.div_euclid(DAY) as i32))
+        }
+        _ => {
+            let moved = datetime::add_months(moment.integer(), months);
+            moved.map(Value::Timestamp)
+        }
     };
-    moved.ok_or_else(|| RowError::out_of_range(&SqlType::Timestamp))
+    within(moved, &SqlType::Timestamp)
 }
 
 pub(crate) fn negate(value: &Value, sql_type: &SqlType) -> Evaluated<Value> {
@@ -207,10 +210,10 @@ pub(crate) fn negate(value: &Value, sql_type: &SqlType) -> Evaluated<Value> {
         Value::Decimal(number) => Ok(Value::Decimal(-number)),
         Value::Real(number) => Ok(Value::Real(-number)),
         Value::Double(number) => Ok(Value::Double(-number)),
-        Value::Interval(amount) => amount
-            .checked_neg()
-            .map(Value::Interval)
-            .ok_or_else(|| RowError::out_of_range(sql_type)),
+        Value::Interval(amount) => {
+            let negated = amount.checked_neg();
+            within(negated.map(Value::Interval), sql_type)
+        }
         _ => Ok(Value::Null),
     }
 }
@@ -220,18 +223,19 @@ pub(crate) fn difference(left: &Value, right: &Value, interval: IntervalType) ->
     if left.is_null() || right.is_null() {
         return Value::Null;
     }
-    let scale = if matches!(left, Value::Date(_)) {
-        DAY
-    } else {
-        1
-    };
-    let (to, from) = (left.integer() * scale, right.integer() * scale);
 
-    let unit = interval.to.size();
+    let scale = match left {
+        Value::Date(_) => DAY,
+        _ => 1,
+    };
+    let to = left.integer() * scale;
+    let from = right.integer() * scale;
+
     let amount = if interval.is_calendar() {
         datetime::months_between(from, to)
     } else {
         to - from
     };
+    let unit = interval.to.size();
     Value::Interval(amount / unit * unit)
 }

@@ -93,13 +93,21 @@ pub(crate) enum Accepts {
 impl Accepts {
     fn holds(self, order: Ordering) -> bool {
         match self {
-            Self::Equal => order == Ordering::Equal,
-            Self::NotEqual => order != Ordering::Equal,
-            Self::Less => order == Ordering::Less,
-            Self::LessOrEqual => order != Ordering::Greater,
-            Self::Greater => order == Ordering::Greater,
-            Self::GreaterOrEqual => order != Ordering::Less,
+            Self::Equal => order.is_eq(),
+            Self::NotEqual => order.is_ne(),
+            Self::Less => order.is_lt(),
+            Self::LessOrEqual => order.is_le(),
+            Self::Greater => order.is_gt(),
+            Self::GreaterOrEqual => order.is_ge(),
         }
+    }
+}
+
+impl Comparison {
+    /// UNKNOWN when a side is NULL.
+    fn truth(self, left: &Value, right: &Value) -> Option<bool> {
+        let order = order(left, right, self.trims)?;
+        Some(self.accepts.holds(order))
     }
 }
 
@@ -108,6 +116,14 @@ impl Accepts {
 pub(crate) struct Clocks {
     pub(crate) started: i64,
     pub(crate) row: i64,
+}
+
+impl Clocks {
+    /// The midnight before the start.
+    fn today(self) -> i64 {
+        let since_midnight = self.started.rem_euclid(DAY);
+        self.started - since_midnight
+    }
 }
 
 /// The row and the clocks of one evaluation.
@@ -155,46 +171,64 @@ impl Expr {
         match &self.kind {
             ExprKind::Literal(value) => Ok(Cow::Borrowed(value)),
             ExprKind::Column(index) => Ok(column(scope.row, *index)),
-            ExprKind::StartTime => Ok(Cow::Owned(clock(scope.clocks.started, &self.sql_type))),
-            ExprKind::RowTime => Ok(Cow::Owned(Value::Timestamp(scope.clocks.row))),
-            ExprKind::Not(inner) => Ok(boolean(inner.truth(scope)?.map(|truth| !truth))),
-            ExprKind::And(left, right) => conjunction(left, right, scope).map(boolean),
-            ExprKind::Or(left, right) => disjunction(left, right, scope).map(boolean),
+            ExprKind::StartTime => {
+                let started = scope.clocks.started;
+                Ok(Cow::Owned(clock(started, &self.sql_type)))
+            }
+            ExprKind::RowTime => {
+                let at = scope.clocks.row;
+                Ok(Cow::Owned(Value::Timestamp(at)))
+            }
+            ExprKind::Not(inner) => {
+                let truth = inner.truth(scope)?;
+                Ok(boolean(truth.map(|truth| !truth)))
+            }
+            ExprKind::And(left, right) => conjunction(left, right, scope),
+            ExprKind::Or(left, right) => disjunction(left, right, scope),
             ExprKind::Compare(comparison, left, right) => {
-                let (left, right) = (left.eval(scope)?, right.eval(scope)?);
-                let order = order(&left, &right, comparison.trims);
-                Ok(boolean(order.map(|order| comparison.accepts.holds(order))))
+                let left = left.eval(scope)?;
+                let right = right.eval(scope)?;
+                Ok(boolean(comparison.truth(&left, &right)))
             }
             ExprKind::Distinct(left, right, negated) => {
-                let (left, right) = (left.eval(scope)?, right.eval(scope)?);
-                Ok(boolean(Some(left.is_same(&right) == *negated)))
+                let left = left.eval(scope)?;
+                let right = right.eval(scope)?;
+                Ok(truth(left.is_same(&right) == *negated))
             }
             ExprKind::IsNull(inner, negated) => {
-                Ok(boolean(Some(inner.eval(scope)?.is_null() != *negated)))
+                let value = inner.eval(scope)?;
+                Ok(truth(value.is_null() != *negated))
             }
-            ExprKind::IsTruth(inner, truth, negated) => {
-                let is = inner.truth(scope)? == Some(*truth);
-                Ok(boolean(Some(is != *negated)))
+            ExprKind::IsTruth(inner, wanted, negated) => {
+                let found = inner.truth(scope)?;
+                let is = found == Some(*wanted);
+                Ok(truth(is != *negated))
             }
             ExprKind::Arithmetic(operation, left, right) => {
-                let (left, right) = (left.eval(scope)?, right.eval(scope)?);
+                let left = left.eval(scope)?;
+                let right = right.eval(scope)?;
                 arithmetic::calculate(*operation, &left, &right, &self.sql_type).map(Cow::Owned)
             }
             ExprKind::Negate(inner) => {
-                arithmetic::negate(&*inner.eval(scope)?, &self.sql_type).map(Cow::Owned)
+                let value = inner.eval(scope)?;
+                arithmetic::negate(&value, &self.sql_type).map(Cow::Owned)
             }
             ExprKind::Difference(left, right, interval) => {
-                let (left, right) = (left.eval(scope)?, right.eval(scope)?);
-                Ok(Cow::Owned(arithmetic::difference(&left, &right, *interval)))
+                let left = left.eval(scope)?;
+                let right = right.eval(scope)?;
+                let difference = arithmetic::difference(&left, &right, *interval);
+                Ok(Cow::Owned(difference))
             }
             ExprKind::InList(value, list, negated) => {
-                in_list(value, list, *negated, scope).map(boolean)
+                let found = in_list(value, list, scope)?;
+                Ok(boolean(found.map(|found| found != *negated)))
             }
             ExprKind::InTable(value, lookup, negated) => {
                 let value = value.eval(scope)?;
-                Ok(boolean(lookup.holds(&value).map(|held| held != *negated)))
+                let held = lookup.holds(&value);
+                Ok(boolean(held.map(|held| held != *negated)))
             }
-            ExprKind::Exists(lookup) => Ok(boolean(Some(lookup.has_rows()))),
+            ExprKind::Exists(lookup) => Ok(truth(lookup.has_rows())),
             ExprKind::Like(value, pattern, negated) => {
                 let matched = pattern.matches(value, scope)?;
                 Ok(boolean(matched.map(|matched| matched != *negated)))
@@ -208,31 +242,26 @@ impl Expr {
                 otherwise.eval(scope)
             }
             ExprKind::Coalesce(list) => coalesce(list, scope),
-            ExprKind::NullIf(value, other) => {
-                let value = value.eval(scope)?;
-                let equal = order(&value, &*other.eval(scope)?, true) == Some(Ordering::Equal);
-                Ok(if equal {
-                    Cow::Owned(Value::Null)
-                } else {
-                    value
-                })
-            }
+            ExprKind::NullIf(value, other) => null_if(value, other, scope),
             ExprKind::Monotonic(inner) => inner.eval(scope),
             ExprKind::Cast(inner) => {
-                let today = scope.clocks.started - scope.clocks.started.rem_euclid(DAY);
-                convert::cast(inner.eval(scope)?, &inner.sql_type, &self.sql_type, today)
+                let value = inner.eval(scope)?;
+                let today = scope.clocks.today();
+                convert::cast(value, &inner.sql_type, &self.sql_type, today)
             }
             ExprKind::Assign(inner) => {
-                convert::assign(inner.eval(scope)?, &inner.sql_type, &self.sql_type)
+                let value = inner.eval(scope)?;
+                convert::assign(value, &inner.sql_type, &self.sql_type)
             }
             ExprKind::Call(builtin, arguments) => self.call(builtin, arguments, scope),
             ExprKind::Function(arguments, body, strict) => {
-                call_function(arguments, body, *strict, scope).map(Cow::Owned)
+                let result = call_function(arguments, body, *strict, scope)?;
+                Ok(Cow::Owned(result))
             }
-            ExprKind::Field(inner, index) => Ok(match &*inner.eval(scope)? {
-                Value::Row(fields) => Cow::Owned(column(fields, *index).into_owned()),
-                _ => Cow::Owned(Value::Null),
-            }),
+            ExprKind::Field(inner, index) => {
+                let row = inner.eval(scope)?;
+                Ok(field(&row, *index))
+            }
         }
     }
 
@@ -396,7 +425,23 @@ fn column(row: &[Value], index: usize) -> Cow<'_, Value> {
 }
 
 fn boolean<'a>(truth: Option<bool>) -> Cow<'a, Value> {
-    Cow::Owned(truth.map_or(Value::Null, Value::Boolean))
+    match truth {
+        Some(truth) => Cow::Owned(Value::Boolean(truth)),
+        None => Cow::Owned(Value::Null),
+    }
+}
+
+fn truth<'a>(truth: bool) -> Cow<'a, Value> {
+    Cow::Owned(Value::Boolean(truth))
+}
+
+/// A field of a row value; the fields of NULL are NULL.
+fn field<'a>(row: &Value, index: usize) -> Cow<'a, Value> {
+    let value = match row {
+        Value::Row(fields) => fields.get(index).cloned(),
+        _ => None,
+    };
+    Cow::Owned(value.unwrap_or(Value::Null))
 }
 
 #[allow(clippy::cast_possible_truncation)]
@@ -408,57 +453,74 @@ fn clock(at: i64, sql_type: &SqlType) -> Value {
     }
 }
 
-fn conjunction(left: &Expr, right: &Expr, scope: Scope<'_>) -> Evaluated<Option<bool>> {
+fn conjunction<'a>(left: &Expr, right: &Expr, scope: Scope<'_>) -> Evaluated<Cow<'a, Value>> {
     let left = left.truth(scope)?;
     if left == Some(false) {
-        return Ok(left);
+        return Ok(truth(false));
     }
-    Ok(match (left, right.truth(scope)?) {
-        (_, Some(false)) => Some(false),
-        (Some(true), right) => right,
-        _ => None,
-    })
+
+    let right = right.truth(scope)?;
+    match (left, right) {
+        (_, Some(false)) => Ok(truth(false)),
+        (Some(true), right) => Ok(boolean(right)),
+        _ => Ok(boolean(None)),
+    }
 }
 
-fn disjunction(left: &Expr, right: &Expr, scope: Scope<'_>) -> Evaluated<Option<bool>> {
+fn disjunction<'a>(left: &Expr, right: &Expr, scope: Scope<'_>) -> Evaluated<Cow<'a, Value>> {
     let left = left.truth(scope)?;
     if left == Some(true) {
-        return Ok(left);
+        return Ok(truth(true));
     }
-    Ok(match (left, right.truth(scope)?) {
-        (_, Some(true)) => Some(true),
-        (Some(false), right) => right,
-        _ => None,
-    })
+
+    let right = right.truth(scope)?;
+    match (left, right) {
+        (_, Some(true)) => Ok(truth(true)),
+        (Some(false), right) => Ok(boolean(right)),
+        _ => Ok(boolean(None)),
+    }
 }
 
 /// The order of two values; with `trims`, texts without their trailing blanks.
 pub(crate) fn order(left: &Value, right: &Value, trims: bool) -> Option<Ordering> {
-    if let (true, Value::Text(left), Value::Text(right)) = (trims, left, right) {
-        return Some(left.trim_end_matches(' ').cmp(right.trim_end_matches(' ')));
+    match (left, right) {
+        (Value::Text(left), Value::Text(right)) if trims => {
+            let left = left.trim_end_matches(' ');
+            let right = right.trim_end_matches(' ');
+            Some(left.cmp(right))
+        }
+        _ => left.order(right),
     }
-    left.order(right)
 }
 
-fn in_list(
-    value: &Expr,
-    list: &[Expr],
-    negated: bool,
-    scope: Scope<'_>,
-) -> Evaluated<Option<bool>> {
+fn in_list(value: &Expr, list: &[Expr], scope: Scope<'_>) -> Evaluated<Option<bool>> {
     let found = value.eval(scope)?;
     let mut unknown = found.is_null();
 
     for item in list {
-        let trims =
-            matches!(value.sql_type, SqlType::Char(_)) || matches!(item.sql_type, SqlType::Char(_));
-        match order(&found, &*item.eval(scope)?, trims) {
-            Some(Ordering::Equal) => return Ok(Some(!negated)),
+        let trims = value.sql_type.is_padded() || item.sql_type.is_padded();
+        let item = item.eval(scope)?;
+        match order(&found, &item, trims) {
+            Some(Ordering::Equal) => return Ok(Some(true)),
             Some(_) => {}
             None => unknown = true,
         }
     }
-    Ok((!unknown).then_some(negated))
+
+    if unknown {
+        return Ok(None);
+    }
+    Ok(Some(false))
+}
+
+fn null_if<'a>(value: &'a Expr, other: &Expr, scope: Scope<'a>) -> Evaluated<Cow<'a, Value>> {
+    let value = value.eval(scope)?;
+    let other = other.eval(scope)?;
+
+    match order(&value, &other, true) {
+        Some(Ordering::Equal) => Ok(Cow::Owned(Value::Null)),
+        _ => Ok(value),
+    }
 }
 
 fn coalesce<'a>(list: &'a [Expr], scope: Scope<'a>) -> Evaluated<Cow<'a, Value>> {

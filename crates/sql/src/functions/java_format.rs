@@ -26,6 +26,9 @@ const DAYS: [&str; 7] = [
     "Saturday",
 ];
 
+/// The letters that Java knows.
+const LETTERS: &str = "GyYMwWDdFEuaHkKhmsSzZX";
+
 /// A pattern, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Format {
@@ -49,25 +52,31 @@ impl Format {
 
         while let Some(first) = rest.chars().next() {
             if first == '\'' {
-                let (text, after) = quoted(rest)
-                    .ok_or_else(|| format!("the format '{pattern}' has a quote without end"))?;
+                let Some((text, after)) = quoted(rest) else {
+                    return Err(format!("the format '{pattern}' has a quote without end"));
+                };
                 push_text(&mut parts, &text);
                 rest = after;
-            } else if first.is_ascii_alphabetic() {
-                if !"GyYMwWDdFEuaHkKhmsSzZX".contains(first) {
-                    return Err(format!(
-                        "the format '{pattern}' has the unknown letter {first}"
-                    ));
-                }
-                let after = rest.trim_start_matches(first);
-                parts.push(Part::Field(first, rest.len() - after.len()));
-                rest = after;
-            } else {
-                let at = first.len_utf8();
-                push_text(&mut parts, &rest[..at]);
-                rest = &rest[at..];
+                continue;
             }
+            if !first.is_ascii_alphabetic() {
+                let (text, after) = rest.split_at(first.len_utf8());
+                push_text(&mut parts, text);
+                rest = after;
+                continue;
+            }
+
+            if !LETTERS.contains(first) {
+                return Err(format!(
+                    "the format '{pattern}' has the unknown letter {first}"
+                ));
+            }
+            let after = rest.trim_start_matches(first);
+            let width = rest.len() - after.len();
+            parts.push(Part::Field(first, width));
+            rest = after;
         }
+
         Ok(Self {
             pattern: pattern.to_owned(),
             parts,
@@ -101,17 +110,21 @@ impl Format {
             match part {
                 Part::Text(fixed) => rest = rest.strip_prefix(fixed.as_str())?,
                 Part::Field(letter, width) => {
-                    let adjacent = self.parts.get(index + 1).is_some_and(is_number_field);
-                    let most = if adjacent && is_number_field(part) {
-                        *width
-                    } else {
-                        usize::MAX
-                    };
+                    let most = self.digits_most(index, *width);
                     rest = found.read(*letter, *width, most, rest)?;
                 }
             }
         }
         found.timestamp()
+    }
+
+    /// The digits at most of a field: numbers next to each other are split by their widths.
+    fn digits_most(&self, index: usize, width: usize) -> usize {
+        let splits = self
+            .parts
+            .get(index..index + 2)
+            .is_some_and(|neighbours| neighbours.iter().all(is_number_field));
+        if splits { width } else { usize::MAX }
     }
 }
 
@@ -184,39 +197,48 @@ impl Moment {
     // tidy: long because it lists every letter once
     fn write(&self, letter: char, width: usize, text: &mut String) {
         let hour = self.millisecond / 3_600_000;
-        match letter {
-            'G' => text.push_str("AD"),
-            'y' | 'Y' => {
-                let year = if letter == 'Y' {
-                    self.week().0
-                } else {
-                    self.year
-                };
-                let shown = if width == 2 { year % 100 } else { year };
-                push_number(shown, width, text);
+        let number = match letter {
+            'G' => return text.push_str("AD"),
+            'y' if width == 2 => self.year % 100,
+            'y' => self.year,
+            'Y' => {
+                let (year, _) = self.week();
+                if width == 2 { year % 100 } else { year }
             }
-            'M' if width >= 3 => push_name(name(&MONTHS, self.month - 1), width, text),
-            'M' => push_number(self.month, width, text),
-            'w' => push_number(self.week().1, width, text),
-            'W' => push_number(self.week_of_month(), width, text),
-            'D' => push_number(self.day_of_year, width, text),
-            'd' => push_number(self.day, width, text),
-            'F' => push_number((self.day - 1) / 7 + 1, width, text),
-            'E' => push_name(name(&DAYS, self.weekday), width, text),
-            'u' => push_number((self.weekday + 6) % 7 + 1, width, text),
-            'a' => text.push_str(if hour < 12 { "AM" } else { "PM" }),
-            'H' => push_number(hour, width, text),
-            'k' => push_number(if hour == 0 { 24 } else { hour }, width, text),
-            'K' => push_number(hour % 12, width, text),
-            'h' => push_number((hour + 11) % 12 + 1, width, text),
-            'm' => push_number(self.millisecond / 60_000 % 60, width, text),
-            's' => push_number(self.millisecond / 1000 % 60, width, text),
-            'S' => push_number(self.millisecond % 1000, width, text),
-            'z' if width >= 4 => text.push_str("Coordinated Universal Time"),
-            'z' => text.push_str("UTC"),
-            'Z' => text.push_str("+0000"),
-            _ => text.push('Z'),
-        }
+            'M' if width >= 3 => {
+                let month = name(&MONTHS, self.month - 1);
+                return push_name(month, width, text);
+            }
+            'M' => self.month,
+            'w' => {
+                let (_, week) = self.week();
+                week
+            }
+            'W' => self.week_of_month(),
+            'D' => self.day_of_year,
+            'd' => self.day,
+            'F' => (self.day - 1) / 7 + 1,
+            'E' => {
+                let weekday = name(&DAYS, self.weekday);
+                return push_name(weekday, width, text);
+            }
+            'u' => (self.weekday + 6) % 7 + 1,
+            'a' if hour < 12 => return text.push_str("AM"),
+            'a' => return text.push_str("PM"),
+            'H' => hour,
+            'k' if hour == 0 => 24,
+            'k' => hour,
+            'K' => hour % 12,
+            'h' => (hour + 11) % 12 + 1,
+            'm' => self.millisecond / 60_000 % 60,
+            's' => self.millisecond / 1000 % 60,
+            'S' => self.millisecond % 1000,
+            'z' if width >= 4 => return text.push_str("Coordinated Universal Time"),
+            'z' => return text.push_str("UTC"),
+            'Z' => return text.push_str("+0000"),
+            _ => return text.push('Z'),
+        };
+        push_number(number, width, text);
     }
 
     /// The week's year and number: weeks begin on Sunday, week 1 holds 1 January.
@@ -240,11 +262,10 @@ fn name<'a>(names: &[&'a str], index: i64) -> &'a str {
 }
 
 fn push_name(name: &str, width: usize, text: &mut String) {
-    text.push_str(if width >= 4 {
-        name
-    } else {
-        &name[..3.min(name.len())]
-    });
+    let length = if width >= 4 { name.len() } else { 3 };
+    if let Some(shown) = name.get(..length) {
+        text.push_str(shown);
+    }
 }
 
 fn push_number(number: i64, width: usize, text: &mut String) {
@@ -274,7 +295,6 @@ struct Found {
 }
 
 impl Found {
-    // tidy: long because it lists every letter once
     fn read<'a>(
         &mut self,
         letter: char,
@@ -283,26 +303,8 @@ impl Found {
         text: &'a str,
     ) -> Option<&'a str> {
         match letter {
-            'G' => {
-                let (era, rest) = one_of(&["BC", "AD"], text, 2)?;
-                self.before_christ = era == 0;
-                return Some(rest);
-            }
-            'M' if width >= 3 => {
-                let (month, rest) = one_of(&MONTHS, text, 3)?;
-                self.month = Some(month + 1);
-                return Some(rest);
-            }
-            'E' => {
-                let (weekday, rest) = one_of(&DAYS, text, 3)?;
-                self.weekday = Some(weekday);
-                return Some(rest);
-            }
-            'a' => {
-                let (half, rest) = one_of(&["AM", "PM"], text, 2)?;
-                self.afternoon = Some(half == 1);
-                return Some(rest);
-            }
+            'G' | 'E' | 'a' => return self.read_name(letter, text),
+            'M' if width >= 3 => return self.read_name(letter, text),
             'z' | 'Z' | 'X' => {
                 let (offset, rest) = zone(text)?;
                 self.offset = offset;
@@ -313,34 +315,38 @@ impl Found {
 
         let text = text.trim_start_matches([' ', '\t']);
         let (number, digits, rest) = number(text, most)?;
-        self.set(letter, width, number, digits)?;
-        Some(rest)
-    }
-
-    // tidy: long because it lists every letter once
-    fn set(&mut self, letter: char, width: usize, number: i64, digits: usize) -> Option<()> {
-        let (low, high) = match letter {
-            'M' | 'K' | 'h' => (
-                i64::from(letter != 'K'),
-                if letter == 'K' { 11 } else { 12 },
-            ),
-            'd' => (1, 31),
-            'D' => (1, 366),
-            'w' => (1, 53),
-            'W' | 'F' => (0, 6),
-            'u' => (1, 7),
-            'H' => (0, 23),
-            'k' => (1, 24),
-            'm' | 's' => (0, 59),
-            'S' => (0, 999),
-            _ => (0, 9999),
-        };
-        if !(low..=high).contains(&number) {
+        if !number_range(letter).contains(&number) {
             return None;
         }
 
+        let number = match letter {
+            'y' | 'Y' if width <= 2 && digits == 2 => full_year(number),
+            _ => number,
+        };
+        self.set(letter, number);
+        Some(rest)
+    }
+
+    fn read_name<'a>(&mut self, letter: char, text: &'a str) -> Option<&'a str> {
+        let (names, short): (&[&str], usize) = match letter {
+            'G' => (&["BC", "AD"], 2),
+            'a' => (&["AM", "PM"], 2),
+            'M' => (&MONTHS, 3),
+            _ => (&DAYS, 3),
+        };
+
+        let (index, rest) = one_of(names, text, short)?;
         match letter {
-            'y' | 'Y' if width <= 2 && digits == 2 => self.year = Some(full_year(number)),
+            'G' => self.before_christ = index == 0,
+            'a' => self.afternoon = Some(index == 1),
+            'M' => self.month = Some(index + 1),
+            _ => self.weekday = Some(index),
+        }
+        Some(rest)
+    }
+
+    fn set(&mut self, letter: char, number: i64) {
+        match letter {
             'y' | 'Y' => self.year = Some(number),
             'M' => self.month = Some(number),
             'd' => self.day = Some(number),
@@ -356,52 +362,92 @@ impl Found {
             's' => self.second = number,
             _ => self.millisecond = number,
         }
-        Some(())
     }
 
     fn timestamp(&self) -> Option<i64> {
         if self.before_christ {
             return None;
         }
+
         let mut hour = self.hour.unwrap_or(0);
         if self.afternoon == Some(true) && hour < 12 {
             hour += 12;
         }
+        let minutes = hour * 60 + self.minute;
+        let seconds = minutes * 60 + self.second;
+        let time = seconds * 1000 + self.millisecond;
 
-        let time = ((hour * 60 + self.minute) * 60 + self.second) * 1000 + self.millisecond;
-        let timestamp = self.day()? * DAY + time - self.offset;
+        let midnight = self.day()? * DAY;
+        let timestamp = midnight + time - self.offset;
         datetime::in_range(timestamp).then_some(timestamp)
     }
 
     /// Days since 1970, from the fields that were found.
     fn day(&self) -> Option<i64> {
-        let year = i32::try_from(self.year.unwrap_or(1970)).ok()?;
-        let first_of_year = i64::from(datetime::day_number(year, 1, 1)?);
-        if let (Some(day), None, None) = (self.day_of_year, self.month, self.day) {
-            return Some(first_of_year + day - 1);
-        }
-        if let (Some(week), None, None) = (self.week, self.month, self.day) {
-            let sunday = first_of_year - (first_of_year + 4).rem_euclid(7);
-            return Some(sunday + (week - 1) * 7 + self.weekday.unwrap_or(0));
+        let year = self.year.unwrap_or(1970);
+        let year = i32::try_from(year).ok()?;
+        if self.month.is_none() && self.day.is_none() {
+            let first = first_of_month(year, 1)?;
+            if let Some(day) = self.day_of_year {
+                return Some(first + day - 1);
+            }
+            if let Some(week) = self.week {
+                return Some(self.day_of_week(first, week));
+            }
         }
 
-        let month = u8::try_from(self.month.unwrap_or(1)).ok()?;
-        let first = i64::from(datetime::day_number(year, month, 1)?);
-        let weekday = self.weekday.unwrap_or(0);
-        match (self.day, self.week_of_month, self.week_in_month) {
-            (None, Some(week), _) => {
-                let sunday = first - (first + 4).rem_euclid(7);
-                Some(sunday + (week - 1) * 7 + weekday)
+        let month = self.month.unwrap_or(1);
+        let first = first_of_month(year, month)?;
+        if self.day.is_none() {
+            if let Some(week) = self.week_of_month {
+                return Some(self.day_of_week(first, week));
             }
-            (None, None, Some(week)) => {
-                let ahead = (weekday - (first + 4)).rem_euclid(7);
-                Some(first + ahead + (week - 1) * 7)
-            }
-            (day, _, _) => {
-                let day = u8::try_from(day.unwrap_or(1)).ok()?;
-                datetime::day_number(year, month, day).map(i64::from)
+            if let Some(week) = self.week_in_month {
+                let weekday = self.weekday.unwrap_or(0);
+                let ahead = (weekday - weekday_of(first)).rem_euclid(7);
+                return Some(first + ahead + (week - 1) * 7);
             }
         }
+
+        let month = u8::try_from(month).ok()?;
+        let day = u8::try_from(self.day.unwrap_or(1)).ok()?;
+        datetime::day_number(year, month, day).map(i64::from)
+    }
+
+    /// The weekday in a week, counted from the one with `first`.
+    fn day_of_week(&self, first: i64, week: i64) -> i64 {
+        let sunday = first - weekday_of(first);
+        let weekday = self.weekday.unwrap_or(0);
+        sunday + (week - 1) * 7 + weekday
+    }
+}
+
+/// The weekday of a day since 1970; 0 is Sunday.
+fn weekday_of(day: i64) -> i64 {
+    (day + 4).rem_euclid(7)
+}
+
+fn first_of_month(year: i32, month: i64) -> Option<i64> {
+    let month = u8::try_from(month).ok()?;
+    let day = datetime::day_number(year, month, 1)?;
+    Some(i64::from(day))
+}
+
+/// The numbers that a field may hold.
+fn number_range(letter: char) -> std::ops::RangeInclusive<i64> {
+    match letter {
+        'M' | 'h' => 1..=12,
+        'K' => 0..=11,
+        'd' => 1..=31,
+        'D' => 1..=366,
+        'w' => 1..=53,
+        'W' | 'F' => 0..=6,
+        'u' => 1..=7,
+        'H' => 0..=23,
+        'k' => 1..=24,
+        'm' | 's' => 0..=59,
+        'S' => 0..=999,
+        _ => 0..=9999,
     }
 }
 
@@ -414,29 +460,31 @@ fn full_year(number: i64) -> i64 {
 }
 
 fn number(text: &str, most: usize) -> Option<(i64, usize, &str)> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len())
-        .min(most);
-    Some((text[..end].parse().ok()?, end, &text[end..]))
+    let digits = text
+        .bytes()
+        .take(most)
+        .take_while(u8::is_ascii_digit)
+        .count();
+
+    let (number, rest) = text.split_at(digits);
+    Some((number.parse().ok()?, digits, rest))
 }
 
 /// The name at the front, whole or cut to `short` letters, in any case.
 fn one_of<'a>(names: &[&str], text: &'a str, short: usize) -> Option<(i64, &'a str)> {
-    let front = |length: usize, name: &str| {
-        text.get(..length)
-            .is_some_and(|head| head.eq_ignore_ascii_case(&name[..length]))
-    };
-    names.iter().enumerate().find_map(|(index, name)| {
-        let length = if front(name.len(), name) {
-            name.len()
-        } else if front(short, name) {
-            short
-        } else {
-            return None;
-        };
-        Some((i64::try_from(index).ok()?, &text[length..]))
-    })
+    for (index, name) in (0..).zip(names) {
+        let rest = without_front(name, text).or_else(|| without_front(&name[..short], text));
+        if let Some(rest) = rest {
+            return Some((index, rest));
+        }
+    }
+    None
+}
+
+/// The text behind a name, in any case.
+fn without_front<'a>(name: &str, text: &'a str) -> Option<&'a str> {
+    let (front, rest) = text.split_at_checked(name.len())?;
+    front.eq_ignore_ascii_case(name).then_some(rest)
 }
 
 /// Milliseconds east of UTC of `Z`, `UTC`, `GMT`, `GMT+01:00`, `+0100`, `+01:00` or `+01`.
@@ -446,7 +494,7 @@ fn zone(text: &str) -> Option<(i64, &str)> {
         .find_map(|name| text.strip_prefix(name));
     let rest = named.unwrap_or(text);
     let Some(unsigned) = rest.strip_prefix(['+', '-']) else {
-        return named.map(|rest| (0, rest));
+        return Some((0, named?));
     };
 
     let (hours, _, after) = number(unsigned, 2)?;
@@ -455,13 +503,10 @@ fn zone(text: &str) -> Option<(i64, &str)> {
     if hours > 23 || minutes > 59 {
         return None;
     }
+
     let offset = (hours * 60 + minutes) * 60_000;
-    Some((
-        if rest.starts_with('-') {
-            -offset
-        } else {
-            offset
-        },
-        after,
-    ))
+    if rest.starts_with('-') {
+        return Some((-offset, after));
+    }
+    Some((offset, after))
 }

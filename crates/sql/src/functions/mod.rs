@@ -78,58 +78,75 @@ impl Builtin {
         arguments: &[Expr],
         sql_type: &SqlType,
     ) -> Evaluated<Value> {
+        let first = value(values, 0)?;
+
         match self {
-            Self::Abs => number::abs(value(values, 0)?, sql_type),
-            Self::Ceil => number::round_to_whole(value(values, 0)?, true, sql_type),
-            Self::Floor => number::round_to_whole(value(values, 0)?, false, sql_type),
-            Self::CeilTo(unit) => time::ceil_to(value(values, 0)?, *unit),
-            Self::FloorTo(unit) => Ok(time::floor_to(value(values, 0)?, *unit)),
-            Self::Step => number::step(value(values, 0)?, value(values, 1)?),
-            Self::StepTime(months) => time::step(value(values, 0)?, value(values, 1)?, *months),
+            Self::Abs => number::abs(first, sql_type),
+            Self::Ceil => number::ceil(first, sql_type),
+            Self::Floor => number::floor(first, sql_type),
+            Self::CeilTo(unit) => time::ceil_to(first, *unit),
+            Self::FloorTo(unit) => Ok(time::floor_to(first, *unit)),
+            Self::Step => number::step(first, value(values, 1)?),
+            Self::StepTime(months) => {
+                let interval = value(values, 1)?;
+                time::step(first, interval, *months)
+            }
             Self::ShiftMonths(back) => {
-                let months = value(values, 1)?.integer();
-                let months = if *back { -months } else { months };
-                crate::expr::shift_months(value(values, 0)?, months)
+                let interval = value(values, 1)?;
+                time::shift_months(first, interval, *back)
             }
-            Self::Mod => number::modulo(value(values, 0)?, value(values, 1)?, sql_type),
+            Self::Mod => {
+                let divisor = value(values, 1)?;
+                number::modulo(first, divisor, sql_type)
+            }
             Self::Power => {
-                let (base, exponent) = (value(values, 0)?.double(), value(values, 1)?.double());
-                crate::expr::finite(base.powf(exponent), sql_type)
+                let exponent = value(values, 1)?.double();
+                number::power(first.double(), exponent)
             }
-            Self::Sqrt => number::sqrt(value(values, 0)?.double()),
-            Self::Exp => crate::expr::finite(value(values, 0)?.double().exp(), sql_type),
-            Self::Ln => number::logarithm(value(values, 0)?.double(), f64::ln),
-            Self::Log10 => number::logarithm(value(values, 0)?.double(), f64::log10),
-            Self::CharLength => Ok(text::length(value(values, 0)?)),
-            Self::Upper => Ok(value(values, 0)?.text().to_uppercase().into()),
-            Self::Lower => Ok(value(values, 0)?.text().to_lowercase().into()),
-            Self::Initcap => Ok(text::initcap(value(values, 0)?.text()).into()),
+            Self::Sqrt => number::sqrt(first.double()),
+            Self::Exp => number::exponential(first.double()),
+            Self::Ln => number::logarithm(first.double(), f64::ln),
+            Self::Log10 => number::logarithm(first.double(), f64::log10),
+            Self::CharLength => Ok(text::length(first)),
+            Self::Upper => Ok(text::upper(first)),
+            Self::Lower => Ok(text::lower(first)),
+            Self::Initcap => Ok(text::initcap(first)),
             Self::Trim(side) => text::trim(values, *side),
-            Self::Position => Ok(text::position(
-                value(values, 0)?.text(),
-                value(values, 1)?.text(),
-            )),
+            Self::Position => {
+                let whole = value(values, 1)?;
+                Ok(text::position(first, whole))
+            }
             Self::Overlay => text::overlay(values),
-            Self::Substring(from_form) => text::substring(values, *from_form),
+            Self::Substring(form) => text::substring(values, *form),
             Self::SubstringRegex(source) => {
-                regex::substring(source, value(values, 0)?, value(values, 1)?)
+                let pattern = value(values, 1)?;
+                regex::substring(source, first, pattern)
             }
             Self::SubstringSimilar => regex::substring_similar(values),
             Self::RegexReplace(source) => regex::replace(source, values),
-            Self::Concatenate => text::concatenate(value(values, 0)?, value(values, 1)?),
+            Self::Concatenate => {
+                let right = value(values, 1)?;
+                Ok(text::concatenate(first, right))
+            }
             Self::Extract(unit) => {
                 let from = arguments.first().map(|argument| &argument.sql_type);
-                Ok(time::extract(*unit, value(values, 0)?, from))
+                Ok(time::extract(*unit, first, from))
             }
-            Self::UnixTimestamp => Ok(Value::Integer(value(values, 0)?.integer())),
-            Self::ToTimestamp => time::to_timestamp(value(values, 0)?.integer()),
+            Self::UnixTimestamp => Ok(Value::Integer(first.integer())),
+            Self::ToTimestamp => time::to_timestamp(first.integer()),
             Self::TsDiff => {
-                let (from, to) = (value(values, 0)?.integer(), value(values, 1)?.integer());
-                Ok(Value::Integer(to - from))
+                let until = value(values, 1)?;
+                Ok(time::difference(first, until))
             }
-            Self::CharTo(format) => time::char_to(format.as_ref(), values, sql_type),
-            Self::ToChar(format) => time::to_char(format.as_ref(), values),
-            Self::LogParse(parser) => Ok(parser.parse(value(values, 0)?.text())),
+            Self::CharTo(format) => {
+                let text = value(values, 1)?;
+                time::char_to(format.as_ref(), first, text, sql_type)
+            }
+            Self::ToChar(format) => {
+                let moment = value(values, 1)?;
+                time::to_char(format.as_ref(), first, moment)
+            }
+            Self::LogParse(parser) => Ok(parser.parse(first.text())),
         }
     }
 }

@@ -7,17 +7,18 @@ use crate::types::SqlType;
 use crate::value::{ErrorName, Evaluated, RowError, Value};
 
 pub(super) fn abs(value: &Value, sql_type: &SqlType) -> Evaluated<Value> {
-    let (low, high) = sql_type.integer_range().unwrap_or((i64::MIN, i64::MAX));
     match value {
-        Value::Integer(number) => number
-            .checked_abs()
-            .filter(|number| (low..=high).contains(number))
-            .map(Value::Integer)
-            .ok_or_else(|| RowError::out_of_range(sql_type)),
-        Value::Interval(amount) => amount
-            .checked_abs()
-            .map(Value::Interval)
-            .ok_or_else(|| RowError::out_of_range(sql_type)),
+        Value::Integer(number) => {
+            let absolute = number.checked_abs();
+            absolute
+                .filter(|number| fits(*number, sql_type))
+                .map(Value::Integer)
+                .ok_or_else(|| RowError::out_of_range(sql_type))
+        }
+        Value::Interval(amount) => match amount.checked_abs() {
+            Some(absolute) => Ok(Value::Interval(absolute)),
+            None => Err(RowError::out_of_range(sql_type)),
+        },
         Value::Decimal(number) => Ok(Value::Decimal(number.abs())),
         Value::Real(number) => Ok(Value::Real(number.abs())),
         Value::Double(number) => Ok(Value::Double(number.abs())),
@@ -25,23 +26,41 @@ pub(super) fn abs(value: &Value, sql_type: &SqlType) -> Evaluated<Value> {
     }
 }
 
-/// CEIL (`up`) or FLOOR of a number, in the number's type.
-pub(super) fn round_to_whole(value: &Value, up: bool, sql_type: &SqlType) -> Evaluated<Value> {
+fn fits(number: i64, sql_type: &SqlType) -> bool {
+    match sql_type.integer_range() {
+        Some((low, high)) => (low..=high).contains(&number),
+        None => true,
+    }
+}
+
+/// CEIL of a number, in the number's type.
+pub(super) fn ceil(value: &Value, sql_type: &SqlType) -> Evaluated<Value> {
     match value {
-        Value::Decimal(number) => {
-            let whole = if up { number.ceil() } else { number.floor() };
-            let SqlType::Decimal { precision, scale } = sql_type else {
-                return Ok(Value::Decimal(whole));
-            };
-            crate::convert::fit_decimal(whole, *precision, *scale)
-                .map(Value::Decimal)
-                .ok_or_else(|| RowError::out_of_range(sql_type))
-        }
-        Value::Real(number) if up => Ok(Value::Real(number.ceil())),
+        Value::Decimal(number) => whole_decimal(number.ceil(), sql_type),
+        Value::Real(number) => Ok(Value::Real(number.ceil())),
+        Value::Double(number) => Ok(Value::Double(number.ceil())),
+        other => Ok(other.clone()),
+    }
+}
+
+/// FLOOR of a number, in the number's type.
+pub(super) fn floor(value: &Value, sql_type: &SqlType) -> Evaluated<Value> {
+    match value {
+        Value::Decimal(number) => whole_decimal(number.floor(), sql_type),
         Value::Real(number) => Ok(Value::Real(number.floor())),
-        Value::Double(number) if up => Ok(Value::Double(number.ceil())),
         Value::Double(number) => Ok(Value::Double(number.floor())),
         other => Ok(other.clone()),
+    }
+}
+
+fn whole_decimal(whole: Decimal, sql_type: &SqlType) -> Evaluated<Value> {
+    let SqlType::Decimal { precision, scale } = sql_type else {
+        return Ok(Value::Decimal(whole));
+    };
+
+    match crate::convert::fit_decimal(whole, *precision, *scale) {
+        Some(fitted) => Ok(Value::Decimal(fitted)),
+        None => Err(RowError::out_of_range(sql_type)),
     }
 }
 
@@ -59,23 +78,26 @@ pub(super) fn step(value: &Value, step: &Value) -> Evaluated<Value> {
 }
 
 pub(super) fn modulo(left: &Value, right: &Value, sql_type: &SqlType) -> Evaluated<Value> {
-    let (left, right) = (left.decimal(), right.decimal());
-    if right.is_zero() {
+    let divisor = right.decimal();
+    if divisor.is_zero() {
         return Err(RowError::new(ErrorName::DivisionByZero, "MOD by zero"));
     }
 
-    let rest = left
-        .checked_rem(right)
-        .ok_or_else(|| RowError::out_of_range(sql_type))?;
-    crate::convert::number_to(
-        &Value::Decimal(whole(rest)),
-        sql_type,
-        ErrorName::OutOfRange,
-    )
+    let Some(rest) = left.decimal().checked_rem(divisor) else {
+        return Err(RowError::out_of_range(sql_type));
+    };
+    let whole = Value::Decimal(rest.trunc());
+    crate::convert::number_to(&whole, sql_type, ErrorName::OutOfRange)
 }
 
-fn whole(number: Decimal) -> Decimal {
-    number.trunc()
+pub(super) fn power(base: f64, exponent: f64) -> Evaluated<Value> {
+    let power = base.powf(exponent);
+    finite(power, &SqlType::Double)
+}
+
+pub(super) fn exponential(exponent: f64) -> Evaluated<Value> {
+    let power = exponent.exp();
+    finite(power, &SqlType::Double)
 }
 
 pub(super) fn sqrt(number: f64) -> Evaluated<Value> {

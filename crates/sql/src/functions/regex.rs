@@ -6,9 +6,13 @@
 
 use regex::Regex;
 
-use super::text::{byte_offset, slice};
+use super::text::{byte_offset, only_character, slice};
 use super::{Arguments, value};
 use crate::value::{Evaluated, RowError, Value};
+
+/// Any character but Java's line terminators.
+const NO_LINE_END: &str = r"[^\n\r\u{85}\u{2028}\u{2029}]";
+const ENDS_IN_ESCAPE: &str = "the pattern ends in its escape";
 
 /// A regular expression that is compiled once when constant, else for each row.
 #[derive(Debug, Clone)]
@@ -40,13 +44,21 @@ impl RegexSource {
 /// A Java pattern as a regular expression of ours.
 pub(crate) fn java_regex(pattern: &str) -> Result<Regex, String> {
     let translated = Translator::new(pattern).translate()?;
-    Regex::new(&translated).map_err(|error| unusable(pattern, &error))
+    compiled(pattern, &translated)
 }
 
 /// A Java pattern that must match the whole text.
 pub(crate) fn java_regex_whole(pattern: &str) -> Result<Regex, String> {
     let translated = Translator::new(pattern).translate()?;
-    Regex::new(&format!(r"\A(?:{translated})\z")).map_err(|error| unusable(pattern, &error))
+    let whole = format!(r"\A(?:{translated})\z");
+    compiled(pattern, &whole)
+}
+
+fn compiled(pattern: &str, translated: &str) -> Result<Regex, String> {
+    match Regex::new(translated) {
+        Ok(regex) => Ok(regex),
+        Err(error) => Err(unusable(pattern, &error)),
+    }
 }
 
 fn unusable(pattern: &str, error: &regex::Error) -> String {
@@ -80,18 +92,35 @@ impl<'a> Translator<'a> {
             match next {
                 '\\' => self.escape()?,
                 '[' => self.open_class(),
-                ']' if self.class_depth > 0 => {
-                    self.class_depth -= 1;
-                    self.result.push(next);
-                }
-                '.' if self.class_depth == 0 => {
-                    self.result.push_str(r"[^\n\r\u{85}\u{2028}\u{2029}]");
-                }
-                '*' | '+' | '?' | '}' if self.class_depth == 0 => self.quantifier(next)?,
+                _ if self.in_class() => self.class_member(next),
+                '.' => self.result.push_str(NO_LINE_END),
+                '*' | '+' | '?' | '}' => self.quantifier(next)?,
                 _ => self.result.push(next),
             }
         }
         Ok(self.result)
+    }
+
+    fn in_class(&self) -> bool {
+        self.class_depth > 0
+    }
+
+    fn class_member(&mut self, member: char) {
+        self.result.push(member);
+        if member == ']' {
+            self.class_depth -= 1;
+        }
+    }
+
+    /// Takes the next character if it is this one.
+    fn takes(&mut self, wanted: char) -> bool {
+        match self.rest.as_str().strip_prefix(wanted) {
+            Some(rest) => {
+                self.rest = rest.chars();
+                true
+            }
+            None => false,
+        }
     }
 
     fn refuse(&self, construct: &str) -> String {
@@ -105,23 +134,19 @@ impl<'a> Translator<'a> {
     fn open_class(&mut self) {
         self.class_depth += 1;
         self.result.push('[');
-        if self.rest.as_str().starts_with('^') {
-            self.rest.next();
+        if self.takes('^') {
             self.result.push('^');
         }
     }
 
     fn quantifier(&mut self, quantifier: char) -> Result<(), String> {
         self.result.push(quantifier);
-        if self.rest.as_str().starts_with('+') {
-            return Err(self.refuse("a possessive quantifier"));
-        }
-        if self.rest.as_str().starts_with('?') && quantifier != '(' {
-            self.rest.next();
+        if self.takes('?') {
             self.result.push('?');
-            if self.rest.as_str().starts_with('+') {
-                return Err(self.refuse("a possessive quantifier"));
-            }
+        }
+
+        if self.takes('+') {
+            return Err(self.refuse("a possessive quantifier"));
         }
         Ok(())
     }
@@ -130,17 +155,14 @@ impl<'a> Translator<'a> {
         let Some(next) = self.rest.next() else {
             return Err(self.refuse("a backslash at its end"));
         };
-        let in_class = self.class_depth > 0;
+
+        if let Some(members) = class_of(next.to_ascii_lowercase()) {
+            self.class(members, next.is_ascii_uppercase());
+            return Ok(());
+        }
         match next {
-            'd' => self.class("0-9", false, in_class),
-            'D' => self.class("0-9", true, in_class),
-            'w' => self.class("a-zA-Z0-9_", false, in_class),
-            'W' => self.class("a-zA-Z0-9_", true, in_class),
-            's' => self.class(r" \t\n\x0B\f\r", false, in_class),
-            'S' => self.class(r" \t\n\x0B\f\r", true, in_class),
-            'h' => self.class(r" \t\u{A0}", false, in_class),
-            'b' if !in_class => self.result.push_str(r"(?-u:\b)"),
-            'B' if !in_class => return Err(self.refuse(r"\B")),
+            'b' if !self.in_class() => self.result.push_str(r"(?-u:\b)"),
+            'B' if !self.in_class() => return Err(self.refuse(r"\B")),
             '1'..='9' | 'k' => return Err(self.refuse("a back-reference")),
             'G' | 'Z' | 'R' | 'X' => return Err(self.refuse(&format!("\\{next}"))),
             'Q' => self.quoted(),
@@ -152,28 +174,42 @@ impl<'a> Translator<'a> {
         Ok(())
     }
 
-    fn class(&mut self, members: &str, negated: bool, in_class: bool) {
-        if in_class && !negated {
-            self.result.push_str(members);
-        } else {
-            let sign = if negated { "^" } else { "" };
-            self.result.push_str(&format!("[{sign}{members}]"));
-        }
+    fn class(&mut self, members: &str, negated: bool) {
+        let class = match (negated, self.in_class()) {
+            (false, true) => members.to_owned(),
+            (false, false) => format!("[{members}]"),
+            (true, _) => format!("[^{members}]"),
+        };
+        self.result.push_str(&class);
     }
 
     /// `\Q…\E`: everything between stands for itself.
     fn quoted(&mut self) {
         let rest = self.rest.as_str();
-        let end = rest.find(r"\E").unwrap_or(rest.len());
-        self.result.push_str(&regex::escape(&rest[..end]));
-        self.rest = rest[end..].strip_prefix(r"\E").unwrap_or_default().chars();
+        let (inside, after) = rest.split_once(r"\E").unwrap_or((rest, ""));
+
+        let inside = regex::escape(inside);
+        self.result.push_str(&inside);
+        self.rest = after.chars();
+    }
+}
+
+/// The members of a class with one letter, in ASCII as in Java.
+fn class_of(letter: char) -> Option<&'static str> {
+    match letter {
+        'd' => Some("0-9"),
+        'w' => Some("a-zA-Z0-9_"),
+        's' => Some(r" \t\n\x0B\f\r"),
+        'h' => Some(r" \t\u{A0}"),
+        _ => None,
     }
 }
 
 /// A SIMILAR TO pattern as a regular expression that must match the whole text.
 pub(crate) fn similar_regex(pattern: &str, escape: Option<char>) -> Result<Regex, String> {
     let translated = similar_body(pattern, escape)?;
-    Regex::new(&format!(r"(?s)\A(?:{translated})\z")).map_err(|error| unusable(pattern, &error))
+    let whole = format!(r"(?s)\A(?:{translated})\z");
+    compiled(pattern, &whole)
 }
 
 fn similar_body(pattern: &str, escape: Option<char>) -> Result<String, String> {
@@ -182,82 +218,100 @@ fn similar_body(pattern: &str, escape: Option<char>) -> Result<String, String> {
 
     while let Some(next) = rest.next() {
         if Some(next) == escape {
-            let escaped = rest.next().ok_or("the pattern ends in its escape")?;
-            result.push_str(&regex::escape(escaped.encode_utf8(&mut [0; 4])));
+            let escaped = rest.next().ok_or(ENDS_IN_ESCAPE)?;
+            push_literal(&mut result, escaped);
             continue;
         }
+
         match next {
             '%' => result.push_str(".*"),
             '_' => result.push('.'),
-            '[' => similar_class(&mut rest, escape, &mut result)?,
+            '[' => {
+                let class = similar_class(&mut rest, escape)?;
+                result.push_str(&class);
+            }
             // Groups that capture nothing: a caller's own group keeps the number.
             '(' => result.push_str("(?:"),
             ')' | '|' | '*' | '+' | '?' | '{' | '}' => result.push(next),
-            _ => result.push_str(&regex::escape(next.encode_utf8(&mut [0; 4]))),
+            _ => push_literal(&mut result, next),
         }
     }
     Ok(result)
 }
 
+/// Appends a character that stands for itself.
+fn push_literal(result: &mut String, character: char) {
+    let mut buffer = [0; 4];
+    let text = character.encode_utf8(&mut buffer);
+    result.push_str(&regex::escape(text));
+}
+
 /// `[abc]`, `[^a]`, `[a-e]`, and `[a-e^c]`: all of the first but the second.
-fn similar_class(
-    rest: &mut std::str::Chars<'_>,
-    escape: Option<char>,
-    result: &mut String,
-) -> Result<(), String> {
-    let mut parts = [String::new(), String::new()];
-    let mut part = 0;
+fn similar_class(rest: &mut std::str::Chars<'_>, escape: Option<char>) -> Result<String, String> {
+    let mut included = String::new();
+    let mut excluded = None;
 
     loop {
-        let mut next = rest.next().ok_or("the pattern has a [ without ]")?;
+        let next = rest.next().ok_or("the pattern has a [ without ]")?;
+        let first_part = excluded.is_none();
+        let members = excluded.as_mut().unwrap_or(&mut included);
+
         if Some(next) == escape {
-            next = rest.next().ok_or("the pattern ends in its escape")?;
+            let escaped = rest.next().ok_or(ENDS_IN_ESCAPE)?;
+            push_member(members, escaped);
         } else if next == ']' {
             break;
-        } else if next == '^' && part == 0 {
-            part = 1;
-            continue;
         } else if next == '-' {
-            parts[part].push('-');
-            continue;
+            members.push('-');
+        } else if next == '^' && first_part {
+            excluded = Some(String::new());
+        } else {
+            push_member(members, next);
         }
-        if matches!(next, '\\' | '[' | ']' | '^' | '-' | '&' | '~') {
-            parts[part].push('\\');
-        }
-        parts[part].push(next);
     }
 
-    let [included, excluded] = parts;
-    let class = match (included.is_empty(), excluded.is_empty()) {
+    let excluded = excluded.unwrap_or_default();
+    Ok(match (included.is_empty(), excluded.is_empty()) {
         (true, _) => format!("[^{excluded}]"),
         (false, true) => format!("[{included}]"),
         (false, false) => format!("[{included}--[{excluded}]]"),
-    };
-    result.push_str(&class);
-    Ok(())
+    })
+}
+
+/// Appends a character of a class.
+fn push_member(members: &mut String, member: char) {
+    if matches!(member, '\\' | '[' | ']' | '^' | '-' | '&' | '~') {
+        members.push('\\');
+    }
+    members.push(member);
 }
 
 /// The first match, or NULL.
 pub(super) fn substring(source: &RegexSource, text: &Value, pattern: &Value) -> Evaluated<Value> {
     let regex = source.get(pattern)?;
-    Ok(regex
-        .find(text.text())
-        .map_or(Value::Null, |found| slice(text, found.as_str())))
+    match regex.find(text.text()) {
+        Some(found) => Ok(slice(text, found.as_str())),
+        None => Ok(Value::Null),
+    }
 }
 
 /// `SUBSTRING(s SIMILAR 'x#"y#"z' ESCAPE '#')`: the part that y matches.
 pub(super) fn substring_similar(values: &Arguments<'_>) -> Evaluated<Value> {
-    let (text, pattern) = (value(values, 0)?, value(values, 1)?.text());
-    let mut characters = value(values, 2)?.text().chars();
-    let (Some(escape), None) = (characters.next(), characters.next()) else {
+    let text = value(values, 0)?;
+    let pattern = value(values, 1)?.text();
+    let escape = value(values, 2)?.text();
+    let Some(escape) = only_character(escape) else {
         return Err(RowError::function("ESCAPE wants exactly one character"));
     };
 
     let regex = three_part_regex(pattern, escape).map_err(RowError::function)?;
-    let found = regex
+    let part = regex
         .captures(text.text())
         .and_then(|captures| captures.get(1));
-    Ok(found.map_or(Value::Null, |part| slice(text, part.as_str())))
+    match part {
+        Some(part) => Ok(slice(text, part.as_str())),
+        None => Ok(Value::Null),
+    }
 }
 
 /// The regular expression of `x#"y#"z`, with y as the first group.
@@ -268,10 +322,11 @@ pub(crate) fn three_part_regex(pattern: &str, escape: char) -> Result<Regex, Str
         return Err(format!("'{pattern}' wants exactly two {mark}"));
     };
 
-    let part = |text: &str| similar_body(text, Some(escape));
-    let (before, inside, after) = (part(before)?, part(inside)?, part(after)?);
+    let before = similar_body(before, Some(escape))?;
+    let inside = similar_body(inside, Some(escape))?;
+    let after = similar_body(after, Some(escape))?;
     let whole = format!(r"(?s)\A(?:{before})({inside})(?:{after})\z");
-    Regex::new(&whole).map_err(|error| unusable(pattern, &error))
+    compiled(pattern, &whole)
 }
 
 /// REGEX_REPLACE(text, regex, replacement, start, occurrence)
@@ -279,30 +334,47 @@ pub(super) fn replace(source: &RegexSource, values: &Arguments<'_>) -> Evaluated
     let text = value(values, 0)?.text();
     let regex = source.get(value(values, 1)?)?;
     let replacement = value(values, 2)?.text();
-    let (start, occurrence) = (value(values, 3)?.integer(), value(values, 4)?.integer());
-    if start < 1 || occurrence < 0 {
+    let start = value(values, 3)?.integer();
+    let occurrence = value(values, 4)?.integer();
+
+    let from = usize::try_from(start.saturating_sub(1)).ok();
+    let occurrence = usize::try_from(occurrence).ok();
+    let (Some(from), Some(occurrence)) = (from, occurrence) else {
         return Err(RowError::function(
             "REGEX_REPLACE wants a start of at least 1 and an occurrence of at least 0",
         ));
-    }
+    };
 
-    let from = byte_offset(text, usize::try_from(start - 1).unwrap_or(usize::MAX));
-    let mut result = String::from(&text[..from]);
-    let mut last = from;
-    for (index, captures) in regex.captures_iter(&text[from..]).enumerate() {
-        let number = i64::try_from(index + 1).unwrap_or(i64::MAX);
-        let Some(whole) = captures
-            .get(0)
-            .filter(|_| occurrence == 0 || number == occurrence)
-        else {
+    let (before, searched) = text.split_at(byte_offset(text, from));
+    let replaced = replaced(&regex, searched, replacement, occurrence);
+    let replaced = replaced.map_err(RowError::function)?;
+    Ok([before, &replaced].concat().into())
+}
+
+/// The text with one occurrence replaced, counted from 1, or with all for 0.
+fn replaced(
+    regex: &Regex,
+    text: &str,
+    replacement: &str,
+    occurrence: usize,
+) -> Result<String, String> {
+    let skipped = occurrence.saturating_sub(1);
+    let wanted = if occurrence == 0 { usize::MAX } else { 1 };
+    let found = regex.captures_iter(text).skip(skipped).take(wanted);
+
+    let mut result = String::new();
+    let mut last = 0;
+    for captures in found {
+        let Some(whole) = captures.get(0) else {
             continue;
         };
-        result.push_str(&text[last..from + whole.start()]);
-        expand(replacement, &captures, &mut result).map_err(RowError::function)?;
-        last = from + whole.end();
+        result.push_str(&text[last..whole.start()]);
+        expand(replacement, &captures, &mut result)?;
+        last = whole.end();
     }
+
     result.push_str(&text[last..]);
-    Ok(result.into())
+    Ok(result)
 }
 
 /// Appends a Java replacement: `$1` and `${name}` are groups, a backslash makes the next character
@@ -333,23 +405,35 @@ fn expand_group<'a>(
     captures: &regex::Captures<'_>,
     result: &mut String,
 ) -> Result<&'a str, String> {
-    if let Some((name, rest)) = after
-        .strip_prefix('{')
-        .and_then(|named| named.split_once('}'))
-    {
-        result.push_str(captures.name(name).map_or("", |group| group.as_str()));
+    if let Some((name, rest)) = braced_name(after) {
+        if let Some(group) = captures.name(name) {
+            result.push_str(group.as_str());
+        }
         return Ok(rest);
     }
 
-    // As many digits as still name a group.
-    let digits = after
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(after.len());
-    let named = (1..=digits).rev().find_map(|end| {
-        let number: usize = after[..end].parse().ok()?;
-        (number < captures.len()).then_some((number, end))
-    });
-    let (number, end) = named.ok_or("the replacement names a group that does not exist")?;
-    result.push_str(captures.get(number).map_or("", |group| group.as_str()));
-    Ok(&after[end..])
+    let Some((number, rest)) = group_number(after, captures.len()) else {
+        return Err("the replacement names a group that does not exist".to_owned());
+    };
+    if let Some(group) = captures.get(number) {
+        result.push_str(group.as_str());
+    }
+    Ok(rest)
+}
+
+/// `{name}` at the beginning, and the rest.
+fn braced_name(text: &str) -> Option<(&str, &str)> {
+    let named = text.strip_prefix('{')?;
+    named.split_once('}')
+}
+
+/// As many digits as still name one of the groups, and the rest.
+fn group_number(text: &str, groups: usize) -> Option<(usize, &str)> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+
+    (1..=digits).rev().find_map(|end| {
+        let (digits, rest) = text.split_at(end);
+        let number: usize = digits.parse().ok()?;
+        (number < groups).then_some((number, rest))
+    })
 }

@@ -3,7 +3,6 @@
 use rust_decimal::Decimal;
 
 use super::java_format::Format;
-use super::{Arguments, value};
 use crate::types::datetime::{self, DAY};
 use crate::types::{SqlType, Unit};
 use crate::value::{ErrorName, Evaluated, RowError, Value};
@@ -12,18 +11,31 @@ use crate::value::{ErrorName, Evaluated, RowError, Value};
 #[allow(clippy::cast_possible_truncation)]
 pub(super) fn floor_to(value: &Value, unit: Unit) -> Value {
     match value {
-        Value::Timestamp(at) => Value::Timestamp(datetime::floor(*at, unit)),
+        Value::Timestamp(at) => {
+            let floor = datetime::floor(*at, unit);
+            Value::Timestamp(floor)
+        }
         Value::Date(day) => {
-            let at = datetime::floor(i64::from(*day) * DAY, unit);
-            Value::Date(at.div_euclid(DAY) as i32)
+            let midnight = i64::from(*day) * DAY;
+            let floor = datetime::floor(midnight, unit);
+            Value::Date(floor.div_euclid(DAY) as i32)
         }
         Value::Time(time) => {
             let size = if unit.is_calendar() { DAY } else { unit.size() };
-            Value::Time((i64::from(*time).div_euclid(size) * size) as i32)
+            let floor = multiple_below(i64::from(*time), size);
+            Value::Time(floor as i32)
         }
-        Value::Interval(amount) => Value::Interval(amount.div_euclid(unit.size()) * unit.size()),
+        Value::Interval(amount) => {
+            let floor = multiple_below(*amount, unit.size());
+            Value::Interval(floor)
+        }
         _ => Value::Null,
     }
+}
+
+/// The multiple of `size` at or below a number.
+fn multiple_below(number: i64, size: i64) -> i64 {
+    number - number.rem_euclid(size)
 }
 
 /// CEIL to a unit: the value itself when it is a multiple, else the next multiple.
@@ -32,18 +44,36 @@ pub(super) fn ceil_to(value: &Value, unit: Unit) -> Evaluated<Value> {
     if floor == *value {
         return Ok(floor);
     }
-    match (&floor, unit.is_calendar()) {
-        (Value::Interval(amount), _) => Ok(Value::Interval(amount + unit.size())),
-        (Value::Time(time), _) => {
-            let next = i64::from(*time) + unit.size();
-            i32::try_from(next % DAY)
-                .map(Value::Time)
-                .map_err(|_| RowError::out_of_range(&SqlType::Time))
-        }
-        (_, true) => crate::expr::shift_months(&floor, unit.size()),
-        (Value::Date(_), false) => Ok(floor),
-        (_, false) => to_timestamp(floor.integer() + unit.size()),
+
+    match &floor {
+        Value::Interval(amount) => Ok(Value::Interval(amount + unit.size())),
+        Value::Time(time) => next_time(*time, unit),
+        _ if unit.is_calendar() => crate::expr::shift_months(&floor, unit.size()),
+        Value::Date(_) => Ok(floor),
+        _ => to_timestamp(floor.integer() + unit.size()),
     }
+}
+
+/// The time of day one unit later.
+fn next_time(time: i32, unit: Unit) -> Evaluated<Value> {
+    let next = i64::from(time) + unit.size();
+    match i32::try_from(next % DAY) {
+        Ok(next) => Ok(Value::Time(next)),
+        Err(_) => Err(RowError::out_of_range(&SqlType::Time)),
+    }
+}
+
+/// A datetime plus an interval of months, or minus when `back`.
+pub(super) fn shift_months(moment: &Value, interval: &Value, back: bool) -> Evaluated<Value> {
+    let months = interval.integer();
+    let months = if back { -months } else { months };
+    crate::expr::shift_months(moment, months)
+}
+
+/// The milliseconds from one timestamp to another.
+pub(super) fn difference(from: &Value, until: &Value) -> Value {
+    let milliseconds = until.integer() - from.integer();
+    Value::Integer(milliseconds)
 }
 
 /// The last multiple of the interval since 1970 at or before a datetime.
@@ -53,18 +83,17 @@ pub(super) fn step(value: &Value, interval: &Value, months: bool) -> Evaluated<V
     if size <= 0 {
         return Err(RowError::function("STEP wants a positive interval"));
     }
-    let scale = if matches!(value, Value::Date(_)) {
-        DAY
-    } else {
-        1
-    };
-    let at = value.integer() * scale;
 
+    let at = match value {
+        Value::Date(day) => i64::from(*day) * DAY,
+        other => other.integer(),
+    };
     let stepped = if months {
         datetime::floor_months(at, size)
     } else {
-        at - at.rem_euclid(size)
+        multiple_below(at, size)
     };
+
     match value {
         Value::Date(_) => Ok(Value::Date(stepped.div_euclid(DAY) as i32)),
         Value::Time(_) => Ok(Value::Time(stepped as i32)),
@@ -92,14 +121,15 @@ pub(super) fn extract(unit: Unit, value: &Value, from: Option<&SqlType>) -> Valu
         _ => value.integer(),
     };
     let fields = datetime::fields(at);
-    match unit {
-        Unit::Year => Value::Integer(fields.year.into()),
-        Unit::Month => Value::Integer(fields.month.into()),
-        Unit::Day => Value::Integer(fields.day.into()),
-        Unit::Hour => Value::Integer(fields.millisecond / 3_600_000),
-        Unit::Minute => Value::Integer(fields.millisecond / 60_000 % 60),
-        Unit::Second => seconds(fields.millisecond % 60_000),
-    }
+    let number = match unit {
+        Unit::Year => fields.year.into(),
+        Unit::Month => fields.month.into(),
+        Unit::Day => fields.day.into(),
+        Unit::Hour => fields.millisecond / 3_600_000,
+        Unit::Minute => fields.millisecond / 60_000 % 60,
+        Unit::Second => return seconds(fields.millisecond % 60_000),
+    };
+    Value::Integer(number)
 }
 
 fn seconds(milliseconds: i64) -> Value {
@@ -125,24 +155,32 @@ fn extract_interval(unit: Unit, amount: i64, leading: Unit) -> Value {
 
 pub(super) fn char_to(
     format: Option<&Format>,
-    values: &Arguments<'_>,
+    pattern: &Value,
+    text: &Value,
     sql_type: &SqlType,
 ) -> Evaluated<Value> {
-    let dynamic;
-    let format = match format {
-        Some(format) => format,
+    let text = text.text();
+    let timestamp = match format {
+        Some(format) => parse(format, text)?,
         None => {
-            dynamic = Format::new(value(values, 0)?.text()).map_err(RowError::function)?;
-            &dynamic
+            let format = row_format(pattern)?;
+            parse(&format, text)?
         }
     };
+    Ok(in_type(timestamp, sql_type))
+}
 
-    let text = value(values, 1)?.text();
-    let timestamp = format.parse(text).ok_or_else(|| {
+fn parse(format: &Format, text: &str) -> Evaluated<i64> {
+    format.parse(text).ok_or_else(|| {
         let message = format!("'{text}' does not fit '{}'", format.pattern());
         RowError::new(ErrorName::Function, message)
-    })?;
-    Ok(in_type(timestamp, sql_type))
+    })
+}
+
+/// The format that one row holds.
+fn row_format(pattern: &Value) -> Evaluated<Format> {
+    let pattern = pattern.text();
+    Format::new(pattern).map_err(RowError::function)
 }
 
 #[allow(clippy::cast_possible_truncation)]
@@ -155,24 +193,26 @@ fn in_type(timestamp: i64, sql_type: &SqlType) -> Value {
 }
 
 /// A NULL becomes the text `null`, as at AWS.
-pub(super) fn to_char(format: Option<&Format>, values: &Arguments<'_>) -> Evaluated<Value> {
-    let pattern = value(values, 0)?;
+pub(super) fn to_char(
+    format: Option<&Format>,
+    pattern: &Value,
+    moment: &Value,
+) -> Evaluated<Value> {
     if pattern.is_null() {
         return Ok(Value::Null);
     }
-    let moment = value(values, 1)?;
-    if moment.is_null() {
-        return Ok("null".into());
-    }
 
     let at = match moment {
+        Value::Null => return Ok("null".into()),
         Value::Date(day) => i64::from(*day) * DAY,
         other => other.integer(),
     };
-    match format {
-        Some(format) => Ok(format.format(at).into()),
-        None => Format::new(pattern.text())
-            .map(|format| format.format(at).into())
-            .map_err(RowError::function),
-    }
+    let text = match format {
+        Some(format) => format.format(at),
+        None => {
+            let format = row_format(pattern)?;
+            format.format(at)
+        }
+    };
+    Ok(text.into())
 }

@@ -27,8 +27,7 @@ pub(crate) fn calendar(day: i32) -> Date {
 
 /// The fields of a timestamp.
 pub(crate) fn fields(timestamp: i64) -> Fields {
-    let day = i32::try_from(timestamp.div_euclid(DAY)).unwrap_or(i32::MAX);
-    let date = calendar(day);
+    let date = calendar(day_of(timestamp));
 
     Fields {
         year: date.year(),
@@ -38,11 +37,18 @@ pub(crate) fn fields(timestamp: i64) -> Fields {
     }
 }
 
+/// The day number of a timestamp.
+fn day_of(timestamp: i64) -> i32 {
+    let day = timestamp.div_euclid(DAY);
+    i32::try_from(day).unwrap_or(i32::MAX)
+}
+
 /// The day number of a date between the years 1 and 9999.
 pub(crate) fn day_number(year: i32, month: u8, day: u8) -> Option<i32> {
     if !(1..=9999).contains(&year) {
         return None;
     }
+
     let month = Month::try_from(month).ok()?;
     let date = Date::from_calendar_date(year, month, day).ok()?;
     Some(date.to_julian_day() - EPOCH)
@@ -63,36 +69,55 @@ pub(crate) fn clamped(timestamp: i64) -> i64 {
 }
 
 fn digits(text: &str, length: usize) -> Option<(u32, &str)> {
-    let head = text.get(..length)?;
-    if !head.bytes().all(|byte| byte.is_ascii_digit()) {
+    let (head, rest) = text.split_at_checked(length)?;
+    let all_digits = head.bytes().all(|byte| byte.is_ascii_digit());
+    if !all_digits {
         return None;
     }
-    Some((head.parse().ok()?, &text[length..]))
+
+    let number = head.parse().ok()?;
+    Some((number, rest))
+}
+
+/// The digits behind a separator.
+fn digits_behind(separator: char, text: &str) -> Option<(u32, &str)> {
+    let rest = text.strip_prefix(separator)?;
+    digits(rest, 2)
 }
 
 fn date_front(text: &str) -> Option<(i32, &str)> {
     let (year, rest) = digits(text, 4)?;
-    let (month, rest) = digits(rest.strip_prefix('-')?, 2)?;
-    let (day, rest) = digits(rest.strip_prefix('-')?, 2)?;
+    let (month, rest) = digits_behind('-', rest)?;
+    let (day, rest) = digits_behind('-', rest)?;
 
-    let number = day_number(
-        i32::try_from(year).ok()?,
-        u8::try_from(month).ok()?,
-        u8::try_from(day).ok()?,
-    )?;
+    let year = i32::try_from(year).ok()?;
+    let month = u8::try_from(month).ok()?;
+    let day = u8::try_from(day).ok()?;
+    let number = day_number(year, month, day)?;
     Some((number, rest))
 }
 
 fn time_front(text: &str) -> Option<(i64, &str)> {
     let (hour, rest) = digits(text, 2)?;
-    let (minute, rest) = digits(rest.strip_prefix(':')?, 2)?;
-    let (second, rest) = digits(rest.strip_prefix(':')?, 2)?;
+    let (minute, rest) = digits_behind(':', rest)?;
+    let (second, rest) = digits_behind(':', rest)?;
     if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
 
-    let seconds = i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second);
+    let minutes = i64::from(hour) * 60 + i64::from(minute);
+    let seconds = minutes * 60 + i64::from(second);
     Some((seconds * 1000, rest))
+}
+
+/// The timestamp of a date and a time with one of `separators` between, without decimals.
+fn timestamp_front<'a>(text: &'a str, separators: &[char]) -> Option<(i64, &'a str)> {
+    let (day, rest) = date_front(text)?;
+    let rest = rest.strip_prefix(separators)?;
+    let (millisecond, rest) = time_front(rest)?;
+
+    let midnight = i64::from(day) * DAY;
+    Some((midnight + millisecond, rest))
 }
 
 /// The milliseconds of `.f…` (at least one digit) and the text after it.
@@ -100,15 +125,24 @@ fn fraction_front(text: &str, most: usize) -> Option<(i64, &str)> {
     let Some(after) = text.strip_prefix('.') else {
         return Some((0, text));
     };
-    let end = after
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(after.len());
-    if end == 0 || end > most {
+
+    let (digits, rest) = split_digits(after);
+    if digits.is_empty() || digits.len() > most {
         return None;
     }
+    Some((milliseconds(digits)?, rest))
+}
 
-    let padded = format!("{:0<3}", &after[..end.min(3)]);
-    Some((padded.parse().ok()?, &after[end..]))
+/// The digits at the front, and the rest.
+pub(super) fn split_digits(text: &str) -> (&str, &str) {
+    let count = text.bytes().take_while(u8::is_ascii_digit).count();
+    text.split_at(count)
+}
+
+/// The milliseconds that the digits behind a point stand for; further digits are cut.
+pub(super) fn milliseconds(digits: &str) -> Option<i64> {
+    let padded = format!("{digits:0<3}");
+    padded[..3].parse().ok()
 }
 
 /// `yyyy-MM-dd`, and nothing else.
@@ -121,39 +155,39 @@ pub(crate) fn parse_date(text: &str) -> Option<i32> {
 pub(crate) fn parse_time(text: &str) -> Option<i32> {
     let (millisecond, rest) = time_front(text)?;
     let (fraction, rest) = fraction_front(rest, 3)?;
-    let total = i32::try_from(millisecond + fraction).ok()?;
-    rest.is_empty().then_some(total)
+    if !rest.is_empty() {
+        return None;
+    }
+
+    let total = millisecond + fraction;
+    i32::try_from(total).ok()
 }
 
 /// Exactly `yyyy-MM-dd HH:mm:ss`: the text that CAST takes.
 pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
-    let (day, rest) = date_front(text)?;
-    let (millisecond, rest) = time_front(rest.strip_prefix(' ')?)?;
-    rest.is_empty()
-        .then_some(i64::from(day) * DAY + millisecond)
+    let (timestamp, rest) = timestamp_front(text, &[' '])?;
+    rest.is_empty().then_some(timestamp)
 }
 
 /// The text of a TIMESTAMP literal: as for CAST, with up to three decimals.
 pub(crate) fn parse_timestamp_literal(text: &str) -> Option<i64> {
-    let (day, rest) = date_front(text)?;
-    let (millisecond, rest) = time_front(rest.strip_prefix(' ')?)?;
+    let (timestamp, rest) = timestamp_front(text, &[' '])?;
     let (fraction, rest) = fraction_front(rest, 3)?;
-    rest.is_empty()
-        .then_some(i64::from(day) * DAY + millisecond + fraction)
+    rest.is_empty().then_some(timestamp + fraction)
 }
 
 /// The text of a TIMESTAMP in a record: blank or `T` between date and time, up to nine decimals, a
 /// zone, or a date alone.
 pub(crate) fn parse_record_timestamp(text: &str) -> Option<i64> {
-    let (day, rest) = date_front(text)?;
-    if rest.is_empty() {
+    if let Some(day) = parse_date(text) {
         return Some(i64::from(day) * DAY);
     }
-    let (millisecond, rest) = time_front(rest.strip_prefix([' ', 'T'])?)?;
+
+    let (timestamp, rest) = timestamp_front(text, &[' ', 'T'])?;
     let (fraction, rest) = fraction_front(rest, 9)?;
     let offset = zone_offset(rest)?;
 
-    let timestamp = i64::from(day) * DAY + millisecond + fraction - offset;
+    let timestamp = timestamp + fraction - offset;
     in_range(timestamp).then_some(timestamp)
 }
 
@@ -162,34 +196,37 @@ fn zone_offset(text: &str) -> Option<i64> {
     if text.is_empty() || text == "Z" {
         return Some(0);
     }
+
     let unsigned = text.strip_prefix(['+', '-'])?;
     let (hours, rest) = digits(unsigned, 2)?;
-    let minutes = rest.strip_prefix(':').unwrap_or(rest);
-    let (minutes, rest) = if minutes.is_empty() {
+    let rest = rest.strip_prefix(':').unwrap_or(rest);
+    let (minutes, rest) = if rest.is_empty() {
         (0, "")
     } else {
-        digits(minutes, 2)?
+        digits(rest, 2)?
     };
     if !rest.is_empty() || hours > 18 || minutes > 59 {
         return None;
     }
 
     let offset = i64::from(hours * 60 + minutes) * 60_000;
-    Some(if text.starts_with('-') {
-        -offset
-    } else {
-        offset
-    })
+    if text.starts_with('-') {
+        return Some(-offset);
+    }
+    Some(offset)
 }
 
 /// Appends `yyyy-MM-dd`.
 pub(crate) fn write_date(day: i32, text: &mut String) {
     let date = calendar(day);
-    write_number(date.year().unsigned_abs(), 4, text);
+    let year = date.year().unsigned_abs();
+    let month = u8::from(date.month());
+
+    write_number(year, 4, text);
     text.push('-');
-    write_number(u32::from(u8::from(date.month())), 2, text);
+    write_number(month.into(), 2, text);
     text.push('-');
-    write_number(u32::from(date.day()), 2, text);
+    write_number(date.day().into(), 2, text);
 }
 
 /// Appends `HH:mm:ss`.
@@ -204,8 +241,7 @@ pub(crate) fn write_time(millisecond: i64, text: &mut String) {
 
 /// Appends `yyyy-MM-dd HH:mm:ss`.
 pub(crate) fn write_timestamp(timestamp: i64, text: &mut String) {
-    let day = i32::try_from(timestamp.div_euclid(DAY)).unwrap_or(0);
-    write_date(day, text);
+    write_date(day_of(timestamp), text);
     text.push(' ');
     write_time(timestamp.rem_euclid(DAY), text);
 }
@@ -247,22 +283,26 @@ fn months_since_epoch(timestamp: i64) -> i64 {
 /// Midnight of the first day of a month, counted from January 1970; years outside 1 to 9999 are
 /// cut.
 fn month_start(months: i64) -> i64 {
-    let year = i32::try_from(1970 + months.div_euclid(12)).unwrap_or(0);
+    let year = 1970 + months.div_euclid(12);
+    let year = i32::try_from(year.clamp(1, 9999)).unwrap_or(1);
     let month = u8::try_from(months.rem_euclid(12) + 1).unwrap_or(1);
-    day_number(year.clamp(1, 9999), month, 1).map_or(0, |day| i64::from(day) * DAY)
+
+    let day = day_number(year, month, 1).unwrap_or_default();
+    i64::from(day) * DAY
 }
 
 /// A timestamp so many months later; the day is cut to the month's last.
 pub(crate) fn add_months(timestamp: i64, months: i64) -> Option<i64> {
     let at = fields(timestamp);
     let whole = months_since_epoch(timestamp).checked_add(months)?;
-    let year = i32::try_from(whole.div_euclid(12).checked_add(1970)?).ok()?;
+    let year = whole.div_euclid(12).checked_add(1970)?;
+    let year = i32::try_from(year).ok()?;
     let month = u8::try_from(whole.rem_euclid(12) + 1).ok()?;
 
-    let day = (1..=at.day)
-        .rev()
-        .find_map(|day| day_number(year, month, day))?;
-    Some(i64::from(day) * DAY + at.millisecond)
+    let mut days = (1..=at.day).rev();
+    let day = days.find_map(|day| day_number(year, month, day))?;
+    let midnight = i64::from(day) * DAY;
+    Some(midnight + at.millisecond)
 }
 
 /// Whole months from one timestamp to another, cut toward zero.

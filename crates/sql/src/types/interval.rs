@@ -1,5 +1,6 @@
 //! Interval texts: `'1 06:30' DAY TO MINUTE`, `+2 00:06:11`.
 
+use super::datetime::{milliseconds, split_digits};
 use super::{IntervalType, Unit};
 
 const UNITS: [Unit; 6] = [
@@ -20,45 +21,44 @@ fn fields(interval: IntervalType) -> impl Iterator<Item = Unit> {
 /// Months or milliseconds of an interval's text; `None` when it does not fit the fields.
 pub(crate) fn parse_interval(text: &str, interval: IntervalType) -> Option<i64> {
     let text = text.trim();
-    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let mut rest = unsigned;
+    let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
     let mut total: i64 = 0;
 
     for unit in fields(interval) {
-        if unit != interval.from {
+        let leads = unit == interval.from;
+        if !leads {
             rest = rest.strip_prefix(separator(unit))?;
         }
-        let end = rest
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(rest.len());
-        let amount: i64 = rest[..end].parse().ok()?;
-        if unit != interval.from && amount >= limit(unit) {
+
+        let (digits, after) = split_digits(rest);
+        let amount: i64 = digits.parse().ok()?;
+        if !leads && amount >= limit(unit) {
             return None;
         }
-        total = total.checked_add(amount.checked_mul(unit.size())?)?;
-        rest = &rest[end..];
+        let part = amount.checked_mul(unit.size())?;
+        total = total.checked_add(part)?;
+        rest = after;
     }
+
     if interval.to == Unit::Second {
         let (milliseconds, after) = fraction(rest)?;
         total = total.checked_add(milliseconds)?;
         rest = after;
     }
-
-    rest.is_empty()
-        .then_some(if text.starts_with('-') { -total } else { total })
+    if !rest.is_empty() {
+        return None;
+    }
+    Some(if text.starts_with('-') { -total } else { total })
 }
 
 /// The milliseconds of `.250…` and the text after it.
 fn fraction(text: &str) -> Option<(i64, &str)> {
-    let Some(digits) = text.strip_prefix('.') else {
+    let Some(after) = text.strip_prefix('.') else {
         return Some((0, text));
     };
-    let end = digits
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(digits.len());
 
-    let padded = format!("{:0<3}", &digits[..end.min(3)]);
-    Some((padded.parse().ok()?, &digits[end..]))
+    let (digits, rest) = split_digits(after);
+    Some((milliseconds(digits)?, rest))
 }
 
 /// The character in front of a field that is not the leading one.

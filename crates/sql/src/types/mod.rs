@@ -191,8 +191,21 @@ impl SqlType {
         matches!(self, Self::Char(_) | Self::Varchar(_))
     }
 
+    /// Whether blanks at the end don't count.
+    pub(crate) fn is_padded(&self) -> bool {
+        matches!(self, Self::Char(_))
+    }
+
     pub(crate) fn is_binary(&self) -> bool {
         matches!(self, Self::Binary(_) | Self::Varbinary(_))
+    }
+
+    /// The length of a binary type in bytes.
+    fn binary_length(&self) -> Option<u32> {
+        match self {
+            Self::Binary(length) | Self::Varbinary(length) => Some(*length),
+            _ => None,
+        }
     }
 
     pub(crate) fn is_datetime(&self) -> bool {
@@ -242,20 +255,22 @@ impl SqlType {
         if self.is_null() {
             return Some(other.clone());
         }
-        if let (Some(left), Some(right)) = (self.text_length(), other.text_length()) {
-            return Some(Self::Varchar(left.max(right)));
-        }
         if self.is_number() && other.is_number() {
             return Some(self.number_union(other));
         }
-        match (self, other) {
-            (Self::Interval(left), Self::Interval(right)) => left.union(*right).map(Self::Interval),
-            (
-                Self::Binary(left) | Self::Varbinary(left),
-                Self::Binary(right) | Self::Varbinary(right),
-            ) => Some(Self::Varbinary(*left.max(right))),
-            _ => None,
+
+        if let (Self::Interval(left), Self::Interval(right)) = (self, other) {
+            let union = left.union(*right)?;
+            return Some(Self::Interval(union));
         }
+        if self.is_binary() {
+            let length = self.binary_length().max(Some(other.binary_length()?));
+            return length.map(Self::Varbinary);
+        }
+
+        let left = self.text_length()?;
+        let right = other.text_length()?;
+        Some(Self::Varchar(left.max(right)))
     }
 
     fn number_union(&self, other: &Self) -> Self {
@@ -264,12 +279,15 @@ impl SqlType {
             // A wider range starts lower.
             return if wider { other.clone() } else { self.clone() };
         }
-        if let (Some((p1, s1)), Some((p2, s2))) = (self.decimal_shape(), other.decimal_shape()) {
-            let scale = s1.max(s2);
-            let whole = (p1 - s1).max(p2 - s2);
-            return capped_decimal(whole, scale, s1);
+
+        match (self.decimal_shape(), other.decimal_shape()) {
+            (Some((p1, s1)), Some((p2, s2))) => {
+                let scale = s1.max(s2);
+                let whole = (p1 - s1).max(p2 - s2);
+                capped_decimal(whole, scale, s1)
+            }
+            _ => self.floating_union(other),
         }
-        self.floating_union(other)
     }
 
     /// REAL with REAL or an integer is REAL; everything else with a floating operand is DOUBLE.
@@ -287,19 +305,20 @@ impl SqlType {
 /// first, but not below `kept`.
 pub(crate) fn capped_decimal(whole: u8, scale: u8, kept: u8) -> SqlType {
     const MOST: u8 = 18;
-    if whole + scale <= MOST {
+
+    let precision = whole + scale;
+    if precision <= MOST {
         return SqlType::Decimal {
-            precision: (whole + scale).max(1),
+            precision: precision.max(1),
             scale,
         };
     }
 
-    let scale = scale
-        .min(MOST.saturating_sub(whole))
-        .max(kept.min(scale).min(MOST));
+    let kept = kept.min(scale).min(MOST);
+    let room = MOST.saturating_sub(whole);
     SqlType::Decimal {
         precision: MOST,
-        scale,
+        scale: scale.min(room).max(kept),
     }
 }
 
@@ -322,25 +341,28 @@ impl SqlType {
 
 impl fmt::Display for SqlType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Null => f.write_str("NULL"),
-            Self::TinyInt => f.write_str("TINYINT"),
-            Self::SmallInt => f.write_str("SMALLINT"),
-            Self::Integer => f.write_str("INTEGER"),
-            Self::BigInt => f.write_str("BIGINT"),
-            Self::Decimal { precision, scale } => write!(f, "DECIMAL({precision},{scale})"),
-            Self::Real => f.write_str("REAL"),
-            Self::Double => f.write_str("DOUBLE"),
-            Self::Boolean => f.write_str("BOOLEAN"),
-            Self::Char(length) => write!(f, "CHAR({length})"),
-            Self::Varchar(length) => write!(f, "VARCHAR({length})"),
-            Self::Binary(length) => write!(f, "BINARY({length})"),
-            Self::Varbinary(length) => write!(f, "VARBINARY({length})"),
-            Self::Date => f.write_str("DATE"),
-            Self::Time => f.write_str("TIME"),
-            Self::Timestamp => f.write_str("TIMESTAMP"),
-            Self::Interval(interval) => write!(f, "INTERVAL {interval}"),
-            Self::Row(_) => f.write_str("ROW"),
-        }
+        let word = match self {
+            Self::Null => "NULL",
+            Self::TinyInt => "TINYINT",
+            Self::SmallInt => "SMALLINT",
+            Self::Integer => "INTEGER",
+            Self::BigInt => "BIGINT",
+            Self::Real => "REAL",
+            Self::Double => "DOUBLE",
+            Self::Boolean => "BOOLEAN",
+            Self::Date => "DATE",
+            Self::Time => "TIME",
+            Self::Timestamp => "TIMESTAMP",
+            Self::Row(_) => "ROW",
+            Self::Decimal { precision, scale } => {
+                return write!(f, "DECIMAL({precision},{scale})");
+            }
+            Self::Char(length) => return write!(f, "CHAR({length})"),
+            Self::Varchar(length) => return write!(f, "VARCHAR({length})"),
+            Self::Binary(length) => return write!(f, "BINARY({length})"),
+            Self::Varbinary(length) => return write!(f, "VARBINARY({length})"),
+            Self::Interval(interval) => return write!(f, "INTERVAL {interval}"),
+        };
+        f.write_str(word)
     }
 }
