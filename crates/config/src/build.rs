@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use distributary_adapters::kind::{BuildContext, BuildError};
+use distributary_adapters::outputs::BuiltOutput;
 use distributary_core::engine::OutputSpec;
 use distributary_core::engine::deliver::DeadLetter;
 use distributary_core::output::Output;
@@ -39,24 +40,24 @@ pub async fn find(
 
     let place = place.map(|built| (built.output, built.identity));
     let (place, dead_letters) = place.unzip();
-    let parts = (built.output, built.pump);
     Ok(Found {
-        spec: spec(config, parts, place),
-        identity: built.identity,
+        identity: built.identity.clone(),
+        spec: spec(config, built, place),
         dead_letters,
     })
 }
 
 fn spec(
     config: OutputConfig,
-    (output, pump): (Arc<dyn Output>, Option<PumpRef>),
+    built: BuiltOutput,
     dead_letters: Option<Arc<dyn Output>>,
 ) -> OutputSpec {
     let filter = config.filter;
     let filter = filter.map(|filter| filter as Arc<dyn Pump>);
     OutputSpec {
         id: OutputId::new(&config.name),
-        output,
+        output: built.output,
+        place: Some(built.identity),
         order: config.order,
         start: config.start,
         paused: config.paused,
@@ -64,7 +65,7 @@ fn spec(
             refused_by: config.name,
             output,
         }),
-        pump: pump_of(pump, filter),
+        pump: pump_of(built.pump, filter),
     }
 }
 

@@ -67,7 +67,8 @@ pub async fn search(
 /// Outputs without progress, beside others that have some, start where later ones do.
 pub fn start_later(found: &mut BTreeMap<String, FoundOutput>, state: &State) {
     let lanes = state.lanes.iter();
-    let known: BTreeSet<&str> = lanes.map(|row| row.lane.output.as_str()).collect();
+    let names = lanes.map(|row| row.lane.output.as_str());
+    let known: BTreeSet<&str> = names.collect();
     if known.is_empty() {
         return;
     }

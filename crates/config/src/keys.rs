@@ -243,8 +243,8 @@ pub const EVERY_OUTPUT: &[Key] = &[
         form: Form::Name,
         absent: Absent::Default("from the target: the stream's name, the file's name"),
         help: "The output's name in the progress, the logs and the metrics. Needed where two \
-               outputs have the same default name (streams of one name in two regions). An output \
-               with another name starts anew",
+               outputs have the same default name (streams of one name in two regions). A renamed \
+               output is recognised by its place",
         example: "london",
     },
     Key {

@@ -409,7 +409,9 @@ const NO_OUTPUT: &str = "no output to copy to: give --to STREAM, or an [[output]
 /// True if a shorthand stands for the names of many outputs, or leaves some out.
 fn is_pattern(text: &str) -> bool {
     let has_kind = text.contains(':');
-    !has_kind && (text.starts_with('!') || text.contains(['*', '?']))
+    let has_sign = text.contains(['*', '?']);
+    let is_left_out = text.starts_with('!');
+    !has_kind && (is_left_out || has_sign)
 }
 
 /// The settings of some place of the kind.

@@ -30,7 +30,10 @@ pub struct NamePattern {
 impl NamePattern {
     /// True if `name` is meant.
     pub fn matches(&self, name: &str) -> bool {
-        let is_in = |list: &[Glob]| list.iter().any(|one| one.matches(name));
+        let is_in = |list: &[Glob]| {
+            let mut globs = list.iter();
+            globs.any(|glob| glob.matches(name))
+        };
         is_in(&self.include) && !is_in(&self.exclude)
     }
 }

@@ -82,6 +82,7 @@ impl Counter {
                 rng,
                 self.shape.lost_answers,
             )),
+            place: None,
             order: Order::Unordered,
             start: Start::TrimHorizon,
             paused: false,

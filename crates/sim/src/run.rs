@@ -219,6 +219,7 @@ impl<'a> Run<'a> {
         OutputSpec {
             id: output.id.clone(),
             output: self.environment.output(&output.name, &output.shape),
+            place: None,
             order: output.shape.order,
             start: output.shape.start.resolve(self.clock.server()),
             paused: output.paused,

@@ -1,8 +1,11 @@
 //! Changes to a running engine: outputs are added, paused, resumed, replaced and removed.
 
+use std::collections::BTreeSet;
+
 use crate::store::{LaneCheckpoint, OutputId};
 
 use super::checkpoints::{self, store_error};
+use super::recognise::recognise;
 use super::shard::LaneChange;
 use super::start::{Asking, Map, Starts, check_pumps, report_lost};
 use super::world::Listed;
@@ -25,6 +28,8 @@ pub enum Effect {
     Added,
     /// The output is gone, and so are its checkpoints.
     Removed,
+    /// The output is gone; its checkpoints are kept.
+    Detached,
     /// The output is gone. Its checkpoints could not be deleted now, and are deleted with a later
     /// commit, as far as they belong to shards that the source still has.
     RemovedInPart(EngineError),
@@ -45,6 +50,7 @@ impl Applied {
             Effect::Refused(error) | Effect::RemovedInPart(error) => Err(error),
             Effect::Added
             | Effect::Removed
+            | Effect::Detached
             | Effect::Paused
             | Effect::Resumed
             | Effect::Updated => Ok(()),
@@ -58,6 +64,7 @@ pub(crate) async fn apply(shared: &Shared, change: Change) -> Applied {
     let effect = match change {
         Change::Add(spec) => add(shared, spec).await,
         Change::Remove(id) => remove(shared, &id).await,
+        Change::Detach(id) => detach(shared, &id).await,
         Change::Pause(id) => pause(shared, &id),
         Change::Resume(id) => resume(shared, &id),
         Change::Update(spec) => update(shared, &spec),
@@ -71,7 +78,7 @@ impl Change {
     pub fn output(&self) -> &OutputId {
         match self {
             Self::Add(spec) | Self::Update(spec) => &spec.id,
-            Self::Remove(id) | Self::Pause(id) | Self::Resume(id) => id,
+            Self::Remove(id) | Self::Detach(id) | Self::Pause(id) | Self::Resume(id) => id,
         }
     }
 }
@@ -149,6 +156,8 @@ async fn starts_of(shared: &Shared, spec: &OutputSpec) -> Result<(Map, Starts), 
     let map = Map::ask(&asking, source, facts, &stored.lanes).await?;
     serve(shared, Some(&spec.id))?;
     let added = std::slice::from_ref(spec);
+    let running: BTreeSet<OutputId> = lock(&shared.world).outputs.keys().cloned().collect();
+    let stored = recognise(&asking, &*shared.store, added, &running, stored).await?;
     let starts = Starts::resolve(&asking, &*shared.store, added, &map, stored).await?;
     Ok((map, starts))
 }
@@ -181,12 +190,40 @@ fn add_to_world(shared: &Shared, spec: &OutputSpec, map: Map, starts: Starts) {
 /// Removes an output and deletes its rows, also of shards that are long gone.
 async fn remove(shared: &Shared, id: &OutputId) -> Result<Effect, EngineError> {
     known(shared, id)?;
-    lock(&shared.world).remove_output(id);
+    remove_for_good(shared, id);
     let deleted = delete_rows(shared, id).await;
     Ok(match deleted {
         Ok(()) => Effect::Removed,
         Err(error) => Effect::RemovedInPart(error),
     })
+}
+
+fn remove_for_good(shared: &Shared, id: &OutputId) {
+    let mut world = lock(&shared.world);
+    let lanes = world.remove_output(id);
+    world.forget_lanes(lanes);
+}
+
+/// Ends an output after the requests under way, or a checkpoint interval later, and writes down how
+/// far the output is.
+async fn detach(shared: &Shared, id: &OutputId) -> Result<Effect, EngineError> {
+    change_output(shared, id, LaneChange::Pause)?;
+    let settings = &shared.settings;
+    let idle = async {
+        while lock(&shared.world).is_delivering(id) {
+            shared.clock.sleep(settings.backoff_base).await;
+        }
+    };
+    let limit = settings.checkpoint_interval;
+    // A request without an answer by then is sent again if the output comes back.
+    let _ = shared.clock.timeout(limit, idle).await;
+
+    checkpoints::commit(shared)
+        .await
+        .map_err(|e| store_error("writing checkpoints", e))?;
+    lock(&shared.world).remove_output(id);
+    serve(shared, None)?;
+    Ok(Effect::Detached)
 }
 
 async fn delete_rows(shared: &Shared, id: &OutputId) -> Result<(), EngineError> {

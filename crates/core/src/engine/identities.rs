@@ -66,7 +66,7 @@ impl World {
         if let Some(entry) = self.outputs.get_mut(&spec.id) {
             entry.identity = stored.map(|row| row.identity);
         }
-        if let Some(identity) = spec.output.identity() {
+        if let Some(identity) = spec.identity() {
             self.on_identity(&spec.id, &identity, reaction);
         }
     }

@@ -17,6 +17,7 @@ mod pace;
 mod pin;
 mod pumps;
 mod reader;
+mod recognise;
 mod report;
 pub mod retry;
 mod rows;
@@ -81,6 +82,10 @@ pub struct OutputSpec {
     pub id: OutputId,
     /// The place to write to.
     pub output: Arc<dyn Output>,
+    /// Tells the place from all others, such as an ARN or a path: an output that has another name
+    /// than before is recognised by the place. `None`: only by the name, unless
+    /// [`Output::identity`] tells.
+    pub place: Option<String>,
     /// Order per key.
     pub order: Order,
     /// The start without state.
@@ -95,6 +100,17 @@ pub struct OutputSpec {
     /// for that record. A pump that was edited while the engine did not run goes on behind the rows
     /// that the checkpoint counts.
     pub pump: Option<PumpRef>,
+}
+
+impl OutputSpec {
+    /// The place to write to, as the store keeps it.
+    fn identity(&self) -> Option<StreamIdentity> {
+        let named = || {
+            let arn = self.place.clone()?;
+            Some(StreamIdentity { arn, created: None })
+        };
+        self.output.identity().or_else(named)
+    }
 }
 
 /// Everything that an engine needs.
@@ -125,6 +141,9 @@ pub enum Change {
     Add(OutputSpec),
     /// Ends an output and deletes its state.
     Remove(OutputId),
+    /// Ends an output and keeps its state: added again, by this name or at the same place, the
+    /// output goes on there.
+    Detach(OutputId),
     /// Stops reading and writing for an output, and keeps its place.
     Pause(OutputId),
     /// Goes on with an output that is paused, or whose lanes stopped.

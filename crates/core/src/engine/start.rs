@@ -22,6 +22,7 @@ use crate::store::{
 use super::budget::{Budget, MemoryBudget};
 use super::checkpoints::store_error;
 use super::mutation::{Mutation, on};
+use super::recognise::{note_others, recognise};
 use super::retry::{BackoffClass, policy};
 use super::settings::Settings;
 use super::status::Gap;
@@ -74,7 +75,12 @@ async fn open_state(
         let served = ownership.serve(&outputs);
         served.map_err(|e| store_error("opening it", e))?;
     }
-    asking.load(store).await
+    let stored = asking.load(store).await?;
+
+    let none = BTreeSet::new();
+    let stored = recognise(asking, store, &fan_out.outputs, &none, stored).await?;
+    note_others(&stored, &fan_out.outputs);
+    Ok(stored)
 }
 
 /// Every output names a stream that its pump has.
@@ -212,7 +218,11 @@ impl Asking<'_> {
     }
 
     /// A call of the state store, tried again after failures that may pass.
-    async fn store<T, F>(&self, doing: &'static str, call: impl Fn() -> F) -> Result<T, EngineError>
+    pub(crate) async fn store<T, F>(
+        &self,
+        doing: &'static str,
+        call: impl Fn() -> F,
+    ) -> Result<T, EngineError>
     where
         F: Future<Output = Result<T, StoreError>>,
     {

@@ -226,8 +226,8 @@ impl World {
         self.outputs.insert(spec.id.clone(), entry);
     }
 
-    /// Removes an output. Its lanes' tasks end where they are.
-    pub(crate) fn remove_output(&mut self, id: &OutputId) {
+    /// Removes an output, and returns its lanes. Their tasks end where they are.
+    pub(crate) fn remove_output(&mut self, id: &OutputId) -> Vec<LaneId> {
         if let Some(removed) = self.outputs.remove(id) {
             let tasks = [removed.pump, removed.watch];
             tasks.into_iter().flatten().for_each(|task| task.abort());
@@ -235,8 +235,7 @@ impl World {
 
         let cells = self.shards.iter();
         let removed = cells.filter(|(_, cell)| cell.remove_lane(id));
-        let lanes: Vec<LaneId> = removed.map(|(shard, _)| lane_of(shard, id)).collect();
-        self.forget_lanes(lanes);
+        removed.map(|(shard, _)| lane_of(shard, id)).collect()
     }
 
     /// Has the rows of `lanes` deleted with the next commit.
@@ -251,6 +250,12 @@ impl World {
         }
     }
 
+    /// True while a lane of the output has a request under way, or accepted records.
+    pub(crate) fn is_delivering(&self, id: &OutputId) -> bool {
+        let mut cells = self.shards.values();
+        cells.any(|cell| cell.is_delivering(id))
+    }
+
     /// Changes each lane of an output.
     pub(crate) fn change_output(&mut self, id: &OutputId, change: LaneChange<'_>) {
         if let Some(entry) = self.outputs.get_mut(id) {
@@ -262,7 +267,7 @@ impl World {
                 }
                 LaneChange::Replace(spec) => {
                     entry.spec = spec.clone();
-                    entry.current = spec.output.identity().or(entry.current.take());
+                    entry.current = spec.identity().or(entry.current.take());
                 }
             }
         }
@@ -416,7 +421,7 @@ impl OutputEntry {
         Self {
             spec: spec.clone(),
             identity: None,
-            current: spec.output.identity(),
+            current: spec.identity(),
             awaits_user: false,
             watch: None,
             past: Counts::default(),

@@ -347,10 +347,18 @@ pub(crate) struct Bench {
     pub(crate) pumps: BTreeMap<usize, PumpRef>,
     /// The limits of outputs that gather, by number.
     pub(crate) gathers: BTreeMap<usize, Gathers>,
+    /// The names of outputs that are recognised by their places, by number.
+    pub(crate) names: BTreeMap<usize, String>,
     recorder: Arc<Recorder>,
 }
 
 impl Bench {
+    /// Gives output `i` a name, and a place that it is recognised by.
+    pub(crate) fn name(&mut self, i: usize, name: &str) {
+        self.names.insert(i, name.to_owned());
+        lock(&self.recorder.checkpoints).clear();
+    }
+
     /// The service of output `i` is deleted and created again: its checkpoints may go back once.
     pub(crate) fn recreate(&self, i: usize, created: Millis) {
         self.outputs[i].service.recreate(created);
@@ -383,6 +391,7 @@ impl Bench {
             order: Order::Resend,
             pumps: BTreeMap::new(),
             gathers: BTreeMap::new(),
+            names: BTreeMap::new(),
             clock: clock.clock(),
             test_clock: clock,
             recorder,
@@ -398,8 +407,9 @@ impl Bench {
         } = &self.outputs[i];
         let output = service.output(key.form(), *limits);
         OutputSpec {
-            id: OutputId::new(&format!("o{i}")),
+            id: OutputId::new(self.names.get(&i).unwrap_or(&format!("o{i}"))),
             output: Arc::new(output.with_gathers(self.gathers.get(&i).copied())),
+            place: self.names.contains_key(&i).then(|| format!("place {i}")),
             order: self.order,
             start: self.start,
             paused: false,

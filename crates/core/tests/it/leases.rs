@@ -99,6 +99,7 @@ impl World {
         let spec = services.map(|(n, service)| OutputSpec {
             id: OutputId::new(&format!("output{n}")),
             output: Arc::new(service.output("fake", limits)),
+            place: None,
             order: Order::Resend,
             start: Start::TrimHorizon,
             paused: false,

@@ -14,5 +14,6 @@ mod leases;
 mod pumps;
 mod push;
 mod reading;
+mod recognised;
 mod stateful;
 mod stress;

@@ -86,6 +86,7 @@ async fn a_thousand_idle_subscriptions_reserve_no_memory() {
     let output = OutputSpec {
         id: OutputId::new("output"),
         output: Arc::new(service.output("fake", limits)),
+        place: None,
         order: Order::Resend,
         start: Start::TrimHorizon,
         paused: false,

@@ -304,6 +304,7 @@ async fn spec(given: &Given) -> Result<OutputSpec, Failure> {
     Ok(OutputSpec {
         id: OutputId::new(&given.name),
         output: Arc::new(output),
+        place: None,
         order: Order::default(),
         start: Start::TrimHorizon,
         paused: false,

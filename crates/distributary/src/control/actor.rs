@@ -13,7 +13,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tracing::Instrument;
 
 use super::fan_out::{FanOutCommand, FanOutTask, Outcome};
-use super::{Answer, Command, Origin, SharedParts};
+use super::{Answer, Command, FileState, Origin, SharedParts};
 use crate::connect::Access;
 use crate::failure::Failure;
 use crate::view::Snapshot;
@@ -36,6 +36,8 @@ pub(super) struct Actor {
     /// The drain timeout in force.
     drain_timeout: watch::Sender<Duration>,
     snapshots: watch::Sender<Vec<Snapshot>>,
+    /// The result of the last reload.
+    file: watch::Sender<FileState>,
     /// True once the process is stopping: nothing is started any more.
     draining: bool,
 }
@@ -54,7 +56,7 @@ impl Actor {
         process: Process,
         origin: Option<Origin>,
         access: Arc<Access>,
-        snapshots: watch::Sender<Vec<Snapshot>>,
+        (snapshots, file): (watch::Sender<Vec<Snapshot>>, watch::Sender<FileState>),
     ) -> Self {
         let mut actor = Self {
             drain_timeout: watch::Sender::new(process.drain_timeout),
@@ -68,6 +70,7 @@ impl Actor {
             fan_outs: BTreeMap::new(),
             tasks: JoinSet::new(),
             snapshots,
+            file,
             draining: false,
         };
         for fan_out in actor.process.fan_outs.clone() {
@@ -209,12 +212,17 @@ impl Actor {
         let changes = match self.resolve(content) {
             Ok(new) => self.take_over(new),
             Err(why) => {
-                let _ = answer.send(Err(format!("{why}; nothing has changed")));
+                let why = format!("{why}; nothing has changed");
+                note_reload(&self.file, Some(&why));
+                let _ = answer.send(Err(why));
                 return;
             }
         };
+        let file = self.file.clone();
         tokio::spawn(async move {
-            let _ = answer.send(changes.summary().await);
+            let summary = changes.summary().await;
+            note_reload(&file, summary.as_ref().err());
+            let _ = answer.send(summary);
         });
     }
 
@@ -265,7 +273,10 @@ impl Actor {
     /// Ends the fan-outs that `new` does not have, and returns their number.
     fn end_removed(&mut self, new: &Process) -> usize {
         let mut removed: Vec<String> = self.fan_outs.keys().cloned().collect();
-        removed.retain(|name| new.fan_outs.iter().all(|f| f.name != *name));
+        removed.retain(|name| {
+            let mut kept = new.fan_outs.iter();
+            kept.all(|fan_out| fan_out.name != *name)
+        });
 
         for name in &removed {
             if let Some(handle) = self.fan_outs.remove(name) {
@@ -278,6 +289,22 @@ impl Actor {
         }
         removed.len()
     }
+}
+
+/// Keeps the result of a reload. A process without a file has nothing to reload.
+fn note_reload(file: &watch::Sender<FileState>, failure: Option<&String>) {
+    file.send_if_modified(|state| {
+        let now = match failure {
+            Some(why) => FileState::Rejected(why.clone()),
+            None => FileState::InForce,
+        };
+        let has_file = *state != FileState::NoFile;
+        let is_news = has_file && *state != now;
+        if is_news {
+            *state = now;
+        }
+        is_news
+    });
 }
 
 /// The changes of a reload: the number of those that are made, and the fan-outs that are making

@@ -132,7 +132,10 @@ impl OutputBuilder {
         let configs: Vec<OutputConfig> = configs.collect();
         let specs = self.found(&configs).await?;
 
-        let is_built = |name: &str| specs.iter().any(|spec| spec.id.as_str() == name);
+        let is_built = |name: &str| {
+            let mut built = specs.iter();
+            built.any(|spec| spec.id.as_str() == name)
+        };
         found.retain(|name, _| is_built(name));
         Ok(specs)
     }

@@ -62,6 +62,7 @@ pub(super) struct FanOutTask {
     pub(super) drain_timeout: watch::Receiver<Duration>,
     /// Holds the time for the writes that are under way once the fan-out is to end.
     pub(super) drain: watch::Receiver<Option<Duration>>,
+    /// Commands; they wait while the fan-out starts.
     pub(super) commands: mpsc::Receiver<FanOutCommand>,
     pub(super) snapshots: watch::Sender<Snapshot>,
 }
@@ -129,14 +130,13 @@ impl FanOutTask {
             until_caught_up,
             drain_timeout,
             mut drain,
-            mut commands,
+            commands,
             snapshots,
         } = self;
         let mut running = tokio::select! {
             running = Running::start(config, (context, shared), snapshots) => running?,
             // Nothing was read or written: there is nothing to finish.
             _ = told_to_end(&mut drain) => return Ok(Outcome::Drained),
-            never = refuse(&mut commands) => match never {},
         };
 
         running.announce();
@@ -159,22 +159,6 @@ async fn told_to_end(drain: &mut watch::Receiver<Option<Duration>>) -> Duration 
         Ok(limit) => limit.unwrap_or_default(),
         // The actor is gone: the process ends without waiting.
         Err(_) => Duration::ZERO,
-    }
-}
-
-/// Refuses commands while the fan-out starts.
-async fn refuse(commands: &mut mpsc::Receiver<FanOutCommand>) -> std::convert::Infallible {
-    let starting = || "the fan-out is still starting; try again".to_owned();
-    loop {
-        match commands.recv().await {
-            Some(FanOutCommand::Reconfigure { answer, .. }) => {
-                let _ = answer.send(Err(starting()));
-            }
-            Some(FanOutCommand::Output { answer, .. }) => {
-                let _ = answer.send(Err(starting()));
-            }
-            None => std::future::pending().await,
-        }
     }
 }
 
@@ -462,6 +446,7 @@ impl Running {
 
         let engine_change = match change {
             OutputChange::Remove(_) => Some(Change::Remove(id)),
+            OutputChange::Detach(_) => Some(Change::Detach(id)),
             OutputChange::Pause(_) => Some(Change::Pause(id)),
             OutputChange::Resume(_) => Some(Change::Resume(id)),
             OutputChange::Update(_) => {

@@ -52,6 +52,17 @@ pub(crate) struct Origin {
     pub(crate) registry: Registry,
 }
 
+/// The last look at the configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FileState {
+    /// The process was started with flags alone.
+    NoFile,
+    /// The file is in force.
+    InForce,
+    /// The file was rejected for this reason; the content before it is in force.
+    Rejected(String),
+}
+
 /// The answer to a command: a sentence about the change, or the reason why nothing changed.
 type Answer = Result<String, String>;
 
@@ -79,6 +90,8 @@ enum Command {
 enum OutputChange {
     /// Ends the output and forgets its progress.
     Remove(String),
+    /// Ends the output and keeps its progress.
+    Detach(String),
     /// Stops the output and keeps its position.
     Pause(String),
     /// Continues an output that is paused or stopped.

@@ -14,7 +14,7 @@ use super::actor::Actor;
 use super::fan_out::Outcome;
 use super::signals::{Hangups, Signals, Stop};
 use super::socket::Listener;
-use super::{Control, Origin, socket, watcher};
+use super::{Control, FileState, Origin, socket, watcher};
 use crate::connect::Access;
 use crate::failure::Failure;
 use crate::view::{Snapshots, View};
@@ -32,7 +32,18 @@ pub(crate) async fn run(
     let until_caught_up = process.until_caught_up;
     let (snapshots, watched) = watch::channel(Vec::new());
     let clock = access.clock.clone();
-    serve_metrics(&process, &watched, &clock).await?;
+    let file_state = match &origin {
+        Some(_) => FileState::InForce,
+        None => FileState::NoFile,
+    };
+    let (file_states, file_state) = watch::channel(file_state);
+    let web = Web {
+        snapshots: watched.clone(),
+        file: file_state,
+        clock: clock.clone(),
+        per_shard: process.metrics_per_shard,
+    };
+    serve_metrics(&process, web).await?;
 
     let view = View::fit(process.log_format);
     let (control, commands) = Control::new();
@@ -49,7 +60,7 @@ pub(crate) async fn run(
     };
 
     let access = Arc::new(access);
-    let actor = Actor::new(process, origin, access, snapshots);
+    let actor = Actor::new(process, origin, access, (snapshots, file_states));
     let actor = tokio::spawn(actor.run(commands));
 
     let (outcome, stop) = serve(actor, clients, &control, &mut signals).await;
@@ -95,21 +106,11 @@ fn followed(origin: Option<&Origin>) -> Result<Option<(Origin, Hangups)>, Failur
     Ok(Some((origin.clone(), hangups)))
 }
 
-async fn serve_metrics(
-    process: &Process,
-    snapshots: &Snapshots,
-    clock: &Clock,
-) -> Result<(), Failure> {
-    let Some(address) = process.metrics else {
-        return Ok(());
-    };
-
-    let web = Web {
-        snapshots: snapshots.clone(),
-        clock: clock.clone(),
-        per_shard: process.metrics_per_shard,
-    };
-    web::serve(address, web).await
+async fn serve_metrics(process: &Process, web: Web) -> Result<(), Failure> {
+    match process.metrics {
+        Some(address) => web::serve(address, web).await,
+        None => Ok(()),
+    }
 }
 
 async fn drain(control: &Control, stop: &Stop) {

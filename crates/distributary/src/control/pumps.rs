@@ -322,6 +322,7 @@ fn spec(name: &str, start: Start, pump: Arc<StatefulSqlPump>) -> OutputSpec {
     OutputSpec {
         id: OutputId::new(name),
         output: pump,
+        place: None,
         order: Order::Resend,
         start,
         paused: false,

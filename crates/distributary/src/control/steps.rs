@@ -1,5 +1,8 @@
 //! The changes between two configurations of a fan-out's outputs.
 
+use std::collections::BTreeSet;
+
+use distributary_adapters::kind::{Surroundings, Target};
 use distributary_config::OutputConfig;
 
 use super::OutputChange;
@@ -9,6 +12,7 @@ impl OutputChange {
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Remove(name)
+            | Self::Detach(name)
             | Self::Pause(name)
             | Self::Resume(name)
             | Self::Restart(name, _) => name,
@@ -20,7 +24,11 @@ impl OutputChange {
     pub(super) fn config(&self) -> Option<OutputConfig> {
         match self {
             Self::Update(config) | Self::Add(config) => Some(config.clone()),
-            Self::Remove(_) | Self::Pause(_) | Self::Resume(_) | Self::Restart(..) => None,
+            Self::Remove(_)
+            | Self::Detach(_)
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::Restart(..) => None,
         }
     }
 
@@ -29,6 +37,10 @@ impl OutputChange {
         let name = self.name();
         match self {
             Self::Remove(_) => format!("removed the output {name} and forgot its progress"),
+            Self::Detach(_) => format!(
+                "the output {name} is no longer configured and has ended; its progress is kept, until \
+                 `distributary state forget`"
+            ),
             Self::Pause(_) => format!("paused the output {name}; its position is kept"),
             Self::Resume(_) => format!("resumed the output {name}"),
             Self::Update(_) => {
@@ -48,7 +60,7 @@ pub(super) fn note(change: &OutputChange, outputs: &mut Vec<OutputConfig>) {
 
     let name = change.name();
     match change {
-        OutputChange::Remove(_) => outputs.retain(|o| o.name != name),
+        OutputChange::Remove(_) | OutputChange::Detach(_) => outputs.retain(|o| o.name != name),
         OutputChange::Pause(_) => set_paused(outputs, name, true),
         OutputChange::Resume(_) => set_paused(outputs, name, false),
         OutputChange::Update(new) | OutputChange::Add(new) => {
@@ -62,7 +74,9 @@ pub(super) fn note(change: &OutputChange, outputs: &mut Vec<OutputConfig>) {
 fn log(change: &OutputChange) {
     let text = change.done();
     match change {
-        OutputChange::Remove(_) | OutputChange::Restart(..) => tracing::warn!("{text}"),
+        OutputChange::Remove(_) | OutputChange::Detach(_) | OutputChange::Restart(..) => {
+            tracing::warn!("{text}");
+        }
         OutputChange::Pause(_)
         | OutputChange::Resume(_)
         | OutputChange::Update(_)
@@ -76,23 +90,56 @@ fn set_paused(outputs: &mut [OutputConfig], name: &str, paused: bool) {
     }
 }
 
-/// The changes that turn `old` into `new`. Removals are first, so that an output may take a stream
-/// that another output gives up.
+/// The changes that turn `old` into `new`. Outputs that leave are first, so that an output may take
+/// a stream that another output gives up, with the progress there.
 pub(super) fn between(old: &[OutputConfig], new: &[OutputConfig]) -> Vec<OutputChange> {
-    let mut changes = Vec::new();
-    for output in old {
-        if find(new, &output.name).is_none() {
-            changes.push(OutputChange::Remove(output.name.clone()));
-        }
-    }
+    let moved = moved(old, new);
+    let leaves = |output: &&OutputConfig| {
+        let name = &output.name;
+        moved.contains(name) || find(new, name).is_none()
+    };
+    let (left, stayed): (Vec<_>, Vec<_>) = old.iter().partition(leaves);
+    let left = left.into_iter().map(|output| output.name.clone());
+    let mut changes: Vec<OutputChange> = left.map(OutputChange::Detach).collect();
 
     for output in new {
-        match find(old, &output.name) {
+        let mut before = stayed.iter();
+        match before.find(|before| before.name == output.name) {
             None => changes.push(OutputChange::Add(output.clone())),
             Some(before) => changes.extend(change_of(before, output)),
         }
     }
     changes
+}
+
+/// The names of outputs whose places another name has now, and these other names: the progress
+/// moves with the place.
+fn moved(old: &[OutputConfig], new: &[OutputConfig]) -> BTreeSet<String> {
+    let mut moved = BTreeSet::new();
+    let left = old.iter().filter(|before| !has_place(new, before));
+    for before in left {
+        let place = target(before);
+        let come = new.iter().filter(|now| !has_place(old, now));
+
+        for now in come {
+            if target(now) == place {
+                moved.insert(before.name.clone());
+                moved.insert(now.name.clone());
+            }
+        }
+    }
+    moved
+}
+
+/// True if the output of the same name in `outputs` has the same place.
+fn has_place(outputs: &[OutputConfig], output: &OutputConfig) -> bool {
+    let place = target(output);
+    let other = find(outputs, &output.name);
+    other.is_some_and(|other| target(other) == place)
+}
+
+fn target(output: &OutputConfig) -> Target {
+    output.settings.target(&Surroundings::default())
 }
 
 fn find<'a>(outputs: &'a [OutputConfig], name: &str) -> Option<&'a OutputConfig> {
@@ -157,7 +204,7 @@ mod tests {
         assert_eq!(
             between(&old, &new),
             [
-                OutputChange::Remove("d".into()),
+                OutputChange::Detach("d".into()),
                 OutputChange::Add(output("e")),
                 OutputChange::Update(strict),
                 OutputChange::Pause("c".into())
@@ -168,5 +215,32 @@ mod tests {
             [OutputChange::Resume("c".into())]
         );
         assert_eq!(between(&old, &old), []);
+    }
+
+    #[test]
+    fn outputs_that_exchange_their_names_leave_and_come_back() {
+        let named = |name: &str, stream: &str| OutputConfig {
+            name: name.to_owned(),
+            ..output(stream)
+        };
+        let old = [named("x", "a"), named("y", "b"), named("z", "c")];
+        let new = [named("x", "b"), named("y", "a"), named("z", "c")];
+        assert_eq!(
+            between(&old, &new),
+            [
+                OutputChange::Detach("x".into()),
+                OutputChange::Detach("y".into()),
+                OutputChange::Add(named("x", "b")),
+                OutputChange::Add(named("y", "a")),
+            ]
+        );
+        let renamed = [named("v", "a"), named("y", "b"), named("z", "c")];
+        assert_eq!(
+            between(&old, &renamed),
+            [
+                OutputChange::Detach("x".into()),
+                OutputChange::Add(named("v", "a")),
+            ]
+        );
     }
 }

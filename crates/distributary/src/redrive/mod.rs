@@ -235,7 +235,8 @@ impl Letter {
     fn precedes(&self, next: &Self) -> bool {
         let a = &self.id;
         let b = &next.id;
-        let is_one_lane = a.output == b.output && a.source == b.source && a.shard == b.shard;
+        let is_one_shard = a.source == b.source && a.shard == b.shard;
+        let is_one_lane = is_one_shard && a.output == b.output;
 
         let order = Sequence::compare(&a.sequence, &b.sequence);
         let ascends = match order {

@@ -52,7 +52,9 @@ impl Queue {
     /// last in the queue.
     pub(super) fn put(&self, item: Item) -> Result<(), Item> {
         let mut state = lock(&self.state);
-        if matches!(item, Item::Block(_)) && matches!(state.items.back(), Some(Item::Block(_))) {
+        let is_block = matches!(item, Item::Block(_));
+        let last = state.items.back();
+        if is_block && matches!(last, Some(Item::Block(_))) {
             state.remove_last();
         }
         if state.items.len() >= ITEMS_MAX || state.bytes + item.bytes() > BYTES_MAX {

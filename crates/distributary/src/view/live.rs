@@ -48,7 +48,10 @@ fn speeds(
     rates: &mut BTreeMap<String, Rates>,
     now: Instant,
 ) -> Vec<Speeds> {
-    rates.retain(|name, _| statuses.iter().any(|s| s.name == *name));
+    rates.retain(|name, _| {
+        let mut running = statuses.iter();
+        running.any(|status| status.name == *name)
+    });
 
     let mut speeds = Vec::with_capacity(statuses.len());
     for status in statuses {
@@ -126,7 +129,10 @@ struct Speeds {
 
 impl Rates {
     fn update(&mut self, status: &Status, now: Instant) -> Speeds {
-        let is_kept = |id: &str| status.outputs.iter().any(|o| o.id.as_str() == id);
+        let is_kept = |id: &str| {
+            let mut outputs = status.outputs.iter();
+            outputs.any(|output| output.id.as_str() == id)
+        };
         self.outputs.retain(|id, _| is_kept(id));
 
         let mut outputs = BTreeMap::new();

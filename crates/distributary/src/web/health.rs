@@ -8,7 +8,10 @@ use std::time::Duration;
 use distributary_core::clock::{Clock, Instant};
 use distributary_core::engine::{OutputState, Status};
 use distributary_core::sync::lock;
+use tokio::sync::watch;
 
+use super::Web;
+use crate::control::FileState;
 use crate::view::{Phase, Snapshot, Snapshots};
 
 /// Time without a read or a delivery after which the fan-out is stalled. Idle shards are read every
@@ -23,6 +26,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Health {
     clock: Clock,
     snapshots: Snapshots,
+    file: watch::Receiver<FileState>,
     moved: Mutex<BTreeMap<Arc<str>, Moved>>,
 }
 
@@ -35,10 +39,11 @@ struct Moved {
 }
 
 impl Health {
-    pub(super) fn new(clock: Clock, snapshots: Snapshots) -> Self {
+    pub(super) fn new(web: &Web) -> Self {
         Self {
-            clock,
-            snapshots,
+            clock: web.clock.clone(),
+            snapshots: web.snapshots.clone(),
+            file: web.file.clone(),
             moved: Mutex::default(),
         }
     }
@@ -54,7 +59,10 @@ impl Health {
         let now = self.clock.now();
         let snapshots = self.snapshots.borrow().clone();
         let mut moved = lock(&self.moved);
-        moved.retain(|name, _| snapshots.iter().any(|s| s.name == *name));
+        moved.retain(|name, _| {
+            let mut running = snapshots.iter();
+            running.any(|snapshot| snapshot.name == *name)
+        });
         for snapshot in &snapshots {
             let moved = moved.entry(Arc::clone(&snapshot.name)).or_insert(Moved {
                 at: now,
@@ -97,6 +105,10 @@ impl Health {
             lines.push(format!("{name}: {line}"));
         }
 
+        // The file before is in force: the process is as ready as it was.
+        if let FileState::Rejected(why) = &*self.file.borrow() {
+            lines.push(format!("configuration file: rejected: {why}"));
+        }
         let report = lines.join("\n");
         if all_ready { Ok(report) } else { Err(report) }
     }

@@ -9,6 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use crate::control::FileState;
 use crate::screen;
 use crate::view::{Phase, Snapshot};
 
@@ -49,6 +50,8 @@ const FAN_OUT: &str = "fan_out";
 enum Values {
     /// A value of the process, without labels.
     Process(fn() -> f64),
+    /// A value of the process, from the last look at the configuration file.
+    File(fn(&FileState) -> Option<f64>),
     /// A value per fan-out, from the phase.
     Phase(fn(&Phase) -> Option<f64>),
     /// A value per fan-out, from the status.
@@ -69,6 +72,17 @@ const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         help: "Log lines that did not reach stderr: full, closed, or not read fast enough",
         values: Values::Process(lost_lines),
+    },
+    Metric {
+        name: "distributary_config_last_reload_successful",
+        kind: Kind::Gauge,
+        help: "1 if the configuration file is in force, 0 if the last change of the file was \
+               rejected; absent without a file",
+        values: Values::File(|file| match file {
+            FileState::NoFile => None,
+            FileState::InForce => Some(1.0),
+            FileState::Rejected(_) => Some(0.0),
+        }),
     },
     Metric {
         name: "distributary_fan_out_running",
@@ -416,10 +430,15 @@ fn seconds(value: Option<Duration>) -> Option<f64> {
 }
 
 /// The page for `snapshots`. Without a status, before the start, the page has no values.
-pub(super) fn text(snapshots: Vec<Snapshot>, per_shard: bool) -> Result<String, fmt::Error> {
+pub(super) fn text(
+    snapshots: Vec<Snapshot>,
+    file: FileState,
+    per_shard: bool,
+) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Page {
         snapshots,
+        file,
         per_shard,
     }));
     let mut text = String::new();
@@ -430,6 +449,7 @@ pub(super) fn text(snapshots: Vec<Snapshot>, per_shard: bool) -> Result<String, 
 #[derive(Debug)]
 struct Page {
     snapshots: Vec<Snapshot>,
+    file: FileState,
     per_shard: bool,
 }
 
@@ -444,12 +464,15 @@ impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         encode_about(&mut encoder)?;
 
-        let is_shown = |m: &&Metric| self.per_shard || !matches!(m.values, Values::Lane(_));
+        let is_shown = |metric: &&Metric| {
+            let is_of_lanes = matches!(metric.values, Values::Lane(_));
+            self.per_shard || !is_of_lanes
+        };
         for metric in METRICS.iter().filter(is_shown) {
             let Metric { name, help, .. } = metric;
             let kind = metric.kind.of_page();
             let mut encoder = encoder.encode_descriptor(name, help, None, kind)?;
-            metric.encode_all(&mut encoder, &self.snapshots)?;
+            metric.encode_all(&mut encoder, self)?;
         }
         Ok(())
     }
@@ -457,12 +480,17 @@ impl Collector for Page {
 
 impl Metric {
     /// Adds the values of the process or of every fan-out.
-    fn encode_all(&self, encoder: &mut MetricEncoder<'_>, snapshots: &[Snapshot]) -> fmt::Result {
-        if let Values::Process(value) = self.values {
-            return self.put_value(encoder, value());
+    fn encode_all(&self, encoder: &mut MetricEncoder<'_>, page: &Page) -> fmt::Result {
+        let of_process = match self.values {
+            Values::Process(value) => Some(value()),
+            Values::File(value) => value(&page.file),
+            _ => None,
+        };
+        if let Some(value) = of_process {
+            return self.put_value(encoder, value);
         }
 
-        for snapshot in snapshots {
+        for snapshot in &page.snapshots {
             self.encode(encoder, snapshot)?;
         }
         Ok(())
@@ -496,7 +524,7 @@ impl Metric {
     ) -> fmt::Result {
         let label = ("output", output.id.as_str());
         match self.values {
-            Values::Process(_) | Values::Phase(_) | Values::FanOut(_) => {}
+            Values::Process(_) | Values::File(_) | Values::Phase(_) | Values::FanOut(_) => {}
             Values::Output(value) => self.put(encoder, &[fan_out, label], value(output))?,
             Values::Errors => self.encode_errors(encoder, [fan_out, label], output)?,
             Values::Aggregates => self.encode_aggregates(encoder, [fan_out, label], output)?,
@@ -584,9 +612,12 @@ fn errors(counts: &Counts) -> impl Iterator<Item = (&'static str, Option<f64>)> 
         (T::Invalid, "invalid"),
         (T::Unintelligible, "unintelligible"),
     ];
-    kinds
-        .into_iter()
-        .map(|(kind, name)| (name, n(counts.errors.get(&kind).copied().unwrap_or(0))))
+    let count = |(kind, name)| {
+        let known = counts.errors.get(&kind);
+        let count = known.copied().unwrap_or(0);
+        (name, n(count))
+    };
+    kinds.into_iter().map(count)
 }
 
 #[cfg(test)]
@@ -617,7 +648,7 @@ the first read, after a minute without a read or a delivery, if no output is run
                 Kind::Gauge => ("", "gauge"),
             };
             let labels = match metric.values {
-                Values::Process(_) => "",
+                Values::Process(_) | Values::File(_) => "",
                 Values::Phase(_) | Values::FanOut(_) => "`fan_out`",
                 Values::Output(_) => "`fan_out`, `output`",
                 Values::Errors => "`fan_out`, `output`, `kind`",
@@ -652,7 +683,7 @@ the first read, after a minute without a read or a delivery, if no output is run
 
     #[test]
     fn a_page_before_the_start_is_complete() {
-        let page = text(Vec::new(), false).unwrap();
+        let page = text(Vec::new(), FileState::NoFile, false).unwrap();
         assert!(
             page.ends_with("# EOF\n")
                 && page.contains("# TYPE distributary_records_delivered counter"),

@@ -17,8 +17,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
+use crate::control::FileState;
 use crate::failure::Failure;
 use crate::view::Snapshots;
 use health::Health;
@@ -35,6 +36,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 pub(crate) struct Web {
     /// The snapshots of all fan-outs.
     pub(crate) snapshots: Snapshots,
+    /// The last look at the configuration file.
+    pub(crate) file: watch::Receiver<FileState>,
     /// Measures the time since the last progress.
     pub(crate) clock: Clock,
     /// True for metrics per output and shard, too.
@@ -51,7 +54,7 @@ pub(crate) async fn serve(address: SocketAddr, web: Web) -> Result<(), Failure> 
     let listener = TcpListener::bind(address).await.map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
     tracing::info!(url = %format!("http://{address}/metrics"), "serving metrics");
-    let health = Arc::new(Health::new(web.clock.clone(), web.snapshots.clone()));
+    let health = Arc::new(Health::new(&web));
     tokio::spawn(Arc::clone(&health).watch());
     tokio::spawn(accept(listener, web, health));
     Ok(())
@@ -113,7 +116,8 @@ fn respond(path: &str, web: &Web, health: &Health) -> Response<Full<Bytes>> {
 
 fn metrics_page(web: &Web) -> Response<Full<Bytes>> {
     let snapshots = web.snapshots.borrow().clone();
-    match metrics::text(snapshots, web.per_shard) {
+    let file = web.file.borrow().clone();
+    match metrics::text(snapshots, file, web.per_shard) {
         Ok(text) => page(StatusCode::OK, metrics::CONTENT_TYPE, &text),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }

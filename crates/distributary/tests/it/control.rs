@@ -62,7 +62,12 @@ fn two_fan_outs_share_a_process_and_nothing_else() {
             delivered("one", "output1") == Some(50.0) && delivered("two", "output2") == Some(70.0);
         both.then_some(page)
     });
-    let of_process = ["#", "distributary_info", "distributary_log_lines"];
+    let of_process = [
+        "#",
+        "distributary_info",
+        "distributary_log_lines",
+        "distributary_config",
+    ];
     let is_of_process = |line: &str| of_process.iter().any(|start| line.starts_with(start));
     for line in page.lines().filter(|line| !is_of_process(line)) {
         assert!(line.contains("fan_out=\""), "{line}");

@@ -9,6 +9,7 @@ mod daemon;
 mod dead_letters;
 mod demo;
 mod discovery;
+mod edits;
 mod faults;
 mod filters;
 mod iam;

@@ -463,13 +463,13 @@ fn an_edited_file_changes_outputs_while_others_run() {
     fs::write(&file, format!("{head}{}{}", output(1, ""), output(9, ""))).unwrap();
     daemon.says("cannot write to output9");
 
-    // Resumed, it goes on where it was; removed, it gets no more.
+    // Resumed, output2 goes on where it was; without a table, output3 gets no more.
     fs::write(
         &file,
         format!("{head}{}{}", output(1, ""), output(2, "order = \"strict\"")),
     )
     .unwrap();
-    daemon.says("removed the output");
+    daemon.says("no longer configured");
     served.put("input", &records(120, 150));
     wait_for(&served, "output1", 150);
     wait_for(&served, "output2", 150);

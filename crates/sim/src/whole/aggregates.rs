@@ -215,6 +215,7 @@ impl Run {
                 stream(name)?,
                 options,
             )),
+            place: None,
             order: self.order,
             start: Start::TrimHorizon,
             paused: false,

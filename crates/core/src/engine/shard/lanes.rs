@@ -200,6 +200,13 @@ impl ShardCell {
         });
     }
 
+    /// True while the lane of `output` has a batch in hand, or accepted records.
+    pub(crate) fn is_delivering(&self, output: &OutputId) -> bool {
+        let state = lock(&self.state);
+        let lane = state.lanes.get(output);
+        lane.is_some_and(|lane| lane.is_delivering() || lane.gathered.is_some())
+    }
+
     /// The kind of the failure that the lane of `output` is in.
     pub(crate) fn last_trouble(&self, output: &OutputId) -> Option<TroubleKind> {
         let state = lock(&self.state);
