@@ -3,7 +3,7 @@
 //!
 //! There are two [levels](scenario::Level): the engine over the fakes of its seams
 //! ([`distributary_core::testing`]), and the whole path, where the real client calls an embedded
-//! Kinesis over a faulty network. A seed draws a [`scenario`], [`run`] plays the scenario, and
+//! Kinesis over a faulty network. Runs with several workers ([`play_workers`]) are apart. A seed draws a [`scenario`], [`run`] plays the scenario, and
 //! [`truth`] checks each line of the contract that can be checked at the seams, at every event.
 
 mod counter;
@@ -16,5 +16,7 @@ pub mod shrink;
 pub mod trace;
 pub mod truth;
 mod whole;
+mod workers;
 
 pub use whole::play_aggregates;
+pub use workers::play_workers;

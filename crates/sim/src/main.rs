@@ -6,7 +6,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use distributary_core::clock::{Clock, Instant};
-use distributary_sim::mutations::{OF_AGGREGATES, detectable, find, find_with_aggregates};
+use distributary_core::engine::mutation::Mutation;
+use distributary_sim::mutations::{
+    OF_AGGREGATES, OF_WORKERS, Search, detectable, find, find_with_aggregates, find_with_workers,
+};
+use distributary_sim::play_workers;
 use distributary_sim::run::{Report, play};
 use distributary_sim::scenario::{Level, Scenario};
 use distributary_sim::shrink::shrink;
@@ -18,7 +22,8 @@ Plays seeded runs and checks the contract (docs/SEMANTICS.md) in each.
   --seeds N        number of seeds to play (default 1000)
   --from S         the first seed (default 0)
   --level L        1: the engine over fakes of its seams (default); 2: the whole path, the engine
-                   and the Kinesis client over a faulty network to an embedded Kinesis
+                   and the Kinesis client over a faulty network to an embedded Kinesis;
+                   3: several workers that share the shards by leases in one table
   --whole-path     the same as --level 2
   --mutations      instead: switches on one planted bug after another, and finds each
   --show           also prints the scenario and the last events of the first seed
@@ -29,11 +34,30 @@ Plays seeded runs and checks the contract (docs/SEMANTICS.md) in each.
 /// Time between two reports of progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
+/// The runs that are played.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// One engine.
+    Level(Level),
+    /// Several workers.
+    Workers,
+}
+
+impl Extent {
+    fn number(self) -> u8 {
+        match self {
+            Self::Level(Level::Engine) => 1,
+            Self::Level(Level::WholePath) => 2,
+            Self::Workers => 3,
+        }
+    }
+}
+
 /// The arguments of the command line.
 struct Arguments {
     seeds: u64,
     from: u64,
-    level: Level,
+    extent: Extent,
     mutations: bool,
     show: bool,
     hash: bool,
@@ -45,7 +69,7 @@ impl Default for Arguments {
         Self {
             seeds: 1000,
             from: 0,
-            level: Level::default(),
+            extent: Extent::Level(Level::default()),
             mutations: false,
             show: false,
             hash: false,
@@ -64,8 +88,8 @@ impl Arguments {
             match name.as_str() {
                 "--seeds" => arguments.seeds = number(&name, rest.next())?,
                 "--from" => arguments.from = number(&name, rest.next())?,
-                "--level" => arguments.level = level(number(&name, rest.next())?)?,
-                "--whole-path" => arguments.level = Level::WholePath,
+                "--level" => arguments.extent = extent(number(&name, rest.next())?)?,
+                "--whole-path" => arguments.extent = Extent::Level(Level::WholePath),
                 "--mutations" => arguments.mutations = true,
                 "--show" => arguments.show = true,
                 "--hash" => arguments.hash = true,
@@ -85,11 +109,12 @@ fn number<T: FromStr>(name: &str, value: Option<String>) -> Result<T, String> {
         .map_err(|_| format!("{name} needs a number, not {value}"))
 }
 
-fn level(number: u64) -> Result<Level, String> {
+fn extent(number: u64) -> Result<Extent, String> {
     match number {
-        1 => Ok(Level::Engine),
-        2 => Ok(Level::WholePath),
-        other => Err(format!("there is no level {other}; use 1 or 2")),
+        1 => Ok(Extent::Level(Level::Engine)),
+        2 => Ok(Extent::Level(Level::WholePath)),
+        3 => Ok(Extent::Workers),
+        other => Err(format!("there is no level {other}; use 1, 2 or 3")),
     }
 }
 
@@ -107,8 +132,7 @@ fn main() -> ExitCode {
     };
 
     let success = if arguments.mutations {
-        let of_level = find_mutations(arguments.level, arguments.from);
-        find_mutations_of_aggregates(arguments.level) && of_level
+        find_mutations(&arguments)
     } else {
         play_seeds(&arguments)
     };
@@ -205,20 +229,15 @@ impl Totals {
 fn play_seeds(arguments: &Arguments) -> bool {
     let mut totals = Totals::new();
     for seed in arguments.from..arguments.from.saturating_add(arguments.seeds) {
-        let show = arguments.show && seed == arguments.from;
-        let scenario = Scenario::draw(arguments.level, seed);
-        let report = play(&scenario, show);
+        let report = play_seed(arguments, seed);
         if arguments.hash {
             println!("{seed} {:016x}", report.hash);
-        }
-        if show {
-            print_run(&scenario, &report);
         }
 
         match &report.violation {
             Some(violation) if arguments.all => print_violation(seed, violation),
             Some(violation) => {
-                explain(violation, &scenario, &report);
+                explain(arguments.extent, seed, violation, &report);
                 return false;
             }
             None => {}
@@ -232,6 +251,23 @@ fn play_seeds(arguments: &Arguments) -> bool {
     !totals.violated
 }
 
+/// Plays one seed, and prints the run if asked for.
+fn play_seed(arguments: &Arguments, seed: u64) -> Report {
+    let show = arguments.show && seed == arguments.from;
+    let (scenario, report) = match arguments.extent {
+        Extent::Level(level) => {
+            let scenario = Scenario::draw(level, seed);
+            let report = play(&scenario, show);
+            (Some(scenario), report)
+        }
+        Extent::Workers => (None, play_workers(seed, show)),
+    };
+    if show {
+        print_run(scenario.as_ref(), &report);
+    }
+    report
+}
+
 fn print_violation(seed: u64, violation: &Violation) {
     let Violation {
         line, description, ..
@@ -239,19 +275,31 @@ fn print_violation(seed: u64, violation: &Violation) {
     println!("seed {seed} violates line {line}: {description}");
 }
 
-/// Prints a violation and the shortest run found that has the same violation.
-fn explain(violation: &Violation, scenario: &Scenario, report: &Report) {
-    let seed = scenario.seed;
+/// Prints a violation, and the shortest run found that has the same violation.
+fn explain(extent: Extent, seed: u64, violation: &Violation, report: &Report) {
     println!("seed {seed} violates line {}", violation.line);
     let seconds = violation.at.as_secs_f64();
     println!("  at {seconds:.3} s: {}", violation.description);
 
+    match extent {
+        Extent::Level(level) => explain_shorter(level, seed, report),
+        Extent::Workers => print_run(None, &play_workers(seed, true)),
+    }
+    let level = extent.number();
+    println!(
+        "to play the run again: cargo run -p distributary-sim -- --level {level} --seeds 1 --from \
+         {seed}"
+    );
+}
+
+fn explain_shorter(level: Level, seed: u64, report: &Report) {
     println!("looking for a shorter run …");
-    let (smaller, report) = shrink(scenario, report);
+    let scenario = Scenario::draw(level, seed);
+    let (smaller, report) = shrink(&scenario, report);
     let (few, all) = (smaller.events.len(), scenario.events.len());
     println!("{few} of {all} events are enough:");
-    print_run(&smaller, &report);
 
+    print_run(Some(&smaller), &report);
     if let Some(violation) = &report.violation {
         let Violation {
             line, description, ..
@@ -259,20 +307,19 @@ fn explain(violation: &Violation, scenario: &Scenario, report: &Report) {
         let seconds = violation.at.as_secs_f64();
         println!("violated: line {line}, at {seconds:.3} s: {description}");
     }
-    let level = if scenario.whole.is_some() { 2 } else { 1 };
-    println!(
-        "to play the run again: cargo run -p distributary-sim -- --level {level} --seeds 1 --from \
-         {seed}"
-    );
 }
 
-fn print_run(scenario: &Scenario, report: &Report) {
-    println!("{:?}", scenario.shape);
-    if let Some(whole) = &scenario.whole {
-        println!("{whole:?}");
-    }
-    for (at, action) in &scenario.events {
-        println!("{:>9.3} s  {action:?}", at.as_secs_f64());
+/// Prints the scenario and the last events of a run. The first event of a run with several workers
+/// is the scenario.
+fn print_run(scenario: Option<&Scenario>, report: &Report) {
+    if let Some(scenario) = scenario {
+        println!("{:?}", scenario.shape);
+        if let Some(whole) = &scenario.whole {
+            println!("{whole:?}");
+        }
+        for (at, action) in &scenario.events {
+            println!("{:>9.3} s  {action:?}", at.as_secs_f64());
+        }
     }
 
     println!("the last events:");
@@ -282,23 +329,39 @@ fn print_run(scenario: &Scenario, report: &Report) {
 }
 
 /// Searches for every planted bug; true if each was found.
-fn find_mutations(level: Level, from: u64) -> bool {
+fn find_mutations(arguments: &Arguments) -> bool {
+    let level = match arguments.extent {
+        Extent::Level(level) => level,
+        Extent::Workers => {
+            let searches = OF_WORKERS.map(|mutation| (mutation, find_with_workers(mutation)));
+            return print_searches(&searches);
+        }
+    };
+
     let mut all_found = true;
     for (mutation, within) in detectable(level) {
-        let search = find(level, mutation, from, within);
-        match &search.violation {
-            Some(violation) => {
-                let (seeds, line) = (search.seeds, violation.line);
+        let search = find(level, mutation, arguments.from, within);
+        all_found &= print_searches(&[(mutation, search)]);
+    }
+    all_found & find_mutations_of_aggregates(level)
+}
+
+/// Prints the results of searches; true if each bug was found.
+fn print_searches(searches: &[(Mutation, Search)]) -> bool {
+    for (mutation, Search { seeds, violation }) in searches {
+        match violation {
+            Some(Violation {
+                line, description, ..
+            }) => {
                 println!("{mutation:?}: found in {seeds} seeds, as a violation of line {line}");
-                println!("    {}", violation.description);
+                println!("    {description}");
             }
-            None => {
-                println!("{mutation:?}: NOT found in {within} seeds");
-                all_found = false;
-            }
+            None => println!("{mutation:?}: NOT found in {seeds} seeds"),
         }
     }
-    all_found
+
+    let mut found = searches.iter().map(|(_, search)| &search.violation);
+    found.all(Option::is_some)
 }
 
 /// Searches for the planted bugs in the treatment of aggregates, a part of the whole path; true if

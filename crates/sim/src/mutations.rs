@@ -3,6 +3,7 @@
 use distributary_core::engine::mutation::{Mutation, set};
 
 use crate::play_aggregates;
+use crate::play_workers;
 use crate::run::play;
 use crate::scenario::{Level, Scenario};
 use crate::truth::Violation;
@@ -50,6 +51,37 @@ pub fn find_with_aggregates(mutation: Mutation) -> Option<String> {
         set(None);
         violation.filter(|_| play_aggregates(seed).is_none())
     })
+}
+
+/// Runs within which several workers must find each bug.
+const RUNS_OF_WORKERS: u64 = 100;
+
+/// The bugs that runs with several workers ([`play_workers`]) must find.
+pub const OF_WORKERS: [Mutation; 4] = [
+    Mutation::WritesAfterLease,
+    Mutation::NoFencing,
+    Mutation::WallClockExpiry,
+    Mutation::StealWithoutStopping,
+];
+
+/// Plays runs with several workers with `mutation` switched on, until a run violates the contract
+/// only because of the mutation.
+pub fn find_with_workers(mutation: Mutation) -> Search {
+    for seed in 0..RUNS_OF_WORKERS {
+        set(Some(mutation));
+        let violation = play_workers(seed, false).violation;
+        set(None);
+
+        if violation.is_some() && play_workers(seed, false).violation.is_none() {
+            let seeds = seed + 1;
+            return Search { seeds, violation };
+        }
+    }
+
+    Search {
+        seeds: RUNS_OF_WORKERS,
+        violation: None,
+    }
 }
 
 /// The bugs that a level must find, and the seeds within which.

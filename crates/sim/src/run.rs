@@ -20,6 +20,7 @@ use crate::scenario::{OutputShape, Scenario};
 use crate::trace::Trace;
 use crate::truth::{Violation, line};
 use crate::whole::WholePath;
+pub(crate) use checks::ended;
 pub(crate) use observer::RunObserver;
 
 mod actions;

@@ -75,6 +75,12 @@ pub enum Mutation {
     RowsStartOver,
     /// A shard that one listing lacks counts as gone.
     ListingBelieved,
+    /// A row of a lease table is written whatever others wrote meanwhile.
+    NoFencing,
+    /// The wall clock tells whether a lease has expired.
+    WallClockExpiry,
+    /// A lease is taken from an owner that is alive, without the owner's consent.
+    StealWithoutStopping,
 }
 
 #[cfg(feature = "mutations")]

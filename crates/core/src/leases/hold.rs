@@ -7,6 +7,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use crate::batch::ShardId;
 use crate::clock::{Clock, Instant};
+use crate::engine::mutation::{Mutation, on};
 use crate::ownership::Lease;
 use crate::store::StoreError;
 use crate::sync::lock;
@@ -81,9 +82,25 @@ impl Access {
         row: &LeaseRow,
         update: &RowUpdate,
     ) -> Result<bool, StoreError> {
-        let expected = row.unchanged();
+        let newest = match on(Mutation::NoFencing) {
+            true => self.call(self.table.row(&row.shard)).await?,
+            false => None,
+        };
+
+        let expected = newest.as_ref().unwrap_or(row).unchanged();
         let update = self.table.update(&row.shard, &expected, update);
         self.call(update).await
+    }
+
+    /// The moment by which an observer sees leases expire: of the monotonic clock.
+    pub(super) fn observed_at(&self) -> Instant {
+        match on(Mutation::WallClockExpiry) {
+            true => {
+                let millis = u64::try_from(self.clock.wall().0).unwrap_or(0);
+                Instant(std::time::Duration::from_millis(millis))
+            }
+            false => self.clock.now(),
+        }
     }
 }
 

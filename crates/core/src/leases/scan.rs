@@ -10,6 +10,7 @@ use tracing::Instrument as _;
 
 use crate::batch::ShardId;
 use crate::clock::Instant;
+use crate::engine::mutation::{Mutation, on};
 use crate::source::Shard;
 use crate::store::StoreError;
 use crate::sync::lock;
@@ -61,11 +62,11 @@ fn reap(tasks: &Weak<Mutex<JoinSet<()>>>) {
 
 async fn round(inner: &Arc<Inner>, tasks: &Weak<Mutex<JoinSet<()>>>) -> Result<(), StoreError> {
     let access = &inner.access;
-    let started = access.clock.now();
+    let started = access.observed_at();
     let rows = access.call(access.table.rows()).await?;
     let missing = {
         let mut view = lock(&inner.view);
-        view.observe(rows, started, access.clock.now());
+        view.observe(rows, started, access.observed_at());
         view.settle_requests(&access.worker);
         view.tell_progress();
         view.missing_rows()
@@ -93,6 +94,9 @@ async fn round(inner: &Arc<Inner>, tasks: &Weak<Mutex<JoinSet<()>>>) -> Result<(
         take: free,
         ask: owned,
     } = decide(inner);
+    if on(Mutation::StealWithoutStopping) {
+        return take(inner, tasks, [free, owned].concat()).await;
+    }
     ask(inner, &owned).await?;
     take(inner, tasks, free).await
 }
@@ -161,7 +165,7 @@ async fn ask(inner: &Inner, shards: &[ShardId]) -> Result<(), StoreError> {
             update.apply(&mut row);
             let mut view = lock(&inner.view);
             view.asked.insert(row.shard.clone(), now);
-            view.replace(row, now);
+            view.replace(row, inner.access.observed_at());
         }
     }
     Ok(())
@@ -227,7 +231,7 @@ async fn take_one(
     let mut view = lock(&inner.view);
     view.asked.remove(&shard);
     view.not_before.remove(&shard);
-    view.replace(row, clock.now());
+    view.replace(row, inner.access.observed_at());
     view.holds.insert(shard, Arc::clone(&hold));
     Ok(Some((hold, start)))
 }

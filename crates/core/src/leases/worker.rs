@@ -181,8 +181,9 @@ impl Inner {
             let waits = !hold.is_announced();
             let until = if waits { due.min(start) } else { due };
             tokio::select! {
-                () = clock.sleep_until(until) => {}
+                biased;
                 () = hold.over.notified() => return,
+                () = clock.sleep_until(until) => {}
             }
             if waits && clock.now() >= start {
                 self.announce(&hold).await;

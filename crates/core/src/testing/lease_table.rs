@@ -153,6 +153,7 @@ impl FakeLeaseTable {
 
     async fn write(
         &self,
+        shard: &ShardId,
         write: impl FnOnce(&mut Inner) -> bool + Send + 'static,
     ) -> Result<bool, StoreError> {
         self.pass().await;
@@ -163,32 +164,49 @@ impl FakeLeaseTable {
                 return Err(Self::failed());
             }
             Fate::FailsAfter => {
-                write(&mut lock(&self.state));
+                self.carry_out(shard, write);
                 let fault = "the answer to a write of a lease was lost";
                 self.observer.on(&Event::Fault(fault));
                 return Err(Self::failed());
             }
             Fate::Late => {
-                self.write_later(write);
+                self.write_later(shard.clone(), write);
                 self.observer
                     .on(&Event::Fault("a write of a lease is late"));
                 return Err(Self::failed());
             }
         }
-        let done = write(&mut lock(&self.state));
+
+        let done = self.carry_out(shard, write);
         self.pass().await;
         Ok(done)
     }
 
-    fn write_later(&self, write: impl FnOnce(&mut Inner) -> bool + Send + 'static) {
+    /// Carries out a write of the shard's row, and reports the row.
+    fn carry_out(&self, shard: &ShardId, write: impl FnOnce(&mut Inner) -> bool) -> bool {
+        let (is_done, row) = {
+            let mut state = lock(&self.state);
+            let is_done = write(&mut state);
+            (is_done, state.rows.get(shard).cloned())
+        };
+
+        if is_done {
+            let row = row.as_ref();
+            self.observer.on(&Event::LeaseRow { shard, row });
+        }
+        is_done
+    }
+
+    fn write_later(&self, shard: ShardId, write: impl FnOnce(&mut Inner) -> bool + Send + 'static) {
         let lateness = {
             let state = &mut *lock(&self.state);
             draw(&mut state.rng, state.faults.lateness)
         };
-        let (state, clock) = (Arc::clone(&self.state), self.clock.clone());
+
+        let table = self.clone();
         tokio::spawn(async move {
-            clock.sleep(lateness).await;
-            write(&mut lock(&state));
+            table.clock.sleep(lateness).await;
+            table.carry_out(&shard, write);
         });
     }
 }
@@ -209,7 +227,7 @@ impl LeaseTable for FakeLeaseTable {
 
     async fn create(&self, row: &LeaseRow) -> Result<bool, StoreError> {
         let row = row.clone();
-        self.write(move |inner| {
+        self.write(&row.shard.clone(), move |inner| {
             let new = !inner.rows.contains_key(&row.shard);
             if new {
                 inner.rows.insert(row.shard.clone(), row);
@@ -225,10 +243,10 @@ impl LeaseTable for FakeLeaseTable {
         expected: &Expected,
         update: &RowUpdate,
     ) -> Result<bool, StoreError> {
-        let (shard, expected, update) = (shard.clone(), expected.clone(), update.clone());
-        self.write(move |inner| {
+        let (id, expected, update) = (shard.clone(), expected.clone(), update.clone());
+        self.write(shard, move |inner| {
             inner.writes += 1;
-            let row = inner.rows.get_mut(&shard);
+            let row = inner.rows.get_mut(&id);
             let row = row.filter(|row| row.unchanged() == expected);
             row.map(|row| update.apply(row)).is_some()
         })
@@ -236,12 +254,12 @@ impl LeaseTable for FakeLeaseTable {
     }
 
     async fn delete(&self, shard: &ShardId, expected: &Expected) -> Result<bool, StoreError> {
-        let (shard, expected) = (shard.clone(), expected.clone());
-        self.write(move |inner| {
-            let row = inner.rows.get(&shard);
+        let (id, expected) = (shard.clone(), expected.clone());
+        self.write(shard, move |inner| {
+            let row = inner.rows.get(&id);
             let same = row.is_some_and(|row| row.unchanged() == expected);
             if same {
-                inner.rows.remove(&shard);
+                inner.rows.remove(&id);
             }
             same
         })

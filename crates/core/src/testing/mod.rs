@@ -35,6 +35,7 @@ use std::time::Duration;
 use crate::batch::ShardId;
 use crate::checkpoint::Position;
 use crate::clock::Instant;
+use crate::leases::LeaseRow;
 use crate::output::{Outcome, RequestLimits};
 use crate::store::{LaneCheckpoint, LaneId};
 use crate::sync::lock;
@@ -111,6 +112,13 @@ pub enum Event<'a> {
         until: Instant,
         /// True if the lease is a new one.
         gained: bool,
+    },
+    /// A row of a lease table was written; `None`: deleted.
+    LeaseRow {
+        /// The shard.
+        shard: &'a ShardId,
+        /// The row.
+        row: Option<&'a LeaseRow>,
     },
     /// A fault of this kind was played.
     Fault(&'static str),

@@ -211,7 +211,7 @@ fn is_possible(counts: &Counts, facts: Counted, records: u64) -> bool {
 }
 
 /// The error that ended the engine, if the engine has ended.
-fn ended(engine: &Engine) -> Option<EngineError> {
+pub(crate) fn ended(engine: &Engine) -> Option<EngineError> {
     let ended = pin!(engine.ended());
     let mut context = Context::from_waker(Waker::noop());
     match ended.poll(&mut context) {

@@ -169,6 +169,7 @@ impl Truth {
             | Event::Committed { .. }
             | Event::Forgotten { .. }
             | Event::Leased { .. }
+            | Event::LeaseRow { .. }
             | Event::Fault(_) => return None,
         };
         let mut streams = self.streams.iter();

@@ -2,10 +2,12 @@
 //! seed always plays the same run.
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
-use distributary_sim::mutations::{OF_AGGREGATES, find_with_aggregates};
-use distributary_sim::play_aggregates;
+use distributary_sim::mutations::{
+    OF_AGGREGATES, OF_WORKERS, find_with_aggregates, find_with_workers,
+};
 use distributary_sim::run::play;
 use distributary_sim::scenario::{Level, Scenario};
+use distributary_sim::{play_aggregates, play_workers};
 
 /// Seeds that once violated a line of the contract. The draws of a seed can change with the
 /// scenarios, but a run costs little.
@@ -82,5 +84,30 @@ fn bugs_in_the_treatment_of_aggregates_are_found() {
     for mutation in OF_AGGREGATES {
         let violation = find_with_aggregates(mutation);
         assert!(violation.is_some(), "{mutation:?} was not found");
+    }
+}
+
+#[test]
+fn the_contract_holds_for_several_workers() {
+    for seed in 10_000..10_010 {
+        let violation = play_workers(seed, false).violation;
+        assert_eq!(violation, None, "seed {seed}");
+    }
+}
+
+#[test]
+fn one_seed_is_one_run_of_several_workers() {
+    for seed in 20_000..20_003 {
+        let runs = [0, 1].map(|_| play_workers(seed, false));
+        let [first, second] = runs.map(|run| (run.hash, run.faults, run.records, run.time));
+        assert_eq!(first, second, "seed {seed}");
+    }
+}
+
+#[test]
+fn bugs_in_the_sharing_of_leases_are_found() {
+    for mutation in OF_WORKERS {
+        let search = find_with_workers(mutation);
+        assert!(search.violation.is_some(), "{mutation:?} was not found");
     }
 }
