@@ -11,6 +11,7 @@ mod catalog;
 mod convert;
 mod error;
 mod expr;
+mod forest;
 mod functions;
 pub mod harness;
 mod infer;

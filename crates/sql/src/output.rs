@@ -98,7 +98,7 @@ pub(crate) fn write_plain(value: &Value, sql_type: &SqlType, text: &mut String) 
 }
 
 /// Appends a JSON string. Only what JSON demands is escaped; UTF-8 stays as it is.
-fn write_json_text(found: &str, text: &mut String) {
+pub(crate) fn write_json_text(found: &str, text: &mut String) {
     text.push('"');
     let mut rest = found;
     while let Some(at) = rest.find(|c: char| c < ' ' || c == '"' || c == '\\') {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::aggregate::AggregateCall;
 use crate::bind::Driver;
 use crate::expr::Expr;
+use crate::forest::Shape;
 use crate::table::ReferenceTable;
 
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub(crate) enum Plan {
     Join(Box<JoinPlan>),
     Outer(Box<OuterPlan>),
     Items(Box<ItemsPlan>),
+    Forest(Box<ForestPlan>),
+    GroupRank(Box<GroupRankPlan>),
 }
 
 /// GROUP BY and WINDOWED BY STAGGER. Rows made: ROWTIME, keys, aggregates.
@@ -80,6 +83,11 @@ pub(crate) enum WindowFunction {
         distance: usize,
         default: Option<Expr>,
         ignore_nulls: bool,
+    },
+    /// An average in which a row's weight halves with every so many milliseconds.
+    ExponentialAverage {
+        argument: Expr,
+        half_life: i64,
     },
 }
 
@@ -159,6 +167,45 @@ pub(crate) struct ItemsPlan {
     pub(crate) length: i64,
 }
 
+/// RANDOM_CUT_FOREST. Rows made: the input's columns, the score, and the explanation if one is
+/// wanted.
+#[derive(Debug, Clone)]
+pub(crate) struct ForestPlan {
+    pub(crate) input: Plan,
+    pub(crate) measured: Vec<Measured>,
+    /// A point has the columns of one row or of several consecutive ones. So many points as a tree
+    /// samples are learned before the first score.
+    pub(crate) shape: Shape,
+    pub(crate) explanation: Explanation,
+}
+
+/// A column that counts for the score.
+#[derive(Debug, Clone)]
+pub(crate) struct Measured {
+    pub(crate) column: usize,
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Explanation {
+    None,
+    /// The share of each column in the score.
+    Scores,
+    /// Shares, and whether the value is high or low.
+    Directions,
+}
+
+/// GROUP_RANK. Rows made: the input's columns, then the rank.
+#[derive(Debug, Clone)]
+pub(crate) struct GroupRankPlan {
+    pub(crate) input: Plan,
+    pub(crate) by: usize,
+    pub(crate) ranks_descending: bool,
+    pub(crate) emits_descending: bool,
+    /// Rows of a group at most.
+    pub(crate) most: usize,
+}
+
 impl Plan {
     /// The streams that the plan reads, from left to right, with repetitions.
     pub(crate) fn scans(&self) -> Vec<usize> {
@@ -180,6 +227,8 @@ impl Plan {
             Self::Distinct(plan) => plan.input.add_scans(found),
             Self::Sort(plan) => plan.input.add_scans(found),
             Self::Items(plan) => plan.input.add_scans(found),
+            Self::Forest(plan) => plan.input.add_scans(found),
+            Self::GroupRank(plan) => plan.input.add_scans(found),
             Self::Join(plan) => plan.leaves.iter().for_each(|leaf| leaf.add_scans(found)),
             Self::Outer(plan) => {
                 plan.left.add_scans(found);
@@ -205,7 +254,9 @@ impl Plan {
             | Self::Slide(_)
             | Self::Distinct(_)
             | Self::Sort(_)
-            | Self::Items(_) => false,
+            | Self::Items(_)
+            | Self::Forest(_)
+            | Self::GroupRank(_) => false,
         }
     }
 }
@@ -272,6 +323,15 @@ impl Plan {
             Self::Items(plan) => {
                 plan.input.add_lines(streams, lines);
                 lines.push(format!("tumbling window of {} ms over items", plan.length));
+            }
+            Self::Forest(plan) => {
+                plan.input.add_lines(streams, lines);
+                let Shape { trees, sample, .. } = plan.shape;
+                lines.push(format!("forest of {trees} trees over {sample} rows each"));
+            }
+            Self::GroupRank(plan) => {
+                plan.input.add_lines(streams, lines);
+                lines.push("ranked by instant".to_owned());
             }
             Self::Join(plan) => plan
                 .leaves

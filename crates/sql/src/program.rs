@@ -322,6 +322,15 @@ fn add_needed(
             below.insert(plan.column);
             add_needed(&plan.input, Some(&below), inputs, needed);
         }
+        Plan::GroupRank(plan) => add_needed(&plan.input, None, inputs, needed),
+        Plan::Forest(plan) => match wanted {
+            Some(wanted) => {
+                below.clone_from(wanted);
+                below.extend(plan.measured.iter().map(|measured| measured.column));
+                add_needed(&plan.input, Some(&below), inputs, needed);
+            }
+            None => add_needed(&plan.input, None, inputs, needed),
+        },
         Plan::Join(plan) => {
             for leaf in &plan.leaves {
                 if let LeafSource::Stream(input, _) = &leaf.source {

@@ -67,6 +67,22 @@ const STATEFUL: &[(&str, &str)] = &[
         r#"SELECT STREAM ITEM, ITEM_COUNT FROM TABLE(TOP_K_ITEMS_TUMBLING(
            CURSOR(SELECT STREAM * FROM "SOURCE_SQL_STREAM_001"), 'k', 2, 30))"#,
     ),
+    (
+        "k VARCHAR(4), s DOUBLE, e VARCHAR(200)",
+        r#"SELECT STREAM "k", ANOMALY_SCORE, ANOMALY_EXPLANATION
+           FROM TABLE(RANDOM_CUT_FOREST_WITH_EXPLANATION(
+               CURSOR(SELECT STREAM * FROM "SOURCE_SQL_STREAM_001"), 3, 10, 100, 2, TRUE))"#,
+    ),
+    (
+        "k VARCHAR(4), n INTEGER, r INTEGER",
+        r#"SELECT STREAM "k", "n", "groupRank" FROM TABLE(GROUP_RANK(
+           CURSOR(SELECT STREAM * FROM "SOURCE_SQL_STREAM_001"), 'n', 'r', 'asc', 'asc', 0, 3))"#,
+    ),
+    (
+        "k VARCHAR(4), a DOUBLE",
+        r#"SELECT STREAM "k", EXP_AVG("x", INTERVAL '3' SECOND) OVER
+           (PARTITION BY "k" RANGE INTERVAL '15' SECOND PRECEDING) FROM "SOURCE_SQL_STREAM_001""#,
+    ),
 ];
 
 fn compile(code: &str) -> Arc<Program> {

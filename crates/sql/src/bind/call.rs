@@ -464,7 +464,7 @@ fn start_time(sql_type: SqlType) -> Compiled<Expr> {
 }
 
 fn unknown_function(bound: &Bound<'_>) -> Issue {
-    if ["EXP_AVG", "FAST_REGEX_LOG_PARSE"].contains(&bound.name) {
+    if bound.name == "FAST_REGEX_LOG_PARSE" {
         return Issue::unsupported(bound.at, bound.name);
     }
     let message = format!(

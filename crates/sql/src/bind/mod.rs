@@ -3,6 +3,8 @@
 mod aggregate;
 mod call;
 mod expression;
+mod forest;
+mod group_rank;
 mod insert;
 mod monotonic;
 mod relation;

@@ -1,7 +1,7 @@
 //! OVER: windows that slide with each row.
 
 use super::aggregate::AggregateKind;
-use super::expression::{Binder, Stage, converted};
+use super::expression::{Binder, Stage, converted, want_comparable};
 use crate::error::{Compiled, ErrorClass, Issue};
 use crate::expr::Expr;
 use crate::plan::{Extent, WindowFunction, WindowPlan};
@@ -53,29 +53,30 @@ impl Binder<'_> {
         self.windowed(parsed, WindowFunction::Aggregate(call), sql_type)
     }
 
-    /// LAG and NTH_VALUE, which exist with OVER only.
+    /// LAG, NTH_VALUE and EXP_AVG, which exist with OVER only.
     pub(super) fn bind_window_only(&mut self, parsed: &Call) -> Compiled<Option<Expr>> {
-        let lag = parsed.name.text == "LAG";
-        if !lag && parsed.name.text != "NTH_VALUE" {
-            return Ok(None);
-        }
-        self.want_window_stage(parsed)?;
-        let mut inner = Binder::new(self.catalog, self.scope, Stage::Rows("a windowed function"));
-        let arguments = inner.bind_all(&parsed.arguments)?;
-        let (function, sql_type) = if lag {
-            lag_function(arguments, parsed)?
-        } else {
-            nth_function(arguments, parsed)?
+        let bind = match parsed.name.text.as_str() {
+            "LAG" => lag_function,
+            "NTH_VALUE" => nth_function,
+            "EXP_AVG" => exponential_average,
+            _ => return Ok(None),
         };
+
+        self.want_window_stage(parsed)?;
+        let stage = Stage::Rows("a windowed function");
+        let mut inner = Binder::new(self.catalog, self.scope, stage);
+        let arguments = inner.bind_all(&parsed.arguments)?;
+        let (function, sql_type) = bind(arguments, parsed)?;
         self.windowed(parsed, function, sql_type).map(Some)
     }
 
     fn want_window_stage(&self, parsed: &Call) -> Compiled<()> {
+        let at = parsed.name.at;
         if parsed.over.is_none() {
             let message = format!("{} without OVER; expected a window", parsed.name.text);
-            let at = parsed.name.at;
             return Err(Issue::new(ErrorClass::MisplacedWindow, at, message));
         }
+
         match &self.stage {
             Stage::Items(_) => Ok(()),
             Stage::Rows(clause) => {
@@ -83,16 +84,12 @@ impl Binder<'_> {
                     "a windowed function in {clause}; expected it in the select list \
                      (filter on it in an outer query)"
                 );
-                Err(Issue::new(
-                    ErrorClass::MisplacedWindow,
-                    parsed.name.at,
-                    message,
-                ))
+                Err(Issue::new(ErrorClass::MisplacedWindow, at, message))
             }
-            Stage::Grouped(_) => Err(Issue::unsupported(
-                parsed.name.at,
-                "a windowed function beside GROUP BY",
-            )),
+            Stage::Grouped(_) => {
+                let construct = "a windowed function beside GROUP BY";
+                Err(Issue::unsupported(at, construct))
+            }
         }
     }
 
@@ -137,7 +134,7 @@ pub(super) fn extent(binder: &mut Binder<'_>, spec: &WindowSpec) -> Compiled<Ext
         Some(Frame::CurrentRow) => Ok(Extent::Range(0)),
         Some(Frame::Rows(count)) => {
             let bound = binder.bind(count)?;
-            whole_number(Some(&bound), 0, count.at, "ROWS").map(Extent::Rows)
+            whole_number(&bound, 0, count.at, "ROWS").map(Extent::Rows)
         }
         Some(Frame::Range(interval)) => {
             interval_length(binder, interval, "RANGE").map(Extent::Range)
@@ -152,50 +149,58 @@ pub(super) fn interval_length(
     clause: &str,
 ) -> Compiled<i64> {
     let bound = binder.bind(interval)?;
-    if matches!(&bound.sql_type, SqlType::Interval(fields) if fields.is_calendar()) {
-        let construct = "a window of calendar months or years";
-        return Err(Issue::unsupported(interval.at, construct));
-    }
-    let amount = match bound.as_literal() {
-        Some(Value::Interval(amount)) => Some(*amount),
-        _ => None,
-    };
-    amount.filter(|amount| *amount >= 0).ok_or_else(|| {
-        let message = format!("{clause} wants an interval such as INTERVAL '10' SECOND");
-        Issue::mismatch(interval.at, message)
-    })
+    milliseconds(&bound, interval.at, clause)
 }
 
-fn whole_number(argument: Option<&Expr>, least: i64, at: u32, name: &str) -> Compiled<usize> {
-    let number = argument
-        .and_then(Expr::as_literal)
-        .and_then(|value| match value {
-            Value::Integer(number) if *number >= least => usize::try_from(*number).ok(),
-            _ => None,
-        });
-    number.ok_or_else(|| {
-        let message = format!("{name} wants a constant whole number of at least {least}");
-        Issue::mismatch(at, message)
-    })
+/// The length of a constant interval that is not by the calendar.
+fn milliseconds(interval: &Expr, at: u32, clause: &str) -> Compiled<i64> {
+    if matches!(&interval.sql_type, SqlType::Interval(fields) if fields.is_calendar()) {
+        let construct = "a window of calendar months or years";
+        return Err(Issue::unsupported(at, construct));
+    }
+
+    match interval.as_literal() {
+        Some(Value::Interval(amount)) if *amount >= 0 => Ok(*amount),
+        _ => {
+            let message = format!("{clause} wants an interval such as INTERVAL '10' SECOND");
+            Err(Issue::mismatch(at, message))
+        }
+    }
+}
+
+fn whole_number(argument: &Expr, least: i64, at: u32, name: &str) -> Compiled<usize> {
+    match argument.as_literal() {
+        Some(Value::Integer(number)) if *number >= least => {
+            Ok(usize::try_from(*number).unwrap_or(usize::MAX))
+        }
+        _ => {
+            let message = format!("{name} wants a constant whole number of at least {least}");
+            Err(Issue::mismatch(at, message))
+        }
+    }
 }
 
 fn lag_function(arguments: Vec<Expr>, parsed: &Call) -> Compiled<(WindowFunction, SqlType)> {
     let at = parsed.name.at;
-    if !(1..=3).contains(&arguments.len()) {
+    let mut arguments = arguments.into_iter();
+    let (Some(argument), distance, default, None) = (
+        arguments.next(),
+        arguments.next(),
+        arguments.next(),
+        arguments.next(),
+    ) else {
         return Err(Issue::mismatch(at, "LAG wants 1 to 3 arguments"));
-    }
-    let distance = match arguments.get(1) {
-        Some(given) => whole_number(Some(given), 0, at, "LAG")?,
-        None => 1,
     };
 
-    let mut arguments = arguments.into_iter();
-    let argument = arguments.next().unwrap_or_else(super::expression::unknown);
+    let distance = match distance {
+        Some(given) => whole_number(&given, 0, at, "LAG")?,
+        None => 1,
+    };
     let sql_type = argument.sql_type.clone();
-    let default = arguments.nth(1);
     if let Some(default) = &default {
-        super::expression::want_comparable(&argument, default, at)?;
+        want_comparable(&argument, default, at)?;
     }
+
     let function = WindowFunction::Lag {
         argument,
         distance,
@@ -207,15 +212,9 @@ fn lag_function(arguments: Vec<Expr>, parsed: &Call) -> Compiled<(WindowFunction
 
 fn nth_function(arguments: Vec<Expr>, parsed: &Call) -> Compiled<(WindowFunction, SqlType)> {
     let at = parsed.name.at;
-    if arguments.len() != 2 {
-        return Err(Issue::mismatch(at, "NTH_VALUE wants 2 arguments"));
-    }
-    let number = whole_number(arguments.get(1), 1, at, "NTH_VALUE")?;
+    let [argument, number] = two_arguments(arguments, parsed)?;
+    let number = whole_number(&number, 1, at, "NTH_VALUE")?;
 
-    let argument = arguments
-        .into_iter()
-        .next()
-        .unwrap_or_else(super::expression::unknown);
     let sql_type = argument.sql_type.clone();
     let function = WindowFunction::Nth {
         argument,
@@ -224,4 +223,33 @@ fn nth_function(arguments: Vec<Expr>, parsed: &Call) -> Compiled<(WindowFunction
         ignore_nulls: parsed.ignore_nulls,
     };
     Ok((function, sql_type))
+}
+
+fn two_arguments(arguments: Vec<Expr>, parsed: &Call) -> Compiled<[Expr; 2]> {
+    arguments.try_into().map_err(|_| {
+        let name = &parsed.name;
+        let message = format!("{} wants 2 arguments", name.text);
+        Issue::mismatch(name.at, message)
+    })
+}
+
+/// EXP_AVG(value, interval): an average in which a row's weight halves with every interval.
+fn exponential_average(arguments: Vec<Expr>, parsed: &Call) -> Compiled<(WindowFunction, SqlType)> {
+    let at = parsed.name.at;
+    let [argument, interval] = two_arguments(arguments, parsed)?;
+    let sql_type = &argument.sql_type;
+    if !sql_type.is_number() && !sql_type.is_null() {
+        let message = format!("EXP_AVG of {sql_type}; expected a number");
+        return Err(Issue::mismatch(at, message));
+    }
+
+    let half_life = milliseconds(&interval, at, "EXP_AVG")?;
+    if half_life == 0 {
+        return Err(Issue::mismatch(at, "EXP_AVG wants a positive interval"));
+    }
+    let function = WindowFunction::ExponentialAverage {
+        argument,
+        half_life,
+    };
+    Ok((function, SqlType::Double))
 }

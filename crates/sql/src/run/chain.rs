@@ -2,7 +2,9 @@
 
 use crate::plan::{Leaf, LeafSource, Plan};
 use crate::run::distinct::Distinct;
+use crate::run::forest::Forest;
 use crate::run::group::Group;
+use crate::run::group_rank::GroupRank;
 use crate::run::items::Items;
 use crate::run::join::Join;
 use crate::run::operator::{Context, Operator, Row, StateError};
@@ -198,6 +200,14 @@ impl Builder {
             Plan::Items(plan) => {
                 let input = self.add(&plan.input);
                 (Box::new(Items::new(plan)), vec![input])
+            }
+            Plan::Forest(plan) => {
+                let input = self.add(&plan.input);
+                (Box::new(Forest::new(plan)), vec![input])
+            }
+            Plan::GroupRank(plan) => {
+                let input = self.add(&plan.input);
+                (Box::new(GroupRank::new(plan)), vec![input])
             }
             Plan::Join(plan) => {
                 let inputs = self.leaves(&plan.leaves);

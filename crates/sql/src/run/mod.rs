@@ -2,7 +2,9 @@
 
 mod chain;
 mod distinct;
+mod forest;
 mod group;
+mod group_rank;
 mod items;
 mod join;
 mod operator;

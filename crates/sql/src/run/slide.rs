@@ -1,6 +1,7 @@
 //! Windowed functions: each row is emitted at once, with a value over the rows before it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,9 @@ use crate::expr::Expr;
 use crate::plan::{Extent, WindowFunction, WindowPlan};
 use crate::run::operator::{Context, Emit, Operator, Row, StateError, decode, encode, row_size};
 use crate::value::{Evaluated, Value};
+
+/// Bytes of a row in the order of arrival besides the key, about.
+const ARRIVAL_SIZE: usize = 48;
 
 pub(crate) struct Slide {
     windows: Vec<Window>,
@@ -114,14 +118,17 @@ struct Arguments {
 impl Window {
     fn arguments(&self, row: &[Value], context: &Context<'_>) -> Evaluated<Arguments> {
         let of = |expression: Option<&Expr>| match expression {
-            Some(expression) => expression
-                .eval(context.scope(row))
-                .map(|value| value.detached()),
+            Some(expression) => {
+                let value = expression.eval(context.scope(row))?;
+                Ok(value.detached())
+            }
             None => Ok(Value::Null),
         };
+
         let mut key = Vec::new();
         for expression in &self.plan.partition {
-            expression.eval(context.scope(row))?.write_key(&mut key);
+            let value = expression.eval(context.scope(row))?;
+            value.write_key(&mut key);
         }
 
         let (argument, default) = self.plan.function.operands();
@@ -136,14 +143,18 @@ impl Window {
     fn next(&mut self, time: i64, arguments: Arguments) -> Evaluated<Value> {
         if let Extent::Range(length) = self.plan.extent {
             self.expire(time.saturating_sub(length));
-            self.state.arrivals.push_back((time, arguments.key.clone()));
-            self.state.size += arguments.key.len() + 48;
+            self.state.size += arguments.key.len() + ARRIVAL_SIZE;
+
+            let key = arguments.key.clone();
+            self.state.arrivals.push_back((time, key));
         }
 
         let call = self.aggregate().cloned();
-        self.state.size += value_size(&arguments.value);
+        let value = self.kept(time, arguments.value);
+        self.state.size += value_size(&value);
         let partition = self.state.partitions.entry(arguments.key).or_default();
-        partition.push(call.as_ref(), arguments.value);
+        partition.push(call.as_ref(), value);
+
         if let Extent::Rows(before) = self.plan.extent {
             while partition.values.len() > before.saturating_add(1) {
                 let freed = partition.drop_oldest(call.as_ref());
@@ -153,10 +164,21 @@ impl Window {
         partition.result(&self.plan.function, arguments.default)
     }
 
+    /// The value as the window keeps it: with the time where the function weighs by age.
+    fn kept(&self, time: i64, value: Value) -> Value {
+        match &self.plan.function {
+            WindowFunction::ExponentialAverage { .. } => {
+                let timed = [value, Value::Timestamp(time)];
+                Value::Row(Arc::from(timed))
+            }
+            _ => value,
+        }
+    }
+
     fn aggregate(&self) -> Option<&AggregateCall> {
         match &self.plan.function {
             WindowFunction::Aggregate(call) => Some(call),
-            WindowFunction::Nth { .. } | WindowFunction::Lag { .. } => None,
+            _ => None,
         }
     }
 
@@ -164,15 +186,14 @@ impl Window {
     fn expire(&mut self, oldest: i64) {
         let call = self.aggregate().cloned();
         let state = &mut self.state;
-        while state
-            .arrivals
-            .front()
-            .is_some_and(|(time, _)| *time < oldest)
-        {
-            let Some((_, key)) = state.arrivals.pop_front() else {
+
+        while let Some((time, key)) = state.arrivals.pop_front() {
+            if time >= oldest {
+                state.arrivals.push_front((time, key));
                 return;
-            };
-            let mut freed = key.len() + 48;
+            }
+
+            let mut freed = key.len() + ARRIVAL_SIZE;
             if let Some(partition) = state.partitions.get_mut(&key) {
                 freed += partition.drop_oldest(call.as_ref());
                 if partition.values.is_empty() {
@@ -189,7 +210,9 @@ impl WindowFunction {
     fn operands(&self) -> (Option<&Expr>, Option<&Expr>) {
         match self {
             Self::Aggregate(call) => (call.argument.as_ref(), None),
-            Self::Nth { argument, .. } => (Some(argument), None),
+            Self::Nth { argument, .. } | Self::ExponentialAverage { argument, .. } => {
+                (Some(argument), None)
+            }
             Self::Lag {
                 argument, default, ..
             } => (Some(argument), default.as_ref()),
@@ -198,7 +221,11 @@ impl WindowFunction {
 }
 
 fn value_size(value: &Value) -> usize {
-    row_size(std::slice::from_ref(value))
+    let inner = match value {
+        Value::Row(fields) => row_size(fields),
+        _ => 0,
+    };
+    inner + row_size(std::slice::from_ref(value))
 }
 
 impl Partition {
@@ -239,30 +266,78 @@ impl Partition {
                 ignore_nulls,
                 ..
             } => {
-                let kept = self
-                    .values
-                    .iter()
-                    .filter(|value| !ignore_nulls || !value.is_null());
+                let mut kept = self.counted(*ignore_nulls);
                 let found = if *from_last {
-                    kept.rev().nth(number - 1)
+                    kept.nth_back(number - 1)
                 } else {
-                    let mut kept = kept;
                     kept.nth(number - 1)
                 };
                 Ok(found.cloned().unwrap_or(Value::Null))
-            }
-            WindowFunction::Lag { distance: 0, .. } => {
-                Ok(self.values.back().cloned().unwrap_or(Value::Null))
             }
             WindowFunction::Lag {
                 distance,
                 ignore_nulls,
                 ..
             } => {
-                let before = self.values.iter().rev().skip(1);
-                let mut kept = before.filter(|value| !ignore_nulls || !value.is_null());
-                Ok(kept.nth(distance - 1).cloned().unwrap_or(default))
+                let found = self.before(*distance, *ignore_nulls);
+                Ok(found.unwrap_or(default))
             }
+            WindowFunction::ExponentialAverage { half_life, .. } => {
+                Ok(self.exponential_average(*half_life))
+            }
+        }
+    }
+
+    fn counted(&self, ignore_nulls: bool) -> impl DoubleEndedIterator<Item = &Value> {
+        self.values
+            .iter()
+            .filter(move |value| !ignore_nulls || !value.is_null())
+    }
+
+    /// The value so many rows before the last one.
+    fn before(&self, distance: usize, ignore_nulls: bool) -> Option<Value> {
+        let Some(rows_between) = distance.checked_sub(1) else {
+            return self.values.back().cloned();
+        };
+
+        self.values
+            .iter()
+            .rev()
+            .skip(1)
+            .filter(|value| !ignore_nulls || !value.is_null())
+            .nth(rows_between)
+            .cloned()
+    }
+
+    /// The average of timed values, weighted by their ages against the newest.
+    #[allow(clippy::cast_precision_loss)]
+    fn exponential_average(&self, half_life: i64) -> Value {
+        let mut now = None;
+        let mut sum = 0.0;
+        let mut weights = 0.0;
+
+        for kept in self.values.iter().rev() {
+            let Value::Row(timed) = kept else {
+                continue;
+            };
+            let [value, time] = timed.as_ref() else {
+                continue;
+            };
+            let age = *now.get_or_insert(time.integer()) - time.integer();
+            if value.is_null() {
+                continue;
+            }
+
+            let half_lives = age as f64 / half_life as f64;
+            let weight = (-half_lives).exp2();
+            sum += weight * value.double();
+            weights += weight;
+        }
+
+        if weights > 0.0 {
+            Value::Double(sum / weights)
+        } else {
+            Value::Null
         }
     }
 }

@@ -1,7 +1,9 @@
--- error unsupported 7:14
+-- error unknown-column 7:79; type-mismatch 9:12
 -- column "k" VARCHAR(9) $.k
 -- column "n" INTEGER $.n
 -- column "ms" BIGINT $.ms
 CREATE OR REPLACE STREAM d (v INTEGER);
 CREATE OR REPLACE PUMP p AS INSERT INTO d SELECT STREAM
-1 FROM TABLE(GROUP_RANK(CURSOR(SELECT STREAM * FROM "SOURCE_SQL_STREAM_001"), 'a', 'b', 'asc', 'desc', 10, 5))
+1 FROM TABLE(GROUP_RANK(CURSOR(SELECT STREAM * FROM "SOURCE_SQL_STREAM_001"), 'a', 'b', 'asc', 'desc', 10, 5));
+CREATE OR REPLACE PUMP q AS INSERT INTO d SELECT STREAM 1 FROM
+     TABLE(GROUP_RANK(CURSOR(SELECT STREAM * FROM "SOURCE_SQL_STREAM_001"), 'n', 'b', 'up', 'desc', 10, 5));

@@ -1,0 +1,77 @@
+-- rows
+-- column "n" VARCHAR(4) $.n
+-- column "pulse" INTEGER $.pulse
+-- column "who" VARCHAR(4) $.who
+-- input {"n":0,"pulse":65,"who":"a"}
+-- input {"n":1,"pulse":62,"who":"a"}
+-- input {"n":2,"pulse":66,"who":"a"}
+-- input {"n":3,"pulse":60,"who":"a"}
+-- input {"n":4,"pulse":61,"who":"a"}
+-- input {"n":5,"pulse":68,"who":"a"}
+-- input {"n":6,"pulse":61,"who":"a"}
+-- input {"n":7,"pulse":65,"who":"a"}
+-- input {"n":8,"pulse":69,"who":"a"}
+-- input {"n":9,"pulse":60,"who":"a"}
+-- input {"n":10,"pulse":68,"who":"a"}
+-- input {"n":11,"pulse":63,"who":"a"}
+-- input {"n":12,"pulse":60,"who":"a"}
+-- input {"n":13,"pulse":61,"who":"a"}
+-- input {"n":14,"pulse":66,"who":"a"}
+-- input {"n":15,"pulse":66,"who":"a"}
+-- input {"n":16,"pulse":61,"who":"a"}
+-- input {"n":17,"pulse":63,"who":"a"}
+-- input {"n":18,"pulse":61,"who":"a"}
+-- input {"n":19,"pulse":68,"who":"a"}
+-- input {"n":20,"pulse":66,"who":"a"}
+-- input {"n":21,"pulse":60,"who":"a"}
+-- input {"n":22,"pulse":69,"who":"a"}
+-- input {"n":23,"pulse":61,"who":"a"}
+-- input {"n":24,"pulse":63,"who":"a"}
+-- input {"n":25,"pulse":69,"who":"a"}
+-- input {"n":26,"pulse":60,"who":"a"}
+-- input {"n":27,"pulse":69,"who":"a"}
+-- input {"n":28,"pulse":69,"who":"a"}
+-- input {"n":29,"pulse":66,"who":"a"}
+-- input {"n":30,"pulse":60,"who":"a"}
+-- input {"n":31,"pulse":63,"who":"a"}
+-- input {"n":32,"pulse":60,"who":"a"}
+-- input {"n":33,"pulse":68,"who":"a"}
+-- input {"n":34,"pulse":62,"who":"a"}
+-- input {"n":35,"pulse":64,"who":"a"}
+-- input {"n":36,"pulse":66,"who":"a"}
+-- input {"n":37,"pulse":62,"who":"a"}
+-- input {"n":38,"pulse":68,"who":"a"}
+-- input {"n":39,"pulse":61,"who":"a"}
+-- input {"n":40,"pulse":69,"who":"a"}
+-- input {"n":41,"pulse":64,"who":"a"}
+-- input {"n":42,"pulse":68,"who":"a"}
+-- input {"n":43,"pulse":62,"who":"a"}
+-- input {"n":44,"pulse":61,"who":"a"}
+-- input {"n":45,"pulse":69,"who":"a"}
+-- input {"n":46,"pulse":69,"who":"a"}
+-- input {"n":47,"pulse":63,"who":"a"}
+-- input {"n":48,"pulse":65,"who":"a"}
+-- input {"n":49,"pulse":61,"who":"a"}
+-- input {"n":50,"pulse":68,"who":"a"}
+-- input {"n":51,"pulse":61,"who":"a"}
+-- input {"n":52,"pulse":69,"who":"a"}
+-- input {"n":53,"pulse":60,"who":"a"}
+-- input {"n":54,"pulse":69,"who":"a"}
+-- input {"n":55,"pulse":63,"who":"a"}
+-- input {"n":56,"pulse":67,"who":"a"}
+-- input {"n":57,"pulse":68,"who":"a"}
+-- input {"n":58,"pulse":66,"who":"a"}
+-- input {"n":59,"pulse":65,"who":"a"}
+-- input {"n":60,"pulse":140,"who":"a"}
+-- input {"n":61,"pulse":67,"who":"a"}
+-- input {"n":62,"pulse":69,"who":"a"}
+-- input {"n":63,"pulse":67,"who":"a"}
+-- output D {"N":"60","FIRST_PART":"\"calm\":{\"DIRECTION\":\"LOW\",\"STR","SECOND_PART":"\"pulse\":{\"DIRECTION\":\"HIGH\"","SUMS":true}
+-- The columns are explained by name: the share of "pulse" in the outlier is the larger one.
+CREATE OR REPLACE STREAM d (n VARCHAR(4), first_part VARCHAR(30), second_part VARCHAR(40), sums BOOLEAN);
+CREATE OR REPLACE PUMP p AS INSERT INTO d
+SELECT STREAM "n",
+  SUBSTRING(ANOMALY_EXPLANATION FROM '"calm":.{23}'), SUBSTRING(ANOMALY_EXPLANATION FROM '"pulse":.{19}'),
+  ANOMALY_SCORE > 2
+FROM TABLE(RANDOM_CUT_FOREST_WITH_EXPLANATION(CURSOR(SELECT STREAM "n", 1 AS "calm", "pulse" FROM "SOURCE_SQL_STREAM_001"), 100, 50, 100000, 1, TRUE))
+WHERE "n" = '60';
