@@ -319,6 +319,7 @@ impl Run {
             }),
             order: Order::Resend,
             start: Start::TrimHorizon,
+            place: None,
             paused: false,
             dead_letter: None,
             pump: None,
