@@ -78,6 +78,16 @@ impl SourceKind for Settings {
         stream_target(&self.stream, &self.connection(surroundings))
     }
 
+    fn reads(&self, arn: &str) -> bool {
+        match self.stream.arn() {
+            Some(own) => own.to_string() == arn,
+            None => {
+                let read: Option<StreamRef> = arn.parse().ok();
+                read.is_some_and(|read| read.name() == self.stream.name())
+            }
+        }
+    }
+
     fn validate(&self, surroundings: &Surroundings) -> Vec<String> {
         connection_problems(
             &self.stream,

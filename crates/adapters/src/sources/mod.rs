@@ -51,6 +51,9 @@ pub trait SourceKind: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync
     /// The place that is read from, comparable with the targets of outputs. No I/O.
     fn target(&self, surroundings: &Surroundings) -> Target;
 
+    /// True if the stream with this ARN is read, as far as the settings tell. No I/O.
+    fn reads(&self, arn: &str) -> bool;
+
     /// Everything that is wrong with the settings, each in one sentence. No I/O.
     fn validate(&self, surroundings: &Surroundings) -> Vec<String>;
 
@@ -110,6 +113,11 @@ impl SourceSettings {
         self.0.target(surroundings)
     }
 
+    /// As [`SourceKind::reads`].
+    pub fn reads(&self, arn: &str) -> bool {
+        self.0.reads(arn)
+    }
+
     /// As [`SourceKind::validate`].
     pub fn validate(&self, surroundings: &Surroundings) -> Vec<String> {
         self.0.validate(surroundings)
@@ -142,6 +150,7 @@ trait AnySource: Debug + Send + Sync {
     fn kind(&self) -> &'static str;
     fn default_name(&self) -> String;
     fn target(&self, surroundings: &Surroundings) -> Target;
+    fn reads(&self, arn: &str) -> bool;
     fn permissions(&self) -> Vec<Permission>;
     fn validate(&self, surroundings: &Surroundings) -> Vec<String>;
     async fn build(&self, context: &BuildContext) -> Result<BuiltSource, BuildError>;
@@ -168,6 +177,10 @@ impl<K: SourceKind> AnySource for K {
 
     fn target(&self, surroundings: &Surroundings) -> Target {
         SourceKind::target(self, surroundings)
+    }
+
+    fn reads(&self, arn: &str) -> bool {
+        SourceKind::reads(self, arn)
     }
 
     fn validate(&self, surroundings: &Surroundings) -> Vec<String> {
