@@ -38,20 +38,14 @@ pub(super) fn decide(
     }
 
     let mine = held.get(me).map_or(0, Vec::len);
-    let fair = claims.len().div_ceil(held.len());
-    if !free.is_empty() {
-        let wanted = fair.saturating_sub(mine);
-        let take = pick(&free, wanted, &mut order);
-        return Round {
-            take,
-            ask: Vec::new(),
-        };
+    let mut round = Round::default();
+    if free.is_empty() {
+        round.ask = ask(&held, me, mine, &mut order);
+    } else {
+        let fair = claims.len().div_ceil(held.len());
+        round.take = pick(&free, fair.saturating_sub(mine), &mut order);
     }
-
-    Round {
-        take: Vec::new(),
-        ask: ask(&held, me, mine, &mut order),
-    }
+    round
 }
 
 /// Leases of the most loaded worker, if it has at least two more than this one: a quarter of the
@@ -62,12 +56,11 @@ fn ask(
     mine: usize,
     order: &mut impl FnMut() -> u64,
 ) -> Vec<ShardId> {
-    let others: BTreeSet<_> = held
-        .iter()
-        .filter(|(worker, _)| **worker != me)
+    let others = held.iter().filter(|(worker, _)| **worker != me);
+    let loads: BTreeSet<_> = others
         .map(|(worker, shards)| (shards.len(), order(), *worker))
         .collect();
-    let Some((most, _, worker)) = others.last() else {
+    let Some((most, _, worker)) = loads.last() else {
         return Vec::new();
     };
 

@@ -91,18 +91,10 @@ impl Cursors {
 
     /// The attribute.
     pub fn encode(&self) -> Bytes {
-        let mut groups: Vec<(&Cursor, Vec<OutputPrint>)> = Vec::new();
-        for (print, cursor) in &self.lanes {
-            match groups.iter_mut().find(|(of, _)| *of == cursor) {
-                Some((_, prints)) => prints.push(*print),
-                None => groups.push((cursor, vec![*print])),
-            }
-        }
-
         let mut writer = Writer::default();
         writer.out.push(VERSION);
         writer.out.extend_from_slice(&self.source.to_be_bytes());
-        for (cursor, prints) in groups {
+        for (cursor, prints) in self.groups() {
             writer.cursor(cursor);
             writer.varint(prints.len() as u64);
             for print in prints {
@@ -110,6 +102,19 @@ impl Cursors {
             }
         }
         writer.out.into()
+    }
+
+    /// The distinct positions, each with its lanes.
+    fn groups(&self) -> Vec<(&Cursor, Vec<OutputPrint>)> {
+        let mut groups: Vec<(&Cursor, Vec<OutputPrint>)> = Vec::new();
+        for (print, cursor) in &self.lanes {
+            let group = groups.iter_mut().find(|(of, _)| *of == cursor);
+            match group {
+                Some((_, prints)) => prints.push(*print),
+                None => groups.push((cursor, vec![*print])),
+            }
+        }
+        groups
     }
 
     /// Reads the attribute; `None` if the bytes are not of this format.
@@ -264,17 +269,7 @@ impl<'a> Reader<'a> {
 
     fn after(&mut self, tag: u8) -> Option<Position> {
         let sequence = match tag {
-            AFTER | AFTER_PART => {
-                let shared = usize::try_from(self.varint()?).ok()?;
-                let mut number = self.sequence.get(..shared)?.to_vec();
-                number.extend_from_slice(self.counted()?);
-                if number.len() > MAX_NUMBER {
-                    return None;
-                }
-                let sequence = Sequence::new(&text_of(&number));
-                self.sequence = number;
-                sequence
-            }
+            AFTER | AFTER_PART => self.number()?,
             _ => Sequence::new(std::str::from_utf8(self.counted()?).ok()?),
         };
 
@@ -283,6 +278,20 @@ impl<'a> Reader<'a> {
             _ => None,
         };
         Some(Position::After { sequence, sub })
+    }
+
+    /// A sequence number, kept for the next group.
+    fn number(&mut self) -> Option<Sequence> {
+        let shared = usize::try_from(self.varint()?).ok()?;
+        let mut number = self.sequence.get(..shared)?.to_vec();
+        number.extend_from_slice(self.counted()?);
+        if number.len() > MAX_NUMBER {
+            return None;
+        }
+
+        let sequence = Sequence::new(&text_of(&number));
+        self.sequence = number;
+        Some(sequence)
     }
 }
 

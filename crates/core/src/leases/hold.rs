@@ -199,12 +199,7 @@ impl Hold {
                 return Ok(Written::Lost);
             }
 
-            let mut update = held.update(children);
-            update.owner = owner.clone();
-            if *owner != Change::Keep && held.row.successor.is_some() {
-                update.successor = Change::Remove;
-                update.switches = Some(held.row.switches + 1);
-            }
+            let update = held.update(owner, children);
             let start = access.clock.now();
             // Stays true if the caller gives up in between.
             held.in_doubt = true;
@@ -242,18 +237,29 @@ impl Hold {
 
 impl HeldRow {
     /// The write that renews the lease, with the lanes if the row has others.
-    fn update(&self, children: &[ShardId]) -> RowUpdate {
-        let lanes = self.cursors.encode();
-        let lowest = self.cursors.lowest();
-        let progress = (self.row.lanes.as_ref() != Some(&lanes)).then(|| Progress {
-            checkpoint: lowest.map_or(self.row.checkpoint.clone(), KclCheckpoint::of),
-            lanes,
-        });
-
-        RowUpdate {
-            progress,
+    fn update(&self, owner: &Change<String>, children: &[ShardId]) -> RowUpdate {
+        let mut update = RowUpdate {
+            owner: owner.clone(),
+            progress: self.progress(),
             children: children.iter().cloned().collect(),
             ..RowUpdate::default()
+        };
+        if *owner != Change::Keep && self.row.successor.is_some() {
+            update.successor = Change::Remove;
+            update.switches = Some(self.row.switches + 1);
         }
+        update
+    }
+
+    /// The lanes, if the row has others.
+    fn progress(&self) -> Option<Progress> {
+        let lanes = self.cursors.encode();
+        if self.row.lanes.as_ref() == Some(&lanes) {
+            return None;
+        }
+
+        let lowest = self.cursors.lowest();
+        let checkpoint = lowest.map_or(self.row.checkpoint.clone(), KclCheckpoint::of);
+        Some(Progress { checkpoint, lanes })
     }
 }

@@ -19,6 +19,7 @@ use super::balance;
 use super::cursors::Cursors;
 use super::hold::{Access, Hold};
 use super::row::{Change, KclCheckpoint, LeaseRow, Progress, RowUpdate};
+use super::view::View;
 use super::worker::Inner;
 
 /// A lease that is to be taken.
@@ -61,23 +62,11 @@ fn reap(tasks: &Weak<Mutex<JoinSet<()>>>) {
 }
 
 async fn round(inner: &Arc<Inner>, tasks: &Weak<Mutex<JoinSet<()>>>) -> Result<(), StoreError> {
-    let access = &inner.access;
-    let started = access.observed_at();
-    let rows = access.call(access.table.rows()).await?;
-    let missing = {
-        let mut view = lock(&inner.view);
-        view.observe(rows, started, access.observed_at());
-        view.settle_requests(&access.worker);
-        view.tell_progress();
-        view.missing_rows()
-    };
+    let missing = look(inner).await?;
     inner.notify();
+    let created = create_all(inner, missing).await?;
 
-    let mut created = false;
-    for shard in missing {
-        created |= create(inner, &shard).await?;
-    }
-    let requested = lock(&inner.view).requested(&access.worker);
+    let requested = lock(&inner.view).requested(&inner.access.worker);
     for hold in requested {
         inner.renew(&hold).await;
     }
@@ -85,20 +74,40 @@ async fn round(inner: &Arc<Inner>, tasks: &Weak<Mutex<JoinSet<()>>>) -> Result<(
     if lock(&inner.view).draining {
         return Ok(());
     }
+
     if created {
         // The next scan sees the new rows.
         inner.wake.notify_one();
         return Ok(());
     }
-    let balance::Round {
-        take: free,
-        ask: owned,
-    } = decide(inner);
+    let round = decide(inner);
     if on(Mutation::StealWithoutStopping) {
-        return take(inner, tasks, [free, owned].concat()).await;
+        return take(inner, tasks, [round.take, round.ask].concat()).await;
     }
-    ask(inner, &owned).await?;
-    take(inner, tasks, free).await
+    ask(inner, &round.ask).await?;
+    take(inner, tasks, round.take).await
+}
+
+/// Reads the table. Returns the shards without a row.
+async fn look(inner: &Inner) -> Result<Vec<Shard>, StoreError> {
+    let access = &inner.access;
+    let started = access.observed_at();
+    let rows = access.call(access.table.rows()).await?;
+
+    let mut view = lock(&inner.view);
+    view.observe(rows, started, access.observed_at());
+    view.settle_requests(&access.worker);
+    view.tell_progress();
+    Ok(view.missing_rows())
+}
+
+/// Creates the rows of `shards`. True if there is a new row.
+async fn create_all(inner: &Inner, shards: Vec<Shard>) -> Result<bool, StoreError> {
+    let mut created = false;
+    for shard in shards {
+        created |= create(inner, &shard).await?;
+    }
+    Ok(created)
 }
 
 /// Adds the row of a shard that has none, with the starts of this worker's lanes.
@@ -146,16 +155,7 @@ fn decide(inner: &Inner) -> balance::Round {
 /// Asks the owners of `shards` for their leases, unless this worker waits for one already.
 async fn ask(inner: &Inner, shards: &[ShardId]) -> Result<(), StoreError> {
     let Access { clock, worker, .. } = &inner.access;
-    let rows: Vec<LeaseRow> = {
-        let view = lock(&inner.view);
-        if !view.asked.is_empty() {
-            return Ok(());
-        }
-        let rows = shards.iter().filter_map(|shard| view.rows.get(shard));
-        rows.map(|seen| seen.row.clone()).collect()
-    };
-
-    for row in rows {
+    for row in rows_to_ask_for(inner, shards) {
         let update = RowUpdate {
             successor: Change::Set(worker.clone()),
             ..RowUpdate::default()
@@ -171,6 +171,16 @@ async fn ask(inner: &Inner, shards: &[ShardId]) -> Result<(), StoreError> {
     Ok(())
 }
 
+fn rows_to_ask_for(inner: &Inner, shards: &[ShardId]) -> Vec<LeaseRow> {
+    let view = lock(&inner.view);
+    if !view.asked.is_empty() {
+        return Vec::new();
+    }
+
+    let rows = shards.iter().filter_map(|shard| view.rows.get(shard));
+    rows.map(|seen| seen.row.clone()).collect()
+}
+
 /// Takes the leases of `free`, those that were handed over, and those that were asked for in vain.
 async fn take(
     inner: &Arc<Inner>,
@@ -182,17 +192,10 @@ async fn take(
         if lock(&inner.view).draining {
             break;
         }
+
         let shard = taking.row.shard.clone();
         match take_one(inner, taking).await {
-            Ok(Some((hold, _))) if lock(&inner.view).draining => {
-                lock(&inner.view).holds.remove(&shard);
-                hold.give_back(&inner.access).await?;
-            }
-            Ok(Some((hold, start))) => {
-                let Some(tasks) = tasks.upgrade() else { break };
-                let keep = Arc::clone(inner).keep(hold, start);
-                lock(&tasks).spawn(keep.instrument(tracing::Span::current()));
-            }
+            Ok(Some((hold, start))) => start_keeping(inner, tasks, hold, start).await?,
             Ok(None) => tracing::debug!(%shard, "another worker was faster to take the lease"),
             Err(error) => failure = Some(error),
         }
@@ -200,17 +203,37 @@ async fn take(
     failure.map_or(Ok(()), Err)
 }
 
+/// Starts the task that renews a lease; a worker that drains gives the lease back.
+async fn start_keeping(
+    inner: &Arc<Inner>,
+    tasks: &Weak<Mutex<JoinSet<()>>>,
+    hold: Arc<Hold>,
+    start: Instant,
+) -> Result<(), StoreError> {
+    let draining = {
+        let mut view = lock(&inner.view);
+        if view.draining {
+            view.holds.remove(hold.shard());
+        }
+        view.draining
+    };
+    if draining {
+        return hold.give_back(&inner.access).await.map(drop);
+    }
+
+    if let Some(tasks) = tasks.upgrade() {
+        let keep = Arc::clone(inner).keep(hold, start);
+        lock(&tasks).spawn(keep.instrument(tracing::Span::current()));
+    }
+    Ok(())
+}
+
 /// Takes one lease; `None` if the row was changed by others.
 async fn take_one(
     inner: &Inner,
     taking: Taking,
 ) -> Result<Option<(Arc<Hold>, Instant)>, StoreError> {
-    let Access {
-        clock,
-        settings,
-        worker,
-        ..
-    } = &inner.access;
+    let access = &inner.access;
     let Taking { mut row, start } = taking;
     let cursors = {
         let mut view = lock(&inner.view);
@@ -218,21 +241,17 @@ async fn take_one(
         view.lanes_to_hold(&row)
     };
 
-    let update = taken(worker, &row, &cursors);
-    let begin = clock.now();
-    if !inner.access.update(&row, &update).await? {
+    let update = taken(&access.worker, &row, &cursors);
+    let begin = access.clock.now();
+    if !access.update(&row, &update).await? {
         return Ok(None);
     }
 
     update.apply(&mut row);
-    let shard = row.shard.clone();
-    let term = begin.plus(settings.term());
+    let term = begin.plus(access.settings.term());
     let hold = Arc::new(Hold::new(row.clone(), cursors, begin, term));
-    let mut view = lock(&inner.view);
-    view.asked.remove(&shard);
-    view.not_before.remove(&shard);
-    view.replace(row, inner.access.observed_at());
-    view.holds.insert(shard, Arc::clone(&hold));
+    let now = access.observed_at();
+    lock(&inner.view).hold(row, Arc::clone(&hold), now);
     Ok(Some((hold, start)))
 }
 
@@ -258,35 +277,36 @@ fn taken(worker: &str, row: &LeaseRow, cursors: &Cursors) -> RowUpdate {
 
 /// The leases to take now.
 fn takings(inner: &Inner, free: Vec<ShardId>) -> Vec<Taking> {
-    let Access {
-        clock,
-        settings,
-        worker,
-        ..
-    } = &inner.access;
-    let now = clock.now();
+    let now = inner.access.clock.now();
     let view = lock(&inner.view);
-    let mut wanted: BTreeMap<ShardId, Duration> = BTreeMap::new();
-    for shard in free {
-        wanted.insert(shard, settings.settle());
-    }
-    for shard in view.unanswered(now, settings) {
-        wanted.insert(shard, settings.failover);
-    }
-    for shard in view.adoptable(worker) {
-        wanted.insert(shard, Duration::ZERO);
-    }
+    let wanted = wanted(&view, &inner.access, free);
 
     let takings = wanted.into_iter().filter_map(|(shard, wait)| {
         let row = view.rows.get(&shard)?.row.clone();
-        let wait = if row.owner.is_some() {
-            wait
-        } else {
-            Duration::ZERO
+        let wait = match row.owner {
+            Some(_) => wait,
+            None => Duration::ZERO,
         };
         let earliest = view.not_before.get(&shard).copied().unwrap_or_default();
         let start = now.plus(wait).max(earliest);
         Some(Taking { row, start })
     });
     takings.collect()
+}
+
+/// The leases to take, each with the wait before the first request: an owner that is silent may
+/// still have one under way.
+fn wanted(view: &View, access: &Access, free: Vec<ShardId>) -> BTreeMap<ShardId, Duration> {
+    let settings = &access.settings;
+    let mut wanted: BTreeMap<ShardId, Duration> = BTreeMap::new();
+    for shard in free {
+        wanted.insert(shard, settings.settle());
+    }
+    for shard in view.unanswered(access.clock.now(), settings) {
+        wanted.insert(shard, settings.failover);
+    }
+    for shard in view.adoptable(&access.worker) {
+        wanted.insert(shard, Duration::ZERO);
+    }
+    wanted
 }

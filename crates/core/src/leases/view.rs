@@ -164,6 +164,24 @@ impl View {
         });
     }
 
+    /// This worker has taken the lease of `row`.
+    pub(super) fn hold(&mut self, row: LeaseRow, hold: Arc<Hold>, now: Instant) {
+        let shard = row.shard.clone();
+        self.asked.remove(&shard);
+        self.not_before.remove(&shard);
+        self.replace(row, now);
+        self.holds.insert(shard, hold);
+    }
+
+    /// The shards of the source's newest map.
+    pub(super) fn list(&mut self, shards: &[Shard]) {
+        let listed = shards.iter().map(|shard| (shard.id.clone(), shard.clone()));
+        self.listed = listed.collect();
+
+        let Self { gone, listed, .. } = self;
+        gone.retain(|shard| !listed.contains_key(shard));
+    }
+
     /// True while this worker holds the shard, or the engine still works on it.
     pub(super) fn is_mine(&self, shard: &ShardId) -> bool {
         self.holds.contains_key(shard) || self.leaving.contains(shard)

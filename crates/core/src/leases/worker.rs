@@ -152,15 +152,17 @@ impl Inner {
     /// Tells the engine that the shard is its own.
     async fn announce(&self, hold: &Arc<Hold>) {
         let (row, cursors) = hold.snapshot().await;
+        let checkpoint = cursors.lowest().map(KclCheckpoint::of);
         let row = LeaseRow {
             lanes: Some(cursors.encode()),
-            checkpoint: cursors.lowest().map_or(row.checkpoint, KclCheckpoint::of),
+            checkpoint: checkpoint.unwrap_or(row.checkpoint),
             ..row
         };
+
+        tracing::info!(shard = %hold.shard(), "the lease was taken");
         let mut view = lock(&self.view);
         let progress = Some(view.progress(&row));
         hold.announce();
-        tracing::info!(shard = %hold.shard(), "the lease was taken");
         let lease = hold.lease.clone();
         let gained = OwnershipChange::Gained { lease, progress };
         view.news.push_back(gained);
@@ -171,12 +173,10 @@ impl Inner {
     /// Renews a lease until the hold is over. `start`: the moment of the first request.
     pub(super) async fn keep(self: Arc<Self>, hold: Arc<Hold>, start: Instant) {
         let clock = &self.access.clock;
-        let renewal = self.access.settings.renewal();
+        let half = self.access.settings.renewal() / 2;
         // Renewals of many leases are spread.
-        let mut due = hold
-            .renewed()
-            .plus(renewal / 2)
-            .plus(clock.jitter(renewal / 2));
+        let mut due = hold.renewed().plus(half).plus(clock.jitter(half));
+
         loop {
             let waits = !hold.is_announced();
             let until = if waits { due.min(start) } else { due };
@@ -208,10 +208,7 @@ impl Inner {
 
         match result {
             Some(Ok(Written::Done)) => {
-                let successor = hold.snapshot().await.0.successor;
-                if successor.is_some_and(|successor| successor != self.access.worker) {
-                    self.hand_over(hold);
-                }
+                self.heed_successor(hold).await;
                 Some(hold.renewed().plus(settings.renewal()))
             }
             Some(Ok(Written::Lost)) => None,
@@ -219,14 +216,26 @@ impl Inner {
                 let shard = hold.shard();
                 tracing::debug!(%shard, "the lease could not be renewed: {error}");
                 let soon = clock.now().plus(settings.renewal() / 4);
-                (clock.now() < hold.renewed().plus(settings.failover)).then_some(soon.min(end))
+                self.is_in_time(hold).then_some(soon.min(end))
             }
             // A commit may have renewed the lease meanwhile.
-            None => {
-                let end = hold.renewed().plus(settings.failover);
-                (clock.now() < end).then_some(clock.now())
-            }
+            None => self.is_in_time(hold).then_some(clock.now()),
         }
+    }
+
+    /// Hands the lease over if another worker asked for it.
+    async fn heed_successor(&self, hold: &Hold) {
+        let (row, _) = hold.snapshot().await;
+        let successor = row.successor;
+        if successor.is_some_and(|successor| successor != self.access.worker) {
+            self.hand_over(hold);
+        }
+    }
+
+    /// True while no other worker may take the lease.
+    fn is_in_time(&self, hold: &Hold) -> bool {
+        let end = hold.renewed().plus(self.access.settings.failover);
+        self.access.clock.now() < end
     }
 
     fn hold(&self, shard: &ShardId) -> Option<Arc<Hold>> {
@@ -327,30 +336,36 @@ fn waves(
     rows: &[LaneCheckpoint],
     listed: &BTreeMap<ShardId, Shard>,
 ) -> Vec<Vec<(ShardId, Vec<LaneCheckpoint>)>> {
-    let mut shards: Vec<(ShardId, Vec<LaneCheckpoint>)> = Vec::new();
-    let mut places: BTreeMap<ShardId, usize> = BTreeMap::new();
-    for row in rows {
-        let place = *places.entry(row.lane.shard.clone()).or_insert_with(|| {
-            shards.push((row.lane.shard.clone(), Vec::new()));
-            shards.len() - 1
-        });
-        shards[place].1.push(row.clone());
-    }
-
     let mut waves: Vec<Vec<_>> = vec![Vec::new()];
     let mut current: BTreeSet<ShardId> = BTreeSet::new();
-    for (shard, rows) in shards {
+    for (shard, rows) in by_shard(rows) {
         let parents = listed.get(&shard).map_or(&[][..], |shard| &shard.parents);
         if parents.iter().any(|parent| current.contains(parent)) {
             waves.push(Vec::new());
             current.clear();
         }
+
         current.insert(shard.clone());
         if let Some(wave) = waves.last_mut() {
             wave.push((shard, rows));
         }
     }
     waves
+}
+
+/// Rows by shard, in the order of the first row of each.
+fn by_shard(rows: &[LaneCheckpoint]) -> Vec<(ShardId, Vec<LaneCheckpoint>)> {
+    let mut shards: Vec<(ShardId, Vec<LaneCheckpoint>)> = Vec::new();
+    let mut places: BTreeMap<ShardId, usize> = BTreeMap::new();
+    for row in rows {
+        let shard = &row.lane.shard;
+        let place = *places.entry(shard.clone()).or_insert_with(|| {
+            shards.push((shard.clone(), Vec::new()));
+            shards.len() - 1
+        });
+        shards[place].1.push(row.clone());
+    }
+    shards
 }
 
 #[async_trait]
@@ -366,19 +381,13 @@ impl Ownership for Leases {
     }
 
     fn offer(&self, shards: &[Shard]) {
-        let listed = shards.iter().map(|shard| (shard.id.clone(), shard.clone()));
-        {
-            let mut view = lock(&self.inner.view);
-            view.listed = listed.collect();
-            let View { gone, listed, .. } = &mut *view;
-            gone.retain(|shard| !listed.contains_key(shard));
-        }
+        lock(&self.inner.view).list(shards);
         self.inner.wake.notify_one();
 
         let mut tasks = lock(&self.tasks);
         if tasks.is_empty() {
-            let (inner, tasks_of_scan) = (Arc::clone(&self.inner), Arc::downgrade(&self.tasks));
-            let scan = scan::run(inner, tasks_of_scan);
+            let inner = Arc::clone(&self.inner);
+            let scan = scan::run(inner, Arc::downgrade(&self.tasks));
             tasks.spawn(scan.instrument(tracing::Span::current()));
         }
     }
@@ -395,16 +404,22 @@ impl Ownership for Leases {
 
     async fn commit(&self, changes: &State, leases: &[Lease]) -> Result<Committed, StoreError> {
         let now = self.inner.access.clock.now();
+        let is_good = |shard: &ShardId| {
+            let lease = leases.iter().find(|lease| lease.shard() == shard);
+            lease.is_some_and(|lease| lease.is_good(now))
+        };
         let waves = waves(&changes.lanes, &lock(&self.inner.view).listed);
+
         let mut committed = Committed::default();
         for wave in waves {
+            let (good, lost): (Vec<_>, Vec<_>) =
+                wave.into_iter().partition(|(shard, _)| is_good(shard));
+            committed
+                .lost
+                .extend(lost.into_iter().map(|(shard, _)| shard));
+
             let mut writes = JoinSet::new();
-            for (shard, rows) in wave {
-                let lease = leases.iter().find(|lease| *lease.shard() == shard);
-                if !lease.is_some_and(|lease| lease.is_good(now)) {
-                    committed.lost.insert(shard);
-                    continue;
-                }
+            for (shard, rows) in good {
                 let inner = Arc::clone(&self.inner);
                 writes.spawn(async move {
                     let written = inner.commit_shard(&shard, &rows).await;

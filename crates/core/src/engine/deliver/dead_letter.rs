@@ -1,6 +1,7 @@
 //! Dead letters: a record that an output will never take goes, whole and with the reason, to
 //! another output, and counts as settled only when that one has made the record durable.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::clock::Millis;
 use crate::output::{Order, Output, Refusal, Trouble, TroubleKind};
 use crate::record::{DataForm, Record, RecordIndex, Span};
 
-use super::{Context, OnRefused, Recipient, deliver};
+use super::{Context, Delivered, OnRefused, Recipient, deliver};
 
 /// The place for records that an output refuses for good.
 #[derive(Clone)]
@@ -56,29 +57,20 @@ impl DeadLetter {
     ) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send + 'a>> {
         Box::pin(async move {
             let wall = context.clock.wall();
-            let letter = self
-                .wrap(batch, (record, sub), refusal, wall)
-                .map_err(|error| {
-                    let text = "the dead letter of a record could not be made";
-                    Trouble::new(TroubleKind::Invalid, text).caused_by(error)
-                })?;
+            let letter = self.wrap(batch, (record, sub), refusal, wall);
+            let letter = letter.map_err(|error| {
+                let text = "the dead letter of a record could not be made";
+                Trouble::new(TroubleKind::Invalid, text).caused_by(error)
+            })?;
+
             let recipient = Recipient {
                 output: Arc::clone(&self.output),
                 order: Order::Unordered,
                 on_refused: OnRefused::Stop,
             };
-
             let delivered = deliver(&letter, &[recipient], context).await.pop();
-            let Some(delivered) = delivered.filter(|one| one.through < letter.len()) else {
-                return Ok(());
-            };
-            let refused = delivered.refused.first().map(|refused| {
-                let text = format!("the dead letter was refused: {}", refused.refusal);
-                Trouble::new(TroubleKind::Invalid, text)
-            });
-            Err(refused.or(delivered.trouble).unwrap_or_else(|| {
-                Trouble::new(TroubleKind::Unavailable, "the dead letter is not durable")
-            }))
+            let failed = delivered.filter(|one| one.through < letter.len());
+            failed.map_or(Ok(()), |failed| Err(trouble_of(failed)))
         })
     }
 
@@ -95,23 +87,17 @@ impl DeadLetter {
         let mut buffer = self.line(batch, (&refused, sub), refusal, now)?;
         let data = span(0, buffer.len())?;
         let sequence = append(&mut buffer, refused.sequence)?;
-        let key = refused
-            .key
-            .map(|key| append(&mut buffer, key))
-            .transpose()?;
+        let key = refused.key.map(|key| append(&mut buffer, key));
+
         let index = RecordIndex {
             sequence,
-            key,
+            key: key.transpose()?,
             data,
             arrival: refused.arrival,
         };
         let origin = Arc::clone(batch.origin());
-        Ok(Batch::new(
-            origin,
-            buffer.into(),
-            DataForm::Raw,
-            vec![index],
-        )?)
+        let records = vec![index];
+        Ok(Batch::new(origin, buffer.into(), DataForm::Raw, records)?)
     }
 
     fn line(
@@ -121,14 +107,6 @@ impl DeadLetter {
         refusal: &Refusal,
         now: Millis,
     ) -> Result<Vec<u8>, WrapError> {
-        let encoded;
-        let data = match refused.form {
-            DataForm::Raw => {
-                encoded = base64_simd::STANDARD.encode_to_string(refused.data);
-                encoded.as_str()
-            }
-            DataForm::Base64 => std::str::from_utf8(refused.data)?,
-        };
         let envelope = Envelope {
             output: &self.refused_by,
             source: &batch.origin().source,
@@ -140,10 +118,21 @@ impl DeadLetter {
             time: rfc3339(now),
             code: &refusal.code,
             reason: &refusal.message,
-            data,
+            data: &base64(refused)?,
         };
         Ok(serde_json::to_vec(&envelope)?)
     }
+}
+
+/// The reason why a dead letter is not durable.
+fn trouble_of(delivered: Delivered) -> Trouble {
+    if let Some(refused) = delivered.refused.first() {
+        let text = format!("the dead letter was refused: {}", refused.refusal);
+        return Trouble::new(TroubleKind::Invalid, text);
+    }
+
+    let unknown = || Trouble::new(TroubleKind::Unavailable, "the dead letter is not durable");
+    delivered.trouble.unwrap_or_else(unknown)
 }
 
 /// The reason why a record has no dead letter.
@@ -157,6 +146,14 @@ enum WrapError {
     Batch(#[from] BadBatch),
     #[error("the envelope is larger than a batch can be")]
     Large(#[from] std::num::TryFromIntError),
+}
+
+/// The data of a record as standard base64.
+fn base64<'a>(record: &Record<'a>) -> Result<Cow<'a, str>, WrapError> {
+    Ok(match record.form {
+        DataForm::Raw => base64_simd::STANDARD.encode_to_string(record.data).into(),
+        DataForm::Base64 => std::str::from_utf8(record.data)?.into(),
+    })
 }
 
 fn span(start: usize, len: usize) -> Result<Span, WrapError> {

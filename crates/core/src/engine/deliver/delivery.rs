@@ -256,43 +256,54 @@ impl<'a> Delivery<'a> {
         let packed = self
             .output
             .and_then(|of| of.first_entries(self.batch, &open));
-        if let Some(packed) = packed {
-            self.order_limited = packed.len() < open.len();
-            return Picks::from(packed);
-        }
+        let picked = packed.unwrap_or_else(|| self.first_of_each(&open));
 
+        self.order_limited = picked.len() < open.len();
+        Picks::from(picked)
+    }
+
+    /// The first of the records `open` of each key.
+    fn first_of_each(&self, open: &[usize]) -> Vec<usize> {
         let mut sent = KeySet::default();
         let mut picked = Vec::new();
         for i in open {
-            let keys = self.keys(i);
+            let keys = self.keys(*i);
             if !sent.touches(&keys) || on(Mutation::StrictInOneRequest) {
-                picked.push(i);
-            } else {
-                self.order_limited = true;
+                picked.push(*i);
             }
             sent.add(keys);
         }
-        Picks::from(picked)
+        picked
     }
 
     /// `picks` without the records that the output has no room for, and without those that would
     /// overtake them.
     pub(crate) fn without(&self, picks: &Picks, held: &[usize]) -> Picks {
-        let keep_order = self.order != Order::Unordered && !on(Mutation::HeldIsOvertaken);
+        let is_held = |i: usize| held.binary_search(&i).is_ok();
+        let rest: Vec<usize> = match self.order {
+            Order::Strict | Order::Resend if !on(Mutation::HeldIsOvertaken) => {
+                self.before_held(picks, is_held)
+            }
+            Order::Strict | Order::Resend | Order::Unordered => {
+                picks.iter().filter(|i| !is_held(*i)).collect()
+            }
+        };
+        Picks::from(rest)
+    }
+
+    /// The records of `picks` that follow no held one of their keys.
+    fn before_held(&self, picks: &Picks, is_held: impl Fn(usize) -> bool) -> Vec<usize> {
         let mut waiting = KeySet::default();
-        let mut held = held.iter().peekable();
         let mut rest = Vec::new();
         for i in picks.iter() {
-            while held.next_if(|at| **at < i).is_some() {}
-            let is_held = held.next_if_eq(&&i).is_some();
-            let keys = keep_order.then(|| self.keys(i));
-            match keys {
-                Some(keys) if is_held || waiting.touches(&keys) => waiting.add(keys),
-                None if is_held => {}
-                Some(_) | None => rest.push(i),
+            let keys = self.keys(i);
+            if is_held(i) || waiting.touches(&keys) {
+                waiting.add(keys);
+            } else {
+                rest.push(i);
             }
         }
-        Picks::from(rest)
+        rest
     }
 
     /// Notes that `picks` are in flight, where another request may be sent before the answer.
@@ -309,28 +320,33 @@ impl<'a> Delivery<'a> {
         };
         match outcome {
             Outcome::Durable => self.settle_all(picks),
-            Outcome::PerRecord(_) if on(Mutation::AckDespitePartialFailure) => {
-                self.settle_all(picks);
-            }
+            Outcome::PerRecord(verdicts) => self.per_record(picks, verdicts, &mut answer),
             Outcome::Unknown(_) if on(Mutation::AckUnknown) => self.settle_all(picks),
-            Outcome::PerRecord(verdicts) if verdicts.len() == picks.len() => {
-                self.take_verdicts(picks, verdicts, &mut answer);
-            }
-            Outcome::PerRecord(verdicts) => {
-                let (answered, sent) = (verdicts.len(), picks.len());
-                let text = format!("the output answered for {answered} of {sent} records");
-                self.unintelligible(picks, text, &mut answer);
-            }
+            Outcome::Unknown(trouble) => self.unknown(picks, trouble.clone(), &mut answer),
             Outcome::Rejected(trouble) => {
                 answer.failed = picks.len();
                 answer.trouble = Some(trouble.clone());
             }
-            Outcome::Unknown(trouble) => self.unknown(picks, trouble.clone(), &mut answer),
             Outcome::Stale => answer.stale = true,
             Outcome::Accepted => self.accept_all(picks, &mut answer),
         }
+
         self.move_cursor();
         answer
+    }
+
+    /// Takes the verdicts of a request, which must be as many as the records.
+    fn per_record(&mut self, picks: &Picks, verdicts: &[Verdict], answer: &mut Answer) {
+        if on(Mutation::AckDespitePartialFailure) {
+            return self.settle_all(picks);
+        }
+        if verdicts.len() == picks.len() {
+            return self.take_verdicts(picks, verdicts, answer);
+        }
+
+        let (answered, sent) = (verdicts.len(), picks.len());
+        let text = format!("the output answered for {answered} of {sent} records");
+        self.unintelligible(picks, text, answer);
     }
 
     fn count_repeats(&self, picks: &Picks) -> usize {
@@ -383,29 +399,34 @@ impl<'a> Delivery<'a> {
 
     fn take_verdicts(&mut self, picks: &Picks, verdicts: &[Verdict], answer: &mut Answer) {
         for (i, verdict) in picks.iter().zip(verdicts) {
-            match verdict {
-                Verdict::Durable => self.settle(i),
-                Verdict::Accepted if self.takes == Takes::UntilFlush => {
-                    self.accept(i);
-                    self.settle(i);
-                }
-                Verdict::Accepted => {
-                    let text = "the output accepted a record, and its profile names no flush";
-                    answer.fail(&Trouble::new(TroubleKind::Unintelligible, text));
-                    self.known.maybe_written.insert(i);
-                }
-                Verdict::Refused(_) if on(Mutation::SkipRefused) => self.known.durable.insert(i),
-                Verdict::Retry(trouble) => answer.fail(trouble),
-                Verdict::Partly(trouble) => {
-                    answer.fail(trouble);
-                    self.known.maybe_written.insert(i);
-                }
-                Verdict::Refused(refusal) => self.refuse(i, refusal),
-            }
+            self.take_verdict(i, verdict, answer);
         }
+
         let has_failed = picks.iter().any(|i| !self.known.durable.get(i));
         if self.order == Order::Resend && has_failed && !on(Mutation::RetryOutOfOrder) {
             self.undo_behind(picks, answer);
+        }
+    }
+
+    fn take_verdict(&mut self, i: usize, verdict: &Verdict, answer: &mut Answer) {
+        match verdict {
+            Verdict::Durable => self.settle(i),
+            Verdict::Accepted if self.takes == Takes::UntilFlush => {
+                self.accept(i);
+                self.settle(i);
+            }
+            Verdict::Accepted => {
+                let text = "the output accepted a record, and its profile names no flush";
+                answer.fail(&Trouble::new(TroubleKind::Unintelligible, text));
+                self.known.maybe_written.insert(i);
+            }
+            Verdict::Refused(_) if on(Mutation::SkipRefused) => self.known.durable.insert(i),
+            Verdict::Refused(refusal) => self.refuse(i, refusal),
+            Verdict::Retry(trouble) => answer.fail(trouble),
+            Verdict::Partly(trouble) => {
+                answer.fail(trouble);
+                self.known.maybe_written.insert(i);
+            }
         }
     }
 

@@ -7,7 +7,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::batch::{Batch, ShardId};
@@ -20,7 +20,7 @@ use crate::engine::shared_batch::ChunkSet;
 use crate::output::{Chunk, Order, Outcome, Output, Picks, Refusal, Room, Trouble, TroubleKind};
 
 use super::acked::{Acked, Bits};
-use super::delivery::{Delivery, Next, Takes};
+use super::delivery::{Answer, Delivery, Next, Takes};
 
 /// An output without room is not asked more often than this.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
@@ -260,6 +260,27 @@ struct Requests<'a> {
 }
 
 impl Requests<'_> {
+    /// True if another request may be started; `most`: requests in flight.
+    fn has_room(&self, most: usize) -> bool {
+        self.ending.is_none() && self.waiting.is_none() && self.flying.len() < most
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if let Some(waiting) = &mut self.waiting
+            && let Poll::Ready(permit) = Pin::new(&mut waiting.reservation).poll(cx)
+        {
+            return Poll::Ready(Event::Memory(permit));
+        }
+
+        for i in 0..self.flying.len() {
+            if let Poll::Ready(landed) = self.flying[i].as_mut().poll(cx) {
+                drop(self.flying.swap_remove(i));
+                return Poll::Ready(Event::Landed(landed));
+            }
+        }
+        Poll::Pending
+    }
+
     fn end(&mut self, ended: Ended) {
         self.waiting = None;
         // A wait is kept: a caller that started another pass at once would not keep the wait.
@@ -304,14 +325,7 @@ impl<'a, C: Caller> Pass<'a, C> {
     pub(crate) async fn run(&mut self, attempts: &mut Attempts) -> Ended {
         let mut requests = Requests::default();
         loop {
-            while requests.ending.is_none()
-                && requests.waiting.is_none()
-                && requests.flying.len() < self.in_flight
-            {
-                if !self.start_one(&mut requests) {
-                    break;
-                }
-            }
+            while requests.has_room(self.in_flight) && self.start_one(&mut requests) {}
             if requests.flying.is_empty() && requests.waiting.is_none() {
                 return requests.ending.take().unwrap_or(Ended::Interrupted);
             }
@@ -365,18 +379,8 @@ impl<'a, C: Caller> Pass<'a, C> {
 
     /// Starts the next request. False if nothing can be started now.
     fn start_one(&mut self, requests: &mut Requests<'a>) -> bool {
-        let set = self.chunks.set;
-        let picks = match self.delivery.next(set.ranges(self.batch, self.output)) {
-            Next::Send { picks } => picks,
-            Next::Wait => return false,
-            Next::Done => {
-                requests.end(Ended::Done);
-                return false;
-            }
-            Next::Refused { record, refusal } => {
-                requests.end(Ended::Refused { record, refusal });
-                return false;
-            }
+        let Some(picks) = self.next_picks(requests) else {
+            return false;
         };
         let Some(picks) = self.fit(picks, requests) else {
             return false;
@@ -394,6 +398,19 @@ impl<'a, C: Caller> Pass<'a, C> {
         let reservation = memory.reserve(bound);
         requests.waiting = Some(Waiting { picks, reservation });
         true
+    }
+
+    /// The records of the next request; `None` where no request is to be started now.
+    fn next_picks(&mut self, requests: &mut Requests<'a>) -> Option<Picks> {
+        let set = self.chunks.set;
+        let ended = match self.delivery.next(set.ranges(self.batch, self.output)) {
+            Next::Send { picks } => return Some(picks),
+            Next::Wait => return None,
+            Next::Done => Ended::Done,
+            Next::Refused { record, refusal } => Ended::Refused { record, refusal },
+        };
+        requests.end(ended);
+        None
     }
 
     /// The first ones of `picks` with encodings of at most `memory` bytes together, one record at
@@ -466,13 +483,20 @@ impl<'a, C: Caller> Pass<'a, C> {
             requests.end(ended);
             return false;
         }
+
         if self.in_flight > 1 {
             self.delivery.sent(&encoded.chunk().picks);
         }
+        requests.flying.push(self.request(encoded));
+        true
+    }
+
+    /// One request, up to the answer or the deadline.
+    fn request(&self, encoded: Encoded<'a>) -> Flight<'a> {
         let order_limited = self.delivery.order_limited();
         let (output, batch) = (self.output, self.batch);
         let (clock, deadline) = (self.caller.clock(), self.caller.request_deadline());
-        requests.flying.push(Box::pin(async move {
+        Box::pin(async move {
             let chunk = encoded.chunk();
             let write = output.write(batch, chunk, deadline);
             let outcome = within(clock, deadline, write).await;
@@ -481,8 +505,7 @@ impl<'a, C: Caller> Pass<'a, C> {
                 outcome,
                 order_limited,
             }
-        }));
-        true
+        })
     }
 
     /// Reserves the memory of `chunk` at a gathering output; the end of the pass without it.
@@ -500,23 +523,7 @@ impl<'a, C: Caller> Pass<'a, C> {
     /// The next event. Memory and answers first: none is thrown away for an interruption.
     async fn event(&self, requests: &mut Requests<'a>) -> Event {
         let waits_for_memory = requests.waiting.is_some();
-        let Requests {
-            flying, waiting, ..
-        } = requests;
-        let progress = poll_fn(|cx| {
-            if let Some(waiting) = waiting
-                && let Poll::Ready(permit) = Pin::new(&mut waiting.reservation).poll(cx)
-            {
-                return Poll::Ready(Event::Memory(permit));
-            }
-            for i in 0..flying.len() {
-                if let Poll::Ready(landed) = flying[i].as_mut().poll(cx) {
-                    drop(flying.swap_remove(i));
-                    return Poll::Ready(Event::Landed(landed));
-                }
-            }
-            Poll::Pending
-        });
+        let progress = poll_fn(|cx| requests.poll(cx));
         tokio::select! {
             biased;
             event = progress => event,
@@ -532,9 +539,8 @@ impl<'a, C: Caller> Pass<'a, C> {
             order_limited,
         } = landed;
         let answer = self.delivery.answer(&picks, &attempts.judge(outcome));
-        let sent = picks.len();
         let answered = Answered {
-            sent,
+            sent: picks.len(),
             failed: answer.failed,
             repeats: answer.repeats,
             is_retry: attempts.failed,
@@ -546,25 +552,37 @@ impl<'a, C: Caller> Pass<'a, C> {
             return requests.end(Ended::Interrupted);
         }
 
-        attempts.failed = answer.trouble.is_some();
-        match answer.trouble {
-            // A flush decides about accepted records.
-            None if self.holds_accepted() => {}
-            None => attempts.reset(),
-            Some(trouble) => {
-                // Most of the request succeeded: no reason for longer and longer waits.
-                if (answer.failed + answer.undone) * 2 <= sent {
-                    attempts.reset();
-                }
-                requests.end(Ended::Wait {
-                    until: attempts.retry_at(self.caller.clock(), &trouble),
-                    reason: WaitFor::Retry,
-                });
-            }
-        }
+        self.note_result(requests, &answer, picks.len(), attempts);
         if !goes_on {
             requests.end(Ended::Interrupted);
         }
+    }
+
+    /// The waits after a request of `sent` records: none after a success.
+    fn note_result(
+        &self,
+        requests: &mut Requests<'a>,
+        answer: &Answer,
+        sent: usize,
+        attempts: &mut Attempts,
+    ) {
+        attempts.failed = answer.trouble.is_some();
+        let Some(trouble) = &answer.trouble else {
+            // A flush decides about accepted records.
+            if !self.holds_accepted() {
+                attempts.reset();
+            }
+            return;
+        };
+
+        // Most of the request succeeded: no reason for longer and longer waits.
+        if (answer.failed + answer.undone) * 2 <= sent {
+            attempts.reset();
+        }
+        requests.end(Ended::Wait {
+            until: attempts.retry_at(self.caller.clock(), trouble),
+            reason: WaitFor::Retry,
+        });
     }
 
     /// Passes over the refused record that ended the pass; the caller has reported all before it,
