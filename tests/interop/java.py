@@ -21,12 +21,12 @@ def java(files, name, *command):
 class Consumer:
     """A KCL application as a process: its lines sorted into records per shard, and shards ended."""
 
-    def __init__(self, files, kinesis, dynamo, stream, mode, puts):
+    def __init__(self, files, kinesis, dynamo, stream, mode, puts, *application):
         self.errors = files / f"kcl-{stream}-{mode}.log"
         self.records, self.ended, self.said = [], set(), queue.Queue()
         with open(self.errors, "wb") as errors:
             self.process = subprocess.Popen(
-                java(files, "kcl", "distributary.interop.Consume", kinesis, dynamo, stream, mode, str(puts)),
+                java(files, "kcl", "distributary.interop.Consume", kinesis, dynamo, stream, mode, str(puts), *application),
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=clean_env(), preexec_fn=die_with_parent)
         self.started = time.monotonic()
         self.first = None

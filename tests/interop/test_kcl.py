@@ -1,9 +1,11 @@
 """A KCL 3 application (Maven) consumes from `distributary local`, by polling and by enhanced fan-out, with what the Java SDK
 put by CBOR; its leases live in moto's DynamoDB. It is what most readers of a Kinesis stream are."""
 
+import hashlib
+
 from distributary import create, fan_out, finished, wait_for
 from java import CONSUME_SECONDS, Consumer
-from records import put_all
+from records import put_all, read_stream
 
 PUTS = 1_000
 
@@ -50,20 +52,52 @@ def test_a_kcl_application_consumes_every_record_and_a_split_shard_to_its_end_by
     assert codes == dict.fromkeys(apps, 0), [app.log() for app in apps.values()]
 
 
-def test_a_kcl_application_consumes_what_distributary_copied(start_local, dynamo, files, measured):
+def test_a_kcl_application_and_distributary_take_turns_at_one_stream(start_local, dynamo, files, measured):
+    """The application consumes copied records; a fan-out goes on at its checkpoints, and the application at the fan-out's."""
     local = start_local("input:2")
     client = local.client()
     create(client, "output", 3)
-    records = [(f"key-{i % 11}", None, bytes([i % 256]) * (i % 50 + 1)) for i in range(2_000)]
-    put_all(client, "input", records)
-    finished(files, local.endpoint, *fan_out("input", ["output"], "--until-caught-up"))
-    app = Consumer(files, local.endpoint, dynamo.endpoint, "output", "polling", 0)
-    try:
-        wait_for(f"{len(records)} records:\n{app.log()}", CONSUME_SECONDS, lambda: app.alive() or len(app.records) >= len(records))
+    create(client, "further", 2)
+    dynamo_url = {"AWS_ENDPOINT_URL_DYNAMODB": dynamo.endpoint}
+
+    def put(name, count):
+        records = [(f"key-{i % 11}", None, f"{name} {i}".encode()) for i in range(count)]
+        put_all(client, "input", records)
+        finished(files, local.endpoint, *fan_out("input", ["output"], "--until-caught-up"))
         want = {}
         for key, _, data in records:
             want.setdefault(key, []).append(data)
-        assert by_key(app.records) == want
-        measured(f"{len(app.records)} copied records, each key in order; first after {app.first:.0f} s")
-    finally:
-        assert app.stop() == 0, app.log()
+        return want
+
+    def consume(want):
+        app = Consumer(files, local.endpoint, dynamo.endpoint, "output", "polling", 0, "kcl-turns")
+        try:
+            count = sum(map(len, want.values()))
+            wait_for(f"{count} records:\n{app.log()}", CONSUME_SECONDS, lambda: app.alive() or len(app.records) >= count)
+            text, _ = finished(files, local.endpoint, *move("import"), code=1, **dynamo_url)
+            assert "renews it; stop the KCL application first" in text, text
+            assert by_key(app.records) == want
+            measured(f"{len(app.records)} copied records, each key in order; first after {app.first:.0f} s")
+        finally:
+            assert app.stop() == 0, app.log()
+
+    def move(verb):
+        further = fan_out("output", ["further"], "--name", "further")[1:]
+        return ["leases", verb, "--table", "kcl-turns", *further]
+
+    consume(put("of the application", 2_000))
+    text, _ = finished(files, local.endpoint, *move("import"), **dynamo_url)
+    assert "imported the positions of shards: 3" in text, text
+    text, _ = finished(files, local.endpoint, *move("import"), code=1, **dynamo_url)
+    assert "has progress already" in text, text
+
+    second = put("of the fan-out", 500)
+    finished(files, local.endpoint, *fan_out("output", ["further"], "--name", "further", "--until-caught-up"))
+    copied = read_stream(client, "further")
+    # A checkpoint may lie within an aggregate, so the record of each checkpoint is sent again.
+    assert copied.records == 500 + 3
+    for key, sent in second.items():
+        assert copied.by_key[key][-len(sent):] == [hashlib.sha256(data).digest()[:16] for data in sent]
+    text, _ = finished(files, local.endpoint, *move("export"), **dynamo_url)
+    assert "exported the positions of shards: 3" in text, text
+    consume(put("of the application again", 300))

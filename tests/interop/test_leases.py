@@ -1,6 +1,7 @@
 """Workers of one name share a stream by leases in moto's DynamoDB: balance, kill -9, SIGSTOP for longer than the failover time,
 and a graceful stop. The stream is `distributary local`."""
 
+import json
 import signal
 import time
 
@@ -53,6 +54,26 @@ def distinct(client, stream):
     return len({digest for digests in read_stream(client, stream).by_key.values() for digest in digests})
 
 
+def leases(folder, endpoint, *args, code=0):
+    text, _ = finished(folder, endpoint, "leases", *args[:1], "--table", TABLE, *args[1:], code=code,
+                       AWS_ENDPOINT_URL_DYNAMODB=endpoint)
+    return text
+
+
+def mended(folder, endpoint):
+    """The commands of `leases`, while one worker holds every lease."""
+    listed = json.loads(leases(folder, endpoint, "list", "--json"))
+    assert {row["leaseKey"]: row["leaseOwner"] for row in listed} == {
+        row["leaseKey"]["S"]: row["leaseOwner"]["S"] for row in rows(endpoint)}
+    assert all(row["distributaryLanes"] == len(OUTPUTS) for row in listed)
+    shard, owner = listed[0]["leaseKey"], listed[0]["leaseOwner"]
+    assert f"{owner}: leases {SHARDS}" in leases(folder, endpoint, "list")
+    for change in ("release", "reset"):
+        assert "is in use" in leases(folder, endpoint, change, "--failover-time", f"{FAILOVER}s", shard, code=1)
+    assert "owned by nobody" in leases(folder, endpoint, "release", "--to", "nobody", shard, code=2)
+    assert "no lease of shardId-9" in leases(folder, endpoint, "reset", "shardId-9", code=2)
+
+
 def test_workers_share_a_stream(tmp_path, dynamo_endpoint):
     with Local(tmp_path) as local:
         client = kinesis(local.endpoint)
@@ -95,6 +116,7 @@ def test_workers_share_a_stream(tmp_path, dynamo_endpoint):
         # The last records arrive, and their checkpoints are written when the last worker stops.
         wait_for("every record in every output", 30, lambda: all(
             distinct(client, output) == producer.count for output in OUTPUTS))
+        mended(tmp_path, dynamo_endpoint)
         assert third.stop() == 0, third.tail()
 
         # Rows of the KCL's schema.
@@ -107,3 +129,8 @@ def test_workers_share_a_stream(tmp_path, dynamo_endpoint):
             assert sum(len(name) + len(str(value)) for name, value in row.items()) < 1024
         text, _ = finished(tmp_path, local.endpoint, "verify", "--from", "input", "--to", *OUTPUTS, "--allow-repeats")
         assert "All 2 copies are the same as the source" in text, text
+
+        # No worker is left: leases of dead ones may be freed, and deleted.
+        assert "freed leases: 0" in leases(tmp_path, dynamo_endpoint, "release", "--all")
+        assert "deleted leases: 1" in leases(tmp_path, dynamo_endpoint, "reset", "shardId-000000000003")
+        assert len(rows(dynamo_endpoint)) == SHARDS - 1

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use distributary_adapters::kind::{BuildContext, Ending, Surroundings};
+#[cfg(feature = "dynamodb")]
+use distributary_adapters::leases::dynamodb::DynamoTable;
 use distributary_core::clock::Clock;
 use distributary_core::text::chain;
 use distributary_kinesis::client::Client;
@@ -102,6 +104,28 @@ impl Access {
         }
     }
 
+    /// The DynamoDB table `name` in the region of the command.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) async fn lease_table(&self, name: &str) -> DynamoTable {
+        let options = ConnectOptions {
+            endpoint_url: None,
+            ..self.options.clone()
+        };
+        let sdk = self.connector.sdk(&options).await;
+        DynamoTable::new(&sdk, name)
+    }
+
+    /// The DynamoDB table `name` in `region`.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) async fn lease_table_in(&self, name: &str, region: Option<String>) -> DynamoTable {
+        let options = ConnectOptions {
+            region,
+            ..ConnectOptions::default()
+        };
+        let sdk = self.connector.sdk(&options).await;
+        DynamoTable::new(&sdk, name)
+    }
+
     /// A client for `stream` with the command's own options.
     pub(crate) async fn client(&self, stream: &StreamRef) -> Result<Client, Failure> {
         self.client_with(stream, &self.options).await
@@ -123,4 +147,15 @@ impl Access {
 /// Reads a stream's name or ARN from a flag.
 pub(crate) fn stream_ref(text: &str) -> Result<StreamRef, Failure> {
     text.parse().map_err(|e| Failure::usage(chain(&e)))
+}
+
+/// The region of an ARN.
+#[cfg(feature = "dynamodb")]
+pub(crate) fn region(arn: &str) -> Option<String> {
+    let arn = arn.strip_prefix("arn:")?;
+    let region = arn.split(':').nth(2)?;
+    if region.is_empty() {
+        return None;
+    }
+    Some(region.to_owned())
 }

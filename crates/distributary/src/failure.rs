@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+#[cfg(feature = "dynamodb")]
+use distributary_core::store::StoreError;
 use distributary_core::text::chain;
 
 use crate::screen;
@@ -20,6 +22,14 @@ const RUN: u8 = 1;
 const GAP: u8 = 3;
 /// Exit code of a wrong flag, configuration or environment, as clap has it.
 const USAGE: u8 = 2;
+
+/// A state or a table of leases that failed: exit code 1.
+#[cfg(feature = "dynamodb")]
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::run(chain(&error))
+    }
+}
 
 impl Failure {
     /// A wrong flag, configuration or environment: exit code 2.

@@ -12,6 +12,8 @@ mod control;
 mod docs;
 mod embedded;
 mod failure;
+#[cfg(feature = "dynamodb")]
+mod leases;
 mod logging;
 mod patience;
 mod redrive;

@@ -94,6 +94,14 @@ impl DynamoTable {
         Err(failed(text.into()))
     }
 
+    /// True if there is such a table.
+    ///
+    /// # Errors
+    /// As [`DynamoTable::create`].
+    pub async fn exists(&self) -> Result<bool, StoreError> {
+        self.status().await.map(|status| status.is_some())
+    }
+
     async fn create_once(&self) -> Result<(), StoreError> {
         let attribute = AttributeDefinition::builder()
             .attribute_name(KEY)
@@ -226,7 +234,7 @@ impl LeaseTable for DynamoTable {
             expression.set(SWITCHES, number(switches));
         }
         if let Some(progress) = &update.progress {
-            expression.progress(&progress.checkpoint, Some(&progress.lanes));
+            expression.progress(&progress.checkpoint, progress.lanes.as_deref());
         }
 
         let (condition, values) = condition(expected);

@@ -260,6 +260,9 @@ impl HeldRow {
 
         let lowest = self.cursors.lowest();
         let checkpoint = lowest.map_or(self.row.checkpoint.clone(), KclCheckpoint::of);
-        Some(Progress { checkpoint, lanes })
+        Some(Progress {
+            checkpoint,
+            lanes: Some(lanes),
+        })
     }
 }

@@ -187,8 +187,9 @@ impl<T> Change<T> {
 pub struct Progress {
     /// The lowest position of the lanes.
     pub checkpoint: KclCheckpoint,
-    /// All lanes ([`Cursors`](super::Cursors)).
-    pub lanes: Bytes,
+    /// All lanes ([`Cursors`](super::Cursors)); `None`: the attribute stays, and the checkpoint
+    /// stands for every lane, as if a KCL had written it.
+    pub lanes: Option<Bytes>,
 }
 
 /// One conditional write. The counter grows by one with each. All other attributes of the row stay.
@@ -217,7 +218,7 @@ impl RowUpdate {
         }
         if let Some(progress) = self.progress {
             row.checkpoint = progress.checkpoint;
-            row.lanes = Some(progress.lanes);
+            row.lanes = progress.lanes.or_else(|| row.lanes.take());
         }
         if !self.children.is_empty() {
             row.children = self.children;

@@ -261,7 +261,7 @@ fn taken(worker: &str, row: &LeaseRow, cursors: &Cursors) -> RowUpdate {
     let of_other = row.owner.as_ref().is_some_and(|owner| owner != worker);
     let progress = Progress {
         checkpoint: checkpoint(cursors, row),
-        lanes,
+        lanes: Some(lanes),
     };
     RowUpdate {
         owner: Change::Set(worker.to_owned()),
@@ -270,7 +270,7 @@ fn taken(worker: &str, row: &LeaseRow, cursors: &Cursors) -> RowUpdate {
             None => Change::Keep,
         },
         switches: of_other.then_some(row.switches + 1),
-        progress: (row.lanes.as_ref() != Some(&progress.lanes)).then_some(progress),
+        progress: (row.lanes != progress.lanes).then_some(progress),
         ..RowUpdate::default()
     }
 }

@@ -7,6 +7,7 @@ mod demo;
 mod filter;
 mod init;
 mod interrupt;
+mod leases;
 mod local;
 mod pages;
 mod put;
@@ -57,6 +58,8 @@ enum Command {
     Ctl(ctl::CtlArgs),
     /// Show and change the saved progress of a fan-out
     State(state::StateArgs),
+    /// Show and mend the leases of workers, and move between this program and the KCL
+    Leases(leases::LeasesArgs),
     /// Send dead letters again
     Redrive(redrive::RedriveArgs),
     /// Show the main job on an embedded Kinesis, with no account
@@ -150,6 +153,7 @@ impl Command {
             Self::Init(args) => init::run(&args),
             Self::Ctl(args) => ctl::run(args).await,
             Self::State(args) => state::run(args).await,
+            Self::Leases(args) => leases::run(args).await,
             Self::Redrive(args) => redrive::run(args).await,
             Self::Demo(args) => demo::run(args).await,
             Self::Local(args) => local::run(args).await,

@@ -26,6 +26,8 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use process::run;
 pub(crate) use socket::{Reply, Request, ask};
+#[cfg(feature = "dynamodb")]
+pub(crate) use state::create_folder_of;
 
 /// Parts of the process that its fan-outs share. Cheap to clone; all clones are one.
 #[derive(Clone)]

@@ -78,7 +78,8 @@ fn open_temporary(name: &str) -> Result<StateFile, Failure> {
 /// Only the owner enters the folder of a state file that the program makes.
 const FOLDER_MODE: u32 = 0o700;
 
-fn create_folder_of(path: &Path) -> Result<(), Failure> {
+/// Creates the folder of a state file.
+pub(crate) fn create_folder_of(path: &Path) -> Result<(), Failure> {
     let folder: PathBuf = path.parent().map(Path::to_owned).unwrap_or_default();
     if folder.as_os_str().is_empty() {
         return Ok(());
@@ -117,6 +118,7 @@ mod shared {
     use distributary_kinesis::config::ConnectOptions;
 
     use super::OpenState;
+    use crate::connect::region;
     use crate::failure::Failure;
 
     /// Opens the table `table` in the region of the source, and creates a missing table.
@@ -190,12 +192,6 @@ mod shared {
         let wall = clock.wall().0;
         let random = clock.random();
         format!("{host}-{process}-{wall:x}-{random:016x}")
-    }
-
-    /// The region of an ARN.
-    fn region(arn: &str) -> Option<String> {
-        let region = arn.strip_prefix("arn:")?.split(':').nth(2)?;
-        (!region.is_empty()).then(|| region.to_owned())
     }
 }
 

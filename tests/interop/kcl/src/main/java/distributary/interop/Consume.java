@@ -35,7 +35,8 @@ import software.amazon.kinesis.retrieval.fanout.FanOutConfig;
 import software.amazon.kinesis.retrieval.polling.PollingConfig;
 
 /**
- * A KCL application. Arguments: Kinesis endpoint, DynamoDB endpoint, stream, polling|fanout, records to put first.
+ * A KCL application. Arguments: Kinesis endpoint, DynamoDB endpoint, stream, polling|fanout, records to put first,
+ * and the application's name (default: a new one).
  *
  * <p>It puts that many records with the Java SDK (by CBOR, its default), then consumes the stream from its beginning and prints a
  * line for each thing that happens: {@code RECORD shard sequence key data-in-hex}, {@code ENDED shard}. It ends when its stdin does.
@@ -82,7 +83,7 @@ public final class Consume {
 
     put(kinesis, stream, puts);
 
-    String application = "kcl-" + UUID.randomUUID();
+    String application = args.length > 5 ? args[5] : "kcl-" + UUID.randomUUID();
     ConfigsBuilder configs =
         new ConfigsBuilder(
             new SingleStreamTracker(
