@@ -5,6 +5,7 @@
 //! [`OutputKind`](crate::outputs::OutputKind) or [`SourceKind`](crate::sources::SourceKind).
 //! [`Kind`] hides the struct's type.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -358,6 +359,9 @@ pub struct ListedPlace {
     /// True if the place is being deleted.
     pub is_going: bool,
 }
+
+/// Tags of a place, by key.
+pub type Tags = BTreeMap<String, String>;
 
 /// Actions that a role needs at one place.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use distributary_adapters::kind::{self, Kind};
 use distributary_adapters::values::{Expected, nearest};
 
 use crate::keys::{
-    self, EVERY_OUTPUT, EVERY_SOURCE, FAN_OUT_LIST, NESTED_OUTPUT, OUTPUT, SOURCE, STREAMS, TYPE,
+    self, EVERY_OUTPUT, EVERY_SOURCE, FAN_OUT_LIST, NESTED_OUTPUT, OUTPUT, SOURCE, STREAMS, TAG,
+    TYPE,
 };
 use crate::mistake::Mistakes;
 use crate::pumps::{PUMP, PUMP_KEYS};
@@ -128,21 +129,14 @@ impl Checker<'_> {
         kinds: &[Kind<S>],
         every: &'static [Key],
     ) {
-        let kind = match table.text(TYPE) {
-            None => kinds.first(),
-            Some((name, place)) => {
-                let found = kind::find(kinds, name);
-                let mistake = |expected: Expected| {
-                    Mistakes::one(place, format!("key {prefix}{TYPE}: {expected}"))
-                };
-                self.mistakes.take(found.map_err(mistake))
-            }
-        };
         // The other keys mean nothing without the kind.
-        let Some(kind) = kind else { return };
+        let Some(kind) = self.kind(table, &prefix, kinds) else {
+            return;
+        };
 
         let known: Vec<&'static Key> = every.iter().chain(kind.keys).collect();
-        let is_found = table.entries.contains_key(STREAMS);
+        let mut found_by = [STREAMS, TAG].into_iter();
+        let is_found = found_by.any(|key| table.entries.contains_key(key));
         let named_by = kind.listed_by.filter(|_| is_found);
         let mut expected = known.clone();
         expected.retain(|key| Some(key.name) != named_by);
@@ -153,6 +147,24 @@ impl Checker<'_> {
             nested: &[],
         };
         self.keys(table, &level);
+    }
+
+    /// The kind that a table names, or the default one.
+    fn kind<'k, S>(
+        &mut self,
+        table: &Table,
+        prefix: &str,
+        kinds: &'k [Kind<S>],
+    ) -> Option<&'k Kind<S>> {
+        let Some((name, place)) = table.text(TYPE) else {
+            return kinds.first();
+        };
+        let found = kind::find(kinds, name);
+        let found = found.map_err(|expected: Expected| {
+            let message = format!("key {prefix}{TYPE}: {expected}");
+            Mistakes::one(place, message)
+        });
+        self.mistakes.take(found)
     }
 
     /// Required keys that `table` has not.

@@ -8,7 +8,7 @@ use distributary_core::clock::Millis;
 use distributary_core::engine::Start;
 use distributary_core::store::State;
 
-use crate::pattern::OutputPattern;
+use crate::pattern::{OutputPattern, Tag};
 use crate::process::{FanOutConfig, OutputConfig};
 
 /// An output that a pattern finds.
@@ -16,6 +16,8 @@ use crate::process::{FanOutConfig, OutputConfig};
 pub struct FoundOutput {
     /// The settings; the start is that of the fan-out's first start.
     pub config: OutputConfig,
+    /// The tag that the output was found by.
+    pub tag: Option<Tag>,
     /// The start of an output that is found later.
     pub later_start: Start,
     /// The creation time, where the service returns one: another one is another stream.
@@ -52,6 +54,8 @@ pub async fn search(
             let is_new = !found.contains_key(&place.name);
             is_new && is_wanted(place, pattern, config, context)
         });
+        let tagged = with_tag(places, pattern, (running, context)).await?;
+        let mut places = tagged;
         limit(&mut places, pattern, running);
 
         for place in places {
@@ -62,6 +66,48 @@ pub async fn search(
         }
     }
     Ok(found)
+}
+
+/// The places with the tag of the pattern. Outputs that run are not asked: AWS lists the tags of
+/// five streams a second.
+async fn with_tag(
+    places: Vec<ListedPlace>,
+    pattern: &OutputPattern,
+    (running, context): (&BTreeSet<String>, &BuildContext),
+) -> Result<Vec<ListedPlace>, BuildError> {
+    let Some(tag) = &pattern.tag else {
+        return Ok(places);
+    };
+    let mut tagged = Vec::new();
+    for place in places {
+        if running.contains(&place.name) {
+            tagged.push(place);
+            continue;
+        }
+
+        let settings = pattern.settings(&place.name);
+        let Ok(settings) = settings else {
+            continue;
+        };
+        if has_tag(&settings, tag, context).await? {
+            tagged.push(place);
+        }
+    }
+    Ok(tagged)
+}
+
+/// True if the place has the tag. A place that is gone has none.
+async fn has_tag(
+    settings: &OutputSettings,
+    tag: &Tag,
+    context: &BuildContext,
+) -> Result<bool, BuildError> {
+    let tags = settings.tags(context).await?;
+    let Some(tags) = tags else {
+        return Ok(false);
+    };
+    let value = tags.get(&tag.key);
+    Ok(value == Some(&tag.value))
 }
 
 /// Outputs without progress, beside others that have some, start where later ones do.
@@ -87,7 +133,7 @@ pub fn note_source(config: &FanOutConfig, context: &BuildContext) {
     };
     let name = &source.name;
     let mut patterns = config.patterns.iter();
-    if patterns.any(|pattern| pattern.names.matches(name)) {
+    if patterns.any(|pattern| pattern.tag.is_none() && pattern.names.matches(name)) {
         tracing::info!("the source {name} is left out of the outputs");
     }
 }
@@ -113,19 +159,27 @@ fn still_found(name: &str, output: &mut FoundOutput, new: &FanOutConfig) -> bool
     }
 
     let mut patterns = new.patterns.iter();
-    let pattern = patterns.find(|pattern| pattern.names.matches(name));
-    let Some(config) = pattern.and_then(|pattern| pattern.output(name).ok()) else {
+    let pattern = patterns.find(|pattern| {
+        let is_tagged = pattern.tag.is_none() || pattern.tag == output.tag;
+        is_tagged && pattern.names.matches(name)
+    });
+    let config = pattern.map(|pattern| pattern.output(name));
+    let Some(Ok(config)) = config else {
         return false;
     };
+
     output.config = config;
     true
 }
 
 fn output(pattern: &OutputPattern, place: &ListedPlace) -> Option<FoundOutput> {
     let config = pattern.output(&place.name).ok()?;
+    let tag = pattern.tag.clone();
+    let later_start = pattern.new_outputs.start(place.created);
     Some(FoundOutput {
         config,
-        later_start: pattern.new_outputs.start(place.created),
+        tag,
+        later_start,
         created: place.created,
     })
 }
@@ -177,10 +231,9 @@ fn limit(places: &mut Vec<ListedPlace>, pattern: &OutputPattern, running: &BTree
         });
         places.truncate(most);
         tracing::warn!(
-            "{} streams have names as {}, and outputs-max is {most}: the others are left out; raise \
+            "{all} streams are as {}, and outputs-max is {most}: the others are left out; raise \
              outputs-max",
-            all,
-            pattern.names
+            pattern.wanted()
         );
     }
 }

@@ -7,11 +7,14 @@ use distributary_adapters::values::nearest;
 
 use crate::keys::{self, VARIABLE_PREFIX, variable};
 use crate::mistake::{Mistakes, Place, Result};
+use crate::outputs::TAG_PREFIX;
 use crate::registry::Registry;
 use crate::table::Table;
 
 /// The variable and flag of the list of outputs.
 pub const TO: &str = "to";
+/// The flag of outputs that are found by tag.
+pub const TO_TAG: &str = "to-tag";
 
 /// Flags and environment variables, as far as they were given.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,6 +48,16 @@ impl Input {
             let place = Place::Flag(TO.to_owned());
             let texts = to.iter().map(String::as_str);
             self.to = shorthands(texts, &place);
+        }
+    }
+
+    /// Adds outputs by the flag `--to-tag`.
+    pub fn tags_of_flags(&mut self, tags: &[String]) {
+        let place = Place::Flag(TO_TAG.to_owned());
+        for tag in tags {
+            let shorthand = format!("{TAG_PREFIX}{tag}");
+            let place = place.clone();
+            self.to.push((place, shorthand));
         }
     }
 

@@ -12,6 +12,8 @@ pub const FAN_OUT_LIST: &str = "fan-out";
 pub const DEAD_LETTER: &str = "dead-letter";
 /// The names of outputs that are found.
 pub const STREAMS: &str = "streams";
+/// The tag of outputs that are found.
+pub const TAG: &str = "tag";
 /// The kind of a source or an output.
 pub const TYPE: &str = "type";
 /// The prefix of environment variables.
@@ -152,7 +154,7 @@ pub const DELIVERY: &[Key] = &[
         name: "refresh-interval",
         form: Form::Span,
         absent: Absent::Inherited("1m"),
-        help: "Time between two searches for outputs that are found by name (`streams`)",
+        help: "Time between two searches for outputs that are found by name or tag (`streams`, `tag`)",
         example: "5m",
     },
     Key {
@@ -280,10 +282,20 @@ pub const EVERY_OUTPUT: &[Key] = &[
         example: "app-output-*,!app-output-test",
     },
     Key {
+        name: TAG,
+        form: Form::Text("KEY=VALUE"),
+        absent: Absent::Default(""),
+        help: "In place of stream, or with streams: every stream with this tag (and such a name) is \
+               an output, found as with streams. AWS lists the tags of five streams a second: name \
+               the streams as well where there are hundreds. A stream that loses the tag stays an \
+               output until the next start",
+        example: "copies=orders",
+    },
+    Key {
         name: "new-outputs",
         form: Form::Choice(&["created", "latest", "trim-horizon"]),
         absent: Absent::Default("created"),
-        help: "With streams: where an output starts that is found after the first start of the \
+        help: "With streams or tag: where an output starts that is found after the first start of the \
                fan-out: created (its own creation), latest or trim-horizon",
         example: "latest",
     },
@@ -291,7 +303,7 @@ pub const EVERY_OUTPUT: &[Key] = &[
         name: "outputs-max",
         form: Form::Count,
         absent: Absent::Default("100"),
-        help: "With streams: the most outputs that may be found; the first ones by name are taken",
+        help: "With streams or tag: the most outputs that may be found; the first ones by name are taken",
         example: "300",
     },
     Key {

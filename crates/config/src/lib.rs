@@ -13,6 +13,7 @@
 
 pub mod build;
 pub mod check;
+mod cycles;
 mod dead_letter;
 pub mod dead_letter_outputs;
 pub mod discovery;

@@ -14,7 +14,7 @@ use crate::dead_letter::{DeadLetters, OnRefused, is_resolved_here};
 use crate::filter::Wanted;
 use crate::keys::{EVERY_OUTPUT, OUTPUT, TYPE};
 use crate::mistake::{Mistakes, Place, Result};
-use crate::pattern::{Delivery, NamePattern, NewOutputs, OUTPUTS_MAX, OutputPattern};
+use crate::pattern::{Delivery, NamePattern, NewOutputs, OUTPUTS_MAX, OutputPattern, Tag};
 use crate::process::{OutputConfig, RefusedRecords};
 use crate::pumps::{PumpConfig, RowTable, RowWord, RowsConfig};
 use crate::registry::Registry;
@@ -64,6 +64,8 @@ struct Common {
     keys: Option<Glob>,
     on_not_json: Option<String>,
     streams: Option<NamePattern>,
+    #[serde(deserialize_with = "crate::values::optional_text")]
+    tag: Option<Tag>,
     new_outputs: Option<NewOutputs>,
     outputs_max: Option<u32>,
     #[serde(deserialize_with = "crate::values::optional_text")]
@@ -112,7 +114,7 @@ impl Written<'_> {
     }
 
     fn is_pattern(&self) -> bool {
-        self.common.streams.is_some()
+        self.common.streams.is_some() || self.common.tag.is_some()
     }
 
     /// Keys of patterns at an output that is none.
@@ -121,23 +123,25 @@ impl Written<'_> {
         if common.new_outputs.is_none() && common.outputs_max.is_none() {
             return Ok(());
         }
-        let message = "new-outputs and outputs-max are only of use with streams; leave them out";
+        let message =
+            "new-outputs and outputs-max are only of use with streams or tag; leave them out";
         Err(Mistakes::one(self.place, message))
     }
 
     /// The names of a pattern, and the key of the kind that would name one place.
     fn names(&self) -> Result<(NamePattern, &'static str)> {
-        let names = self.common.streams.clone();
-        let (Some(names), Some(key)) = (names, self.kind.listed_by) else {
+        let names = self.common.streams.clone().unwrap_or_default();
+        let Some(key) = self.kind.listed_by else {
             let kind = self.kind.name;
-            let message =
-                format!("key streams: outputs of type {kind} are not found by name; name each one");
+            let message = format!(
+                "keys streams and tag: outputs of type {kind} are not found; name each one"
+            );
             return Err(Mistakes::one(self.place, message));
         };
 
         if self.common.name.is_some() || self.own.contains_key(key) {
             let message = format!(
-                "key streams: an output that is found has its own name; leave name and {key} out"
+                "keys streams and tag: an output that is found has its own name; leave name and {key} out"
             );
             return Err(Mistakes::one(self.place, message));
         }
@@ -182,6 +186,12 @@ impl Outputs<'_> {
         let mut mistakes = Mistakes::default();
         let mut patterns: Vec<&str> = Vec::new();
         for (place, text) in to {
+            if let Some(tag) = text.strip_prefix(TAG_PREFIX) {
+                let pattern = self.of_tag(place, tag, notes);
+                let pattern = mistakes.take(pattern);
+                resolved.patterns.extend(pattern);
+                continue;
+            }
             if is_pattern(text) {
                 patterns.push(text);
                 continue;
@@ -229,15 +239,34 @@ impl Outputs<'_> {
         notes: &mut Vec<String>,
     ) -> Result<OutputPattern> {
         let names = text.parse().map_err(Mistakes::at(place))?;
-        let default = Table::default();
-        let kinds = &self.registry.outputs;
-        let kind = kind_of(&default, kinds);
-        let kind = kind.map_err(Mistakes::at(place))?;
         let common = Common {
             streams: Some(names),
             ..Common::default()
         };
+        self.found_by(place, common, notes)
+    }
 
+    fn of_tag(&self, place: &Place, text: &str, notes: &mut Vec<String>) -> Result<OutputPattern> {
+        let tag = text.parse();
+        let tag = tag.map_err(Mistakes::at(place))?;
+        let common = Common {
+            tag: Some(tag),
+            ..Common::default()
+        };
+        self.found_by(place, common, notes)
+    }
+
+    /// Outputs of the default kind that `common` finds.
+    fn found_by(
+        &self,
+        place: &Place,
+        common: Common,
+        notes: &mut Vec<String>,
+    ) -> Result<OutputPattern> {
+        let default = Table::default();
+        let kinds = &self.registry.outputs;
+        let kind = kind_of(&default, kinds);
+        let kind = kind.map_err(Mistakes::at(place))?;
         let written = Written {
             place,
             kind,
@@ -294,6 +323,7 @@ impl Outputs<'_> {
         let common = written.common;
         Ok(OutputPattern {
             names,
+            tag: common.tag,
             new_outputs: common.new_outputs.unwrap_or_default(),
             outputs_max: common.outputs_max.unwrap_or(OUTPUTS_MAX),
             kind: kind.clone(),
@@ -405,6 +435,9 @@ impl Outputs<'_> {
 
 const NO_OUTPUT: &str = "no output to copy to: give --to STREAM, or an [[output]] with stream = \
                          \"STREAM\" in a file (-c FILE)";
+
+/// The beginning of a shorthand for all streams with a tag.
+pub(crate) const TAG_PREFIX: &str = "tag:";
 
 /// True if a shorthand stands for the names of many outputs, or leaves some out.
 fn is_pattern(text: &str) -> bool {

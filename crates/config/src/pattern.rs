@@ -1,4 +1,5 @@
-//! Outputs that are found by name: `streams = "app-output-*,!app-output-test"`.
+//! Outputs that are found by name, `streams = "app-output-*,!app-output-test"`, or by tag, `tag =
+//! "copies=orders"`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -85,6 +86,18 @@ impl NamePattern {
     }
 }
 
+impl Default for NamePattern {
+    /// Every name.
+    fn default() -> Self {
+        let Ok(any) = "*".parse();
+        Self {
+            text: "*".to_owned(),
+            include: vec![any],
+            exclude: Vec::new(),
+        }
+    }
+}
+
 impl fmt::Display for NamePattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -94,6 +107,46 @@ impl fmt::Display for NamePattern {
 impl<'de> Deserialize<'de> for NamePattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         values::text(deserializer)
+    }
+}
+
+/// A tag of the form `KEY=VALUE`, in upper and lower case as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// 1 to 128 characters.
+    pub key: String,
+    /// Up to 256 characters; may be empty.
+    pub value: String,
+}
+
+/// Characters of a tag's key and of its value at most.
+const TAG_KEY: usize = 128;
+const TAG_VALUE: usize = 256;
+
+impl FromStr for Tag {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        let (key, value) = text.split_once('=').unwrap_or_default();
+        let key_length = key.chars().count();
+        let value_length = value.chars().count();
+        let is_tag = (1..=TAG_KEY).contains(&key_length);
+        if is_tag && value_length <= TAG_VALUE {
+            let key = key.to_owned();
+            let value = value.to_owned();
+            return Ok(Self { key, value });
+        }
+
+        Err(Expected(format!(
+            "{text:?} is no tag: expected KEY=VALUE, such as copies=orders"
+        )))
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, value } = self;
+        write!(f, "{key}={value}")
     }
 }
 
@@ -131,11 +184,13 @@ impl<'de> Deserialize<'de> for NewOutputs {
     }
 }
 
-/// Outputs that are found by name, with the settings of all of them.
+/// Outputs that are found by name or tag, with the settings of all of them.
 #[derive(Clone, Debug)]
 pub struct OutputPattern {
     /// The names.
     pub names: NamePattern,
+    /// The tag that a stream must have besides.
+    pub tag: Option<Tag>,
     /// The start of outputs that are found later.
     pub new_outputs: NewOutputs,
     /// The most outputs that may be found.
@@ -190,6 +245,14 @@ impl OutputPattern {
         let key = self.key.to_owned();
         table.insert(key, name.into());
         self.kind.parse(table)
+    }
+
+    /// The names and the tag, for messages.
+    pub fn wanted(&self) -> String {
+        match &self.tag {
+            Some(tag) => format!("{} with the tag {tag}", self.names),
+            None => self.names.to_string(),
+        }
     }
 
     /// True if the dead letters of these outputs go to the place called `name`.

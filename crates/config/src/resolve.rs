@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::check;
+use crate::cycles::{Node, cycles};
 use crate::dead_letter::{self, OnRefused, is_resolved_here};
 use crate::file;
 use crate::input::{Input, state_file};
@@ -167,6 +168,12 @@ impl Resolver<'_> {
         let fan_outs = self.placed(top, memory, &mut mistakes)?;
 
         mistakes.append(conflicts(&fan_outs));
+        let nodes = fan_outs.iter().map(|fan_out| Node {
+            config: &fan_out.config,
+            place: &fan_out.place,
+        });
+        let nodes: Vec<Node<'_>> = nodes.collect();
+        mistakes.append(cycles(&nodes, &self.surroundings));
         let configs = fan_outs.into_iter().map(|fan_out| fan_out.config);
         mistakes.or(configs.collect())
     }

@@ -25,16 +25,16 @@ pub(crate) fn source(
         }
         (Some((text, place)), _) => {
             let settings = of_text(text, layers, registry);
-            settings
-                .map(|settings| (settings, place.clone()))
-                .map_err(|expected| of_from(place, &expected))
+            match settings {
+                Ok(settings) => Ok((settings, place.clone())),
+                Err(expected) => Err(of_from(place, &expected)),
+            }
         }
         (None, Some(table)) => {
             let place = &table.place;
             let settings = of_table(table, layers, registry);
-            settings
-                .map(|settings| (settings, place.clone()))
-                .map_err(Mistakes::at(place))
+            let settings = settings.map_err(Mistakes::at(place))?;
+            Ok((settings, place.clone()))
         }
         (None, None) => Err(Mistakes::one(&own.place, NO_SOURCE)),
     }

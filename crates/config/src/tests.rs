@@ -10,7 +10,7 @@ use std::time::Duration;
 use distributary_core::engine::{Order, Start};
 
 use crate::resolve::resolve;
-use crate::{Input, LogFormat, Mistakes, Process, Registry};
+use crate::{Input, LogFormat, Mistakes, OutputPattern, Process, Registry};
 
 const PATH: &str = "/etc/d/orders.toml";
 
@@ -665,6 +665,55 @@ fn outputs_are_found_by_name() {
 }
 
 #[test]
+fn outputs_are_found_by_tag() {
+    let text = "from = \"a\"\n[[output]]\ntag = \"copies=a=b\"\n[[output]]\nstreams = \"app-*\"\n\
+                tag = \"team=\"\n";
+    let found = process(text).unwrap();
+    let wanted = |process: &Process| {
+        let patterns = process.fan_outs[0].patterns.iter();
+        patterns.map(OutputPattern::wanted).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        wanted(&found),
+        ["* with the tag copies=a=b", "app-* with the tag team="]
+    );
+
+    let mut input = flags(&[("from", "a")], &["b"]);
+    input.tags_of_flags(&["copies=a".to_owned()]);
+    let found = resolve(&Registry::default(), &input, None).unwrap();
+    assert_eq!(wanted(&found), ["* with the tag copies=a"]);
+    assert_eq!(found.fan_outs[0].outputs.len(), 1);
+}
+
+#[test]
+fn a_circle_of_fan_outs_is_refused() {
+    let fan_out = |from: &str, keys: &str| {
+        format!("[[fan-out]]\nfrom = \"{from}\"\n[[fan-out.output]]\n{keys}\n")
+    };
+    let circle = "feed each other in a circle";
+    let (to_b, to_c) = (
+        fan_out("a", "stream = \"b\""),
+        fan_out("b", "stream = \"c\""),
+    );
+    process(&format!("{to_b}{to_c}")).unwrap();
+    for last in [
+        "stream = \"a\"",
+        "streams = \"*\"",
+        "stream = \"d\"\ndead-letter = \"a\"",
+    ] {
+        let told = problem(&format!("{to_b}{to_c}{}", fan_out("c", last)));
+        let steps = "a writes to b, the source of b; b writes to c, the source of c; c writes to a";
+        assert!(told.contains(circle) && told.contains(steps), "{told}");
+        assert_eq!(told.matches(circle).count(), 1, "{told}");
+    }
+
+    let other = "stream = \"a\"\nregion = \"eu-west-2\"";
+    process(&format!("{to_b}{to_c}{}", fan_out("c", other))).unwrap();
+    let left_out = "streams = \"*,!a,!b\"";
+    process(&format!("{to_b}{to_c}{}", fan_out("c", left_out))).unwrap();
+}
+
+#[test]
 fn mistakes_about_patterns_are_told() {
     for (keys, expected) in [
         (
@@ -677,9 +726,12 @@ fn mistakes_about_patterns_are_told() {
         ),
         ("streams = \"!b*\"", "only leaves names out"),
         ("streams = \"b c\"", "is no pattern of names"),
+        ("tag = \"copies\"", "is no tag: expected KEY=VALUE"),
+        ("tag = \"=a\"", "is no tag"),
+        ("tag = \"a=b\"\nstream = \"b\"", "leave name and stream out"),
         (
             "type = \"file\"\npath = \"x\"\nstreams = \"b*\"",
-            "outputs of type file are not found by name",
+            "outputs of type file are not found",
         ),
         (
             "stream = \"b\"\nnew-outputs = \"latest\"",

@@ -131,6 +131,11 @@ impl Access {
         self.client_with(stream, &self.options).await
     }
 
+    /// A client of the account and region, for no stream in particular.
+    pub(crate) async fn any_client(&self) -> Result<Client, Failure> {
+        self.client(&stream_ref("any")?).await
+    }
+
     /// A client for `stream` with other options.
     pub(crate) async fn client_with(
         &self,

@@ -15,6 +15,7 @@ mod failure;
 #[cfg(feature = "dynamodb")]
 mod leases;
 mod logging;
+mod measure;
 mod patience;
 mod redrive;
 mod screen;

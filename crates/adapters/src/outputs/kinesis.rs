@@ -19,7 +19,8 @@ use toml::Table;
 use super::{BuiltOutput, OutputKind};
 use crate::keys::{Absent, Form, Key};
 use crate::kind::{
-    BuildContext, BuildError, Finding, ListedPlace, Permission, Severity, Surroundings, Target,
+    BuildContext, BuildError, Finding, ListedPlace, Permission, Severity, Surroundings, Tags,
+    Target,
 };
 use crate::values::{self, Expected};
 
@@ -238,12 +239,24 @@ impl OutputKind for Settings {
         })?;
 
         let place = |stream: ListedStream| ListedPlace {
+            is_going: stream.is_deleting(),
             name: stream.name,
             identity: stream.arn,
             created: stream.created,
-            is_going: stream.is_deleting,
         };
         Ok(listed.into_iter().map(place).collect())
+    }
+
+    async fn tags(&self, context: &BuildContext) -> Result<Option<Tags>, BuildError> {
+        let client = self.client(context).await?;
+        match client.tags(&self.stream).await {
+            Ok(tags) => Ok(Some(tags)),
+            Err(trouble) if trouble.kind == TroubleKind::Missing => Ok(None),
+            Err(trouble) => Err(BuildError::Failed {
+                message: format!("cannot list the tags of {}: {trouble}", self.stream),
+                source: trouble,
+            }),
+        }
     }
 
     async fn is_gone(&self, context: &BuildContext) -> bool {

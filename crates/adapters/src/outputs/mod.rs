@@ -13,7 +13,7 @@ use toml::Table;
 use crate::keys::{Key, fields_of};
 use crate::kind::{
     BuildContext, BuildError, Finding, Functions, Kind, ListedPlace, Permission, Surroundings,
-    Target,
+    Tags, Target,
 };
 use crate::values::Expected;
 
@@ -88,6 +88,15 @@ pub trait OutputKind: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync
     async fn list(&self, context: &BuildContext) -> Result<Vec<ListedPlace>, BuildError> {
         let _ = context;
         Ok(Vec::new())
+    }
+
+    /// The tags of the place; `None` if the service says that there is no such place.
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    async fn tags(&self, context: &BuildContext) -> Result<Option<Tags>, BuildError> {
+        let _ = context;
+        Ok(Some(Tags::new()))
     }
 
     /// True if the service says that the place does not exist, or is being deleted. A question that
@@ -176,6 +185,14 @@ impl OutputSettings {
         self.0.list(context).await
     }
 
+    /// As [`OutputKind::tags`].
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub async fn tags(&self, context: &BuildContext) -> Result<Option<Tags>, BuildError> {
+        self.0.tags(context).await
+    }
+
     /// As [`OutputKind::is_gone`].
     pub async fn is_gone(&self, context: &BuildContext) -> bool {
         self.0.is_gone(context).await
@@ -196,6 +213,7 @@ trait AnyOutput: Debug + Send + Sync {
     async fn build(&self, context: &BuildContext) -> Result<BuiltOutput, BuildError>;
     async fn check(&self, context: &BuildContext) -> Vec<Finding>;
     async fn list(&self, context: &BuildContext) -> Result<Vec<ListedPlace>, BuildError>;
+    async fn tags(&self, context: &BuildContext) -> Result<Option<Tags>, BuildError>;
     async fn is_gone(&self, context: &BuildContext) -> bool;
 }
 
@@ -243,6 +261,10 @@ impl<K: OutputKind> AnyOutput for K {
 
     async fn list(&self, context: &BuildContext) -> Result<Vec<ListedPlace>, BuildError> {
         OutputKind::list(self, context).await
+    }
+
+    async fn tags(&self, context: &BuildContext) -> Result<Option<Tags>, BuildError> {
+        OutputKind::tags(self, context).await
     }
 
     async fn is_gone(&self, context: &BuildContext) -> bool {

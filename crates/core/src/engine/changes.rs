@@ -9,7 +9,7 @@ use super::recognise::recognise;
 use super::shard::LaneChange;
 use super::start::{Asking, Map, Starts, check_pumps, report_lost};
 use super::world::Listed;
-use super::{Change, EngineError, OutputSpec, Shared, lock, pumps};
+use super::{Change, EngineError, OutputSpec, Seek, Shared, lock, pumps};
 
 /// The result of a change.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub enum Effect {
     Resumed,
     /// The output has the new settings.
     Updated,
+    /// The cursors are at the new place, also in the store.
+    Sought,
     /// Nothing has changed, for this reason.
     Refused(EngineError),
 }
@@ -53,7 +55,8 @@ impl Applied {
             | Effect::Detached
             | Effect::Paused
             | Effect::Resumed
-            | Effect::Updated => Ok(()),
+            | Effect::Updated
+            | Effect::Sought => Ok(()),
         }
     }
 }
@@ -68,6 +71,7 @@ pub(crate) async fn apply(shared: &Shared, change: Change) -> Applied {
         Change::Pause(id) => pause(shared, &id),
         Change::Resume(id) => resume(shared, &id),
         Change::Update(spec) => update(shared, &spec),
+        Change::Seek(to) => seek(shared, &to).await,
     };
     let effect = effect.unwrap_or_else(Effect::Refused);
     Applied { output, effect }
@@ -79,6 +83,7 @@ impl Change {
         match self {
             Self::Add(spec) | Self::Update(spec) => &spec.id,
             Self::Remove(id) | Self::Detach(id) | Self::Pause(id) | Self::Resume(id) => id,
+            Self::Seek(to) => &to.output,
         }
     }
 }
@@ -117,6 +122,27 @@ fn known(shared: &Shared, id: &OutputId) -> Result<(), EngineError> {
     Err(EngineError::Invalid {
         message: format!("there is no output {id}"),
     })
+}
+
+async fn seek(shared: &Shared, to: &Seek) -> Result<Effect, EngineError> {
+    known(shared, &to.output)?;
+    if !shared.ownership.is_sole() {
+        let message = "several workers share the shards: stop all of them, and start the output again \
+                       under another name, with the start that you want";
+        return Err(EngineError::Invalid {
+            message: message.to_owned(),
+        });
+    }
+
+    {
+        // A commit that is under way has the old cursors.
+        let _guard = shared.committing.lock().await;
+        lock(&shared.world).seek(to)?;
+    }
+    checkpoints::commit(shared)
+        .await
+        .map_err(|e| store_error("writing the new positions", e))?;
+    Ok(Effect::Sought)
 }
 
 async fn add(shared: &Shared, spec: OutputSpec) -> Result<Effect, EngineError> {

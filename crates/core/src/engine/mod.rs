@@ -37,6 +37,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use crate::batch::ShardId;
+use crate::checkpoint::Position;
 use crate::clock::{Clock, Instant, Millis};
 use crate::output::{Output, Trouble, TroubleKind};
 use crate::ownership::Ownership;
@@ -151,6 +152,22 @@ pub enum Change {
     /// Replaces an output's settings: the place to write to, and the order. The cursors are kept;
     /// `start` means nothing. Lanes that stopped go on.
     Update(OutputSpec),
+    /// Moves the cursors of an output.
+    Seek(Seek),
+}
+
+/// A move of an output's cursors. Requests under way are given up: their records may arrive in
+/// spite of that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seek {
+    /// The output.
+    pub output: OutputId,
+    /// The only shard; `None`: all.
+    pub shard: Option<ShardId>,
+    /// The new place.
+    pub to: Position,
+    /// The place where each cursor must be, with no request under way; `None`: any.
+    pub from: Option<Position>,
 }
 
 /// The reason why an engine could not start, go on, or carry out a change.
@@ -329,6 +346,12 @@ impl Engine {
         let shared = start::start(fan_out).await?;
         let supervisor = tokio::spawn(supervisor::run(Arc::clone(&shared))).abort_handle();
         Ok(Self { shared, supervisor })
+    }
+
+    /// The cursor of `output` in `shard`; `None` without such a lane.
+    pub fn position(&self, output: &OutputId, shard: &ShardId) -> Option<Position> {
+        let world = lock(&self.shared.world);
+        world.shards.get(shard)?.position(output)
     }
 
     /// A snapshot; cheap, at any time.

@@ -19,7 +19,7 @@ use crate::store::{LaneCheckpoint, LaneId, OutputId};
 use super::mutation::{Mutation, on};
 use super::shard::{GoalState, LaneChange, LaneStart, ReadCounts, ShardCell};
 use super::status::{CommitStatus, Counts, ErrorReport, Gap};
-use super::{EngineError, OutputSpec, Start};
+use super::{EngineError, OutputSpec, Seek, Start};
 use super::{lineage, report};
 
 /// Maps that are searched for a closed shard's children before a source that names none is
@@ -276,6 +276,27 @@ impl World {
         }
     }
 
+    /// Moves the cursors of an output. Nothing is changed in case of an error.
+    pub(crate) fn seek(&mut self, seek: &Seek) -> Result<(), EngineError> {
+        let Some(entry) = self.outputs.get_mut(&seek.output) else {
+            return Ok(());
+        };
+        let is_meant = |(id, _): &(&ShardId, &Arc<ShardCell>)| {
+            let shard = seek.shard.as_ref();
+            shard.is_none_or(|shard| shard == *id)
+        };
+        let cells = self.shards.iter().filter(is_meant);
+        let cells: Vec<&Arc<ShardCell>> = cells.map(|(_, cell)| cell).collect();
+        check_seek(seek, &entry.spec, &cells)?;
+
+        for cell in cells {
+            if let Some(counts) = cell.restart_lane(&entry.spec, &seek.to) {
+                entry.past.add(&counts);
+            }
+        }
+        Ok(())
+    }
+
     /// Drops the shards that are gone from the source and over. Their rows are deleted once the
     /// children have rows.
     pub(crate) fn tidy(&mut self) {
@@ -414,6 +435,37 @@ pub(crate) fn lane_of(shard: &ShardId, output: &OutputId) -> LaneId {
         shard: shard.clone(),
         output: output.clone(),
     }
+}
+
+/// Fails if the cursors of an output can't be moved.
+fn check_seek(
+    seek: &Seek,
+    spec: &OutputSpec,
+    cells: &[&Arc<ShardCell>],
+) -> Result<(), EngineError> {
+    let output = &seek.output;
+    let refused = |message: String| Err(EngineError::Invalid { message });
+    if spec.output.stateful().is_some() {
+        return refused(format!(
+            "the output {output} keeps sums or windows that belong to its positions; restart it instead"
+        ));
+    }
+    if let (Some(shard), []) = (&seek.shard, cells) {
+        return refused(format!(
+            "the source has no shard {shard}; the status lists all"
+        ));
+    }
+
+    let rests = |cell: &&Arc<ShardCell>| {
+        let from = seek.from.as_ref();
+        from.is_none_or(|from| cell.rests_at(output, from))
+    };
+    if !cells.iter().all(rests) {
+        return refused(format!(
+            "the output {output} has gone on meanwhile; nothing has changed"
+        ));
+    }
+    Ok(())
 }
 
 impl OutputEntry {

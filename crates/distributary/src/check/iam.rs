@@ -88,11 +88,18 @@ fn of_pattern(pattern: &OutputPattern) -> Vec<Permission> {
             all.push(permission);
             continue;
         };
+        let mut actions = permission.actions.clone();
+        if pattern.tag.is_some() {
+            actions.push("kinesis:ListTagsForStream");
+        }
         for name in pattern.names.included() {
             let resource = format!("{start}{name}");
+            let role = permission.role.clone();
+            let actions = actions.clone();
             all.push(Permission {
+                role,
+                actions,
                 resource,
-                ..permission.clone()
             });
         }
         all.push(listing(&permission));

@@ -4,10 +4,10 @@ pub(crate) mod iam;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use distributary_adapters::kind::{BuildContext, Ending, Finding, Severity};
+use distributary_adapters::kind::{BuildContext, BuildError, Ending, Finding, Severity};
 use distributary_adapters::outputs::OutputSettings;
-use distributary_config::discovery;
-use distributary_config::{FanOutConfig, OutputConfig, Process};
+use distributary_config::discovery::{self, FoundOutput};
+use distributary_config::{FanOutConfig, OutputConfig, OutputPattern, Process};
 use distributary_core::text::chain;
 use tokio::task::JoinSet;
 
@@ -27,14 +27,19 @@ pub(crate) async fn connect(process: &Process, access: &Access) -> Vec<Finding> 
     let mut findings = Vec::new();
     for fan_out in &process.fan_outs {
         let context = access.build_context(Ending::default());
-        let of_fan_out = connect_one(fan_out, context).await;
+        let (of_fan_out, found) = connect_one(fan_out, context).await;
         findings.extend(of_fan_out);
-        findings.extend(loops(fan_out, process));
+        let outputs = fan_out.outputs.iter().chain(&found);
+        findings.extend(loops(outputs, process));
     }
     findings
 }
 
-async fn connect_one(fan_out: &FanOutConfig, mut context: BuildContext) -> Vec<Finding> {
+/// The findings about a fan-out, and the outputs that are found now.
+async fn connect_one(
+    fan_out: &FanOutConfig,
+    mut context: BuildContext,
+) -> (Vec<Finding>, Vec<OutputConfig>) {
     let name = fan_out.source.default_name();
     let part = format!("source {name}");
     let of_source = fan_out.source.check(&context).await;
@@ -45,37 +50,55 @@ async fn connect_one(fan_out: &FanOutConfig, mut context: BuildContext) -> Vec<F
     context.like = source.and_then(|source| source.stream);
     let of_outputs = outputs(fan_out, &context).await;
     findings.extend(of_outputs);
-    let of_patterns = patterns(fan_out, &context).await;
+    let (of_patterns, found) = patterns(fan_out, &context).await;
     findings.extend(of_patterns);
-    findings
+    (findings, found)
 }
 
-/// The outputs that are found by name now.
-async fn patterns(fan_out: &FanOutConfig, context: &BuildContext) -> Option<Finding> {
+/// The outputs that are found by name now, with a finding about them.
+async fn patterns(
+    fan_out: &FanOutConfig,
+    context: &BuildContext,
+) -> (Option<Finding>, Vec<OutputConfig>) {
     if fan_out.patterns.is_empty() {
-        return None;
+        return (None, Vec::new());
     }
     let running = BTreeSet::new();
-    let (severity, finding) = match discovery::search(fan_out, context, &running).await {
+    let found = discovery::search(fan_out, context, &running).await;
+    let finding = of_search(fan_out, &found);
+
+    let mut outputs = Vec::new();
+    for output in found.unwrap_or_default().into_values() {
+        outputs.push(output.config);
+    }
+    (Some(finding), outputs)
+}
+
+/// The finding about the outputs that the patterns of `fan_out` have found.
+fn of_search(
+    fan_out: &FanOutConfig,
+    found: &Result<BTreeMap<String, FoundOutput>, BuildError>,
+) -> Finding {
+    let (severity, finding) = match found {
         Ok(found) if found.is_empty() => {
-            let finding = "no stream has such a name yet".to_owned();
+            let finding = "no such stream exists yet".to_owned();
             (Severity::Warning, finding)
         }
         Ok(found) => {
-            let names: Vec<String> = found.into_keys().collect();
+            let names: Vec<&str> = found.keys().map(String::as_str).collect();
             (Severity::Fine, format!("found: {}", names.join(", ")))
         }
-        Err(error) => (Severity::Failure, chain(&error)),
+        Err(error) => (Severity::Failure, chain(error)),
     };
 
     let texts = fan_out.patterns.iter();
-    let texts: Vec<String> = texts.map(|one| one.names.to_string()).collect();
-    Some(Finding {
+    let texts: Vec<String> = texts.map(OutputPattern::wanted).collect();
+    Finding {
         subject: format!("outputs {}", texts.join(", ")),
         finding,
         severity,
         advice: String::new(),
-    })
+    }
 }
 
 async fn outputs(fan_out: &FanOutConfig, context: &BuildContext) -> Vec<Finding> {
@@ -141,11 +164,11 @@ fn named(part: &str, findings: Vec<Finding>) -> Vec<Finding> {
     findings.into_iter().map(of_part).collect()
 }
 
-/// Outputs of `fan_out` that another fan-out of the process reads.
-fn loops(fan_out: &FanOutConfig, process: &Process) -> Vec<Finding> {
+/// The outputs of one fan-out that another fan-out of the process reads.
+fn loops<'a>(outputs: impl Iterator<Item = &'a OutputConfig>, process: &Process) -> Vec<Finding> {
     let surroundings = &process.surroundings;
     let mut findings = Vec::new();
-    for output in &fan_out.outputs {
+    for output in outputs {
         let target = output.settings.target(surroundings);
         let mut others = process.fan_outs.iter();
         let reader = others.find(|other| {

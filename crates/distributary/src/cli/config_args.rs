@@ -22,6 +22,9 @@ pub(super) struct ConfigArgs {
     /// two outputs would have the same name. Once for each output, or several after one --to
     #[arg(long, value_name = "[NAME=][KIND:]TARGET", num_args = 1.., value_delimiter = ',')]
     to: Vec<String>,
+    /// Outputs: every stream with this tag, also one that is created later
+    #[arg(long, value_name = "KEY=VALUE")]
+    to_tag: Vec<String>,
     /// Use an embedded Kinesis in this process, empty and gone at the end; needs no account and no
     /// credentials
     #[arg(long)]
@@ -70,6 +73,7 @@ impl ConfigArgs {
         let mut input = of_environment(environment, registry);
         self.keys.add_to(&mut input, registry);
         input.outputs_of_flags(&self.to);
+        input.tags_of_flags(&self.to_tag);
         input.embedded = self.local || local_variable(environment)?;
         Ok(input)
     }

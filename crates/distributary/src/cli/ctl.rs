@@ -18,6 +18,7 @@ use crate::screen;
 Examples:
   distributary ctl --name orders status
   distributary ctl --name orders pause audit
+  distributary ctl --name orders seek audit --to -1h
   distributary ctl --control unix:/run/distributary/orders.sock restart audit --from trim-horizon
 
 The address is the one that `distributary run` listens at (its key `control`). By default that is \
@@ -63,6 +64,30 @@ enum CtlCommand {
         #[arg(long, value_name = "START", allow_hyphen_values = true)]
         from: String,
     },
+    /// Move an output, or its position in one shard, to another place. Records behind the new
+    /// position are sent again; records before it are left out
+    #[command(visible_alias = "reset")]
+    Seek {
+        /// The output's name
+        output: String,
+        /// One shard only
+        #[arg(long, value_name = "SHARD")]
+        shard: Option<String>,
+        /// trim-horizon, latest, a time such as 2026-01-31T00:00:00Z or -1h, or with --shard
+        /// seq:NUMBER: after that record
+        #[arg(long, value_name = "POSITION", allow_hyphen_values = true)]
+        to: String,
+    },
+    /// Leave one record out, if it is the next one of the output: a stopped output goes on behind
+    /// it
+    Skip {
+        /// The output's name
+        output: String,
+        /// The record's shard
+        shard: String,
+        /// The record's sequence number; the log names it where an output stops
+        sequence: String,
+    },
     /// Read the configuration file again
     Reload,
     /// Finish the writes that are under way, save the progress, and end the process
@@ -98,6 +123,22 @@ impl CtlCommand {
                 fan_out,
                 output,
                 from,
+            },
+            Self::Seek { output, shard, to } => Request::Seek {
+                fan_out,
+                output,
+                shard,
+                to,
+            },
+            Self::Skip {
+                output,
+                shard,
+                sequence,
+            } => Request::Skip {
+                fan_out,
+                output,
+                shard,
+                sequence,
             },
             Self::Reload => Request::Reload,
             Self::Drain => Request::Drain,

@@ -15,9 +15,10 @@ mod redrive;
 mod run;
 mod sql;
 mod state;
-mod streams;
+pub(crate) mod streams;
 mod tail;
 mod verify;
+mod version;
 
 use std::ffi::OsStr;
 use std::process::ExitCode;
@@ -28,17 +29,11 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::failure::Failure;
 use crate::logging::{self, Verbosity};
 
-/// The text of `--version`: a released build sets one with the commit.
-const VERSION: &str = match option_env!("DISTRIBUTARY_VERSION") {
-    Some(version) => version,
-    None => env!("CARGO_PKG_VERSION"),
-};
-
 /// Copies one Amazon Kinesis stream to N others, in order and without loss.
 ///
 /// Begin with `distributary demo`: it needs no AWS account and leaves nothing behind.
 #[derive(Debug, Parser)]
-#[command(name = "distributary", version = VERSION, max_term_width = 100)]
+#[command(name = "distributary", version = version::VERSION, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     verbosity: Verbosity,
@@ -54,7 +49,8 @@ enum Command {
     Check(Box<check::CheckArgs>),
     /// Write a configuration to begin with
     Init(init::InitArgs),
-    /// Send a command to a running process: status, pause, resume, restart, reload, drain
+    /// Send a command to a running process: status, pause, resume, restart,
+    /// seek, skip, reload, drain
     Ctl(ctl::CtlArgs),
     /// Show and change the saved progress of a fan-out
     State(state::StateArgs),
@@ -62,6 +58,8 @@ enum Command {
     Leases(leases::LeasesArgs),
     /// Send dead letters again
     Redrive(redrive::RedriveArgs),
+    /// List streams, or show their shards, lineage and rates
+    Streams(streams::StreamsArgs),
     /// Show the main job on an embedded Kinesis, with no account
     Demo(demo::DemoArgs),
     /// Serve an embedded Kinesis on this machine
@@ -87,7 +85,8 @@ impl Cli {
     ///
     /// Ends the process for a wrong argument, and for `--help`.
     pub(crate) fn read() -> Self {
-        let matches = without_empty_variables(Self::command()).get_matches();
+        let command = without_empty_variables(Self::command());
+        let matches = command.long_version(version::LONG.as_str()).get_matches();
         match Self::from_arg_matches(&matches) {
             Ok(cli) => cli,
             Err(error) => error.exit(),
@@ -155,6 +154,7 @@ impl Command {
             Self::State(args) => state::run(args).await,
             Self::Leases(args) => leases::run(args).await,
             Self::Redrive(args) => redrive::run(args).await,
+            Self::Streams(args) => streams::run(args).await,
             Self::Demo(args) => demo::run(args).await,
             Self::Local(args) => local::run(args).await,
             Self::Put(args) => put::run(args).await,

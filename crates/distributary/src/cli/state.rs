@@ -2,22 +2,26 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use distributary_adapters::leases::sqlite::SqliteStore;
-use distributary_adapters::values::{Expected, Name, StartAt};
+use distributary_adapters::values::{Expected, Name};
 use distributary_config::input::{state_file, state_folder};
 use distributary_core::checkpoint::Position;
 use distributary_core::clock::{Clock, Millis};
-use distributary_core::engine::Start;
+use distributary_core::source::Source;
 use distributary_core::store::{CheckpointStore, LaneCheckpoint, LaneId, State, StoreError};
 use distributary_core::text::chain;
 
 use super::config_args::environment;
+use super::streams::Given;
+use crate::connect::{Access, ConnectArgs};
 use crate::failure::Failure;
 use crate::screen;
 use crate::state::Export;
+use crate::state::place::{self, Place};
+use crate::state::skip::{SkipError, Skipped};
 
 /// Flags of `state`.
 #[derive(Debug, clap::Args)]
@@ -25,11 +29,12 @@ use crate::state::Export;
 Examples:
   distributary state --name orders show
   distributary state --state orders.db seek audit --to 2026-01-31T00:00:00Z
+  distributary state --name orders skip audit shardId-000000000000 49590338271490256608559692538361571095921575989136588898
   distributary state --name orders export > orders.json
   distributary state --state /var/lib/orders.db import orders.json
 
 These commands need the state file for themselves: stop the process first, or reach the running one with `distributary ctl` \
-(status, pause, restart).")]
+(status, seek, skip, restart).")]
 pub(crate) struct StateArgs {
     /// The state file
     #[arg(long, value_name = "FILE", required_unless_present = "name")]
@@ -47,6 +52,7 @@ enum StateCommand {
     Show,
     /// Move an output, or its position in one shard, to another place. Records behind the new
     /// position are sent again; records before it are left out
+    #[command(visible_alias = "reset")]
     Seek {
         /// The output's name
         output: String,
@@ -57,6 +63,17 @@ enum StateCommand {
         /// seq:NUMBER: after that record
         #[arg(long, value_name = "POSITION")]
         to: String,
+    },
+    /// Leave one record out, if it is the next one of the output: the output goes on behind it
+    Skip {
+        /// The output's name
+        output: String,
+        /// The record's shard
+        shard: String,
+        /// The record's sequence number; the log names it where an output stops
+        sequence: String,
+        #[command(flatten)]
+        connect: ConnectArgs,
     },
     /// Forget the progress of an output: the next start begins at the output's `start`
     Forget {
@@ -94,10 +111,20 @@ impl StateCommand {
         match self {
             Self::Show => show(&state)?,
             Self::Seek { output, shard, to } => {
-                let to: Place = to.parse().map_err(wrong)?;
                 let lanes = lanes_of(&state, output, shard.as_deref())?;
                 check_stateless(&state, output)?;
+                let to = place(to, shard.is_some())?;
                 seek(store, &lanes, to).await?;
+            }
+            Self::Skip {
+                output,
+                shard,
+                sequence,
+                connect,
+            } => {
+                let row = row_of(&state, output, shard)?;
+                check_stateless(&state, output)?;
+                skip(store, row, sequence, connect).await?;
             }
             Self::Forget { output } => forget(store, &state, output).await?,
             Self::Export => export(store, &state)?,
@@ -105,6 +132,14 @@ impl StateCommand {
         }
         Ok(())
     }
+}
+
+/// The place that `text` names, in one shard or in all.
+fn place(text: &str, has_shard: bool) -> Result<Place, Failure> {
+    let place: Place = text.parse().map_err(wrong)?;
+    let checked = place.check(has_shard);
+    checked.map_err(wrong)?;
+    Ok(place)
 }
 
 fn wrong(expected: Expected) -> Failure {
@@ -125,41 +160,6 @@ impl StateArgs {
         let name: Name = name.parse().map_err(wrong)?;
         let folder = state_folder(&environment());
         Ok(state_file(folder.as_deref(), &name.0))
-    }
-}
-
-/// A place to move to.
-#[derive(Debug)]
-enum Place {
-    Start(Start),
-    After(String),
-}
-
-impl FromStr for Place {
-    type Err = Expected;
-
-    fn from_str(text: &str) -> Result<Self, Expected> {
-        let Some(sequence) = text.strip_prefix("seq:") else {
-            let start: StartAt = text.parse()?;
-            return Ok(Self::Start(start.0));
-        };
-
-        let is_decimal = sequence.bytes().all(|byte| byte.is_ascii_digit());
-        if is_decimal && (1..=129).contains(&sequence.len()) {
-            return Ok(Self::After(sequence.to_owned()));
-        }
-        Err(Expected(format!("{sequence:?} is no sequence number")))
-    }
-}
-
-impl Place {
-    fn position(&self, now: Millis) -> Position {
-        match self {
-            Self::Start(Start::TrimHorizon) => Position::TrimHorizon,
-            Self::Start(Start::At(at)) => Position::At(*at),
-            Self::Start(Start::Latest) => Position::At(now),
-            Self::After(sequence) => Position::after(sequence),
-        }
     }
 }
 
@@ -201,17 +201,9 @@ fn check_stateless(state: &State, output: &str) -> Result<(), Failure> {
 }
 
 async fn seek(store: &SqliteStore, lanes: &[LaneId], to: Place) -> Result<(), Failure> {
-    if let (Place::After(_), [_, _, ..]) = (&to, lanes) {
-        return Err(Failure::usage(
-            "a sequence number is one of one shard; name the shard with --shard",
-        ));
-    }
-
     let changes = moved(lanes, &to);
-    store
-        .commit(&changes)
-        .await
-        .map_err(|error| unusable(&error))?;
+    let committed = store.commit(&changes).await;
+    committed.map_err(|error| unusable(&error))?;
 
     let mut report = String::new();
     for row in &changes.lanes {
@@ -233,6 +225,79 @@ fn moved(lanes: &[LaneId], to: &Place) -> State {
     State {
         lanes: lanes.iter().map(row).collect(),
         ..State::default()
+    }
+}
+
+/// Moves the output behind the record, which must be the next one.
+async fn skip(
+    store: &SqliteStore,
+    row: &LaneCheckpoint,
+    sequence: &str,
+    connect: &ConnectArgs,
+) -> Result<(), Failure> {
+    let access = Access::new(connect)?;
+    let sequence = place::sequence(sequence);
+    let sequence = sequence.map_err(wrong)?;
+    let source = source_of(store, &access).await?;
+    let LaneId { output, shard } = &row.lane;
+    let record = (shard, sequence.as_str());
+
+    let found = Skipped::find(&*source, &access.clock, record, &row.position).await;
+    let skipped = found.map_err(|error| not_skipped(&error))?;
+    commit_row(store, row, skipped.after()).await?;
+    screen::print(&format!("{output} {shard}: skipped {skipped}\n"))
+}
+
+/// Writes the row with another position.
+async fn commit_row(
+    store: &SqliteStore,
+    row: &LaneCheckpoint,
+    position: Position,
+) -> Result<(), Failure> {
+    let lane = row.lane.clone();
+    let moved = LaneCheckpoint {
+        lane,
+        position,
+        arrival: None,
+    };
+    let changes = State {
+        lanes: vec![moved],
+        ..State::default()
+    };
+
+    let committed = store.commit(&changes).await;
+    committed.map_err(|error| unusable(&error))
+}
+
+fn row_of<'a>(state: &'a State, output: &str, shard: &str) -> Result<&'a LaneCheckpoint, Failure> {
+    let mut rows = state.lanes.iter();
+    let found = rows.find(|row| {
+        let lane = &row.lane;
+        let is_output = lane.output.as_str() == output;
+        is_output && lane.shard.as_str() == shard
+    });
+    match found {
+        Some(row) => Ok(row),
+        None => Err(no_lane(output, Some(shard))),
+    }
+}
+
+/// The source that the state file names.
+async fn source_of(store: &SqliteStore, access: &Access) -> Result<Arc<dyn Source>, Failure> {
+    let about = store.about();
+    let about = about.map_err(|error| unusable(&error))?;
+    let Some(source) = about.source else {
+        return Err(Failure::run("the state file names no source"));
+    };
+    let given = Given::open(access, &source.arn).await?;
+    Ok(given.source())
+}
+
+/// Another record than the next one is a wrong argument.
+fn not_skipped(error: &SkipError) -> Failure {
+    match error {
+        SkipError::Another { .. } | SkipError::None { .. } => Failure::usage(error.to_string()),
+        SkipError::Source(_) => Failure::from_error(error),
     }
 }
 
@@ -281,18 +346,21 @@ async fn import(path: &Path, file: &Path) -> Result<(), Failure> {
         return Err(Failure::usage(message));
     }
 
-    let store = SqliteStore::open(path, &export.fan_out).map_err(|error| unusable(&error))?;
-    if let Some(source) = &export.source {
-        let bound = store.bind(&source.identity()).await;
-        bound.map_err(|error| unusable(&error))?;
-    }
-    store
-        .commit(&state)
-        .await
-        .map_err(|error| unusable(&error))?;
-
-    let (fan_out, path) = (export.fan_out, path.display());
+    let stored = store(path, &export, &state).await;
+    stored.map_err(|error| unusable(&error))?;
+    let fan_out = export.fan_out;
+    let path = path.display();
     screen::print(&format!("imported the state of {fan_out} into {path}\n"))
+}
+
+/// Makes a state file of an export.
+async fn store(path: &Path, export: &Export, state: &State) -> Result<(), StoreError> {
+    let store = SqliteStore::open(path, &export.fan_out)?;
+    if let Some(source) = &export.source {
+        let identity = source.identity();
+        store.bind(&identity).await?;
+    }
+    store.commit(state).await
 }
 
 fn show(state: &State) -> Result<(), Failure> {

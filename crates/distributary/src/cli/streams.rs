@@ -1,4 +1,6 @@
-//! The streams named on the command line of `put`, `tail` and `verify`.
+//! The streams named on the command line; and `distributary streams`.
+
+mod list;
 
 use std::sync::Arc;
 
@@ -9,6 +11,8 @@ use distributary_kinesis::source::KinesisSource;
 
 use crate::connect::{Access, stream_ref};
 use crate::failure::Failure;
+
+pub(crate) use list::{StreamsArgs, run};
 
 /// A stream named on the command line.
 pub(crate) struct Given {

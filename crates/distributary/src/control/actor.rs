@@ -13,6 +13,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tracing::Instrument;
 
 use super::fan_out::{FanOutCommand, FanOutTask, Outcome};
+use super::routes::Routes;
 use super::{Answer, Command, FileState, Origin, SharedParts};
 use crate::connect::Access;
 use crate::failure::Failure;
@@ -63,6 +64,7 @@ impl Actor {
             shared: SharedParts {
                 memory: MemoryBudget::new(process.memory),
                 dead_letters: DeadLetterOutputs::default(),
+                routes: Routes::default(),
             },
             process,
             origin,

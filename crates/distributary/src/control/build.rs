@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use super::SharedParts;
 use super::pumps::Pumps;
+use super::routes::Route;
 use super::state;
 use crate::failure::Failure;
 
@@ -39,6 +40,7 @@ pub(crate) struct OutputBuilder {
     context: BuildContext,
     dead_letters: DeadLetterOutputs,
     pumps: Pumps,
+    route: Route,
     /// The source's identity.
     source: String,
 }
@@ -49,17 +51,18 @@ pub(crate) async fn build(
     mut context: BuildContext,
     shared: SharedParts,
 ) -> Result<Built, Failure> {
-    let source = config
-        .source
-        .build(&context)
-        .await
-        .map_err(|e| failure(&e))?;
+    let source = config.source.build(&context).await;
+    let source = source.map_err(|e| failure(&e))?;
     context.like = source.stream;
     let clock = context.clock.clone();
+    let settings = config.engine.clone();
+    let pumps = Pumps::new(clock.clone(), settings.clone());
+    let route = shared.routes.enter(&config.name, &source.identity);
     let builder = OutputBuilder {
         context,
         dead_letters: shared.dead_letters,
-        pumps: Pumps::new(clock.clone(), config.engine.clone()),
+        pumps,
+        route,
         source: source.identity,
     };
 
@@ -69,15 +72,17 @@ pub(crate) async fn build(
     let specs = builder.build_found(&mut found).await?;
     outputs.extend(specs);
 
+    let name = config.name.clone();
+    let source = builder.pumps.watched(source.source);
     let fan_out = FanOut {
-        name: config.name.clone(),
-        source: builder.pumps.watched(source.source),
+        name,
+        source,
         outputs,
         store: opened.store,
         ownership: opened.ownership,
         budget: Some(shared.memory),
         clock,
-        settings: config.engine.clone(),
+        settings,
     };
     Ok(Built {
         fan_out,
@@ -145,18 +150,30 @@ impl OutputBuilder {
         let mut specs = Vec::new();
         for (i, found) in self.ask_all(configs).await? {
             match found {
-                Ok(found) if found.identity != self.source => specs.push(found.spec),
-                Ok(_) => {}
+                Ok(found) => specs.extend(self.if_new(found)),
                 Err(error) => {
                     let name = &configs[i].name;
-                    tracing::warn!(
-                        "the output {name} was found, and cannot be used: {}",
-                        chain(&error)
-                    );
+                    let why = chain(&error);
+                    tracing::warn!("the output {name} was found, and cannot be used: {why}");
                 }
             }
         }
         Ok(specs)
+    }
+
+    /// An output that was found, unless its records would come back to the source.
+    fn if_new(&self, found: Found) -> Option<OutputSpec> {
+        if found.identity == self.source {
+            return None;
+        }
+
+        match self.enter(&found) {
+            Ok(()) => Some(found.spec),
+            Err(why) => {
+                tracing::warn!("an output that was found is left out: {why}");
+                None
+            }
+        }
     }
 
     /// The outputs of `configs`, in their order.
@@ -167,9 +184,30 @@ impl OutputBuilder {
         let found = self.find_all(configs).await?;
         self.tell_apart(&found)?;
         self.check_dead_letters(&found)?;
+        for output in &found {
+            let entered = self.enter(output);
+            entered.map_err(Failure::usage)?;
+        }
 
         let specs = found.into_iter().map(|found| found.spec);
         self.pumps.attach(configs, specs.collect())
+    }
+
+    /// Enters an output, and the place of its dead letters, into the routes of the process.
+    fn enter(&self, output: &Found) -> Result<(), String> {
+        let name = output.spec.id.as_str();
+        if let Some(place) = &output.dead_letters {
+            let name = format!("{name} (dead letters)");
+            self.route.add(&name, place)?;
+        }
+        self.route.add(name, &output.identity)
+    }
+
+    /// Takes an output that was removed out of the routes of the process.
+    pub(crate) fn leave(&self, name: &str) {
+        let dead_letters = format!("{name} (dead letters)");
+        self.route.remove(&dead_letters);
+        self.route.remove(name);
     }
 
     /// Fails if the output called `name` can't be changed while the fan-out runs.

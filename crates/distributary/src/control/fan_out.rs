@@ -7,8 +7,12 @@ use std::time::Duration;
 use distributary_adapters::kind::{BuildContext, BuildError, Ending};
 use distributary_config::discovery::{self, FoundOutput};
 use distributary_config::{FanOutConfig, OutputConfig};
+use distributary_core::batch::ShardId;
+use distributary_core::checkpoint::Position;
 use distributary_core::clock::{Clock, Instant};
-use distributary_core::engine::{Change, Engine, EngineError, OutputSpec, SourceStatus, Start};
+use distributary_core::engine::{
+    Change, Engine, EngineError, OutputSpec, Seek, SourceStatus, Start,
+};
 use distributary_core::store::OutputId;
 use distributary_core::text::chain;
 use tempfile::TempDir;
@@ -19,6 +23,8 @@ use super::build::{Built, OutputBuilder, build};
 use super::steps::{self, note};
 use super::{Answer, OutputChange, SharedParts};
 use crate::failure::Failure;
+use crate::state::place::Place;
+use crate::state::skip::Skipped;
 use crate::view::{Phase, Snapshot};
 
 /// Time between two snapshots of the engine.
@@ -385,9 +391,9 @@ impl Running {
         let changes = steps::between(&self.config.outputs, &outputs);
 
         for change in &changes {
-            self.outputs
-                .check_change(change.name())
-                .map_err(unchanged)?;
+            let name = change.name();
+            let checked = self.outputs.check_change(name);
+            checked.map_err(unchanged)?;
         }
 
         // All new outputs together, so that two that are one place are found. Outputs that stay as
@@ -396,15 +402,25 @@ impl Running {
         let asked: Vec<OutputConfig> = asked.collect();
         let specs = self.outputs.outputs(&asked).await;
         let mut specs = specs.map_err(|failure| unchanged(failure.message().to_owned()))?;
-        for change in &changes {
-            let applied = self.apply(change, &mut specs).await;
-            applied.map_err(|why| format!("{why}; the changes before it are in force"))?;
-        }
+        self.apply_all(&changes, &mut specs).await?;
 
         self.found = found;
         self.config = FanOutConfig { outputs, ..new };
         self.next_search = self.clock.now();
         Ok(changes.len())
+    }
+
+    /// Applies the changes of a reload, one after the other.
+    async fn apply_all(
+        &mut self,
+        changes: &[OutputChange],
+        specs: &mut Vec<OutputSpec>,
+    ) -> Result<(), String> {
+        for change in changes {
+            let applied = self.apply(change, specs).await;
+            applied.map_err(|why| format!("{why}; the changes before it are in force"))?;
+        }
+        Ok(())
     }
 
     /// Makes one change that a client asked for.
@@ -442,38 +458,90 @@ impl Running {
         specs: &mut Vec<OutputSpec>,
     ) -> Result<(), String> {
         let name = change.name();
-        let id = OutputId::new(name);
-
-        let engine_change = match change {
-            OutputChange::Remove(_) => Some(Change::Remove(id)),
-            OutputChange::Detach(_) => Some(Change::Detach(id)),
-            OutputChange::Pause(_) => Some(Change::Pause(id)),
-            OutputChange::Resume(_) => Some(Change::Resume(id)),
-            OutputChange::Update(_) => {
-                let spec = take_spec(specs, name)?;
-                Some(Change::Update(spec))
-            }
-            OutputChange::Add(_) => {
-                let spec = take_spec(specs, name)?;
-                Some(Change::Add(spec))
-            }
-            OutputChange::Restart(_, start) => {
-                self.restart(name, *start).await?;
-                None
-            }
-        };
-
-        if let Some(change) = engine_change {
+        if let OutputChange::Restart(_, start) = change {
+            self.restart(name, *start).await?;
+        } else {
+            let change = self.engine_change(change, specs).await?;
             self.engine(change).await?;
+        }
+        if matches!(change, OutputChange::Remove(_) | OutputChange::Detach(_)) {
+            self.outputs.leave(name);
         }
         note(change, &mut self.config.outputs);
         Ok(())
+    }
+
+    /// The change of the engine that a change of an output is; a restart is two.
+    async fn engine_change(
+        &self,
+        change: &OutputChange,
+        specs: &mut Vec<OutputSpec>,
+    ) -> Result<Change, String> {
+        let name = change.name();
+        let id = OutputId::new(name);
+        Ok(match change {
+            OutputChange::Remove(_) | OutputChange::Restart(..) => Change::Remove(id),
+            OutputChange::Detach(_) => Change::Detach(id),
+            OutputChange::Pause(_) => Change::Pause(id),
+            OutputChange::Resume(_) => Change::Resume(id),
+            OutputChange::Update(_) => Change::Update(take_spec(specs, name)?),
+            OutputChange::Add(_) => Change::Add(take_spec(specs, name)?),
+            OutputChange::Seek { shard, to, .. } => self.seek(id, shard.as_ref(), to),
+            OutputChange::Skip {
+                shard, sequence, ..
+            } => {
+                let seek = self.skip(id, shard, sequence).await?;
+                Change::Seek(seek)
+            }
+        })
     }
 
     async fn engine(&self, change: Change) -> Result<(), String> {
         let applied = self.engine.apply(change).await;
         let done = applied.done();
         done.map_err(|e| chain(&e))
+    }
+
+    fn seek(&self, output: OutputId, shard: Option<&ShardId>, to: &Place) -> Change {
+        let now = self.clock.wall();
+        Change::Seek(Seek {
+            output,
+            shard: shard.cloned(),
+            to: to.position(now),
+            from: None,
+        })
+    }
+
+    /// The move behind a record, which must be the next one of the output.
+    async fn skip(
+        &self,
+        output: OutputId,
+        shard: &ShardId,
+        sequence: &str,
+    ) -> Result<Seek, String> {
+        let Some(position) = self.engine.position(&output, shard) else {
+            return Err(format!("the output {output} has no shard {shard}"));
+        };
+        let record = (shard, sequence);
+        let skipped = self.find(record, &position).await?;
+        tracing::warn!(%output, %shard, "skipping {skipped}");
+        Ok(Seek {
+            to: skipped.after(),
+            shard: Some(shard.clone()),
+            from: Some(position),
+            output,
+        })
+    }
+
+    /// The record of the source after `position`, if that is the one that is meant.
+    async fn find(&self, record: (&ShardId, &str), position: &Position) -> Result<Skipped, String> {
+        let context = self.outputs.context();
+        let built = self.config.source.build(context).await;
+        let built = built.map_err(|error| chain(&error))?;
+        let source = &*built.source;
+
+        let found = Skipped::find(source, &self.clock, record, position);
+        found.await.map_err(|error| chain(&error))
     }
 
     /// Removes the output with its progress, and adds the output again with another start.

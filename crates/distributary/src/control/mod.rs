@@ -10,6 +10,7 @@ mod build;
 mod fan_out;
 mod process;
 mod pumps;
+mod routes;
 mod signals;
 mod socket;
 mod state;
@@ -21,8 +22,11 @@ use std::time::Duration;
 
 use distributary_config::dead_letter_outputs::DeadLetterOutputs;
 use distributary_config::{Input, OutputConfig, Registry};
+use distributary_core::batch::ShardId;
 use distributary_core::engine::{MemoryBudget, Start};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::state::place::Place;
 
 pub(crate) use process::run;
 pub(crate) use socket::{Reply, Request, ask};
@@ -36,6 +40,8 @@ pub(crate) struct SharedParts {
     pub(crate) memory: MemoryBudget,
     /// Outputs for dead letters.
     pub(crate) dead_letters: DeadLetterOutputs,
+    /// The streams that the fan-outs read and write.
+    pub(crate) routes: routes::Routes,
 }
 
 /// Commands that wait for the actor at most; further clients wait to send theirs.
@@ -104,6 +110,18 @@ enum OutputChange {
     Add(OutputConfig),
     /// Forgets the output's progress and starts the output again at this position.
     Restart(String, Start),
+    /// Moves the output, or its position in one shard.
+    Seek {
+        name: String,
+        shard: Option<ShardId>,
+        to: Place,
+    },
+    /// Leaves one record out.
+    Skip {
+        name: String,
+        shard: ShardId,
+        sequence: String,
+    },
 }
 
 /// A client's handle to the actor.

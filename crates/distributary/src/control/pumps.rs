@@ -207,10 +207,7 @@ impl Pumps {
             return Ok((pump, running.selections.clone()));
         }
 
-        let clock = self.clock.clone();
-        let made = SqlPump::new(program, selections.clone(), clock);
-        let made = made.ok_or_else(|| Failure::run("the pump keeps state"))?;
-        let pump = Arc::new(made);
+        let pump = self.stateless_pump(program, &selections)?;
         let running = Stateless {
             config,
             selections: selections.clone(),
@@ -218,6 +215,20 @@ impl Pumps {
         };
         built.stateless.insert(name.to_owned(), running);
         Ok((pump, selections))
+    }
+
+    fn stateless_pump(
+        &self,
+        program: Arc<Program>,
+        selections: &[Selection],
+    ) -> Result<Arc<SqlPump>, Failure> {
+        let clock = self.clock.clone();
+        let selections = selections.to_vec();
+        let made = SqlPump::new(program, selections, clock);
+        match made {
+            Some(pump) => Ok(Arc::new(pump)),
+            None => Err(Failure::run("the pump keeps state")),
+        }
     }
 
     /// The pump as an output of the engine, with the name of the pump.

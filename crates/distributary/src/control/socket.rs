@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use distributary_adapters::values::{Expected, StartAt};
 use distributary_config::Process;
 use distributary_config::process::ControlAddress;
+use distributary_core::batch::ShardId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 
 use super::{ANSWER_TIMEOUT, Control, OutputChange};
 use crate::failure::Failure;
+use crate::state::place::{self, Place};
 use crate::view::{Snapshot, Snapshots};
 
 /// Clients that are served at a time; more clients wait.
@@ -61,6 +63,24 @@ pub(crate) enum Request {
         output: String,
         /// `trim-horizon`, `latest` or a time (RFC 3339).
         from: String,
+    },
+    /// Moves an output, or its position in one shard.
+    Seek {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fan_out: Option<String>,
+        output: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shard: Option<String>,
+        /// `trim-horizon`, `latest`, a time (RFC 3339), or with a shard `seq:NUMBER`.
+        to: String,
+    },
+    /// Leaves one record out, if that is the next one of the output.
+    Skip {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fan_out: Option<String>,
+        output: String,
+        shard: String,
+        sequence: String,
     },
     /// Reads the configuration file again.
     Reload,
@@ -241,6 +261,18 @@ impl Client {
                 output,
                 from,
             } => self.restart(fan_out, output, &from).await,
+            Request::Seek {
+                fan_out,
+                output,
+                shard,
+                to,
+            } => self.seek(fan_out, (output, shard), &to).await,
+            Request::Skip {
+                fan_out,
+                output,
+                shard,
+                sequence,
+            } => self.skip(fan_out, (output, &shard), &sequence).await,
             Request::Reload => self.reload().await,
             Request::Drain => self.control.drain().await,
         };
@@ -260,6 +292,42 @@ impl Client {
     async fn restart(&self, fan_out: Option<String>, output: String, from: &str) -> super::Answer {
         let start: StartAt = from.parse().map_err(|expected: Expected| expected.0)?;
         let change = OutputChange::Restart(output, start.0);
+        self.change(fan_out, change).await
+    }
+
+    async fn seek(
+        &self,
+        fan_out: Option<String>,
+        (output, shard): (String, Option<String>),
+        to: &str,
+    ) -> super::Answer {
+        let to: Place = to.parse().map_err(|expected: Expected| expected.0)?;
+        let checked = to.check(shard.is_some());
+        checked.map_err(|expected| expected.0)?;
+        let shard = shard.as_deref();
+        let shard = shard.map(ShardId::new);
+        let change = OutputChange::Seek {
+            name: output,
+            shard,
+            to,
+        };
+        self.change(fan_out, change).await
+    }
+
+    async fn skip(
+        &self,
+        fan_out: Option<String>,
+        (output, shard): (String, &str),
+        sequence: &str,
+    ) -> super::Answer {
+        let sequence = place::sequence(sequence);
+        let sequence = sequence.map_err(|expected| expected.0)?;
+        let shard = ShardId::new(shard);
+        let change = OutputChange::Skip {
+            name: output,
+            shard,
+            sequence,
+        };
         self.change(fan_out, change).await
     }
 

@@ -15,7 +15,9 @@ impl OutputChange {
             | Self::Detach(name)
             | Self::Pause(name)
             | Self::Resume(name)
-            | Self::Restart(name, _) => name,
+            | Self::Restart(name, _)
+            | Self::Seek { name, .. }
+            | Self::Skip { name, .. } => name,
             Self::Update(config) | Self::Add(config) => &config.name,
         }
     }
@@ -28,7 +30,9 @@ impl OutputChange {
             | Self::Detach(_)
             | Self::Pause(_)
             | Self::Resume(_)
-            | Self::Restart(..) => None,
+            | Self::Restart(..)
+            | Self::Seek { .. }
+            | Self::Skip { .. } => None,
         }
     }
 
@@ -47,6 +51,13 @@ impl OutputChange {
                 format!("changed the settings of the output {name}; it continues where it was")
             }
             Self::Add(_) => format!("added the output {name}"),
+            Self::Seek { shard: None, .. } => format!("moved the output {name} in every shard"),
+            Self::Seek {
+                shard: Some(shard), ..
+            } => format!("moved the output {name} in shard {shard}"),
+            Self::Skip { sequence, .. } => {
+                format!("the output {name} goes on behind the record {sequence}")
+            }
             Self::Restart(..) => {
                 format!("forgot the progress of the output {name} and restarted it")
             }
@@ -67,16 +78,18 @@ pub(super) fn note(change: &OutputChange, outputs: &mut Vec<OutputConfig>) {
             outputs.retain(|o| o.name != name);
             outputs.push(new.clone());
         }
-        OutputChange::Restart(..) => {}
+        OutputChange::Restart(..) | OutputChange::Seek { .. } | OutputChange::Skip { .. } => {}
     }
 }
 
 fn log(change: &OutputChange) {
     let text = change.done();
     match change {
-        OutputChange::Remove(_) | OutputChange::Detach(_) | OutputChange::Restart(..) => {
-            tracing::warn!("{text}");
-        }
+        OutputChange::Remove(_)
+        | OutputChange::Detach(_)
+        | OutputChange::Restart(..)
+        | OutputChange::Seek { .. }
+        | OutputChange::Skip { .. } => tracing::warn!("{text}"),
         OutputChange::Pause(_)
         | OutputChange::Resume(_)
         | OutputChange::Update(_)

@@ -1,5 +1,8 @@
 //! The progress of a fan-out as JSON, for moving the fan-out to another machine.
 
+pub(crate) mod place;
+pub(crate) mod skip;
+
 use distributary_adapters::leases::format;
 use distributary_core::batch::ShardId;
 use distributary_core::clock::Millis;

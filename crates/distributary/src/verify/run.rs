@@ -118,15 +118,9 @@ pub(crate) async fn verify(
 
     let mut copies = Vec::with_capacity(to.len());
     for (subject, held) in to.iter().zip(held_copies) {
-        let comparison = compare_one(source, held, options, progress).await?;
-        let streams = [(&from.source, source), (&subject.source, held)];
-        let examples = examples(&comparison, streams, &options.clock).await;
-        let name = subject.name.clone();
-        copies.push(Copy {
-            name,
-            examples,
-            comparison,
-        });
+        let streams = [(from, source), (subject, held)];
+        let copy = copy(streams, options, progress).await?;
+        copies.push(copy);
     }
 
     Ok(Report {
@@ -134,6 +128,23 @@ pub(crate) async fn verify(
         at: until,
         tolerance: options.tolerance,
         copies,
+    })
+}
+
+/// The comparison of the source and a copy, with examples of the differences.
+async fn copy(
+    [(from, source), (subject, held)]: [(&Subject, &Arc<Held>); 2],
+    options: &Options,
+    progress: &Arc<Progress>,
+) -> Result<Copy, ReadError> {
+    let comparison = compare_one(source, held, options, progress).await?;
+    let streams = [(&from.source, source), (&subject.source, held)];
+    let examples = examples(&comparison, streams, &options.clock).await;
+    let name = subject.name.clone();
+    Ok(Copy {
+        name,
+        examples,
+        comparison,
     })
 }
 
@@ -201,6 +212,14 @@ async fn read_all(
         tasks.spawn(task);
     }
 
+    let all = in_order(tasks).await?;
+    Ok(all.into_values().collect())
+}
+
+/// The results of all tasks, by the number of the subject.
+async fn in_order(
+    mut tasks: JoinSet<Result<(usize, Held), ReadError>>,
+) -> Result<BTreeMap<usize, Arc<Held>>, ReadError> {
     let mut all = BTreeMap::new();
     while let Some(ended) = tasks.join_next().await {
         let read = ended.map_err(|_| ReadError::Task)?;
@@ -208,7 +227,7 @@ async fn read_all(
         let held = Arc::new(held);
         all.insert(i, held);
     }
-    Ok(all.into_values().collect())
+    Ok(all)
 }
 
 async fn read_one(

@@ -154,3 +154,71 @@ fn a_reload_changes_the_pattern_and_the_settings_of_all() {
     daemon.signal("TERM");
     daemon.end().expect(0);
 }
+
+#[test]
+fn streams_with_a_tag_are_outputs() {
+    let names = ["input", "one", "two", "three"];
+    let (served, dir) = (Served::new(&names.map(|name| (name, 1))), Dir::new());
+    for (name, value) in [("one", "input"), ("two", "other"), ("input", "input")] {
+        served.tag(name, "copies", value);
+    }
+    for i in 0..49 {
+        served.tag("two", &format!("a{i:02}"), "x");
+    }
+    served.put("input", &records(0, 10));
+    let args = ["--from", "input", "--refresh-interval", "200ms"];
+    let to = ["--to-tag", "copies=input"];
+    let mut daemon = Daemon::start(
+        dir.run(&served, &[&args[..], &to].concat()),
+        &dir.path("log"),
+    );
+    wait_for(&served, "one", 10);
+
+    // Found later, behind a page of tags, and while tags are throttled.
+    let throttled = json!({"select": {"operations": ["ListTagsForStream"]}, "times": 3,
+        "action": {"error": {"code": "LimitExceededException", "message": "slower"}}});
+    let faults = served.local.faults();
+    faults
+        .add(serde_json::from_value(throttled).unwrap())
+        .unwrap();
+    served.tag("two", "copies", "input");
+    daemon.says("added the output two");
+    served.put("input", &records(10, 20));
+    wait_for(&served, "one", 20);
+    wait_for(&served, "two", 20);
+    daemon.signal("TERM");
+    daemon.end().expect(0);
+    assert!(held(&served, "three").0.is_empty());
+    assert_eq!(held(&served, "input").0.len(), 20);
+}
+
+#[test]
+fn a_circle_that_only_the_streams_show_is_refused() {
+    let (served, dir) = (Served::new(&[("one", 1), ("two", 1)]), Dir::new());
+    let config = dir.text("d.toml");
+    let fan_out = |name: &str, from: &str, to: &str| {
+        let state = dir.text(&format!("{name}.db"));
+        format!(
+            "[[fan-out]]\nname = \"{name}\"\nfrom = \"{from}\"\nstate = \"{state}\"\n\
+             [[fan-out.output]]\nstream = \"{to}\"\n"
+        )
+    };
+    let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/two";
+    let text = [fan_out("a", "one", "two"), fan_out("b", arn, "one")].concat();
+    fs::write(&config, text).unwrap();
+    served.put("one", &records(0, 3));
+    let mut daemon = Daemon::start(
+        served.command(&["run", "-c", &config, "--idle-interval", "50ms"]),
+        &dir.path("log"),
+    );
+    let told = daemon.says("they would be copied round and round");
+    assert!(told.contains("the others continue"), "{told}");
+    daemon.signal("TERM");
+    assert_eq!(daemon.end().code, Some(2));
+
+    // The same names are seen in the configuration.
+    let text = [fan_out("a", "one", "two"), fan_out("b", "two", "one")].concat();
+    fs::write(&config, text).unwrap();
+    let done = served.run(&["run", "-c", &config]).expect(2);
+    assert!(done.err.contains("in a circle"), "{}", done.err);
+}

@@ -189,6 +189,16 @@ impl Served {
         self.runtime.block_on(self.client.call(&request)).unwrap();
     }
 
+    /// Gives a stream a tag.
+    pub(crate) fn tag(&self, stream: &str, key: &str, value: &str) {
+        let request = distributary_wire::types::AddTagsToStreamRequest {
+            stream_name: Some(stream.to_owned()),
+            tags: Some([(key.to_owned(), value.to_owned())].into()),
+            ..Default::default()
+        };
+        self.runtime.block_on(self.client.call(&request)).unwrap();
+    }
+
     /// Deletes a stream.
     pub(crate) fn delete(&self, stream: &str) {
         let request = distributary_wire::types::DeleteStreamRequest::default();

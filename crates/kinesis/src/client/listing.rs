@@ -1,15 +1,19 @@
 //! The streams of an account in one region.
 
+use std::collections::BTreeMap;
+use std::future::Future;
 use std::time::Duration;
 
 use distributary_core::clock::Millis;
 use distributary_core::output::{Trouble, TroubleKind};
 use distributary_wire::types::{
-    ListStreamsRequest, ListStreamsResponse, StreamStatus, StreamSummary,
+    ListStreamsRequest, ListStreamsResponse, ListTagsForStreamRequest, StreamMode, StreamStatus,
+    StreamSummary,
 };
 
-use super::Client;
 use super::streams::created;
+use super::{Answered, Client};
+use crate::names::StreamRef;
 
 /// Pages that are read at most.
 const PAGES_MAX: usize = 1000;
@@ -31,8 +35,17 @@ pub struct ListedStream {
     pub arn: Option<String>,
     /// The creation time, where the server returns one.
     pub created: Option<Millis>,
+    /// The status, where the server returns one.
+    pub status: Option<StreamStatus>,
+    /// The mode, where the server returns one.
+    pub mode: Option<StreamMode>,
+}
+
+impl ListedStream {
     /// True if the stream is being deleted.
-    pub is_deleting: bool,
+    pub fn is_deleting(&self) -> bool {
+        self.status == Some(StreamStatus::Deleting)
+    }
 }
 
 impl Client {
@@ -48,7 +61,7 @@ impl Client {
             ..Default::default()
         };
         for _ in 0..PAGES_MAX {
-            let page = self.page(&request).await?;
+            let page = self.patiently(|| self.call(&request)).await?;
             let more = page.has_more_streams;
             let token = page.next_token.clone();
             let listed = streams_of(page);
@@ -68,10 +81,42 @@ impl Client {
         Err(Trouble::new(TroubleKind::Unintelligible, text))
     }
 
-    async fn page(&self, request: &ListStreamsRequest) -> Result<ListStreamsResponse, Trouble> {
+    /// The tags of `stream`. Waits before each call, and tries again where a call is throttled: AWS
+    /// allows an account five calls a second.
+    ///
+    /// # Errors
+    /// [`Trouble`]; of kind `Missing` if there is no such stream.
+    pub async fn tags(&self, stream: &StreamRef) -> Result<BTreeMap<String, String>, Trouble> {
+        let mut tags = BTreeMap::new();
+        let mut start = None;
+        for _ in 0..PAGES_MAX {
+            self.clock().sleep(BETWEEN_PAGES).await;
+            let request = ListTagsForStreamRequest {
+                exclusive_start_tag_key: start,
+                ..Default::default()
+            };
+            let page = self.patiently(|| self.on(stream, request.clone())).await?;
+
+            start = page.tags.last().map(|tag| tag.key.clone());
+            let listed = page.tags.into_iter();
+            tags.extend(listed.map(|tag| (tag.key, tag.value.unwrap_or_default())));
+            if !page.has_more_tags || start.is_none() {
+                return Ok(tags);
+            }
+        }
+        let text = format!("the list of the tags of {stream} has no end");
+        Err(Trouble::new(TroubleKind::Unintelligible, text))
+    }
+
+    /// The answer of `call`, which is made again where it is throttled or fails for a cause that
+    /// passes.
+    async fn patiently<A, F>(&self, call: impl Fn() -> F) -> Result<A, Trouble>
+    where
+        F: Future<Output = Result<Answered<A>, Trouble>>,
+    {
         let mut attempt = 1;
         loop {
-            let trouble = match self.call(request).await {
+            let trouble = match call().await {
                 Ok(answered) => return Ok(answered.answer),
                 Err(trouble) => trouble,
             };
@@ -114,7 +159,8 @@ fn streams_of(page: ListStreamsResponse) -> Vec<ListedStream> {
         name,
         arn: None,
         created: None,
-        is_deleting: false,
+        status: None,
+        mode: None,
     };
     page.stream_names.into_iter().map(of_name).collect()
 }
@@ -125,6 +171,9 @@ fn of_summary(summary: StreamSummary) -> ListedStream {
         name: summary.stream_name,
         arn: (!arn.is_empty()).then_some(arn),
         created: summary.stream_creation_timestamp.and_then(created),
-        is_deleting: summary.stream_status == StreamStatus::Deleting,
+        status: Some(summary.stream_status),
+        mode: summary
+            .stream_mode_details
+            .and_then(|details| details.stream_mode),
     }
 }

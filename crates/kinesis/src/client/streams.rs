@@ -13,9 +13,9 @@ use distributary_wire::op::Operation;
 use distributary_wire::types::{
     self, CreateStreamRequest, DeleteStreamRequest, DescribeStreamRequest,
     DescribeStreamSummaryRequest, DescribeStreamSummaryResponse, GetShardIteratorRequest,
-    ListShardsRequest, ListShardsResponse, PutRecordRequest, PutRecordsRequest,
-    RecordDistributionStrategy, Request, Shard, StreamMode, StreamModeDetails, StreamStatus,
-    Timestamp,
+    ListShardsRequest, ListShardsResponse, ListTagsForStreamRequest, PutRecordRequest,
+    PutRecordsRequest, RecordDistributionStrategy, Request, Shard, StreamMode, StreamModeDetails,
+    StreamStatus, Timestamp,
 };
 
 use super::{Answered, CALL_DEADLINE, CallError, Client};
@@ -47,6 +47,7 @@ of_stream!(
     DescribeStreamSummaryRequest,
     GetShardIteratorRequest,
     ListShardsRequest,
+    ListTagsForStreamRequest,
     PutRecordRequest,
     PutRecordsRequest
 );

@@ -167,6 +167,24 @@ impl ShardCell {
         removed.is_some()
     }
 
+    /// The cursor of the lane of `output`.
+    pub(crate) fn position(&self, output: &OutputId) -> Option<Position> {
+        let state = lock(&self.state);
+        let lane = state.lanes.get(output)?;
+        Some(lane.position.clone())
+    }
+
+    /// True if the cursor of the lane of `output` is at `position`, and the lane has no request
+    /// under way.
+    pub(crate) fn rests_at(&self, output: &OutputId, position: &Position) -> bool {
+        let state = lock(&self.state);
+        let Some(lane) = state.lanes.get(output) else {
+            return false;
+        };
+        let works = Phase::Active(Activity::Delivering);
+        lane.position == *position && lane.phase != works && lane.gathered.is_none()
+    }
+
     /// Begins the lane of an output again at `position`, without a row. The counts of the lane before,
     /// with nothing in flight.
     pub(crate) fn restart_lane(&self, spec: &OutputSpec, position: &Position) -> Option<Counts> {
@@ -184,6 +202,7 @@ impl ShardCell {
         if let Some(task) = &lane.task {
             task.abort();
         }
+        lane.forget_gathered(&self.id);
         lane.lose_in_flight();
         Some(lane.counts)
     }

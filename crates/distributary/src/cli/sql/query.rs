@@ -10,10 +10,11 @@ use clap::ValueEnum;
 use distributary_config::{PumpCode, PumpConfig};
 use distributary_core::batch::{Batch, ShardId};
 use distributary_core::checkpoint::Position;
+use distributary_core::clock::Clock;
 use distributary_core::engine::deliver::{OnRefused, Patience, Recipient};
 use distributary_core::engine::{Order, Settings, Start};
 use distributary_core::output::{Outcome, Output, Picks, Trouble, TroubleKind};
-use distributary_core::source::{ServerTime, Shard};
+use distributary_core::source::{ServerTime, Shard, Source};
 use distributary_core::stateful::{ShardPosition, StatefulPump};
 use distributary_core::text::chain;
 use distributary_kinesis::names::StreamRef;
@@ -177,10 +178,7 @@ async fn query(args: &QueryArgs, access: &Access, program: Arc<Program>) -> Resu
 async fn walk(args: &QueryArgs, access: &Access, tips: &Arc<Tips>) -> Result<Walk, Failure> {
     let given = Given::open(access, &args.from).await?;
     let source = given.source();
-    let facts = with_retries(&access.clock, || source.facts())
-        .await
-        .map_err(|trouble| unreadable(&args.from, &trouble))?;
-    let now = facts.time;
+    let now = now(&*source, &args.from, &access.clock).await?;
 
     let watched = WatchedSource::new(source, Arc::clone(tips));
     Ok(Walk {
@@ -193,6 +191,13 @@ async fn walk(args: &QueryArgs, access: &Access, tips: &Arc<Tips>) -> Result<Wal
         records_per_read: RECORDS_PER_READ,
         responses: Arc::new(Semaphore::new(RESPONSES)),
     })
+}
+
+/// The server's time.
+async fn now(source: &dyn Source, stream: &str, clock: &Clock) -> Result<ServerTime, Failure> {
+    let facts = with_retries(clock, || source.facts()).await;
+    let facts = facts.map_err(|trouble| unreadable(stream, &trouble))?;
+    Ok(facts.time)
 }
 
 fn unreadable(stream: &str, trouble: &Trouble) -> Failure {
