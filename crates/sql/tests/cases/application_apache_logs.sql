@@ -1,0 +1,31 @@
+-- rows
+-- Web server logs: the W3C parser, status classes a minute, and bytes by client.
+-- column "line" VARCHAR(256) $.line
+-- input {"t":1000,"json":{"line":"10.0.0.1 - - [05/Mar/2024:10:00:00 +0000] \"GET /a HTTP/1.1\" 200 512"}}
+-- input {"t":2000,"json":{"line":"10.0.0.2 - bob [05/Mar/2024:10:00:01 +0000] \"POST /b HTTP/1.1\" 503 7"}}
+-- input {"t":3000,"json":{"line":"no log line"}}
+-- input {"t":4000,"json":{"line":"10.0.0.1 - - [05/Mar/2024:10:00:03 +0000] \"GET /c HTTP/1.1\" 404 -"}}
+-- input {"bound":60000}
+-- output REQUESTS {"CLIENT":"10.0.0.1","METHOD":"GET","STATUS":200,"BYTES":512}
+-- output REQUESTS {"CLIENT":"10.0.0.2","METHOD":"POST","STATUS":503,"BYTES":7}
+-- output REQUESTS {"CLIENT":"10.0.0.1","METHOD":"GET","STATUS":404,"BYTES":0}
+-- output STATUS_MINUTE {"CLASS":"2xx","N":1}
+-- output STATUS_MINUTE {"CLASS":"5xx","N":1}
+-- output STATUS_MINUTE {"CLASS":"4xx","N":1}
+-- output CLIENT_MINUTE {"CLIENT":"10.0.0.1","BYTES":512}
+CREATE OR REPLACE STREAM "REQUESTS" (client VARCHAR(40), method VARCHAR(8), status INTEGER, bytes BIGINT);
+CREATE OR REPLACE PUMP "PARSE_PUMP" AS INSERT INTO "REQUESTS"
+SELECT STREAM l.r.COLUMN1, SUBSTRING(l.r.COLUMN5 FROM '^[A-Z]+'), CAST(l.r.COLUMN6 AS INTEGER),
+       CASE WHEN l.r.COLUMN7 = '-' THEN 0 ELSE CAST(l.r.COLUMN7 AS BIGINT) END
+FROM (SELECT STREAM W3C_LOG_PARSE("line", 'COMMON') AS r FROM "SOURCE_SQL_STREAM_001") AS l
+WHERE l.r.COLUMN1 IS NOT NULL;
+
+CREATE OR REPLACE STREAM "STATUS_MINUTE" (class VARCHAR(3), n BIGINT);
+CREATE OR REPLACE PUMP "STATUS_PUMP" AS INSERT INTO "STATUS_MINUTE"
+SELECT STREAM CAST(status / 100 AS VARCHAR(1)) || 'xx', COUNT(*) FROM "REQUESTS" AS q
+GROUP BY CAST(status / 100 AS VARCHAR(1)) || 'xx', FLOOR(q.ROWTIME TO MINUTE);
+
+CREATE OR REPLACE STREAM "CLIENT_MINUTE" (client VARCHAR(40), bytes BIGINT);
+CREATE OR REPLACE PUMP "CLIENT_PUMP" AS INSERT INTO "CLIENT_MINUTE"
+SELECT STREAM client, SUM(bytes) AS total FROM "REQUESTS" AS q
+GROUP BY client, FLOOR(q.ROWTIME TO MINUTE) HAVING SUM(bytes) > 100;
