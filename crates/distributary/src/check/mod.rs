@@ -1,6 +1,7 @@
 //! Tries everything that a configuration names, before anything runs. Nothing is written.
 
 pub(crate) mod iam;
+mod pumps;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +13,8 @@ use distributary_core::text::chain;
 use tokio::task::JoinSet;
 
 use crate::connect::Access;
+
+pub(crate) use pumps::pumps;
 
 /// Outputs that are tried at the same time.
 const AT_ONCE: usize = 16;

@@ -21,7 +21,7 @@ Examples:
   distributary check -c distributary.toml --iam
   distributary check --from input --to 'file:input.jsonl' --connect --json
 
-Without --connect, no network is used, and every mistake of the configuration is reported. Nothing is ever written; whether \
+Without --connect, no network is used, and every mistake of the configuration and of the pumps' code is reported. Nothing is ever written; whether \
 records may be written to a stream shows when the first one is. Exit code 0: all is fine, or works with a drawback; 1: \
 something does not work; 2: the configuration is wrong.")]
 pub(crate) struct CheckArgs {
@@ -50,6 +50,11 @@ pub(crate) async fn run(args: CheckArgs) -> Result<ExitCode, Failure> {
         Err(mistakes) => return Err(Failure::usage(mistakes.to_string())),
     };
 
+    let broken = check::pumps(&process);
+    if !broken.is_empty() {
+        return refuse(&broken, args.json);
+    }
+
     if args.iam {
         let policies = check::iam::policies(&process);
         screen::print(&format!("{policies:#}\n"))?;
@@ -62,6 +67,20 @@ pub(crate) async fn run(args: CheckArgs) -> Result<ExitCode, Failure> {
         print(&findings, &process, args.connect)?;
     }
     Ok(exit_code(&findings))
+}
+
+/// Reports pumps that do not compile: the configuration is wrong.
+fn refuse(broken: &[Finding], json: bool) -> Result<ExitCode, Failure> {
+    if json {
+        print_json(broken)?;
+        return Ok(ExitCode::from(2));
+    }
+
+    let messages: Vec<&str> = broken
+        .iter()
+        .map(|finding| finding.finding.as_str())
+        .collect();
+    Err(Failure::usage(messages.join("\n")))
 }
 
 async fn findings(process: &Process, connect: bool) -> Result<Vec<Finding>, Failure> {

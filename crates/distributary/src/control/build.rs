@@ -19,6 +19,7 @@ use super::pumps::Pumps;
 use super::routes::Route;
 use super::state;
 use crate::failure::Failure;
+use crate::view::ErrorRows;
 
 /// Outputs that are asked at the same time.
 const ASKED_AT_ONCE: usize = 16;
@@ -208,6 +209,11 @@ impl OutputBuilder {
         let dead_letters = format!("{name} (dead letters)");
         self.route.remove(&dead_letters);
         self.route.remove(name);
+    }
+
+    /// The rows that the pumps sent to `error_stream` so far.
+    pub(crate) fn error_rows(&self) -> Vec<ErrorRows> {
+        self.pumps.error_rows()
     }
 
     /// Fails if the output called `name` can't be changed while the fan-out runs.

@@ -11,7 +11,7 @@ use distributary_core::batch::ShardId;
 use distributary_core::checkpoint::Position;
 use distributary_core::clock::{Clock, Instant};
 use distributary_core::engine::{
-    Change, Engine, EngineError, OutputSpec, Seek, SourceStatus, Start,
+    Change, Engine, EngineError, OutputSpec, Seek, SourceStatus, Start, Status,
 };
 use distributary_core::store::OutputId;
 use distributary_core::text::chain;
@@ -361,12 +361,14 @@ impl Running {
         }
 
         let Self {
-            engine, snapshots, ..
+            engine,
+            snapshots,
+            outputs,
+            ..
         } = self;
         let last = engine.shutdown(limit).await;
         if let Ok(status) = &last {
-            let status = Arc::new(status.clone());
-            snapshots.send_modify(|snapshot| snapshot.phase = Phase::Running(status));
+            publish(&snapshots, status.clone(), &outputs);
         }
 
         let outcome = end.outcome()?;
@@ -378,9 +380,7 @@ impl Running {
     }
 
     fn publish(&self) {
-        let status = Arc::new(self.engine.status());
-        self.snapshots
-            .send_modify(|snapshot| snapshot.phase = Phase::Running(status));
+        publish(&self.snapshots, self.engine.status(), &self.outputs);
     }
 
     /// Makes the outputs what `new` has. Returns the number of changes.
@@ -597,4 +597,15 @@ fn take_spec(specs: &mut Vec<OutputSpec>, name: &str) -> Result<OutputSpec, Stri
         return Err(format!("the output {name} was not built"));
     };
     Ok(specs.swap_remove(at))
+}
+
+/// Shows the status of a fan-out that runs, with the error rows of the pumps.
+fn publish(snapshots: &watch::Sender<Snapshot>, status: Status, outputs: &OutputBuilder) {
+    let status = Arc::new(status);
+    let error_rows = outputs.error_rows();
+
+    snapshots.send_modify(|snapshot| {
+        snapshot.phase = Phase::Running(status);
+        snapshot.error_rows = error_rows;
+    });
 }

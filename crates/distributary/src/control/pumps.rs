@@ -14,12 +14,13 @@ use distributary_core::source::Source;
 use distributary_core::store::OutputId;
 use distributary_core::sync::lock;
 use distributary_sql::pump::{
-    Route, SqlPump, StatefulSettings, StatefulSqlPump, Tips, WatchedSource,
+    ErrorCounts, Route, SqlPump, StatefulSettings, StatefulSqlPump, Tips, WatchedSource,
 };
 use distributary_sql::{Program, Selection};
 
 use crate::failure::Failure;
 use crate::sql::{compile, selection};
+use crate::view::ErrorRows;
 
 /// Builds the pumps of one fan-out.
 pub(crate) struct Pumps {
@@ -35,6 +36,8 @@ struct Built {
     stateless: BTreeMap<String, Stateless>,
     /// The pumps with state by the names of their outputs.
     stateful: BTreeMap<String, String>,
+    /// The error rows of every pump.
+    errors: BTreeMap<String, Arc<ErrorCounts>>,
     /// The fan-out has its first outputs.
     is_started: bool,
 }
@@ -120,6 +123,24 @@ impl Pumps {
             return source;
         }
         Arc::new(WatchedSource::new(source, Arc::clone(&self.tips)))
+    }
+
+    /// The rows that went to `error_stream` so far, by pump and error.
+    pub(crate) fn error_rows(&self) -> Vec<ErrorRows> {
+        let built = lock(&self.built);
+        let mut found = Vec::new();
+
+        for (pump, counts) in &built.errors {
+            for (kind, count) in counts.get() {
+                found.push(ErrorRows {
+                    pump: pump.clone(),
+                    statement: kind.pump,
+                    error: kind.name,
+                    count,
+                });
+            }
+        }
+        found
     }
 
     /// Fails if an output takes the rows of a pump with state.
@@ -213,6 +234,7 @@ impl Pumps {
             selections: selections.clone(),
             pump: Arc::clone(&pump),
         };
+        built.errors.insert(name.to_owned(), pump.errors());
         built.stateless.insert(name.to_owned(), running);
         Ok((pump, selections))
     }
@@ -254,6 +276,7 @@ impl Pumps {
         let clock = self.clock.clone();
         let tips = Arc::clone(&self.tips);
         let pump = StatefulSqlPump::new(program, routes, settings, clock, tips);
+        built.errors.insert(name.to_owned(), pump.errors());
         Ok(spec(name, start, Arc::new(pump)))
     }
 

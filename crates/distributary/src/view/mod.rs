@@ -23,6 +23,20 @@ pub(crate) struct Snapshot {
     /// The fan-out's name.
     pub(crate) name: Arc<str>,
     pub(crate) phase: Phase,
+    /// Rows that pumps sent to `error_stream`.
+    pub(crate) error_rows: Vec<ErrorRows>,
+}
+
+/// Rows of one kind that a pump sent to `error_stream`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ErrorRows {
+    /// The pump of the configuration.
+    pub(crate) pump: String,
+    /// The pump of the code; `null` where a record gave no row.
+    pub(crate) statement: String,
+    /// ERROR_NAME.
+    pub(crate) error: String,
+    pub(crate) count: u64,
 }
 
 /// The phase of a fan-out.
@@ -59,6 +73,7 @@ impl Snapshot {
         Self {
             name: Arc::from(name),
             phase: Phase::Starting,
+            error_rows: Vec::new(),
         }
     }
 
@@ -67,6 +82,7 @@ impl Snapshot {
         Self {
             name: Arc::from(status.name.as_str()),
             phase: Phase::Running(Arc::new(status)),
+            error_rows: Vec::new(),
         }
     }
 

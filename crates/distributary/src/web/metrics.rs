@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 
 use crate::control::FileState;
 use crate::screen;
-use crate::view::{Phase, Snapshot};
+use crate::view::{ErrorRows, Phase, Snapshot};
 
 /// The content type of OpenMetrics text.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -60,6 +60,8 @@ enum Values {
     Output(fn(&OutputStatus) -> Option<f64>),
     /// The errors per output, with the labels `output` and `kind`.
     Errors,
+    /// The rows of `error_stream` per fan-out, with the labels `pump`, `statement` and `error`.
+    ErrorRows,
     /// The KPL aggregates per output, with the labels `output` and `treatment`.
     Aggregates,
     /// A value per lane, with the labels `output` and `shard`; only with `metrics-per-shard`.
@@ -227,6 +229,12 @@ const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         help: "Errors of the output, for a request or for a record, by kind",
         values: Values::Errors,
+    },
+    Metric {
+        name: "distributary_pump_error_rows",
+        kind: Kind::Counter,
+        help: "Rows that a pump sent to error_stream, by the pump of the configuration, the pump of the code, and ERROR_NAME",
+        values: Values::ErrorRows,
     },
     Metric {
         name: "distributary_aggregates",
@@ -503,6 +511,10 @@ impl Metric {
             return self.put(encoder, &[label], value(&snapshot.phase));
         }
 
+        if let Values::ErrorRows = self.values {
+            return self.encode_error_rows(encoder, label, &snapshot.error_rows);
+        }
+
         let Some(status) = snapshot.status() else {
             return Ok(());
         };
@@ -524,11 +536,34 @@ impl Metric {
     ) -> fmt::Result {
         let label = ("output", output.id.as_str());
         match self.values {
-            Values::Process(_) | Values::File(_) | Values::Phase(_) | Values::FanOut(_) => {}
+            Values::Process(_)
+            | Values::File(_)
+            | Values::Phase(_)
+            | Values::FanOut(_)
+            | Values::ErrorRows => {}
             Values::Output(value) => self.put(encoder, &[fan_out, label], value(output))?,
             Values::Errors => self.encode_errors(encoder, [fan_out, label], output)?,
             Values::Aggregates => self.encode_aggregates(encoder, [fan_out, label], output)?,
             Values::Lane(value) => self.encode_lanes(encoder, [fan_out, label], output, value)?,
+        }
+        Ok(())
+    }
+
+    /// Adds the error rows of one fan-out's pumps.
+    fn encode_error_rows(
+        &self,
+        encoder: &mut MetricEncoder<'_>,
+        fan_out: (&str, &str),
+        error_rows: &[ErrorRows],
+    ) -> fmt::Result {
+        for rows in error_rows {
+            let labels = [
+                fan_out,
+                ("pump", &*rows.pump),
+                ("statement", &*rows.statement),
+                ("error", &*rows.error),
+            ];
+            self.put(encoder, &labels, n(rows.count))?;
         }
         Ok(())
     }
@@ -652,6 +687,7 @@ the first read, after a minute without a read or a delivery, if no output is run
                 Values::Phase(_) | Values::FanOut(_) => "`fan_out`",
                 Values::Output(_) => "`fan_out`, `output`",
                 Values::Errors => "`fan_out`, `output`, `kind`",
+                Values::ErrorRows => "`fan_out`, `pump`, `statement`, `error`",
                 Values::Aggregates => "`fan_out`, `output`, `treatment`",
                 Values::Lane(_) => "`fan_out`, `output`, `shard`; with `--metrics-per-shard`",
             };
@@ -679,6 +715,22 @@ the first read, after a minute without a read or a delivery, if no output is run
                 m.name
             );
         }
+    }
+
+    #[test]
+    fn error_rows_are_shown_by_pump_and_error() {
+        let mut snapshot = Snapshot::starting("orders");
+        snapshot.error_rows.push(ErrorRows {
+            pump: "web".to_owned(),
+            statement: "COPY".to_owned(),
+            error: "Division by zero".to_owned(),
+            count: 3,
+        });
+
+        let page = text(vec![snapshot], FileState::NoFile, false).unwrap();
+        let line = "distributary_pump_error_rows_total{fan_out=\"orders\",pump=\"web\",\
+                    statement=\"COPY\",error=\"Division by zero\"} 3";
+        assert!(page.contains(line), "{page}");
     }
 
     #[test]

@@ -48,6 +48,46 @@ fn every_mistake_is_reported_without_a_network() {
 }
 
 #[test]
+fn pumps_are_compiled_without_a_network() {
+    let (served, dir) = (Served::new(&[]), Dir::new());
+    let file = dir.text("d.toml");
+    let configure = |code: &str, stream: &str| {
+        let text = format!(
+            "from = \"a\"\n[[pump]]\nname = \"web\"\nsql = \"\"\"{code}\"\"\"\n\
+             columns = [{{ name = \"log\", type = \"VARCHAR(16)\", path = \"$.log\" }}]\n\
+             [[output]]\nstream = \"b\"\npump = \"web\"\nfrom-stream = \"{stream}\"\n"
+        );
+        fs::write(&file, text).unwrap();
+    };
+    let check = |more: &[&str]| served.run(&[&["check", "-c", file.as_str()], more].concat());
+    let code = |column: &str, target: &str| {
+        format!(
+            "CREATE STREAM d (log VARCHAR(16));\nCREATE PUMP p AS INSERT INTO {target} \
+             SELECT STREAM \"{column}\" FROM \"SOURCE_SQL_STREAM_001\";\n\
+             CREATE PUMP q AS INSERT INTO d SELECT STREAM COUNT(*) FROM \"SOURCE_SQL_STREAM_001\";"
+        )
+    };
+
+    // All errors of the code, in one run.
+    configure(&code("lgo", "d"), "D");
+    let told = check(&[]).expect(2).err;
+    assert!(told.contains("error[unknown-column]: line 2"), "{told}");
+    assert!(told.contains("error[misplaced-aggregate]: line 3"), "{told}");
+    let listed = findings(&check(&["--json"]).expect(2).text());
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    assert_eq!((&*listed[0].0, &*listed[0].1), ("pump web", "failure"));
+
+    let right = code("log", "d");
+    let (right, _) = right.rsplit_once("CREATE PUMP q").unwrap();
+    configure(right, "nowhere");
+    let told = check(&[]).expect(2).err;
+    assert!(told.contains("makes no stream \"nowhere\""), "{told}");
+
+    configure(right, "error_stream");
+    check(&[]).expect(0);
+}
+
+#[test]
 fn every_source_and_output_is_tried() {
     let (served, dir) = (
         Served::new(&[("input", 4), ("narrow", 1), ("wide", 4)]),
