@@ -72,7 +72,10 @@ fn pumps_are_compiled_without_a_network() {
     configure(&code("lgo", "d"), "D");
     let told = check(&[]).expect(2).err;
     assert!(told.contains("error[unknown-column]: line 2"), "{told}");
-    assert!(told.contains("error[misplaced-aggregate]: line 3"), "{told}");
+    assert!(
+        told.contains("error[misplaced-aggregate]: line 3"),
+        "{told}"
+    );
     let listed = findings(&check(&["--json"]).expect(2).text());
     assert_eq!(listed.len(), 1, "{listed:?}");
     assert_eq!((&*listed[0].0, &*listed[0].1), ("pump web", "failure"));
