@@ -10,6 +10,7 @@ mod counter;
 mod environment;
 mod fakes;
 pub mod mutations;
+mod recreation;
 pub mod run;
 pub mod scenario;
 pub mod shrink;
@@ -18,5 +19,6 @@ pub mod truth;
 mod whole;
 mod workers;
 
+pub use recreation::play_recreation;
 pub use whole::play_aggregates;
 pub use workers::play_workers;

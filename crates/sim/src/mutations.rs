@@ -2,11 +2,10 @@
 
 use distributary_core::engine::mutation::{Mutation, set};
 
-use crate::play_aggregates;
-use crate::play_workers;
 use crate::run::play;
 use crate::scenario::{Level, Scenario};
 use crate::truth::Violation;
+use crate::{play_aggregates, play_recreation, play_workers};
 
 /// Seeds within which level 1 must find each bug.
 const SEEDS_OF_ENGINE: u64 = 100;
@@ -50,6 +49,20 @@ pub fn find_with_aggregates(mutation: Mutation) -> Option<String> {
         let violation = play_aggregates(seed);
         set(None);
         violation.filter(|_| play_aggregates(seed).is_none())
+    })
+}
+
+/// Runs within which streams that are created again must find a bug in their recognition.
+const RUNS_OF_RECREATION: u64 = 50;
+
+/// Plays runs with streams that are created again ([`play_recreation`]), which the engine does not
+/// notice; the violation.
+pub fn find_ignored_recreation() -> Option<String> {
+    (0..RUNS_OF_RECREATION).find_map(|seed| {
+        set(Some(Mutation::RecreationIgnored));
+        let violation = play_recreation(seed);
+        set(None);
+        violation.filter(|_| play_recreation(seed).is_none())
     })
 }
 

@@ -9,6 +9,7 @@ use crate::output::{Output, TroubleKind};
 use crate::source::StreamIdentity;
 use crate::store::{OutputId, OutputIdentity};
 
+use super::mutation::{Mutation, on};
 use super::settings::OnRecreated;
 use super::world::World;
 use super::{OutputSpec, Shared, Start, lock};
@@ -82,7 +83,7 @@ impl World {
             return;
         };
         let known = entry.current.replace(now.clone());
-        if entry.awaits_user {
+        if entry.awaits_user || on(Mutation::RecreationIgnored) {
             return;
         }
         let before = entry.identity.clone().or(known);

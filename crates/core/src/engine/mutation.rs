@@ -81,6 +81,8 @@ pub enum Mutation {
     WallClockExpiry,
     /// A lease is taken from an owner that is alive, without the owner's consent.
     StealWithoutStopping,
+    /// An output that was deleted and created again goes on where it was, without a word.
+    RecreationIgnored,
 }
 
 #[cfg(feature = "mutations")]

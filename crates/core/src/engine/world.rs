@@ -263,7 +263,7 @@ impl World {
                 LaneChange::Pause => entry.spec.paused = true,
                 LaneChange::Resume => {
                     entry.spec.paused = false;
-                    entry.awaits_user = false;
+                    entry.accept();
                 }
                 LaneChange::Replace(spec) => {
                     entry.spec = spec.clone();
@@ -479,6 +479,14 @@ impl OutputEntry {
             past: Counts::default(),
             warned: 0,
             pump: None,
+        }
+    }
+
+    /// The user has seen that the output was created again. The next commit writes the identity that
+    /// is known; until then, the stored one is not compared with it.
+    fn accept(&mut self) {
+        if std::mem::take(&mut self.awaits_user) {
+            self.identity = None;
         }
     }
 

@@ -26,6 +26,7 @@ pub struct StoreFaults {
     pub fail_after: u32,
 }
 
+#[derive(Clone)]
 struct Inner {
     identity: Option<StreamIdentity>,
     lanes: BTreeMap<LaneId, LaneCheckpoint>,
@@ -80,6 +81,16 @@ impl FakeStore {
     /// The snapshot of a stateful pump.
     pub fn snapshot(&self, output: &OutputId) -> Option<Snapshot> {
         lock(&self.state).snapshots.get(output).cloned()
+    }
+
+    /// Another store with what this one holds now, like a copy of the state file.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let state = lock(&self.state).clone();
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            ..self.clone()
+        }
     }
 
     /// Transactions that became durable.

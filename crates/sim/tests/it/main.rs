@@ -3,11 +3,11 @@
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 use distributary_sim::mutations::{
-    OF_AGGREGATES, OF_WORKERS, find_with_aggregates, find_with_workers,
+    OF_AGGREGATES, OF_WORKERS, find_ignored_recreation, find_with_aggregates, find_with_workers,
 };
 use distributary_sim::run::play;
 use distributary_sim::scenario::{Level, Scenario};
-use distributary_sim::{play_aggregates, play_workers};
+use distributary_sim::{play_aggregates, play_recreation, play_workers};
 
 /// Seeds that once violated a line of the contract. The draws of a seed can change with the
 /// scenarios, but a run costs little.
@@ -110,4 +110,17 @@ fn bugs_in_the_sharing_of_leases_are_found() {
         let search = find_with_workers(mutation);
         assert!(search.violation.is_some(), "{mutation:?} was not found");
     }
+}
+
+#[test]
+fn streams_created_again_and_older_states_lose_nothing() {
+    for seed in 0..60 {
+        let violation = play_recreation(seed);
+        assert_eq!(violation, None, "seed {seed}");
+    }
+}
+
+#[test]
+fn an_ignored_recreation_is_found() {
+    assert!(find_ignored_recreation().is_some());
 }
