@@ -84,7 +84,8 @@ impl Batch {
         !self.hash_keys.is_empty()
     }
 
-    /// The explicit hash key of the record at `i`, known only for records taken out of an aggregate.
+    /// The explicit hash key of the record at `i`, known only for records taken out of an
+    /// aggregate.
     pub fn explicit_hash_key(&self, i: usize) -> Option<u128> {
         let at = self
             .hash_keys
@@ -172,11 +173,18 @@ impl Batch {
     /// Records of several batches as one batch, so that many small answers fit in one request.
     /// `None` if the batches have data of different forms, or too much data for one buffer.
     pub fn join(parts: &[(&Self, std::ops::Range<usize>)]) -> Option<Self> {
-        let first = parts.first()?.0;
-        let form = first.form;
-        let size: usize = parts.iter().map(|(batch, _)| batch.buffer.len()).sum();
-        let alike = parts.iter().all(|(batch, _)| batch.form == form);
-        (alike && u32::try_from(size).is_ok()).then(|| Self::copy(&first.origin, form, parts))
+        let (first, _) = parts.first()?;
+        let mut size = 0;
+        for (batch, _) in parts {
+            if batch.form != first.form {
+                return None;
+            }
+            size += batch.buffer.len();
+        }
+
+        // The index counts in u32.
+        u32::try_from(size).ok()?;
+        Some(Self::copy(&first.origin, first.form, parts))
     }
 
     /// The records at `picks`, which share this batch's buffer. An index that is not below
@@ -208,19 +216,21 @@ impl Batch {
         form: DataForm,
         parts: &[(&Self, std::ops::Range<usize>)],
     ) -> Self {
-        let picked = || {
-            parts.iter().map(|(batch, range)| {
-                let records = batch.records.get(range.clone()).unwrap_or_default();
-                (&batch.buffer, records)
-            })
-        };
-        let bytes = picked().map(|(_, records)| lengths(records)).sum();
-        let count = picked().map(|(_, records)| records.len()).sum();
+        let mut bytes = 0;
+        let mut count = 0;
+        for (batch, range) in parts {
+            let records = batch.indices(range);
+            bytes += lengths(records);
+            count += records.len();
+        }
 
         let mut buffer = Vec::with_capacity(bytes);
         let mut index = Vec::with_capacity(count);
-        for (from, records) in picked() {
-            index.extend(records.iter().map(|of| copy_record(&mut buffer, from, of)));
+        for (batch, range) in parts {
+            for record in batch.indices(range) {
+                let copied = copy_record(&mut buffer, &batch.buffer, record);
+                index.push(copied);
+            }
         }
         Self {
             buffer: buffer.into(),
@@ -231,33 +241,48 @@ impl Batch {
             origin: Arc::clone(origin),
         }
     }
+
+    fn indices(&self, range: &std::ops::Range<usize>) -> &[RecordIndex] {
+        self.records.get(range.clone()).unwrap_or_default()
+    }
 }
 
 /// The defect of a record, if there is one.
 fn check(buffer: &Bytes, record: &RecordIndex) -> Result<(), &'static str> {
-    let inside = |span: Span| span.start as usize + span.len as usize <= buffer.len();
+    let inside = |span: Span| {
+        let end = span.start as usize + span.len as usize;
+        end <= buffer.len()
+    };
     if !inside(record.sequence) || !inside(record.data) || !record.key.is_none_or(inside) {
         return Err("it lies outside the answer");
     }
-
-    let sequence = record.sequence.of(buffer);
-    let is_number = !sequence.is_empty() && sequence.iter().all(u8::is_ascii_digit);
-    if !is_number || sequence.len() > LONGEST_SEQUENCE {
+    if !is_number(record.sequence.of(buffer)) {
         return Err("its sequence number is not decimal");
     }
 
-    let key = record.key.map(|key| std::str::from_utf8(key.of(buffer)));
-    if key.is_some_and(|key| key.is_err()) {
-        return Err("its partition key is not UTF-8");
+    let Some(key) = record.key else {
+        return Ok(());
+    };
+    match std::str::from_utf8(key.of(buffer)) {
+        Ok(_) => Ok(()),
+        Err(_) => Err("its partition key is not UTF-8"),
     }
-    Ok(())
+}
+
+fn is_number(text: &[u8]) -> bool {
+    let has_length = !text.is_empty() && text.len() <= LONGEST_SEQUENCE;
+    has_length && text.iter().all(u8::is_ascii_digit)
 }
 
 /// Bytes of the texts and data of `records`.
 fn lengths(records: &[RecordIndex]) -> usize {
-    let spans = |of: &RecordIndex| [Some(of.sequence), of.key, Some(of.data)];
-    let spans = records.iter().flat_map(spans).flatten();
-    spans.map(|span| span.len as usize).sum()
+    let mut sum = 0;
+    for record in records {
+        sum += record.sequence.len as usize;
+        sum += record.key.map_or(0, |key| key.len as usize);
+        sum += record.data.len as usize;
+    }
+    sum
 }
 
 /// Copies a record of `from` behind the end of `buffer`.

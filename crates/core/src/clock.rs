@@ -107,6 +107,14 @@ impl Clock {
         self.0.sleep(at.since(self.now()))
     }
 
+    /// Completes at `at`; never without one.
+    pub(crate) async fn sleep_until_some(&self, at: Option<Instant>) {
+        match at {
+            Some(at) => self.sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// 64 random bits.
     pub fn random(&self) -> u64 {
         self.0.random()

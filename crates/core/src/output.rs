@@ -226,12 +226,25 @@ pub struct RequestLimits {
 }
 
 /// The part of an output's [`RequestLimits`] that one record takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Weight {
     /// Entries that the record becomes.
     pub entries: usize,
     /// Bytes that the output's limit counts for the record.
     pub bytes: usize,
+}
+
+impl Weight {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            entries: self.entries.saturating_add(other.entries),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+
+    pub(crate) fn fits(self, limits: RequestLimits) -> bool {
+        self.entries <= limits.entries && self.bytes <= limits.bytes
+    }
 }
 
 /// The records of a batch that a chunk holds, in source order.
@@ -446,8 +459,8 @@ pub trait Output: Send + Sync + 'static {
         }
     }
 
-    /// The partition keys of the records within `record`, if `record` is an aggregate that readers of
-    /// this output take apart: the order of each of these keys is kept too.
+    /// The partition keys of the records within `record`, if `record` is an aggregate that readers
+    /// of this output take apart: the order of each of these keys is kept too.
     fn inner_keys(&self, record: &Record<'_>) -> Vec<Box<str>> {
         let _ = record;
         Vec::new()

@@ -170,19 +170,22 @@ impl<'a> DerivedBuilder<'a> {
         }
         let number = u32::try_from(record)?;
         let sequence = self.sequence_of(record, number)?;
-        let key = row.key.map(|key| self.append(key.as_bytes()));
-        let index = RecordIndex {
-            sequence,
-            key: key.transpose()?,
-            data: self.append(row.data)?,
-            arrival: self.source.record(record).arrival,
+        let key = match row.key {
+            Some(key) => Some(self.append(key.as_bytes())?),
+            None => None,
         };
+        let data = self.append(row.data)?;
 
-        let hash_key = row.explicit_hash_key;
-        self.hash_keys
-            .extend(hash_key.map(|hash_key| (self.rows.len(), hash_key)));
+        if let Some(hash_key) = row.explicit_hash_key {
+            self.hash_keys.push((self.rows.len(), hash_key));
+        }
         self.origin.push(number);
-        self.rows.push(index);
+        self.rows.push(RecordIndex {
+            sequence,
+            key,
+            data,
+            arrival: self.source.record(record).arrival,
+        });
         Ok(())
     }
 

@@ -50,12 +50,23 @@ impl DataForm {
     pub fn data_len(self, text: &[u8]) -> usize {
         match self {
             Self::Raw => text.len(),
-            Self::Base64 => {
-                let padding = text.iter().rev().take(2).filter(|b| **b == b'=').count();
-                (text.len() / 4 * 3 + [0, 0, 1, 2][text.len() % 4]).saturating_sub(padding)
-            }
+            Self::Base64 => base64_len(text),
         }
     }
+}
+
+/// Bytes that a base64 text stands for.
+fn base64_len(text: &[u8]) -> usize {
+    let whole = text.len() / 4 * 3;
+    let rest = match text.len() % 4 {
+        2 => 1,
+        3 => 2,
+        _ => 0,
+    };
+
+    let last = text.iter().rev().take(2);
+    let padding = last.filter(|byte| **byte == b'=').count();
+    (whole + rest).saturating_sub(padding)
 }
 
 /// One record, borrowed from its batch.

@@ -130,27 +130,46 @@ fn written(text: &str, c: char) -> Option<usize> {
 
 /// `text` without the values after [`NAMES`]; `None` if no name with a long value occurs.
 fn without_named(text: &str) -> Option<String> {
-    let lower = text.to_ascii_lowercase();
-    let named = |name: &&str| {
-        let mut places = lower.match_indices(*name);
-        places.find_map(|(at, name)| value_after(text, at + name.len()))
-    };
-    let value = NAMES.iter().find_map(named)?;
-
-    let (before, after) = (&text[..value.start], &text[value.end..]);
+    let value = named_value(text)?;
+    let before = &text[..value.start];
+    let after = &text[value.end..];
     let clean = format!("{before}{MASK}{after}");
-    Some(without_named(&clean).unwrap_or(clean))
+
+    let cleaner = without_named(&clean);
+    Some(cleaner.unwrap_or(clean))
+}
+
+/// The place of the first value of a name of [`NAMES`].
+fn named_value(text: &str) -> Option<Range<usize>> {
+    let lower = text.to_ascii_lowercase();
+    for name in NAMES {
+        for (at, name) in lower.match_indices(name) {
+            let value = value_after(text, at + name.len());
+            if value.is_some() {
+                return value;
+            }
+        }
+    }
+    None
 }
 
 /// The place of the value that follows a name at `at`, if the value is long enough for a secret.
 fn value_after(text: &str, at: usize) -> Option<Range<usize>> {
     let is_between = |c: char| matches!(c, '=' | ':' | '"' | '\\' | '>' | ' ');
-    let is_value = |c: char| c.is_ascii_alphanumeric() || "+/=%_-.".contains(c);
-
     let rest = text[at..].trim_start_matches(is_between);
     let start = text.len() - rest.len();
-    let length = rest.find(|c| !is_value(c)).unwrap_or(rest.len());
-    (start > at && length >= NAMED_MIN).then_some(start..start + length)
+    if start == at {
+        return None;
+    }
+
+    let mut length = 0;
+    for c in rest.chars() {
+        if !c.is_ascii_alphanumeric() && !"+/=%_-.".contains(c) {
+            break;
+        }
+        length += c.len_utf8();
+    }
+    (length >= NAMED_MIN).then_some(start..start + length)
 }
 
 #[cfg(test)]

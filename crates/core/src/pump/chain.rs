@@ -46,13 +46,16 @@ impl Pump for Chain {
 
     fn apply(&self, batch: &Batch) -> Result<Vec<Derived>, BadRow> {
         let streams = self.first.pump.apply(batch)?;
-        let Some(rows) = streams.into_iter().nth(self.first.stream) else {
+        let stream = self.first.stream;
+        let Some(rows) = streams.into_iter().nth(stream) else {
             return Ok(Vec::new());
         };
 
-        let derived = self.second.apply(rows.batch())?;
-        let of_source = derived.into_iter().map(|derived| derived.made_of(&rows));
-        Ok(of_source.collect())
+        let mut of_source = Vec::new();
+        for derived in self.second.apply(rows.batch())? {
+            of_source.push(derived.made_of(&rows));
+        }
+        Ok(of_source)
     }
 }
 
@@ -76,8 +79,8 @@ mod tests {
 
     #[test]
     fn rows_of_rows_are_named_by_their_records() {
-        // Records 2 and 3 have two rows each; the second pump keeps the rows of even sequence numbers,
-        // twice.
+        // Records 2 and 3 have two rows each; the second pump keeps the rows of even sequence
+        // numbers, twice.
         let source = batch(&["1", "2", "3", "4"]);
         let first = PumpRef {
             pump: Arc::new(RowPump::new("first", &[&[0, 0, 2, 2]])),
