@@ -28,12 +28,16 @@ pub(super) fn decide(
     me: &str,
     mut order: impl FnMut() -> u64,
 ) -> Round {
-    let mut held: BTreeMap<&str, Vec<&ShardId>> = BTreeMap::from([(me, Vec::new())]);
+    let mut held: BTreeMap<&str, Vec<&ShardId>> = BTreeMap::new();
+    held.insert(me, Vec::new());
     let mut free = Vec::new();
     for (shard, claim) in claims {
         match claim {
             Claim::Free => free.push(shard),
-            Claim::Of(worker) => held.entry(worker).or_default().push(shard),
+            Claim::Of(worker) => {
+                let of_worker = held.entry(worker).or_default();
+                of_worker.push(shard);
+            }
         }
     }
 
@@ -43,7 +47,8 @@ pub(super) fn decide(
         round.ask = ask(&held, me, mine, &mut order);
     } else {
         let fair = claims.len().div_ceil(held.len());
-        round.take = pick(&free, fair.saturating_sub(mine), &mut order);
+        let wanted = fair.saturating_sub(mine);
+        round.take = pick(&free, wanted, &mut order);
     }
     round
 }
@@ -56,10 +61,12 @@ fn ask(
     mine: usize,
     order: &mut impl FnMut() -> u64,
 ) -> Vec<ShardId> {
-    let others = held.iter().filter(|(worker, _)| **worker != me);
-    let loads: BTreeSet<_> = others
-        .map(|(worker, shards)| (shards.len(), order(), *worker))
-        .collect();
+    let mut loads = BTreeSet::new();
+    for (worker, shards) in held {
+        if *worker != me {
+            loads.insert((shards.len(), order(), *worker));
+        }
+    }
     let Some((most, _, worker)) = loads.last() else {
         return Vec::new();
     };
@@ -68,15 +75,21 @@ fn ask(
     if excess < 2 {
         return Vec::new();
     }
-    let shards = held.get(worker).map_or(&[][..], Vec::as_slice);
+    let shards = held.get(worker);
+    let shards = shards.map_or(&[][..], Vec::as_slice);
     pick(shards, (excess / 4).max(1), order)
 }
 
 /// `n` of `shards`, in random order.
 fn pick(shards: &[&ShardId], n: usize, order: &mut impl FnMut() -> u64) -> Vec<ShardId> {
-    let mut drawn: Vec<_> = shards.iter().map(|shard| (order(), *shard)).collect();
+    let mut drawn = Vec::new();
+    for shard in shards {
+        drawn.push((order(), *shard));
+    }
     drawn.sort_unstable();
-    let drawn = drawn.into_iter().take(n);
+    drawn.truncate(n);
+
+    let drawn = drawn.into_iter();
     drawn.map(|(_, shard)| shard.clone()).collect()
 }
 
@@ -96,8 +109,8 @@ mod tests {
     }
 
     proptest! {
-        /// Every worker that decides in turn, with what is asked for handed over at once, ends within
-        /// one lease of every other.
+        /// Every worker that decides in turn, with what is asked for handed over at once, ends
+        /// within one lease of every other.
         #[test]
         fn turns_lead_to_balance(
             owners in prop::collection::vec(prop::option::of(0..6_u8), 1..60),

@@ -17,7 +17,9 @@ use crate::source::StreamIdentity;
 use crate::store::OutputId;
 
 const VERSION: u8 = 1;
-/// Bytes of the largest sequence number: 129 decimal digits.
+/// Decimal digits of the largest sequence number.
+const MAX_DIGITS: usize = 129;
+/// Bytes of the largest sequence number.
 const MAX_NUMBER: usize = 54;
 
 const TRIM_HORIZON: u8 = 0;
@@ -127,17 +129,19 @@ impl Cursors {
         if reader.byte()? != VERSION {
             return None;
         }
-        let source = u64::from_be_bytes(reader.take(8)?.try_into().ok()?);
+        let source = reader.take(8)?.try_into().ok()?;
 
         let mut lanes = BTreeMap::new();
         while !reader.left.is_empty() {
             let cursor = reader.cursor()?;
             for _ in 0..reader.varint()? {
-                let print = u32::from_be_bytes(reader.take(4)?.try_into().ok()?);
-                lanes.insert(OutputPrint(print), cursor.clone());
+                lanes.insert(reader.print()?, cursor.clone());
             }
         }
-        Some(Self { source, lanes })
+        Some(Self {
+            source: u64::from_be_bytes(source),
+            lanes,
+        })
     }
 }
 
@@ -193,17 +197,20 @@ impl Writer {
         });
 
         match number {
-            Some(number) => {
-                let shared = shared_prefix(&self.sequence, &number);
-                self.varint(shared as u64);
-                self.counted(&number[shared..]);
-                self.sequence = number;
-            }
+            Some(number) => self.number(number),
             None => self.counted(sequence.as_str().as_bytes()),
         }
         if let Some(sub) = sub {
             self.varint(u64::from(sub));
         }
+    }
+
+    /// Writes the bytes of a sequence number that the one before does not share.
+    fn number(&mut self, number: Vec<u8>) {
+        let shared = shared_prefix(&self.sequence, &number);
+        self.varint(shared as u64);
+        self.counted(&number[shared..]);
+        self.sequence = number;
     }
 
     fn counted(&mut self, bytes: &[u8]) {
@@ -241,6 +248,11 @@ impl<'a> Reader<'a> {
             }
         }
         None
+    }
+
+    fn print(&mut self) -> Option<OutputPrint> {
+        let bytes = self.take(4)?.try_into().ok()?;
+        Some(OutputPrint(u32::from_be_bytes(bytes)))
     }
 
     fn counted(&mut self) -> Option<&'a [u8]> {
@@ -310,8 +322,7 @@ fn shared_prefix(a: &[u8], b: &[u8]) -> usize {
 /// The value of a decimal number without leading zeros, in big-endian bytes without leading zeros;
 /// `None` for any other text.
 fn number_of(decimal: &str) -> Option<Vec<u8>> {
-    let canonical = decimal == "0" || (!decimal.is_empty() && !decimal.starts_with('0'));
-    if !canonical || decimal.len() > 129 || !decimal.bytes().all(|b| b.is_ascii_digit()) {
+    if !is_canonical(decimal) {
         return None;
     }
 
@@ -330,6 +341,15 @@ fn number_of(decimal: &str) -> Option<Vec<u8>> {
     }
     value.reverse();
     Some(value)
+}
+
+/// True if `decimal` is a decimal number of at most 129 digits, without leading zeros.
+fn is_canonical(decimal: &str) -> bool {
+    let has_length = !decimal.is_empty() && decimal.len() <= MAX_DIGITS;
+    if !has_length || !decimal.bytes().all(|b| b.is_ascii_digit()) {
+        return false;
+    }
+    decimal == "0" || !decimal.starts_with('0')
 }
 
 /// The decimal text of a big-endian value.

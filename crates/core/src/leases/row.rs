@@ -32,8 +32,8 @@ pub struct LeaseRow {
     pub children: BTreeSet<ShardId>,
     /// `startingHashKey` and `endingHashKey`.
     pub hash_range: Option<HashRange>,
-    /// `distributaryLanes`: the position of each lane ([`Cursors`](super::Cursors)); absent in a row
-    /// that only a KCL has written.
+    /// `distributaryLanes`: the position of each lane ([`Cursors`](super::Cursors)); absent in a
+    /// row that only a KCL has written.
     pub lanes: Option<Bytes>,
     /// `distributarySuccessor`: the worker that asks the owner for the lease.
     pub successor: Option<String>,
@@ -135,8 +135,8 @@ impl KclCheckpoint {
     }
 
     /// The position of a lane that goes on from this checkpoint; `None` where the configuration of
-    /// the KCL application decides. A sub-sequence number may belong to an aggregate with more records, so the lane
-    /// reads the parts after the checkpoint.
+    /// the KCL application decides. A sub-sequence number may belong to an aggregate with more
+    /// records, so the lane reads the parts after the checkpoint.
     pub fn position(&self) -> Option<Position> {
         match self {
             Self::TrimHorizon => Some(Position::TrimHorizon),
@@ -226,8 +226,8 @@ impl RowUpdate {
     }
 }
 
-/// A table of leases: one row a shard. Errors of a write ([`StoreError::Failed`]) leave open whether
-/// the write was carried out.
+/// A table of leases: one row a shard. Errors of a write ([`StoreError::Failed`]) leave open
+/// whether the write was carried out.
 #[async_trait]
 pub trait LeaseTable: Send + Sync + 'static {
     /// All leases, every page. May be a moment old.

@@ -1,5 +1,5 @@
-//! The task that scans the table: sees which leases have expired, takes and asks for leases, creates
-//! missing rows and deletes rows that nobody needs.
+//! The task that scans the table: sees which leases have expired, takes and asks for leases,
+//! creates missing rows and deletes rows that nobody needs.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
@@ -160,12 +160,11 @@ async fn ask(inner: &Inner, shards: &[ShardId]) -> Result<(), StoreError> {
             successor: Change::Set(worker.clone()),
             ..RowUpdate::default()
         };
-        if inner.access.update(&row, &update).await? {
-            let (now, mut row) = (clock.now(), row);
-            update.apply(&mut row);
-            let mut view = lock(&inner.view);
-            view.asked.insert(row.shard.clone(), now);
-            view.replace(row, inner.access.observed_at());
+        let is_written = inner.access.update(&row, &update).await?;
+        if is_written {
+            let now = clock.now();
+            let seen = inner.access.observed_at();
+            lock(&inner.view).note_asked(row, update, now, seen);
         }
     }
     Ok(())
@@ -195,12 +194,19 @@ async fn take(
 
         let shard = taking.row.shard.clone();
         match take_one(inner, taking).await {
-            Ok(Some((hold, start))) => start_keeping(inner, tasks, hold, start).await?,
-            Ok(None) => tracing::debug!(%shard, "another worker was faster to take the lease"),
+            Ok(Some((hold, start))) => {
+                start_keeping(inner, tasks, hold, start).await?;
+            }
+            Ok(None) => {
+                tracing::debug!(%shard, "another worker was faster to take the lease");
+            }
             Err(error) => failure = Some(error),
         }
     }
-    failure.map_or(Ok(()), Err)
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
 }
 
 /// Starts the task that renews a lease; a worker that drains gives the lease back.
@@ -233,26 +239,40 @@ async fn take_one(
     inner: &Inner,
     taking: Taking,
 ) -> Result<Option<(Arc<Hold>, Instant)>, StoreError> {
-    let access = &inner.access;
-    let Taking { mut row, start } = taking;
+    let Taking { row, start } = taking;
     let cursors = {
         let mut view = lock(&inner.view);
         view.not_before.insert(row.shard.clone(), start);
         view.lanes_to_hold(&row)
     };
 
+    let hold = write_owner(inner, row, cursors).await?;
+    Ok(hold.map(|hold| (hold, start)))
+}
+
+/// Writes this worker into `row`; `None` if the row was changed by others.
+async fn write_owner(
+    inner: &Inner,
+    mut row: LeaseRow,
+    cursors: Cursors,
+) -> Result<Option<Arc<Hold>>, StoreError> {
+    let access = &inner.access;
     let update = taken(&access.worker, &row, &cursors);
     let begin = access.clock.now();
-    if !access.update(&row, &update).await? {
+    let is_written = access.update(&row, &update).await?;
+    if !is_written {
         return Ok(None);
     }
 
     update.apply(&mut row);
     let term = begin.plus(access.settings.term());
-    let hold = Arc::new(Hold::new(row.clone(), cursors, begin, term));
+    let hold = Hold::new(row.clone(), cursors, begin, term);
+    let hold = Arc::new(hold);
+
     let now = access.observed_at();
-    lock(&inner.view).hold(row, Arc::clone(&hold), now);
-    Ok(Some((hold, start)))
+    let mut view = lock(&inner.view);
+    view.hold(row, Arc::clone(&hold), now);
+    Ok(Some(hold))
 }
 
 /// The write that takes a lease.
@@ -279,19 +299,24 @@ fn taken(worker: &str, row: &LeaseRow, cursors: &Cursors) -> RowUpdate {
 fn takings(inner: &Inner, free: Vec<ShardId>) -> Vec<Taking> {
     let now = inner.access.clock.now();
     let view = lock(&inner.view);
-    let wanted = wanted(&view, &inner.access, free);
-
-    let takings = wanted.into_iter().filter_map(|(shard, wait)| {
-        let row = view.rows.get(&shard)?.row.clone();
-        let wait = match row.owner {
-            Some(_) => wait,
-            None => Duration::ZERO,
+    let mut takings = Vec::new();
+    for (shard, wait) in wanted(&view, &inner.access, free) {
+        let Some(seen) = view.rows.get(&shard) else {
+            continue;
         };
-        let earliest = view.not_before.get(&shard).copied().unwrap_or_default();
-        let start = now.plus(wait).max(earliest);
-        Some(Taking { row, start })
-    });
-    takings.collect()
+        let mut start = now;
+        if seen.row.owner.is_some() {
+            start = start.plus(wait);
+        }
+        if let Some(earliest) = view.not_before.get(&shard) {
+            start = start.max(*earliest);
+        }
+        takings.push(Taking {
+            row: seen.row.clone(),
+            start,
+        });
+    }
+    takings
 }
 
 /// The leases to take, each with the wait before the first request: an owner that is silent may

@@ -14,7 +14,7 @@ use super::LeaseSettings;
 use super::balance::Claim;
 use super::cursors::{Cursor, Cursors, OutputPrint};
 use super::hold::Hold;
-use super::row::{KclCheckpoint, LeaseRow};
+use super::row::{KclCheckpoint, LeaseRow, RowUpdate};
 
 /// A row, as the scans saw it.
 pub(super) struct Seen {
@@ -81,37 +81,50 @@ impl View {
 
     /// Leases of this worker that another worker asks for.
     pub(super) fn requested(&self, me: &str) -> Vec<Arc<Hold>> {
-        let holds = self.holds.values().filter(|hold| {
-            let row = self.rows.get(hold.shard()).map(|seen| &seen.row);
-            let successor = row.and_then(|row| row.successor.as_deref());
-            successor.is_some_and(|successor| successor != me) && !hold.is_leaving()
-        });
-        holds.cloned().collect()
+        let mut requested = Vec::new();
+        for hold in self.holds.values() {
+            let Some(seen) = self.rows.get(hold.shard()) else {
+                continue;
+            };
+            let Some(successor) = &seen.row.successor else {
+                continue;
+            };
+            if successor != me && !hold.is_leaving() {
+                requested.push(Arc::clone(hold));
+            }
+        }
+        requested
     }
 
     /// True if no lane of this worker has anything left in the shard.
     pub(super) fn is_finished(&self, row: &LeaseRow) -> bool {
+        if self.outputs.is_empty() {
+            return false;
+        }
         let lanes = self.lanes(row);
-        let mut outputs = self.outputs.keys();
-        !self.outputs.is_empty()
-            && outputs.all(|print| {
-                let cursor = lanes.get(print);
-                cursor.is_some_and(|cursor| cursor.position == Position::Closed)
-            })
+        for print in self.outputs.keys() {
+            let cursor = lanes.get(print);
+            let is_closed = |cursor: &Cursor| cursor.position == Position::Closed;
+            if !cursor.is_some_and(is_closed) {
+                return false;
+            }
+        }
+        true
     }
 
-    /// The leases that are worth holding, with their holders. An owner whose lease has expired holds
-    /// nothing.
+    /// The leases that are worth holding, with their holders. An owner whose lease has expired
+    /// holds nothing.
     pub(super) fn claims(&self, me: &str, settings: &LeaseSettings) -> BTreeMap<ShardId, Claim> {
-        let listed = self.rows.values().filter(|seen| {
-            self.listed.contains_key(&seen.row.shard) && !self.is_finished(&seen.row)
-        });
-        listed
-            .map(|seen| {
-                let claim = self.claim(seen, me, settings);
-                (seen.row.shard.clone(), claim)
-            })
-            .collect()
+        let mut claims = BTreeMap::new();
+        for seen in self.rows.values() {
+            let shard = &seen.row.shard;
+            if !self.listed.contains_key(shard) || self.is_finished(&seen.row) {
+                continue;
+            }
+            let claim = self.claim(seen, me, settings);
+            claims.insert(shard.clone(), claim);
+        }
+        claims
     }
 
     fn claim(&self, seen: &Seen, me: &str, settings: &LeaseSettings) -> Claim {
@@ -132,21 +145,30 @@ impl View {
     /// Rows that name this worker as the owner of a lease that this worker does not hold: handed
     /// over by the last owner, or taken by a write whose answer was lost.
     pub(super) fn adoptable(&self, me: &str) -> Vec<ShardId> {
-        let rows = self.rows.values().map(|seen| &seen.row);
-        let mine = rows.filter(|row| {
-            row.owner.as_deref() == Some(me)
-                && self.listed.contains_key(&row.shard)
-                && !self.is_mine(&row.shard)
-                && !self.is_finished(row)
-        });
-        mine.map(|row| row.shard.clone()).collect()
+        let mut adoptable = Vec::new();
+        for seen in self.rows.values() {
+            let row = &seen.row;
+            let names_me = row.owner.as_deref() == Some(me);
+            if !names_me || self.is_mine(&row.shard) {
+                continue;
+            }
+            if self.listed.contains_key(&row.shard) && !self.is_finished(row) {
+                adoptable.push(row.shard.clone());
+            }
+        }
+        adoptable
     }
 
     /// Leases that their owner did not hand over in time.
     pub(super) fn unanswered(&self, now: Instant, settings: &LeaseSettings) -> Vec<ShardId> {
-        let asked = self.asked.iter();
-        let late = asked.filter(|(_, at)| now.since(**at) >= settings.unanswered());
-        late.map(|(shard, _)| shard.clone()).collect()
+        let patience = settings.unanswered();
+        let mut unanswered = Vec::new();
+        for (shard, asked) in &self.asked {
+            if now.since(*asked) >= patience {
+                unanswered.push(shard.clone());
+            }
+        }
+        unanswered
     }
 
     /// Drops requests for leases that were answered: the row is gone, or has another owner or
@@ -162,6 +184,30 @@ impl View {
             });
             waiting && !holds.contains_key(shard)
         });
+    }
+
+    /// This worker has asked for the lease of `row` by `update` at `now`; `seen`: the same moment as
+    /// an observer of leases sees it.
+    pub(super) fn note_asked(
+        &mut self,
+        mut row: LeaseRow,
+        update: RowUpdate,
+        now: Instant,
+        seen: Instant,
+    ) {
+        update.apply(&mut row);
+        self.asked.insert(row.shard.clone(), now);
+        self.replace(row, seen);
+    }
+
+    /// Drops `hold`. False if the shard has another hold, or none.
+    pub(super) fn forget_hold(&mut self, hold: &Arc<Hold>) -> bool {
+        let held = self.holds.get(hold.shard());
+        let is_held = held.is_some_and(|held| Arc::ptr_eq(held, hold));
+        if is_held {
+            self.holds.remove(hold.shard());
+        }
+        is_held
     }
 
     /// This worker has taken the lease of `row`.
@@ -191,11 +237,10 @@ impl View {
     pub(super) fn tell_progress(&mut self) {
         let mut news = Vec::new();
         for (shard, seen) in &self.rows {
-            let told = self.told.get(shard);
-            let same = told.is_some_and(|told| {
-                told.lanes == seen.row.lanes && told.checkpoint == seen.row.checkpoint
-            });
-            if !same && !self.is_mine(shard) && self.listed.contains_key(shard) {
+            if self.is_mine(shard) || !self.listed.contains_key(shard) {
+                continue;
+            }
+            if !self.was_told(&seen.row) {
                 news.push((shard.clone(), seen.row.clone()));
             }
         }
@@ -206,6 +251,14 @@ impl View {
             let elsewhere = OwnershipChange::Elsewhere { shard, progress };
             self.news.push_back(elsewhere);
         }
+    }
+
+    /// True if the progress in `row` was reported before.
+    fn was_told(&self, row: &LeaseRow) -> bool {
+        let Some(told) = self.told.get(&row.shard) else {
+            return false;
+        };
+        told.lanes == row.lanes && told.checkpoint == row.checkpoint
     }
 
     /// The rows of the lanes of this worker's outputs.
@@ -280,13 +333,17 @@ impl View {
     /// Rows that no worker needs: of shards that the source does not list, all of whose lanes have
     /// been given up, and that nobody holds.
     pub(super) fn deletable(&self, settings: &LeaseSettings) -> Vec<LeaseRow> {
-        let gone = self.gone.iter().filter_map(|shard| self.rows.get(shard));
-        let free = gone.filter(|seen| {
-            !self.listed.contains_key(&seen.row.shard)
-                && !self.is_mine(&seen.row.shard)
-                && (seen.row.owner.is_none() || seen.has_expired(settings))
-        });
-        free.map(|seen| seen.row.clone()).collect()
+        let mut deletable = Vec::new();
+        for shard in &self.gone {
+            let Some(seen) = self.rows.get(shard) else {
+                continue;
+            };
+            let is_free = seen.row.owner.is_none() || seen.has_expired(settings);
+            if is_free && !self.listed.contains_key(shard) && !self.is_mine(shard) {
+                deletable.push(seen.row.clone());
+            }
+        }
+        deletable
     }
 }
 

@@ -79,6 +79,14 @@ impl Leases {
     }
 }
 
+impl Leases {
+    fn has_good_lease(&self, shard: &ShardId, leases: &[Lease]) -> bool {
+        let now = self.inner.access.clock.now();
+        let lease = leases.iter().find(|lease| lease.shard() == shard);
+        lease.is_some_and(|lease| lease.is_good(now))
+    }
+}
+
 impl Drop for Leases {
     fn drop(&mut self) {
         lock(&self.tasks).abort_all();
@@ -117,22 +125,21 @@ impl Inner {
     /// The lease of `hold` is this worker's no longer.
     pub(super) fn lost(&self, hold: &Arc<Hold>) {
         let now = self.access.clock.now();
-        let shard = hold.shard().clone();
         hold.lease.end(now);
         let mut view = lock(&self.view);
-        let held = view.holds.get(&shard);
-        if !held.is_some_and(|held| Arc::ptr_eq(held, hold)) {
+        if !view.forget_hold(hold) {
             return;
         }
 
-        view.holds.remove(&shard);
         hold.over.notify_one();
         if hold.is_announced() {
+            let shard = hold.shard();
             tracing::warn!(%shard, "the lease was lost; another worker goes on from its checkpoint");
             view.leaving.insert(shard.clone());
-            let stop_by = now;
-            view.news
-                .push_back(OwnershipChange::Losing { shard, stop_by });
+            view.news.push_back(OwnershipChange::Losing {
+                shard: shard.clone(),
+                stop_by: now,
+            });
         }
         drop(view);
         self.told.notify_one();
@@ -151,21 +158,20 @@ impl Inner {
 
     /// Tells the engine that the shard is its own.
     async fn announce(&self, hold: &Arc<Hold>) {
-        let (row, cursors) = hold.snapshot().await;
-        let checkpoint = cursors.lowest().map(KclCheckpoint::of);
-        let row = LeaseRow {
-            lanes: Some(cursors.encode()),
-            checkpoint: checkpoint.unwrap_or(row.checkpoint),
-            ..row
-        };
+        let (mut row, cursors) = hold.snapshot().await;
+        row.lanes = Some(cursors.encode());
+        if let Some(lowest) = cursors.lowest() {
+            row.checkpoint = KclCheckpoint::of(lowest);
+        }
 
         tracing::info!(shard = %hold.shard(), "the lease was taken");
         let mut view = lock(&self.view);
         let progress = Some(view.progress(&row));
         hold.announce();
-        let lease = hold.lease.clone();
-        let gained = OwnershipChange::Gained { lease, progress };
-        view.news.push_back(gained);
+        view.news.push_back(OwnershipChange::Gained {
+            lease: hold.lease.clone(),
+            progress,
+        });
         drop(view);
         self.told.notify_one();
     }
@@ -206,21 +212,22 @@ impl Inner {
         let left = end.since(clock.now());
         let result = clock.timeout(left, hold.renew(&self.access)).await;
 
-        match result {
+        let next = match result {
             Some(Ok(Written::Done)) => {
                 self.heed_successor(hold).await;
-                Some(hold.renewed().plus(settings.renewal()))
+                return Some(hold.renewed().plus(settings.renewal()));
             }
-            Some(Ok(Written::Lost)) => None,
+            Some(Ok(Written::Lost)) => return None,
             Some(Err(error)) => {
                 let shard = hold.shard();
                 tracing::debug!(%shard, "the lease could not be renewed: {error}");
                 let soon = clock.now().plus(settings.renewal() / 4);
-                self.is_in_time(hold).then_some(soon.min(end))
+                soon.min(end)
             }
             // A commit may have renewed the lease meanwhile.
-            None => self.is_in_time(hold).then_some(clock.now()),
-        }
+            None => clock.now(),
+        };
+        self.is_in_time(hold).then_some(next)
     }
 
     /// Hands the lease over if another worker asked for it.
@@ -287,10 +294,17 @@ impl Inner {
 
     /// Writes the starts of lanes that the row lacks.
     async fn write_pins(&self, hold: &Arc<Hold>) -> Result<(), StoreError> {
-        let pins = lock(&self.view).pins.get(hold.shard()).cloned();
-        let Some(pins) = pins else { return Ok(()) };
+        let pins = {
+            let view = lock(&self.view);
+            view.pins.get(hold.shard()).cloned()
+        };
+        let Some(pins) = pins else {
+            return Ok(());
+        };
+
         let add = |cursors: &mut Cursors| cursors.add_missing(&pins);
-        if hold.commit(&self.access, &[], add).await? == Written::Lost {
+        let written = hold.commit(&self.access, &[], add).await?;
+        if written == Written::Lost {
             self.lost(hold);
         }
         Ok(())
@@ -307,11 +321,19 @@ impl Inner {
     fn left(&self, shard: &ShardId, row: Option<LeaseRow>) {
         let mut view = lock(&self.view);
         view.leaving.remove(shard);
-        let row = row.or_else(|| Some(view.rows.get(shard)?.row.clone()));
-        let progress = row.map(|row| view.progress(&row)).unwrap_or_default();
-        let shard = shard.clone();
-        let elsewhere = OwnershipChange::Elsewhere { shard, progress };
-        view.news.push_back(elsewhere);
+        let row = match row {
+            Some(row) => Some(row),
+            None => view.rows.get(shard).map(|seen| seen.row.clone()),
+        };
+        let progress = match row {
+            Some(row) => view.progress(&row),
+            None => Vec::new(),
+        };
+
+        view.news.push_back(OwnershipChange::Elsewhere {
+            shard: shard.clone(),
+            progress,
+        });
         drop(view);
         self.told.notify_one();
         self.wake.notify_one();
@@ -336,34 +358,36 @@ fn waves(
     rows: &[LaneCheckpoint],
     listed: &BTreeMap<ShardId, Shard>,
 ) -> Vec<Vec<(ShardId, Vec<LaneCheckpoint>)>> {
-    let mut waves: Vec<Vec<_>> = vec![Vec::new()];
+    let mut waves = Vec::new();
+    let mut wave = Vec::new();
     let mut current: BTreeSet<ShardId> = BTreeSet::new();
     for (shard, rows) in by_shard(rows) {
-        let parents = listed.get(&shard).map_or(&[][..], |shard| &shard.parents);
+        let listed = listed.get(&shard);
+        let parents = listed.map_or(&[][..], |shard| &shard.parents);
         if parents.iter().any(|parent| current.contains(parent)) {
-            waves.push(Vec::new());
+            waves.push(std::mem::take(&mut wave));
             current.clear();
         }
-
         current.insert(shard.clone());
-        if let Some(wave) = waves.last_mut() {
-            wave.push((shard, rows));
-        }
+        wave.push((shard, rows));
     }
+    waves.push(wave);
     waves
 }
 
 /// Rows by shard, in the order of the first row of each.
 fn by_shard(rows: &[LaneCheckpoint]) -> Vec<(ShardId, Vec<LaneCheckpoint>)> {
     let mut shards: Vec<(ShardId, Vec<LaneCheckpoint>)> = Vec::new();
-    let mut places: BTreeMap<ShardId, usize> = BTreeMap::new();
+    let mut places: BTreeMap<&ShardId, usize> = BTreeMap::new();
     for row in rows {
         let shard = &row.lane.shard;
-        let place = *places.entry(shard.clone()).or_insert_with(|| {
-            shards.push((shard.clone(), Vec::new()));
-            shards.len() - 1
-        });
-        shards[place].1.push(row.clone());
+        match places.get(shard) {
+            Some(place) => shards[*place].1.push(row.clone()),
+            None => {
+                places.insert(shard, shards.len());
+                shards.push((shard.clone(), vec![row.clone()]));
+            }
+        }
     }
     shards
 }
@@ -403,23 +427,15 @@ impl Ownership for Leases {
     }
 
     async fn commit(&self, changes: &State, leases: &[Lease]) -> Result<Committed, StoreError> {
-        let now = self.inner.access.clock.now();
-        let is_good = |shard: &ShardId| {
-            let lease = leases.iter().find(|lease| lease.shard() == shard);
-            lease.is_some_and(|lease| lease.is_good(now))
-        };
         let waves = waves(&changes.lanes, &lock(&self.inner.view).listed);
-
         let mut committed = Committed::default();
         for wave in waves {
-            let (good, lost): (Vec<_>, Vec<_>) =
-                wave.into_iter().partition(|(shard, _)| is_good(shard));
-            committed
-                .lost
-                .extend(lost.into_iter().map(|(shard, _)| shard));
-
             let mut writes = JoinSet::new();
-            for (shard, rows) in good {
+            for (shard, rows) in wave {
+                if !self.has_good_lease(&shard, leases) {
+                    committed.lost.insert(shard);
+                    continue;
+                }
                 let inner = Arc::clone(&self.inner);
                 writes.spawn(async move {
                     let written = inner.commit_shard(&shard, &rows).await;
@@ -534,16 +550,11 @@ impl CheckpointStore for Leases {
     /// Keeps the starts of lanes. A start is written with the row of the shard, before the shard is
     /// gained: when the row is created, or taken by this worker, and has no such lane.
     async fn commit(&self, changes: &State) -> Result<(), StoreError> {
-        let mut shards: BTreeMap<ShardId, Vec<LaneCheckpoint>> = BTreeMap::new();
-        for row in &changes.lanes {
-            let rows = shards.entry(row.lane.shard.clone()).or_default();
-            rows.push(row.clone());
-        }
-
-        for (shard, rows) in shards {
+        for (shard, rows) in by_shard(&changes.lanes) {
             let hold = {
                 let mut view = lock(&self.inner.view);
-                set(view.pins.entry(shard.clone()).or_default(), &rows);
+                let pins = view.pins.entry(shard.clone()).or_default();
+                set(pins, &rows);
                 view.holds.get(&shard).cloned()
             };
             if let Some(hold) = hold {
