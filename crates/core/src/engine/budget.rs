@@ -3,11 +3,11 @@
 //! Parts that can't starve each other: three quarters for batches with the encodings that lanes
 //! share, a quarter for the encodings of single lanes (`encodings`). As soon as an output gathers,
 //! the batches leave a third of their pool to another one, for records that outputs have accepted
-//! and not made durable. The batches' pool is first come, first served: a large request at the front
-//! waits for released memory, and is not overtaken. Only readers of laggards come after all others:
-//! their memory may be held by an output in trouble for long, and no other request is to wait behind
-//! them. An unused pool grants any request, however large, so that one record of the maximum size
-//! always gets through.
+//! and not made durable. The batches' pool is first come, first served: a large request at the
+//! front waits for released memory, and is not overtaken. Only readers of laggards come after all
+//! others: their memory may be held by an output in trouble for long, and no other request is to
+//! wait behind them. An unused pool grants any request, however large, so that one record of the
+//! maximum size always gets through.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -112,8 +112,11 @@ impl PoolState {
 
     /// The next request.
     fn pop(&mut self) -> Option<(Turn, Waiting)> {
-        let usual = self.waiting.pop_front().map(|next| (Turn::Usual, next));
-        usual.or_else(|| self.patient.pop_front().map(|next| (Turn::Last, next)))
+        if let Some(next) = self.waiting.pop_front() {
+            return Some((Turn::Usual, next));
+        }
+        let next = self.patient.pop_front()?;
+        Some((Turn::Last, next))
     }
 
     fn queue(&mut self, turn: Turn) -> &mut VecDeque<Waiting> {
@@ -207,9 +210,16 @@ impl Budget {
     pub(crate) fn short(&self) -> usize {
         let state = lock(&self.state);
         let pool = &state.read;
-        let first = pool.waiting.front().or(pool.patient.front());
-        let wanted = first.map_or(0, |(bytes, _)| *bytes);
-        wanted.saturating_sub(pool.size.saturating_sub(pool.used))
+        let first = match pool.waiting.front() {
+            Some(first) => Some(first),
+            None => pool.patient.front(),
+        };
+
+        let Some((wanted, _)) = first else {
+            return 0;
+        };
+        let free = pool.size.saturating_sub(pool.used);
+        wanted.saturating_sub(free)
     }
 
     /// Bytes that batches may take together.

@@ -8,7 +8,7 @@ use super::checkpoints::{self, store_error};
 use super::recognise::recognise;
 use super::shard::LaneChange;
 use super::start::{Asking, Map, Starts, check_pumps, report_lost};
-use super::world::Listed;
+use super::world::{Listed, World};
 use super::{Change, EngineError, OutputSpec, Seek, Shared, lock, pumps};
 
 /// The result of a change.
@@ -171,20 +171,21 @@ fn check_addition(shared: &Shared, spec: &OutputSpec) -> Result<(), EngineError>
 
 /// The source as it is now, and the starts of the lanes of an output that is about to be added.
 async fn starts_of(shared: &Shared, spec: &OutputSpec) -> Result<(Map, Starts), EngineError> {
+    let source = &*shared.source;
+    let store = &*shared.store;
     let asking = Asking {
         clock: &shared.clock,
         settings: &shared.settings,
     };
-    let source = &*shared.source;
     let facts = asking.facts(source).await?;
-    let stored = asking.load(&*shared.store).await?;
-
+    let stored = asking.load(store).await?;
     let map = Map::ask(&asking, source, facts, &stored.lanes).await?;
+
     serve(shared, Some(&spec.id))?;
     let added = std::slice::from_ref(spec);
     let running: BTreeSet<OutputId> = lock(&shared.world).outputs.keys().cloned().collect();
-    let stored = recognise(&asking, &*shared.store, added, &running, stored).await?;
-    let starts = Starts::resolve(&asking, &*shared.store, added, &map, stored).await?;
+    let stored = recognise(&asking, store, added, &running, stored).await?;
+    let starts = Starts::resolve(&asking, store, added, &map, stored).await?;
     Ok((map, starts))
 }
 
@@ -197,20 +198,39 @@ fn add_to_world(shared: &Shared, spec: &OutputSpec, map: Map, starts: Starts) {
         asked: map.asked,
         server,
     });
-    shared.ownership.offer(&world.accepted(map.shards));
+    let accepted = world.accepted(map.shards);
+    shared.ownership.offer(&accepted);
 
-    // A shard that a listing lacks may still be here: its lane goes on at its row.
-    let is_here = |row: &LaneCheckpoint| world.shards.contains_key(&row.lane.shard);
-    let (here, orphans): (Vec<_>, Vec<_>) = starts.orphans.into_iter().partition(is_here);
-    let rows = [starts.rows, here].concat();
+    let (rows, orphans) = here_and_gone(&world, starts.rows, starts.orphans);
     world.add_output(spec, &rows, server);
-    world.recognise(spec, starts.identities, shared.settings.on_recreated);
+    let reaction = shared.settings.on_recreated;
+    world.recognise(spec, starts.identities, reaction);
 
     let added = std::slice::from_ref(spec);
     report_lost(&mut world, added, &orphans, shared.clock.wall());
-    let orphans = orphans.into_iter().map(|orphan| orphan.lane);
-    let own = orphans.filter(|lane| lane.output == spec.id);
-    world.forgotten.extend(own);
+    for orphan in orphans {
+        if orphan.lane.output == spec.id {
+            world.forgotten.push(orphan.lane);
+        }
+    }
+}
+
+/// The rows of shards that are here, and of shards that are gone. A shard that a listing lacks may
+/// still be here: its lane goes on at its row.
+fn here_and_gone(
+    world: &World,
+    mut rows: Vec<LaneCheckpoint>,
+    orphans: Vec<LaneCheckpoint>,
+) -> (Vec<LaneCheckpoint>, Vec<LaneCheckpoint>) {
+    let mut gone = Vec::new();
+    for orphan in orphans {
+        if world.shards.contains_key(&orphan.lane.shard) {
+            rows.push(orphan);
+        } else {
+            gone.push(orphan);
+        }
+    }
+    (rows, gone)
 }
 
 /// Removes an output and deletes its rows, also of shards that are long gone.
@@ -258,20 +278,32 @@ async fn delete_rows(shared: &Shared, id: &OutputId) -> Result<(), EngineError> 
         settings: &shared.settings,
     };
     let stored = asking.load(&*shared.store).await?;
-    let rows = stored.lanes.into_iter();
-    let own = rows.filter(|row| row.lane.output == *id);
-    lock(&shared.world).forget_lanes(own.map(|row| row.lane));
+    let mut lanes = Vec::new();
+    for row in stored.lanes {
+        if row.lane.output == *id {
+            lanes.push(row.lane);
+        }
+    }
+    lock(&shared.world).forget_lanes(lanes);
 
-    checkpoints::commit(shared)
-        .await
-        .map_err(|e| store_error("forgetting an output", e))?;
+    if let Err(error) = checkpoints::commit(shared).await {
+        return Err(store_error("forgetting an output", error));
+    }
     serve(shared, None)
 }
 
 /// Tells the ownership which outputs there are: the engine's, and one that is about to be added.
 fn serve(shared: &Shared, added: Option<&OutputId>) -> Result<(), EngineError> {
-    let mut outputs: Vec<OutputId> = lock(&shared.world).outputs.keys().cloned().collect();
-    outputs.extend(added.cloned());
-    let served = shared.ownership.serve(&outputs);
-    served.map_err(|e| store_error("naming the outputs", e))
+    let mut outputs: Vec<OutputId> = {
+        let world = lock(&shared.world);
+        world.outputs.keys().cloned().collect()
+    };
+    if let Some(added) = added {
+        outputs.push(added.clone());
+    }
+
+    shared
+        .ownership
+        .serve(&outputs)
+        .map_err(|error| store_error("naming the outputs", error))
 }

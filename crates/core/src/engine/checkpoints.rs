@@ -1,16 +1,17 @@
 //! Writes the lanes' checkpoints: the changed ones, in one transaction an interval.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Instant;
+use crate::clock::{Instant, Millis};
 use crate::ownership::{Committed, Lease};
 use crate::store::{LaneCheckpoint, OutputIdentity, State, StoreError};
 use crate::text::chain;
 
 use super::mutation::{Mutation, on};
 use super::retry::{Backoff, BackoffClass};
-use super::status::ErrorReport;
+use super::status::{CommitStatus, ErrorReport};
 use super::world::World;
 use super::{EngineError, Shared, lock, pumps};
 
@@ -46,7 +47,7 @@ impl Writer {
         &mut self,
         shared: &Shared,
         result: Result<(), StoreError>,
-    ) -> Result<std::time::Duration, EngineError> {
+    ) -> Result<Duration, EngineError> {
         let settings = &shared.settings;
         let Err(source) = result else {
             self.backoff.reset();
@@ -56,13 +57,14 @@ impl Writer {
 
         let now = shared.clock.now();
         let since = *self.failing_since.get_or_insert(now);
-        let passing = matches!(source, StoreError::Failed { .. });
-        if !passing || now.since(since) >= settings.store_patience {
-            return Err(store_error("writing checkpoints", source));
+        let is_too_late = now.since(since) >= settings.store_patience;
+        match source {
+            StoreError::Failed { .. } if !is_too_late => {
+                let class = BackoffClass::Passing;
+                Ok(self.backoff.next(&shared.clock, class, None))
+            }
+            _ => Err(store_error("writing checkpoints", source)),
         }
-        Ok(self
-            .backoff
-            .next(&shared.clock, BackoffClass::Passing, None))
     }
 }
 
@@ -130,24 +132,41 @@ fn note(shared: &Shared, result: &Result<(), StoreError>) {
 
 async fn write(shared: &Shared) -> Result<(), StoreError> {
     let (changed, leases) = changed(shared);
-    let limit = shared.settings.commit_deadline;
     if changed.is_empty() {
-        let checked = shared.clock.timeout(limit, shared.store.check()).await;
-        return checked.unwrap_or_else(|| Err(hangs(limit)));
+        let check = shared.store.check();
+        return in_time(shared, check).await;
     }
 
     let started = shared.clock.now();
     let commit = shared.ownership.commit(&changed, &leases);
-    let committed = shared.clock.timeout(limit, commit).await;
-    let committed = committed.unwrap_or_else(|| Err(hangs(limit)))?;
+    let committed = in_time(shared, commit).await?;
 
-    let ended = shared.clock.now();
+    let took = shared.clock.now().since(started);
+    let wall = shared.clock.wall();
     let mut world = lock(&shared.world);
-    world.commits.took = ended.since(started);
-    world.commits.last = Some(shared.clock.wall());
-    world.commits.transactions += 1;
+    world.commits.note(took, wall);
     world.on_committed(changed, &committed, started);
     Ok(())
+}
+
+/// A call of the store, within the deadline of commits.
+async fn in_time<T>(
+    shared: &Shared,
+    call: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let limit = shared.settings.commit_deadline;
+    match shared.clock.timeout(limit, call).await {
+        Some(result) => result,
+        None => Err(hangs(limit)),
+    }
+}
+
+impl CommitStatus {
+    fn note(&mut self, took: Duration, at: Millis) {
+        self.took = took;
+        self.last = Some(at);
+        self.transactions += 1;
+    }
 }
 
 impl World {

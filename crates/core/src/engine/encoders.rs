@@ -92,11 +92,16 @@ impl Encoders {
     /// Bytes of all rows and shared encodings of a batch of `records` records that take `bytes`
     /// bytes.
     pub(crate) fn memory(&self, records: usize, bytes: usize) -> usize {
-        let encoders = self.shared.values();
-        let encoded = encoders.map(|encoder| encoder.encoded(records, bytes));
-        let pumps = self.pumps.values();
-        let rows = pumps.map(|pump| pump.bound(records, bytes).bytes);
-        encoded.chain(rows).fold(0, usize::saturating_add)
+        let mut memory = 0_usize;
+        for encoder in self.shared.values() {
+            let encoded = encoder.encoded(records, bytes);
+            memory = memory.saturating_add(encoded);
+        }
+        for pump in self.pumps.values() {
+            let rows = pump.bound(records, bytes);
+            memory = memory.saturating_add(rows.bytes);
+        }
+        memory
     }
 }
 

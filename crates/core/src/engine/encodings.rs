@@ -157,25 +157,35 @@ impl Encodings {
 
     /// The next request that may be served, counted as used already.
     pub(super) fn admit(&mut self) -> Option<(AccountId, usize, oneshot::Sender<Permit>)> {
-        let share = self.share();
-        let admitted = |account: &AccountState| {
-            let first = account.waiting.front()?;
-            let admits = account.admits(first.bytes, share);
-            admits.then_some((first.ticket, first.bytes))
-        };
-
         self.forget_given_up();
-        let accounts = self.accounts.iter();
-        let candidates = accounts.filter_map(|(id, account)| Some((admitted(account)?, *id)));
-        let ((_, bytes), id) = candidates.min()?;
+        let (id, bytes) = self.next_request()?;
         // A large request at the front is not overtaken, or would wait for ever.
         if !self.fits(bytes) {
             return None;
         }
 
-        let waiting = self.accounts.get_mut(&id)?.waiting.pop_front()?;
+        let account = self.accounts.get_mut(&id)?;
+        let waiting = account.waiting.pop_front()?;
         self.take(id, bytes);
         Some((id, bytes, waiting.sender))
+    }
+
+    /// The oldest request that its account admits.
+    fn next_request(&self) -> Option<(AccountId, usize)> {
+        let share = self.share();
+        let mut oldest = None;
+        let mut request = None;
+        for (id, account) in &self.accounts {
+            let Some(first) = account.waiting.front() else {
+                continue;
+            };
+            let is_older = oldest.is_none_or(|ticket| first.ticket < ticket);
+            if is_older && account.admits(first.bytes, share) {
+                oldest = Some(first.ticket);
+                request = Some((*id, first.bytes));
+            }
+        }
+        request
     }
 
     /// Drops requests at the front that were given up.

@@ -50,9 +50,15 @@ impl World {
     /// The output `id`, and whether a lane found it missing.
     fn watched(&self, id: &OutputId) -> Option<(Arc<dyn Output>, bool)> {
         let entry = self.outputs.get(id)?;
-        let mut cells = self.shards.values();
-        let is_missing = cells.any(|cell| cell.last_trouble(id) == Some(TroubleKind::Missing));
-        Some((Arc::clone(&entry.spec.output), is_missing))
+        let mut is_missing = false;
+        for cell in self.shards.values() {
+            if cell.last_trouble(id) == Some(TroubleKind::Missing) {
+                is_missing = true;
+                break;
+            }
+        }
+        let output = Arc::clone(&entry.spec.output);
+        Some((output, is_missing))
     }
 
     /// Compares the stream behind an output that was just added with that of the store.
@@ -62,11 +68,17 @@ impl World {
         stored: Vec<OutputIdentity>,
         reaction: OnRecreated,
     ) {
-        let mut stored = stored.into_iter();
-        let stored = stored.find(|row| row.output == spec.id);
-        if let Some(entry) = self.outputs.get_mut(&spec.id) {
-            entry.identity = stored.map(|row| row.identity);
+        let Some(entry) = self.outputs.get_mut(&spec.id) else {
+            return;
+        };
+        entry.identity = None;
+        for row in stored {
+            if row.output == spec.id {
+                entry.identity = Some(row.identity);
+                break;
+            }
         }
+
         if let Some(identity) = spec.identity() {
             self.on_identity(&spec.id, &identity, reaction);
         }

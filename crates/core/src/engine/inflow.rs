@@ -38,12 +38,16 @@ impl Inflow {
 
     /// The rate of about the last minute. `tip`: the server's time, if everything has been read.
     pub(crate) fn demand(&self, tip: Option<Millis>) -> Option<Demand> {
-        let silent = tip
-            .zip(self.last)
-            .map_or(0.0, |(now, last)| now.since(last).as_secs_f64());
+        let silent = match (tip, self.last) {
+            (Some(now), Some(last)) => now.since(last).as_secs_f64(),
+            _ => 0.0,
+        };
         let fade = (-silent / MEMORY).exp();
         let seconds = self.seconds * fade + silent.min(MEMORY);
-        (seconds >= LEAST).then(|| Demand {
+        if seconds < LEAST {
+            return None;
+        }
+        Some(Demand {
             records: self.records * fade / seconds,
             bytes: self.bytes * fade / seconds,
         })

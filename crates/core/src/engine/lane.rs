@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Instant};
-use crate::output::{Refusal, Trouble};
+use crate::output::{EncodingKey, Refusal, Trouble};
 use crate::pump::PumpRef;
 use crate::store::OutputId;
 
+use super::budget::Permit;
 use super::deliver::pass::{
     self, Answered, Attempts, Caller, Chunks, Ended, Pass, Progress, WaitFor,
 };
@@ -29,28 +30,15 @@ pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>, id: OutputId)
     let Some(port) = LanePort::new(Arc::clone(&shared), cell, id) else {
         return;
     };
-    let attempts = Attempts::new(shared.settings.backoff());
-    let mut lane = Lane {
+    let lane = Lane {
+        attempts: Attempts::new(shared.settings.backoff()),
         shared,
         port: Arc::new(port),
         encodings,
-        attempts,
         retry_at: None,
         generation: 0,
     };
-    loop {
-        if let Some(at) = lane.retry_at.take()
-            && !lane.wait_until(at).await
-        {
-            return;
-        }
-        match lane.port.take() {
-            Take::Work(work) => lane.start(*work).await,
-            Take::Flush(flush) => lane.flush(flush).await,
-            Take::Wait => lane.port.woken().await,
-            Take::End => return,
-        }
-    }
+    lane.run().await;
 }
 
 struct Lane {
@@ -66,6 +54,22 @@ struct Lane {
 }
 
 impl Lane {
+    async fn run(mut self) {
+        loop {
+            if let Some(at) = self.retry_at.take()
+                && !self.wait_until(at).await
+            {
+                return;
+            }
+            match self.port.take() {
+                Take::Work(work) => self.start(*work).await,
+                Take::Flush(flush) => self.flush(flush).await,
+                Take::Wait => self.port.woken().await,
+                Take::End => return,
+            }
+        }
+    }
+
     /// Waits after a failure. False if the lane has to end.
     async fn wait_until(&self, at: Instant) -> bool {
         loop {
@@ -127,37 +131,42 @@ impl Lane {
             return Some(shared.map(|rows| RowsInHand { rows, own: None }));
         }
 
-        // An output that was added later, or whose pump is new. One reservation for the rows and
-        // all their encodings: a lane that waits for memory holds none.
-        let source = &work.batch.batch;
-        let encoder = Encoder::new(&work.output, Some(pump));
-        let bytes = encoder.memory(source.len(), source.allocation());
-        let mut reservation = self.encodings.reserve(bytes);
-        let permit = loop {
-            tokio::select! {
-                // Memory that was granted is used.
-                biased;
-                permit = &mut reservation => break permit,
-                () = self.port.woken() => {
-                    if !self.port.may_go_on(work) {
-                        return None;
-                    }
-                }
-            }
-        };
+        // An output that was added later, or whose pump is new.
+        let permit = self.memory_of_rows(work, pump).await?;
         // The lease may have ended during the wait.
         if !self.port.may_go_on(work) {
             return None;
         }
-        let rows = make_rows(pump, source);
+        let rows = make_rows(pump, &work.batch.batch);
         Some(rows.map(|rows| RowsInHand {
             rows: Arc::new(rows),
             own: Some(permit),
         }))
     }
 
+    /// One reservation for the rows and all their encodings: a lane that waits for memory holds
+    /// none.
+    async fn memory_of_rows(&self, work: &Work, pump: &PumpRef) -> Option<Permit> {
+        let source = &work.batch.batch;
+        let encoder = Encoder::new(&work.output, Some(pump));
+        let bytes = encoder.memory(source.len(), source.allocation());
+        let mut reservation = self.encodings.reserve(bytes);
+        loop {
+            tokio::select! {
+                // Memory that was granted is used.
+                biased;
+                permit = &mut reservation => return Some(permit),
+                () = self.port.woken() => {}
+            }
+            if !self.port.may_go_on(work) {
+                return None;
+            }
+        }
+    }
+
     async fn deliver(&mut self, work: &Work) {
-        let (shared, port) = (Arc::clone(&self.shared), Arc::clone(&self.port));
+        let shared = Arc::clone(&self.shared);
+        let port = Arc::clone(&self.port);
         let encodings = Arc::clone(&self.encodings);
         let caller = LaneCaller {
             shared: &shared,
@@ -165,19 +174,12 @@ impl Lane {
             encodings: &encodings,
             work,
         };
-        let key = work.output.encoding();
         // An output that was added later, or that changed its encoding: no memory is reserved yet
         // for chunks under its key.
+        let key = work.output.encoding();
         let own = ChunkSet::new(key.clone());
-        let shared = match &work.rows {
-            Some(in_hand) => in_hand.rows.set(&key),
-            None => work.batch.set(&key),
-        };
-        let shared = shared.filter(|_| !self.attempts.is_stale_again());
-        let chunks = Chunks {
-            set: shared.unwrap_or(&own),
-            are_reserved: shared.is_some(),
-        };
+        let chunks = self.chunks(work, &key, &own);
+
         let mut pass = Pass::new(
             &caller,
             (&*work.output, work.order),
@@ -185,10 +187,22 @@ impl Lane {
             chunks,
             (work.first(), &work.acked),
         );
-
         let ended = self.run_pass(&caller, &mut pass).await;
         let progress = pass.progress();
         self.conclude(work, progress, ended);
+    }
+
+    /// The chunks that lanes share under `key`, or `own` ones.
+    fn chunks<'a>(&self, work: &'a Work, key: &EncodingKey, own: &'a ChunkSet) -> Chunks<'a> {
+        let shared = match &work.rows {
+            Some(in_hand) => in_hand.rows.set(key),
+            None => work.batch.set(key),
+        };
+        let shared = shared.filter(|_| !self.attempts.is_stale_again());
+        Chunks {
+            set: shared.unwrap_or(own),
+            are_reserved: shared.is_some(),
+        }
     }
 
     /// Runs the pass, and stores refused records as dead letters where the output has a place for
@@ -220,14 +234,24 @@ impl Lane {
             {
                 return self.wait_for_dead_letter(&trouble);
             }
-
-            self.port.dead_lettered(work, *record, refusal);
-            pass.divert();
-            self.port.advance(work, pass.progress());
+            self.pass_dead_letter(work, pass, *record, refusal);
             if !self.port.may_go_on(work) {
                 return Ended::Interrupted;
             }
         }
+    }
+
+    /// A refused record is durable as a dead letter: the cursor passes the record.
+    fn pass_dead_letter<'a>(
+        &self,
+        work: &Work,
+        pass: &mut Pass<'a, LaneCaller<'a>>,
+        record: usize,
+        refusal: &Refusal,
+    ) {
+        self.port.dead_lettered(work, record, refusal);
+        pass.divert();
+        self.port.advance(work, pass.progress());
     }
 
     fn wait_for_dead_letter(&mut self, trouble: &Trouble) -> Ended {
@@ -278,15 +302,18 @@ impl LaneCaller<'_> {
         record: usize,
         refusal: &Refusal,
     ) -> Result<(), Trouble> {
-        let (clock, settings) = (&self.shared.clock, &self.shared.settings);
+        let clock = &self.shared.clock;
+        let settings = &self.shared.settings;
+        let limit = settings.request_deadline * 2;
         let context = Context {
             clock: clock.clone(),
-            deadline: clock.now().plus(settings.request_deadline * 2),
+            deadline: clock.now().plus(limit),
             patience: Patience::from(settings),
             memory: Some(Memory(Arc::clone(self.encodings))),
         };
-        let refused = (record, self.work.sub(record));
+
         let batch = self.work.batch();
+        let refused = (record, self.work.sub(record));
         dead_letter.store(batch, refused, refusal, &context).await
     }
 }

@@ -9,10 +9,18 @@ use crate::store::LaneCheckpoint;
 
 /// Shards that `listed` lacks though a row or a child names them.
 pub(crate) fn missing(listed: &[Shard], rows: &[LaneCheckpoint]) -> BTreeSet<ShardId> {
-    let has: BTreeSet<&ShardId> = listed.iter().map(|shard| &shard.id).collect();
-    let parents = listed.iter().flat_map(|shard| &shard.parents);
-    let named = rows.iter().map(|row| &row.lane.shard).chain(parents);
-    named.filter(|id| !has.contains(id)).cloned().collect()
+    let mut named = BTreeSet::new();
+    for row in rows {
+        named.insert(row.lane.shard.clone());
+    }
+    for shard in listed {
+        named.extend(shard.parents.iter().cloned());
+    }
+
+    for shard in listed {
+        named.remove(&shard.id);
+    }
+    named
 }
 
 /// Logs the shards of `missing` that the second listing has.
@@ -24,8 +32,10 @@ pub(crate) fn report_short(listed: &[Shard], missing: &BTreeSet<ShardId>) {
 
 /// The shards of two listings. A shard of both is as in the second one.
 pub(crate) fn union(first: Vec<Shard>, second: Vec<Shard>) -> Vec<Shard> {
-    let both = first.into_iter().chain(second);
-    let by_id: BTreeMap<ShardId, Shard> = both.map(|shard| (shard.id.clone(), shard)).collect();
+    let mut by_id = BTreeMap::new();
+    for shard in first.into_iter().chain(second) {
+        by_id.insert(shard.id.clone(), shard);
+    }
     by_id.into_values().collect()
 }
 

@@ -298,6 +298,13 @@ impl Shared {
         }
     }
 
+    /// The distance of all lanes from the records that were in the source at the start.
+    fn goal_state(&self) -> GoalState {
+        let now = self.clock.now();
+        let patience = self.settings.lasting_patience;
+        lock(&self.world).goal_state(now, patience)
+    }
+
     /// The server's time at `moment`, about.
     fn server_at(&self, moment: Instant) -> Option<Millis> {
         Some(Millis(self.server_offset).plus(moment.0))
@@ -372,25 +379,17 @@ impl Engine {
             if let Some(error) = self.shared.ended.borrow().clone() {
                 return Err(error);
             }
-            let (clock, patience) = (&self.shared.clock, self.shared.settings.lasting_patience);
-            let goal = lock(&self.shared.world).goal_state(clock.now(), patience);
-            let recheck = match goal {
+            let recheck = match self.shared.goal_state() {
                 GoalState::Reached => return Ok(()),
                 GoalState::Ahead { recheck } => recheck,
                 GoalState::Blocked(error) => return Err(error),
-            };
-            let timer = async {
-                match recheck {
-                    Some(at) => clock.sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
             };
             tokio::select! {
                 // Either way everything is looked at again. The senders live as long as `self`.
                 biased;
                 _ = ended.changed() => {}
                 _ = changed.changed() => {}
-                () = timer => {}
+                () = self.shared.clock.sleep_until_some(recheck) => {}
             }
         }
     }

@@ -34,9 +34,12 @@ impl Pace {
     /// Adds the bytes of the time that passed, at `rate` bytes a second.
     pub(crate) fn refill(&mut self, now: Instant, rate: usize) {
         let rate = i64::try_from(rate).unwrap_or(i64::MAX);
-        let gained = now.since(self.at).as_millis().min(60_000);
-        let gained = i64::try_from(gained).unwrap_or(0).saturating_mul(rate) / 1000;
-        self.allowance = self.allowance.saturating_add(gained).min(rate);
+        let passed = now.since(self.at).as_millis();
+        let passed = i64::try_from(passed.min(60_000)).unwrap_or(0);
+        let gained = passed.saturating_mul(rate) / 1000;
+
+        let allowance = self.allowance.saturating_add(gained);
+        self.allowance = allowance.min(rate);
         self.at = now;
     }
 
@@ -75,11 +78,13 @@ impl Pace {
     /// A call for laggards is planned; the head calls every `head`.
     pub(crate) fn laggards_call(&mut self, now: Instant, limits: &ReadLimits, head: Duration) {
         let all = limits.per;
-        let of_head = all.as_nanos().div_ceil(head.as_nanos().max(1));
-        let left = u128::from(limits.calls.get())
-            .saturating_sub(of_head)
-            .max(1);
-        self.laggards_at = now.plus(all / u32::try_from(left).unwrap_or(1));
+        let interval = head.as_nanos().max(1);
+        let of_head = all.as_nanos().div_ceil(interval);
+        let calls = u128::from(limits.calls.get());
+        let left = calls.saturating_sub(of_head).max(1);
+
+        let left = u32::try_from(left).unwrap_or(1);
+        self.laggards_at = now.plus(all / left);
     }
 
     /// A call is made.

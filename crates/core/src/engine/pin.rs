@@ -57,11 +57,14 @@ pub(crate) async fn run(shared: Arc<Shared>, cell: Arc<ShardCell>, start: Sequen
 async fn ask(shared: &Shared, cell: &ShardCell, position: &Position) -> Result<Read, Trouble> {
     let share = shared.conditions().memory_share;
     let bytes = shared.limits.answer_bytes.min(share);
-    let _permit = shared.budget.reserve(bytes, Turn::Last).await;
+    let reservation = shared.budget.reserve(bytes, Turn::Last);
+    let _permit = reservation.await;
     wait_for_call(shared, cell).await;
 
-    let mut reader = shared.source.open(cell.id(), position.clone());
-    deadline(shared, reader.next(Credit { records: 1 })).await
+    let shard = cell.id();
+    let mut reader = shared.source.open(shard, position.clone());
+    let one = Credit { records: 1 };
+    deadline(shared, reader.next(one)).await
 }
 
 fn pinned(position: Position, read: Read) -> Pinned {

@@ -7,7 +7,8 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::clock::Instant;
 use crate::output::{Trouble, TroubleKind};
@@ -92,22 +93,22 @@ impl Task {
     }
 
     fn start(&mut self, read: PlannedRead) {
-        let mut reader = self
-            .readers
-            .remove(&read.feed)
-            .unwrap_or_else(|| self.shared.source.open(self.cell.id(), read.position));
-        let (shared, cell) = (Arc::clone(&self.shared), Arc::clone(&self.cell));
+        let shard = self.cell.id();
+        let open = || self.shared.source.open(shard, read.position);
+        let mut reader = self.readers.remove(&read.feed).unwrap_or_else(open);
         let memory = Memory {
             bytes: read.reserve,
-            turn: if read.is_head {
-                Turn::Usual
-            } else {
-                Turn::Last
+            turn: match read.is_head {
+                true => Turn::Usual,
+                false => Turn::Last,
             },
         };
         let credit = Credit {
             records: read.limit,
         };
+
+        let shared = Arc::clone(&self.shared);
+        let cell = Arc::clone(&self.cell);
         let run = Box::pin(async move {
             let result = read_once(&shared, &cell, &mut *reader, memory, credit).await;
             Done { reader, result }
@@ -122,28 +123,12 @@ impl Task {
     /// Waits until a read is done, a lane asks, memory is short, or the time `at` has come.
     async fn wait(&mut self, at: Option<Instant>) {
         let clock = self.shared.clock.clone();
-        let timer = async {
-            match at {
-                Some(at) => clock.sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        let jobs = &mut self.jobs;
-        let done = poll_fn(|cx| {
-            for (i, job) in jobs.iter_mut().enumerate() {
-                if let Poll::Ready(done) = job.run.as_mut().poll(cx) {
-                    return Poll::Ready((i, done));
-                }
-            }
-            Poll::Pending
-        });
-
         let finished = tokio::select! {
             // The result of a read comes before any other decision.
             biased;
-            finished = done => Some(finished),
+            finished = poll_fn(|cx| poll_jobs(&mut self.jobs, cx)) => Some(finished),
             () = self.cell.wake().notified() => None,
-            () = timer => None,
+            () = clock.sleep_until_some(at) => None,
         };
         if let Some((i, done)) = finished {
             let job = self.jobs.remove(i);
@@ -163,7 +148,8 @@ impl Task {
         let keep = match done.result {
             Ok((read, permit)) => {
                 self.backoff.reset();
-                self.cell.on_read(&arrived, read, &job.encoders, permit)
+                let encoders = &job.encoders;
+                self.cell.on_read(&arrived, read, encoders, permit)
             }
             Err(trouble) => self.on_trouble(&arrived, &trouble),
         };
@@ -173,23 +159,38 @@ impl Task {
     }
 
     fn on_trouble(&mut self, arrived: &Arrived<'_>, trouble: &Trouble) -> Option<KeepReader> {
-        let (shared, shard) = (&self.shared, self.cell.id());
+        let shared = &self.shared;
         if trouble.kind == TroubleKind::Missing {
             // The stream is gone, or another one, or retention has deleted the shard.
             shared.source_doubted.store(true, Ordering::Relaxed);
             shared.news.notify_one();
         }
+
         let class = policy(trouble.kind).class;
         let wait = self.backoff.next(&shared.clock, class, trouble.retry_after);
+        self.log(trouble, wait);
+        let wall = shared.clock.wall();
+        self.cell.on_read_failed(arrived, trouble, wait, wall)
+    }
 
+    fn log(&self, trouble: &Trouble, wait: Duration) {
+        let shard = self.cell.id();
         if trouble.kind == TroubleKind::Throttled {
             tracing::debug!(%shard, ?wait, "a read was throttled: {trouble}");
-        } else if shared.is_news(None, trouble.kind) {
+        } else if self.shared.is_news(None, trouble.kind) {
             tracing::warn!(%shard, "a read failed, and is tried again: {trouble}");
         }
-        self.cell
-            .on_read_failed(arrived, trouble, wait, shared.clock.wall())
     }
+}
+
+/// The first job that is done, and its result.
+fn poll_jobs(jobs: &mut [Job], cx: &mut Context<'_>) -> Poll<(usize, Done)> {
+    for (i, job) in jobs.iter_mut().enumerate() {
+        if let Poll::Ready(done) = job.run.as_mut().poll(cx) {
+            return Poll::Ready((i, done));
+        }
+    }
+    Poll::Pending
 }
 
 /// Waits until the shard's limit allows a call. Memory may have been waited for, and other readers

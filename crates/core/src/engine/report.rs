@@ -7,7 +7,7 @@ use crate::output::Demand;
 use crate::store::OutputId;
 
 use super::shard::{LaneReport, SourceReport};
-use super::status::{LanePhase, OutputState, OutputStatus, SourceStatus, Status};
+use super::status::{ErrorReport, LanePhase, OutputState, OutputStatus, SourceStatus, Status};
 use super::world::{OutputEntry, World};
 use super::{Shared, lock};
 
@@ -115,7 +115,10 @@ fn empty(id: &OutputId, entry: &OutputEntry) -> OutputStatus {
 fn add_lane(status: &mut OutputStatus, report: LaneReport) {
     let lane = report.status;
     count_phase(status, lane.phase);
-    if let (Some(reason), OutputState::Running) = (report.stopped, &status.state) {
+    let is_running = status.state == OutputState::Running;
+    if let Some(reason) = report.stopped
+        && is_running
+    {
         let shard = lane.shard.clone();
         status.state = OutputState::Stopped { shard, reason };
     }
@@ -123,17 +126,33 @@ fn add_lane(status: &mut OutputStatus, report: LaneReport) {
     status.counts.add(&lane.counts);
     status.behind = status.behind.max(lane.behind);
     if lane.phase != LanePhase::Done {
-        let horizons = [status.horizon, lane.horizon];
-        status.horizon = horizons.into_iter().flatten().min();
+        status.horizon = least(status.horizon, lane.horizon);
     }
     status.caught_up &= lane.caught_up;
-
-    let errors = [status.last_error.take(), report.last_error];
-    // Of two at the same moment, the first lane's.
-    let newest = errors.into_iter().flatten().rev();
-    status.last_error = newest.max_by_key(|error| error.at);
-    status.advice = status.advice.take().or(report.advice);
+    status.note_error(report.last_error);
+    if status.advice.is_none() {
+        status.advice = report.advice;
+    }
     status.lanes.push(lane);
+}
+
+impl OutputStatus {
+    /// Keeps the newest error.
+    fn note_error(&mut self, error: Option<ErrorReport>) {
+        let Some(error) = error else { return };
+        let known = self.last_error.as_ref();
+        if known.is_none_or(|known| known.at < error.at) {
+            self.last_error = Some(error);
+        }
+    }
+}
+
+/// The lesser one of the known durations.
+fn least(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
 }
 
 fn count_phase(status: &mut OutputStatus, phase: LanePhase) {

@@ -70,14 +70,21 @@ impl Backoff {
     /// The next wait; at least `wish`, the wait that the server asked for, up to the larger cap.
     pub fn next(&mut self, clock: &Clock, class: BackoffClass, wish: Option<Duration>) -> Duration {
         // 2^20 times any base is past any cap.
-        let doubled = self.base.saturating_mul(1 << self.tries.min(20));
+        let factor = 1 << self.tries.min(20);
+        let doubled = self.base.saturating_mul(factor);
         self.tries = self.tries.saturating_add(1);
         let full = match class {
             BackoffClass::Passing => doubled.min(self.cap),
-            BackoffClass::Lasting => doubled.saturating_mul(10).min(self.lasting_cap),
+            BackoffClass::Lasting => {
+                let longer = doubled.saturating_mul(10);
+                longer.min(self.lasting_cap)
+            }
         };
-        let wait = full / 2 + clock.jitter(full / 2);
-        wait.max(wish.unwrap_or_default().min(self.lasting_cap))
+
+        let half = full / 2;
+        let wait = half + clock.jitter(half);
+        let wish = wish.unwrap_or_default();
+        wait.max(wish.min(self.lasting_cap))
     }
 
     /// The next wait is the first one again.

@@ -87,12 +87,16 @@ impl Rows {
 impl Place {
     /// The position of a lane at this place of `source`; `None` at the start of the batch.
     pub(crate) fn position(self, source: &Batch) -> Option<Position> {
-        let Some(last) = self.rows.checked_sub(1) else {
-            return self.records.checked_sub(1).map(|last| source.after(last));
-        };
+        if self.rows == 0 {
+            let last = self.records.checked_sub(1)?;
+            return Some(source.after(last));
+        }
+
+        let record = source.record(self.records);
+        let last = u32::try_from(self.rows - 1);
         Some(Position::After {
-            sequence: Sequence::new(source.record(self.records).sequence),
-            sub: Some(u32::try_from(last).unwrap_or(u32::MAX)),
+            sequence: Sequence::new(record.sequence),
+            sub: Some(last.unwrap_or(u32::MAX)),
         })
     }
 }

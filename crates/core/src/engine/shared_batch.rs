@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::batch::Batch;
 use crate::checkpoint::{Position, Sequence};
-use crate::output::{Chunk, EncodingKey, Output, Picks};
+use crate::output::{Chunk, EncodingKey, Output, Picks, Weight};
 use crate::pump::{BadRow, Pump, PumpRef};
 
 use super::budget::Permit;
@@ -50,12 +50,23 @@ impl Pumped {
     fn streams(&self, batch: &Batch) -> &Result<Vec<Arc<Rows>>, Arc<BadRow>> {
         self.streams.get_or_init(|| {
             let derived = self.pump.apply(batch).map_err(Arc::new)?;
-            let with_sets = derived.into_iter().enumerate().map(|(stream, rows)| {
-                let keys = self.keys.iter().filter(|(of, _)| *of == stream);
-                Arc::new(Rows::new(rows, keys.map(|(_, key)| key.clone())))
-            });
-            Ok(with_sets.collect())
+            let mut streams = Vec::new();
+            for (stream, rows) in derived.into_iter().enumerate() {
+                let keys = self.keys_of(stream);
+                streams.push(Arc::new(Rows::new(rows, keys)));
+            }
+            Ok(streams)
         })
+    }
+
+    fn keys_of(&self, stream: usize) -> Vec<EncodingKey> {
+        let mut keys = Vec::new();
+        for (of, key) in &self.keys {
+            if *of == stream {
+                keys.push(key.clone());
+            }
+        }
+        keys
     }
 }
 
@@ -75,12 +86,15 @@ pub(crate) enum NoRows {
 
 /// The rows of one stream alone, for a lane whose batch has no room for them.
 pub(crate) fn make_rows(pump: &PumpRef, batch: &Batch) -> Result<Rows, NoRows> {
-    let derived = pump.pump.apply(batch);
-    let derived = derived.map_err(|error| NoRows::Failed(Arc::new(error)))?;
     let stream = pump.stream;
-    let of_stream = derived.into_iter().nth(stream);
-    let rows = of_stream.ok_or(NoRows::NoStream { stream })?;
-    Ok(Rows::new(rows, []))
+    let derived = match pump.pump.apply(batch) {
+        Ok(derived) => derived,
+        Err(error) => return Err(NoRows::Failed(Arc::new(error))),
+    };
+    match derived.into_iter().nth(stream) {
+        Some(rows) => Ok(Rows::new(rows, [])),
+        None => Err(NoRows::NoStream { stream }),
+    }
 }
 
 /// The chunks of a batch under one encoding key.
@@ -150,18 +164,20 @@ impl ChunkSet {
 fn cut(batch: &Batch, output: &dyn Output) -> Vec<Range<usize>> {
     let limits = output.profile().request;
     let mut ranges = Vec::new();
-    let (mut start, mut entries, mut bytes) = (0, 0usize, 0usize);
+    let mut start = 0;
+    let mut sum = Weight::default();
     for (i, record) in batch.iter().enumerate() {
         let weight = output.weigh(&record);
-        let fits = entries.saturating_add(weight.entries) <= limits.entries
-            && bytes.saturating_add(weight.bytes) <= limits.bytes;
-        if i > start && !fits {
+        let with_record = sum.plus(weight);
+        if i > start && !with_record.fits(limits) {
             ranges.push(start..i);
-            (start, entries, bytes) = (i, 0, 0);
+            start = i;
+            sum = weight;
+        } else {
+            sum = with_record;
         }
-        entries = entries.saturating_add(weight.entries);
-        bytes = bytes.saturating_add(weight.bytes);
     }
+
     if start < batch.len() {
         ranges.push(start..batch.len());
     }
@@ -192,26 +208,33 @@ impl SharedBatch {
 
     /// True if room was reserved for the chunks of `form`.
     pub(crate) fn has_room_for(&self, form: &Form) -> bool {
-        match &form.rows_of {
-            None => self.set(&form.key).is_some(),
-            Some((pump, stream)) => self.pumped.iter().any(|pumped| {
-                let mut keys = pumped.keys.iter();
-                pumped.pump.id() == pump && keys.any(|key| (key.0, &key.1) == (*stream, &form.key))
-            }),
+        let Some((pump, stream)) = &form.rows_of else {
+            return self.set(&form.key).is_some();
+        };
+        let Some(pumped) = self.pumped.iter().find(|of| of.pump.id() == pump) else {
+            return false;
+        };
+        for (of, key) in &pumped.keys {
+            if of == stream && *key == form.key {
+                return true;
+            }
         }
+        false
     }
 
     /// The rows of `pump`, made now if no lane did before; `None` if no room was reserved for them.
     pub(crate) fn rows(&self, pump: &PumpRef) -> Option<Result<Arc<Rows>, NoRows>> {
         let id = pump.pump.id();
         let pumped = self.pumped.iter().find(|of| of.pump.id() == id)?;
-        Some(match pumped.streams(&self.batch) {
-            Err(error) => Err(NoRows::Failed(Arc::clone(error))),
-            Ok(streams) => {
-                let stream = pump.stream;
-                let rows = streams.get(stream).map(Arc::clone);
-                rows.ok_or(NoRows::NoStream { stream })
-            }
+        let streams = match pumped.streams(&self.batch) {
+            Ok(streams) => streams,
+            Err(error) => return Some(Err(NoRows::Failed(Arc::clone(error)))),
+        };
+
+        let stream = pump.stream;
+        Some(match streams.get(stream) {
+            Some(rows) => Ok(Arc::clone(rows)),
+            None => Err(NoRows::NoStream { stream }),
         })
     }
 

@@ -36,20 +36,27 @@ pub(crate) async fn start(fan_out: FanOut) -> Result<Arc<Shared>, EngineError> {
         clock: &fan_out.clock,
         settings: &fan_out.settings,
     };
-    let facts = asking.facts(&*fan_out.source).await?;
-    let stored = open_state(&asking, &fan_out, &facts).await?;
-
-    let mut map = Map::ask(&asking, &*fan_out.source, facts, &stored.lanes).await?;
+    let source = &*fan_out.source;
     let store = &*fan_out.store;
-    let starts = Starts::resolve(&asking, store, &fan_out.outputs, &map, stored).await?;
-    pumps::restore(&fan_out.outputs, &starts)?;
+    let outputs = &fan_out.outputs;
 
+    let facts = asking.facts(source).await?;
+    let stored = open_state(&asking, &fan_out, &facts).await?;
+    let map = Map::ask(&asking, source, facts, &stored.lanes).await?;
+    let starts = Starts::resolve(&asking, store, outputs, &map, stored).await?;
+    pumps::restore(outputs, &starts)?;
+    Ok(ready(fan_out, map, starts))
+}
+
+/// The engine's state, with the shards offered to the ownership.
+fn ready(fan_out: FanOut, mut map: Map, starts: Starts) -> Arc<Shared> {
     let supervisor = Arc::new(Notify::new());
     let world = world(&fan_out, &map, starts, &supervisor);
     let shards = std::mem::take(&mut map.shards);
+
     let shared = shared(fan_out, map, world, supervisor);
     shared.ownership.offer(&shards);
-    Ok(Arc::new(shared))
+    Arc::new(shared)
 }
 
 fn check_outputs(fan_out: &FanOut) -> Result<(), EngineError> {
@@ -71,9 +78,11 @@ async fn open_state(
     asking.store("opening it", bind).await?;
 
     if let Some(ownership) = &fan_out.ownership {
-        let outputs: Vec<OutputId> = fan_out.outputs.iter().map(|o| o.id.clone()).collect();
-        let served = ownership.serve(&outputs);
-        served.map_err(|e| store_error("opening it", e))?;
+        let outputs = fan_out.outputs.iter();
+        let outputs: Vec<OutputId> = outputs.map(|spec| spec.id.clone()).collect();
+        ownership
+            .serve(&outputs)
+            .map_err(|error| store_error("opening it", error))?;
     }
     let stored = asking.load(store).await?;
 
@@ -136,25 +145,31 @@ fn world(fan_out: &FanOut, map: &Map, starts: Starts, supervisor: &Arc<Notify>) 
 
 /// Has the rows of shards that are gone deleted, as far as the outputs are known.
 fn forget_orphans(world: &mut World, orphans: Vec<LaneCheckpoint>) {
-    let lanes = orphans.into_iter().map(|orphan| orphan.lane);
-    let is_known = |lane: &LaneId| world.outputs.contains_key(&lane.output);
-    world.forgotten = lanes.filter(is_known).collect();
+    for orphan in orphans {
+        let lane = orphan.lane;
+        if world.outputs.contains_key(&lane.output) {
+            world.forgotten.push(lane);
+        }
+    }
 }
 
 fn shared(fan_out: FanOut, map: Map, world: World, supervisor: Arc<Notify>) -> Shared {
-    let now = i64::try_from(fan_out.clock.now().0.as_millis()).unwrap_or(i64::MAX);
+    let budget = budget(&fan_out);
+    let now = fan_out.clock.now().0.as_millis();
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
     let latest = map.facts.time.latest;
     let sole = Sole::new(Arc::clone(&fan_out.store));
-    let budget = budget(&fan_out);
+    let ownership = fan_out.ownership.unwrap_or_else(|| Arc::new(sole));
+
     Shared {
         name: fan_out.name,
         identity: map.facts.identity,
         limits: map.facts.limits,
         source: fan_out.source,
         store: fan_out.store,
-        ownership: fan_out.ownership.unwrap_or_else(|| Arc::new(sole)),
-        budget,
+        ownership,
         clock: fan_out.clock,
+        budget,
         settings: fan_out.settings,
         world: Mutex::new(world),
         goal: latest,
@@ -343,14 +358,18 @@ impl Starts {
         stored: State,
     ) -> Result<Self, EngineError> {
         announce(&stored.lanes, outputs);
-        let new = new_rows(&stored.lanes, outputs, map);
-        write_starts(asking, store, &new).await?;
+        let mut rows = new_rows(&stored.lanes, outputs, map);
+        write_starts(asking, store, &rows).await?;
 
         let listed: BTreeSet<&ShardId> = map.shards.iter().map(|s| &s.id).collect();
-        let is_listed = |row: &LaneCheckpoint| listed.contains(&row.lane.shard);
-        let stored_rows = stored.lanes.into_iter();
-        let (mut rows, orphans): (Vec<_>, Vec<_>) = stored_rows.partition(is_listed);
-        rows.extend(new);
+        let mut orphans = Vec::new();
+        for row in stored.lanes {
+            if listed.contains(&row.lane.shard) {
+                rows.push(row);
+            } else {
+                orphans.push(row);
+            }
+        }
         Ok(Self {
             rows,
             orphans,
@@ -381,45 +400,57 @@ async fn write_starts(
 /// Logs which outputs go on where they were, and which ones have no progress.
 fn announce(stored: &[LaneCheckpoint], outputs: &[OutputSpec]) {
     let known: BTreeSet<&OutputId> = stored.iter().map(|row| &row.lane.output).collect();
-    let is_known = |spec: &&OutputSpec| known.contains(&spec.id);
-    let (old, new): (Vec<_>, Vec<_>) = outputs.iter().partition(is_known);
+    let mut old = Vec::new();
+    let mut new = Vec::new();
+    for spec in outputs {
+        if known.contains(&spec.id) {
+            old.push(spec.id.as_str());
+        } else {
+            new.push(spec.id.as_str());
+        }
+    }
 
     if !old.is_empty() {
-        tracing::info!(outputs = names(&old), "continuing at the stored progress");
+        let outputs = old.join(", ");
+        tracing::info!(outputs, "continuing at the stored progress");
     }
     if !new.is_empty() {
+        let outputs = new.join(", ");
         let text = "beginning anew: the state has no progress of these outputs";
-        tracing::info!(outputs = names(&new), "{text}");
+        tracing::info!(outputs, "{text}");
     }
-}
-
-fn names(specs: &[&OutputSpec]) -> String {
-    let names: Vec<&str> = specs.iter().map(|spec| spec.id.as_str()).collect();
-    names.join(", ")
 }
 
 /// The rows of lanes that `stored` lacks.
 fn new_rows(stored: &[LaneCheckpoint], outputs: &[OutputSpec], map: &Map) -> Vec<LaneCheckpoint> {
-    let known: BTreeSet<&OutputId> = stored.iter().map(|row| &row.lane.output).collect();
     let have: BTreeSet<&LaneId> = stored.iter().map(|row| &row.lane).collect();
-    let time = map.facts.time;
-
     let mut new = Vec::new();
     for spec in outputs {
-        let position = if known.contains(&spec.id) {
-            later_start(spec.start, Some(time.latest))
-        } else {
-            first_start(spec.start, time.earliest)
-        };
-
-        let rows = map.shards.iter().map(|shard| LaneCheckpoint {
-            lane: lane_of(&shard.id, &spec.id),
-            position: position.clone(),
-            arrival: None,
-        });
-        new.extend(rows.filter(|row| !have.contains(&row.lane)));
+        let position = start_of(spec, stored, map);
+        for shard in &map.shards {
+            let lane = lane_of(&shard.id, &spec.id);
+            if have.contains(&lane) {
+                continue;
+            }
+            new.push(LaneCheckpoint {
+                lane,
+                position: position.clone(),
+                arrival: None,
+            });
+        }
     }
     new
+}
+
+/// The start of an output in the shards that its rows lack.
+fn start_of(spec: &OutputSpec, stored: &[LaneCheckpoint], map: &Map) -> Position {
+    let time = map.facts.time;
+    let mut outputs = stored.iter().map(|row| &row.lane.output);
+    if outputs.any(|output| *output == spec.id) {
+        later_start(spec.start, Some(time.latest))
+    } else {
+        first_start(spec.start, time.earliest)
+    }
 }
 
 /// Lanes that had not ended when retention removed their shard have lost the records that they had

@@ -104,16 +104,10 @@ type Refresh = Pin<Box<dyn Future<Output = Result<Map, SourceError>> + Send>>;
 /// Supervises until the engine is dropped.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let _guard = Guard(Arc::clone(&shared));
-    let clock = shared.clock.clone();
     spawn_checkpoints(&shared);
 
-    let mut supervisor = Supervisor {
-        backoff: shared.settings.backoff(),
-        refresh_at: clock.now().plus(shared.settings.map_refresh),
-        facts_at: clock.now().plus(shared.settings.retention_refresh),
-        shared: Arc::clone(&shared),
-        missing_since: None,
-    };
+    let clock = shared.clock.clone();
+    let mut supervisor = Supervisor::new(&shared);
     let mut refresh: Option<Refresh> = None;
     loop {
         supervisor.step(refresh.is_some());
@@ -128,8 +122,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 supervisor.on_map(map);
             }
             () = clock.sleep_until(supervisor.refresh_at), if refresh.is_none() => {
-                let questions = supervisor.questions();
-                refresh = Some(Box::pin(ask(Arc::clone(&shared), questions)));
+                refresh = Some(supervisor.refresh());
             }
         }
     }
@@ -185,7 +178,10 @@ async fn next_end(shared: &Shared) -> Ended {
         let next = lock(&shared.tasks).set.poll_join_next_with_id(cx);
         match next {
             Poll::Ready(Some(Ok((id, value)))) => Poll::Ready((id, Ok(value))),
-            Poll::Ready(Some(Err(error))) => Poll::Ready((error.id(), Err(error))),
+            Poll::Ready(Some(Err(error))) => {
+                let id = error.id();
+                Poll::Ready((id, Err(error)))
+            }
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
     })
@@ -203,33 +199,54 @@ struct Supervisor {
 }
 
 impl Supervisor {
+    fn new(shared: &Arc<Shared>) -> Self {
+        let now = shared.clock.now();
+        let settings = &shared.settings;
+        Self {
+            backoff: settings.backoff(),
+            refresh_at: now.plus(settings.map_refresh),
+            facts_at: now.plus(settings.retention_refresh),
+            shared: Arc::clone(shared),
+            missing_since: None,
+        }
+    }
+
+    /// Asks for the map now.
+    fn refresh(&mut self) -> Refresh {
+        let questions = self.questions();
+        Box::pin(ask(Arc::clone(&self.shared), questions))
+    }
+
     /// Starts the lanes and readers that can start, drops shards that are over, and asks for the
     /// map soon if that lacks a closed shard's children.
     fn step(&mut self, refreshing: bool) {
         let shared = &self.shared;
         let mut world = lock(&shared.world);
         if !world.draining {
-            start_pumps(shared, &mut world);
-            start_watches(shared, &mut world);
-            for cell in world.shards.values() {
-                start_lanes(shared, &world, cell);
-                start_reader(shared, cell);
-                start_pin(shared, cell);
-                start_handover(shared, cell);
-            }
+            start_tasks(shared, &mut world);
         }
         world.tidy();
         let unsettled = world.settle();
         drop(world);
 
         shared.changed.send_modify(|n| *n += 1);
-        if !refreshing && shared.source_doubted.swap(false, Ordering::Relaxed) {
-            let soon = shared.clock.now().plus(shared.settings.map_refresh_soon);
+        if !refreshing {
+            self.plan_refresh(unsettled);
+        }
+    }
+
+    /// Has the map asked for soon where the source is in doubt, or lacks the children of a shard:
+    /// `unsettled` maps were searched for them.
+    fn plan_refresh(&mut self, unsettled: Option<u32>) {
+        let shared = &self.shared;
+        let now = shared.clock.now();
+        if shared.source_doubted.swap(false, Ordering::Relaxed) {
+            let soon = now.plus(shared.settings.map_refresh_soon);
             self.refresh_at = self.refresh_at.min(soon);
             self.facts_at = soon;
         }
-        if let Some(maps) = unsettled.filter(|_| !refreshing) {
-            let soon = shared.clock.now().plus(self.refresh_soon(maps));
+        if let Some(maps) = unsettled {
+            let soon = now.plus(self.refresh_soon(maps));
             self.refresh_at = self.refresh_at.min(soon);
         }
     }
@@ -308,33 +325,40 @@ impl Supervisor {
     }
 
     fn on_map(&mut self, map: Result<Map, SourceError>) {
+        let map = match map {
+            Ok(map) => map,
+            Err(trouble) => return self.on_trouble(trouble),
+        };
         let shared = &self.shared;
         let now = shared.clock.now();
-        match map {
-            Ok(map) => {
-                self.backoff.reset();
-                self.missing_since = None;
-                self.refresh_at = now.plus(shared.settings.map_refresh);
-                if let Some((_, identity)) = &map.facts
-                    && shared.identity.is_recreated_as(identity)
-                {
-                    let arn = identity.arn.clone();
-                    shared.end(EngineError::SourceRecreated { arn });
-                    return;
-                }
-                let mut world = lock(&shared.world);
-                let retention = map.facts.map(|(retention, _)| retention);
-                world.retention = retention.or(world.retention);
-                world.merge(&Listed {
-                    shards: &map.shards,
-                    asked: map.asked,
-                    server: shared.server_at(map.asked),
-                });
-                shared.ownership.offer(&world.accepted(map.shards));
-                world.warn_of_horizon(now);
-            }
-            Err(trouble) => self.on_trouble(trouble),
+        self.backoff.reset();
+        self.missing_since = None;
+        self.refresh_at = now.plus(shared.settings.map_refresh);
+
+        if let Some((_, identity)) = &map.facts
+            && shared.identity.is_recreated_as(identity)
+        {
+            let arn = identity.arn.clone();
+            return shared.end(EngineError::SourceRecreated { arn });
         }
+        self.merge(map, now);
+    }
+
+    /// Gives the map to the world and to the ownership.
+    fn merge(&self, map: Map, now: Instant) {
+        let shared = &self.shared;
+        let mut world = lock(&shared.world);
+        if let Some((retention, _)) = map.facts {
+            world.retention = Some(retention);
+        }
+        world.merge(&Listed {
+            shards: &map.shards,
+            asked: map.asked,
+            server: shared.server_at(map.asked),
+        });
+        let accepted = world.accepted(map.shards);
+        shared.ownership.offer(&accepted);
+        world.warn_of_horizon(now);
     }
 
     /// The source could not list its shards.
@@ -353,19 +377,37 @@ impl Supervisor {
             text: trouble.message.clone(),
         });
 
-        if trouble.kind != TroubleKind::Missing {
+        if trouble.kind == TroubleKind::Missing {
+            self.on_missing(trouble, now);
+        } else {
             self.missing_since = None;
-            return;
         }
+    }
+
+    /// The source is missing: it is given up after some time.
+    fn on_missing(&mut self, trouble: Trouble, now: Instant) {
         // A stream that is there again may be another one.
         self.facts_at = now;
         let since = *self.missing_since.get_or_insert(now);
-        if now.since(since) >= shared.settings.source_patience {
-            shared.end(EngineError::Source {
-                doing: "listing its shards",
-                source: trouble,
-            });
+        if now.since(since) < self.shared.settings.source_patience {
+            return;
         }
+        self.shared.end(EngineError::Source {
+            doing: "listing its shards",
+            source: trouble,
+        });
+    }
+}
+
+/// Starts every task that can start.
+fn start_tasks(shared: &Arc<Shared>, world: &mut World) {
+    start_pumps(shared, world);
+    start_watches(shared, world);
+    for cell in world.shards.values() {
+        start_lanes(shared, world, cell);
+        start_reader(shared, cell);
+        start_pin(shared, cell);
+        start_handover(shared, cell);
     }
 }
 
@@ -405,27 +447,27 @@ fn start_watches(shared: &Arc<Shared>, world: &mut World) {
 
 /// Starts the lanes of `cell` whose parents' lanes have ended.
 fn start_lanes(shared: &Arc<Shared>, world: &World, cell: &Arc<ShardCell>) {
-    let waiting = cell.waiting_lanes();
-    let ready: Vec<OutputId> = waiting
-        .into_iter()
-        .filter(|output| world.parents_ended(cell, output))
-        .collect();
-
-    for output in ready {
-        let name = TaskName::Lane(LaneId {
-            shard: cell.id().clone(),
-            output: output.clone(),
-        });
-        let task = lane::run(Arc::clone(shared), Arc::clone(cell), output.clone());
-        let spawn = || {
-            lock(&shared.tasks).spawn(name, async move {
-                task.await;
-                None
-            })
-        };
-        if cell.start_lane(&output, spawn) {
-            shared.lane_tasks.fetch_add(1, Ordering::Relaxed);
+    for output in cell.waiting_lanes() {
+        if world.parents_ended(cell, &output) {
+            start_lane(shared, cell, output);
         }
+    }
+}
+
+fn start_lane(shared: &Arc<Shared>, cell: &Arc<ShardCell>, output: OutputId) {
+    let name = TaskName::Lane(LaneId {
+        shard: cell.id().clone(),
+        output: output.clone(),
+    });
+    let task = lane::run(Arc::clone(shared), Arc::clone(cell), output.clone());
+    let spawn = || {
+        lock(&shared.tasks).spawn(name, async move {
+            task.await;
+            None
+        })
+    };
+    if cell.start_lane(&output, spawn) {
+        shared.lane_tasks.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -485,7 +527,11 @@ fn task_text(name: Option<&TaskName>) -> String {
 
 fn panic_text(error: JoinError) -> String {
     let panic = error.into_panic();
-    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_owned())
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        return (*text).to_owned();
+    }
+    if let Some(text) = panic.downcast_ref::<String>() {
+        return text.clone();
+    }
+    "no message".to_owned()
 }

@@ -114,8 +114,16 @@ impl World {
     /// True if no parent of `cell` has anything left for `output`. A parent that retention has
     /// removed has nothing.
     pub(crate) fn parents_ended(&self, cell: &ShardCell, output: &OutputId) -> bool {
-        let mut parents = cell.parents().iter().filter_map(|p| self.shards.get(p));
-        on(Mutation::ChildBeforeParent) || parents.all(|parent| parent.has_ended(output))
+        if on(Mutation::ChildBeforeParent) {
+            return true;
+        }
+        for parent in cell.parents() {
+            let parent = self.shards.get(parent);
+            if parent.is_some_and(|parent| !parent.has_ended(output)) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Takes the source's map: new shards get a lane for each output, and shards that this map and
@@ -127,11 +135,13 @@ impl World {
         // The first map is two listings already.
         let is_first = self.shards.is_empty();
 
-        let listed: BTreeMap<&ShardId, &Shard> = map.shards.iter().map(|s| (&s.id, s)).collect();
+        let mut listed = BTreeMap::new();
+        for shard in map.shards {
+            listed.insert(&shard.id, shard);
+        }
         let mut doubted = self.update_shards(&listed, newest);
         for shard in map.shards {
-            let known = self.over.contains(&shard.id) || self.shards.contains_key(&shard.id);
-            if known {
+            if self.is_known(&shard.id) {
                 continue;
             }
             let unknown = self.unknown_parents(shard, &listed);
@@ -144,6 +154,11 @@ impl World {
         if newest {
             self.doubted = doubted;
         }
+    }
+
+    /// True if this world has the shard, or had it.
+    fn is_known(&self, shard: &ShardId) -> bool {
+        self.over.contains(shard) || self.shards.contains_key(shard)
     }
 
     /// Tells each shard its entry in a map. Returns the shards that the map lacks.
@@ -178,31 +193,39 @@ impl World {
         shard: &Shard,
         listed: &BTreeMap<&ShardId, &Shard>,
     ) -> BTreeSet<ShardId> {
-        let unknown = shard.parents.iter().filter(|id| {
-            let seen = self.shards.contains_key(id) || self.over.contains(id);
-            !seen && !listed.contains_key(id)
-        });
-        unknown.cloned().collect()
+        let mut unknown = BTreeSet::new();
+        for parent in &shard.parents {
+            if !self.is_known(parent) && !listed.contains_key(parent) {
+                unknown.insert(parent.clone());
+            }
+        }
+        unknown
     }
 
     fn add_shard(&mut self, shard: &Shard, map: &Listed<'_>, listed: &BTreeMap<&ShardId, &Shard>) {
-        let parents_of = |id: &ShardId| match (self.shards.get(id), listed.get(id)) {
-            (Some(cell), _) => cell.parents().to_vec(),
-            (None, Some(shard)) => shard.parents.clone(),
-            (None, None) => Vec::new(),
-        };
-        let shard = Shard {
-            parents: lineage::sound_parents(shard, &parents_of),
-            ..shard.clone()
-        };
+        let mut shard = shard.clone();
+        let parents_of = |id: &ShardId| self.parents_of(id, listed);
+        shard.parents = lineage::sound_parents(&shard, &parents_of);
 
         let server = map.server.map(|time| (time, map.asked));
         let cell = ShardCell::new(&shard, &self.supervisor, server);
         for entry in self.outputs.values() {
             let position = later_start(entry.spec.start, map.server);
-            cell.add_lane(&entry.spec, LaneStart::without_row(position));
+            let start = LaneStart::without_row(position);
+            cell.add_lane(&entry.spec, start);
         }
         self.shards.insert(shard.id, cell);
+    }
+
+    /// The parents of a shard that this world has, or else a map.
+    fn parents_of(&self, id: &ShardId, listed: &BTreeMap<&ShardId, &Shard>) -> Vec<ShardId> {
+        if let Some(cell) = self.shards.get(id) {
+            return cell.parents().to_vec();
+        }
+        match listed.get(id) {
+            Some(shard) => shard.parents.clone(),
+            None => Vec::new(),
+        }
     }
 
     /// Adds an output whose lanes are where `rows` say; shards without a row appeared meanwhile.
@@ -212,12 +235,18 @@ impl World {
         rows: &[LaneCheckpoint],
         server: Option<Millis>,
     ) {
-        let rows = rows.iter().map(|row| (&row.lane, row));
-        let rows: BTreeMap<&LaneId, &LaneCheckpoint> = rows.collect();
+        let mut starts = BTreeMap::new();
+        for row in rows {
+            starts.insert(&row.lane, row);
+        }
         for (shard, cell) in &self.shards {
-            let start = match rows.get(&lane_of(shard, &spec.id)) {
+            let lane = lane_of(shard, &spec.id);
+            let start = match starts.get(&lane) {
                 Some(row) => LaneStart::at_row(row),
-                None => LaneStart::without_row(later_start(spec.start, server)),
+                None => {
+                    let position = later_start(spec.start, server);
+                    LaneStart::without_row(position)
+                }
             };
             cell.add_lane(spec, start);
         }
@@ -229,13 +258,18 @@ impl World {
     /// Removes an output, and returns its lanes. Their tasks end where they are.
     pub(crate) fn remove_output(&mut self, id: &OutputId) -> Vec<LaneId> {
         if let Some(removed) = self.outputs.remove(id) {
-            let tasks = [removed.pump, removed.watch];
-            tasks.into_iter().flatten().for_each(|task| task.abort());
+            for task in [removed.pump, removed.watch].into_iter().flatten() {
+                task.abort();
+            }
         }
 
-        let cells = self.shards.iter();
-        let removed = cells.filter(|(_, cell)| cell.remove_lane(id));
-        removed.map(|(shard, _)| lane_of(shard, id)).collect()
+        let mut lanes = Vec::new();
+        for (shard, cell) in &self.shards {
+            if cell.remove_lane(id) {
+                lanes.push(lane_of(shard, id));
+            }
+        }
+        lanes
     }
 
     /// Has the rows of `lanes` deleted with the next commit.
@@ -300,24 +334,27 @@ impl World {
     /// Drops the shards that are gone from the source and over. Their rows are deleted once the
     /// children have rows.
     pub(crate) fn tidy(&mut self) {
-        let children_have_rows = |id: &ShardId| {
-            let mut children = self.shards.values().filter(|c| c.parents().contains(id));
-            children.all(|child| child.has_rows())
-        };
-        let over =
-            |(id, cell): &(&ShardId, &Arc<ShardCell>)| cell.is_over() && children_have_rows(id);
-        let over: Vec<ShardId> = self
-            .shards
-            .iter()
-            .filter(over)
-            .map(|(id, _)| id.clone())
-            .collect();
-
+        let mut over = Vec::new();
+        for (id, cell) in &self.shards {
+            if cell.is_over() && self.children_have_rows(id) {
+                over.push(id.clone());
+            }
+        }
         for id in over {
             self.retire(id);
         }
+
         let excess = self.past_gaps.len().saturating_sub(self.gaps_kept);
         self.past_gaps.drain(..excess);
+    }
+
+    fn children_have_rows(&self, id: &ShardId) -> bool {
+        for child in self.shards.values() {
+            if child.parents().contains(id) && !child.has_rows() {
+                return false;
+            }
+        }
+        true
     }
 
     /// Drops a shard that is over, and keeps its counts.
@@ -399,17 +436,26 @@ impl World {
             }
         }
 
-        // A lane that waits for its parents' lanes waits for blocked ones, if no other lane goes
-        // on.
-        let goes_on = |(cell, output): &(&Arc<ShardCell>, OutputId)| {
-            !goals.blocked.contains_key(output) || self.parents_ended(cell, output)
-        };
-        if goals.ahead || goals.waiting.iter().any(goes_on) {
+        if goals.ahead || self.some_waiting_goes_on(&goals) {
             let recheck = goals.recheck;
             return GoalState::Ahead { recheck };
         }
-        let blocked = goals.blocked.into_values().next();
-        blocked.map_or(GoalState::Reached, GoalState::Blocked)
+        match goals.blocked.into_values().next() {
+            Some(error) => GoalState::Blocked(error),
+            None => GoalState::Reached,
+        }
+    }
+
+    /// False if every lane that waits for its parents' lanes waits for blocked ones: no other lane
+    /// goes on then.
+    fn some_waiting_goes_on(&self, goals: &Goals<'_>) -> bool {
+        for (cell, output) in &goals.waiting {
+            let is_blocked = goals.blocked.contains_key(output);
+            if !is_blocked || self.parents_ended(cell, output) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Warns of outputs whose unwritten records retention will delete, louder as that moment nears:

@@ -46,32 +46,37 @@ struct Envelope<'a> {
 }
 
 impl DeadLetter {
-    /// Makes the record at `record` of `batch`, with `sub` a row of a record, durable at the dead
+    /// Makes a record of `batch`, `refused` with its row where it is one, durable at the dead
     /// letter output; the trouble if that did not succeed before the deadline of `context`.
     pub(crate) fn store<'a>(
         &'a self,
         batch: &'a Batch,
-        (record, sub): (usize, Option<u32>),
+        refused: (usize, Option<u32>),
         refusal: &'a Refusal,
         context: &'a Context,
     ) -> Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send + 'a>> {
         Box::pin(async move {
             let wall = context.clock.wall();
-            let letter = self.wrap(batch, (record, sub), refusal, wall);
+            let letter = self.wrap(batch, refused, refusal, wall);
             let letter = letter.map_err(|error| {
                 let text = "the dead letter of a record could not be made";
                 Trouble::new(TroubleKind::Invalid, text).caused_by(error)
             })?;
-
-            let recipient = Recipient {
-                output: Arc::clone(&self.output),
-                order: Order::Unordered,
-                on_refused: OnRefused::Stop,
-            };
-            let delivered = deliver(&letter, &[recipient], context).await.pop();
-            let failed = delivered.filter(|one| one.through < letter.len());
-            failed.map_or(Ok(()), |failed| Err(trouble_of(failed)))
+            self.send(&letter, context).await
         })
+    }
+
+    async fn send(&self, letter: &Batch, context: &Context) -> Result<(), Trouble> {
+        let recipient = Recipient {
+            output: Arc::clone(&self.output),
+            order: Order::Unordered,
+            on_refused: OnRefused::Stop,
+        };
+        let delivered = deliver(letter, &[recipient], context).await.pop();
+        match delivered {
+            Some(delivered) if delivered.through < letter.len() => Err(trouble_of(delivered)),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The dead letter of a record, as a batch of one record with the sequence number, the key and
@@ -87,17 +92,20 @@ impl DeadLetter {
         let mut buffer = self.line(batch, (&refused, sub), refusal, now)?;
         let data = span(0, buffer.len())?;
         let sequence = append(&mut buffer, refused.sequence)?;
-        let key = refused.key.map(|key| append(&mut buffer, key));
+        let key = match refused.key {
+            Some(key) => Some(append(&mut buffer, key)?),
+            None => None,
+        };
 
         let index = RecordIndex {
             sequence,
-            key: key.transpose()?,
+            key,
             data,
             arrival: refused.arrival,
         };
         let origin = Arc::clone(batch.origin());
-        let records = vec![index];
-        Ok(Batch::new(origin, buffer.into(), DataForm::Raw, records)?)
+        let letter = Batch::new(origin, buffer.into(), DataForm::Raw, vec![index]);
+        Ok(letter?)
     }
 
     fn line(

@@ -210,22 +210,34 @@ impl<'a> Delivery<'a> {
 
     /// The records of `range` for one request; none with a key in `busy`.
     fn pick(&mut self, range: Range<usize>, busy: &mut KeySet<'a>) -> Picks {
-        let cap = self.known.request_cap.map_or(usize::MAX, NonZeroUsize::get);
-        let is_run = self.known.durable.is_empty() && self.flying.is_empty();
-        match self.order {
-            Order::Strict => self.first_of_each_key(range, busy),
-            Order::Resend | Order::Unordered if is_run => {
-                Picks::Run(range.start..range.end.min(range.start.saturating_add(cap)))
+        if self.order == Order::Strict {
+            return self.first_of_each_key(range, busy);
+        }
+
+        let cap = match self.known.request_cap {
+            Some(cap) => cap.get(),
+            None => usize::MAX,
+        };
+        if self.known.durable.is_empty() && self.flying.is_empty() {
+            let most = range.start.saturating_add(cap);
+            let end = range.end.min(most);
+            return Picks::Run(range.start..end);
+        }
+
+        let mut picked = Vec::new();
+        for i in range {
+            if picked.len() == cap {
+                break;
             }
-            Order::Resend | Order::Unordered => {
-                let open = range.filter(|i| self.is_free(*i, busy));
-                Picks::from(open.take(cap).collect::<Vec<usize>>())
+            if self.is_free(i, busy) {
+                picked.push(i);
             }
         }
+        Picks::from(picked)
     }
 
-    /// True if the record may be sent beside the requests in flight, whose keys are `busy`. A record
-    /// that has to wait adds its keys.
+    /// True if the record may be sent beside the requests in flight, whose keys are `busy`. A
+    /// record that has to wait adds its keys.
     fn is_free(&self, i: usize, busy: &mut KeySet<'a>) -> bool {
         if self.known.durable.get(i) || self.is_flying(i) {
             return false;
@@ -253,10 +265,14 @@ impl<'a> Delivery<'a> {
     /// one entry of the request holds together are settled together, and count as one.
     fn first_of_each_key(&mut self, range: Range<usize>, busy: &mut KeySet<'a>) -> Picks {
         let open: Vec<usize> = range.filter(|i| self.is_free(*i, busy)).collect();
-        let packed = self
-            .output
-            .and_then(|of| of.first_entries(self.batch, &open));
-        let picked = packed.unwrap_or_else(|| self.first_of_each(&open));
+        let packed = match self.output {
+            Some(output) => output.first_entries(self.batch, &open),
+            None => None,
+        };
+        let picked = match packed {
+            Some(packed) => packed,
+            None => self.first_of_each(&open),
+        };
 
         self.order_limited = picked.len() < open.len();
         Picks::from(picked)
@@ -358,12 +374,18 @@ impl<'a> Delivery<'a> {
     }
 
     fn settle_all(&mut self, picks: &Picks) {
-        let wider = self.known.request_cap.map(|cap| cap.saturating_mul(TWO));
-        self.known.request_cap = wider.filter(|cap| cap.get() < LARGEST_REQUEST_CAP);
+        if let Some(cap) = self.known.request_cap {
+            let wider = cap.saturating_mul(TWO);
+            let is_lifted = wider.get() >= LARGEST_REQUEST_CAP;
+            self.known.request_cap = (!is_lifted).then_some(wider);
+        }
+
         match picks {
             Picks::Run(range) if range.start == self.cursor => self.cursor = range.end,
             Picks::Run(_) | Picks::Some(_) => {
-                picks.iter().for_each(|i| self.known.durable.insert(i));
+                for i in picks.iter() {
+                    self.known.durable.insert(i);
+                }
             }
         }
     }
@@ -411,23 +433,25 @@ impl<'a> Delivery<'a> {
     fn take_verdict(&mut self, i: usize, verdict: &Verdict, answer: &mut Answer) {
         match verdict {
             Verdict::Durable => self.settle(i),
-            Verdict::Accepted if self.takes == Takes::UntilFlush => {
-                self.accept(i);
-                self.settle(i);
-            }
-            Verdict::Accepted => {
-                let text = "the output accepted a record, and its profile names no flush";
-                answer.fail(&Trouble::new(TroubleKind::Unintelligible, text));
-                self.known.maybe_written.insert(i);
-            }
-            Verdict::Refused(_) if on(Mutation::SkipRefused) => self.known.durable.insert(i),
+            Verdict::Accepted => match self.takes {
+                Takes::UntilFlush => {
+                    self.accept(i);
+                    self.settle(i);
+                }
+                Takes::Durably => {
+                    let text = "the output accepted a record, and its profile names no flush";
+                    self.maybe_written(i, &Trouble::new(TroubleKind::Unintelligible, text), answer);
+                }
+            },
             Verdict::Refused(refusal) => self.refuse(i, refusal),
             Verdict::Retry(trouble) => answer.fail(trouble),
-            Verdict::Partly(trouble) => {
-                answer.fail(trouble);
-                self.known.maybe_written.insert(i);
-            }
+            Verdict::Partly(trouble) => self.maybe_written(i, trouble, answer),
         }
+    }
+
+    fn maybe_written(&mut self, i: usize, trouble: &Trouble, answer: &mut Answer) {
+        answer.fail(trouble);
+        self.known.maybe_written.insert(i);
     }
 
     fn accept(&mut self, i: usize) {
@@ -441,21 +465,24 @@ impl<'a> Delivery<'a> {
     }
 
     fn refuse(&mut self, i: usize, refusal: &Refusal) {
-        if self.refused.as_ref().is_none_or(|(first, _)| i < *first) {
+        if on(Mutation::SkipRefused) {
+            self.known.durable.insert(i);
+            return;
+        }
+        let first = self.refused.as_ref();
+        if first.is_none_or(|(first, _)| i < *first) {
             self.refused = Some((i, refusal.clone()));
         }
     }
 
-    /// Opens the records behind a failed one of their key again, so that the last occurrence of each
-    /// stands behind the failed record's.
+    /// Opens the records behind a failed one of their key again, so that the last occurrence of
+    /// each stands behind the failed record's.
     fn undo_behind(&mut self, picks: &Picks, answer: &mut Answer) {
         let mut failed = KeySet::default();
         for i in picks.iter() {
             let keys = self.keys(i);
-            if failed.touches(&keys) {
-                answer.undone += usize::from(self.known.durable.get(i));
-                self.known.durable.remove(i);
-                self.known.accepted.remove(i);
+            if failed.touches(&keys) && self.undo(i) {
+                answer.undone += 1;
             }
             if !self.known.durable.get(i) {
                 failed.add(keys);
@@ -466,6 +493,14 @@ impl<'a> Delivery<'a> {
             let half = NonZeroUsize::new(picks.len() / 2);
             self.known.request_cap = Some(half.unwrap_or(NonZeroUsize::MIN));
         }
+    }
+
+    /// Opens a record again. True if the record was settled.
+    fn undo(&mut self, i: usize) -> bool {
+        let was_settled = self.known.durable.get(i);
+        self.known.durable.remove(i);
+        self.known.accepted.remove(i);
+        was_settled
     }
 
     /// Passes over the refused record, which now counts as settled: it was stored elsewhere. Only

@@ -295,6 +295,29 @@ impl Caller for Guest<'_> {
 }
 
 impl Guest<'_> {
+    /// Runs `pass` to its end, behind refused records too.
+    async fn run_through<'a>(
+        &'a self,
+        recipient: &Recipient,
+        pass: &mut Pass<'a, Self>,
+        attempts: &mut Attempts,
+    ) -> Ended {
+        let output = &*recipient.output;
+        loop {
+            let ended = self.run(output, pass, attempts).await;
+            let Ended::Refused { record, refusal } = ended else {
+                return ended;
+            };
+            let refused = Refused { record, refusal };
+            let settled = self.pass_refused(recipient, pass.batch(), refused, attempts);
+            if let Err(ended) = settled.await {
+                return ended;
+            }
+            pass.divert();
+            lock(&self.standing).note(pass.progress());
+        }
+    }
+
     /// Runs `pass` to its end, and flushes the records that were only accepted.
     async fn run<'a>(
         &'a self,
@@ -322,21 +345,25 @@ impl Guest<'_> {
         refused: Refused,
         attempts: &mut Attempts,
     ) -> Result<(), Ended> {
-        let Refused { record, refusal } = &refused;
-        let diverted = self.divert(recipient, batch, *record, refusal).await;
+        let Refused { record, refusal } = refused;
+        let diverted = self.divert(recipient, batch, record, &refusal).await;
         if let Err(trouble) = diverted {
             let until = attempts.retry_at(self.clock(), &trouble);
             lock(&self.standing).trouble = Some(trouble);
-            let reason = WaitFor::Retry;
-            return Err(Ended::Wait { until, reason });
+            return Err(Ended::Wait {
+                until,
+                reason: WaitFor::Retry,
+            });
         }
 
-        lock(&self.standing).refused.push(refused.clone());
-        if matches!(recipient.on_refused, OnRefused::Stop) {
-            let Refused { record, refusal } = refused;
-            return Err(Ended::Refused { record, refusal });
+        lock(&self.standing).refused.push(Refused {
+            record,
+            refusal: refusal.clone(),
+        });
+        match recipient.on_refused {
+            OnRefused::Stop => Err(Ended::Refused { record, refusal }),
+            OnRefused::PassOver | OnRefused::Divert(_) => Ok(()),
         }
-        Ok(())
     }
 
     /// Stores a refused record as a dead letter, if the recipient wants that.
@@ -450,21 +477,12 @@ async fn pass_over(
     };
 
     let (durable, acked) = lock(&guest.standing).progress();
-    let order = recipient.order;
-    let mut pass = Pass::new(guest, (output, order), batch, chunks, (durable, &acked));
-    loop {
-        let ended = guest.run(output, &mut pass, attempts).await;
-        let Ended::Refused { record, refusal } = ended else {
-            return ended;
-        };
-        let refused = Refused { record, refusal };
-        if let Err(ended) = guest
-            .pass_refused(recipient, batch, refused, attempts)
-            .await
-        {
-            return ended;
-        }
-        pass.divert();
-        lock(&guest.standing).note(pass.progress());
-    }
+    let mut pass = Pass::new(
+        guest,
+        (output, recipient.order),
+        batch,
+        chunks,
+        (durable, &acked),
+    );
+    guest.run_through(recipient, &mut pass, attempts).await
 }

@@ -132,8 +132,8 @@ impl Attempts {
         self.backoff.reset();
     }
 
-    /// True after stale answers in a row: the shared chunks may be those of an encoding that changed
-    /// while they were made, and the records are encoded apart.
+    /// True after stale answers in a row: the shared chunks may be those of an encoding that
+    /// changed while they were made, and the records are encoded apart.
     pub(crate) fn is_stale_again(&self) -> bool {
         self.stale > 1
     }
@@ -260,6 +260,11 @@ struct Requests<'a> {
 }
 
 impl Requests<'_> {
+    /// True if no request is in flight, and none waits for memory.
+    fn are_over(&self) -> bool {
+        self.flying.is_empty() && self.waiting.is_none()
+    }
+
     /// True if another request may be started; `most`: requests in flight.
     fn has_room(&self, most: usize) -> bool {
         self.ending.is_none() && self.waiting.is_none() && self.flying.len() < most
@@ -325,17 +330,35 @@ impl<'a, C: Caller> Pass<'a, C> {
     pub(crate) async fn run(&mut self, attempts: &mut Attempts) -> Ended {
         let mut requests = Requests::default();
         loop {
-            while requests.has_room(self.in_flight) && self.start_one(&mut requests) {}
-            if requests.flying.is_empty() && requests.waiting.is_none() {
-                return requests.ending.take().unwrap_or(Ended::Interrupted);
+            while requests.has_room(self.in_flight) {
+                if !self.start_one(&mut requests) {
+                    break;
+                }
+            }
+            if requests.are_over() {
+                let ended = requests.ending.take();
+                return ended.unwrap_or(Ended::Interrupted);
             }
 
-            match self.event(&mut requests).await {
-                Event::Memory(_) if !self.caller.holds() => requests.end(Ended::Interrupted),
-                Event::Memory(permit) => self.start_own(&mut requests, permit),
-                Event::Landed(landed) => self.land(&mut requests, landed, attempts),
-                Event::Woken if !self.caller.may_go_on() => requests.end(Ended::Interrupted),
-                Event::Woken => {}
+            let event = self.event(&mut requests).await;
+            self.take_event(&mut requests, event, attempts);
+        }
+    }
+
+    fn take_event(&mut self, requests: &mut Requests<'a>, event: Event, attempts: &mut Attempts) {
+        match event {
+            Event::Memory(permit) => {
+                if self.caller.holds() {
+                    self.start_own(requests, permit);
+                } else {
+                    requests.end(Ended::Interrupted);
+                }
+            }
+            Event::Landed(landed) => self.land(requests, landed, attempts),
+            Event::Woken => {
+                if !self.caller.may_go_on() {
+                    requests.end(Ended::Interrupted);
+                }
             }
         }
     }
@@ -354,6 +377,11 @@ impl<'a, C: Caller> Pass<'a, C> {
                 false => Held::Durably,
             },
         }
+    }
+
+    /// The records.
+    pub(crate) fn batch(&self) -> &'a Batch {
+        self.batch
     }
 
     /// The shard of the records.
@@ -416,20 +444,23 @@ impl<'a, C: Caller> Pass<'a, C> {
     /// The first ones of `picks` with encodings of at most `memory` bytes together, one record at
     /// least, and the bytes to reserve.
     fn within(&self, memory: usize, picks: Picks) -> (Picks, usize) {
-        let bytes: usize = picks.iter().map(|i| self.batch.footprint(i)).sum();
-        let bound = self.output.encoded_bound(picks.len(), bytes);
+        let bytes = picks.iter().map(|i| self.batch.footprint(i));
+        let bound = self.output.encoded_bound(picks.len(), bytes.sum());
         if bound <= memory {
             return (picks, bound);
         }
 
-        let (mut count, mut bytes, mut bound) = (0, 0, 0);
+        let mut count = 0;
+        let mut bytes = 0;
+        let mut bound = 0;
         for record in picks.iter() {
-            let with_record = bytes + self.batch.footprint(record);
-            let bound_with_record = self.output.encoded_bound(count + 1, with_record);
-            if count > 0 && bound_with_record > memory {
+            bytes += self.batch.footprint(record);
+            let with_record = self.output.encoded_bound(count + 1, bytes);
+            if count > 0 && with_record > memory {
                 break;
             }
-            (count, bytes, bound) = (count + 1, with_record, bound_with_record);
+            count += 1;
+            bound = with_record;
         }
         (picks.first(count), bound)
     }
@@ -440,15 +471,17 @@ impl<'a, C: Caller> Pass<'a, C> {
             Room::All => return Some(picks),
             Room::Less { held, wait } => (held, wait),
         };
-        let rest = self.delivery.without(&picks, &held);
         self.caller.held_back();
+        let rest = self.delivery.without(&picks, &held);
         if !rest.is_empty() {
             return Some(rest);
         }
 
-        let wait = wait.clamp(SHORTEST_WAIT, self.caller.longest_wait());
+        let longest = self.caller.longest_wait();
+        let wait = wait.clamp(SHORTEST_WAIT, longest);
+        let now = self.caller.clock().now();
         requests.end(Ended::Wait {
-            until: self.caller.clock().now().plus(wait),
+            until: now.plus(wait),
             reason: WaitFor::Room,
         });
         None

@@ -27,21 +27,23 @@ impl ShardState {
     /// on, it stays the head when a laggard's read passes it. (Its lanes would be the laggards
     /// then; and the others join it anyway.)
     pub(super) fn choose_head(&mut self, conditions: &Conditions<'_>) {
-        let mut head: Option<&Feed> = self.head_feed().or(self.feeds.first());
+        let Some(head) = self.head_feed().or(self.feeds.first()) else {
+            self.head = None;
+            return;
+        };
         let silence = conditions.settings.idle_poll * 2;
-        let reads_on = |f: &Feed| f.reading || conditions.now.since(f.read_at) < silence;
+        let reads_on = head.reading || conditions.now.since(head.read_at) < silence;
+        if Some(head.id) == self.head && reads_on {
+            return;
+        }
 
-        if head.map(|f| f.id) != self.head || !head.is_some_and(reads_on) {
-            for feed in &self.feeds {
-                let best = head.and_then(|head| head.tip().rank());
-                if let (Some(best), Some(tip)) = (best, feed.tip().rank())
-                    && tip > best
-                {
-                    head = Some(feed);
-                }
+        let mut head = head;
+        for feed in &self.feeds {
+            if is_further(feed, head) {
+                head = feed;
             }
         }
-        self.head = head.map(|f| f.id);
+        self.head = Some(head.id);
     }
 
     /// Gives every lane that waits for one a feed, if possible.
@@ -84,8 +86,8 @@ impl ShardState {
         }
     }
 
-    /// Notes where a lane stands in a feed that covers it. The feed can have everything and close in
-    /// this same round, before the lane's task has run.
+    /// Notes where a lane stands in a feed that covers it. The feed can have everything and close
+    /// in this same round, before the lane's task has run.
     fn note_attached(&mut self, output: &OutputId, feed: FeedId, next: u64) {
         let is_idle = |lane: &Lane| !lane.is_delivering();
         if self.lanes.get(output).is_some_and(is_idle)
@@ -105,7 +107,8 @@ impl ShardState {
         if self.feeds.is_empty() {
             // The head serves the lanes that are furthest along; they wait for no other lane.
             let waiting = self.waiting().map(|(_, position)| position);
-            return waiting.max_by_key(|position| rank(position)).cloned();
+            let furthest = waiting.max_by_key(|position| rank(position));
+            return furthest.cloned();
         }
 
         let candidates = self.candidates(conditions, next)?;
@@ -116,7 +119,8 @@ impl ShardState {
         let most = conditions.settings.catch_up_readers;
         if self.feeds.len() > most && !self.free_a_feed(conditions.now) {
             // Some lane's turn ends some time; no event wakes the reader at that moment.
-            next.no_later_than(conditions.now.plus(conditions.settings.idle_poll));
+            let soon = conditions.now.plus(conditions.settings.idle_poll);
+            next.no_later_than(soon);
             return None;
         }
         Some(position)
@@ -137,18 +141,13 @@ impl ShardState {
         next: &mut NextVisit,
     ) -> Option<Vec<&Position>> {
         let oldest = self.waiting().map(|(since, _)| since).min()?;
-        let group = self
-            .waiting()
-            .filter(|(since, _)| since.since(oldest) < GROUPED_WITHIN);
-
         let mut candidates = Vec::new();
-        for (since, position) in group {
+        for (since, position) in self.waiting() {
+            if since.since(oldest) >= GROUPED_WITHIN {
+                continue;
+            }
             let due = since.plus(conditions.settings.grouping_patience);
-            let coming = self
-                .feeds
-                .iter()
-                .any(|f| Some(f.id) != self.head && is_before(f.tip(), position));
-            if coming && due > conditions.now {
+            if due > conditions.now && self.is_catching_up_to(position) {
                 next.no_later_than(due);
             } else {
                 candidates.push(position);
@@ -157,26 +156,39 @@ impl ShardState {
         Some(candidates)
     }
 
+    /// True if the feed of some laggards will come by `position`.
+    fn is_catching_up_to(&self, position: &Position) -> bool {
+        let mut laggards = self.feeds.iter().filter(|f| Some(f.id) != self.head);
+        laggards.any(|feed| is_before(feed.tip(), position))
+    }
+
     /// Closes a catch-up feed whose lanes can't use it now. False if there is none.
     fn free_a_feed(&mut self, now: Instant) -> bool {
-        let is_free = |f: &&Feed| {
-            let is_head = Some(f.id) == self.head;
-            !is_head && !f.reading && self.followers(f.id).all(|lane| is_unused(f, lane, now))
-        };
-        let Some(free) = self.feeds.iter().find(is_free).map(|f| f.id) else {
+        let mut feeds = self.feeds.iter();
+        let Some(feed) = feeds.find(|feed| self.is_free(feed, now)) else {
             return false;
         };
 
+        let id = feed.id;
         for lane in self.lanes.values_mut() {
-            if lane.next_in(free).is_some() {
+            if lane.next_in(id).is_some() {
                 let busy = lane.is_backing_off() || lane.is_delivering();
                 lane.attachment = Attachment::Detached {
                     waiting_since: (!busy).then_some(now),
                 };
             }
         }
-        self.feeds.retain(|f| f.id != free);
+        self.feeds.retain(|f| f.id != id);
         true
+    }
+
+    /// True if no lane can use the catch-up feed now.
+    fn is_free(&self, feed: &Feed, now: Instant) -> bool {
+        if Some(feed.id) == self.head || feed.reading {
+            return false;
+        }
+        let mut followers = self.followers(feed.id);
+        followers.all(|lane| is_unused(feed, lane, now))
     }
 
     /// Finds a feed for the lane of `output`, or a better one.
@@ -188,6 +200,13 @@ impl ShardState {
             find_feed(lane, feeds, *head, now);
         }
     }
+}
+
+/// True if the tip of `feed` is known to lie behind that of `other`.
+fn is_further(feed: &Feed, other: &Feed) -> bool {
+    let (tip, best) = (feed.tip().rank(), other.tip().rank());
+    let both_known = tip.is_some() && best.is_some();
+    both_known && tip > best
 }
 
 /// True if `lane` can't use the feed that it follows: the lane backs off, is busy for long with the
@@ -220,21 +239,35 @@ fn find_feed(lane: &mut Lane, feeds: &[Feed], head: Option<FeedId>, now: Instant
 
 /// A feed that is better for `lane` than its own.
 fn better_feed<'a>(lane: &Lane, feeds: &'a [Feed], head: Option<FeedId>) -> Option<&'a Feed> {
-    let covers = |f: &&Feed| f.covers(lane.sent());
-    let own = lane.followed();
-    if let Some(head) = feeds.iter().find(|f| Some(f.id) == head && covers(f)) {
+    let find = |id: Option<FeedId>| feeds.iter().find(|f| Some(f.id) == id);
+    if let Some(head) = find(head)
+        && head.covers(lane.sent())
+    {
         return Some(head);
     }
 
-    let mut others = feeds
-        .iter()
-        .filter(|f| Some(f.id) != own && Some(f.id) != head)
-        .filter(covers);
-    match feeds.iter().find(|f| Some(f.id) == own) {
-        Some(own) if own.get(lane.next_in(own.id)?).is_some() => None,
-        Some(own) => others.find(|f| f.id < own.id || f.locate(lane.sent()) < f.next()),
-        None => others.next(),
+    let own = find(lane.followed());
+    if let Some(own) = own {
+        let next = lane.next_in(own.id)?;
+        if own.get(next).is_some() {
+            return None;
+        }
     }
+    for feed in feeds {
+        let is_other = Some(feed.id) != lane.followed() && Some(feed.id) != head;
+        if !is_other || !feed.covers(lane.sent()) {
+            continue;
+        }
+        if own.is_none_or(|own| is_better(feed, own, lane)) {
+            return Some(feed);
+        }
+    }
+    None
+}
+
+/// True if `lane`, which has to wait in `own`, finds records in `feed`, or an older feed.
+fn is_better(feed: &Feed, own: &Feed, lane: &Lane) -> bool {
+    feed.id < own.id || feed.locate(lane.sent()) < feed.next()
 }
 
 /// Passes over batches that the lane has already.

@@ -57,28 +57,23 @@ impl ShardCell {
         let state = lock(&self.state);
         let lane = state.lanes.get(output)?;
         let behind = state.behind(lane, now);
-        let horizon = retention.zip(behind).map(|(r, b)| r.saturating_sub(b));
-        let stopped = match &lane.phase {
-            Phase::Stopped { reason } => Some(reason.clone()),
-            Phase::Waiting | Phase::Active(_) | Phase::Ended => None,
+        let horizon = match (retention, behind) {
+            (Some(kept), Some(behind)) => Some(kept.saturating_sub(behind)),
+            _ => None,
         };
 
-        Some(LaneReport {
-            status: LaneStatus {
-                shard: self.id.clone(),
-                phase: state.lane_phase(lane),
-                position: lane.position.to_string(),
-                counts: lane.counts.clone(),
-                behind,
-                horizon,
-                caught_up: lane.caught_up,
-                backing_off: lane.phase == Phase::Active(Activity::BackingOff),
-                held_back: lane.phase == Phase::Active(Activity::HeldBack),
-            },
-            stopped,
-            last_error: lane.last_error.clone(),
-            advice: lane.advice.clone(),
-        })
+        let status = LaneStatus {
+            shard: self.id.clone(),
+            phase: state.lane_phase(lane),
+            position: lane.position.to_string(),
+            counts: lane.counts.clone(),
+            behind,
+            horizon,
+            caught_up: lane.caught_up,
+            backing_off: lane.phase == Phase::Active(Activity::BackingOff),
+            held_back: lane.phase == Phase::Active(Activity::HeldBack),
+        };
+        Some(lane.report(status))
     }
 
     /// The distance of the lane of `output` behind the tip, unless the lane has ended.
@@ -98,6 +93,21 @@ impl ShardCell {
         let at_tip = state.head_feed().is_some_and(|feed| feed.is_at_tip());
         let tip = state.server_now(now).filter(|_| at_tip);
         state.inflow.demand(tip)
+    }
+}
+
+impl Lane {
+    fn report(&self, status: LaneStatus) -> LaneReport {
+        let stopped = match &self.phase {
+            Phase::Stopped { reason } => Some(reason.clone()),
+            Phase::Waiting | Phase::Active(_) | Phase::Ended => None,
+        };
+        LaneReport {
+            status,
+            stopped,
+            last_error: self.last_error.clone(),
+            advice: self.advice.clone(),
+        }
     }
 }
 
@@ -147,14 +157,19 @@ impl ShardState {
 
     /// The arrival time of the lane's first record that is not durable, if that is known.
     fn next_arrival(&self, lane: &Lane) -> Option<Millis> {
-        let gathered = lane.gathered.as_ref();
-        if let Some(first) = gathered.and_then(|gathered| gathered.first_arrival) {
-            return Some(first);
+        if let Some(gathered) = &lane.gathered
+            && gathered.first_arrival.is_some()
+        {
+            return gathered.first_arrival;
         }
 
         let feed = self.feed(lane.followed()?)?;
-        let batch = feed.get(lane.next_in(feed.id)?)?;
+        let next = lane.next_in(feed.id)?;
+        let batch = feed.get(next)?;
         let index = batch.first_after(lane.sent());
-        (index < batch.batch.len()).then(|| batch.batch.record(index).arrival)
+        if index >= batch.batch.len() {
+            return None;
+        }
+        Some(batch.batch.record(index).arrival)
     }
 }

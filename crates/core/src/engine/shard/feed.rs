@@ -86,6 +86,14 @@ pub(super) struct JoinLimits {
     pub(super) memory: usize,
 }
 
+impl JoinLimits {
+    /// True if so many records and bytes may be joined; `made`: bytes of rows and encodings.
+    fn allow(&self, records: usize, bytes: usize, made: usize) -> bool {
+        let memory = bytes.saturating_add(made);
+        records <= self.records && bytes <= self.bytes && memory <= self.memory
+    }
+}
+
 impl Feed {
     pub(super) fn new(id: FeedId, position: Position, now: Instant) -> Self {
         Self {
@@ -164,21 +172,19 @@ impl Feed {
         limits: JoinLimits,
     ) -> Option<(Arc<SharedBatch>, u64)> {
         let first = Arc::clone(self.get(number)?);
-        if let Some(joined) = self.joined.as_ref().filter(|j| j.first == number)
-            && let Some(batch) = joined.batch.upgrade()
-        {
-            return Some((batch, joined.count));
+        if let Some(joined) = self.joined_before(number) {
+            return Some(joined);
         }
-
         if self.get(number + 1).is_none() {
             return Some((first, 1));
         }
 
         let encoders = encoders();
-        let joined = self
-            .count_joined(number, &encoders, limits)
-            .and_then(|count| Some((self.join(number, count, &encoders, budget)?, count)));
-        let Some((batch, count)) = joined else {
+        let count = self.count_joined(number, &encoders, limits);
+        if count == 1 {
+            return Some((first, 1));
+        }
+        let Some(batch) = self.join(number, count, &encoders, budget) else {
             return Some((first, 1));
         };
         self.joined = Some(Joined {
@@ -189,24 +195,38 @@ impl Feed {
         Some((batch, count))
     }
 
-    /// The number of batches from `number` on that may be joined; `None` if that is only one.
-    fn count_joined(&self, number: u64, encoders: &Encoders, limits: JoinLimits) -> Option<u64> {
-        let first = self.get(number)?;
-        let (mut records, mut bytes) = (first.batch.len(), first.batch.allocation());
-        let mut count = 1;
+    /// The joined batch from `number` on that another lane has in hand.
+    fn joined_before(&self, number: u64) -> Option<(Arc<SharedBatch>, u64)> {
+        let joined = self.joined.as_ref()?;
+        if joined.first != number {
+            return None;
+        }
+        let batch = joined.batch.upgrade()?;
+        Some((batch, joined.count))
+    }
 
+    /// The number of batches from `number` on that may be joined: one, if the window has that one.
+    fn count_joined(&self, number: u64, encoders: &Encoders, limits: JoinLimits) -> u64 {
+        let (mut records, mut bytes) = (0, 0);
+        let mut count = 0;
         while let Some(next) = self.get(number + count) {
             records += next.batch.len();
             bytes += next.batch.allocation();
-            let gap = self.gaps.iter().any(|gap| gap.batch == number + count);
-            let fits = records <= limits.records && bytes <= limits.bytes;
-            let memory = bytes.saturating_add(encoders.memory(records, bytes));
-            if gap || !fits || memory > limits.memory {
+            let made = encoders.memory(records, bytes);
+            if count > 0 && !limits.allow(records, bytes, made) {
                 break;
             }
+
             count += 1;
+            if self.has_gap_before(number + count) {
+                break;
+            }
         }
-        (count > 1).then_some(count)
+        count
+    }
+
+    fn has_gap_before(&self, number: u64) -> bool {
+        self.gaps.iter().any(|gap| gap.batch == number)
     }
 
     /// `count` batches from `number` on in one; `None` without memory for it.
@@ -217,17 +237,23 @@ impl Feed {
         encoders: &Encoders,
         budget: &Arc<Budget>,
     ) -> Option<Arc<SharedBatch>> {
-        let parts: Vec<_> = (number..number + count)
-            .filter_map(|i| self.get(i))
-            .map(|b| (&b.batch, 0..b.batch.len()))
-            .collect();
-        let records: usize = parts.iter().map(|(batch, _)| batch.len()).sum();
-        let bytes: usize = parts.iter().map(|(batch, _)| batch.allocation()).sum();
+        let mut parts = Vec::new();
+        let mut records = 0;
+        let mut bytes = 0;
+        for i in number..number + count {
+            let shared = self.get(i)?;
+            let batch = &shared.batch;
+            records += batch.len();
+            bytes += batch.allocation();
+            parts.push((batch, 0..batch.len()));
+        }
 
-        let reserve = bytes.saturating_add(encoders.memory(records, bytes));
-        let permit = budget.try_reserve(reserve)?;
+        let made = encoders.memory(records, bytes);
+        let all = bytes.saturating_add(made);
+        let permit = budget.try_reserve(all)?;
         let joined = Batch::join(&parts)?;
-        Some(Arc::new(SharedBatch::new(joined, encoders, permit)))
+        let shared = SharedBatch::new(joined, encoders, permit);
+        Some(Arc::new(shared))
     }
 
     /// True if `batch` has records that were not read yet.
@@ -322,17 +348,23 @@ impl Feed {
     /// between `position` and the window is missing. (Records at the window's start that the lane
     /// already has are skipped by sequence number.)
     pub(super) fn covers(&self, position: &Position) -> bool {
-        match (position, &self.floor) {
-            (Position::Closed, _) => false,
-            (Position::TrimHorizon, floor) => *floor == Position::TrimHorizon,
-            (Position::At(at), Position::TrimHorizon) => self.is_untouched_until(*at),
-            (Position::At(at), Position::At(floor)) => {
-                // Nothing arrived from the floor up to `complete_until` as long as nothing was
-                // read: any moment between the two is the same place.
-                at == floor || (at > floor && self.is_untouched_until(*at))
-            }
-            (Position::At(_), Position::After { .. } | Position::Closed) => false,
-            (Position::After { .. }, _) => self.covers_after(position),
+        match position {
+            Position::Closed => false,
+            Position::TrimHorizon => self.floor == Position::TrimHorizon,
+            Position::At(at) => self.covers_moment(*at),
+            Position::After { .. } => self.covers_after(position),
+        }
+    }
+
+    /// [`Feed::covers`] for a moment.
+    fn covers_moment(&self, at: Millis) -> bool {
+        match &self.floor {
+            Position::TrimHorizon => self.is_untouched_until(at),
+            Position::At(floor) if at == *floor => true,
+            // Nothing arrived from the floor up to `complete_until` as long as nothing was read:
+            // any moment between the two is the same place.
+            Position::At(floor) => at > *floor && self.is_untouched_until(at),
+            Position::After { .. } | Position::Closed => false,
         }
     }
 
@@ -344,32 +376,47 @@ impl Feed {
 
     /// [`Feed::covers`] for a position after a record.
     fn covers_after(&self, position: &Position) -> bool {
-        let after_floor = match &self.floor {
+        let reaches = self.tip.rank().is_some() && position.rank() <= self.tip.rank();
+        if !reaches || !self.starts_before(position) {
+            return false;
+        }
+
+        // A gap that the lane is inside of: a reader of its own notices it.
+        let is_inside = |gap: &GapBefore| {
+            let starts_before = gap.from != *position && position.covers(&gap.from);
+            starts_before && self.is_open_behind(gap, position)
+        };
+        !self.gaps.iter().any(is_inside)
+    }
+
+    /// True if the window starts at `position`, after a record, or before.
+    fn starts_before(&self, position: &Position) -> bool {
+        match &self.floor {
             floor @ Position::After { .. } => floor.rank() <= position.rank(),
             // The place of a moment among sequence numbers is known once a record was read from
             // there; and the record before the oldest one may be gone, which only a reader of its
             // own notices.
-            Position::TrimHorizon | Position::At(_) => {
-                let Position::After { sequence, .. } = position else {
-                    return false;
-                };
-                let oldest = |e: &Arc<SharedBatch>| {
-                    Sequence::compare(e.batch.record(0).sequence, sequence.as_str()).is_le()
-                };
-                self.entries.front().is_some_and(oldest)
-            }
+            Position::TrimHorizon | Position::At(_) => self.has_record_before(position),
             Position::Closed => false,
+        }
+    }
+
+    /// True if the window's first record stands at `position` or before.
+    fn has_record_before(&self, position: &Position) -> bool {
+        let Position::After { sequence, .. } = position else {
+            return false;
         };
-        // A gap that the lane is inside of: a reader of its own notices it.
-        let inside = |gap: &GapBefore| {
-            gap.from != *position
-                && position.covers(&gap.from)
-                && self
-                    .get(gap.batch)
-                    .is_none_or(|batch| batch.is_behind(position))
+        let Some(oldest) = self.entries.front() else {
+            return false;
         };
-        let reaches = self.tip.rank().is_some() && position.rank() <= self.tip.rank();
-        after_floor && reaches && !self.gaps.iter().any(inside)
+        let first = oldest.batch.record(0).sequence;
+        Sequence::compare(first, sequence.as_str()).is_le()
+    }
+
+    /// True if no record behind `gap` is settled at `position`.
+    fn is_open_behind(&self, gap: &GapBefore, position: &Position) -> bool {
+        let batch = self.get(gap.batch);
+        batch.is_none_or(|batch| batch.is_behind(position))
     }
 
     /// The number of the first batch with records that a lane at `position` needs, for a position

@@ -101,14 +101,23 @@ impl Lane {
 
     /// True if a limit of gathering is reached, or memory is short.
     pub(super) fn must_flush(&self, now: Instant) -> bool {
-        let (Some(gathered), Some(at)) = (&self.gathered, self.flush_at()) else {
+        let Some(at) = self.flush_at() else {
             return false;
         };
-        let is_full = self.output.profile().gathers.is_some_and(|limits| {
-            let bytes = usize::try_from(gathered.settled.bytes).unwrap_or(usize::MAX);
-            gathered.items >= limits.records || bytes >= limits.bytes
-        });
-        self.memory.flush_asked || is_full || at <= now
+        self.memory.flush_asked || at <= now || self.is_full()
+    }
+
+    /// True if a limit of gathering is reached.
+    fn is_full(&self) -> bool {
+        let Some(limits) = self.output.profile().gathers else {
+            return false;
+        };
+        let Some(gathered) = &self.gathered else {
+            return false;
+        };
+        let bytes = usize::try_from(gathered.settled.bytes);
+        let bytes = bytes.unwrap_or(usize::MAX);
+        gathered.items >= limits.records || bytes >= limits.bytes
     }
 
     /// Asks the task to flush the accepted records. False if there are none.

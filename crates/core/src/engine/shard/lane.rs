@@ -225,8 +225,8 @@ impl Lane {
         }
     }
 
-    /// True if the cursor is the oldest record, whichever that is when the lane reads. The positions
-    /// of a stateful pump are its own.
+    /// True if the cursor is the oldest record, whichever that is when the lane reads. The
+    /// positions of a stateful pump are its own.
     pub(super) fn is_unpinned(&self) -> bool {
         self.position == Position::TrimHorizon && self.snapshot_at.is_none()
     }
@@ -438,36 +438,40 @@ impl Lane {
     /// sent. A record without rows counts as filtered, and a record with a row among the dead
     /// letters as one of these.
     fn pass_rows(&mut self, batch: &SharedBatch, rows: &Rows, through: usize, bytes: u64) {
+        let place = place_of(batch, rows, through);
         let from = batch.first_after(self.sent());
-        let mut place = rows.place(&batch.batch, through);
-        if on(Mutation::CursorPassesOpenRows) && place.rows > 0 {
-            place = Place {
-                records: place.records + 1,
-                rows: 0,
-            };
-        }
-
         let mut settled = Settled {
             bytes,
             ..Settled::default()
         };
         if place.records > from {
-            let with_rows = rows.records_with_rows(from, place.records);
-            let dead = usize::from(std::mem::take(&mut self.has_dead_row));
-            settled.dead_lettered = dead as u64;
-            settled.durable = with_rows.saturating_sub(dead) as u64;
-            settled.filtered = (place.records - from - with_rows) as u64;
-            self.pass(batch, from..place.records, settled);
+            let passed = from..place.records;
+            settled.add(self.settled_records(rows, passed.clone()));
+            self.pass(batch, passed, settled);
             settled = Settled::default();
         }
 
         if let Some(anew) = &mut self.rows_anew {
             *anew = place.rows;
-        } else if place.rows > 0
+            return;
+        }
+        if place.rows > 0
             && let Some(position) = place.position(&batch.batch)
         {
             let arrived = self.sent_arrival();
             self.settle(settled, position, arrived);
+        }
+    }
+
+    /// The counts of the records of `range`, whose rows are all settled.
+    fn settled_records(&mut self, rows: &Rows, range: Range<usize>) -> Settled {
+        let with_rows = rows.records_with_rows(range.start, range.end);
+        let dead = usize::from(std::mem::take(&mut self.has_dead_row));
+        Settled {
+            durable: with_rows.saturating_sub(dead) as u64,
+            filtered: (range.len() - with_rows) as u64,
+            dead_lettered: dead as u64,
+            bytes: 0,
         }
     }
 
@@ -488,10 +492,21 @@ impl Lane {
     pub(super) fn settle(&mut self, settled: Settled, position: Position, arrived: Option<Millis>) {
         if let Some(gathered) = &mut self.gathered {
             gathered.settled.add(settled);
-            (gathered.position, gathered.arrived) = (position, arrived);
+            gathered.position = position;
+            gathered.arrived = arrived;
             return;
         }
 
+        self.count_settled(settled);
+        self.position = position;
+        self.arrived = arrived;
+        let is_cursor = |seen: &Sequence| self.position == Position::after(seen.as_str());
+        if self.seen.as_ref().is_some_and(is_cursor) {
+            self.seen = None;
+        }
+    }
+
+    fn count_settled(&mut self, settled: Settled) {
         let counts = &mut self.counts;
         counts.durable += settled.durable;
         if !on(Mutation::FilteredNotCounted) {
@@ -500,12 +515,6 @@ impl Lane {
         counts.dead_lettered += settled.dead_lettered;
         counts.bytes += settled.bytes;
         counts.in_flight = counts.in_flight.saturating_sub(settled.records());
-        (self.position, self.arrived) = (position, arrived);
-
-        let is_cursor = |seen: &Sequence| self.position == Position::after(seen.as_str());
-        if self.seen.as_ref().is_some_and(is_cursor) {
-            self.seen = None;
-        }
     }
 
     /// The arrival time of the last record before the sent cursor.
@@ -517,19 +526,26 @@ impl Lane {
     /// The records that were read and not sent are gone from the source: a gap is reported, and
     /// they no longer count as read.
     pub(super) fn lose_in_flight(&mut self) {
-        // A record of which some rows are accepted is still in flight.
-        let partly =
-            self.gathered.is_some() && matches!(self.sent(), Position::After { sub: Some(_), .. });
-        let lost = self.unsent().saturating_sub(u64::from(partly));
+        let lost = self.lost_records();
         self.counts.read -= lost;
         self.counts.in_flight -= lost;
-        self.seen = self.gathered.as_ref().and(match self.sent() {
-            Position::After { sequence, .. } => Some(sequence.clone()),
-            Position::TrimHorizon | Position::At(_) | Position::Closed => None,
-        });
+        self.seen = match (&self.gathered, self.sent()) {
+            (Some(_), Position::After { sequence, .. }) => Some(sequence.clone()),
+            _ => None,
+        };
         self.last_dispatch = None;
         self.has_dead_row = false;
         self.carried = Acked::default();
+    }
+
+    /// The number of records that were read and not sent.
+    fn lost_records(&self) -> u64 {
+        let unsent = self.unsent();
+        match (&self.gathered, self.sent()) {
+            // A record of which some rows are accepted is still in flight.
+            (Some(_), Position::After { sub: Some(_), .. }) => unsent.saturating_sub(1),
+            _ => unsent,
+        }
     }
 
     /// The lane is given a batch whose first record for the lane is `sequence`. False if another
@@ -625,21 +641,25 @@ impl Lane {
             return GoalState::Reached;
         }
 
-        match self.lasting_since {
-            Some(since) if now.since(since) >= patience => {
-                let last = self.last_error.as_ref();
-                GoalState::Blocked(EngineError::OutputStuck {
-                    output,
-                    shard,
-                    after: now.since(since),
-                    reason: last.map(|e| e.text.clone()).unwrap_or_default(),
-                })
-            }
-            Some(since) => GoalState::Ahead {
-                recheck: Some(since.plus(patience)),
-            },
-            None => GoalState::Ahead { recheck: None },
+        let Some(since) = self.lasting_since else {
+            return GoalState::Ahead { recheck: None };
+        };
+        let after = now.since(since);
+        if after < patience {
+            let recheck = Some(since.plus(patience));
+            return GoalState::Ahead { recheck };
         }
+        GoalState::Blocked(EngineError::OutputStuck {
+            output,
+            shard,
+            after,
+            reason: self.last_error_text(),
+        })
+    }
+
+    fn last_error_text(&self) -> String {
+        let last = self.last_error.as_ref();
+        last.map(|error| error.text.clone()).unwrap_or_default()
     }
 
     /// The lane's distance behind the tip. `server`: the server's time; `at_tip`: the distance of
@@ -657,6 +677,18 @@ impl Lane {
         // The next record's arrival is exact; the last durable one's is an upper bound.
         at_tip.or_else(|| Some(server?.since(next.or(self.arrived)?)))
     }
+}
+
+/// The place at which the rows `[0, through)` are settled.
+fn place_of(batch: &SharedBatch, rows: &Rows, through: usize) -> Place {
+    let place = rows.place(&batch.batch, through);
+    if on(Mutation::CursorPassesOpenRows) && place.rows > 0 {
+        return Place {
+            records: place.records + 1,
+            rows: 0,
+        };
+    }
+    place
 }
 
 /// Names the rows that a lane sends.

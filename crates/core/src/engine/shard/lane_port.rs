@@ -149,22 +149,24 @@ impl LanePort {
     /// Counts a request's answer and moves the lane's cursor. False if the task must let the batch
     /// go.
     pub(crate) fn answered(&self, work: &Work, progress: Progress, answered: &Answered) -> bool {
-        let pressed = self.shared.budget.pressed();
-        let (now, wall) = (self.shared.clock.now(), self.shared.clock.wall());
-        let go_on = self.cell.event(|state| {
-            let go_on = state.may_go_on(&self.output, work, pressed, now);
-            state.advance(&self.output, work, progress, now);
-            let lane = state.lanes.get_mut(&self.output)?;
-            lane.count(answered);
-            state.news |= lane.note_lasting(answered, now);
-            lane.note_answer(answered, wall);
-            Some(go_on && !lane.must_flush(now))
-        });
-
         if let Some(trouble) = &answered.trouble {
             self.log(trouble);
         }
-        go_on.unwrap_or(false)
+
+        let pressed = self.shared.budget.pressed();
+        let now = self.shared.clock.now();
+        let wall = self.shared.clock.wall();
+        self.cell.event(|state| {
+            let go_on = state.may_go_on(&self.output, work, pressed, now);
+            state.advance(&self.output, work, progress, now);
+            let Some(lane) = state.lanes.get_mut(&self.output) else {
+                return false;
+            };
+            let is_news = lane.note_answer(answered, now, wall);
+            let must_flush = lane.must_flush(now);
+            state.news |= is_news;
+            go_on && !must_flush
+        })
     }
 
     /// Throttling is counted in metrics only.
@@ -212,7 +214,8 @@ impl LanePort {
 
     /// Takes the outcome of a flush of the output's `generation`; `trouble`: the failure.
     pub(crate) fn flushed(&self, generation: u64, outcome: &Outcome, trouble: Option<&Trouble>) {
-        let (now, wall) = (self.shared.clock.now(), self.shared.clock.wall());
+        let now = self.shared.clock.now();
+        let wall = self.shared.clock.wall();
         let answered = Answered {
             trouble: trouble.cloned(),
             ..Answered::default()
@@ -227,9 +230,7 @@ impl LanePort {
                 None => lane.flushed(),
                 Some(_) => lane.flush_failed(outcome),
             }
-            lane.count(&answered);
-            lane.note_answer(&answered, wall);
-            state.news |= lane.note_lasting(&answered, now);
+            state.news |= lane.note_answer(&answered, now, wall);
         });
 
         if let Some(trouble) = trouble {
@@ -335,8 +336,17 @@ impl Lane {
         self.counts.retries += u64::from(answered.is_retry);
     }
 
+    /// Counts a request, and keeps the failure, if there was one. True if the supervisor should
+    /// look at the shard.
+    fn note_answer(&mut self, answered: &Answered, now: Instant, wall: Millis) -> bool {
+        self.count(answered);
+        let is_news = self.note_lasting(answered, now);
+        self.note_failure(answered, wall);
+        is_news
+    }
+
     /// Keeps the failure, if there was one, and the advice for the user.
-    fn note_answer(&mut self, answered: &Answered, wall: Millis) {
+    fn note_failure(&mut self, answered: &Answered, wall: Millis) {
         let trouble = answered.trouble.as_ref();
         let advice = trouble.and_then(|trouble| policy(trouble.kind).advice);
         self.advice = advice.map(str::to_owned);

@@ -1,6 +1,7 @@
 //! The lanes of a shard: added, started, changed and removed; and their checkpoints.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use crate::source::OldestRecord;
 use crate::stateful::ShardPosition;
 use crate::store::{LaneCheckpoint, LaneId, OutputId};
 
-use super::feed::{FeedId, JoinLimits};
+use super::feed::{Feed, FeedId, JoinLimits};
 use super::holding::Holding;
 use super::lane::{Activity, Attachment, Checkpoint, Lane, Phase};
 use super::{Conditions, End, GoalState, MetGap, Pin, ReadCounts, ShardCell, ShardState};
@@ -185,8 +186,8 @@ impl ShardCell {
         lane.position == *position && lane.phase != works && lane.gathered.is_none()
     }
 
-    /// Begins the lane of an output again at `position`, without a row. The counts of the lane before,
-    /// with nothing in flight.
+    /// Begins the lane of an output again at `position`, without a row. The counts of the lane
+    /// before, with nothing in flight.
     pub(crate) fn restart_lane(&self, spec: &OutputSpec, position: &Position) -> Option<Counts> {
         let removed = self.event(|state| state.lanes.remove(&spec.id));
         let start = LaneStart {
@@ -384,18 +385,23 @@ impl ShardCell {
         patience: Duration,
     ) -> Vec<(OutputId, GoalState, bool)> {
         let state = lock(&self.state);
-        let elsewhere = matches!(state.holding, Holding::Elsewhere);
-        let awaited = |lane: &Lane| !lane.paused && !elsewhere;
-        let lanes = state.lanes.iter().filter(|(_, lane)| awaited(lane));
-        let of_lane = |(output, lane): (&OutputId, &Lane)| {
+        if matches!(state.holding, Holding::Elsewhere) {
+            return Vec::new();
+        }
+
+        let mut goals = Vec::new();
+        for (output, lane) in &state.lanes {
+            if lane.paused {
+                continue;
+            }
             let id = LaneId {
                 shard: self.id.clone(),
                 output: output.clone(),
             };
             let goal = state.goal_state(lane, id, now, patience);
-            (output.clone(), goal, lane.phase == Phase::Waiting)
-        };
-        lanes.map(of_lane).collect()
+            goals.push((output.clone(), goal, lane.phase == Phase::Waiting));
+        }
+        goals
     }
 }
 
@@ -404,28 +410,33 @@ impl ShardState {
     /// read.
     fn goal_state(&self, lane: &Lane, id: LaneId, now: Instant, patience: Duration) -> GoalState {
         let goal = lane.goal_state(id, now, patience);
-        let has_all = !lane.is_delivering()
-            && match lane.attachment {
-                Attachment::Following { feed, next } => {
-                    self.feed(feed).is_none_or(|feed| next >= feed.next())
-                }
-                Attachment::Detached { waiting_since } => waiting_since.is_some(),
-            };
-        match (&goal, &self.lasting) {
-            (GoalState::Ahead { .. }, Some((since, _)))
-                if has_all && now.since(*since) < patience =>
-            {
-                GoalState::Ahead {
-                    recheck: Some(since.plus(patience)),
-                }
+        let is_ahead = matches!(goal, GoalState::Ahead { .. });
+        let Some((since, trouble)) = &self.lasting else {
+            return goal;
+        };
+        if !is_ahead || !self.has_all_that_was_read(lane) {
+            return goal;
+        }
+
+        if now.since(*since) < patience {
+            let recheck = Some(since.plus(patience));
+            return GoalState::Ahead { recheck };
+        }
+        GoalState::Blocked(EngineError::Source {
+            doing: "reading a shard",
+            source: trouble.clone(),
+        })
+    }
+
+    fn has_all_that_was_read(&self, lane: &Lane) -> bool {
+        if lane.is_delivering() {
+            return false;
+        }
+        match lane.attachment {
+            Attachment::Following { feed, next } => {
+                self.feed(feed).is_none_or(|feed| next >= feed.next())
             }
-            (GoalState::Ahead { .. }, Some((_, trouble))) if has_all => {
-                GoalState::Blocked(EngineError::Source {
-                    doing: "reading a shard",
-                    source: trouble.clone(),
-                })
-            }
-            _ => goal,
+            Attachment::Detached { waiting_since } => waiting_since.is_some(),
         }
     }
 
@@ -466,21 +477,23 @@ impl ShardState {
 
     /// The command to a lane that is not to be given a batch.
     fn take_nothing(&mut self, output: &OutputId, now: Instant) -> Option<Take> {
-        let (ends, may_request) = (self.ends_work(), self.may_request(now));
+        let ends = self.ends_work();
+        let may_request = self.may_request(now);
         let Some(lane) = self.lanes.get_mut(output) else {
             return Some(Take::End);
         };
+
         lane.set_activity(Activity::Idle);
         lane.release_unused();
-
         let rests = ends || !lane.runs();
-        if lane.gathered.is_some() && may_request && (rests || lane.must_flush(now)) {
+        let flush_is_due = rests || lane.must_flush(now);
+        if lane.gathered.is_some() && may_request && flush_is_due {
             return Some(lane.flush());
         }
         if ends || lane.phase == Phase::Ended {
             return Some(Take::End);
         }
-        if !lane.runs() || !may_request {
+        if rests || !may_request {
             lane.detach();
             return Some(Take::Wait);
         }
@@ -518,22 +531,16 @@ impl ShardState {
         let (Some(lane), Some(feed)) = (lanes.get_mut(output), feed) else {
             return Arrival::Noted;
         };
-        if !lane.caught_up && feed.goal.is_some_and(|goal| number >= goal) {
+
+        let is_at_goal = feed.goal.is_some_and(|goal| number >= goal);
+        if !lane.caught_up && is_at_goal {
             if lane.gathered.is_some() {
                 return Arrival::BehindFlush;
             }
             lane.caught_up = true;
             self.news = true;
         }
-
-        match feed.gap_before(number, lane.sent()) {
-            Some((from, oldest)) if lane.meet_gap(from) => {
-                let gap = lane.gap(output, from.clone(), oldest.cloned());
-                gaps.met.push(gap);
-            }
-            None if feed.get(number).is_some() => lane.meet_no_gap(),
-            Some(_) | None => {}
-        }
+        gaps.met.extend(lane.gap_at(output, feed, number));
         Arrival::Noted
     }
 
@@ -600,14 +607,13 @@ impl ShardState {
         let from = lane.first_in(&batch);
         if from < batch.batch.len() {
             let first = batch.batch.record(from);
-            gaps.met.extend(lane.gap_at_dispatch(output, &first));
+            let gap = lane.gap_at_dispatch(output, &first);
+            gaps.met.extend(gap);
         }
 
-        lane.count_read(&batch, from);
-        lane.set_activity(Activity::Delivering);
-        lane.hand = Arc::downgrade(&batch);
-        lane.speed.start(now, batch.batch.allocation());
-        Take::Work(Box::new(lane.work(batch, from, place)))
+        lane.give(&batch, from, now);
+        let work = lane.work(batch, from, place);
+        Take::Work(Box::new(work))
     }
 
     /// Moves the lane's cursor past the part of `work` that is acknowledged, and keeps the
@@ -619,28 +625,27 @@ impl ShardState {
         progress: Progress,
         now: Instant,
     ) {
-        if let Some(lane) = self.lanes.get_mut(output) {
-            if progress.held == Held::UntilFlush {
-                // Another output does not hold the records that this one accepted.
-                if lane.generation != work.generation {
-                    return;
-                }
-                lane.gather(now);
+        let Some(lane) = self.lanes.get_mut(output) else {
+            return;
+        };
+        let is_same_output = lane.generation == work.generation;
+        if progress.held == Held::UntilFlush {
+            // Another output does not hold the records that this one accepted.
+            if !is_same_output {
+                return;
             }
-            let settled = progress.from..progress.through;
-            lane.count_gathered(settled.len(), &progress.accepted);
-            match &work.rows {
-                Some(RowsInHand { rows, .. }) => lane.advance_rows(&work.batch, rows, settled),
-                None => lane.advance(&work.batch, settled.start, settled.end),
-            }
-            lane.count_rows_of(&work.pump);
-            // Another output knows nothing of the records that this one acknowledged.
-            lane.carried = if lane.generation == work.generation {
-                progress.acked
-            } else {
-                Acked::default()
-            };
+            lane.gather(now);
         }
+
+        let settled = progress.from..progress.through;
+        lane.count_gathered(settled.len(), &progress.accepted);
+        lane.pass_settled(work, settled);
+        // Another output knows nothing of the records that this one acknowledged.
+        lane.carried = if is_same_output {
+            progress.acked
+        } else {
+            Acked::default()
+        };
     }
 
     /// The lane could not start with `work`: what was known of the records beyond the cursor is
@@ -687,6 +692,19 @@ impl ShardState {
 }
 
 impl Lane {
+    /// The gap before the batch `number` of `feed`, which the lane has come to, if it is new.
+    fn gap_at(&mut self, output: &OutputId, feed: &Feed, number: u64) -> Option<MetGap> {
+        let Some((from, oldest)) = feed.gap_before(number, self.sent()) else {
+            if feed.get(number).is_some() {
+                self.meet_no_gap();
+            }
+            return None;
+        };
+
+        let is_new = self.meet_gap(from);
+        is_new.then(|| self.gap(output, from.clone(), oldest.cloned()))
+    }
+
     /// The first record of `batch` behind the sent cursor.
     fn first_in(&self, batch: &SharedBatch) -> usize {
         let from = batch.first_after(self.sent());
@@ -706,6 +724,23 @@ impl Lane {
             arrival: first.arrival,
         };
         Some(self.gap(output, self.sent().clone(), Some(oldest)))
+    }
+
+    /// Moves the cursor past the acknowledged records or rows of `work`.
+    fn pass_settled(&mut self, work: &Work, settled: Range<usize>) {
+        match &work.rows {
+            Some(RowsInHand { rows, .. }) => self.advance_rows(&work.batch, rows, settled),
+            None => self.advance(&work.batch, settled.start, settled.end),
+        }
+        self.count_rows_of(&work.pump);
+    }
+
+    /// The task has `batch` in hand, from record `from` on.
+    fn give(&mut self, batch: &Arc<SharedBatch>, from: usize, now: Instant) {
+        self.count_read(batch, from);
+        self.set_activity(Activity::Delivering);
+        self.hand = Arc::downgrade(batch);
+        self.speed.start(now, batch.batch.allocation());
     }
 
     /// The delivery of `batch` from record `from` on.
@@ -732,10 +767,17 @@ impl Lane {
 
 /// The encoders of the lanes that send the same form as the lane of `output`.
 fn encoders_like(lanes: &BTreeMap<OutputId, Lane>, output: &OutputId) -> Encoders {
-    let own = lanes.get(output).map(Lane::encoder);
-    let all = lanes.values().filter(|lane| lane.runs()).map(Lane::encoder);
-    all.filter(|of| own.as_ref().is_some_and(|own| own.form == of.form))
-        .collect()
+    let Some(own) = lanes.get(output).map(Lane::encoder) else {
+        return Encoders::default();
+    };
+    let mut alike = Vec::new();
+    for lane in lanes.values() {
+        let encoder = lane.encoder();
+        if lane.runs() && encoder.form == own.form {
+            alike.push(encoder);
+        }
+    }
+    alike.into_iter().collect()
 }
 
 /// The result of a lane's arrival at a batch.

@@ -27,27 +27,30 @@ impl ShardState {
         if !conditions.budget.pressed() {
             return;
         }
-        self.detach_backing_off(conditions.memory_share);
 
-        // Memory beyond the share, taken while no other shard needed that; and where a lane has
-        // nothing to do until there is memory, the batches kept for slow lanes: the slow lanes'
-        // memory may be held by requests that hang, which count against no window.
-        let starving = self.feeds.iter().any(|feed| self.starves(feed));
-        let short = if starving {
-            conditions.budget.short()
-        } else {
-            0
-        };
-        let over = self.held().saturating_sub(conditions.memory_share);
-        let over = over.max(short);
-        if over == 0 {
+        self.detach_backing_off(conditions.memory_share);
+        let excess = self.excess(conditions);
+        if excess == 0 {
             return;
         }
-        let largest = self.feeds.iter().max_by_key(|f| f.bytes()).map(|f| f.id);
-        if let Some(feed) = largest
-            && let Some(until) = self.shrink(feed, over, conditions.now)
-        {
+        let Some(largest) = self.feeds.iter().max_by_key(|f| f.bytes()) else {
+            return;
+        };
+        if let Some(until) = self.shrink(largest.id, excess, conditions.now) {
             next.no_later_than(until);
+        }
+    }
+
+    /// Bytes to give back: memory beyond the share, taken while no other shard needed that; and
+    /// where a lane has nothing to do until there is memory, the batches kept for slow lanes: the
+    /// slow lanes' memory may be held by requests that hang, which count against no window.
+    fn excess(&self, conditions: &Conditions<'_>) -> usize {
+        let over = self.held().saturating_sub(conditions.memory_share);
+        let starving = self.feeds.iter().any(|feed| self.starves(feed));
+        if starving {
+            over.max(conditions.budget.short())
+        } else {
+            over
         }
     }
 
@@ -66,30 +69,36 @@ impl ShardState {
 
     /// True if a lane has nothing to do until a read of `feed` has its memory.
     fn starves(&self, feed: &Feed) -> bool {
-        feed.reading && self.followers(feed.id).any(|lane| lane.waits_in(feed))
+        feed.reading && self.is_awaited(feed)
     }
 
     /// Drops batches that no lane needs. Some of the head's stay while a lane catches up, so that
     /// the lane finds a window to join.
     pub(super) fn trim(&mut self, conditions: &Conditions<'_>) {
-        let head = self.head;
-        let is_laggard = |lane: &Lane| lane.runs() && (head.is_none() || lane.followed() != head);
-        let laggards = self.lanes.values().any(is_laggard);
-        let room = if laggards && !conditions.budget.pressed() {
-            conditions.memory_share / 4
-        } else {
-            0
-        };
-
-        let lanes = &self.lanes;
+        let room = self.room_for_laggards(conditions);
+        let (lanes, head) = (&self.lanes, self.head);
         for feed in &mut self.feeds {
             let needed = lanes.values().filter_map(|lane| lane.next_in(feed.id));
             let needed = needed.min().unwrap_or(u64::MAX);
             let keep = if Some(feed.id) == head { room } else { 0 };
-            while feed.oldest().is_some_and(|oldest| oldest < needed) && feed.bytes() > keep {
-                feed.pop();
-            }
+            drop_before(feed, needed, keep);
             compact(feed, lanes, conditions.budget);
+        }
+    }
+
+    /// Bytes of the head's batches that stay for lanes that catch up.
+    fn room_for_laggards(&self, conditions: &Conditions<'_>) -> usize {
+        let head = self.head;
+        let is_laggard = |lane: &Lane| {
+            let follows_head = head.is_some() && lane.followed() == head;
+            lane.runs() && !follows_head
+        };
+
+        let laggards = self.lanes.values().any(is_laggard);
+        if laggards && !conditions.budget.pressed() {
+            conditions.memory_share / 4
+        } else {
+            0
         }
     }
 
@@ -110,29 +119,53 @@ impl ShardState {
             }
             return true;
         }
-
-        let waits = |feed: &Feed| self.followers(id).any(|lane| lane.waits_in(feed));
-        if !self.feed(id).is_some_and(waits) {
+        if !self.feed(id).is_some_and(|feed| self.is_awaited(feed)) {
             return false;
         }
+
         let over = held.saturating_sub(conditions.memory_share / 2);
-        let blocked = self.shrink(id, over, conditions.now);
-        let fits = fits(self.held(), bytes, conditions);
-        if let Some(until) = blocked.filter(|_| !fits) {
-            next.no_later_than(until);
+        let Some(until) = self.shrink(id, over, conditions.now) else {
+            return true;
+        };
+        if fits(self.held(), bytes, conditions) {
+            return true;
         }
-        fits || blocked.is_none()
+        next.no_later_than(until);
+        false
+    }
+
+    /// True if a lane waits for the next batch of `feed`.
+    fn is_awaited(&self, feed: &Feed) -> bool {
+        self.followers(feed.id).any(|lane| lane.waits_in(feed))
     }
 
     /// Memory that the shard takes: its windows, and the batches in the hands of detached lanes.
     pub(super) fn held(&self) -> usize {
-        let in_hand = self.lanes.values().filter_map(|lane| lane.hand.upgrade());
-        let mut loose: Vec<_> = in_hand.filter(|batch| batch.is_loose()).collect();
+        let mut held = 0;
+        for feed in &self.feeds {
+            held += feed.bytes();
+        }
+        for batch in self.loose_in_hand() {
+            held += batch.bytes();
+        }
+        held
+    }
+
+    /// The batches in the hands of lanes that are in no window, each once.
+    fn loose_in_hand(&self) -> Vec<Arc<SharedBatch>> {
+        let mut loose = Vec::new();
+        for lane in self.lanes.values() {
+            let Some(batch) = lane.hand.upgrade() else {
+                continue;
+            };
+            if batch.is_loose() {
+                loose.push(batch);
+            }
+        }
+
         loose.sort_unstable_by_key(|batch| Arc::as_ptr(batch).addr());
         loose.dedup_by(|a, b| Arc::ptr_eq(a, b));
-
-        let windows: usize = self.feeds.iter().map(Feed::bytes).sum();
-        windows + loose.iter().map(|batch| batch.bytes()).sum::<usize>()
+        loose
     }
 
     /// Drops the feed's oldest batches, of at least `bytes` together, and detaches the slow lanes
@@ -146,25 +179,19 @@ impl ShardState {
         let feed = feeds.iter_mut().find(|f| f.id == id)?;
         let mut freed = 0;
 
-        while freed < bytes
-            && let Some(oldest) = feed.oldest()
-        {
-            let needs = |lane: &&Lane| lane.next_in(id) == Some(oldest);
-            let blocked = lanes
-                .values()
-                .filter(needs)
-                .filter_map(|lane| kept_until(lane, feed, usual, now))
-                .min();
+        while freed < bytes {
+            let Some(oldest) = feed.oldest() else {
+                break;
+            };
+            let blocked = kept_for(lanes, feed, oldest, usual, now);
             if blocked.is_some() {
                 // No lane is detached for a batch that stays: the lane would come back at once.
                 return blocked;
             }
-
             detach_from(lanes, id, oldest);
-            let dropped = feed.pop();
-            // A batch in a lane's hand is not free yet.
-            let free = dropped.filter(|batch| Arc::strong_count(batch) == 1);
-            freed += free.map_or(0, |batch| batch.bytes());
+            if let Some(dropped) = feed.pop() {
+                freed += free_bytes(&dropped);
+            }
         }
         feed.grace.go_on(now);
         None
@@ -178,6 +205,16 @@ impl ShardState {
         let mut speeds: Vec<u64> = speeds.collect();
         speeds.sort_unstable();
         speeds.get(speeds.len() / 2).copied()
+    }
+}
+
+/// Drops the batches before the number `needed`, and keeps about `keep` bytes.
+fn drop_before(feed: &mut Feed, needed: u64, keep: usize) {
+    while let Some(oldest) = feed.oldest() {
+        if oldest >= needed || feed.bytes() <= keep {
+            return;
+        }
+        feed.pop();
     }
 }
 
@@ -197,6 +234,35 @@ fn fits(held: usize, bytes: usize, conditions: &Conditions<'_>) -> bool {
     // waits until the shard gives that back.
     let budget = conditions.budget;
     bytes <= budget.free().saturating_sub(budget.read_pool() / 4)
+}
+
+/// Bytes that are free once `dropped` is: a batch in a lane's hand is not free yet.
+fn free_bytes(dropped: &Arc<SharedBatch>) -> usize {
+    if Arc::strong_count(dropped) == 1 {
+        dropped.bytes()
+    } else {
+        0
+    }
+}
+
+/// The moment until which the batch `oldest` of `feed` is kept for some lane; `None` if only slow
+/// lanes need the batch.
+fn kept_for(
+    lanes: &BTreeMap<OutputId, Lane>,
+    feed: &mut Feed,
+    oldest: u64,
+    usual: Option<u64>,
+    now: Instant,
+) -> Option<Instant> {
+    let mut kept = None;
+    for lane in lanes.values() {
+        if lane.next_in(feed.id) != Some(oldest) {
+            continue;
+        }
+        let until = kept_until(lane, feed, usual, now);
+        kept = [kept, until].into_iter().flatten().min();
+    }
+    kept
 }
 
 /// The moment until which the oldest batch of `feed` is kept for `lane`; `None` if the lane is
@@ -235,38 +301,57 @@ fn compact(feed: &mut Feed, lanes: &BTreeMap<OutputId, Lane>, budget: &Arc<Budge
     let Some((batch, from)) = remainder(feed, lanes) else {
         return;
     };
-    let small = batch.batch.compact(from..batch.batch.len());
+    let rest = from..batch.batch.len();
+    let small = batch.batch.compact(rest);
     let mut encoders: Encoders = lanes.values().map(Lane::encoder).collect();
     encoders.retain_forms(|form| batch.has_room_for(form));
+
     let made = encoders.memory(small.len(), small.allocation());
     let bytes = small.allocation().saturating_add(made);
-
-    if bytes < batch.bytes() / 4
-        && let Some(permit) = budget.try_reserve(bytes)
-    {
-        let floor = batch.batch.after(from - 1);
-        feed.replace_oldest(SharedBatch::new(small, &encoders, permit), floor);
+    if bytes >= batch.bytes() / 4 {
+        return;
     }
+    let Some(permit) = budget.try_reserve(bytes) else {
+        return;
+    };
+    let floor = batch.batch.after(from - 1);
+    let smaller = SharedBatch::new(small, &encoders, permit);
+    feed.replace_oldest(smaller, floor);
 }
 
 /// The only batch of the window and the first record that a lane needs, if that is worth a copy.
 fn remainder(feed: &Feed, lanes: &BTreeMap<OutputId, Lane>) -> Option<(Arc<SharedBatch>, usize)> {
     let oldest = feed.oldest()?;
     let batch = feed.get(oldest)?;
-    let followers = || {
-        lanes
-            .values()
-            .filter(|lane| lane.next_in(feed.id).is_some())
-    };
-    let single = feed.next() == oldest + 1;
-    if !single || batch.bytes() <= SMALL || followers().any(Lane::is_delivering) {
+    let is_single = feed.next() == oldest + 1;
+    if !is_single || batch.bytes() <= SMALL {
         return None;
     }
 
+    let from = first_needed(feed, batch, lanes)?;
     let records = batch.batch.len();
-    let from = followers()
-        .map(|lane| batch.first_after(lane.sent()))
-        .min()?;
     let left = records.saturating_sub(from);
-    (from > 0 && left > 0 && left <= records / 8).then(|| (Arc::clone(batch), from))
+    let is_small = left > 0 && left <= records / 8;
+    (from > 0 && is_small).then(|| (Arc::clone(batch), from))
+}
+
+/// The first record of `batch` that a lane of the feed needs; `None` while a lane delivers, or
+/// without lanes.
+fn first_needed(
+    feed: &Feed,
+    batch: &SharedBatch,
+    lanes: &BTreeMap<OutputId, Lane>,
+) -> Option<usize> {
+    let mut first = None;
+    for lane in lanes.values() {
+        if lane.next_in(feed.id).is_none() {
+            continue;
+        }
+        if lane.is_delivering() {
+            return None;
+        }
+        let needed = batch.first_after(lane.sent());
+        first = Some(needed.min(first.unwrap_or(needed)));
+    }
+    first
 }

@@ -316,6 +316,7 @@ impl ShardCell {
             if newest && let End::Read { maps, .. } = &mut state.end {
                 *maps += 1;
             }
+
             match entry {
                 None if newest && confirmed => {
                     if state.listing != Listing::Gone {
@@ -324,12 +325,7 @@ impl ShardCell {
                     state.listing = Listing::Gone;
                 }
                 Some(shard) if newest || state.listing != Listing::Gone => {
-                    let closed = shard.closed || state.listing == Listing::Closed;
-                    state.listing = if closed {
-                        Listing::Closed
-                    } else {
-                        Listing::Open
-                    };
+                    state.note_listed(shard);
                 }
                 None | Some(_) => {}
             }
@@ -400,6 +396,15 @@ impl ShardCell {
 }
 
 impl ShardState {
+    /// The map has the shard. A shard that was closed does not open again.
+    fn note_listed(&mut self, shard: &Shard) {
+        let closed = shard.closed || self.listing == Listing::Closed;
+        self.listing = match closed {
+            true => Listing::Closed,
+            false => Listing::Open,
+        };
+    }
+
     fn feed(&self, id: FeedId) -> Option<&Feed> {
         self.feeds.iter().find(|f| f.id == id)
     }

@@ -8,7 +8,6 @@ use crate::engine::encoders::Encoders;
 use crate::engine::mutation::{Mutation, on};
 
 use super::feed::{Feed, FeedId};
-use super::lane::Lane;
 use super::{Conditions, NextVisit, PlannedRead, Reading, Round, SMALL, ShardCell, ShardState};
 
 /// A shard's first read asks for this part of the records that an answer may have.
@@ -37,15 +36,7 @@ impl ShardCell {
 impl ShardState {
     fn arrange(&mut self, conditions: &Conditions<'_>) -> Round {
         if self.ends_work() || !self.has_live_lanes() {
-            self.feeds.clear();
-            if self.reading == Reading::On {
-                self.reading = Reading::Off;
-            }
-            return Round {
-                reads: Vec::new(),
-                feeds: Vec::new(),
-                next: NextVisit::Finished,
-            };
+            return self.end_reading();
         }
 
         let mut next = NextVisit::OnEvent;
@@ -63,17 +54,25 @@ impl ShardState {
         }
     }
 
+    fn end_reading(&mut self) -> Round {
+        self.feeds.clear();
+        if self.reading == Reading::On {
+            self.reading = Reading::Off;
+        }
+        Round {
+            reads: Vec::new(),
+            feeds: Vec::new(),
+            next: NextVisit::Finished,
+        }
+    }
+
     fn plan_reads(
         &mut self,
         conditions: &Conditions<'_>,
         next: &mut NextVisit,
     ) -> Vec<PlannedRead> {
-        let mut order: Vec<FeedId> = self.feeds.iter().map(|f| f.id).collect();
-        // The feeds of laggards take turns.
-        order.sort_by_key(|id| (Some(*id) != self.head, self.feed(*id).map(|f| f.due), *id));
-
         let mut reads = Vec::new();
-        for id in order {
+        for id in self.reading_order() {
             if !self.may_read(id, conditions) {
                 continue;
             }
@@ -90,16 +89,32 @@ impl ShardState {
         reads
     }
 
+    /// The head first; the feeds of laggards take turns.
+    fn reading_order(&self) -> Vec<FeedId> {
+        let mut feeds: Vec<&Feed> = self.feeds.iter().collect();
+        feeds.sort_by_key(|feed| {
+            let is_laggard = Some(feed.id) != self.head;
+            (is_laggard, feed.due, feed.id)
+        });
+        feeds.iter().map(|feed| feed.id).collect()
+    }
+
     /// True if a lane needs more of the feed, and no read of its class is under way: one read of
     /// the head and one for laggards at a time.
     fn may_read(&self, id: FeedId, conditions: &Conditions<'_>) -> bool {
-        let is_head = Some(id) == self.head;
-        let same_class = |f: &Feed| (Some(f.id) == self.head) == is_head;
-        let busy = self.feeds.iter().any(|f| f.reading && same_class(f));
-        let wanted = |f: &Feed| {
-            !f.reading && !f.closed && self.wants_more(f, conditions.settings.read_ahead)
+        let is_head = |id: FeedId| Some(id) == self.head;
+        for other in &self.feeds {
+            let is_same_class = is_head(other.id) == is_head(id);
+            if other.reading && is_same_class {
+                return false;
+            }
+        }
+
+        let Some(feed) = self.feed(id) else {
+            return false;
         };
-        !busy && self.feed(id).is_some_and(wanted)
+        let ahead = conditions.settings.read_ahead;
+        !feed.closed && self.wants_more(feed, ahead)
     }
 
     /// True if a lane waits for more, or will soon. `read_ahead`: batches that the head may be
@@ -148,9 +163,12 @@ impl ShardState {
         };
         self.pace.refill(conditions.now, rate);
         let free = self.pace.free_at(rate);
+        if is_head {
+            return at.max(free);
+        }
         // The head goes first, but not for ever.
         let turn = due.plus(LAGGARDS_TURN).max(call);
-        at.max(if is_head { free } else { free.min(turn) })
+        at.max(free.min(turn))
     }
 
     /// Time between two reads of the head.
@@ -167,17 +185,16 @@ impl ShardState {
         next: &mut NextVisit,
     ) -> Option<PlannedRead> {
         let encoders = self.encoders(id);
-        let limit = self.usual_limit(id, &encoders, conditions)?;
-        let underestimated = self.feed(id)?.underestimated;
-        let reserve = self.estimate(limit, &encoders, conditions, underestimated);
-        if !self.make_room(id, reserve, conditions, next) {
+        let usual = self.usual_size(id, &encoders, conditions)?;
+        if !self.make_room(id, usual.reserve, conditions, next) {
             return None;
         }
 
-        let usual = ReadSize { limit, reserve };
-        let size = match self.pace.mean == 0 || underestimated {
-            true => usual,
-            false => self.within_free(id, usual, &encoders, conditions)?,
+        let is_known = self.pace.mean > 0 && !self.feed(id)?.underestimated;
+        let size = if is_known {
+            self.within_free(id, usual, &encoders, conditions)?
+        } else {
+            usual
         };
         Some(PlannedRead {
             feed: id,
@@ -187,6 +204,19 @@ impl ShardState {
             reserve: size.reserve,
             encoders,
         })
+    }
+
+    /// The size of the feed's next read, if there is memory for it.
+    fn usual_size(
+        &self,
+        id: FeedId,
+        encoders: &Encoders,
+        conditions: &Conditions<'_>,
+    ) -> Option<ReadSize> {
+        let limit = self.usual_limit(id, encoders, conditions)?;
+        let worst = self.feed(id)?.underestimated;
+        let reserve = self.estimate(limit, encoders, conditions, worst);
+        Some(ReadSize { limit, reserve })
     }
 
     /// Records of the feed's next read, if there is memory for them.
@@ -217,18 +247,18 @@ impl ShardState {
     ) -> usize {
         let memory = self.memory_for_a_read(is_head, conditions);
         let most = conditions.settings.read_target.max(SMALL);
-        let target = memory.clamp(SMALL, most);
-        let made = encoders.memory(self.records_in(target, conditions), target);
+        let mut bytes = memory.clamp(SMALL, most);
 
-        let all = target.saturating_add(made);
-        let part = match all > memory {
-            true => target.saturating_mul(memory) / all,
-            false => target,
-        };
-        let part = part.max(SMALL);
+        let records = self.records_in(bytes, conditions);
+        let made = encoders.memory(records, bytes);
+        let all = bytes.saturating_add(made);
+        if all > memory {
+            bytes = bytes.saturating_mul(memory) / all;
+            bytes = bytes.max(SMALL);
+        }
         match conditions.limits.bytes_per_second {
-            Some(rate) if !is_head => part.min(self.pace.spare(rate)),
-            Some(_) | None => part,
+            Some(rate) if !is_head => bytes.min(self.pace.spare(rate)),
+            Some(_) | None => bytes,
         }
     }
 
@@ -270,20 +300,23 @@ impl ShardState {
     ) -> Option<ReadSize> {
         let free = conditions.budget.free();
         let least = (SMALL / self.pace.mean).max(1);
+        let of_limit = |limit| ReadSize {
+            limit,
+            reserve: self.estimate(limit, encoders, conditions, false),
+        };
+
         let mut size = usual;
         if size.reserve > free && Some(id) == self.head {
             // About as much as last time: others wait for the memory that such a read would give
             // back in a moment.
-            size.limit = size.limit.min((2 * self.feed(id)?.last_records).max(least));
-            size.reserve = self.estimate(size.limit, encoders, conditions, false);
+            let as_before = 2 * self.feed(id)?.last_records;
+            size = of_limit(size.limit.min(as_before.max(least)));
         }
-
         if size.reserve > free {
             // Rather a smaller read now than a larger one when a request that hangs has ended.
             let fewer = size.limit * (free / 2) / size.reserve;
             if fewer >= least {
-                size.limit = fewer;
-                size.reserve = self.estimate(size.limit, encoders, conditions, false);
+                size = of_limit(fewer);
             }
         }
         Some(size)
@@ -318,9 +351,14 @@ impl ShardState {
     /// One encoder of each form among the feed's lanes.
     fn encoders(&self, id: FeedId) -> Encoders {
         let is_head = Some(id) == self.head;
-        let lanes = self.lanes.values().filter(|lane| lane.runs());
-        // Laggards will join the head.
-        let followers = lanes.filter(|lane| is_head || lane.next_in(id).is_some());
-        followers.map(Lane::encoder).collect()
+        let mut encoders = Vec::new();
+        for lane in self.lanes.values() {
+            // Laggards will join the head.
+            let follows = is_head || lane.next_in(id).is_some();
+            if lane.runs() && follows {
+                encoders.push(lane.encoder());
+            }
+        }
+        encoders.into_iter().collect()
     }
 }

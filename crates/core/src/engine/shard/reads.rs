@@ -15,6 +15,7 @@ use crate::output::{Trouble, TroubleKind};
 use crate::source::{Fetched, OldestRecord, Read, ReadLimits};
 
 use super::feed::FeedId;
+use super::lane::Lane;
 use super::{End, Listing, MetGap, ShardCell, ShardState};
 
 /// The circumstances of a read's result.
@@ -34,6 +35,15 @@ pub(crate) enum KeepReader {
     Yes,
     /// Open another one at the feed's position.
     No,
+}
+
+/// The news of a feed for the lanes that follow it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// New records, or the end.
+    NewRecords,
+    /// The reader got further without records.
+    Progress,
 }
 
 impl ShardCell {
@@ -101,16 +111,17 @@ impl ShardState {
     ) -> KeepReader {
         self.reads.calls += 1;
         self.lasting = None;
-        let has_records = match read.fetched {
+        let (behind, complete_until) = (read.behind, read.complete_until);
+        let told = match read.fetched {
             Fetched::Batch(batch) if !batch.is_empty() => {
                 if self.on_batch(arrived, batch, encoders, permit) == KeepReader::No {
                     return KeepReader::No;
                 }
-                true
+                Told::NewRecords
             }
             Fetched::Batch(_) | Fetched::Idle => {
-                self.on_idle(arrived, read.behind);
-                false
+                self.on_idle(arrived, behind);
+                Told::Progress
             }
             Fetched::Closed { children } => {
                 self.on_closed(arrived.feed, children);
@@ -123,19 +134,31 @@ impl ShardState {
             }
         };
 
-        self.server = Some((read.complete_until.plus(read.behind), arrived.now));
-        if let Some(feed) = self.feed_mut(arrived.feed) {
-            feed.behind = Some(read.behind);
-            feed.read_at = arrived.now;
-            feed.complete(read.complete_until, arrived.goal);
-        }
-        self.tell_followers(arrived.feed, has_records);
-        let feed = self.feed_mut(arrived.feed);
+        self.note_distance(arrived, behind, complete_until);
+        self.tell_followers(arrived.feed, told);
+        self.keeps_reader(arrived.feed)
+    }
+
+    /// Notes how far behind the tip the feed was after a read, and up to which moment everything
+    /// was returned.
+    fn note_distance(&mut self, arrived: &Arrived<'_>, behind: Duration, complete_until: Millis) {
+        self.server = Some((complete_until.plus(behind), arrived.now));
+        let Some(feed) = self.feed_mut(arrived.feed) else {
+            return;
+        };
+
+        feed.behind = Some(behind);
+        feed.read_at = arrived.now;
+        feed.complete(complete_until, arrived.goal);
+    }
+
+    /// Another reader is opened where the feed's position was made definite.
+    fn keeps_reader(&mut self, id: FeedId) -> KeepReader {
+        let feed = self.feed_mut(id);
         let reopen = feed.is_some_and(|feed| std::mem::take(&mut feed.reopen));
-        if reopen {
-            KeepReader::No
-        } else {
-            KeepReader::Yes
+        match reopen {
+            true => KeepReader::No,
+            false => KeepReader::Yes,
         }
     }
 
@@ -160,37 +183,38 @@ impl ShardState {
         let Some(feed) = self.feed_mut(arrived.feed) else {
             return KeepReader::No;
         };
+
         feed.idle = Duration::ZERO;
         feed.due = arrived.now.plus(interval);
         // A server that returns the records of before: nothing is new.
         if !feed.is_ahead(&batch) {
             return KeepReader::Yes;
         }
-
-        match shared(batch, encoders, permit) {
-            Some(shared) => {
-                feed.underestimated = false;
-                feed.push(shared);
-                KeepReader::Yes
-            }
-            None => {
-                // The answer is larger than the reservation, without room for the rest: dropped,
-                // and read again with enough.
-                feed.underestimated = true;
-                feed.due = arrived.now;
-                KeepReader::No
-            }
-        }
+        let Some(shared) = shared(batch, encoders, permit) else {
+            // The answer is larger than the reservation, without room for the rest: dropped, and
+            // read again with enough.
+            feed.underestimated = true;
+            feed.due = arrived.now;
+            return KeepReader::No;
+        };
+        feed.underestimated = false;
+        feed.push(shared);
+        KeepReader::Yes
     }
 
     fn count_batch(&mut self, batch: &Batch) {
         let records = batch.len();
-        let bytes: usize = (0..records).map(|i| batch.size(i)).sum();
+        let mut bytes = 0;
+        for i in 0..records {
+            bytes += batch.size(i);
+        }
         self.reads.records += records as u64;
         self.reads.bytes += bytes as u64;
         self.pace.note(records, batch.allocation(), bytes);
-        if let Some(last) = records.checked_sub(1) {
-            let (first, last) = (batch.record(0).arrival, batch.record(last).arrival);
+
+        if records > 0 {
+            let first = batch.record(0).arrival;
+            let last = batch.record(records - 1).arrival;
             self.inflow.note(first, last, records, bytes);
         }
     }
@@ -215,31 +239,46 @@ impl ShardState {
     }
 
     /// Notes which lanes have caught up; with new records, wakes the lanes that wait for them.
-    fn tell_followers(&mut self, id: FeedId, has_records: bool) {
+    fn tell_followers(&mut self, id: FeedId, told: Told) {
         let Some(feed) = self.feeds.iter().find(|f| f.id == id) else {
             return;
         };
-        let (next, goal) = (feed.next(), feed.goal);
-        let newest = next.saturating_sub(1);
-        let joins = has_records && self.head == Some(id);
-
+        let goal = feed.goal;
+        let newest = feed.next().saturating_sub(1);
         for lane in self.lanes.values_mut() {
             let Some(number) = lane.next_in(id) else {
-                // A lane at the end of another feed may find more here.
-                let at_an_end = |f: &super::Feed| lane.next_in(f.id) == Some(f.next());
-                if joins && !lane.is_delivering() && self.feeds.iter().any(at_an_end) {
-                    lane.wake.notify_one();
-                }
                 continue;
             };
-            if !lane.caught_up && goal.is_some_and(|goal| number >= goal) && !lane.ask_for_flush() {
+            let is_there = goal.is_some_and(|goal| number >= goal);
+            if !lane.caught_up && is_there && !lane.ask_for_flush() {
                 lane.caught_up = true;
                 self.news = true;
             }
-            if has_records && number >= newest && !lane.is_delivering() {
+            let is_news = told == Told::NewRecords && number >= newest;
+            if is_news && !lane.is_delivering() {
                 lane.wake.notify_one();
             }
         }
+
+        if told == Told::NewRecords && self.head == Some(id) {
+            self.call_to_head(id);
+        }
+    }
+
+    /// Wakes the lanes at the end of other feeds: they may find more at the head, `id`.
+    fn call_to_head(&self, id: FeedId) {
+        for lane in self.lanes.values() {
+            let follows_other = lane.followed().is_some_and(|followed| followed != id);
+            if follows_other && !lane.is_delivering() && self.has_all_of_feed(lane) {
+                lane.wake.notify_one();
+            }
+        }
+    }
+
+    /// True if the lane's feed has no batch for the lane.
+    fn has_all_of_feed(&self, lane: &Lane) -> bool {
+        let feed = lane.followed().and_then(|id| self.feed(id));
+        feed.is_some_and(|feed| lane.next_in(feed.id) == Some(feed.next()))
     }
 
     fn on_closed(&mut self, id: FeedId, children: Vec<ShardId>) {
@@ -251,7 +290,7 @@ impl ShardState {
         if self.end == End::Ahead {
             self.end = End::Read { children, maps: 0 };
         }
-        self.tell_followers(id, true);
+        self.tell_followers(id, Told::NewRecords);
         self.news = true;
     }
 
@@ -282,11 +321,14 @@ impl ShardState {
         let next = feed.next();
 
         for (output, lane) in &mut self.lanes {
-            if lane.next_in(feed.id) != Some(next) || lane.is_delivering() {
+            let is_there = lane.next_in(feed.id) == Some(next);
+            if !is_there || lane.is_delivering() {
                 continue;
             }
-            let gap = feed.gap_before(next, lane.sent());
-            if let Some((from, _)) = gap.filter(|(from, _)| lane.meet_gap(from)) {
+            let Some((from, _)) = feed.gap_before(next, lane.sent()) else {
+                continue;
+            };
+            if lane.meet_gap(from) {
                 let gap = lane.gap(output, from.clone(), oldest.cloned());
                 self.gaps.met.push(gap);
             }
@@ -295,21 +337,31 @@ impl ShardState {
 
     fn take_gaps(&mut self, shard: &ShardId, wall: Millis, kept: usize) -> Vec<Gap> {
         let mut met = std::mem::take(&mut self.gaps.met);
-        let mut new = Vec::new();
         if on(Mutation::GapUnsaid) {
-            return new;
-        }
-        while let Some(from) = met.first().map(|gap| gap.from.clone()) {
-            let (here, rest): (Vec<_>, Vec<_>) = met.into_iter().partition(|gap| gap.from == from);
-            met = rest;
-            new.extend(gap_of(shard, here, wall));
+            return Vec::new();
         }
 
-        self.gaps.count += new.len() as u64;
-        self.gaps.recent.extend(new.iter().cloned());
-        let excess = self.gaps.recent.len().saturating_sub(kept);
-        self.gaps.recent.drain(..excess);
+        let mut new = Vec::new();
+        while let Some(first) = met.first() {
+            let from = first.from.clone();
+            let (here, rest) = met.into_iter().partition(|gap| gap.from == from);
+            if let Some(gap) = gap_of(shard, here, wall) {
+                new.push(gap);
+            }
+            met = rest;
+        }
+        self.keep_gaps(&new, kept);
         new
+    }
+
+    /// Counts new gaps, and keeps the newest `kept` for the status.
+    fn keep_gaps(&mut self, new: &[Gap], kept: usize) {
+        let gaps = &mut self.gaps;
+        gaps.count += new.len() as u64;
+        gaps.recent.extend(new.iter().cloned());
+
+        let excess = gaps.recent.len().saturating_sub(kept);
+        gaps.recent.drain(..excess);
     }
 
     /// Counts a call that failed.

@@ -36,10 +36,13 @@ impl Speed {
         let Some(InHand { since, kib }) = self.in_hand.take() else {
             return;
         };
-        let took = u64::try_from(now.since(since).as_nanos()).unwrap_or(u64::MAX) / kib;
-        let average = self
-            .nanos_per_kib
-            .map_or(took, |before| before - before / 8 + took / 8);
+        let nanos = now.since(since).as_nanos();
+        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+        let took = nanos / kib;
+        let average = match self.nanos_per_kib {
+            Some(before) => before - before / 8 + took / 8,
+            None => took,
+        };
         self.nanos_per_kib = Some(average);
     }
 
@@ -53,8 +56,9 @@ impl Speed {
     /// `None` if the lane is slow already.
     pub(super) fn slow_at(&self, usual: Option<u64>) -> Option<Instant> {
         let limit = usual.map(|usual| usual.saturating_mul(Self::SLOW));
-        let is_slow = |(own, limit)| own > limit;
-        if self.nanos_per_kib.zip(limit).is_some_and(is_slow) {
+        if let (Some(own), Some(limit)) = (self.nanos_per_kib, limit)
+            && own > limit
+        {
             return None;
         }
 
@@ -63,7 +67,8 @@ impl Speed {
             return Some(Instant(Duration::MAX));
         };
         // While nothing is known of the others, the slack is all there is.
-        let expected = Duration::from_nanos(limit.unwrap_or(0).saturating_mul(kib));
+        let nanos = limit.unwrap_or(0).saturating_mul(kib);
+        let expected = Duration::from_nanos(nanos);
         Some(since.plus(expected).plus(Self::SLACK))
     }
 }
