@@ -249,12 +249,10 @@ impl Batch {
 
 /// The defect of a record, if there is one.
 fn check(buffer: &Bytes, record: &RecordIndex) -> Result<(), &'static str> {
-    let inside = |span: Span| {
-        let end = span.start as usize + span.len as usize;
-        end <= buffer.len()
-    };
-    if !inside(record.sequence) || !inside(record.data) || !record.key.is_none_or(inside) {
-        return Err("it lies outside the answer");
+    for span in [Some(record.sequence), record.key, Some(record.data)] {
+        if span.is_some_and(|span| !is_inside(span, buffer)) {
+            return Err("it lies outside the answer");
+        }
     }
     if !is_number(record.sequence.of(buffer)) {
         return Err("its sequence number is not decimal");
@@ -267,6 +265,11 @@ fn check(buffer: &Bytes, record: &RecordIndex) -> Result<(), &'static str> {
         Ok(_) => Ok(()),
         Err(_) => Err("its partition key is not UTF-8"),
     }
+}
+
+fn is_inside(span: Span, buffer: &Bytes) -> bool {
+    let end = span.start as usize + span.len as usize;
+    end <= buffer.len()
 }
 
 fn is_number(text: &[u8]) -> bool {

@@ -372,14 +372,15 @@ impl Engine {
     /// output that stopped, or whose every request failed for [`Settings::lasting_patience`] for a
     /// reason that only the user can remove, is an error, once all the others have everything.
     pub async fn caught_up(&self) -> Result<(), EngineError> {
-        let mut changed = self.shared.changed.subscribe();
-        let mut ended = self.shared.ended.subscribe();
+        let shared = &self.shared;
+        let mut changed = shared.changed.subscribe();
+        let mut ended = shared.ended.subscribe();
         loop {
             changed.mark_unchanged();
-            if let Some(error) = self.shared.ended.borrow().clone() {
+            if let Some(error) = shared.ended.borrow().clone() {
                 return Err(error);
             }
-            let recheck = match self.shared.goal_state() {
+            let recheck = match shared.goal_state() {
                 GoalState::Reached => return Ok(()),
                 GoalState::Ahead { recheck } => recheck,
                 GoalState::Blocked(error) => return Err(error),
@@ -389,7 +390,7 @@ impl Engine {
                 biased;
                 _ = ended.changed() => {}
                 _ = changed.changed() => {}
-                () = self.shared.clock.sleep_until_some(recheck) => {}
+                () = shared.clock.sleep_until_some(recheck) => {}
             }
         }
     }

@@ -449,12 +449,12 @@ fn start_watches(shared: &Arc<Shared>, world: &mut World) {
 fn start_lanes(shared: &Arc<Shared>, world: &World, cell: &Arc<ShardCell>) {
     for output in cell.waiting_lanes() {
         if world.parents_ended(cell, &output) {
-            start_lane(shared, cell, output);
+            start_lane(shared, cell, &output);
         }
     }
 }
 
-fn start_lane(shared: &Arc<Shared>, cell: &Arc<ShardCell>, output: OutputId) {
+fn start_lane(shared: &Arc<Shared>, cell: &Arc<ShardCell>, output: &OutputId) {
     let name = TaskName::Lane(LaneId {
         shard: cell.id().clone(),
         output: output.clone(),
@@ -466,7 +466,7 @@ fn start_lane(shared: &Arc<Shared>, cell: &Arc<ShardCell>, output: OutputId) {
             None
         })
     };
-    if cell.start_lane(&output, spawn) {
+    if cell.start_lane(output, spawn) {
         shared.lane_tasks.fetch_add(1, Ordering::Relaxed);
     }
 }

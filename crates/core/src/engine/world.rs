@@ -243,10 +243,7 @@ impl World {
             let lane = lane_of(shard, &spec.id);
             let start = match starts.get(&lane) {
                 Some(row) => LaneStart::at_row(row),
-                None => {
-                    let position = later_start(spec.start, server);
-                    LaneStart::without_row(position)
-                }
+                None => LaneStart::without_row(later_start(spec.start, server)),
             };
             cell.add_lane(spec, start);
         }

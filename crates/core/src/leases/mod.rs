@@ -4,16 +4,16 @@
 //!
 //! Rules, all of which hold without a comparison of two machines' clocks:
 //! - Every write is conditional on the row's owner and counter, and increments the counter. One
-//! write   of a row is in flight at a time. After an ambiguous answer the row is read before the
-//! next write.
+//!   write of a row is in flight at a time. After an ambiguous answer the row is read before the
+//!   next write.
 //! - A lease is good until the start of its last successful renewal, plus the failover time, less a
 //!   margin. A worker that could not renew for the failover time gives the shard up.
 //! - A lease has expired for an observer when its row did not change between two scans that lie the
 //!   failover time apart by the observer's own monotonic clock.
 //! - A worker that takes an expired lease waits for a while before the first request.
 //! - A worker with too few leases asks the most loaded worker for one (`distributarySuccessor`).
-//! The   owner ends its requests, writes its last checkpoint and hands the row over. An owner that
-//! does   not answer, as a KCL would not, loses the lease after twice the failover time.
+//!   The owner ends its requests, writes its last checkpoint and hands the row over. An owner that
+//!   does not answer, as a KCL would not, loses the lease after twice the failover time.
 
 mod balance;
 mod cursors;

@@ -186,8 +186,8 @@ impl View {
         });
     }
 
-    /// This worker has asked for the lease of `row` by `update` at `now`; `seen`: the same moment as
-    /// an observer of leases sees it.
+    /// This worker has asked for the lease of `row` by `update` at `now`; `seen`: the same moment
+    /// as an observer of leases sees it.
     pub(super) fn note_asked(
         &mut self,
         mut row: LeaseRow,
@@ -282,23 +282,23 @@ impl View {
     /// last, stands for every output.
     pub(super) fn lanes(&self, row: &LeaseRow) -> BTreeMap<OutputPrint, Cursor> {
         let cursors = row.lanes.as_deref().and_then(Cursors::decode);
-        let of_row = |cursors: &Cursors| {
-            let lowest = cursors.lowest().map(KclCheckpoint::of);
-            lowest.unwrap_or(KclCheckpoint::TrimHorizon) == row.checkpoint
-        };
-        if let Some(cursors) = cursors.filter(of_row) {
+        if let Some(cursors) = cursors
+            && is_of(&cursors, row)
+        {
             return cursors.lanes;
         }
 
-        let Some(position) = row.checkpoint.position() else {
-            return BTreeMap::new();
-        };
-        let cursor = Cursor {
-            position,
-            arrival: None,
-        };
-        let prints = self.outputs.keys();
-        prints.map(|print| (*print, cursor.clone())).collect()
+        let mut lanes = BTreeMap::new();
+        if let Some(position) = row.checkpoint.position() {
+            for print in self.outputs.keys() {
+                let cursor = Cursor {
+                    position: position.clone(),
+                    arrival: None,
+                };
+                lanes.insert(*print, cursor);
+            }
+        }
+        lanes
     }
 
     /// The lanes of a row that this worker creates or takes: the row's, and its own starts of lanes
@@ -345,6 +345,15 @@ impl View {
         }
         deletable
     }
+}
+
+/// True if a worker of this program wrote the checkpoint of `row` last.
+fn is_of(cursors: &Cursors, row: &LeaseRow) -> bool {
+    let lowest = match cursors.lowest() {
+        Some(position) => KclCheckpoint::of(position),
+        None => KclCheckpoint::TrimHorizon,
+    };
+    lowest == row.checkpoint
 }
 
 impl Seen {

@@ -17,9 +17,9 @@ use bytes::Bytes;
 use crate::batch::{Batch, Origin, ShardId};
 use crate::checkpoint::{Position, Sequence};
 use crate::clock::{Clock, Millis};
-use crate::output::{Outcome, Output, Picks, Verdict};
+use crate::output::{Chunk, Outcome, Output, Picks, Verdict};
 use crate::record::{DataForm, RecordIndex, Span};
-use crate::source::{Credit, Fetched, ShardReader, Source, StreamIdentity};
+use crate::source::{Credit, Fetched, Shard, ShardReader, Source, StreamIdentity};
 use crate::store::{
     CheckpointStore, LaneCheckpoint, LaneId, OutputId, OutputIdentity, Snapshot, State, StoreError,
 };
@@ -79,30 +79,10 @@ async fn read_on(
 ) -> Result<(Vec<Got>, bool), String> {
     let mut got: Vec<Got> = Vec::new();
     for _ in 0..PATIENCE {
-        let read = reader
-            .next(Credit { records: credit })
-            .await
-            .map_err(said)?;
+        let read = reader.next(Credit { records: credit });
+        let read = read.await.map_err(said)?;
         match &read.fetched {
-            Fetched::Batch(batch) => {
-                ensure(!batch.is_empty(), || "a batch without records".to_owned())?;
-                ensure(batch.len() <= credit as usize, || {
-                    format!("{} records where {credit} were allowed", batch.len())
-                })?;
-                for record in batch.iter() {
-                    let sequence = Sequence::new(record.sequence);
-                    ensure(
-                        got.last().is_none_or(|last| last.sequence < sequence),
-                        || format!("sequence number {sequence} does not follow the one before it"),
-                    )?;
-                    let data = decoded(record.data, record.form)?;
-                    let seen = Seen {
-                        key: record.key.map(str::to_owned),
-                        digest: hash(&data),
-                    };
-                    got.push(Got { seen, sequence });
-                }
-            }
+            Fetched::Batch(batch) => take_batch(batch, credit, &mut got)?,
             Fetched::Idle => {}
             Fetched::Closed { .. } => return Ok((got, true)),
             Fetched::Gap { .. } => return Err("a gap where nothing was deleted".to_owned()),
@@ -112,10 +92,33 @@ async fn read_on(
         }
         rig.clock().sleep(PAUSE).await;
     }
+    let records = got.len();
     Err(format!(
-        "after {PATIENCE} reads there are only {} records",
-        got.len()
+        "after {PATIENCE} reads there are only {records} records"
     ))
+}
+
+/// Adds the records of an answer, which follow the ones before.
+fn take_batch(batch: &Batch, credit: u32, got: &mut Vec<Got>) -> Finding {
+    ensure(!batch.is_empty(), || "a batch without records".to_owned())?;
+    ensure(batch.len() <= credit as usize, || {
+        format!("{} records where {credit} were allowed", batch.len())
+    })?;
+
+    for record in batch.iter() {
+        let sequence = Sequence::new(record.sequence);
+        let last = got.last();
+        ensure(last.is_none_or(|last| last.sequence < sequence), || {
+            format!("sequence number {sequence} does not follow the one before it")
+        })?;
+        let data = decoded(record.data, record.form)?;
+        let seen = Seen {
+            key: record.key.map(str::to_owned),
+            digest: hash(&data),
+        };
+        got.push(Got { seen, sequence });
+    }
+    Ok(())
 }
 
 /// Reads everything in all shards, parents first.
@@ -127,12 +130,15 @@ async fn read_all(
     let mut all = BTreeMap::new();
     let mut left = expected;
     for shard in source.shards().await.map_err(said)? {
-        let until = source.facts().await.map_err(said)?.time.latest;
+        let facts = source.facts().await.map_err(said)?;
+        let until = facts.time.latest;
         let mut reader = source.open(&shard.id, Position::TrimHorizon);
-        let (got, _) = read_on(rig, &mut *reader, 1000, |_, complete| complete >= until).await?;
+        let is_all = |_: &[Got], complete| complete >= until;
+        let (got, _) = read_on(rig, &mut *reader, 1000, is_all).await?;
         left = left.saturating_sub(got.len());
         all.insert(shard.id, got);
     }
+
     ensure(left == 0, || {
         format!("{left} records of {expected} were not read")
     })?;
@@ -199,40 +205,53 @@ pub async fn source(rig: &dyn SourceRig) -> Finding {
 /// A reader opened in the middle continues there, one record at a time, and loses nothing when a
 /// call is dropped.
 async fn positions(rig: &dyn SourceRig, all: &BTreeMap<ShardId, Vec<Got>>) -> Finding {
-    let source = rig.source();
     let Some((shard, got)) = all.iter().max_by_key(|(_, got)| got.len()) else {
         return Ok(());
     };
     let middle = got.len() / 2;
-    let rest = || got[middle + 1..].iter().map(|g| &g.sequence);
-    let mut reader = source.open(shard, Position::after(got[middle].sequence.as_str()));
+    after_a_record(rig, shard, got, middle).await?;
+    after_a_part(rig, shard, &got[middle].sequence).await
+}
+
+async fn after_a_record(
+    rig: &dyn SourceRig,
+    shard: &ShardId,
+    got: &[Got],
+    middle: usize,
+) -> Finding {
+    let position = Position::after(got[middle].sequence.as_str());
+    let mut reader = rig.source().open(shard, position);
     {
         // A call that is started and dropped.
         let call = pin!(reader.next(Credit { records: 1 }));
-        if let Poll::Ready(read) = call.poll(&mut Context::from_waker(Waker::noop())) {
+        let mut context = Context::from_waker(Waker::noop());
+        if let Poll::Ready(read) = call.poll(&mut context) {
             return ensure(read.is_ok(), || "a read that fails at once".to_owned());
         }
     }
     rig.clock().sleep(PAUSE).await;
-    let wanted = rest().count();
-    let (again, _) = read_on(rig, &mut *reader, 1, |got, _| got.len() >= wanted).await?;
-    ensure(again.iter().map(|g| &g.sequence).eq(rest()), || {
-        format!(
-            "a reader after record {middle} of {} does not go on just there",
-            got.len()
-        )
-    })?;
 
+    let rest = &got[middle + 1..];
+    let is_all = |again: &[Got], _| again.len() >= rest.len();
+    let (again, _) = read_on(rig, &mut *reader, 1, is_all).await?;
+    let sequences = again.iter().map(|g| &g.sequence);
+    ensure(sequences.eq(rest.iter().map(|g| &g.sequence)), || {
+        let records = got.len();
+        format!("a reader after record {middle} of {records} does not go on just there")
+    })
+}
+
+async fn after_a_part(rig: &dyn SourceRig, shard: &ShardId, sequence: &Sequence) -> Finding {
     let part = Position::After {
-        sequence: got[middle].sequence.clone(),
+        sequence: sequence.clone(),
         sub: Some(0),
     };
-    let mut reader = source.open(shard, part);
-    let (first, _) = read_on(rig, &mut *reader, 1, |got, _| !got.is_empty()).await?;
-    ensure(
-        first.first().map(|g| &g.sequence) == Some(&got[middle].sequence),
-        || "a reader after a part of a record does not return that record".to_owned(),
-    )
+    let mut reader = rig.source().open(shard, part);
+    let (got, _) = read_on(rig, &mut *reader, 1, |got, _| !got.is_empty()).await?;
+    let first = got.first().map(|g| &g.sequence);
+    ensure(first == Some(sequence), || {
+        "a reader after a part of a record does not return that record".to_owned()
+    })
 }
 
 /// A reader opened at a moment returns every record that arrived at or after that moment.
@@ -240,17 +259,23 @@ async fn moments(rig: &dyn SourceRig) -> Finding {
     let source = rig.source();
     // The server's time has whole seconds: wait until earlier records are in an earlier second.
     rig.clock().sleep(Duration::from_millis(2100)).await;
-    let from = source.facts().await.map_err(said)?.time.earliest;
+    let facts = source.facts().await.map_err(said)?;
+    let from = facts.time.earliest;
     let data = b"after the moment";
     rig.put("key-1", data).await?;
+
     let mut found = 0;
     for shard in source.shards().await.map_err(said)? {
-        let until = source.facts().await.map_err(said)?.time.latest;
+        let facts = source.facts().await.map_err(said)?;
+        let until = facts.time.latest;
         let mut reader = source.open(&shard.id, Position::At(from));
-        let (got, _) = read_on(rig, &mut *reader, 1000, |_, complete| complete >= until).await?;
-        ensure(got.iter().all(|g| g.seen.digest == hash(data)), || {
-            "a reader at a moment brought a record that arrived before it".to_owned()
-        })?;
+        let is_all = |_: &[Got], complete| complete >= until;
+        let (got, _) = read_on(rig, &mut *reader, 1000, is_all).await?;
+        for record in &got {
+            ensure(record.seen.digest == hash(data), || {
+                "a reader at a moment brought a record that arrived before it".to_owned()
+            })?;
+        }
         found += got.len();
     }
     ensure(found == 1, || {
@@ -269,21 +294,38 @@ async fn reshard(rig: &dyn SourceRig) -> Finding {
     let mut reader = source.open(&parent.id, Position::TrimHorizon);
     let (_, closed) = read_on(rig, &mut *reader, 10_000, |_, _| false).await?;
     ensure(closed, || "a shard that was split does not end".to_owned())?;
+
     for _ in 0..PATIENCE {
         let shards = source.shards().await.map_err(said)?;
-        let children = || shards.iter().filter(|s| s.parents.contains(&parent.id));
-        if children().count() == 2 {
-            ensure(children().all(|c| !c.closed), || {
-                "a child that was just made is closed".to_owned()
-            })?;
-            let listed = shards.iter().find(|s| s.id == parent.id);
-            return ensure(listed.is_none_or(|s| s.closed), || {
-                "a shard that was split is open".to_owned()
-            });
+        if has_split(&parent.id, &shards)? {
+            return Ok(());
         }
         rig.clock().sleep(PAUSE).await;
     }
     Err("the children of a shard that was split are not listed".to_owned())
+}
+
+/// True once the list has the two children of `parent`, which are open, and the parent is closed.
+fn has_split(parent: &ShardId, shards: &[Shard]) -> Result<bool, String> {
+    let mut children = 0;
+    for shard in shards {
+        if !shard.parents.contains(parent) {
+            continue;
+        }
+        children += 1;
+        ensure(!shard.closed, || {
+            "a child that was just made is closed".to_owned()
+        })?;
+    }
+    if children != 2 {
+        return Ok(false);
+    }
+
+    let listed = shards.iter().find(|s| s.id == *parent);
+    ensure(listed.is_none_or(|s| s.closed), || {
+        "a shard that was split is open".to_owned()
+    })?;
+    Ok(true)
 }
 
 /// A destination for [`output()`]: empty at first.
@@ -310,25 +352,10 @@ pub async fn output(rig: &dyn OutputRig) -> Finding {
         let mut records = samples(round);
         records.retain(|(_, data)| rig.takes_empty() || !data.is_empty());
         let batch = batch(&records, form)?;
-        let limits = output.profile().request;
-        let (mut start, mut entries, mut bytes) = (0, 0, 0);
-        let mut runs = Vec::new();
-        for (i, record) in batch.iter().enumerate() {
-            let weight = output.weigh(&record);
-            if i > start
-                && (entries + weight.entries > limits.entries
-                    || bytes + weight.bytes > limits.bytes)
-            {
-                runs.push(Picks::Run(start..i));
-                (start, entries, bytes) = (i, 0, 0);
-            }
-            entries += weight.entries;
-            bytes += weight.bytes;
-        }
-        runs.push(Picks::Run(start..batch.len()));
-        for picks in runs {
+        for picks in runs(&*output, &batch) {
             write(&*output, &batch, picks).await?;
         }
+
         // A subset, as in a retry.
         let some: Vec<usize> = (0..batch.len()).filter(|i| i % 3 == 1).collect();
         write(&*output, &batch, Picks::Some(some.clone())).await?;
@@ -338,30 +365,43 @@ pub async fn output(rig: &dyn OutputRig) -> Finding {
             digest: hash(&records[i].1),
         }));
     }
+
     let received = rig.received().await?;
     ensure(by_key(received.iter()) == by_key(put.iter()), || {
         "what arrived is not, key by key, in order and byte for byte, what was written".to_owned()
     })
 }
 
+/// The batch in runs that each fit one request.
+fn runs(output: &dyn Output, batch: &Batch) -> Vec<Picks> {
+    let limits = output.profile().request;
+    let mut runs = Vec::new();
+    let mut start = 0;
+    let (mut entries, mut bytes) = (0, 0);
+    for (i, record) in batch.iter().enumerate() {
+        let weight = output.weigh(&record);
+        let is_full =
+            entries + weight.entries > limits.entries || bytes + weight.bytes > limits.bytes;
+        if i > start && is_full {
+            runs.push(Picks::Run(start..i));
+            start = i;
+            (entries, bytes) = (0, 0);
+        }
+        entries += weight.entries;
+        bytes += weight.bytes;
+    }
+    runs.push(Picks::Run(start..batch.len()));
+    runs
+}
+
 async fn write(output: &dyn Output, batch: &Batch, picks: Picks) -> Finding {
-    let bytes = picks.iter().map(|i| batch.footprint(i)).sum();
-    let bound = output.encoded_bound(picks.len(), bytes);
-    let chunk = output.encode(batch, picks.clone());
-    ensure(chunk.picks == picks, || {
-        format!("a chunk of {picks:?} says that it holds {:?}", chunk.picks)
-    })?;
-    ensure(chunk.allocation <= bound, || {
-        format!(
-            "a chunk of {} records takes {} bytes, more than the bound {bound}",
-            picks.len(),
-            chunk.allocation
-        )
-    })?;
-    match output.write(batch, &chunk, Duration::from_secs(30)).await {
+    let chunk = encode(output, batch, &picks)?;
+    let sent = chunk.picks.len();
+    let limit = Duration::from_secs(30);
+    match output.write(batch, &chunk, limit).await {
         Outcome::Durable => Ok(()),
         Outcome::PerRecord(verdicts) => {
-            ensure(verdicts.len() == picks.len(), || {
+            ensure(verdicts.len() == sent, || {
                 "an answer of the wrong length".to_owned()
             })?;
             let all = verdicts.iter().all(|v| matches!(v, Verdict::Durable));
@@ -370,13 +410,29 @@ async fn write(output: &dyn Output, batch: &Batch, picks: Picks) -> Finding {
         Outcome::Rejected(trouble) | Outcome::Unknown(trouble) => Err(said(trouble)),
         Outcome::Accepted => {
             let shard = &batch.origin().shard;
-            let flushed = output.flush(shard, Duration::from_secs(30)).await;
+            let flushed = output.flush(shard, limit).await;
             ensure(matches!(flushed, Outcome::Durable), || {
                 format!("a flush answered {flushed:?}")
             })
         }
         Outcome::Stale => Err("a chunk of the encoding in force was stale".to_owned()),
     }
+}
+
+/// A chunk of exactly `picks`, within the bound.
+fn encode(output: &dyn Output, batch: &Batch, picks: &Picks) -> Result<Chunk, String> {
+    let bytes = picks.iter().map(|i| batch.footprint(i)).sum();
+    let bound = output.encoded_bound(picks.len(), bytes);
+    let chunk = output.encode(batch, picks.clone());
+    ensure(chunk.picks == *picks, || {
+        format!("a chunk of {picks:?} says that it holds {:?}", chunk.picks)
+    })?;
+
+    ensure(chunk.allocation <= bound, || {
+        let (records, bytes) = (picks.len(), chunk.allocation);
+        format!("a chunk of {records} records takes {bytes} bytes, more than the bound {bound}")
+    })?;
+    Ok(chunk)
 }
 
 /// A state for [`store()`]: empty at first.
@@ -392,94 +448,131 @@ pub trait StoreRig: Send + Sync {
 /// # Errors
 /// The first deviation from the docs of [`CheckpointStore`].
 pub async fn store(rig: &dyn StoreRig) -> Finding {
-    let one = StreamIdentity {
+    let mut rows = vec![
+        row("a", Position::TrimHorizon),
+        row("b", Position::At(Millis(1_767_225_600_123))),
+        row("c", Position::after(&"9".repeat(129))),
+        row("d", part_of("12", 3)),
+        row("e", Position::Closed),
+    ];
+    fill(rig, &rows).await?;
+
+    let store = reopen(rig, &rows).await?;
+    rows[0].position = Position::after("0");
+    replace(&*store, &rows).await?;
+    forget(&*store, rows).await
+}
+
+/// The source of the state.
+fn first_source() -> StreamIdentity {
+    StreamIdentity {
         arn: "arn:aws:kinesis:eu-west-1:1:stream/one".to_owned(),
         created: Some(Millis(1)),
-    };
-    let again = StreamIdentity {
+    }
+}
+
+/// The same source, made anew.
+fn source_again() -> StreamIdentity {
+    StreamIdentity {
         created: Some(Millis(2)),
-        ..one.clone()
-    };
-    let at = |shard: &str, position| LaneCheckpoint {
+        ..first_source()
+    }
+}
+
+fn row(shard: &str, position: Position) -> LaneCheckpoint {
+    LaneCheckpoint {
         lane: LaneId {
             shard: ShardId::new(shard),
             output: OutputId::new("output"),
         },
         position,
         arrival: Some(Millis(7)),
-    };
-    let mut rows = vec![
-        at("a", Position::TrimHorizon),
-        at("b", Position::At(Millis(1_767_225_600_123))),
-        at("c", Position::after(&"9".repeat(129))),
-        at(
-            "d",
-            Position::After {
-                sequence: Sequence::new("12"),
-                sub: Some(3),
-            },
-        ),
-        at("e", Position::Closed),
-    ];
-    let outputs = vec![OutputIdentity {
-        output: OutputId::new("output"),
-        identity: again.clone(),
-    }];
-    let snapshots = vec![Snapshot {
-        output: OutputId::new("output"),
-        bytes: Bytes::from_static(&[0, 255, 7]),
-    }];
-    {
-        let store = rig.open().await?;
-        store.bind(&one).await.map_err(said)?;
-        ensure(load(&*store).await?.is_empty(), || {
-            "a new state has rows".to_owned()
-        })?;
-        let all = State {
-            lanes: rows.clone(),
-            outputs: outputs.clone(),
-            snapshots: snapshots.clone(),
-        };
-        store.commit(&all).await.map_err(said)?;
-        ensure(load(&*store).await? == rows, || {
-            "what was committed is not what is there".to_owned()
-        })?;
     }
+}
+
+fn part_of(sequence: &str, sub: u32) -> Position {
+    Position::After {
+        sequence: Sequence::new(sequence),
+        sub: Some(sub),
+    }
+}
+
+/// A state with `rows`, and with an identity and a snapshot of the output.
+fn state(rows: &[LaneCheckpoint]) -> State {
+    let output = OutputId::new("output");
+    State {
+        lanes: rows.to_vec(),
+        outputs: vec![OutputIdentity {
+            output: output.clone(),
+            identity: source_again(),
+        }],
+        snapshots: vec![Snapshot {
+            output,
+            bytes: Bytes::from_static(&[0, 255, 7]),
+        }],
+    }
+}
+
+async fn fill(rig: &dyn StoreRig, rows: &[LaneCheckpoint]) -> Finding {
     let store = rig.open().await?;
-    let foreign = store.bind(&again).await;
+    store.bind(&first_source()).await.map_err(said)?;
+    ensure(load(&*store).await?.is_empty(), || {
+        "a new state has rows".to_owned()
+    })?;
+
+    store.commit(&state(rows)).await.map_err(said)?;
+    ensure(load(&*store).await? == rows, || {
+        "what was committed is not what is there".to_owned()
+    })
+}
+
+/// Opens the state again, which must have everything, and refuse another source.
+async fn reopen(
+    rig: &dyn StoreRig,
+    rows: &[LaneCheckpoint],
+) -> Result<Arc<dyn CheckpointStore>, String> {
+    let store = rig.open().await?;
+    let foreign = store.bind(&source_again()).await;
     ensure(matches!(foreign, Err(StoreError::Foreign { .. })), || {
         "a stream that was deleted and made again was taken for the same one".to_owned()
     })?;
-    store.bind(&one).await.map_err(said)?;
+
+    store.bind(&first_source()).await.map_err(said)?;
     ensure(load(&*store).await? == rows, || {
         "rows were lost between two openings".to_owned()
     })?;
-    let kept = store.load().await.map_err(said)?;
-    ensure(
-        kept.outputs == outputs && kept.snapshots == snapshots,
-        || "identities or snapshots were lost between two openings".to_owned(),
-    )?;
-    rows[0].position = Position::after("0");
+    has_output(
+        &*store,
+        "identities or snapshots were lost between two openings",
+    )
+    .await?;
+    Ok(store)
+}
+
+async fn replace(store: &dyn CheckpointStore, rows: &[LaneCheckpoint]) -> Finding {
     let one = State {
         lanes: rows[..1].to_vec(),
         ..State::default()
     };
     store.commit(&one).await.map_err(said)?;
     store.commit(&State::default()).await.map_err(said)?;
-    ensure(load(&*store).await? == rows, || {
+    ensure(load(store).await? == rows, || {
         "a row was not replaced, or another one was".to_owned()
-    })?;
-    let gone = [rows[1].lane.clone(), at("none", Position::Closed).lane];
-    store.forget(&gone).await.map_err(said)?;
-    rows.remove(1);
-    ensure(load(&*store).await? == rows, || {
+    })
+}
+
+async fn forget(store: &dyn CheckpointStore, mut rows: Vec<LaneCheckpoint>) -> Finding {
+    let gone = rows.remove(1).lane;
+    let unknown = row("none", Position::Closed).lane;
+    store.forget(&[gone, unknown]).await.map_err(said)?;
+    ensure(load(store).await? == rows, || {
         "not just what should be forgotten is".to_owned()
     })?;
-    let kept = store.load().await.map_err(said)?;
-    ensure(
-        kept.outputs == outputs && kept.snapshots == snapshots,
-        || "an output that has lanes lost its identity or its snapshot".to_owned(),
-    )?;
+    has_output(
+        store,
+        "an output that has lanes lost its identity or its snapshot",
+    )
+    .await?;
 
     let rest: Vec<LaneId> = rows.into_iter().map(|row| row.lane).collect();
     store.forget(&rest).await.map_err(said)?;
@@ -487,6 +580,14 @@ pub async fn store(rig: &dyn StoreRig) -> Finding {
     ensure(left.is_empty(), || {
         "an output without lanes keeps its identity or its snapshot".to_owned()
     })
+}
+
+/// The identity and the snapshot of the output are there, or else `finding`.
+async fn has_output(store: &dyn CheckpointStore, finding: &str) -> Finding {
+    let wanted = state(&[]);
+    let kept = store.load().await.map_err(said)?;
+    let same = kept.outputs == wanted.outputs && kept.snapshots == wanted.snapshots;
+    ensure(same, || finding.to_owned())
 }
 
 async fn load(store: &dyn CheckpointStore) -> Result<Vec<LaneCheckpoint>, String> {
@@ -498,33 +599,36 @@ async fn load(store: &dyn CheckpointStore) -> Result<Vec<LaneCheckpoint>, String
 /// A batch of `records`, their data in `form`.
 fn batch(records: &[(String, Vec<u8>)], form: DataForm) -> Result<Batch, String> {
     let mut buffer = Vec::new();
-    let mut add = |bytes: &[u8]| {
-        let start = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
-        buffer.extend_from_slice(bytes);
-        Span {
-            start,
-            len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
-        }
-    };
-    let index = records
-        .iter()
-        .enumerate()
-        .map(|(i, (key, data))| RecordIndex {
-            sequence: add((i + 1).to_string().as_bytes()),
-            key: Some(add(key.as_bytes())),
-            data: match form {
-                DataForm::Raw => add(data),
-                DataForm::Base64 => add(&to_base64(data)),
-            },
+    let mut index = Vec::new();
+    for (i, (key, data)) in records.iter().enumerate() {
+        let sequence = (i + 1).to_string();
+        let sequence = append(&mut buffer, sequence.as_bytes());
+        let key = append(&mut buffer, key.as_bytes());
+        let data = match form {
+            DataForm::Raw => append(&mut buffer, data),
+            DataForm::Base64 => append(&mut buffer, &to_base64(data)),
+        };
+        index.push(RecordIndex {
+            sequence,
+            key: Some(key),
+            data,
             arrival: super::EPOCH,
-        })
-        .collect();
+        });
+    }
+
     let origin = Arc::new(Origin {
         source: "arn:aws:kinesis:eu-west-1:1:stream/one".into(),
         shard: ShardId::new("shardId-000000000000"),
         hash_range: None,
     });
     Batch::new(origin, buffer.into(), form, index).map_err(said)
+}
+
+fn append(buffer: &mut Vec<u8>, bytes: &[u8]) -> Span {
+    let start = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
+    let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    buffer.extend_from_slice(bytes);
+    Span { start, len }
 }
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

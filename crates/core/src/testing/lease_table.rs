@@ -1,5 +1,5 @@
-//! A lease table in memory that misbehaves on command. Every worker has a handle of its own, so that
-//! one worker can be cut off from the table while the others go on.
+//! A lease table in memory that misbehaves on command. Every worker has a handle of its own, so
+//! that one worker can be cut off from the table while the others go on.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

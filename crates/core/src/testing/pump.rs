@@ -18,8 +18,8 @@ pub struct RowPump {
 }
 
 impl RowPump {
-    /// A stream for each of `patterns`, which are not empty: the record with the sequence number `n` has
-    /// as many rows as the entry `n % len` of the pattern says.
+    /// A stream for each of `patterns`, which are not empty: the record with the sequence number
+    /// `n` has as many rows as the entry `n % len` of the pattern says.
     pub fn new(id: &str, patterns: &[&[usize]]) -> Self {
         Self {
             id: PumpId::new(id),

@@ -1,4 +1,5 @@
-//! A checkpoint store in memory. What it holds survives a crash of the engine; a commit is whole or not at all.
+//! A checkpoint store in memory. Its content survives a crash of the engine; a commit is whole or
+//! not at all.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -69,7 +70,7 @@ impl FakeStore {
         lock(&self.state).faults = faults;
     }
 
-    /// What it holds.
+    /// The rows.
     pub fn rows(&self) -> BTreeMap<LaneId, Position> {
         let lanes = &lock(&self.state).lanes;
         lanes

@@ -1,4 +1,5 @@
-//! A stream in memory: shards with lineage, splits and merges, retention, and readers that misbehave.
+//! A stream in memory: shards with lineage, splits and merges, retention, and readers that
+//! misbehave.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU32;
@@ -21,7 +22,7 @@ use crate::source::{
 
 use super::{Event, MillisRange, Observer, ReadAnswer, Rng, TestClock, draw, hash, lock};
 
-/// What a stream is like; does not change.
+/// The properties of a stream, which do not change.
 #[derive(Clone, Debug)]
 pub struct StreamSettings {
     /// Shards that it begins with.
@@ -305,8 +306,8 @@ impl FakeStream {
         placed(id)
     }
 
-    /// Adds an open shard with this id and these parents, which are closed from now on. The shard has
-    /// no part of the hash space: only [`FakeStream::put_in`] reaches it.
+    /// Adds an open shard with this id and these parents, which are closed from now on. The shard
+    /// has no part of the hash space: only [`FakeStream::put_in`] reaches it.
     pub fn open_shard(&self, id: &ShardId, parents: &[ShardId]) {
         let now = self.0.clock.server();
         let mut state = lock(&self.0.state);
@@ -370,7 +371,8 @@ impl FakeStream {
         }
     }
 
-    /// Removes a shard as retention does, or lists it again as a shard map that is out of date does.
+    /// Removes a shard as retention does, or lists it again as a shard map that is out of date
+    /// does.
     pub fn set_removed(&self, id: &ShardId, removed: bool) {
         if let Some(shard) = lock(&self.0.state).shards.get_mut(id) {
             shard.removed = removed;
@@ -459,7 +461,8 @@ impl FakeStream {
         Some(child)
     }
 
-    /// Deletes all records that arrived before `cutoff`, and closed shards that are empty then. Says which records.
+    /// Deletes all records that arrived before `cutoff`, and closed shards that are empty then.
+    /// Says which records.
     pub fn expire(&self, cutoff: Millis) -> Vec<usize> {
         let mut state = lock(&self.0.state);
         let mut gone = Vec::new();
@@ -603,7 +606,7 @@ struct FakeReader {
     origin: Arc<Origin>,
 }
 
-/// What goes wrong with one read.
+/// The fault of one read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ReadFault {
     None,
@@ -672,64 +675,123 @@ impl FakeReader {
         fault: ReadFault,
         credit: Credit,
     ) -> Option<(Read, Position)> {
-        let (inner, now) = (&self.stream.0, self.stream.0.clock.server());
         let short = state.rng.between(1, 10);
         let answer_bytes = state.answer_bytes;
         let shard = state.shards.get(&self.shard).filter(|s| !s.removed)?;
-        let read = |fetched, next: Option<&Stored>| {
-            let behind = next.map_or(Duration::ZERO, |r| now.since(r.arrival));
-            Read {
-                fetched,
-                behind,
-                complete_until: now.minus(behind),
-            }
-        };
         let (first, gap) = shard.find(&self.position);
         let waiting = shard.records.get(first);
         if gap {
-            let oldest = waiting.map(|record| OldestRecord {
-                sequence: Sequence::new(&record.sequence.to_string()),
-                arrival: record.arrival,
-            });
-            let gap = read(Fetched::Gap { oldest }, waiting);
+            let oldest = waiting.map(oldest);
+            let gap = self.read(Fetched::Gap { oldest }, waiting);
             return Some((gap, Position::TrimHorizon));
         }
         if waiting.is_none() && shard.closed.is_some() {
-            let children = if inner.settings.names_children {
-                shard.children.clone()
-            } else {
-                Vec::new()
-            };
-            return Some((read(Fetched::Closed { children }, None), Position::Closed));
+            return Some(self.end_of(shard));
         }
         if waiting.is_none() || fault == ReadFault::Empty {
-            return Some((read(Fetched::Idle, waiting), self.position.clone()));
+            let idle = self.read(Fetched::Idle, waiting);
+            return Some((idle, self.position.clone()));
         }
+
         let mut most = credit.records.max(1) as usize;
         if fault == ReadFault::Short {
             most = most.min(usize::try_from(short).unwrap_or(1));
         }
-        let mut bytes = 0;
-        let size = |r: &Stored| r.data.len() + r.key.as_ref().map_or(0, |k| k.len());
-        let fits = |r: &&Stored| {
-            bytes += size(r);
-            bytes <= answer_bytes || bytes == size(r)
-        };
-        let taken = shard.records[first..]
-            .iter()
-            .take(most)
-            .take_while(fits)
-            .count();
-        let some = &shard.records[first..first + taken];
-        let position = some
-            .last()
-            .map(|r| Position::after(&r.sequence.to_string()));
-        let read = read(
-            Fetched::Batch(batch(Arc::clone(&self.origin), some, &inner.live)?),
-            shard.records.get(first + taken),
-        );
-        Some((read, position.unwrap_or_else(|| self.position.clone())))
+        let some = fitting(&shard.records[first..], most, answer_bytes);
+        let next = shard.records.get(first + some.len());
+        self.records(some, next)
     }
+
+    /// An answer with the records `some`, in front of the record `next`.
+    fn records(&self, some: &[Stored], next: Option<&Stored>) -> Option<(Read, Position)> {
+        let last = some.last()?;
+        let origin = Arc::clone(&self.origin);
+        let batch = batch(origin, some, &self.stream.0.live)?;
+        let read = self.read(Fetched::Batch(batch), next);
+
+        let position = Position::after(&last.sequence.to_string());
+        Some((read, position))
+    }
+
+    fn end_of(&self, shard: &FakeShard) -> (Read, Position) {
+        let children = self.named_children(shard);
+        let closed = self.read(Fetched::Closed { children }, None);
+        (closed, Position::Closed)
+    }
+
+    /// An answer in front of the record `next`.
+    fn read(&self, fetched: Fetched, next: Option<&Stored>) -> Read {
+        let now = self.stream.0.clock.server();
+        let behind = next.map_or(Duration::ZERO, |r| now.since(r.arrival));
+        Read {
+            fetched,
+            behind,
+            complete_until: now.minus(behind),
+        }
+    }
+
+    fn named_children(&self, shard: &FakeShard) -> Vec<ShardId> {
+        if self.stream.0.settings.names_children {
+            shard.children.clone()
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Plays a fault: the failure of the read, if that is one.
+    async fn play(&self, fault: ReadFault) -> Option<Trouble> {
+        let stream = &self.stream;
+        let inner = &stream.0;
+        let observe = |fault| inner.observer.on(&Event::Fault(fault));
+        match fault {
+            ReadFault::None => lock(&inner.state).script.pop_front(),
+            ReadFault::Short | ReadFault::Empty => {
+                observe("a read brought less than there is");
+                None
+            }
+            ReadFault::Throttled => Some(stream.trouble(TroubleKind::Throttled, "read throttled")),
+            ReadFault::Unavailable => Some(stream.trouble(TroubleKind::Unavailable, "read failed")),
+            ReadFault::Hang => {
+                observe("a read was never answered");
+                inner.clock.sleep(Duration::from_secs(3600)).await;
+                let text = "read failed after an hour";
+                Some(stream.trouble(TroubleKind::Unavailable, text))
+            }
+        }
+    }
+}
+
+impl ReadAnswer {
+    fn of(fetched: &Fetched) -> Self {
+        match fetched {
+            Fetched::Batch(batch) => Self::Records(batch.len()),
+            Fetched::Idle => Self::Idle,
+            Fetched::Closed { .. } => Self::Closed,
+            Fetched::Gap { .. } => Self::Gap,
+        }
+    }
+}
+
+fn oldest(record: &Stored) -> OldestRecord {
+    OldestRecord {
+        sequence: Sequence::new(&record.sequence.to_string()),
+        arrival: record.arrival,
+    }
+}
+
+/// The first records for one answer: `most` at most, and one at least.
+fn fitting(records: &[Stored], most: usize, answer_bytes: usize) -> &[Stored] {
+    let mut bytes = 0;
+    let mut taken = 0;
+    for record in records.iter().take(most) {
+        let key = record.key.as_ref().map_or(0, |key| key.len());
+        bytes += record.data.len() + key;
+        if taken > 0 && bytes > answer_bytes {
+            break;
+        }
+        taken += 1;
+    }
+    &records[..taken]
 }
 
 /// A batch of `records`, whose buffer counts in `live`.
@@ -765,57 +827,29 @@ impl ShardReader for FakeReader {
             (draw(rng, faults.latency), ReadFault::draw(faults, rng))
         };
         inner.clock.sleep(latency).await;
-        let failed = match fault {
-            ReadFault::None => lock(&inner.state).script.pop_front(),
-            ReadFault::Short | ReadFault::Empty => {
-                inner
-                    .observer
-                    .on(&Event::Fault("a read brought less than there is"));
-                None
-            }
-            ReadFault::Throttled => Some(
-                self.stream
-                    .trouble(TroubleKind::Throttled, "read throttled"),
-            ),
-            ReadFault::Unavailable => {
-                Some(self.stream.trouble(TroubleKind::Unavailable, "read failed"))
-            }
-            ReadFault::Hang => {
-                inner
-                    .observer
-                    .on(&Event::Fault("a read was never answered"));
-                inner.clock.sleep(Duration::from_secs(3600)).await;
-                Some(
-                    self.stream
-                        .trouble(TroubleKind::Unavailable, "read failed after an hour"),
-                )
-            }
-        };
-        let (from, mut said) = (self.position.clone(), ReadAnswer::Failed);
-        let result = match failed {
+        let result = match self.play(fault).await {
             Some(trouble) => Err(trouble),
             None => {
                 let answer = self.answer(&mut lock(&inner.state), fault, credit);
                 answer.ok_or_else(|| Trouble::new(TroubleKind::Missing, "the shard does not exist"))
             }
         };
-        let result = result.map(|(read, position)| {
-            self.position = position;
-            said = match &read.fetched {
-                Fetched::Batch(batch) => ReadAnswer::Records(batch.len()),
-                Fetched::Idle => ReadAnswer::Idle,
-                Fetched::Closed { .. } => ReadAnswer::Closed,
-                Fetched::Gap { .. } => ReadAnswer::Gap,
-            };
-            read
-        });
-        let event = Event::Read {
+
+        let from = self.position.clone();
+        let (result, answer) = match result {
+            Err(trouble) => (Err(trouble), ReadAnswer::Failed),
+            Ok((read, position)) => {
+                self.position = position;
+                let answer = ReadAnswer::of(&read.fetched);
+                (Ok(read), answer)
+            }
+        };
+        inner.observer.on(&Event::Read {
             shard: &self.shard,
             from: &from,
             credit: credit.records,
-            answer: said,
-        };
-        inner.observer.on(&event);
+            answer,
+        });
         result
     }
 }

@@ -571,7 +571,8 @@ impl<'a, C: Caller> Pass<'a, C> {
             outcome,
             order_limited,
         } = landed;
-        let answer = self.delivery.answer(&picks, &attempts.judge(outcome));
+        let outcome = attempts.judge(outcome);
+        let answer = self.delivery.answer(&picks, &outcome);
         let answered = Answered {
             sent: picks.len(),
             failed: answer.failed,
@@ -580,13 +581,12 @@ impl<'a, C: Caller> Pass<'a, C> {
             order_limited,
             trouble: answer.trouble.clone(),
         };
-        let goes_on = self.caller.answered(self.progress(), &answered);
-        if answer.stale {
-            return requests.end(Ended::Interrupted);
+        let progress = self.progress();
+        let goes_on = self.caller.answered(progress, &answered);
+        if !answer.stale {
+            self.note_result(requests, &answer, picks.len(), attempts);
         }
-
-        self.note_result(requests, &answer, picks.len(), attempts);
-        if !goes_on {
+        if answer.stale || !goes_on {
             requests.end(Ended::Interrupted);
         }
     }

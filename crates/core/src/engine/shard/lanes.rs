@@ -486,8 +486,7 @@ impl ShardState {
         lane.set_activity(Activity::Idle);
         lane.release_unused();
         let rests = ends || !lane.runs();
-        let flush_is_due = rests || lane.must_flush(now);
-        if lane.gathered.is_some() && may_request && flush_is_due {
+        if may_request && lane.is_flush_due(rests, now) {
             return Some(lane.flush());
         }
         if ends || lane.phase == Phase::Ended {
@@ -733,6 +732,11 @@ impl Lane {
             None => self.advance(&work.batch, settled.start, settled.end),
         }
         self.count_rows_of(&work.pump);
+    }
+
+    /// True if the lane has accepted records and flushes them now; `rests`: nothing follows.
+    fn is_flush_due(&self, rests: bool, now: Instant) -> bool {
+        self.gathered.is_some() && (rests || self.must_flush(now))
     }
 
     /// The task has `batch` in hand, from record `from` on.

@@ -112,19 +112,18 @@ impl ShardState {
         conditions: &Conditions<'_>,
         next: &mut NextVisit,
     ) -> bool {
-        let held = self.held();
-        if fits(held, bytes, conditions) {
+        if fits(self.held(), bytes, conditions) {
             if let Some(feed) = self.feed_mut(id) {
                 feed.grace.go_on(conditions.now);
             }
             return true;
         }
-        if !self.feed(id).is_some_and(|feed| self.is_awaited(feed)) {
+        let feed = self.feed(id);
+        if !feed.is_some_and(|feed| self.is_awaited(feed)) {
             return false;
         }
 
-        let over = held.saturating_sub(conditions.memory_share / 2);
-        let Some(until) = self.shrink(id, over, conditions.now) else {
+        let Some(until) = self.halve(id, conditions) else {
             return true;
         };
         if fits(self.held(), bytes, conditions) {
@@ -132,6 +131,14 @@ impl ShardState {
         }
         next.no_later_than(until);
         false
+    }
+
+    /// Drops the oldest batches of a feed until the shard holds half its share: see
+    /// [`ShardState::shrink`].
+    fn halve(&mut self, id: FeedId, conditions: &Conditions<'_>) -> Option<Instant> {
+        let half = conditions.memory_share / 2;
+        let over = self.held().saturating_sub(half);
+        self.shrink(id, over, conditions.now)
     }
 
     /// True if a lane waits for the next batch of `feed`.
