@@ -70,6 +70,9 @@ impl<'a> Fields<'a> {
 
         let start = self.rest;
         let tag = self.varint()?;
+        if tag > u64::from(u32::MAX) {
+            return Err(Damage::Malformed("a field has an unknown number"));
+        }
         let value = self.value(tag & 7)?;
         let used = start.len() - self.rest.len();
         Ok(Some(Field {
@@ -102,7 +105,11 @@ impl<'a> Fields<'a> {
     fn varint(&mut self) -> Result<u64, Damage> {
         let mut value = 0u64;
         for (i, byte) in self.rest.iter().take(VARINT_BYTES).enumerate() {
-            value |= u64::from(byte & 0x7f) << (7 * i);
+            let bits = u64::from(byte & 0x7f);
+            if i == VARINT_BYTES - 1 && bits > 1 {
+                return Err(Damage::Malformed("a number has more than 64 bits"));
+            }
+            value |= bits << (7 * i);
             if byte & 0x80 == 0 {
                 self.take(i + 1)?;
                 return Ok(value);
