@@ -188,16 +188,10 @@ impl<'a> Stage<'a> {
     async fn start(&self) -> Result<Engine, Failure> {
         let store = SqliteStore::open(&self.dir.join("demo.db"), "demo")
             .map_err(|error| Failure::from_error(&error))?;
-        let mut outputs = Vec::with_capacity(self.outputs.len());
-        for output in &self.outputs {
-            let spec = spec(output).await?;
-            outputs.push(spec);
-        }
-
         let fan_out = FanOut {
             name: "demo".to_owned(),
             source: self.input.source(),
-            outputs,
+            outputs: self.specs().await?,
             store: Arc::new(store),
             ownership: None,
             budget: None,
@@ -207,6 +201,15 @@ impl<'a> Stage<'a> {
         Engine::start(fan_out)
             .await
             .map_err(|error| Failure::from_error(&error))
+    }
+
+    async fn specs(&self) -> Result<Vec<OutputSpec>, Failure> {
+        let mut specs = Vec::with_capacity(self.outputs.len());
+        for output in &self.outputs {
+            let spec = spec(output).await?;
+            specs.push(spec);
+        }
+        Ok(specs)
     }
 
     /// Compares every output with the input.

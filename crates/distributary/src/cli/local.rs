@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use distributary_core::text::chain;
 use distributary_local::server::{
-    self, Certificate, Handle, RequestLog, ServerOptions, StreamSpec,
+    self, Certificate, Handle, Limits, RequestLog, ServerOptions, StreamSpec,
 };
 use distributary_local::{Builder, CreateError, Delays, Local, TrimmedPosition};
 
@@ -144,6 +144,7 @@ fn options(args: &LocalArgs) -> Result<ServerOptions, Failure> {
             Log::Off => RequestLog::off(),
         },
         admin: true,
+        limits: Limits::default(),
     })
 }
 
@@ -257,10 +258,6 @@ fn announce(args: &LocalArgs, handle: &Handle) -> io::Result<()> {
 }
 
 fn instructions(args: &LocalArgs, endpoint: &str) -> String {
-    let bundle = match &args.tls_cert_out {
-        Some(path) => format!(" AWS_CA_BUNDLE={}", path.display()),
-        None => String::new(),
-    };
     let streams = match &args.dir {
         Some(_) => "are kept in the directory",
         None => "are deleted then",
@@ -272,6 +269,15 @@ fn instructions(args: &LocalArgs, endpoint: &str) -> String {
          export AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x\n\
          Health: {endpoint}/_distributary/health. A line for each request: --request-log stderr.\n\
          Ctrl-C stops the server; the streams {streams}.",
+        bundle = bundle_variable(args),
         region = args.region,
     )
+}
+
+/// The variable that makes clients trust the certificate, if there is one.
+fn bundle_variable(args: &LocalArgs) -> String {
+    match &args.tls_cert_out {
+        Some(path) => format!(" AWS_CA_BUNDLE={}", path.display()),
+        None => String::new(),
+    }
 }

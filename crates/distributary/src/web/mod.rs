@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use distributary_core::clock::Clock;
 use distributary_core::secrets;
+use distributary_local::RealEnv;
+use distributary_local::server::{Connections, Limits, Place, is_of_page, names_this_machine};
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -17,17 +20,18 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::control::FileState;
 use crate::failure::Failure;
 use crate::view::Snapshots;
 use health::Health;
 
-/// Connections that are served at a time; more connections wait.
+/// Connections that are served at a time. One more closes the one that was still for the longest
+/// time, so that a health check always finds a place.
 const CONNECTIONS: usize = 64;
-/// Time for the headers of a request, and so the time after which an idle connection is closed.
-const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for the head of a request, for taking some bytes of the answer, and between two requests.
+const STILL: Duration = Duration::from_secs(30);
 /// Pause after a failed accept, as with too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -61,9 +65,15 @@ pub(crate) async fn serve(address: SocketAddr, web: Web) -> Result<(), Failure> 
 }
 
 async fn accept(listener: TcpListener, web: Web, health: Arc<Health>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    // The semaphore is never closed.
-    while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
+    let limits = Limits {
+        connections: CONNECTIONS,
+        head: STILL,
+        idle: STILL,
+        write: STILL,
+        ..Limits::default()
+    };
+    let connections = Connections::new(Arc::new(RealEnv::new()), limits);
+    loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -73,29 +83,40 @@ async fn accept(listener: TcpListener, web: Web, health: Arc<Health>) {
             }
         };
 
-        let web = web.clone();
-        let health = Arc::clone(&health);
+        let (web, health, place) = (web.clone(), Arc::clone(&health), connections.admit());
         tokio::spawn(async move {
-            serve_connection(stream, &web, &health).await;
-            drop(permit);
+            place
+                .hold(serve_connection(stream, &place, &web, &health))
+                .await;
         });
     }
 }
 
-async fn serve_connection(stream: TcpStream, web: &Web, health: &Health) {
+async fn serve_connection(stream: TcpStream, place: &Place, web: &Web, health: &Health) {
+    let is_loopback = stream.local_addr().is_ok_and(|at| at.ip().is_loopback());
     let service = service_fn(|request: Request<Incoming>| {
-        let response = if matches!(*request.method(), Method::GET | Method::HEAD) {
-            respond(request.uri().path(), web, health)
+        let (head, _) = request.into_parts();
+        let is_foreign = is_of_page(&head) || (is_loopback && !names_this_machine(&head));
+        let response = if is_foreign {
+            text(StatusCode::FORBIDDEN, "not for web pages")
         } else {
-            text(StatusCode::METHOD_NOT_ALLOWED, "only GET is supported")
+            answer(&head, web, health)
         };
         async { Ok::<_, Infallible>(response) }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(HEADERS_TIMEOUT);
+    http.timer(TokioTimer::new()).header_read_timeout(STILL);
+    let socket = TokioIo::new(place.watch(stream));
     // A client that breaks the connection gets no response.
-    let _ = http.serve_connection(TokioIo::new(stream), service).await;
+    let _ = http.serve_connection(socket, service).await;
+}
+
+fn answer(head: &Parts, web: &Web, health: &Health) -> Response<Full<Bytes>> {
+    if matches!(head.method, Method::GET | Method::HEAD) {
+        respond(head.uri.path(), web, health)
+    } else {
+        text(StatusCode::METHOD_NOT_ALLOWED, "only GET is supported")
+    }
 }
 
 fn respond(path: &str, web: &Web, health: &Health) -> Response<Full<Bytes>> {

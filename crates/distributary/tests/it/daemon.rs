@@ -119,7 +119,7 @@ pub(crate) fn get(address: &str, path: &str) -> (u16, String) {
     let mut socket = TcpStream::connect(address).unwrap();
     write!(
         socket,
-        "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
     )
     .unwrap();
     let mut answer = String::new();

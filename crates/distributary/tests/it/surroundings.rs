@@ -171,3 +171,48 @@ fn the_log_is_quiet_and_verbose_by_flag() {
         assert_eq!(done.err.is_empty(), is_quiet, "{flag}: {}", done.err);
     }
 }
+
+#[test]
+fn idle_and_half_requests_leave_the_health_check_a_place() {
+    let served = Served::new(&[("input", 1), ("output", 1)]);
+    let (dir, address) = (Dir::new(), free_address());
+    let running = Running::start(copying(&served, &dir, &address));
+    until("metrics are served", || TcpStream::connect(&address).ok());
+
+    let mut still = Vec::new();
+    for half in [
+        "",
+        "GET /hea",
+        "GET /metrics HTTP/1.1\r\nHost: localhost\r\n",
+    ] {
+        for _ in 0..100 {
+            let mut socket = TcpStream::connect(&address).unwrap();
+            socket.write_all(half.as_bytes()).unwrap();
+            still.push(socket);
+        }
+        assert_eq!(get(&address, "/healthz").0, 200);
+    }
+    assert_works(&served, running, &address);
+}
+
+#[test]
+fn metrics_are_not_for_web_pages() {
+    let served = Served::new(&[("input", 1), ("output", 1)]);
+    let (dir, address) = (Dir::new(), free_address());
+    let running = Running::start(copying(&served, &dir, &address));
+    until("metrics are served", || TcpStream::connect(&address).ok());
+
+    for header in [
+        "Host: evil.example",
+        "Host: localhost\r\nOrigin: http://evil.example",
+        "Host: localhost\r\nSec-Fetch-Site: cross-site",
+    ] {
+        let mut socket = TcpStream::connect(&address).unwrap();
+        let request = format!("GET /metrics HTTP/1.1\r\n{header}\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 403"), "{header}: {answer}");
+    }
+    assert_works(&served, running, &address);
+}

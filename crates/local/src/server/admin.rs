@@ -17,13 +17,13 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use distributary_wire::transport::ResponseBody;
-use http::header::{CONTENT_TYPE, HeaderValue, ORIGIN};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::Server;
 use super::body::Body;
+use super::{Server, pages};
 use crate::faults::{Faults, Rule, Select};
 
 /// Prefix of the paths.
@@ -49,16 +49,18 @@ pub(super) fn answer(
     body: &Bytes,
     peer: SocketAddr,
 ) -> Response<Body> {
-    // A web page in a browser on this machine may not call these paths. Browsers send `Origin`.
+    // A web page in a browser on this machine may not call these paths.
     let is_allowed = server.admin
         && peer.ip().to_canonical().is_loopback()
-        && !head.headers.contains_key(ORIGIN);
+        && !pages::is_of_page(head)
+        && pages::names_this_machine(head);
     let (status, value) = if is_allowed {
         route(server, head, body)
     } else {
         error(
             StatusCode::FORBIDDEN,
-            "call from a program on this machine, and start the server with the admin paths",
+            "call from a program on this machine, by the name localhost or an address, and start the \
+             server with the admin paths",
         )
     };
 

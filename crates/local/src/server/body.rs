@@ -5,8 +5,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use distributary_wire::transport::{ByteStream, ResponseBody, TransportError};
+use http::{Response, StatusCode};
 use http_body::{Frame, SizeHint};
 
+use super::connections::InService;
 use crate::transport::CutStream;
 
 /// The body of an answer.
@@ -54,6 +56,51 @@ impl Body {
             Self::Cut { rest, .. } => rest.as_ref().map(|bytes| bytes.len() as u64),
             Self::Stream(_) => None,
         }
+    }
+}
+
+/// A body that keeps its request in service until the end.
+pub(crate) struct Served {
+    body: Body,
+    _in_service: Option<InService>,
+}
+
+impl Served {
+    pub(crate) fn new(body: Body, in_service: InService) -> Self {
+        Self {
+            body,
+            _in_service: Some(in_service),
+        }
+    }
+
+    /// An answer of a status only, to a request that was not received whole.
+    pub(crate) fn empty(status: StatusCode) -> Response<Self> {
+        let mut response = Response::new(Self {
+            body: Body::Whole(Bytes::new()),
+            _in_service: None,
+        });
+        *response.status_mut() = status;
+        response
+    }
+}
+
+impl http_body::Body for Served {
+    type Data = Bytes;
+    type Error = TransportError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

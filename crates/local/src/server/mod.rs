@@ -3,6 +3,8 @@
 
 mod admin;
 mod body;
+mod connections;
+mod pages;
 mod request_log;
 mod tls;
 
@@ -24,13 +26,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::dispatch::{self, Incoming, LogNote};
 use crate::faults::Delivery;
 use crate::local::Local;
-use body::Body;
+use body::{Body, Served};
+pub use connections::{Connections, InService, Limits, Place, Watched};
+pub use pages::{is_of_page, names_this_machine};
 pub use request_log::RequestLog;
 pub use tls::{Certificate, TlsError};
 
@@ -40,6 +44,10 @@ const GRACE: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of the largest buffer that is allocated by `Content-Length` alone.
 const BODY_AHEAD: u64 = 16 * 1024 * 1024;
+/// The unit in which bodies are counted.
+const BODY_UNIT: usize = 1024;
+/// The part of a body's time that the body may wait for room among the other bodies.
+const ROOM_PART: u32 = 4;
 
 /// Options of [`serve`].
 #[derive(Debug)]
@@ -52,6 +60,8 @@ pub struct ServerOptions {
     pub request_log: RequestLog,
     /// True to serve the paths under `/_distributary/` (faults, statistics) to this machine.
     pub admin: bool,
+    /// The limits of connections and request bodies.
+    pub limits: Limits,
 }
 
 impl Default for ServerOptions {
@@ -62,6 +72,7 @@ impl Default for ServerOptions {
             tls: None,
             request_log: RequestLog::off(),
             admin: true,
+            limits: Limits::default(),
         }
     }
 }
@@ -152,6 +163,9 @@ struct Server {
     local: Local,
     log: RequestLog,
     admin: bool,
+    connections: Arc<Connections>,
+    /// The room for request bodies, in [`BODY_UNIT`]s.
+    bodies: Arc<Semaphore>,
 }
 
 /// Serves `local` until [`Handle::shutdown`]. Needs a tokio runtime with I/O and time.
@@ -164,6 +178,7 @@ pub async fn serve(local: Local, options: ServerOptions) -> Result<Handle, Serve
         tls,
         request_log,
         admin,
+        limits,
     } = options;
     let failed = |source| ServeError::Listen { listen, source };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
@@ -174,10 +189,13 @@ pub async fn serve(local: Local, options: ServerOptions) -> Result<Handle, Serve
     };
 
     let (stop, stopped) = watch::channel(false);
+    let env = Arc::clone(&local.inner.env);
     let server = Arc::new(Server {
         local,
         log: request_log,
         admin,
+        connections: Connections::new(env, limits),
+        bodies: Arc::new(Semaphore::new(limits.body_bytes / BODY_UNIT)),
     });
     let is_https = acceptor.is_some();
     let accepting = tokio::spawn(accept(server, listener, acceptor, stopped));
@@ -238,7 +256,8 @@ async fn accept(
     }
 }
 
-/// Serves a connection, after the TLS handshake if there is a certificate.
+/// Serves a connection, after the TLS handshake if there is a certificate, until another connection
+/// needs the place.
 async fn connect(
     server: Arc<Server>,
     socket: TcpStream,
@@ -250,29 +269,55 @@ async fn connect(
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
 
-    match acceptor {
-        None => serve_connection(server, socket, peer, stopped).await,
-        Some(acceptor) => match acceptor.accept(socket).await {
-            Ok(stream) => serve_connection(server, stream, peer, stopped).await,
+    let place = Arc::new(server.connections.admit());
+    let held = Arc::clone(&place);
+    let serving = async move {
+        let Some(acceptor) = acceptor else {
+            return serve_connection(server, held, socket, peer, stopped).await;
+        };
+        match shake_hands(&server, &acceptor, socket).await {
+            Ok(stream) => serve_connection(server, held, stream, peer, stopped).await,
             Err(error) => tracing::debug!(%peer, %error, "the TLS handshake failed"),
-        },
+        }
+    };
+    if place.hold(serving).await.is_none() {
+        tracing::debug!(%peer, "a connection that was still gave way to a new one");
+    }
+}
+
+async fn shake_hands(
+    server: &Server,
+    acceptor: &tokio_rustls::TlsAcceptor,
+    socket: TcpStream,
+) -> io::Result<tokio_rustls::server::TlsStream<TcpStream>> {
+    let longest = server.connections.limits().head;
+    tokio::select! {
+        shaken = acceptor.accept(socket) => shaken,
+        () = server.local.inner.env.sleep(longest) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 
 async fn serve_connection<S>(
     server: Arc<Server>,
+    place: Arc<Place>,
     socket: S,
     peer: SocketAddr,
     mut stopped: watch::Receiver<bool>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let socket = place.watch(socket);
+    let longest_head = server.connections.limits().head;
     let service = service_fn(move |request| {
-        let server = Arc::clone(&server);
-        async move { server.answer(request, peer).await }
+        let (server, place) = (Arc::clone(&server), Arc::clone(&place));
+        async move { server.answer(request, peer, &place).await }
     });
 
     let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(longest_head);
     // A body of 10 MiB fits the windows, so no connection waits for window updates.
     builder
         .http2()
@@ -305,15 +350,18 @@ impl Server {
         &self,
         request: Request<HyperBody>,
         peer: SocketAddr,
-    ) -> Result<Response<Body>, DropConnection> {
+        place: &Place,
+    ) -> Result<Response<Served>, DropConnection> {
         let started = self.local.inner.env.monotonic();
         let (head, body) = request.into_parts();
-        let body = match read_body(&head, body).await {
-            Ok(body) => body,
-            Err(BodyError::TooLarge) => return Ok(empty_answer(StatusCode::PAYLOAD_TOO_LARGE)),
+        // The room of the body is given back with the answer.
+        let (body, _room) = match self.receive(&head, body).await {
+            Ok(received) => received,
+            Err(BodyError::Refused(status)) => return Ok(Served::empty(status)),
             Err(BodyError::Broken) => return Err(DropConnection),
         };
 
+        let in_service = place.serve();
         let (response, note) = if head.uri.path().starts_with(admin::PREFIX) {
             (admin::answer(self, &head, &body, peer), LogNote::default())
         } else {
@@ -335,7 +383,46 @@ impl Server {
             started,
         };
         self.log.write_line(&self.local.inner, &entry);
-        Ok(response)
+        Ok(response.map(|body| Served::new(body, in_service)))
+    }
+
+    /// The body of a request, and its room among the other bodies.
+    async fn receive(
+        &self,
+        head: &http::request::Parts,
+        body: HyperBody,
+    ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), BodyError> {
+        let env = &self.local.inner.env;
+        let longest = self.connections.limits().body;
+        tokio::select! {
+            received = read_body(self, head, body) => received,
+            () = env.sleep(longest) => Err(BodyError::Refused(StatusCode::REQUEST_TIMEOUT)),
+        }
+    }
+
+    /// Grows `room` until `bytes` fit.
+    async fn grow_room(
+        &self,
+        room: &mut Option<OwnedSemaphorePermit>,
+        bytes: usize,
+    ) -> Result<(), BodyError> {
+        let has = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = bytes.div_ceil(BODY_UNIT).saturating_sub(has);
+        let Ok(more @ 1..) = u32::try_from(more) else {
+            return Ok(());
+        };
+
+        let longest = self.connections.limits().body / ROOM_PART;
+        let got = tokio::select! {
+            got = Arc::clone(&self.bodies).acquire_many_owned(more) => got.ok(),
+            () = self.local.inner.env.sleep(longest) => None,
+        };
+        let got = got.ok_or(BodyError::Refused(StatusCode::SERVICE_UNAVAILABLE))?;
+        match room {
+            Some(room) => room.merge(got),
+            None => *room = Some(got),
+        }
+        Ok(())
     }
 }
 
@@ -358,38 +445,42 @@ async fn deliver(
 
 /// Reason for a request without a body.
 enum BodyError {
-    TooLarge,
+    /// Too large, too slow, or without room.
+    Refused(StatusCode),
     /// The connection broke.
     Broken,
 }
 
 /// Reads the body into one buffer.
-async fn read_body(head: &http::request::Parts, mut body: HyperBody) -> Result<Bytes, BodyError> {
+async fn read_body(
+    server: &Server,
+    head: &http::request::Parts,
+    mut body: HyperBody,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), BodyError> {
+    let too_large = BodyError::Refused(StatusCode::PAYLOAD_TOO_LARGE);
     let limit = limits::REQUEST_BODY_BYTES as u64;
     let declared = head.headers.get(http::header::CONTENT_LENGTH);
     let declared: Option<u64> = declared
         .and_then(|v| v.to_str().ok())
         .and_then(|v| v.parse().ok());
     if declared.is_some_and(|length| length > limit) {
-        return Err(BodyError::TooLarge);
+        return Err(too_large);
     }
 
+    // Memory that is not written yet is not used yet, so only received bytes take room.
     let mut all = BytesMut::with_capacity(declared.unwrap_or(0).min(BODY_AHEAD) as usize);
+    let mut room = None;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| BodyError::Broken)?;
         let Some(chunk) = frame.data_ref() else {
             continue;
         };
-        if (all.len() + chunk.len()) as u64 > limit {
-            return Err(BodyError::TooLarge);
+        let length = all.len() + chunk.len();
+        if length as u64 > limit {
+            return Err(too_large);
         }
+        server.grow_room(&mut room, length).await?;
         all.extend_from_slice(chunk);
     }
-    Ok(all.freeze())
-}
-
-fn empty_answer(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::whole(ResponseBody::Full(Bytes::new())));
-    *response.status_mut() = status;
-    response
+    Ok((all.freeze(), room))
 }

@@ -327,9 +327,10 @@ async fn the_admin_paths_add_list_and_clear_rules() {
     let local = real();
     let log = Lines::default();
     let (handle, client) = start(&local, &log).await;
-    let post = |path: &str| http::Request::post(format!("http://l/_distributary/{path}"));
-    let get = |path: &str| http::Request::get(format!("http://l/_distributary/{path}"));
-    let delete = |path: &str| http::Request::delete(format!("http://l/_distributary/{path}"));
+    let post = |path: &str| http::Request::post(format!("http://localhost/_distributary/{path}"));
+    let get = |path: &str| http::Request::get(format!("http://localhost/_distributary/{path}"));
+    let delete =
+        |path: &str| http::Request::delete(format!("http://localhost/_distributary/{path}"));
     let rule = r#"{"select":{"operations":["ListStreams"]},"action":{"error":{"code":"LimitExceededException"}}}"#;
     assert_eq!(
         raw(&client, post("faults"), rule).await,
