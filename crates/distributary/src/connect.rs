@@ -5,11 +5,13 @@ use std::sync::Arc;
 use distributary_adapters::kind::{BuildContext, Ending, Surroundings};
 #[cfg(feature = "dynamodb")]
 use distributary_adapters::leases::dynamodb::DynamoTable;
+use distributary_config::Process;
 use distributary_core::clock::Clock;
 use distributary_core::text::chain;
 use distributary_kinesis::client::Client;
 use distributary_kinesis::config::{ConnectError, ConnectOptions, Connector};
 use distributary_kinesis::names::StreamRef;
+use distributary_kinesis::transport::TransportSettings;
 use distributary_local::Local;
 
 use crate::failure::Failure;
@@ -68,10 +70,19 @@ impl Access {
 
     /// The way into `local`, or to AWS and what looks like it.
     pub(crate) fn over(local: Option<Local>, options: ConnectOptions) -> Result<Self, Failure> {
+        Self::with_settings(local, options, TransportSettings::default())
+    }
+
+    fn with_settings(
+        local: Option<Local>,
+        options: ConnectOptions,
+        settings: TransportSettings,
+    ) -> Result<Self, Failure> {
         let clock = Clock::real();
         let connector = match &local {
             Some(local) => Connector::over(clock.clone(), Arc::new(local.transport())),
-            None => Connector::new(clock.clone()).map_err(|e| Failure::usage(chain(&e)))?,
+            None => Connector::with_settings(clock.clone(), settings)
+                .map_err(|e| Failure::usage(chain(&e)))?,
         };
         let options = ConnectOptions {
             no_credentials: local.is_some(),
@@ -86,9 +97,11 @@ impl Access {
     }
 
     /// The access of `run`, whose sources and outputs have connection options of their own.
-    pub(crate) fn for_process(surroundings: &Surroundings) -> Result<Self, Failure> {
-        let local = surroundings.embedded.then(|| Local::builder().build());
-        Self::over(local, ConnectOptions::default())
+    pub(crate) fn for_process(process: &Process) -> Result<Self, Failure> {
+        let is_embedded = process.surroundings.embedded;
+        let local = is_embedded.then(|| Local::builder().build());
+        let settings = TransportSettings::within(process.memory);
+        Self::with_settings(local, ConnectOptions::default(), settings)
     }
 
     /// The context in which a fan-out's source and outputs are built.

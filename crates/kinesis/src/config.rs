@@ -12,10 +12,11 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_types::service_config::ServiceConfigKey;
 use distributary_core::clock::Clock;
+use distributary_core::text::chain;
 use distributary_wire::transport::Transport;
 
 use crate::client::{BadEndpoint, Client};
-use crate::credentials::{CredentialsSource, Provided, Static};
+use crate::credentials::{CredentialsSource, MakeProvider, Origins, Provided, Static};
 use crate::endpoint;
 use crate::names::StreamRef;
 use crate::transport::{HttpTransport, RequestClass, SdkHttpClient, TlsError, TransportSettings};
@@ -56,12 +57,17 @@ pub enum ConnectError {
     /// The endpoint is not the URL of a server.
     #[error(transparent)]
     Endpoint(#[from] BadEndpoint),
+    /// The certificates of the profile's `ca_bundle` cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// Makes clients over one transport; equal options give the same client.
 pub struct Connector {
     clock: Clock,
     transport: Arc<dyn Transport>,
+    /// Present for a transport over HTTP.
+    settings: Option<TransportSettings>,
     write_slots: Arc<WriteSlots>,
     clients: tokio::sync::Mutex<BTreeMap<ConnectOptions, Client>>,
 }
@@ -78,8 +84,19 @@ impl Connector {
     /// # Errors
     /// [`TlsError`].
     pub fn new(clock: Clock) -> Result<Self, TlsError> {
-        let transport = HttpTransport::new(clock.clone(), TransportSettings::default())?;
-        Ok(Self::over(clock, Arc::new(transport)))
+        Self::with_settings(clock, TransportSettings::default())
+    }
+
+    /// As [`new`](Self::new), with these settings of the transport.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn with_settings(clock: Clock, settings: TransportSettings) -> Result<Self, TlsError> {
+        let transport = HttpTransport::new(clock.clone(), settings)?;
+        Ok(Self {
+            settings: Some(settings),
+            ..Self::over(clock, Arc::new(transport))
+        })
     }
 
     /// A connector over `transport`: the embedded Kinesis, a simulation.
@@ -87,6 +104,7 @@ impl Connector {
         Self {
             clock,
             transport,
+            settings: None,
             write_slots: WriteSlots::new(TransportSettings::default().writes),
             clients: tokio::sync::Mutex::default(),
         }
@@ -130,6 +148,7 @@ impl Connector {
             .clone()
             .unwrap_or_else(|| LOCAL_REGION.to_owned());
         self.build(
+            Arc::clone(&self.transport),
             region,
             options.endpoint_url.clone(),
             Arc::new(Static::local()),
@@ -138,11 +157,12 @@ impl Connector {
 
     fn build(
         &self,
+        transport: Arc<dyn Transport>,
         region: String,
         endpoint: Option<String>,
         credentials: Arc<dyn CredentialsSource>,
     ) -> Result<Client, BadEndpoint> {
-        let builder = Client::builder(Arc::clone(&self.transport))
+        let builder = Client::builder(transport)
             .write_slots(Arc::clone(&self.write_slots))
             .region(region)
             .clock(self.clock.clone())
@@ -154,32 +174,100 @@ impl Connector {
     }
 
     async fn aws(&self, options: &ConnectOptions) -> Result<Client, ConnectError> {
-        let sdk = self.load(options).await;
+        let (loader, sdk) = self.loader(options).await;
+        let loader = self.trusting(&sdk)?.unwrap_or(loader);
         let region = sdk.region().map(ToString::to_string);
         let region = region.ok_or(ConnectError::NoRegion)?;
         let endpoint = options
             .endpoint_url
             .clone()
-            .or_else(|| configured_endpoint(&sdk))
+            .or_else(|| configured(&sdk, "AWS_ENDPOINT_URL", "endpoint_url"))
+            .or_else(|| sdk.endpoint_url().map(str::to_owned))
+            .filter(|url| !url.is_empty())
             .unwrap_or_else(|| {
                 let fips = sdk.use_fips().unwrap_or(false);
                 let dual_stack = sdk.use_dual_stack().unwrap_or(false);
                 endpoint::of_region(&region, fips, dual_stack)
             });
 
-        let credentials = self.credentials(options, &sdk).await;
-        Ok(self.build(region, Some(endpoint), credentials)?)
+        let transport = Arc::clone(&loader.transport);
+        // The region is known from here on, and no question asks a metadata service for it.
+        let options = ConnectOptions {
+            region: Some(region.clone()),
+            ..options.clone()
+        };
+        let credentials = Arc::new(loader.credentials(options, self.clock.clone()));
+        Ok(self.build(transport, region, Some(endpoint), credentials)?)
     }
 
     /// The settings of AWS SDK clients for other services: region, credentials (of the role, where
     /// one is named), and HTTP over this transport. Endpoints of the environment and the profile
-    /// count.
+    /// count. A `ca_bundle` of the profile that cannot be used is logged, and left out.
     pub async fn sdk(&self, options: &ConnectOptions) -> SdkConfig {
-        let sdk = self.load(options).await;
-        match self.provider(options, &sdk).await {
+        let (mut loader, mut sdk) = self.loader(options).await;
+        match self.trusting(&sdk) {
+            Ok(None) => {}
+            Ok(Some(trusting)) => {
+                sdk = trusting.load(options).await;
+                loader = trusting;
+            }
+            Err(error) => tracing::error!("{}", chain(&error)),
+        }
+        match loader.provider(options, &sdk).await {
             Some(provider) => sdk.into_builder().credentials_provider(provider).build(),
             None => sdk,
         }
+    }
+
+    /// The loader over the common transport, and the settings that it loads.
+    async fn loader(&self, options: &ConnectOptions) -> (Loader, SdkConfig) {
+        let loader = Loader {
+            transport: Arc::clone(&self.transport),
+        };
+        let sdk = loader.load(options).await;
+        (loader, sdk)
+    }
+
+    /// The loader over a transport that trusts the `ca_bundle` of the profile, if there is one.
+    /// `AWS_CA_BUNDLE` has priority, and counts for every connection already.
+    fn trusting(&self, sdk: &SdkConfig) -> Result<Option<Loader>, TlsError> {
+        let of_env = std::env::var_os("AWS_CA_BUNDLE");
+        let is_in_env = of_env.is_some_and(|path| !path.is_empty());
+        let bundle = configured(sdk, "AWS_CA_BUNDLE", "ca_bundle");
+        let bundle = bundle.filter(|path| !path.is_empty());
+        let (Some(settings), Some(bundle), false) = (self.settings, bundle, is_in_env) else {
+            return Ok(None);
+        };
+
+        let transport = HttpTransport::trusting(self.clock.clone(), settings, bundle.as_ref())?;
+        let transport = Arc::new(transport);
+        Ok(Some(Loader { transport }))
+    }
+}
+
+/// Loads AWS's configuration over a transport.
+#[derive(Clone)]
+struct Loader {
+    transport: Arc<dyn Transport>,
+}
+
+impl Loader {
+    /// The credentials of a connection, kept until they expire. Each question loads the
+    /// configuration anew.
+    fn credentials(self, options: ConnectOptions, clock: Clock) -> Provided {
+        let origins = Origins {
+            profile: options.profile.clone(),
+            role_arn: options.role_arn.clone(),
+        };
+        let make: MakeProvider = Box::new(move || {
+            let loader = self.clone();
+            let options = options.clone();
+            Box::pin(async move {
+                let sdk = loader.load(&options).await;
+                loader.provider(&options, &sdk).await
+            })
+        });
+        Provided::new(make, origins, clock)
     }
 
     /// The provider of the role to assume, or of the chain; `None` if the chain has none.
@@ -193,19 +281,6 @@ impl Connector {
             Some(role) => assumed_role(role, options.external_id.as_deref(), sdk, base).await,
             None => base,
         })
-    }
-
-    /// The credentials of a connection, kept until they expire.
-    async fn credentials(
-        &self,
-        options: &ConnectOptions,
-        sdk: &SdkConfig,
-    ) -> Arc<dyn CredentialsSource> {
-        let Some(provider) = self.provider(options, sdk).await else {
-            return Arc::new(Static::local());
-        };
-        let profile = options.profile.clone();
-        Arc::new(Provided::new(provider, profile, self.clock.clone()))
     }
 
     /// The HTTP client of the SDK, which fetches credentials.
@@ -279,18 +354,14 @@ fn env_names_endpoint() -> bool {
         .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
-/// The endpoint of `AWS_ENDPOINT_URL_KINESIS`, `AWS_ENDPOINT_URL`, or of the profile.
-fn configured_endpoint(sdk: &SdkConfig) -> Option<String> {
+/// A setting for Kinesis: of the environment variable `env`, or of `key` in the profile.
+fn configured(sdk: &SdkConfig, env: &'static str, key: &'static str) -> Option<String> {
     let key = ServiceConfigKey::builder()
         .service_id("kinesis")
-        .env("AWS_ENDPOINT_URL")
-        .profile("endpoint_url")
+        .env(env)
+        .profile(key)
         .build()
         .ok()?;
-    let of_service = sdk
-        .service_config()
-        .and_then(|config| config.load_config(key));
-    of_service
-        .or_else(|| sdk.endpoint_url().map(str::to_owned))
-        .filter(|url| !url.is_empty())
+    sdk.service_config()
+        .and_then(|config| config.load_config(key))
 }

@@ -68,7 +68,8 @@ async fn create_like(
     stream: &StreamRef,
     like: &StreamDescription,
 ) -> Result<(), Trouble> {
-    let (shards, mode) = (like.open_shards, &like.mode);
+    let shards = like.open_shards;
+    let mode = &like.mode;
     with_retries(client.clock(), || client.create(stream, shards, mode)).await?;
     tracing::info!(%stream, shards, %mode, "created the stream");
     Ok(())

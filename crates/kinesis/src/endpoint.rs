@@ -54,8 +54,12 @@ const AWS: Partition = Partition {
 
 /// The URL of a region's Kinesis: FIPS-validated or dual-stack if asked for.
 pub fn of_region(region: &str, fips: bool, dual_stack: bool) -> String {
-    let of = |p: &&Partition| p.regions.iter().any(|prefix| region.starts_with(prefix));
-    let partition = PARTITIONS.iter().find(of).unwrap_or(&AWS);
+    let of = |partition: &&Partition| {
+        let mut prefixes = partition.regions.iter();
+        prefixes.any(|prefix| region.starts_with(prefix))
+    };
+    let partition = PARTITIONS.iter().find(of);
+    let partition = partition.unwrap_or(&AWS);
 
     // The US government's ordinary endpoints are the FIPS ones.
     let fips = fips && (dual_stack || !region.starts_with("us-gov-"));

@@ -5,6 +5,7 @@
 //! [common]: https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -130,6 +131,8 @@ pub struct ApiError {
     pub status: u16,
     /// `x-amzn-RequestId`, which AWS support asks for.
     pub request_id: Option<String>,
+    /// The wait that the server asked for (`Retry-After`), where the caller read that header.
+    pub retry_after: Option<Duration>,
 }
 
 /// The body of an error as AWS writes it.
@@ -164,6 +167,7 @@ impl ApiError {
             message: message.into(),
             status,
             request_id: None,
+            retry_after: None,
         }
     }
 

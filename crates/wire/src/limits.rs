@@ -6,6 +6,8 @@
 //! [put-records]: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html
 //! [quotas]: https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
 
+use crate::op::Operation;
+
 /// Records of one `PutRecords` request. (`PutRecords`)
 pub const PUT_RECORDS_ENTRIES: usize = 500;
 
@@ -117,6 +119,16 @@ pub const TAGS: usize = 50;
 /// base64, and the keys and sequence numbers of 10,000 records take less than 20 MiB even with
 /// every character escaped.
 pub const ANSWER_BODY_BYTES: usize = 64 * 1024 * 1024;
+
+/// Largest answer to an operation, in bytes. Our own limits, each several times the largest answer
+/// that AWS documents: 500 entries of a `PutRecords`, 10,000 shards of a `DescribeStream`.
+pub const fn answer_bytes(operation: Operation) -> usize {
+    match operation {
+        Operation::GetRecords => ANSWER_BODY_BYTES,
+        Operation::DescribeStream | Operation::ListShards => 16 * 1024 * 1024,
+        _ => 1024 * 1024,
+    }
+}
 
 /// Largest request body that is read, in bytes. Our own limit: 10 MiB of data and keys take less,
 /// in base64, with every key escaped and an explicit hash key for each record.

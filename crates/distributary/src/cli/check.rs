@@ -86,7 +86,7 @@ fn refuse(broken: &[Finding], json: bool) -> Result<ExitCode, Failure> {
 async fn findings(process: &Process, connect: bool) -> Result<Vec<Finding>, Failure> {
     let mut findings = of_notes(process);
     if connect {
-        let access = Access::for_process(&process.surroundings)?;
+        let access = Access::for_process(process)?;
         let tried = check::connect(process, &access).await;
         findings.extend(tried);
     }

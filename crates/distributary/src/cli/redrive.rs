@@ -100,7 +100,7 @@ impl RedriveArgs {
     /// The open targets of the letters.
     async fn redrive(&self, files: &[Letters]) -> Result<Redrive, Failure> {
         let process = self.process(files)?;
-        let access = Access::for_process(&process.surroundings)?;
+        let access = Access::for_process(&process)?;
         let targets = targets(self, &process, &access, files).await?;
         Ok(Redrive {
             clock: access.clock.clone(),

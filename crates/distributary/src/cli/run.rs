@@ -40,7 +40,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let (mut process, origin) = args.config.process()?;
     start_log(&process);
 
-    let access = Access::for_process(&process.surroundings)?;
+    let access = Access::for_process(&process)?;
     if let Some(local) = &access.local {
         embedded::prepare(local, &process).await?;
     }

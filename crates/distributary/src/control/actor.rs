@@ -8,6 +8,7 @@ use distributary_adapters::kind::Ending;
 use distributary_config::dead_letter_outputs::DeadLetterOutputs;
 use distributary_config::{FanOutConfig, Process, resolve};
 use distributary_core::engine::MemoryBudget;
+use distributary_kinesis::transport::TransportSettings;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::Instrument;
@@ -43,6 +44,11 @@ pub(super) struct Actor {
     draining: bool,
 }
 
+/// The part of `memory` for records; the answers of servers have the rest.
+fn records_budget(memory: usize) -> MemoryBudget {
+    MemoryBudget::new(memory - TransportSettings::within(memory).answers)
+}
+
 /// A fan-out whose task has started.
 struct Handle {
     task: Id,
@@ -62,7 +68,7 @@ impl Actor {
         let mut actor = Self {
             drain_timeout: watch::Sender::new(process.drain_timeout),
             shared: SharedParts {
-                memory: MemoryBudget::new(process.memory),
+                memory: records_budget(process.memory),
                 dead_letters: DeadLetterOutputs::default(),
                 routes: Routes::default(),
             },

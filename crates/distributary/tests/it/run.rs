@@ -360,7 +360,7 @@ fn metrics_and_health() {
         "distributary_output_running{fan_out=\"input\",output=\"output1\"} 1.0",
         "distributary_errors_total{fan_out=\"input\",output=\"output1\",kind=\"throttled\"} 0.0",
         "distributary_horizon_seconds{fan_out=\"input\",output=\"output1\"} ",
-        "distributary_memory_budget_bytes{fan_out=\"input\"} 268435456.0",
+        "distributary_memory_budget_bytes{fan_out=\"input\"} 234881024.0",
         "distributary_shard_records_delivered_total{fan_out=\"input\",output=\"output1\",shard=\"shardId-000000000001\"} ",
         "# EOF",
     ] {

@@ -1,21 +1,25 @@
 //! The abilities of a server that a client learns from answers: whether the server speaks CBOR,
 //! knows ARNs, and how large requests may be. Each is learned once, and logged once.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use distributary_core::output::TroubleKind;
+use distributary_core::text::chain;
 use distributary_wire::codec::{self, CodecError, Format};
 use distributary_wire::error::{ApiError, ErrorCode};
 use distributary_wire::limits;
 use distributary_wire::transport::{RequestBody, TransportError};
 use distributary_wire::types::Request;
 
-use super::error::deepest;
 use super::{Answered, CallError, Client, RawAnswer};
 
 /// The smallest limit of a `PutRecords` request in bytes, however many requests a server refuses.
 const PUT_BYTES_MIN: usize = 256 * 1024;
+
+/// Strange answers in a row to writes after which a server that has spoken CBOR is taken for one
+/// that does not take writes in CBOR.
+const STRANGE_MAX: u32 = 3;
 
 /// CBOR, not tried yet.
 const UNTRIED: u8 = 0;
@@ -29,6 +33,10 @@ pub(super) struct Learned {
     format: AtomicU8,
     /// False if the user chose the encoding.
     may_change: bool,
+    /// True once an answer to a request in CBOR could be read.
+    is_proven: AtomicBool,
+    /// Strange answers to writes since the last answer that was read.
+    strange: AtomicU32,
     /// True if the server takes names only, and no ARNs.
     by_name: AtomicBool,
     put_bytes: AtomicUsize,
@@ -44,6 +52,8 @@ impl Learned {
         Self {
             format: AtomicU8::new(state),
             may_change: format.is_none(),
+            is_proven: AtomicBool::new(false),
+            strange: AtomicU32::new(0),
             by_name: AtomicBool::new(false),
             put_bytes: AtomicUsize::new(limits::PUT_RECORDS_BYTES),
         }
@@ -108,9 +118,9 @@ impl Client {
         if !is_protocol(&second) {
             return first;
         }
-        // A server that was unreachable for a moment fails in the same way, and JSON would be used
-        // for ever.
-        if may_pass(error) {
+        // A server that was unreachable for a moment fails in the same way, and one strange answer
+        // does not outweigh the good ones before: JSON would be used for ever.
+        if may_pass(error) || self.is_proven() {
             let third = ask(Format::Cbor).await;
             if third.is_ok() {
                 self.cbor_works();
@@ -132,8 +142,30 @@ impl Client {
         self.format() == Format::Json || self.may_lack_cbor(error)
     }
 
-    /// Notes that the server has answered in CBOR, or understood CBOR.
-    pub(super) fn cbor_works(&self) {
+    /// Notes that the server understood CBOR, and that the answer could be read.
+    pub(crate) fn cbor_works(&self) {
+        let learned = &self.shared.learned;
+        learned.strange.store(0, Ordering::Relaxed);
+        learned.is_proven.store(true, Ordering::Relaxed);
+        self.cbor_answered();
+    }
+
+    fn is_proven(&self) -> bool {
+        self.shared.learned.is_proven.load(Ordering::Relaxed)
+    }
+
+    /// Notes a write that failed in the way of servers without CBOR. Every write to such a server
+    /// fails so; one strange answer of a server that has spoken CBOR is chance.
+    pub(crate) fn suspect_cbor(&self, error: &CallError) {
+        let learned = &self.shared.learned;
+        let strange = learned.strange.fetch_add(1, Ordering::Relaxed) + 1;
+        if !self.is_proven() || strange >= STRANGE_MAX {
+            self.learn_json(error);
+        }
+    }
+
+    /// Notes that the server has answered in CBOR.
+    pub(super) fn cbor_answered(&self) {
         let format = &self.shared.learned.format;
         // Only from "untried": a format that was learned stays.
         let _ = format.compare_exchange(UNTRIED, CBOR, Ordering::Relaxed, Ordering::Relaxed);
@@ -161,10 +193,10 @@ impl Client {
     }
 
     /// Sends JSON from now on.
-    pub(crate) fn learn_json(&self, because: &CallError) {
+    fn learn_json(&self, because: &CallError) {
         if self.shared.learned.format.swap(JSON, Ordering::Relaxed) != JSON {
             tracing::info!(
-                endpoint = %self.shared.endpoint, reason = deepest(because),
+                endpoint = %self.shared.endpoint, reason = chain(because),
                 "this server does not speak CBOR as AWS does: using JSON, which costs more CPU \
                  time and bytes"
             );
@@ -227,7 +259,10 @@ fn may_pass(error: &CallError) -> bool {
 fn is_protocol<T>(result: &Result<T, CallError>) -> bool {
     match result {
         Ok(_) => true,
-        Err(CallError::Api(e)) => e.code != ErrorCode::Serialization && !is_not_understood(&e.code),
+        Err(CallError::Api(ApiError { code, .. })) => {
+            let is_of_encoding = *code == ErrorCode::Serialization;
+            !is_of_encoding && !is_not_understood(code)
+        }
         Err(_) => false,
     }
 }

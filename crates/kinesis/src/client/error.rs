@@ -1,6 +1,7 @@
 //! The reasons why a call has no answer, and their meaning for the caller.
 
 use distributary_core::output::{Trouble, TroubleKind};
+use distributary_core::text::chain;
 use distributary_wire::codec::CodecError;
 use distributary_wire::error::{ApiError, ErrorCode};
 use distributary_wire::op::Operation;
@@ -8,6 +9,7 @@ use distributary_wire::sigv4::SignError;
 use distributary_wire::transport::TransportError;
 
 use crate::credentials::CredentialsError;
+use crate::transport::tells_remedy;
 
 /// The reason why a call has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -134,7 +136,10 @@ impl CallError {
     /// The trouble for the engine and the user: one sentence with the failure and the remedy.
     pub(super) fn into_trouble(self, target: Target<'_>) -> Trouble {
         let message = self.message(target);
-        let trouble = Trouble::new(self.kind(), message);
+        let mut trouble = Trouble::new(self.kind(), message);
+        if let Self::Api(e) | Self::Foreign(e) = &self {
+            trouble.retry_after = e.retry_after;
+        }
         match self {
             Self::Credentials(e) => trouble.caused_by(e),
             Self::Sign(e) => trouble.caused_by(e),
@@ -154,14 +159,13 @@ impl CallError {
         let stream = stream.map_or_else(|| "the account".to_owned(), |s| format!("stream {s}"));
         let call = format!("{operation} on {stream}");
         match self {
-            Self::Credentials(e @ (CredentialsError::None | CredentialsError::Profile { .. })) => {
-                format!("{call}: {e}")
-            }
-            Self::Credentials(e @ CredentialsError::Failed(_)) => {
-                format!("{call}: {e}: {}", deepest(e))
-            }
-            Self::Sign(e) => format!("{call}: {e}"),
+            Self::Credentials(e) => format!("{call}: {e}"),
+            Self::Sign(e) => format!("{call}: {}", chain(e)),
             Self::Transport(e) => transport_message(e, &call, endpoint),
+            Self::Foreign(e) if e.status == 407 => format!(
+                "{call} at {endpoint}: the proxy wants a user name and a password (407); give both in \
+                 HTTP_PROXY: http://USER:PASSWORD@HOST:PORT"
+            ),
             Self::Foreign(e) if self.kind() == TroubleKind::Unavailable => format!(
                 "{call} at {endpoint}: not Kinesis answers but a proxy or load balancer before it: {e}"
             ),
@@ -169,7 +173,10 @@ impl CallError {
                 "the server at {endpoint} is not Kinesis, or a proxy in between ({e}); check the endpoint"
             ),
             Self::Undecodable(e) => {
-                format!("the answer of {endpoint} to {call} cannot be read: {e}")
+                format!(
+                    "the answer of {endpoint} to {call} cannot be read: {}",
+                    chain(e)
+                )
             }
             Self::Api(e) => {
                 let remedy = remedy(kind_of(&e.code, e.status), operation, &stream, region);
@@ -181,17 +188,19 @@ impl CallError {
 
 fn transport_message(error: &TransportError, call: &str, endpoint: &str) -> String {
     match error {
-        TransportError::Connect { .. } => {
-            let cause = deepest(error);
+        TransportError::Connect { source, .. } => {
+            let causes = chain(&**source);
+            if tells_remedy(error) {
+                return format!("no connection to {endpoint}: {causes}");
+            }
             format!(
-                "nothing answers at {endpoint} ({cause}); check the endpoint, the network and the \
+                "nothing answers at {endpoint} ({causes}); check the endpoint, the network and the \
                  proxy settings"
             )
         }
-        TransportError::Broken { .. } => {
-            format!("{call} at {endpoint}: {error} ({})", deepest(error))
+        TransportError::Broken { .. } | TransportError::Timeout { .. } => {
+            format!("{call} at {endpoint}: {}", chain(error))
         }
-        TransportError::Timeout { .. } => format!("{call} at {endpoint}: {error}"),
     }
 }
 
@@ -212,13 +221,4 @@ fn remedy(kind: TroubleKind, operation: Operation, stream: &str, region: &str) -
         }
         TroubleKind::Unintelligible => "; this program does not know that answer".to_owned(),
     }
-}
-
-/// The text of the innermost cause.
-pub(super) fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }

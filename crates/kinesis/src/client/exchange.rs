@@ -1,7 +1,6 @@
 //! One exchange with the server: signs a request, sends the request, and tells success from
 //! failure.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -10,15 +9,17 @@ use distributary_core::clock::{Instant, Millis};
 use distributary_core::secrets;
 use distributary_wire::codec::{self, CodecError, Format};
 use distributary_wire::error::{ApiError, ErrorCode};
+use distributary_wire::limits;
 use distributary_wire::op::Operation;
 use distributary_wire::sigv4::{Credentials, UnsignedRequest};
-use distributary_wire::transport::{RequestBody, Response, ResponseBody, TransportError};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, USER_AGENT};
+use distributary_wire::transport::{RequestBody, Response, ResponseBody};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderValue};
 use ring::digest;
 
 use super::{CallError, Client};
 use crate::credentials::{self, CredentialsError};
+use crate::transport::AnswerLimit;
 
 /// A smaller difference between this machine's clock and the server's is not the reason for a
 /// refused signature: AWS allows five minutes.
@@ -90,11 +91,15 @@ impl Client {
             // Servers repeat the signed request in a refusal.
             remember_proof(&proof, &credentials);
 
-            match error.code().map_or(Signature::Fine, signature) {
+            match signature(&error) {
                 Signature::Stale if !made.credentials_renewed => {
                     made.credentials_renewed = true;
                     let renewing = shared.credentials.renew(&credentials);
-                    credentials = self.within(unsigned.until, deadline, renewing).await?;
+                    let renewed = self.within(unsigned.until, deadline, renewing).await?;
+                    if renewed == credentials {
+                        return Err(error);
+                    }
+                    credentials = renewed;
                 }
                 Signature::WrongTime if !made.clock_set && self.set_clock(signed_ms, date) => {
                     made.clock_set = true;
@@ -133,7 +138,10 @@ impl Client {
         let headers = request.headers_mut();
         headers.insert(USER_AGENT, shared.user_agent.clone());
         let proof = headers.get(AUTHORIZATION).cloned();
-        request.extensions_mut().insert(self.class);
+        let limit = AnswerLimit(limits::answer_bytes(unsigned.operation));
+        let extensions = request.extensions_mut();
+        extensions.insert(self.class);
+        extensions.insert(limit);
 
         let left = unsigned.until.since(shared.clock.now());
         let sending = shared.transport.call(request, left);
@@ -148,7 +156,7 @@ impl Client {
 
         let error = read.as_ref().err().map(|failed| &failed.error);
         if in_cbor && !error.is_some_and(|error| self.may_lack_cbor(error)) {
-            self.cbor_works();
+            self.cbor_answered();
         }
         read
     }
@@ -162,11 +170,7 @@ impl Client {
     ) -> Result<Credentials, CallError> {
         let clock = &self.shared.clock;
         let got = clock.timeout(until.since(clock.now()), credentials).await;
-        let timeout = || {
-            let timeout = TransportError::Timeout { after: deadline };
-            CredentialsError::Failed(Arc::new(timeout))
-        };
-        got.unwrap_or_else(|| Err(timeout()))
+        got.unwrap_or(Err(CredentialsError::Slow(deadline)))
             .map_err(CallError::Credentials)
     }
 
@@ -215,8 +219,13 @@ enum Signature {
     WrongTime,
 }
 
-fn signature(code: &ErrorCode) -> Signature {
-    match code {
+fn signature(error: &CallError) -> Signature {
+    let (CallError::Api(error) | CallError::Foreign(error)) = error else {
+        return Signature::Fine;
+    };
+    match &error.code {
+        // Kinesis answers 400; a gateway before it, or a session that was revoked, 401.
+        _ if error.status == 401 => Signature::Stale,
         ErrorCode::ExpiredToken
         | ErrorCode::ExpiredTokenOld
         | ErrorCode::UnrecognizedClient
@@ -263,7 +272,10 @@ fn read(response: Response) -> Result<RawAnswer, FailedAnswer> {
         });
     }
 
-    let api_error = ApiError::decode(status, &parts.headers, &body);
+    let api_error = ApiError {
+        retry_after: retry_after(&parts.headers, date),
+        ..ApiError::decode(status, &parts.headers, &body)
+    };
     let error = if is_of_aws(&parts.headers) {
         CallError::Api(api_error)
     } else {
@@ -279,8 +291,25 @@ fn is_of_aws(headers: &HeaderMap) -> bool {
     has_format || marks.iter().any(|name| headers.contains_key(*name))
 }
 
+/// The wait that the server asks for: seconds, or a date, which is compared with the server's own.
+fn retry_after(headers: &HeaderMap, date: Option<Millis>) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = http_date(text)?;
+    let wait = until.0 - date?.0;
+    let wait = u64::try_from(wait).ok()?;
+    Some(Duration::from_millis(wait))
+}
+
 fn date_of(headers: &HeaderMap) -> Option<Millis> {
-    let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    let date = headers.get(DATE)?;
+    http_date(date.to_str().ok()?)
+}
+
+fn http_date(text: &str) -> Option<Millis> {
+    let date = httpdate::parse_http_date(text).ok()?;
     let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
     i64::try_from(since.as_millis()).ok().map(Millis)
 }

@@ -115,7 +115,8 @@ impl Client {
 
     /// True if `other` sends to the same server for the same account, as far as the settings tell.
     pub fn same_server(&self, other: &Self) -> bool {
-        let (one, two) = (&self.shared, &other.shared);
+        let one = &self.shared;
+        let two = &other.shared;
         one.endpoint == two.endpoint && one.region == two.region
     }
 

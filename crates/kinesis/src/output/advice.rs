@@ -73,7 +73,9 @@ pub(super) fn advise(
     stream: &OpenShards<'_>,
     demand: Option<Demand>,
 ) -> Option<Advice> {
-    let shards = u32::try_from(stream.ids.len()).ok().filter(|n| *n > 0)?;
+    let shards = stream.ids.len();
+    let shards = u32::try_from(shards).ok();
+    let shards = shards.filter(|n| *n > 0)?;
     let refusing = is_noteworthy(recent.refused.all, recent.records, NOTEWORTHY_REFUSED);
     let exhausted = is_noteworthy(recent.exhausted.all, recent.counted, NOTEWORTHY_EXHAUSTED);
     if !refusing && !exhausted {

@@ -34,6 +34,10 @@ impl KinesisOutput {
             return self.failure(request.payload, error);
         }
 
+        if request.payload.body.format == Format::Cbor {
+            self.client.cbor_works();
+        }
+
         let wait = self.note_answer(request, &answer, sent_at);
         let picks = request.picks.len();
         let verdicts = match (request.payload.grouped(), answer) {
@@ -122,7 +126,8 @@ impl KinesisOutput {
             | TroubleKind::Denied
             | TroubleKind::Missing
             | TroubleKind::Unintelligible => {
-                let (stream, region) = (&self.stream, self.client.region());
+                let stream = &self.stream;
+                let region = self.client.region();
                 let text = format!("stream {stream} in {region}: {code}: {message}");
                 let mut trouble = Trouble::new(kind, text);
                 trouble.retry_after = wait.filter(|_| kind == TroubleKind::Throttled);
@@ -139,7 +144,7 @@ impl KinesisOutput {
             return Outcome::Stale;
         }
         if body.format == Format::Cbor && client.may_lack_cbor(&error) {
-            client.learn_json(&error);
+            client.suspect_cbor(&error);
         }
 
         if error.code() == Some(&ErrorCode::ResourceNotFound) {

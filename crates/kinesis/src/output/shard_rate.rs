@@ -194,7 +194,8 @@ impl ShardRate {
     /// lanes that have nothing to send leave their turn to the others.
     pub(super) fn wait(&self, now: Instant, lane: &ShardId, sizes: &[u64]) -> Duration {
         let level = self.level.advanced_to(now);
-        let (goal, second) = (level.goal(sizes), level.second());
+        let goal = level.goal(sizes);
+        let second = level.second();
         let until_room = goal.seconds_from(level.available, second);
         let until_full = second.seconds_from(level.available, second);
 
@@ -302,7 +303,8 @@ mod tests {
                 (57_000..=60_000).contains(&all),
                 "{lanes} lanes: {all} records in a minute, 60,000 fit"
             );
-            let (least, most) = (sent.iter().min().unwrap(), sent.iter().max().unwrap());
+            let least = sent.iter().min().unwrap();
+            let most = sent.iter().max().unwrap();
             assert!(*least * 2 > *most, "{lanes} lanes: {sent:?}");
         }
     }

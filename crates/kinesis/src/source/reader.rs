@@ -286,8 +286,10 @@ impl Reader {
         behind: Duration,
         complete_until: Millis,
     ) -> Result<Read, SourceError> {
-        let (children, next) = (page.children(), page.next_iterator());
-        let (names_end, closed) = (page.names_end(), page.closed);
+        let children = page.children();
+        let next = page.next_iterator();
+        let names_end = page.names_end();
+        let closed = page.closed;
         let records = page.answer.records.len();
         let batch = batch_of(self.origin(source), page.answer).map_err(|e| {
             let text = format!(
@@ -358,7 +360,8 @@ impl Reader {
 
     /// The trouble of an answer that lacks `member`.
     fn lacks(&self, member: &str) -> SourceError {
-        let (stream, shard) = (&self.shared.stream, &self.shard);
+        let stream = &self.shared.stream;
+        let shard = &self.shard;
         let text = format!(
             "an answer to GetRecords on {stream} (shard {shard}) lacks {member}; the shard is asked \
              again"

@@ -14,11 +14,14 @@ use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower_service::Service;
+
+use super::lookup::Lookups;
+use super::pool::Origin;
 
 /// The time between two TCP keep-alive probes.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -54,17 +57,79 @@ pub enum TlsError {
     Setup(#[source] rustls::Error),
 }
 
-/// The reason why there is no connection, where no library has an error for that.
+/// The reason why there is no connection, where the reason tells the remedy.
 #[derive(Debug, thiserror::Error)]
-enum NoConnection {
+pub(super) enum NoConnection {
     #[error("the proxy {0} is not an http:// proxy, the only kind that is supported")]
     ProxyScheme(String),
-    #[error("the proxy {proxy} makes no tunnel to {to}: {source}")]
+    #[error(
+        "the proxy {proxy} is not reached; correct HTTPS_PROXY or HTTP_PROXY, or add {to} to NO_PROXY"
+    )]
+    Proxy {
+        proxy: String,
+        to: String,
+        #[source]
+        source: Failed,
+    },
+    #[error(
+        "the proxy {proxy} wants a user name and a password (407); give both in HTTPS_PROXY: \
+         http://USER:PASSWORD@HOST:PORT"
+    )]
+    ProxyPassword { proxy: String },
+    #[error("the proxy {proxy} makes no tunnel to {to}; allow {to} there, or add {to} to NO_PROXY")]
     Tunnel {
         proxy: String,
         to: String,
+        #[source]
         source: Failed,
     },
+    #[error("the certificate of {host} is refused: {reason}")]
+    Certificate { host: String, reason: String },
+    #[error("{host} answers without TLS; give http:// in place of https://, or another port")]
+    NoTls { host: String },
+    #[error("the TLS handshake with {host} failed")]
+    Handshake {
+        host: String,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// A TLS handshake's failure, in words for the user.
+fn handshake_error(host: &str, error: std::io::Error) -> NoConnection {
+    let host = host.to_owned();
+    let of_tls = error.get_ref().and_then(|e| e.downcast_ref());
+    match of_tls {
+        Some(rustls::Error::InvalidCertificate(why)) => NoConnection::Certificate {
+            host,
+            reason: certificate_reason(why),
+        },
+        Some(rustls::Error::InvalidMessage(_)) => NoConnection::NoTls { host },
+        Some(_) | None => NoConnection::Handshake {
+            host,
+            source: error,
+        },
+    }
+}
+
+fn certificate_reason(error: &CertificateError) -> String {
+    use CertificateError as E;
+    let reason = match error {
+        E::UnknownIssuer | E::BadSignature => {
+            "no trusted authority has signed it; name the authority's file in AWS_CA_BUNDLE, or as \
+             ca_bundle in the AWS profile"
+        }
+        E::Expired | E::ExpiredContext { .. } => "it has expired, or this machine's clock is wrong",
+        E::NotValidYet | E::NotValidYetContext { .. } => {
+            "it is not valid yet, or this machine's clock is wrong"
+        }
+        E::NotValidForName | E::NotValidForNameContext { .. } => {
+            "it is for other names; check the endpoint"
+        }
+        E::Revoked => "it was revoked",
+        other => return other.to_string(),
+    };
+    reason.to_owned()
 }
 
 /// A connection to a server, or to a proxy.
@@ -100,18 +165,20 @@ pub(super) fn address<B>(request: &mut http::Request<B>, forward: Option<&Forwar
 
 /// Makes connections.
 pub(super) struct Connector {
-    tcp: HttpConnector,
+    tcp: HttpConnector<Lookups>,
     tls: TlsConnector,
     proxies: Matcher,
 }
 
 impl Connector {
-    /// A connector with the certificates and proxies of the environment.
-    pub(super) fn from_env(timeout: Duration) -> Result<Self, TlsError> {
-        let bundle = std::env::var_os("AWS_CA_BUNDLE")
+    /// A connector with the proxies of the environment, and the certificates of `bundle`, else of
+    /// the environment.
+    pub(super) fn from_env(timeout: Duration, bundle: Option<&Path>) -> Result<Self, TlsError> {
+        let of_env = std::env::var_os("AWS_CA_BUNDLE")
             .filter(|path| !path.is_empty())
             .map(PathBuf::from);
-        let connector = Self::new(timeout, bundle.as_deref(), None)?;
+        let bundle = bundle.or(of_env.as_deref());
+        let connector = Self::new(timeout, bundle, None)?;
         Ok(Self {
             proxies: Matcher::from_env(),
             ..connector
@@ -125,7 +192,7 @@ impl Connector {
         bundle: Option<&Path>,
         proxy: Option<&str>,
     ) -> Result<Self, TlsError> {
-        let mut tcp = HttpConnector::new();
+        let mut tcp = HttpConnector::new_with_resolver(Lookups::of_system());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(timeout));
@@ -143,24 +210,23 @@ impl Connector {
         })
     }
 
-    pub(super) async fn connect(
-        &self,
-        tls: bool,
-        host: &str,
-        port: u16,
-    ) -> Result<Connected, Failed> {
-        let scheme = if tls { "https" } else { "http" };
+    pub(super) async fn connect(&self, origin: &Origin) -> Result<Connected, Failed> {
+        let Origin {
+            tls, host, port, ..
+        } = origin;
+        let scheme = if *tls { "https" } else { "http" };
         let uri: Uri = format!("{scheme}://{host}:{port}/").parse()?;
         // The machine's metadata service is asked directly, never through a proxy.
-        if !is_link_local(host)
+        if !origin.direct
+            && !is_link_local(host)
             && let Some(proxy) = self.proxies.intercept(&uri)
         {
-            return self.connect_through(&proxy, tls, host, uri).await;
+            return self.connect_through(&proxy, *tls, host, uri).await;
         }
 
         let tcp = call(self.tcp.clone(), uri).await?.into_inner();
         Ok(Connected {
-            io: self.secure(tls, host, tcp).await?,
+            io: self.secure(*tls, host, tcp).await?,
             forward: None,
         })
     }
@@ -179,28 +245,49 @@ impl Connector {
         if to.scheme_str() != Some("http") {
             return Err(NoConnection::ProxyScheme(to.to_string()).into());
         }
-        if !tls {
-            let tcp = call(self.tcp.clone(), to).await?.into_inner();
+        if tls {
+            let tcp = self.tunnel(to, auth, uri).await?;
             return Ok(Connected {
-                io: Stream::Plain(TokioIo::new(tcp)),
-                forward: Some(Forward { auth }),
+                io: self.secure(true, host, tcp).await?,
+                forward: None,
             });
         }
 
+        let made = call(self.tcp.clone(), to.clone()).await;
+        let tcp = made.map_err(|source| NoConnection::Proxy {
+            proxy: to.to_string(),
+            to: host.to_owned(),
+            source,
+        })?;
+        Ok(Connected {
+            io: Stream::Plain(TokioIo::new(tcp.into_inner())),
+            forward: Some(Forward { auth }),
+        })
+    }
+
+    /// A connection to the server at `uri`, made by the proxy `to`.
+    async fn tunnel(
+        &self,
+        to: Uri,
+        auth: Option<HeaderValue>,
+        uri: Uri,
+    ) -> Result<TcpStream, NoConnection> {
         let mut tunnel = Tunnel::new(to.clone(), self.tcp.clone());
         if let Some(auth) = auth {
             tunnel = tunnel.with_auth(auth);
         }
         let server = uri.authority().map(ToString::to_string);
         let made = call(tunnel, uri).await;
-        let made = made.map_err(|source| NoConnection::Tunnel {
-            proxy: to.to_string(),
-            to: server.unwrap_or_default(),
-            source,
-        })?;
-        Ok(Connected {
-            io: self.secure(true, host, made.into_inner()).await?,
-            forward: None,
+
+        made.map(TokioIo::into_inner).map_err(|source| {
+            let proxy = to.to_string();
+            let to = server.unwrap_or_default();
+            // The library's error has no kind that could be asked for.
+            if source.to_string().contains("proxy authorization required") {
+                NoConnection::ProxyPassword { proxy }
+            } else {
+                NoConnection::Tunnel { proxy, to, source }
+            }
         })
     }
 
@@ -211,9 +298,9 @@ impl Connector {
         // An IPv6 address has brackets in a URL, and none in a certificate.
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(bare.to_owned())?;
-        Ok(Stream::Tls(Box::new(TokioIo::new(
-            self.tls.connect(name, tcp).await?,
-        ))))
+        let shaken = self.tls.connect(name, tcp).await;
+        let stream = shaken.map_err(|error| handshake_error(host, error))?;
+        Ok(Stream::Tls(Box::new(TokioIo::new(stream))))
     }
 }
 
@@ -228,9 +315,19 @@ where
     service.call(uri).await.map_err(Into::into)
 }
 
-/// True for 169.254.0.0/16 and the IPv6 address of EC2's metadata service.
+/// True for 169.254.0.0/16, and the IPv6 addresses of EC2's metadata service and of EKS Pod
+/// Identity.
 fn is_link_local(host: &str) -> bool {
-    host.starts_with("169.254.") || host.eq_ignore_ascii_case("[fd00:ec2::254]")
+    let of_ipv6 = ["[fd00:ec2::254]", "[fd00:ec2::23]"];
+    host.starts_with("169.254.") || of_ipv6.iter().any(|at| host.eq_ignore_ascii_case(at))
+}
+
+/// True for this machine's own addresses.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let address = bare.parse::<std::net::IpAddr>();
+    let is_address = address.is_ok_and(|at| at.is_loopback());
+    is_address || host.eq_ignore_ascii_case("localhost")
 }
 
 fn tls_config(bundle: Option<&Path>) -> Result<ClientConfig, TlsError> {
@@ -344,13 +441,18 @@ impl hyper::rt::Write for Stream {
 
 #[cfg(test)]
 mod tests {
-    use super::is_link_local;
+    use super::{is_link_local, is_loopback};
 
     #[test]
     fn metadata_services_are_asked_directly() {
         assert!(is_link_local("169.254.169.254") && is_link_local("[fd00:ec2::254]"));
+        assert!(is_link_local("169.254.170.23") && is_link_local("[fd00:ec2::23]"));
         assert!(
             !is_link_local("169.255.1.1") && !is_link_local("kinesis.eu-central-1.amazonaws.com")
         );
+        for host in ["localhost", "127.0.0.2", "[::1]"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        assert!(!is_loopback("localhost.example") && !is_loopback("10.0.0.1"));
     }
 }

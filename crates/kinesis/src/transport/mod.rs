@@ -5,6 +5,7 @@
 
 mod body;
 mod connect;
+mod lookup;
 mod pool;
 mod sdk;
 
@@ -23,8 +24,8 @@ use tokio::sync::SemaphorePermit;
 pub use connect::TlsError;
 pub use sdk::SdkHttpClient;
 
-use body::TwoParts;
-use connect::{Connected, Connector};
+use body::{AnswerRoom, TwoParts};
+use connect::{Connected, Connector, NoConnection};
 use pool::{ClassPool, Connection, Origin};
 
 /// The class of a request, which the caller names by an extension of the request. Each class has
@@ -40,6 +41,18 @@ pub enum RequestClass {
     #[default]
     Control,
 }
+
+/// Bytes that the answer to a request may have, which the caller names by an extension of the
+/// request; [`ANSWER_BYTES`] for a request that names no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerLimit(pub usize);
+
+/// The limit of answers of other services than Kinesis: DynamoDB answers with up to 16 MB.
+const ANSWER_BYTES: usize = 24 * 1024 * 1024;
+
+/// An extension of a request that never goes through a proxy.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Direct;
 
 /// Settings of a transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +72,21 @@ pub struct TransportSettings {
     pub idle_for: Duration,
     /// The time that name lookup, TCP and TLS handshakes may take together (default 5 s).
     pub connect: Duration,
+    /// Bytes of the answers that are received together, but for reads, whose memory the engine
+    /// reserves (default 32 MiB). An answer without room waits.
+    pub answers: usize,
+}
+
+impl TransportSettings {
+    /// The settings of a process with a memory budget of `memory` bytes: an eighth of `memory`,
+    /// 32 MiB at most, is for answers.
+    pub fn within(memory: usize) -> Self {
+        let default = Self::default();
+        Self {
+            answers: default.answers.min(memory / 8),
+            ..default
+        }
+    }
 }
 
 impl Default for TransportSettings {
@@ -70,6 +98,7 @@ impl Default for TransportSettings {
             idle: 128,
             idle_for: Duration::from_secs(20),
             connect: Duration::from_secs(5),
+            answers: 32 * 1024 * 1024,
         }
     }
 }
@@ -82,6 +111,7 @@ pub struct HttpTransport {
     reads: ClassPool,
     writes: ClassPool,
     controls: ClassPool,
+    answers: AnswerRoom,
 }
 
 impl fmt::Debug for HttpTransport {
@@ -124,7 +154,20 @@ impl HttpTransport {
     /// # Errors
     /// [`TlsError`] if the file of `AWS_CA_BUNDLE` cannot be read or has no certificate.
     pub fn new(clock: Clock, settings: TransportSettings) -> Result<Self, TlsError> {
-        let connector = Connector::from_env(settings.connect)?;
+        let connector = Connector::from_env(settings.connect, None)?;
+        Ok(Self::with_connector(connector, clock, settings))
+    }
+
+    /// As [`new`](Self::new), but with the certificates of the PEM file `ca_bundle` alone.
+    ///
+    /// # Errors
+    /// [`TlsError`] if the file cannot be read or has no certificate.
+    pub fn trusting(
+        clock: Clock,
+        settings: TransportSettings,
+        ca_bundle: &std::path::Path,
+    ) -> Result<Self, TlsError> {
+        let connector = Connector::from_env(settings.connect, Some(ca_bundle))?;
         Ok(Self::with_connector(connector, clock, settings))
     }
 
@@ -150,6 +193,7 @@ impl HttpTransport {
             reads: pool(settings.reads),
             writes: pool(settings.writes),
             controls: pool(settings.controls),
+            answers: AnswerRoom::new(settings.answers),
             clock,
             settings,
         }
@@ -168,9 +212,7 @@ impl HttpTransport {
             endpoint: origin.to_string(),
             source,
         };
-        let connecting = self
-            .connector
-            .connect(origin.tls, &origin.host, origin.port);
+        let connecting = self.connector.connect(origin);
         let after = self.settings.connect;
         let connected = self.clock.timeout(after, connecting).await;
         let connected = connected.unwrap_or_else(|| Err(NotSent::Timeout { after }.into()));
@@ -231,14 +273,15 @@ impl HttpTransport {
         mut request: Request,
         progress: &mut Progress,
     ) -> Result<Response, TransportError> {
-        let Some(origin) = Origin::of(request.uri()) else {
+        let direct = request.extensions().get::<Direct>().is_some();
+        let Some(origin) = Origin::of(request.uri(), direct) else {
             let uri = request.uri().to_string();
             return Err(NotSent::Scheme { uri: uri.clone() }.at(uri));
         };
         add_host(&mut request);
 
-        let class = request.extensions().get::<RequestClass>().copied();
-        let pool = self.pool(class.unwrap_or_default());
+        let (class, limit) = class_and_limit(request.extensions());
+        let pool = self.pool(class);
         let _in_flight: SemaphorePermit<'_> = match pool.acquire().await {
             Ok(permit) => permit,
             Err(closed) => return Err(closed.at(origin.to_string())),
@@ -252,9 +295,28 @@ impl HttpTransport {
             let body = ResponseBody::Stream(stream);
             return Ok(http::Response::from_parts(parts, body));
         }
-        let body = body::collect(incoming).await?;
+        let room = (class != RequestClass::Read).then_some(&self.answers);
+        let body = body::collect(incoming, limit, room).await?;
         pool.keep(origin, connection);
         Ok(http::Response::from_parts(parts, ResponseBody::Full(body)))
+    }
+}
+
+/// The class of a request, and the limit of its answer.
+fn class_and_limit(extensions: &http::Extensions) -> (RequestClass, usize) {
+    let class = extensions.get::<RequestClass>().copied();
+    let class = class.unwrap_or_default();
+
+    let limit = extensions.get::<AnswerLimit>();
+    let limit = limit.map_or(ANSWER_BYTES, |limit| limit.0);
+    (class, limit)
+}
+
+/// True if the reason for the missing connection names the remedy.
+pub(crate) fn tells_remedy(error: &TransportError) -> bool {
+    match error {
+        TransportError::Connect { source, .. } => source.is::<NoConnection>(),
+        TransportError::Broken { .. } | TransportError::Timeout { .. } => false,
     }
 }
 
@@ -275,7 +337,8 @@ fn add_host(request: &mut Request) {
         return;
     }
     let authority = request.uri().authority();
-    if let Some(host) = authority.and_then(|a| HeaderValue::from_str(a.as_str()).ok()) {
+    let host = authority.map(|a| HeaderValue::from_str(a.as_str()));
+    if let Some(Ok(host)) = host {
         request.headers_mut().insert(HOST, host);
     }
 }

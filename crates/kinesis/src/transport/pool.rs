@@ -20,11 +20,13 @@ pub(super) struct Origin {
     pub(super) tls: bool,
     pub(super) host: String,
     pub(super) port: u16,
+    /// True if no proxy is used.
+    pub(super) direct: bool,
 }
 
 impl Origin {
     /// The server of `uri`; `None` if `uri` is neither http:// nor https://.
-    pub(super) fn of(uri: &Uri) -> Option<Self> {
+    pub(super) fn of(uri: &Uri, direct: bool) -> Option<Self> {
         let tls = match uri.scheme_str() {
             Some("https") => true,
             Some("http") => false,
@@ -35,6 +37,7 @@ impl Origin {
             tls,
             host: uri.host()?.to_owned(),
             port,
+            direct,
         })
     }
 }

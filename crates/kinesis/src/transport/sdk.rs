@@ -15,7 +15,8 @@ use bytes::Bytes;
 use distributary_core::secrets;
 use distributary_wire::transport::{RequestBody, ResponseBody, Transport, TransportError};
 
-use super::RequestClass;
+use super::connect::is_loopback;
+use super::{Direct, RequestClass};
 
 /// The longest time of a call for which the SDK sets no limit.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -79,7 +80,8 @@ impl std::fmt::Debug for SdkConnector {
 
 impl HttpConnector for SdkConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let (client, deadline) = (self.client.clone(), self.deadline);
+        let client = self.client.clone();
+        let deadline = self.deadline;
         HttpConnectorFuture::new(async move { call(&client, request, deadline).await })
     }
 }
@@ -102,7 +104,7 @@ async fn call(
     remember_headers(&parts.headers);
     let body = RequestBody::whole(Bytes::copy_from_slice(body));
     let mut request = http::Request::from_parts(parts, body);
-    request.extensions_mut().insert(client.class);
+    mark(&mut request, client.class);
 
     let response = client.transport.call(request, deadline).await;
     let (parts, body) = response.map_err(connector_error)?.into_parts();
@@ -117,6 +119,19 @@ async fn call(
     }
     let response = http::Response::from_parts(parts, SdkBody::from(body));
     HttpResponse::try_from(response).map_err(|e| ConnectorError::other(e.into(), None))
+}
+
+/// Marks a request with its class, and a request to this machine as direct: a source of credentials
+/// gets a token that no proxy may see.
+fn mark(request: &mut http::Request<RequestBody>, class: RequestClass) {
+    let host = request.uri().host();
+    let is_own = host.is_some_and(is_loopback);
+    let extensions = request.extensions_mut();
+
+    extensions.insert(class);
+    if is_own {
+        extensions.insert(Direct);
+    }
 }
 
 /// Keeps tokens that the SDK sends out of every text of this process. Answers with keys or tokens

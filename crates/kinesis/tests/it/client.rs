@@ -1,7 +1,7 @@
 //! A client learns the abilities of its server, and corrects credentials and clocks.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -198,18 +198,23 @@ async fn json_where_one_request_is_not_understood_in_cbor() {
         ErrorCode::Serialization,
         "error decoding epoch-form datetime",
     );
-    script.then(move |_| {
+    let refusal = move || {
         reply(
             400,
             Some("application/x-amz-json-1.1"),
             error.encode(Format::Json),
         )
+    };
+    script.then({
+        let refusal = refusal.clone();
+        move |_| refusal()
     });
     script.ok(ListStreamsResponse::default());
+    script.then(move |_| refusal());
     list(&client).await.unwrap();
     assert_eq!(
         (operations(&script), client.format()),
-        (vec![CBOR, CBOR, JSON], Format::Json)
+        (vec![CBOR, CBOR, JSON, CBOR], Format::Json)
     );
     // JSON stays after every answer.
     script.err(ErrorCode::Serialization, "no");
@@ -697,62 +702,86 @@ async fn every_page_of_shards_is_read() {
     );
 }
 
-/// Stands in for AWS's own sources of credentials.
-#[derive(Debug)]
-struct Source(Mutex<Vec<aws_credential_types::Credentials>>);
+#[tokio::test]
+async fn one_strange_answer_does_not_outweigh_the_good_ones() {
+    let script = Script::default();
+    let client = script.client();
+    script.ok(ListStreamsResponse::default());
+    list(&client).await.unwrap();
+    script.calls();
+    let strange = || {
+        let body = Bytes::from_static(b"\xbf\x00strange");
+        reply(200, Some(Format::Cbor.content_type()), body)
+    };
 
-impl aws_credential_types::provider::ProvideCredentials for Source {
-    fn provide_credentials<'a>(
-        &'a self,
-    ) -> aws_credential_types::provider::future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
-        let next = self.0.lock().unwrap().pop();
-        let none = || aws_credential_types::provider::error::CredentialsError::not_loaded("none");
-        aws_credential_types::provider::future::ProvideCredentials::ready(next.ok_or_else(none))
+    // Asked again in JSON, then in CBOR, which works.
+    script
+        .then(move |_| strange())
+        .ok(ListStreamsResponse::default())
+        .ok(ListStreamsResponse::default())
+        .ok(ListStreamsResponse::default());
+    list(&client).await.unwrap();
+    list(&client).await.unwrap();
+    let formats: Vec<Format> = script.calls().iter().map(|call| call.format).collect();
+    let (cbor, json) = (Format::Cbor, Format::Json);
+    assert_eq!(formats, [cbor, json, cbor, cbor]);
+
+    // A server that has unlearned CBOR is spoken to in JSON.
+    script
+        .then(move |_| strange())
+        .ok(ListStreamsResponse::default())
+        .then(move |_| strange())
+        .ok(ListStreamsResponse::default());
+    list(&client).await.unwrap();
+    list(&client).await.unwrap();
+    assert_eq!(script.calls().last().unwrap().format, json);
+}
+
+#[tokio::test]
+async fn retry_after_is_heeded() {
+    let script = Script::default();
+    let client = script.client();
+    for (value, seconds) in [
+        ("7", Some(7)),
+        ("Fri, 02 Jan 2026 03:04:14 GMT", Some(9)),
+        ("Fri, 02 Jan 2026 03:04:04 GMT", None),
+        ("soon", None),
+    ] {
+        script.then(move |call| {
+            let error = ApiError::new(ErrorCode::ServiceUnavailable, "busy");
+            let mut answer = reply(
+                503,
+                Some(call.format.content_type()),
+                error.encode(call.format),
+            )?;
+            let value = ::http::HeaderValue::from_static(value);
+            answer.headers_mut().insert("retry-after", value);
+            Ok(answer)
+        });
+        let trouble = client
+            .call(&ListStreamsRequest::default())
+            .await
+            .unwrap_err();
+        assert_eq!(
+            trouble.retry_after,
+            seconds.map(Duration::from_secs),
+            "{value}"
+        );
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn provided_credentials_are_kept_and_renewed() {
-    use distributary_core::clock::Clock;
-    use distributary_kinesis::credentials::Provided;
-
-    let wall = Clock::real().wall().0;
-    let until = |s: i64| {
-        let at =
-            std::time::UNIX_EPOCH + Duration::from_millis(u64::try_from(wall + s * 1000).unwrap());
-        Some(at)
-    };
-    let make = |id: &str, at| aws_credential_types::Credentials::new(id, "s", None, at, "test");
-    // Taken from the end.
-    let list = vec![
-        make("d", None),
-        make("c", until(60)),
-        make("b", until(3600)),
-        make("a", until(60)),
-    ];
-    let source =
-        aws_credential_types::provider::SharedCredentialsProvider::new(Source(Mutex::new(list)));
-    let provided = Provided::new(source, None, Clock::real());
-    let first = provided.get().await.unwrap();
-    assert_eq!(first.access_key_id, "a");
-    // The key is valid for another minute, so no call waits; meanwhile the key is renewed.
-    assert_eq!(provided.get().await.unwrap().access_key_id, "a");
-    while provided.get().await.unwrap().access_key_id == "a" {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(provided.get().await.unwrap().access_key_id, "b");
-    // Credentials that a server refused are fetched again, unless that was done already.
-    assert_eq!(provided.renew(&first).await.unwrap().access_key_id, "b");
-    let b = provided.get().await.unwrap();
-    assert_eq!(provided.renew(&b).await.unwrap().access_key_id, "c");
-    let c = provided.renew(&b).await.unwrap();
-    assert_eq!(provided.renew(&c).await.unwrap().access_key_id, "d");
-    let d = provided.get().await.unwrap();
-    assert!(matches!(
-        provided.renew(&d).await,
-        Err(CredentialsError::None)
-    ));
+#[tokio::test]
+async fn an_answer_of_401_asks_for_other_credentials() {
+    let script = Script::default();
+    let client = rotating(&script);
+    script
+        .then(|_| reply(401, None, Bytes::new()))
+        .ok(ListStreamsResponse::default());
+    list(&client).await.unwrap();
+    let calls = script.calls();
+    assert!(
+        calls[1]
+            .header("authorization")
+            .contains("Credential=key-1/")
+    );
 }

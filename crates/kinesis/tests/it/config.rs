@@ -12,14 +12,28 @@ use distributary_core::clock::Clock;
 use distributary_kinesis::config::{ConnectError, ConnectOptions, Connector};
 use distributary_kinesis::names::StreamRef;
 use distributary_wire::codec::{Format, encode_answer};
+use distributary_wire::error::{ApiError, ErrorCode};
 use distributary_wire::transport::{Request, Response, ResponseBody, Transport, TransportError};
 use distributary_wire::types::StreamStatus;
 
 use crate::client::summary;
 
-/// Answers as STS and Kinesis, and keeps the requests.
+/// Answers as STS and Kinesis, and keeps the requests. A request with the key `REVOKED` is refused,
+/// and another tool then writes a new key into the profile.
 #[derive(Default)]
 struct Aws(Mutex<Vec<(Uri, String, String)>>);
+
+fn refusal() -> Response {
+    let file = std::env::var("AWS_CONFIG_FILE").unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("REVOKED", "RENEWED")).unwrap();
+    let error = ApiError::new(ErrorCode::ExpiredToken, "revoked");
+    ::http::Response::builder()
+        .status(error.status)
+        .header("content-type", Format::Cbor.content_type())
+        .body(ResponseBody::Full(error.encode(Format::Cbor)))
+        .unwrap()
+}
 
 const ASSUMED: &str = "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult>\
     <AssumedRoleUser><AssumedRoleId>A:d</AssumedRoleId><Arn>arn:aws:sts::1:assumed-role/w/d</Arn></AssumedRoleUser>\
@@ -37,7 +51,11 @@ impl Transport for Aws {
         let body = String::from_utf8_lossy(&request.body().to_bytes()).into_owned();
         let uri = request.uri().clone();
         let sts = uri.host().is_some_and(|host| host.starts_with("sts."));
+        let is_revoked = header.contains("REVOKED");
         self.0.lock().unwrap().push((uri, header, body));
+        if is_revoked {
+            return Ok(refusal());
+        }
         let (kind, body) = if sts {
             ("text/xml", Bytes::from_static(ASSUMED.as_bytes()))
         } else {
@@ -104,6 +122,7 @@ fn run(env: &[(&str, &str)]) -> Vec<String> {
     let config = home.path().join("config");
     let text = "[profile local]\nendpoint_url = http://127.0.0.1:4567\nregion = eu-west-3\n\
         aws_access_key_id = OF-PROFILE\naws_secret_access_key = s\n\
+        [profile revoked]\naws_access_key_id = REVOKED\naws_secret_access_key = s\n\
         [profile service]\nregion = eu-west-3\nservices = here\naws_access_key_id = OF-PROFILE\n\
         aws_secret_access_key = s\n[services here]\nkinesis =\n  endpoint_url = http://127.0.0.1:9999\n";
     std::fs::write(&config, text).unwrap();
@@ -219,6 +238,18 @@ fn endpoints_and_regions() {
         ("AWS_REGION", "eu-central-1"),
     ];
     assert!(with_key(&ignored)[0].starts_with("CALL https://kinesis.eu-central-1.amazonaws.com/ "));
+}
+
+#[test]
+fn a_profile_that_was_rewritten_counts() {
+    let env = [
+        ("CHILD_PROFILE", "revoked"),
+        ("CHILD_ENDPOINT", "http://127.0.0.1:1"),
+    ];
+    let lines = run(&env);
+    assert!(lines[0].contains(" REVOKED/"), "{lines:?}");
+    assert!(lines[1].contains(" RENEWED/"), "{lines:?}");
+    assert_eq!(lines[2..], ["SAME true"]);
 }
 
 #[test]

@@ -19,6 +19,7 @@ use distributary_wire::codec::Format;
 use distributary_wire::transport::{
     Request, RequestBody, Response, ResponseBody, Transport, TransportError,
 };
+use distributary_wire::types::ListStreamsRequest;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -32,13 +33,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
 /// A request as a server read it.
 #[derive(Clone, Debug)]
-struct Seen {
-    head: String,
+pub(crate) struct Seen {
+    pub(crate) head: String,
     body: Vec<u8>,
 }
 
 /// The reaction of a server to a request.
-enum Act {
+pub(crate) enum Act {
     /// Answers these bytes and keeps the connection.
     Reply(Vec<u8>),
     /// Answers these bytes and closes.
@@ -47,15 +48,15 @@ enum Act {
     Stall,
 }
 
-fn ok(body: &[u8]) -> Vec<u8> {
+pub(crate) fn ok(body: &[u8]) -> Vec<u8> {
     let mut out = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes();
     out.extend_from_slice(body);
     out
 }
 
 #[derive(Clone)]
-struct Server {
-    address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     connections: Arc<AtomicUsize>,
     closed: Arc<AtomicUsize>,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -63,7 +64,7 @@ struct Server {
 
 impl Server {
     /// Answers each request as `act` says, given how many there were before.
-    async fn start(
+    pub(crate) async fn start(
         tls: Option<TlsAcceptor>,
         act: impl Fn(usize, &Seen) -> Act + Send + Sync + 'static,
     ) -> Self {
@@ -118,11 +119,11 @@ impl Server {
         }
     }
 
-    fn url(&self, scheme: &str) -> String {
+    pub(crate) fn url(&self, scheme: &str) -> String {
         format!("{scheme}://localhost:{}/", self.address.port())
     }
 
-    fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
@@ -168,7 +169,7 @@ fn full(response: Response) -> Bytes {
 }
 
 /// A server with a certificate for localhost, and a file with that certificate.
-fn tls() -> (TlsAcceptor, tempfile::NamedTempFile) {
+pub(crate) fn tls() -> (TlsAcceptor, tempfile::NamedTempFile) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(made.cert.pem().as_bytes()).unwrap();
@@ -609,4 +610,108 @@ async fn each_class_of_requests_has_its_own_connections() {
         .unwrap_err();
     assert!(error.not_sent(), "{error:?}");
     stalled.abort();
+}
+
+/// The text that a user reads when `transport` gets no answer from `endpoint`.
+async fn complaint(transport: HttpTransport, endpoint: &str) -> String {
+    let builder = Client::builder(Arc::new(transport)).endpoint(endpoint);
+    let client = builder.build().unwrap();
+    let called = client.call(&ListStreamsRequest::default()).await;
+    called.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn the_reason_for_a_missing_connection_is_named_with_its_remedy() {
+    let (acceptor, _) = tls();
+    let secure = Server::start(Some(acceptor), |_, _| Act::Reply(ok(b""))).await;
+    let text = complaint(transport(None, None), &secure.url("https")).await;
+    let expected = "the certificate of localhost is refused: no trusted authority has signed it; \
+                    name the authority's file in AWS_CA_BUNDLE";
+    assert!(text.contains(expected), "{text}");
+
+    // A server without TLS answers the first bytes of a handshake at once.
+    let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = plain.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut socket, _) = plain.accept().await.unwrap();
+        socket.write_all(b"HTTP/1.1 400 Bad\r\n\r\n").await.unwrap();
+        let _ = socket.read_to_end(&mut Vec::new()).await;
+    });
+    let endpoint = format!("https://localhost:{port}/");
+    let text = complaint(transport(None, None), &endpoint).await;
+    assert!(text.contains("answers without TLS; give http://"), "{text}");
+
+    let refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n";
+    let proxy = Server::start(None, |_, _| Act::Last(refusal.to_vec())).await;
+    let through = format!("http://{}", proxy.address);
+    for endpoint in ["https://kinesis.example/", "http://kinesis.example/"] {
+        let text = complaint(transport(None, Some(&through)), endpoint).await;
+        assert!(
+            text.contains("wants a user name and a password (407)"),
+            "{text}"
+        );
+    }
+
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = format!("http://{}", free.local_addr().unwrap());
+    drop(free);
+    let text = complaint(transport(None, Some(&nobody)), "http://kinesis.example/").await;
+    assert!(
+        text.contains("is not reached; correct HTTPS_PROXY"),
+        "{text}"
+    );
+    assert!(text.contains("Connection refused"), "{text}");
+    let text = complaint(transport(None, None), &nobody).await;
+    assert!(
+        text.contains("nothing answers at") && text.contains("refused"),
+        "{text}"
+    );
+
+    let text = complaint(transport(None, None), "http://no-such-host.invalid/").await;
+    assert!(
+        text.contains("the name no-such-host.invalid cannot be looked up"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn each_operation_has_its_largest_answer() {
+    let announced = b"HTTP/1.1 200 OK\r\ncontent-length: 62914560\r\n\r\n".to_vec();
+    let server = Server::start(None, move |_, _| Act::Reply(announced.clone())).await;
+    let text = complaint(transport(None, None), &server.url("http")).await;
+    assert!(text.contains("more than 1048576 bytes"), "{text}");
+}
+
+#[tokio::test]
+async fn answers_that_are_not_small_share_their_room() {
+    let server = Server::start(None, |_, _| Act::Reply(ok(&[7; 600_000]))).await;
+    let (_, ca) = tls();
+    let settings = TransportSettings {
+        answers: 1_000_000,
+        ..Default::default()
+    };
+    let transport =
+        HttpTransport::with_ca_bundle(Clock::real(), settings, ca.path(), None).unwrap();
+    let transport = Arc::new(transport);
+    let call = |class: RequestClass| {
+        let mut request = ping(&server.url("http"));
+        request.extensions_mut().insert(class);
+        let transport = Arc::clone(&transport);
+        async move { full(transport.call(request, DEADLINE).await.unwrap()) }
+    };
+
+    let first = call(RequestClass::Write).await;
+    let mut second = tokio::spawn(call(RequestClass::Control));
+    // Memory for reads is the engine's.
+    assert_eq!(call(RequestClass::Read).await, first);
+    while server.seen().len() < 3 {
+        tokio::task::yield_now().await;
+    }
+    let waited = Clock::real()
+        .timeout(Duration::from_millis(50), &mut second)
+        .await;
+    assert!(waited.is_none(), "the second answer waits for the first");
+    let expected = first.to_vec();
+    drop(first);
+    assert_eq!(second.await.unwrap(), expected);
 }

@@ -7,6 +7,8 @@
 mod aggregates;
 mod client;
 mod config;
+mod credentials;
+mod environment;
 mod http;
 mod output;
 mod script;
