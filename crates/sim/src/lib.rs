@@ -3,8 +3,11 @@
 //!
 //! There are two [levels](scenario::Level): the engine over the fakes of its seams
 //! ([`distributary_core::testing`]), and the whole path, where the real client calls an embedded
-//! Kinesis over a faulty network. Runs with several workers ([`play_workers`]) are apart. A seed draws a [`scenario`], [`run`] plays the scenario, and
+//! Kinesis over a faulty network. A seed draws a [`scenario`], [`run`] plays the scenario, and
 //! [`truth`] checks each line of the contract that can be checked at the seams, at every event.
+//!
+//! Apart are runs with several workers ([`play_workers`]), with streams that are created again
+//! ([`play_recreation`]), and with KPL aggregates ([`play_aggregates`]).
 
 mod counter;
 mod environment;

@@ -6,8 +6,8 @@
 //! - Continue: a recreated output has every record that arrived after its creation.
 //! - Stop: a recreated output says so and stops; resumed, it has every later record.
 //!
-//! Outputs that were not recreated have everything. A source that was created again ends the engine,
-//! or refuses the start, within a known time. An older copy of the state loses nothing.
+//! Outputs that were not recreated have everything. A source that was created again ends the
+//! engine, or refuses the start, within a known time. An older copy of the state loses nothing.
 
 use std::sync::Arc;
 use std::time::Duration;

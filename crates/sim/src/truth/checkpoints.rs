@@ -142,7 +142,7 @@ impl OutputFacts {
             return Ok(());
         }
 
-        if self.dead_letters.contains(&n) {
+        if self.dead_letters.contains_key(&n) {
             return Ok(());
         }
 
@@ -182,9 +182,9 @@ impl OutputFacts {
         let n = *rest.first()?;
         let at = self.acknowledged_at(n)?;
 
-        // A record acknowledged before an earlier record may be read again before a checkpoint
-        // passes the record.
-        let times = passed.iter().filter_map(|n| self.acknowledged_at(*n));
+        // A record acknowledged before an earlier record, or before the dead letter of one, may be
+        // read again before a checkpoint passes the record.
+        let times = passed.iter().filter_map(|n| self.settled_at(*n));
         let last = times.max().unwrap_or_default();
         (at >= last && self.state(n).is_durable()).then_some((n, at))
     }

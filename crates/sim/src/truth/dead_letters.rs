@@ -36,6 +36,7 @@ impl DeadLetters {
 impl Truth {
     /// The engine has the outcome of a request to a dead letter output.
     pub(super) fn on_dead_letters_answered(&mut self, name: &str, request: u64, outcome: &Outcome) {
+        let now = self.now;
         let Some(letters) = self.dead_letters.get_mut(name) else {
             return;
         };
@@ -47,7 +48,7 @@ impl Truth {
         if matches!(outcome, Outcome::Durable) {
             for n in records {
                 output.set_state(n, SendState::DeadLettered);
-                output.dead_letters.insert(n);
+                output.dead_letters.insert(n, now);
             }
         }
     }

@@ -25,7 +25,7 @@ impl Truth {
         self.check_gaps(output)?;
         let mut last_places = BTreeMap::new();
         for (n, record) in self.records.iter().enumerate() {
-            if !self.wants(output, n) || output.dead_letters.contains(&n) {
+            if !self.wants(output, n) || output.dead_letters.contains_key(&n) {
                 continue;
             }
             check_record(output, &mut last_places, n, record.key)?;

@@ -58,7 +58,8 @@ impl Truth {
         before.is_some()
     }
 
-    /// The engine starts a shard from the checkpoints in the store. `again`: not for the first time.
+    /// The engine starts a shard from the checkpoints in the store. `again`: not for the first
+    /// time.
     fn start_shard(&mut self, shard: usize, again: bool) {
         let counted_twice = |records: usize| if again { records as u64 } else { 0 };
         self.reread += counted_twice(self.shards[shard].records.len());

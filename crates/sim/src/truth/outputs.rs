@@ -96,8 +96,8 @@ pub(super) struct OutputFacts {
     pub(super) requests: BTreeMap<u64, Request>,
     /// The last places of records under a checkpoint.
     pub(super) last_places: LastPlaces,
-    /// Records that are durable as dead letters.
-    pub(super) dead_letters: BTreeSet<usize>,
+    /// Records that are durable as dead letters, and since when.
+    pub(super) dead_letters: BTreeMap<usize, Duration>,
     pub(super) removed: bool,
     pub(super) paused: bool,
     /// Records deleted by retention, for which the engine must report a gap.
@@ -142,7 +142,7 @@ impl OutputFacts {
             places: Vec::new(),
             requests: BTreeMap::new(),
             last_places: BTreeMap::new(),
-            dead_letters: BTreeSet::new(),
+            dead_letters: BTreeMap::new(),
             removed: false,
             paused: false,
             owed_gaps: Vec::new(),
@@ -223,9 +223,15 @@ impl OutputFacts {
         self.acknowledgement(n).map(|a| a.at)
     }
 
+    /// When the record was acknowledged last, or became durable as a dead letter.
+    pub(super) fn settled_at(&self, n: usize) -> Option<Duration> {
+        let dead_letter = self.dead_letters.get(&n).copied();
+        self.acknowledged_at(n).max(dead_letter)
+    }
+
     /// True if the output ever acknowledged the record, or the record is a dead letter.
     pub(super) fn has(&self, n: usize) -> bool {
-        self.dead_letters.contains(&n) || self.acknowledgement(n).is_some()
+        self.dead_letters.contains_key(&n) || self.acknowledgement(n).is_some()
     }
 
     /// True if the record was acknowledged without a promise of order.

@@ -1,5 +1,5 @@
-//! The facts about the rows of a pump. Each stream of the pump is a source of its own, with a row in the
-//! place of a record: every check holds for rows as for records.
+//! The facts about the rows of a pump. Each stream of the pump is a source of its own, with a row
+//! in the place of a record: every check holds for rows as for records.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -26,7 +26,8 @@ pub(super) struct StreamFacts {
     of_records: Vec<Range<usize>>,
 }
 
-/// The names of rows in requests: the sequence number of the record, and the hash of the row's data.
+/// The names of rows in requests: the sequence number of the record, and the hash of the row's
+/// data.
 pub(super) type RowNumbers = BTreeMap<(u128, u64), usize>;
 
 impl Truth {
@@ -178,7 +179,7 @@ impl Truth {
         Some(())
     }
 
-    /// The checkpoints of `lanes` that are about records; those about rows are added to the facts of the
+    /// The checkpoints of `lanes` that are about records. The others are added to the facts of the
     /// rows.
     pub(super) fn commit_rows(&mut self, lanes: &[LaneCheckpoint]) -> Vec<LaneCheckpoint> {
         let mut rest = lanes.to_vec();

@@ -1,6 +1,6 @@
-//! KPL aggregates of every shape, to outputs that pass them on, take them apart and pack anew, while
-//! the outputs are resharded between the encoding and the answer of a request, entries fail, answers
-//! are lost and engines are killed.
+//! KPL aggregates of every shape, to outputs that pass them on, take them apart and pack anew,
+//! while the outputs are resharded between the encoding and the answer of a request, entries
+//! fail, answers are lost and engines are killed.
 //!
 //! The judge reads each output as the KCL does: an aggregate with a user record of another shard is
 //! discarded. Every user record has to be found. Runs without faults may leave no repeat.

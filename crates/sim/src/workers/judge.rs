@@ -70,7 +70,7 @@ struct ShardFacts {
     owner: Option<String>,
     /// How often the owner has changed.
     changes: u64,
-    /// What the table tells of each worker that has owned the shard.
+    /// By the workers that have owned the shard.
     tenures: BTreeMap<String, Tenure>,
     /// The worker that started the last request.
     writer: Option<usize>,

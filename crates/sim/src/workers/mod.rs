@@ -1,10 +1,10 @@
 //! Several workers on one stream, with leases in one table: engines are started, stopped, killed,
 //! paused and cut off, their clocks drift and jump, and the table delays calls and loses answers.
 //!
-//! Checked at every event: no request starts without a good lease, or after another worker has taken
-//! the shard over and started; no checkpoint goes back or passes an unwritten record. Checked at the
-//! end: every record is everywhere, in order; leases are balanced; and a dead worker's leases have
-//! other owners within the failover time and five seconds.
+//! Checked at every event: no request starts without a good lease, or after another worker has
+//! taken the shard over and started; no checkpoint goes back or passes an unwritten record.
+//! Checked at the end: every record is everywhere, in order; leases are balanced; and a dead
+//! worker's leases have other owners within the failover time and five seconds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -82,7 +82,7 @@ struct Run {
     next_worker: usize,
 }
 
-/// What a worker's parts have in common.
+/// The common parts of one worker.
 struct Machine {
     number: usize,
     gate: Arc<Gate>,
