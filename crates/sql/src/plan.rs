@@ -215,41 +215,41 @@ impl Plan {
     }
 
     fn add_scans(&self, found: &mut Vec<usize>) {
+        if let Self::Scan(stream) = self {
+            found.push(*stream);
+        }
+        for input in self.inputs() {
+            input.add_scans(found);
+        }
+    }
+
+    /// The plans right below, from left to right.
+    pub(crate) fn inputs(&self) -> Vec<&Plan> {
         match self {
-            Self::Scan(stream) => found.push(*stream),
-            Self::Filter(input, _) | Self::Project(input, _) => input.add_scans(found),
-            Self::UnionAll(left, right) => {
-                left.add_scans(found);
-                right.add_scans(found);
-            }
-            Self::Group(plan) => plan.input.add_scans(found),
-            Self::Slide(plan) => plan.input.add_scans(found),
-            Self::Distinct(plan) => plan.input.add_scans(found),
-            Self::Sort(plan) => plan.input.add_scans(found),
-            Self::Items(plan) => plan.input.add_scans(found),
-            Self::Forest(plan) => plan.input.add_scans(found),
-            Self::GroupRank(plan) => plan.input.add_scans(found),
-            Self::Join(plan) => plan.leaves.iter().for_each(|leaf| leaf.add_scans(found)),
-            Self::Outer(plan) => {
-                plan.left.add_scans(found);
-                plan.right.add_scans(found);
-            }
+            Self::Scan(_) => Vec::new(),
+            Self::Filter(input, _) | Self::Project(input, _) => vec![input],
+            Self::UnionAll(left, right) => vec![left, right],
+            Self::Group(plan) => vec![&plan.input],
+            Self::Slide(plan) => vec![&plan.input],
+            Self::Distinct(plan) => vec![&plan.input],
+            Self::Sort(plan) => vec![&plan.input],
+            Self::Items(plan) => vec![&plan.input],
+            Self::Forest(plan) => vec![&plan.input],
+            Self::GroupRank(plan) => vec![&plan.input],
+            Self::Join(plan) => plan.leaves.iter().filter_map(Leaf::stream).collect(),
+            Self::Outer(plan) => [&plan.left, &plan.right]
+                .into_iter()
+                .filter_map(|leaf| leaf.stream())
+                .collect(),
         }
     }
 
     /// Whether every row made comes from one input row, at once: no state but the tables.
     pub(crate) fn is_stateless(&self) -> bool {
-        match self {
-            Self::Scan(_) => true,
-            Self::Filter(input, _) | Self::Project(input, _) => input.is_stateless(),
-            Self::UnionAll(left, right) => left.is_stateless() && right.is_stateless(),
-            Self::Join(plan) => {
-                let streams = plan.leaves.iter().filter_map(Leaf::stream);
-                streams.clone().count() == 1 && streams.into_iter().all(Self::is_stateless)
-            }
-            Self::Outer(plan) => {
-                plan.right.stream().is_none() && plan.left.stream().is_some_and(Self::is_stateless)
-            }
+        let keeps_nothing = match self {
+            Self::Scan(_) | Self::Filter(..) | Self::Project(..) | Self::UnionAll(..) => true,
+            Self::Join(_) => self.inputs().len() == 1,
+            Self::Outer(plan) => plan.right.stream().is_none() && plan.left.stream().is_some(),
             Self::Group(_)
             | Self::Slide(_)
             | Self::Distinct(_)
@@ -257,7 +257,9 @@ impl Plan {
             | Self::Items(_)
             | Self::Forest(_)
             | Self::GroupRank(_) => false,
-        }
+        };
+
+        keeps_nothing && self.inputs().into_iter().all(Self::is_stateless)
     }
 }
 
@@ -266,12 +268,6 @@ impl Leaf {
         match &self.source {
             LeafSource::Stream(plan, _) => Some(plan),
             LeafSource::Table(_) => None,
-        }
-    }
-
-    fn add_scans(&self, found: &mut Vec<usize>) {
-        if let Some(plan) = self.stream() {
-            plan.add_scans(found);
         }
     }
 }
@@ -284,63 +280,84 @@ impl Plan {
         lines
     }
 
-    // tidy: long because it lists every operator once
     fn add_lines(&self, streams: &[crate::catalog::Stream], lines: &mut Vec<String>) {
         match self {
-            Self::Scan(stream) => lines.push(format!("reads \"{}\"", streams[*stream].name)),
-            Self::Filter(input, _) | Self::Project(input, _) => input.add_lines(streams, lines),
-            Self::UnionAll(left, right) => {
-                left.add_lines(streams, lines);
-                right.add_lines(streams, lines);
+            Self::Join(plan) => {
+                for leaf in &plan.leaves {
+                    leaf.add_lines(streams, lines);
+                }
+                return;
             }
-            Self::Group(plan) => {
-                plan.input.add_lines(streams, lines);
-                lines.push(match &plan.closing {
-                    Closing::Key(_, Driver::Time(_)) => {
-                        "tumbling window: closes when ROWTIME moves on".to_owned()
-                    }
-                    Closing::Key(_, Driver::Rows) => {
-                        "tumbling window: closes by the row that changes its time".to_owned()
-                    }
-                    Closing::Stagger(length) => format!("stagger window of {length} ms"),
-                });
-            }
-            Self::Slide(plan) => {
-                plan.input.add_lines(streams, lines);
-                lines.extend(plan.windows.iter().map(|window| match window.extent {
-                    Extent::Rows(rows) => format!("sliding window of {rows} rows before each"),
-                    Extent::Range(length) => format!("sliding window of {length} ms"),
-                }));
-            }
-            Self::Distinct(plan) => {
-                plan.input.add_lines(streams, lines);
-                lines.push("distinct rows".to_owned());
-            }
-            Self::Sort(plan) => {
-                plan.input.add_lines(streams, lines);
-                lines.push("sorted".to_owned());
-            }
-            Self::Items(plan) => {
-                plan.input.add_lines(streams, lines);
-                lines.push(format!("tumbling window of {} ms over items", plan.length));
-            }
-            Self::Forest(plan) => {
-                plan.input.add_lines(streams, lines);
-                let Shape { trees, sample, .. } = plan.shape;
-                lines.push(format!("forest of {trees} trees over {sample} rows each"));
-            }
-            Self::GroupRank(plan) => {
-                plan.input.add_lines(streams, lines);
-                lines.push("ranked by instant".to_owned());
-            }
-            Self::Join(plan) => plan
-                .leaves
-                .iter()
-                .for_each(|leaf| leaf.add_lines(streams, lines)),
             Self::Outer(plan) => {
                 plan.left.add_lines(streams, lines);
                 plan.right.add_lines(streams, lines);
+                return;
             }
+            _ => {}
+        }
+
+        for input in self.inputs() {
+            input.add_lines(streams, lines);
+        }
+        lines.extend(self.own_lines(streams));
+    }
+
+    /// The lines of the operator itself.
+    fn own_lines(&self, streams: &[crate::catalog::Stream]) -> Vec<String> {
+        let line = match self {
+            Self::Scan(stream) => format!("reads \"{}\"", streams[*stream].name),
+            Self::Group(plan) => plan.closing.line(),
+            Self::Slide(plan) => {
+                let lines = plan.windows.iter().map(|window| window.extent.line());
+                return lines.collect();
+            }
+            Self::Distinct(_) => "distinct rows".to_owned(),
+            Self::Sort(_) => "sorted".to_owned(),
+            Self::Items(plan) => format!("tumbling window of {} ms over items", plan.length),
+            Self::Forest(plan) => {
+                let Shape { trees, sample, .. } = plan.shape;
+                format!("forest of {trees} trees over {sample} rows each")
+            }
+            Self::GroupRank(_) => "ranked by instant".to_owned(),
+            Self::Filter(..)
+            | Self::Project(..)
+            | Self::UnionAll(..)
+            | Self::Join(_)
+            | Self::Outer(_) => return Vec::new(),
+        };
+        vec![line]
+    }
+}
+
+impl Closing {
+    fn line(&self) -> String {
+        match self {
+            Self::Key(_, Driver::Time(_)) => {
+                "tumbling window: closes when ROWTIME moves on".to_owned()
+            }
+            Self::Key(_, Driver::Rows) => {
+                "tumbling window: closes by the row that changes its time".to_owned()
+            }
+            Self::Stagger(length) => format!("stagger window of {length} ms"),
+        }
+    }
+}
+
+impl Extent {
+    fn line(self) -> String {
+        match self {
+            Self::Rows(rows) => format!("sliding window of {rows} rows before each"),
+            Self::Range(length) => format!("sliding window of {length} ms"),
+        }
+    }
+}
+
+impl Kept {
+    fn line(self) -> String {
+        match self {
+            Self::Instant => "joined by the current row".to_owned(),
+            Self::Range(length) => format!("joined over {length} ms"),
+            Self::Rows(rows) => format!("joined over the last {rows} rows"),
         }
     }
 }
@@ -350,13 +367,12 @@ impl Leaf {
         match &self.source {
             LeafSource::Stream(plan, kept) => {
                 plan.add_lines(streams, lines);
-                lines.push(match kept {
-                    Kept::Instant => "joined by the current row".to_owned(),
-                    Kept::Range(length) => format!("joined over {length} ms"),
-                    Kept::Rows(rows) => format!("joined over the last {rows} rows"),
-                });
+                lines.push(kept.line());
             }
-            LeafSource::Table(table) => lines.push(format!("looks up \"{}\"", table.name)),
+            LeafSource::Table(table) => {
+                let line = format!("looks up \"{}\"", table.name);
+                lines.push(line);
+            }
         }
     }
 }

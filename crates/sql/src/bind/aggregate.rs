@@ -122,37 +122,56 @@ impl Binder<'_> {
 /// The type of an aggregate's result.
 fn result_type(kind: AggregateKind, argument: Option<&Expr>, at: u32) -> Compiled<SqlType> {
     let of = argument.map_or(SqlType::Null, |argument| argument.sql_type.clone());
-    let refused = |expectation: &str| {
-        let message = format!("{} of {of}; expected {expectation}", kind.word());
-        Err(Issue::mismatch(at, message))
-    };
-    let number = of.is_number() || of.is_null();
-    match kind {
-        AggregateKind::CountAll | AggregateKind::Count => Ok(SqlType::BigInt),
-        AggregateKind::First | AggregateKind::Last => Ok(of),
-        AggregateKind::Min | AggregateKind::Max => match of {
-            SqlType::Boolean | SqlType::Row(_) | SqlType::Interval(_) => {
-                refused("a number, text or datetime")
-            }
-            _ => Ok(of),
-        },
-        AggregateKind::Any | AggregateKind::Every => match of {
-            SqlType::Boolean | SqlType::Null => Ok(SqlType::Boolean),
-            _ => refused("BOOLEAN"),
-        },
-        _ if !number => refused("a number"),
-        AggregateKind::Average => Ok(of),
-        AggregateKind::Sum => Ok(match of {
-            SqlType::Decimal { scale, .. } => SqlType::Decimal {
-                precision: 18,
-                scale,
-            },
-            SqlType::Real | SqlType::Double => SqlType::Double,
-            _ => SqlType::BigInt,
-        }),
-        AggregateKind::Deviation(_) => Ok(match of {
+    if let Some(expectation) = refused(kind, &of) {
+        let word = kind.word();
+        let message = format!("{word} of {of}; expected {expectation}");
+        return Err(Issue::mismatch(at, message));
+    }
+
+    Ok(match kind {
+        AggregateKind::CountAll | AggregateKind::Count => SqlType::BigInt,
+        AggregateKind::First | AggregateKind::Last | AggregateKind::Average => of,
+        AggregateKind::Min | AggregateKind::Max => of,
+        AggregateKind::Any | AggregateKind::Every => SqlType::Boolean,
+        AggregateKind::Sum => sum_type(&of),
+        AggregateKind::Deviation(_) => match of {
             SqlType::Real => SqlType::Real,
             _ => SqlType::Double,
-        }),
+        },
+    })
+}
+
+/// The kind of argument that an aggregate wants, if the type is of another kind.
+fn refused(kind: AggregateKind, of: &SqlType) -> Option<&'static str> {
+    let (fits, expectation) = match kind {
+        AggregateKind::CountAll
+        | AggregateKind::Count
+        | AggregateKind::First
+        | AggregateKind::Last => return None,
+        AggregateKind::Min | AggregateKind::Max => {
+            let unordered = matches!(of, SqlType::Boolean | SqlType::Row(_));
+            let interval = matches!(of, SqlType::Interval(_));
+            (!unordered && !interval, "a number, text or datetime")
+        }
+        AggregateKind::Any | AggregateKind::Every => {
+            let boolean = matches!(of, SqlType::Boolean | SqlType::Null);
+            (boolean, "BOOLEAN")
+        }
+        AggregateKind::Average | AggregateKind::Sum | AggregateKind::Deviation(_) => {
+            let number = of.is_number() || of.is_null();
+            (number, "a number")
+        }
+    };
+    if fits { None } else { Some(expectation) }
+}
+
+fn sum_type(of: &SqlType) -> SqlType {
+    match of {
+        SqlType::Decimal { scale, .. } => SqlType::Decimal {
+            precision: 18,
+            scale: *scale,
+        },
+        SqlType::Real | SqlType::Double => SqlType::Double,
+        _ => SqlType::BigInt,
     }
 }

@@ -20,27 +20,39 @@ pub(super) fn insert_plan(
     at: u32,
     issues: &mut Vec<Issue>,
 ) -> Compiled<Plan> {
-    let mut sources: Vec<usize> = (1..planned.columns.len()).collect();
+    let wanted = match names {
+        Some(names) => names.len(),
+        None => target.columns.len(),
+    };
+    let sources = sources(&planned, wanted);
+    if sources.len() != wanted {
+        return Err(wrong_count(sources.len(), target, wanted, at));
+    }
+
     let mut time = Expr::column(0, SqlType::Timestamp);
-    let wanted = names.map_or(target.columns.len(), <[Name]>::len);
+    let values = match names {
+        None => sources.into_iter().map(Some).collect(),
+        Some(names) => listed_values(target, names, &sources, &mut time)?,
+    };
+
+    let mut expressions = vec![time];
+    for (column, source) in target.columns.iter().zip(values) {
+        let value = assigned(&planned, column, source, at, issues);
+        expressions.push(value);
+    }
+    Ok(projected(planned.plan, expressions))
+}
+
+/// The visible columns of the query. A ROWTIME of the query's own is left out where there is one
+/// column too many.
+fn sources(planned: &Planned, wanted: usize) -> Vec<usize> {
+    let mut sources: Vec<usize> = (1..planned.columns.len()).collect();
     if let Some(own) = planned.own_rowtime
         && sources.len() == wanted + 1
     {
         sources.retain(|source| *source != own);
     }
-    if sources.len() != wanted {
-        return Err(wrong_count(sources.len(), target, wanted, at));
-    }
-
-    let values = match names {
-        None => sources.into_iter().map(Some).collect(),
-        Some(names) => listed_values(target, names, &sources, &mut time)?,
-    };
-    let mut expressions = vec![time];
-    for (column, source) in target.columns.iter().zip(values) {
-        expressions.push(assigned(&planned, column, source, at, issues));
-    }
-    Ok(projected(planned.plan, expressions))
+    sources
 }
 
 /// The source of each target column that a column list names. ROWTIME there sets the row's time.
@@ -74,11 +86,13 @@ fn wrong_count(found: usize, target: &Stream, wanted: usize, at: u32) -> Issue {
 }
 
 fn target_column(target: &Stream, name: &Name) -> Compiled<usize> {
-    target.column(&name.text).ok_or_else(|| {
-        let known = target.columns.iter().map(|column| column.name.as_str());
-        let what = "the target has no column";
-        Issue::unknown(ErrorClass::UnknownColumn, name, what, known)
-    })
+    if let Some(place) = target.column(&name.text) {
+        return Ok(place);
+    }
+
+    let known = target.columns.iter().map(|column| column.name.as_str());
+    let what = "the target has no column";
+    Err(Issue::unknown(ErrorClass::UnknownColumn, name, what, known))
 }
 
 fn not_assignable(from: &ScopeColumn, column: &Column, at: u32) -> Issue {
@@ -99,15 +113,15 @@ fn assigned(
     let Some(source) = source else {
         return Expr::literal(Value::Null, column.sql_type.clone());
     };
+
     let from = &planned.columns[source];
     if !assignable(&from.sql_type, &column.sql_type) {
-        let place = planned.places.get(source).copied().unwrap_or(at);
-        issues.push(not_assignable(from, column, place));
+        let place = planned.places.get(source).copied();
+        let issue = not_assignable(from, column, place.unwrap_or(at));
+        issues.push(issue);
     }
-    converted(
-        Expr::column(source, from.sql_type.clone()),
-        &column.sql_type,
-    )
+    let value = Expr::column(source, from.sql_type.clone());
+    converted(value, &column.sql_type)
 }
 
 /// A projection; one right above another is merged with it, since each column is used once.

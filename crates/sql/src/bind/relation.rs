@@ -2,18 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use super::expression::{Binder, Stage, compare, want_comparable};
-use super::scope::{NameScope, ScopeColumn, ScopeRelation};
-use super::select::{Planned, Planner};
+use super::expression::{Binder, Stage, boolean, compare, want_comparable};
+use super::scope::{NameScope, ScopeColumn, ScopeRelation, unknown_column};
+use super::select::Planner;
 use super::window::{extent, specification};
 use crate::catalog::{Column, ERROR_STREAM, METADATA, Stream, StreamRole};
 use crate::error::{Compiled, ErrorClass, Issue};
-use crate::expr::{Accepts, Expr};
+use crate::expr::{Accepts, Expr, ExprKind};
 use crate::plan::{Extent, JoinPlan, Kept, Leaf, LeafSource, OuterPlan, Plan};
 use crate::table::Lookup;
 use crate::text::ast::{
     Join, JoinCondition, JoinKind, Name, Operand, OperandSource, Query, QueryBody, Relation,
-    RelationKind, SelectItem, WindowSpec,
+    RelationKind, Select, SelectItem, WindowSpec,
 };
 use crate::types::SqlType;
 
@@ -48,10 +48,11 @@ impl Planner<'_> {
         if leaves.len() == 1 {
             return single(leaves.remove(0), scope, relation.at);
         }
-        if !leaves
+
+        let has_stream = leaves
             .iter()
-            .any(|leaf| matches!(leaf.source, LeafSource::Stream(..)))
-        {
+            .any(|leaf| matches!(leaf.source, LeafSource::Stream(..)));
+        if !has_stream {
             return Err(Issue::unsupported(relation.at, "a join without a stream"));
         }
         let plan = join_plan(leaves, part.predicates, scope.width());
@@ -103,35 +104,14 @@ impl Planner<'_> {
     fn using(&mut self, names: &[Name], part: &mut Part, at: u32) -> Compiled<Expr> {
         let scope = part.scope();
         let mut equal: Option<Expr> = None;
-        for name in names {
-            let sides: Vec<Expr> = scope
-                .relations
-                .iter()
-                .filter_map(|relation| {
-                    let mut columns = relation.columns.iter();
-                    let index = columns.position(|column| column.name == name.text)?;
-                    let sql_type = relation.columns[index].sql_type.clone();
-                    Some(Expr::column(relation.offset + index, sql_type))
-                })
-                .collect();
-            let (Some(left), Some(right)) =
-                (sides.first(), sides.last().filter(|_| sides.len() > 1))
-            else {
-                let columns = scope
-                    .relations
-                    .iter()
-                    .flat_map(|relation| &relation.columns);
-                let known = columns.map(|column| column.name.as_str());
-                return Err(super::scope::unknown_column(name, known));
-            };
 
-            want_comparable(left, right, at)?;
-            let this = compare(Accepts::Equal, left.clone(), right.clone());
+        for name in names {
+            let (left, right) = shared_columns(&scope, name)?;
+            want_comparable(&left, &right, at)?;
+
+            let this = compare(Accepts::Equal, left, right);
             equal = Some(match equal {
-                Some(before) => super::expression::boolean(crate::expr::ExprKind::And(
-                    Box::new(before),
-                    Box::new(this),
-                )),
+                Some(before) => both(before, this),
                 None => this,
             });
             part.merged.push(name.text.clone());
@@ -143,26 +123,24 @@ impl Planner<'_> {
         let mut both = left.into_one().beside(right.into_one());
         let condition = self.condition(&join.condition, &mut both, at)?;
         let scope = both.scope();
-        let merged = both.merged;
         let (Some(right), Some(left)) = (both.leaves.pop(), both.leaves.pop()) else {
             return Err(Issue::unsupported(at, "this outer join"));
         };
-        let right_offset = 1 + left.width;
-        let (left, right) = (left.at_offset(1), right.at_offset(right_offset));
-        let keeps_left = join.kind != JoinKind::Right;
-        let keeps_right = join.kind != JoinKind::Left;
-        refuse_kept_table(&left, keeps_left, at)?;
-        refuse_kept_table(&right, keeps_right, at)?;
 
+        let right_offset = 1 + left.width;
         let width = scope.width();
-        let plan = Plan::Outer(Box::new(OuterPlan {
-            left,
-            right,
-            keeps_left,
-            keeps_right,
+        let plan = OuterPlan {
+            left: left.at_offset(1),
+            right: right.at_offset(right_offset),
+            keeps_left: join.kind != JoinKind::Right,
+            keeps_right: join.kind != JoinKind::Left,
             condition,
             width,
-        }));
+        };
+        refuse_kept_table(&plan.left, plan.keeps_left, at)?;
+        refuse_kept_table(&plan.right, plan.keeps_right, at)?;
+
+        let plan = Plan::Outer(Box::new(plan));
         Ok(Part {
             leaves: vec![PartLeaf {
                 source: LeafSource::Stream(plan, Kept::Instant),
@@ -170,7 +148,7 @@ impl Planner<'_> {
                 width,
             }],
             predicates: Vec::new(),
-            merged,
+            merged: both.merged,
         })
     }
 
@@ -179,38 +157,18 @@ impl Planner<'_> {
             Some(over) => self.kept(specification(named, over)?)?,
             None => Kept::Instant,
         };
-        let alias = |name: &str| {
-            operand
-                .alias
-                .as_ref()
-                .map_or_else(|| name.to_owned(), |alias| alias.text.clone())
-        };
 
-        let (source, mut columns, alias, broken) = match &operand.source {
-            OperandSource::Stream(name) => {
-                let (source, columns, broken) = self.named_source(name, kept)?;
-                (source, columns, alias(&name.text), broken)
-            }
-            OperandSource::Query(query) => {
-                let Planned { plan, columns, .. } = self.query(query)?;
-                (LeafSource::Stream(plan, kept), columns, alias(""), false)
-            }
-            OperandSource::Function(function) => {
-                let Planned { plan, columns, .. } = self.table_function(function)?;
-                (LeafSource::Stream(plan, kept), columns, alias(""), false)
-            }
-        };
-        rename_columns(&mut columns, &operand.columns, at)?;
-        let width = columns.len();
+        let (source, mut relation) = self.operand_source(&operand.source, kept)?;
+        if let Some(alias) = &operand.alias {
+            relation.alias.clone_from(&alias.text);
+        }
+        rename_columns(&mut relation.columns, &operand.columns, at)?;
+
+        let width = relation.columns.len();
         Ok(Part {
             leaves: vec![PartLeaf {
                 source,
-                relations: vec![ScopeRelation {
-                    alias,
-                    columns,
-                    offset: 0,
-                    broken,
-                }],
+                relations: vec![relation],
                 width,
             }],
             predicates: Vec::new(),
@@ -218,39 +176,94 @@ impl Planner<'_> {
         })
     }
 
-    fn kept(&mut self, spec: &WindowSpec) -> Compiled<Kept> {
-        let scope = NameScope::default();
-        let mut binder = Binder::new(self.catalog, &scope, Stage::Rows("OVER"));
-        if let Some(first) = spec.partition.first() {
-            return Err(Issue::unsupported(
-                first.at,
-                "PARTITION BY in a join's window",
-            ));
-        }
-        Ok(match extent(&mut binder, spec)? {
-            Extent::Rows(rows) => Kept::Rows(rows),
-            Extent::Range(length) => Kept::Range(length),
-        })
+    fn operand_source(
+        &mut self,
+        source: &OperandSource,
+        kept: Kept,
+    ) -> Compiled<(LeafSource, ScopeRelation)> {
+        let planned = match source {
+            OperandSource::Stream(name) => return self.named_source(name, kept),
+            OperandSource::Query(query) => self.query(query)?,
+            OperandSource::Function(function) => self.table_function(function)?,
+        };
+
+        let source = LeafSource::Stream(planned.plan, kept);
+        Ok((source, at_start(String::new(), planned.columns)))
     }
 
-    fn named_source(
-        &self,
-        name: &Name,
-        kept: Kept,
-    ) -> Compiled<(LeafSource, Vec<ScopeColumn>, bool)> {
+    fn kept(&mut self, spec: &WindowSpec) -> Compiled<Kept> {
+        if let Some(first) = spec.partition.first() {
+            let construct = "PARTITION BY in a join's window";
+            return Err(Issue::unsupported(first.at, construct));
+        }
+
+        let scope = NameScope::default();
+        let mut binder = Binder::new(self.catalog, &scope, Stage::Rows("OVER"));
+        match extent(&mut binder, spec)? {
+            Extent::Rows(rows) => Ok(Kept::Rows(rows)),
+            Extent::Range(length) => Ok(Kept::Range(length)),
+        }
+    }
+
+    fn named_source(&self, name: &Name, kept: Kept) -> Compiled<(LeafSource, ScopeRelation)> {
         refuse_error_stream(name)?;
+        let alias = name.text.clone();
         if let Some((index, stream)) = self.catalog.stream(&name.text) {
             let source = LeafSource::Stream(Plan::Scan(index), kept);
-            return Ok((source, stream_columns(stream), stream.broken));
+            let mut relation = at_start(alias, stream_columns(stream));
+            relation.broken = stream.broken;
+            return Ok((source, relation));
         }
         if let Some(table) = self.catalog.table(&name.text) {
-            let columns = table_columns(&table.columns);
-            return Ok((LeafSource::Table(table.clone()), columns, false));
+            let source = LeafSource::Table(table.clone());
+            let relation = at_start(alias, table_columns(&table.columns));
+            return Ok((source, relation));
         }
 
         let known = self.catalog.relation_names();
         let what = "at this point there is no stream or table";
         Err(Issue::unknown(ErrorClass::UnknownStream, name, what, known))
+    }
+}
+
+fn at_start(alias: String, columns: Vec<ScopeColumn>) -> ScopeRelation {
+    ScopeRelation {
+        alias,
+        columns,
+        offset: 0,
+        broken: false,
+    }
+}
+
+fn both(left: Expr, right: Expr) -> Expr {
+    let (left, right) = (Box::new(left), Box::new(right));
+    boolean(ExprKind::And(left, right))
+}
+
+/// The first and the last column of a name that at least two relations have.
+fn shared_columns(scope: &NameScope, name: &Name) -> Compiled<(Expr, Expr)> {
+    let mut sides = Vec::new();
+    for relation in &scope.relations {
+        for (index, column) in relation.columns.iter().enumerate() {
+            if column.name == name.text {
+                let sql_type = column.sql_type.clone();
+                sides.push(Expr::column(relation.offset + index, sql_type));
+                break;
+            }
+        }
+    }
+
+    let last = sides.pop();
+    match (sides.into_iter().next(), last) {
+        (Some(left), Some(right)) => Ok((left, right)),
+        _ => {
+            let columns = scope
+                .relations
+                .iter()
+                .flat_map(|relation| &relation.columns);
+            let known = columns.map(|column| column.name.as_str());
+            Err(unknown_column(name, known))
+        }
     }
 }
 
@@ -270,46 +283,60 @@ impl Binder<'_> {
         value: Option<&Expr>,
         at: u32,
     ) -> Compiled<Lookup> {
-        let unsupported =
-            || Issue::unsupported(at, "a subquery over a stream inside an expression");
-        let QueryBody::Select(select) = &query.body else {
-            return Err(unsupported());
-        };
-        let RelationKind::Operand(operand) = &select.from.kind else {
-            return Err(unsupported());
-        };
-        let OperandSource::Stream(name) = &operand.source else {
-            return Err(unsupported());
+        let Some((select, operand, name)) = plain_select(query) else {
+            return Err(subquery_of_stream(at));
         };
         let Some(table) = self.catalog.table(&name.text) else {
-            if self.catalog.stream(&name.text).is_some() {
-                return Err(unsupported());
-            }
-            let known = self.catalog.relation_names();
-            let class = ErrorClass::UnknownStream;
-            return Err(Issue::unknown(class, name, "there is no table", known));
+            return Err(self.no_table(name, at));
         };
-        if select.grouping.is_some() || select.having.is_some() {
-            return Err(unsupported());
-        }
 
-        let alias = operand.alias.as_ref().unwrap_or(name).text.clone();
-        let scope = NameScope::of_query(alias, table_columns(&table.columns));
+        let alias = operand.alias.as_ref().unwrap_or(name);
+        let columns = table_columns(&table.columns);
+        let scope = NameScope::of_query(alias.text.clone(), columns);
         let mut inner = Binder::new(self.catalog, &scope, Stage::Rows("a subquery"));
         let filter = match &select.filter {
             Some(filter) => Some(inner.bind_condition(filter)?),
             None => None,
         };
-        let column = match value {
-            None => None,
-            Some(value) => {
-                let column = lookup_column(&mut inner, &select.items, at)?;
-                want_comparable(value, &column, at)?;
-                Some(column)
-            }
-        };
+
+        let mut column = None;
+        if let Some(value) = value {
+            let found = lookup_column(&mut inner, &select.items, at)?;
+            want_comparable(value, &found, at)?;
+            column = Some(found);
+        }
         Ok(Lookup::new(table, filter.as_ref(), column.as_ref()))
     }
+
+    fn no_table(&self, name: &Name, at: u32) -> Issue {
+        if self.catalog.stream(&name.text).is_some() {
+            return subquery_of_stream(at);
+        }
+
+        let known = self.catalog.relation_names();
+        let class = ErrorClass::UnknownStream;
+        Issue::unknown(class, name, "there is no table", known)
+    }
+}
+
+fn subquery_of_stream(at: u32) -> Issue {
+    Issue::unsupported(at, "a subquery over a stream inside an expression")
+}
+
+/// A SELECT from one named relation, without groups.
+fn plain_select(query: &Query) -> Option<(&Select, &Operand, &Name)> {
+    let QueryBody::Select(select) = &query.body else {
+        return None;
+    };
+    let RelationKind::Operand(operand) = &select.from.kind else {
+        return None;
+    };
+    let OperandSource::Stream(name) = &operand.source else {
+        return None;
+    };
+
+    let is_plain = select.grouping.is_none() && select.having.is_none();
+    is_plain.then_some((select, operand, name))
 }
 
 fn lookup_column(binder: &mut Binder<'_>, items: &[SelectItem], at: u32) -> Compiled<Expr> {
@@ -361,16 +388,15 @@ fn visible(column: &Column) -> ScopeColumn {
 }
 
 fn rename_columns(columns: &mut [ScopeColumn], names: &[Name], at: u32) -> Compiled<()> {
-    if names.is_empty() {
-        return Ok(());
-    }
-    let shown = columns.iter().filter(|column| !column.hidden).count();
-    if shown != names.len() {
-        let message = format!("the alias names {} columns; expected {shown}", names.len());
+    let mut shown: Vec<&mut ScopeColumn> =
+        columns.iter_mut().filter(|column| !column.hidden).collect();
+    if !names.is_empty() && shown.len() != names.len() {
+        let (given, expected) = (names.len(), shown.len());
+        let message = format!("the alias names {given} columns; expected {expected}");
         return Err(Issue::new(ErrorClass::ColumnCount, at, message));
     }
-    let shown = columns.iter_mut().filter(|column| !column.hidden);
-    for (column, name) in shown.zip(names) {
+
+    for (column, name) in shown.iter_mut().zip(names) {
         column.name.clone_from(&name.text);
     }
     Ok(())

@@ -8,8 +8,10 @@ use super::window::{Windows, interval_length};
 use crate::catalog::{Catalog, ROWTIME};
 use crate::error::{Compiled, ErrorClass, Issue};
 use crate::expr::Expr;
-use crate::plan::{Closing, DistinctPlan, GroupPlan, Plan, SlidePlan, SortPlan};
-use crate::text::ast::{Ast, AstKind, Grouping, OrderTerm, Query, QueryBody, Select, SelectItem};
+use crate::plan::{Closing, DistinctPlan, GroupPlan, Plan, SlidePlan, SortPlan, WindowPlan};
+use crate::text::ast::{
+    Ast, AstKind, Grouping, Name, OrderTerm, Query, QueryBody, Select, SelectItem,
+};
 use crate::types::SqlType;
 use crate::value::Value;
 
@@ -79,28 +81,14 @@ impl<'a> Planner<'a> {
         let right = self.query(right)?;
         let left = left?;
         if left.columns.len() != right.columns.len() {
-            let message = format!(
-                "UNION ALL of {} and {} columns; expected the same number",
-                left.columns.len() - 1,
-                right.columns.len() - 1
-            );
+            let left = left.columns.len() - 1;
+            let right = right.columns.len() - 1;
+            let message =
+                format!("UNION ALL of {left} and {right} columns; expected the same number");
             return Err(Issue::new(ErrorClass::ColumnCount, at, message));
         }
 
-        let mut columns = left.columns;
-        for (column, other) in columns.iter_mut().zip(&right.columns) {
-            let union = column.sql_type.union(&other.sql_type);
-            column.sql_type = union.ok_or_else(|| {
-                let message = format!(
-                    "UNION ALL of {} and {} in column \"{}\"",
-                    column.sql_type, other.sql_type, column.name
-                );
-                Issue::mismatch(at, message)
-            })?;
-            if column.driver != other.driver {
-                column.driver = None;
-            }
-        }
+        let columns = united(left.columns, &right.columns, at)?;
         let left_plan = in_types(left.plan, &columns);
         let right_plan = in_types_of(right.plan, &right.columns, &columns);
         Ok(Planned {
@@ -130,28 +118,46 @@ impl<'a> Planner<'a> {
 
     fn select(&mut self, select: &Select, terms: &[OrderTerm]) -> Compiled<Planned> {
         self.refuse_repeated_windows(select)?;
-        let (mut plan, scope) = self.relation(&select.from, &select.windows)?;
-        let mut failed = None;
-        if let Some(filter) = &select.filter {
-            let mut binder = Binder::new(self.catalog, &scope, Stage::Rows("WHERE"));
-            match binder.bind_condition(filter) {
-                Ok(condition) => plan = filtered(plan, condition),
-                Err(issue) => failed = Some(issue),
-            }
-            self.issues.append(&mut binder.issues);
-        }
+        let (plan, scope) = self.relation(&select.from, &select.windows)?;
+        let (plan, failed) = self.where_clause(select, plan, &scope);
 
         let selected = match &select.grouping {
             Some(grouping) => self.grouped(select, grouping, terms, plan, &scope),
             None => self.ungrouped(select, terms, plan, &scope),
         };
-        match (selected, failed) {
-            (Ok(selected), None) => finish(selected, select.distinct.then_some(select.at)),
-            (Err(issue), None) | (Ok(_), Some(issue)) => Err(issue),
-            (Err(issue), Some(first)) => {
-                self.issues.push(first);
+        let Some(failed) = failed else {
+            let distinct = select.distinct.then_some(select.at);
+            return finish(selected?, distinct);
+        };
+
+        match selected {
+            Ok(_) => Err(failed),
+            Err(issue) => {
+                self.issues.push(failed);
                 Err(issue)
             }
+        }
+    }
+
+    /// The plan with the filter, and the issue of a WHERE that is wrong: the select list is checked
+    /// all the same.
+    fn where_clause(
+        &mut self,
+        select: &Select,
+        plan: Plan,
+        scope: &NameScope,
+    ) -> (Plan, Option<Issue>) {
+        let Some(filter) = &select.filter else {
+            return (plan, None);
+        };
+
+        let stage = Stage::Rows("WHERE");
+        let mut binder = Binder::new(self.catalog, scope, stage);
+        let condition = binder.bind_condition(filter);
+        self.issues.append(&mut binder.issues);
+        match condition {
+            Ok(condition) => (filtered(plan, condition), None),
+            Err(issue) => (plan, Some(issue)),
         }
     }
 
@@ -174,12 +180,9 @@ impl<'a> Planner<'a> {
         scope: &NameScope,
     ) -> Compiled<Selected> {
         if let Some(having) = &select.having {
+            let at = having.start;
             let message = "HAVING without groups; expected GROUP BY or WINDOWED BY";
-            return Err(Issue::new(
-                ErrorClass::MisplacedAggregate,
-                having.start,
-                message,
-            ));
+            return Err(Issue::new(ErrorClass::MisplacedAggregate, at, message));
         }
 
         let stage = Stage::Items(Windows::new(&select.windows));
@@ -188,20 +191,14 @@ impl<'a> Planner<'a> {
         let order = order_terms(&mut binder, terms, &items)?;
         self.issues.append(&mut binder.issues);
 
+        let functions = match binder.stage {
+            Stage::Items(windows) => windows.functions,
+            _ => Vec::new(),
+        };
         let mut drivers = scope.drivers();
-        let mut plan = plan;
-        if let Stage::Items(windows) = binder.stage {
-            let functions = windows.functions;
-            drivers.extend(functions.iter().map(|_| None));
-            if !functions.is_empty() {
-                plan = Plan::Slide(Box::new(SlidePlan {
-                    input: plan,
-                    windows: functions,
-                }));
-            }
-        }
+        drivers.resize(drivers.len() + functions.len(), None);
         Ok(Selected {
-            plan,
+            plan: slid(plan, functions),
             items,
             order,
             drivers,
@@ -221,30 +218,32 @@ impl<'a> Planner<'a> {
         self.issues.append(&mut rows.issues);
         let (keys, closing) = bound?;
         let mut drivers = group_drivers(&keys, &closing, scope);
-        let mut binder = Binder::new(self.catalog, scope, Stage::Grouped(Groups::new(keys)));
+
+        let stage = Stage::Grouped(Groups::new(keys));
+        let mut binder = Binder::new(self.catalog, scope, stage);
         let items = self.items(&mut binder, &select.items, scope)?;
-        let having = select.having.as_ref();
-        let having = having
-            .map(|having| binder.bind_condition(having))
-            .transpose()?;
+        let having = match &select.having {
+            Some(having) => Some(binder.bind_condition(having)?),
+            None => None,
+        };
         let order = order_terms(&mut binder, terms, &items)?;
         self.issues.append(&mut binder.issues);
 
         let Stage::Grouped(groups) = binder.stage else {
             return Err(Issue::unsupported(select.at, "this grouping"));
         };
-        drivers.extend(groups.aggregates.iter().map(|_| None));
-        let mut plan = Plan::Group(Box::new(GroupPlan {
+        drivers.resize(drivers.len() + groups.aggregates.len(), None);
+        let grouped = Plan::Group(Box::new(GroupPlan {
             input: plan,
             keys: groups.keys,
             closing,
             aggregates: groups.aggregates,
         }));
-        if let Some(condition) = having {
-            plan = filtered(plan, condition);
-        }
         Ok(Selected {
-            plan,
+            plan: match having {
+                Some(condition) => filtered(grouped, condition),
+                None => grouped,
+            },
             items,
             order,
             drivers,
@@ -293,20 +292,50 @@ pub(super) fn filtered(plan: Plan, condition: Expr) -> Plan {
     Plan::Filter(Box::new(plan), condition)
 }
 
+/// The plan with windowed functions, if there are any.
+fn slid(plan: Plan, functions: Vec<WindowPlan>) -> Plan {
+    if functions.is_empty() {
+        return plan;
+    }
+
+    Plan::Slide(Box::new(SlidePlan {
+        input: plan,
+        windows: functions,
+    }))
+}
+
+/// The columns of a union, in types that take the values of both sides.
+fn united(
+    mut columns: Vec<ScopeColumn>,
+    others: &[ScopeColumn],
+    at: u32,
+) -> Compiled<Vec<ScopeColumn>> {
+    for (column, other) in columns.iter_mut().zip(others) {
+        let Some(union) = column.sql_type.union(&other.sql_type) else {
+            let types = format!("{} and {}", column.sql_type, other.sql_type);
+            let message = format!("UNION ALL of {types} in column \"{}\"", column.name);
+            return Err(Issue::mismatch(at, message));
+        };
+
+        column.sql_type = union;
+        if column.driver != other.driver {
+            column.driver = None;
+        }
+    }
+    Ok(columns)
+}
+
 fn in_types(plan: Plan, columns: &[ScopeColumn]) -> Plan {
     in_types_of(plan, columns, columns)
 }
 
 /// The plan with the columns converted to other types.
 fn in_types_of(plan: Plan, from: &[ScopeColumn], to: &[ScopeColumn]) -> Plan {
-    let expressions = from
-        .iter()
-        .zip(to)
-        .enumerate()
-        .map(|(index, (from, to))| {
-            converted(Expr::column(index, from.sql_type.clone()), &to.sql_type)
-        })
-        .collect();
+    let mut expressions = Vec::with_capacity(from.len());
+    for (index, (from, to)) in from.iter().zip(to).enumerate() {
+        let column = Expr::column(index, from.sql_type.clone());
+        expressions.push(converted(column, &to.sql_type));
+    }
     Plan::Project(Box::new(plan), expressions)
 }
 
@@ -317,54 +346,74 @@ fn bind_item(
     place: usize,
 ) -> Compiled<Vec<Item>> {
     match item {
-        SelectItem::All(at) => {
-            if scope.relations.iter().any(|relation| relation.broken) {
-                // An issue about the relation is reported already.
-                return Ok(Vec::new());
-            }
-            scope
-                .visible()
-                .map(|name| star_item(binder, &name, *at))
-                .collect()
-        }
-        SelectItem::AllOf(alias) => {
-            let relation = scope.relation(&alias.text).ok_or_else(|| {
-                let message = format!("no relation is called \"{}\"", alias.text);
-                Issue::new(ErrorClass::UnknownColumn, alias.at, message)
-            })?;
-            let columns = relation.columns.iter().filter(|column| !column.hidden);
-            columns
-                .map(|column| {
-                    let path = [alias.text.as_str(), column.name.as_str()];
-                    star_item(binder, &path.map(ToOwned::to_owned), alias.at)
-                })
-                .collect()
-        }
+        SelectItem::All(at) => all_items(binder, scope, *at),
+        SelectItem::AllOf(alias) => items_of(binder, scope, alias),
         SelectItem::Expression { value, alias } => {
-            let expression = binder.bind(value)?;
-            let sets_rowtime = alias.as_ref().is_some_and(|alias| alias.text == ROWTIME);
-            if sets_rowtime && !matches!(expression.sql_type, SqlType::Timestamp | SqlType::Null) {
-                let message = format!("ROWTIME of {}; expected TIMESTAMP", expression.sql_type);
-                return Err(Issue::mismatch(value.at, message));
-            }
-            Ok(vec![Item {
-                name: item_name(value, alias.as_ref(), place),
-                expression,
-                sets_rowtime,
-                at: value.start,
-            }])
+            let item = expression_item(binder, value, alias.as_ref(), place)?;
+            Ok(vec![item])
         }
     }
 }
 
+fn all_items(binder: &mut Binder<'_>, scope: &NameScope, at: u32) -> Compiled<Vec<Item>> {
+    if scope.relations.iter().any(|relation| relation.broken) {
+        // An issue about the relation is reported already.
+        return Ok(Vec::new());
+    }
+
+    scope
+        .visible()
+        .map(|name| star_item(binder, &name, at))
+        .collect()
+}
+
+fn items_of(binder: &mut Binder<'_>, scope: &NameScope, alias: &Name) -> Compiled<Vec<Item>> {
+    let Some(relation) = scope.relation(&alias.text) else {
+        let message = format!("no relation is called \"{}\"", alias.text);
+        return Err(Issue::new(ErrorClass::UnknownColumn, alias.at, message));
+    };
+
+    let mut items = Vec::with_capacity(relation.columns.len());
+    for column in &relation.columns {
+        if !column.hidden {
+            let path = [alias.text.clone(), column.name.clone()];
+            items.push(star_item(binder, &path, alias.at)?);
+        }
+    }
+    Ok(items)
+}
+
+fn expression_item(
+    binder: &mut Binder<'_>,
+    value: &Ast,
+    alias: Option<&Name>,
+    place: usize,
+) -> Compiled<Item> {
+    let expression = binder.bind(value)?;
+    let sql_type = &expression.sql_type;
+    let sets_rowtime = alias.is_some_and(|alias| alias.text == ROWTIME);
+    if sets_rowtime && !matches!(sql_type, SqlType::Timestamp | SqlType::Null) {
+        let message = format!("ROWTIME of {sql_type}; expected TIMESTAMP");
+        return Err(Issue::mismatch(value.at, message));
+    }
+
+    Ok(Item {
+        name: item_name(value, alias, place),
+        expression,
+        sets_rowtime,
+        at: value.start,
+    })
+}
+
 fn star_item(binder: &mut Binder<'_>, path: &[String], at: u32) -> Compiled<Item> {
-    let names = path
-        .iter()
-        .map(|text| crate::text::ast::Name {
+    let mut names = Vec::with_capacity(path.len());
+    for text in path {
+        names.push(Name {
             text: text.clone(),
             at,
-        })
-        .collect();
+        });
+    }
+
     let ast = Ast::new(at, AstKind::Name(names));
     Ok(Item {
         name: path.last().cloned().unwrap_or_default(),
@@ -374,16 +423,18 @@ fn star_item(binder: &mut Binder<'_>, path: &[String], at: u32) -> Compiled<Item
     })
 }
 
-fn item_name(value: &Ast, alias: Option<&crate::text::ast::Name>, place: usize) -> String {
+fn item_name(value: &Ast, alias: Option<&Name>, place: usize) -> String {
     if let Some(alias) = alias {
         return alias.text.clone();
     }
-    match &value.kind {
-        AstKind::Name(path) => path
-            .last()
-            .map(|name| name.text.clone())
-            .unwrap_or_default(),
-        _ => format!("EXPR${place}"),
+
+    let last = match &value.kind {
+        AstKind::Name(path) => path.last(),
+        _ => None,
+    };
+    match last {
+        Some(name) => name.text.clone(),
+        None => format!("EXPR${place}"),
     }
 }
 
@@ -396,17 +447,17 @@ fn bind_grouping(
     match grouping {
         Grouping::By(list) => {
             let keys = binder.bind_all(list)?;
-            let closing = closing_key(&keys, &scope.drivers());
-            let (index, by) = closing.ok_or_else(|| nothing_grows(list))?;
-            Ok((keys, Closing::Key(index, by)))
+            match closing_key(&keys, &scope.drivers()) {
+                Some((index, by)) => Ok((keys, Closing::Key(index, by))),
+                None => Err(nothing_grows(list)),
+            }
         }
         Grouping::Stagger { partition, range } => {
             let keys = binder.bind_all(partition)?;
-            let length = interval_length(binder, range, "RANGE")?;
-            if length == 0 {
-                return Err(Issue::mismatch(range.at, "RANGE wants a positive interval"));
+            match interval_length(binder, range, "RANGE")? {
+                0 => Err(Issue::mismatch(range.at, "RANGE wants a positive interval")),
+                length => Ok((keys, Closing::Stagger(length))),
             }
-            Ok((keys, Closing::Stagger(length)))
         }
     }
 }
@@ -421,16 +472,18 @@ fn nothing_grows(list: &[Ast]) -> Issue {
 /// The key by which windows close: one that grows with ROWTIME, else with MONOTONIC, else an event
 /// time.
 fn closing_key(keys: &[Expr], drivers: &[Option<Driver>]) -> Option<(usize, Driver)> {
-    let driven = keys.iter().map(|key| driver(key, drivers)).enumerate();
-    let driven: Vec<_> = driven
-        .filter_map(|(index, by)| Some((index, by?)))
-        .collect();
-    let by_time = driven.iter().find(|(_, by)| *by != Driver::Rows);
+    let mut by_rows = None;
+    for (index, key) in keys.iter().enumerate() {
+        match driver(key, drivers) {
+            None => {}
+            Some(Driver::Rows) => by_rows = by_rows.or(Some(index)),
+            Some(by_time) => return Some((index, by_time)),
+        }
+    }
 
-    by_time.or(driven.first()).cloned().or_else(|| {
-        let index = keys.iter().position(is_event_time)?;
-        Some((index, Driver::Rows))
-    })
+    let event_time = || keys.iter().position(is_event_time);
+    let index = by_rows.or_else(event_time)?;
+    Some((index, Driver::Rows))
 }
 
 /// The terms of ORDER BY: ordinals, aliases, or expressions over the rows.
@@ -449,25 +502,33 @@ fn order_terms(
 }
 
 fn order_expression(binder: &mut Binder<'_>, ast: &Ast, items: &[Item]) -> Compiled<Expr> {
-    if let AstKind::Literal(Value::Integer(ordinal), _) = &ast.kind {
-        let place = usize::try_from(*ordinal)
-            .ok()
-            .and_then(|ordinal| ordinal.checked_sub(1));
-        let item = place.and_then(|place| items.get(place)).ok_or_else(|| {
-            let message = format!("ORDER BY {ordinal}; expected 1 to {}", items.len());
-            Issue::new(ErrorClass::UnknownColumn, ast.at, message)
-        })?;
-        return Ok(item.expression.clone());
+    let item = match &ast.kind {
+        AstKind::Literal(Value::Integer(ordinal), _) => Some(item_at(*ordinal, items, ast.at)?),
+        AstKind::Name(path) => match path.as_slice() {
+            [only] => items.iter().find(|item| item.name == only.text),
+            _ => None,
+        },
+        _ => None,
+    };
+
+    match item {
+        Some(item) => Ok(item.expression.clone()),
+        None => binder.bind(ast),
     }
-    if let AstKind::Name(path) = &ast.kind {
-        let alias = items
-            .iter()
-            .find(|item| path.len() == 1 && path.iter().all(|name| name.text == item.name));
-        if let Some(item) = alias {
-            return Ok(item.expression.clone());
-        }
-    }
-    binder.bind(ast)
+}
+
+/// The item with this number, from 1.
+fn item_at(ordinal: i64, items: &[Item], at: u32) -> Compiled<&Item> {
+    let item = usize::try_from(ordinal)
+        .ok()
+        .and_then(|ordinal| ordinal.checked_sub(1))
+        .and_then(|place| items.get(place));
+
+    item.ok_or_else(|| {
+        let most = items.len();
+        let message = format!("ORDER BY {ordinal}; expected 1 to {most}");
+        Issue::new(ErrorClass::UnknownColumn, at, message)
+    })
 }
 
 /// The projection of a select list, with DISTINCT and ORDER BY. `distinct` is the place of SELECT
@@ -489,21 +550,28 @@ fn finish(selected: Selected, distinct: Option<u32>) -> Compiled<Planned> {
         plan = distinct_plan(plan, &items, &drivers, at)?;
     }
     if let Some(driver) = sort {
-        plan = Plan::Sort(Box::new(SortPlan {
-            input: plan,
-            width: columns.len(),
-            descending: order.iter().map(|(_, descending, _)| *descending).collect(),
-            driver,
-        }));
+        plan = sorted(plan, columns.len(), &order, driver);
     }
+
+    let mut places = vec![0];
+    places.extend(items.iter().map(|item| item.at));
     Ok(Planned {
         plan,
         columns,
         own_rowtime: own_rowtime.map(|index| index + 1),
-        places: std::iter::once(0)
-            .chain(items.iter().map(|item| item.at))
-            .collect(),
+        places,
     })
+}
+
+fn sorted(plan: Plan, width: usize, order: &[(Expr, bool, u32)], driver: Driver) -> Plan {
+    let descending = order.iter().map(|(_, descending, _)| *descending).collect();
+
+    Plan::Sort(Box::new(SortPlan {
+        input: plan,
+        width,
+        descending,
+        driver,
+    }))
 }
 
 impl Selected {
@@ -541,14 +609,16 @@ fn sort_driver(
     let Some((first, descending, at)) = order.first() else {
         return Ok(None);
     };
-    let found = driver(first, drivers)
-        .or_else(|| is_event_time(first).then_some(Driver::Rows))
-        .filter(|_| !descending);
-    found.map(Some).ok_or_else(|| {
-        let message = "the first term of ORDER BY must grow with time, ascending; expected one \
-                       such as ROWTIME or FLOOR(s.ROWTIME TO SECOND)";
-        Issue::new(ErrorClass::NotMonotonic, *at, message)
-    })
+
+    let by_rows = is_event_time(first).then_some(Driver::Rows);
+    match driver(first, drivers).or(by_rows) {
+        Some(driver) if !descending => Ok(Some(driver)),
+        _ => {
+            let message = "the first term of ORDER BY must grow with time, ascending; expected one \
+                           such as ROWTIME or FLOOR(s.ROWTIME TO SECOND)";
+            Err(Issue::new(ErrorClass::NotMonotonic, *at, message))
+        }
+    }
 }
 
 /// The item by which SELECT DISTINCT forgets.
