@@ -5,7 +5,7 @@ use std::sync::Arc;
 use distributary_adapters::kind::{BuildContext, Ending, Surroundings};
 #[cfg(feature = "dynamodb")]
 use distributary_adapters::leases::dynamodb::DynamoTable;
-use distributary_config::Process;
+use distributary_config::{Input, Process, Registry};
 use distributary_core::clock::Clock;
 use distributary_core::text::chain;
 use distributary_kinesis::client::Client;
@@ -44,6 +44,22 @@ pub(crate) struct ConnectArgs {
         value_name = "URL"
     )]
     pub(crate) endpoint_url: Option<String>,
+}
+
+impl ConnectArgs {
+    /// Adds the flags to the values that a configuration is resolved with.
+    pub(crate) fn add_to(&self, input: &mut Input, registry: &Registry) {
+        let flags = [
+            ("region", &self.region),
+            ("profile", &self.profile),
+            ("endpoint-url", &self.endpoint_url),
+        ];
+        for (name, value) in flags {
+            if let Some(value) = value {
+                input.flag(registry, name, value);
+            }
+        }
+    }
 }
 
 /// The way to streams: makes clients.

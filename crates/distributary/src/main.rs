@@ -17,6 +17,7 @@ mod leases;
 mod logging;
 mod measure;
 mod patience;
+mod plan;
 mod redrive;
 mod screen;
 mod show;

@@ -525,8 +525,8 @@ impl OutputEntry {
         }
     }
 
-    /// The user has seen that the output was created again. The next commit writes the identity that
-    /// is known; until then, the stored one is not compared with it.
+    /// The user has seen that the output was created again. The next commit writes the identity
+    /// that is known; until then, the stored one is not compared with it.
     fn accept(&mut self) {
         if std::mem::take(&mut self.awaits_user) {
             self.identity = None;

@@ -230,7 +230,7 @@ mod with_tables {
     impl MoveArgs {
         async fn open(self) -> Result<Side, Failure> {
             let (process, _) = self.config.process()?;
-            let access = Access::for_process(&process.surroundings)?;
+            let access = Access::for_process(&process)?;
             let mut fan_outs = process.fan_outs;
             let (Some(config), None) = (fan_outs.pop(), fan_outs.pop()) else {
                 return Err(Failure::usage(

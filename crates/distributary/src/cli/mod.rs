@@ -10,6 +10,7 @@ mod interrupt;
 mod leases;
 mod local;
 mod pages;
+mod plan;
 mod put;
 mod redrive;
 mod run;
@@ -58,6 +59,8 @@ enum Command {
     Leases(leases::LeasesArgs),
     /// Send dead letters again
     Redrive(redrive::RedriveArgs),
+    /// Show what a month costs, beside other ways to do the same
+    Plan(Box<plan::PlanArgs>),
     /// List streams, or show their shards, lineage and rates
     Streams(streams::StreamsArgs),
     /// Show the main job on an embedded Kinesis, with no account
@@ -154,6 +157,7 @@ impl Command {
             Self::State(args) => state::run(args).await,
             Self::Leases(args) => leases::run(args).await,
             Self::Redrive(args) => redrive::run(args).await,
+            Self::Plan(args) => plan::run(*args).await,
             Self::Streams(args) => streams::run(args).await,
             Self::Demo(args) => demo::run(args).await,
             Self::Local(args) => local::run(args).await,

@@ -132,16 +132,7 @@ impl RedriveArgs {
     fn input(&self, registry: &Registry) -> Input {
         let environment = environment();
         let mut input = of_environment(&environment, registry);
-        let flags = [
-            ("region", &self.connect.region),
-            ("profile", &self.connect.profile),
-            ("endpoint-url", &self.connect.endpoint_url),
-        ];
-        for (name, value) in flags {
-            if let Some(value) = value {
-                input.flag(registry, name, value);
-            }
-        }
+        self.connect.add_to(&mut input, registry);
         input
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::daemon::Dir;
 use crate::run::{records, seconds};
 use crate::served::{Served, finish, program};
 
@@ -72,4 +73,67 @@ fn the_version_has_the_features() {
     ] {
         assert!(text.contains(&format!("\n{line}")), "{text}");
     }
+}
+
+#[test]
+fn a_plan_is_made_from_flags_or_from_a_look_at_the_stream() {
+    let (served, dir) = (Served::new(&[("input", 2), ("output1", 1)]), Dir::new());
+    let args = "plan --rate 1000/s --size 1KiB --shards 8 --outputs 5 --retention 24h";
+    let told = served
+        .run(&args.split(' ').collect::<Vec<_>>())
+        .expect(0)
+        .text();
+    for line in [
+        "  source: shards                   5840.000 shard-hours x 0.015                      87.60\n",
+        "Cheapest that delivers the same: enhanced fan-out",
+        "Prices of 20",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+
+    let config = dir.text("d.toml");
+    let text =
+        "from = \"input\"\n[[output]]\nstream = \"output1\"\n[[output]]\ntype = \"stdout\"\n";
+    std::fs::write(&config, text).unwrap();
+    let args = ["plan", "-c", &config, "--watch", "1s", "--json"];
+    let plans: Value = serde_json::from_str(&served.run(&args).expect(0).text()).unwrap();
+    let work = &plans[0]["workload"];
+    assert_eq!(
+        (&work["shards"], &work["outputs"]),
+        (&2.0.into(), &1.0.into())
+    );
+    assert_eq!(
+        (&work["region"], &work["records"]),
+        (&"us-east-1".into(), &0.0.into())
+    );
+
+    let prices = served.run(&["plan", "--print-prices"]).expect(0).text();
+    let mine = dir.text("prices.toml");
+    let renamed = prices.replace("\"eu-west-1\"", "\"eu-west-3\"");
+    std::fs::write(&mine, renamed).unwrap();
+    let region = |region: &str| {
+        let args = ["plan", "--rate", "1", "--region", region, "--prices", &mine];
+        served.run(&args)
+    };
+    region("eu-west-3").expect(0);
+    let none = region("eu-west-1").expect(2);
+    assert!(
+        none.err.contains(&format!("add a [[region]] to {mine}")),
+        "{}",
+        none.err
+    );
+    served.run(&["plan"]).expect(2);
+}
+
+#[test]
+fn the_page_about_costs_has_the_plan_that_the_program_prints() {
+    let page = include_str!("../../../../docs/COST.md");
+    let command = page.split("```sh\ndistributary ").nth(1).unwrap();
+    let (command, _) = command.split_once('\n').unwrap();
+    let args: Vec<&str> = command.split(' ').collect();
+    let printed = finish(program(&args), b"").expect(0).text();
+    assert!(
+        page.contains(&format!("```text\n{printed}```\n")),
+        "{printed}"
+    );
 }
