@@ -5,6 +5,7 @@
 //! - [`kind`]: a kind as the configuration sees it, without types; [`keys`] and [`values`]:
 //!   keys and their values.
 //! - [`leases`]: where progress is kept.
+//! - [`targets`]: outputs as the table of aws-lambda-fanout has them.
 
 pub(crate) mod formats;
 pub mod keys;
@@ -14,5 +15,6 @@ pub mod line_files;
 pub(crate) mod lines;
 pub mod outputs;
 pub mod sources;
+pub mod targets;
 pub mod values;
 pub(crate) mod webhook;

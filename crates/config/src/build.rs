@@ -52,8 +52,7 @@ fn spec(
     built: BuiltOutput,
     dead_letters: Option<Arc<dyn Output>>,
 ) -> OutputSpec {
-    let filter = config.filter;
-    let filter = filter.map(|filter| filter as Arc<dyn Pump>);
+    let pump = pump_of(&config, built.pump);
     OutputSpec {
         id: OutputId::new(&config.name),
         output: built.output,
@@ -65,16 +64,24 @@ fn spec(
             refused_by: config.name,
             output,
         }),
-        pump: pump_of(built.pump, filter),
+        pump,
     }
 }
 
-/// The pump of an output: the filter sees user records where the output takes aggregates apart.
-fn pump_of(apart: Option<PumpRef>, filter: Option<Arc<dyn Pump>>) -> Option<PumpRef> {
-    let pump = match (apart, filter) {
-        (apart, None) => return apart,
-        (None, Some(filter)) => filter,
-        (Some(apart), Some(filter)) => Arc::new(Chain::new(apart, filter)),
-    };
-    Some(PumpRef { pump, stream: 0 })
+/// The pump of an output: the preparations, then the output's own, then the filter, which sees user
+/// records where aggregates are taken apart.
+fn pump_of(config: &OutputConfig, own: Option<PumpRef>) -> Option<PumpRef> {
+    let mut pumps: Vec<PumpRef> = Vec::new();
+    let prepared = config.prepared.iter();
+    pumps.extend(prepared.map(|preparation| preparation.pump()));
+    pumps.extend(own);
+    if let Some(filter) = &config.filter {
+        let pump: Arc<dyn Pump> = filter.clone();
+        pumps.push(PumpRef { pump, stream: 0 });
+    }
+
+    pumps.into_iter().reduce(|first, second| PumpRef {
+        pump: Arc::new(Chain::new(first, second.pump)),
+        stream: second.stream,
+    })
 }

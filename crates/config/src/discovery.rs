@@ -10,6 +10,7 @@ use distributary_core::store::State;
 
 use crate::pattern::{OutputPattern, Tag};
 use crate::process::{FanOutConfig, OutputConfig};
+use crate::targets;
 
 /// An output that a pattern finds.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +23,17 @@ pub struct FoundOutput {
     pub later_start: Start,
     /// The creation time, where the service returns one: another one is another stream.
     pub created: Option<Millis>,
+    /// The list that has the output.
+    pub list: List,
+}
+
+/// The list that an output was found in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum List {
+    /// The service's own: an output that is missing there may be there all the same.
+    Service,
+    /// A Targets table: an output that is missing there, or has changed, is no longer one.
+    Targets,
 }
 
 impl FoundOutput {
@@ -57,15 +69,45 @@ pub async fn search(
         let tagged = with_tag(places, pattern, (running, context)).await?;
         let mut places = tagged;
         limit(&mut places, pattern, running);
-
-        for place in places {
-            let Some(output) = output(pattern, &place) else {
-                continue;
-            };
-            found.insert(place.name, output);
-        }
+        add_places(&mut found, pattern, places);
     }
+    add_targets(config, context, &mut found).await?;
     Ok(found)
+}
+
+fn add_places(
+    found: &mut BTreeMap<String, FoundOutput>,
+    pattern: &OutputPattern,
+    places: Vec<ListedPlace>,
+) {
+    for place in places {
+        let Some(output) = output(pattern, &place) else {
+            continue;
+        };
+        found.insert(place.name, output);
+    }
+}
+
+/// Adds the targets of the source that have no other output's name.
+async fn add_targets(
+    config: &FanOutConfig,
+    context: &BuildContext,
+    found: &mut BTreeMap<String, FoundOutput>,
+) -> Result<(), BuildError> {
+    let (Some(targets), Some(source)) = (&config.targets, &context.like) else {
+        return Ok(());
+    };
+    let outputs = targets::search(targets, context, &source.arn);
+    for output in outputs.await? {
+        let mut fixed = config.outputs.iter();
+        if fixed.any(|fixed| fixed.name == output.name) {
+            continue;
+        }
+        let name = output.name.clone();
+        let target = of_table(output);
+        found.entry(name).or_insert(target);
+    }
+    Ok(())
 }
 
 /// The places with the tag of the pattern. Outputs that run are not asked: AWS lists the tags of
@@ -157,6 +199,9 @@ fn still_found(name: &str, output: &mut FoundOutput, new: &FanOutConfig) -> bool
     if fixed.any(|fixed| fixed.name == name) {
         return false;
     }
+    if output.list == List::Targets {
+        return new.targets.is_some();
+    }
 
     let mut patterns = new.patterns.iter();
     let pattern = patterns.find(|pattern| {
@@ -172,6 +217,17 @@ fn still_found(name: &str, output: &mut FoundOutput, new: &FanOutConfig) -> bool
     true
 }
 
+/// A target that is registered later gets the records from then on, as with the original.
+fn of_table(config: OutputConfig) -> FoundOutput {
+    FoundOutput {
+        config,
+        later_start: Start::Latest,
+        created: None,
+        tag: None,
+        list: List::Targets,
+    }
+}
+
 fn output(pattern: &OutputPattern, place: &ListedPlace) -> Option<FoundOutput> {
     let config = pattern.output(&place.name).ok()?;
     let tag = pattern.tag.clone();
@@ -181,6 +237,7 @@ fn output(pattern: &OutputPattern, place: &ListedPlace) -> Option<FoundOutput> {
         tag,
         later_start,
         created: place.created,
+        list: List::Service,
     })
 }
 

@@ -14,6 +14,8 @@ pub const DEAD_LETTER: &str = "dead-letter";
 pub const STREAMS: &str = "streams";
 /// The tag of outputs that are found.
 pub const TAG: &str = "tag";
+/// The table that names further outputs.
+pub const TARGETS: &str = "targets";
 /// The kind of a source or an output.
 pub const TYPE: &str = "type";
 /// The prefix of environment variables.
@@ -71,6 +73,15 @@ pub const FAN_OUT: &[Key] = &[
                or dynamodb (a table called like the fan-out, or TABLE, in the source's region; \
                workers with the same name share the shards)",
         example: "dynamodb",
+    },
+    Key {
+        name: TARGETS,
+        form: Form::Text("table:NAME"),
+        absent: Absent::Default("none"),
+        help: "Further outputs, as the Targets table of aws-lambda-fanout names them for the \
+               source: a table by name (in the region as the AWS tools find it) or by ARN. Read \
+               again at every refresh-interval",
+        example: "table:fanoutTargets",
     },
 ];
 

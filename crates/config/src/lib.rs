@@ -31,12 +31,13 @@ pub mod registry;
 pub mod resolve;
 mod source;
 pub mod table;
+pub mod targets;
 
 pub use distributary_adapters::values;
 pub use input::Input;
 pub use mistake::{Mistake, Mistakes, Place};
 pub use pattern::OutputPattern;
-pub use process::{FanOutConfig, LogFormat, OutputConfig, Process, RefusedRecords};
+pub use process::{FanOutConfig, LogFormat, OutputConfig, Preparation, Process, RefusedRecords};
 pub use pumps::{PumpCode, PumpConfig, PumpReference, RowWord, RowsConfig};
 pub use registry::Registry;
 

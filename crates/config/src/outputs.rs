@@ -20,6 +20,7 @@ use crate::pumps::{PumpConfig, RowTable, RowWord, RowsConfig};
 use crate::registry::Registry;
 use crate::source::{inherited, kind_of, settings};
 use crate::table::{Layers, Table};
+use crate::targets::TargetsConfig;
 
 /// Everything that outputs are resolved with.
 pub(crate) struct Outputs<'a> {
@@ -47,6 +48,7 @@ pub(crate) struct Placed {
 pub(crate) struct Resolved {
     pub(crate) outputs: Vec<Placed>,
     pub(crate) patterns: Vec<OutputPattern>,
+    pub(crate) targets: Option<TargetsConfig>,
 }
 
 /// The keys that every output has; a test holds them to [`EVERY_OUTPUT`].
@@ -156,6 +158,7 @@ impl Outputs<'_> {
         &self,
         to: &[(Place, String)],
         own: &Table,
+        has_targets: bool,
         notes: &mut Vec<String>,
     ) -> Result<Resolved> {
         let mut resolved = Resolved::default();
@@ -165,7 +168,7 @@ impl Outputs<'_> {
         }
 
         let tables = own.tables(OUTPUT);
-        if tables.is_empty() {
+        if tables.is_empty() && !has_targets {
             return Err(Mistakes::one(&own.place, NO_OUTPUT));
         }
         let mut mistakes = Mistakes::default();
@@ -394,12 +397,21 @@ impl Outputs<'_> {
         }
     }
 
-    fn refused(&self, written: &Written<'_>) -> Result<RefusedRecords> {
-        let dead_letters = DeadLetters {
+    /// The treatment of refused records that outputs without a table have.
+    pub(crate) fn inherited_refused(&self, place: &Place) -> Result<RefusedRecords> {
+        self.dead_letters().resolve(None, self.on_refused, place)
+    }
+
+    fn dead_letters(&self) -> DeadLetters<'_> {
+        DeadLetters {
             registry: self.registry,
             layers: self.layers,
             surroundings: self.surroundings,
-        };
+        }
+    }
+
+    fn refused(&self, written: &Written<'_>) -> Result<RefusedRecords> {
+        let dead_letters = self.dead_letters();
         let on_refused = written.common.on_refused;
         let on_refused = on_refused.or(self.on_refused);
         dead_letters.resolve(written.table, on_refused, written.place)

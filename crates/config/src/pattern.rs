@@ -226,6 +226,7 @@ impl Delivery {
             refused: self.refused,
             filter: self.filter,
             rows: self.rows,
+            prepared: Vec::new(),
         }
     }
 }

@@ -11,13 +11,17 @@ use distributary_adapters::kind::Surroundings;
 use distributary_adapters::leases::LeaseStore;
 use distributary_adapters::outputs::OutputSettings;
 use distributary_adapters::sources::SourceSettings;
+use distributary_adapters::targets::images::Images;
 use distributary_adapters::values::{self, Expected};
 use distributary_core::engine::{self, Order, Start};
+use distributary_core::pump::PumpRef;
 use distributary_filter::FilterPump;
+use distributary_kinesis::kpl::Deaggregator;
 use serde::{Deserialize, Deserializer};
 
 use crate::pattern::OutputPattern;
 use crate::pumps::RowsConfig;
+use crate::targets::TargetsConfig;
 
 /// One process with its fan-outs.
 #[derive(Clone, Debug)]
@@ -64,6 +68,8 @@ pub struct FanOutConfig {
     pub outputs: Vec<OutputConfig>,
     /// Further outputs, found by name.
     pub patterns: Vec<OutputPattern>,
+    /// Further outputs, named by a table.
+    pub targets: Option<TargetsConfig>,
     /// Time between two searches for further outputs.
     pub refresh_interval: Duration,
 }
@@ -87,6 +93,28 @@ pub struct OutputConfig {
     pub filter: Option<Arc<FilterPump>>,
     /// The rows that the output takes in place of the records; `None`: the records.
     pub rows: Option<RowsConfig>,
+    /// Changes of the records before the filter, in order.
+    pub prepared: Vec<Preparation>,
+}
+
+/// A change of records on their way to an output of a Targets table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preparation {
+    /// KPL aggregates are taken apart.
+    TakeApart,
+    /// Changes in a DynamoDB table become their new images.
+    Images(Images),
+}
+
+impl Preparation {
+    /// The pump that changes the records.
+    pub fn pump(self) -> PumpRef {
+        let pump = match self {
+            Self::TakeApart => Deaggregator::shared(),
+            Self::Images(images) => images.pump(),
+        };
+        PumpRef { pump, stream: 0 }
+    }
 }
 
 /// The treatment of records that an output will never take.
@@ -227,6 +255,11 @@ impl Process {
 }
 
 impl FanOutConfig {
+    /// True if outputs come and go while the fan-out runs.
+    pub fn searches(&self) -> bool {
+        !self.patterns.is_empty() || self.targets.is_some()
+    }
+
     /// Checks that `new` differs only in its outputs.
     fn check_change(&self, new: &Self) -> Result<(), FixedKey> {
         let (old, other) = (&self.engine, &new.engine);

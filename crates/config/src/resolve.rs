@@ -8,6 +8,7 @@ use std::time::Duration;
 use distributary_adapters::kind::{Surroundings, Target};
 use distributary_adapters::leases::LeaseStore;
 use distributary_adapters::sources::SourceSettings;
+use distributary_adapters::targets::TableName;
 use distributary_adapters::values::{
     self, Address, Name, OrderWord, ReactionWord, Size, Span, StartAt,
 };
@@ -59,6 +60,8 @@ struct FanOutKeys {
     state: Option<PathBuf>,
     #[serde(deserialize_with = "values::optional_text")]
     leases: Option<LeaseStore>,
+    #[serde(deserialize_with = "values::optional_text")]
+    targets: Option<TableName>,
     start: Option<StartAt>,
     order: Option<OrderWord>,
     give_up_after: Option<Span>,
@@ -283,7 +286,14 @@ impl Resolver<'_> {
             on_refused: keys.on_refused,
             pumps: &self.pumps,
         };
-        outputs.resolve(to, own, &mut self.notes)
+        let targets = keys.targets.clone();
+        let targets = targets.map(|table| outputs.targets(table));
+        let targets = targets.transpose()?;
+        let resolved = outputs.resolve(to, own, targets.is_some(), &mut self.notes)?;
+        Ok(Resolved {
+            targets,
+            ..resolved
+        })
     }
 
     fn config(
@@ -312,6 +322,7 @@ impl Resolver<'_> {
             state: self.state(keys.state, &name),
             outputs: outputs.collect(),
             patterns: found.patterns.clone(),
+            targets: found.targets.clone(),
             refresh_interval,
             name,
             source,

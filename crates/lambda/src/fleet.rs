@@ -8,6 +8,7 @@ use distributary_adapters::kind::{BuildContext, BuildError};
 use distributary_config::build::{Found, find};
 use distributary_config::dead_letter_outputs::DeadLetterOutputs;
 use distributary_config::discovery;
+use distributary_config::targets;
 use distributary_config::{FanOutConfig, OutputConfig};
 use distributary_core::clock::Instant;
 use distributary_core::engine::OutputSpec;
@@ -29,7 +30,8 @@ pub(crate) struct Fleet {
     dead_letters: DeadLetterOutputs,
     /// Rows that outputs take in place of records, by the name of the output.
     rows: BTreeMap<String, PumpRef>,
-    kept: Mutex<Kept>,
+    /// By the source, for targets belong to one.
+    kept: Mutex<BTreeMap<String, Kept>>,
 }
 
 /// Everything that events leave for later ones.
@@ -79,14 +81,15 @@ impl Fleet {
         source: &str,
         deadline: Instant,
     ) -> Result<Vec<Member>, String> {
-        let mut kept = self.kept.lock().await;
-        self.search(&mut kept).await?;
+        let mut sources = self.kept.lock().await;
+        let kept = sources.entry(source.to_owned()).or_default();
+        self.search(kept, source).await?;
         let mut configs = self.config.outputs.clone();
         let found = kept.found.iter().cloned();
         configs.extend(found);
 
         kept.retain(&configs);
-        let failures = self.build(&configs, &mut kept, deadline);
+        let failures = self.build(&configs, kept, deadline);
         let failures = failures.await;
         let mut members = Vec::with_capacity(configs.len());
         for config in configs {
@@ -113,25 +116,47 @@ impl Fleet {
 
     /// Looks for outputs by name, if the last search is too long ago. A search that fails keeps the
     /// last result.
-    async fn search(&self, kept: &mut Kept) -> Result<(), String> {
+    async fn search(&self, kept: &mut Kept, source: &str) -> Result<(), String> {
         let now = self.context.clock.now();
-        if self.config.patterns.is_empty() || self.is_fresh(kept, now) {
+        if !self.config.searches() || self.is_fresh(kept, now) {
             return Ok(());
         }
 
-        let running = kept.built.keys().cloned();
-        let running: BTreeSet<String> = running.collect();
-        let found = discovery::search(&self.config, &self.context, &running);
-        match found.await {
+        match self.found(kept, source).await {
             Ok(found) => {
-                let found = found.into_values();
-                let configs = found.map(|output| output.config);
-                kept.found = configs.collect();
+                kept.found = found;
                 kept.searched = Some(now);
                 Ok(())
             }
             Err(error) => keep_last(kept, &chain(&error)),
         }
+    }
+
+    /// The outputs that the patterns find, and the targets of the source.
+    async fn found(&self, kept: &Kept, source: &str) -> Result<Vec<OutputConfig>, BuildError> {
+        let running = kept.built.keys().cloned();
+        let running: BTreeSet<String> = running.collect();
+        let found = discovery::search(&self.config, &self.context, &running);
+        let found = found.await?.into_values();
+        let found = found.map(|output| output.config);
+        let mut found: Vec<OutputConfig> = found.collect();
+        let Some(targets) = &self.config.targets else {
+            return Ok(found);
+        };
+
+        let named = targets::search(targets, &self.context, source);
+        for output in named.await? {
+            let mut outputs = self.config.outputs.iter().chain(&found);
+            if outputs.any(|other| other.name == output.name) {
+                tracing::warn!(
+                    output = output.name,
+                    "a target has the name of another output"
+                );
+            } else {
+                found.push(output);
+            }
+        }
+        Ok(found)
     }
 
     fn is_fresh(&self, kept: &Kept, now: Instant) -> bool {

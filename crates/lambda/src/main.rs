@@ -1,5 +1,8 @@
 //! The program `bootstrap` of a Lambda function: the loop over the Runtime API.
 
+// The futures of the AWS SDK are nested deeply.
+#![recursion_limit = "256"]
+
 use std::process::ExitCode;
 use std::sync::Arc;
 

@@ -2,7 +2,8 @@
 //!
 //! The file comes from the first of these that is there: the text in `DISTRIBUTARY_CONFIG_TOML`,
 //! the path in `DISTRIBUTARY_CONFIG`, `distributary.toml` in the package. Every key can be a
-//! variable, as for the daemon. A file without a source takes the events of every mapping.
+//! variable, as for the daemon. A file without a source takes the events of every mapping. Where no
+//! output is named, the table `FUNCTIONTargets` names the outputs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use distributary_adapters::kind::{BuildContext, Ending, Kind};
 use distributary_adapters::outputs::OutputSettings;
-use distributary_config::keys::{FAN_OUT_LIST, SOURCE};
+use distributary_config::keys::{FAN_OUT_LIST, OUTPUT, SOURCE, TARGETS};
 use distributary_config::programs::{compile, selection};
 use distributary_config::table::Table;
 use distributary_config::{
@@ -33,6 +34,8 @@ const CONFIG: &str = "DISTRIBUTARY_CONFIG";
 const CONFIG_TOML: &str = "DISTRIBUTARY_CONFIG_TOML";
 /// The variable with the level of the log.
 pub const LOG: &str = "DISTRIBUTARY_LOG";
+/// Time between two looks at a Targets table, unless set otherwise.
+const REFRESH: &str = "10s";
 /// The name of the file in the package.
 const IN_PACKAGE: &str = "distributary.toml";
 
@@ -96,30 +99,47 @@ fn process(environment: &Environment) -> Result<Process, SettingsError> {
     let file = file_of(environment)?;
     let file = file.as_ref();
     let file = file.map(|(path, content)| (path.as_path(), content.as_slice()));
-    add_source(&mut input, file)?;
+    let function = given(environment, "AWS_LAMBDA_FUNCTION_NAME");
+    add_defaults(&mut input, file, function.unwrap_or_default())?;
     let process = resolve::resolve(&registry, &input, file)?;
     Ok(process)
 }
 
-/// Where no source is named, the events of every mapping are.
-fn add_source(input: &mut Input, file: Option<(&Path, &[u8])>) -> Result<(), Mistakes> {
+/// Adds the defaults of a function: the events of every mapping, and the table that
+/// aws-lambda-fanout has for the function.
+fn add_defaults(
+    input: &mut Input,
+    file: Option<(&Path, &[u8])>,
+    function: &str,
+) -> Result<(), Mistakes> {
     let root = match file {
         Some((path, content)) => file::parse(path, content)?,
         None => Table::default(),
     };
-    if !has_source(&root, input) {
-        let place = Place::Nowhere;
-        let name = source::NAME.into();
-        input.variables.set("from", name, &place);
+    if !names_any(&root, input, &["from", SOURCE, FAN_OUT_LIST]) {
+        set(input, "from", source::NAME);
+    }
+    let has_outputs = !input.to.is_empty();
+    if !has_outputs && !names_any(&root, input, &[OUTPUT, TARGETS, FAN_OUT_LIST]) {
+        let table = format!("table:{function}Targets");
+        set(input, TARGETS, &table);
+    }
+    if !names_any(&root, input, &["refresh-interval"]) {
+        set(input, "refresh-interval", REFRESH);
     }
     Ok(())
 }
 
-/// True if the source is named, or several fan-outs name theirs.
-fn has_source(root: &Table, input: &Input) -> bool {
+fn set(input: &mut Input, key: &str, value: &str) {
+    let value = value.into();
+    input.variables.set(key, value, &Place::Nowhere);
+}
+
+/// True if one of `keys` is in the file or among the variables.
+fn names_any(root: &Table, input: &Input, keys: &[&str]) -> bool {
     let is_in = |table: &Table| {
-        let named = ["from", SOURCE, FAN_OUT_LIST];
-        named.iter().any(|key| table.entries.contains_key(*key))
+        let mut keys = keys.iter();
+        keys.any(|key| table.entries.contains_key(*key))
     };
     is_in(root) || is_in(&input.variables)
 }

@@ -115,7 +115,7 @@ impl OutputBuilder {
         config: &FanOutConfig,
         store: &dyn CheckpointStore,
     ) -> Result<BTreeMap<String, FoundOutput>, Failure> {
-        if config.patterns.is_empty() {
+        if !config.searches() {
             return Ok(BTreeMap::new());
         }
         discovery::note_source(config, &self.context);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use distributary_adapters::kind::{BuildContext, BuildError, Ending};
-use distributary_config::discovery::{self, FoundOutput};
+use distributary_config::discovery::{self, FoundOutput, List};
 use distributary_config::{FanOutConfig, OutputConfig};
 use distributary_core::batch::ShardId;
 use distributary_core::checkpoint::Position;
@@ -256,7 +256,7 @@ impl Running {
                 }
                 Err(error) => tracing::error!("the search for outputs broke: {error}"),
             }
-        } else if !self.config.patterns.is_empty() && self.clock.now() >= self.next_search {
+        } else if self.config.searches() && self.clock.now() >= self.next_search {
             self.search = Some(self.start_search());
         }
     }
@@ -297,6 +297,9 @@ impl Running {
 
     /// True if the place of an output is gone, or another one of the same name is there now.
     async fn is_gone(&self, output: &FoundOutput, now: Option<&FoundOutput>) -> bool {
+        if output.list == List::Targets {
+            return now.is_none_or(|now| now.config != output.config);
+        }
         match now {
             Some(now) => match (output.created, now.created) {
                 (Some(then), Some(now)) => then != now,

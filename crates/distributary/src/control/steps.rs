@@ -195,6 +195,7 @@ mod tests {
             refused: RefusedRecords::StopLane,
             filter: None,
             rows: None,
+            prepared: Vec::new(),
         }
     }
 

@@ -11,3 +11,5 @@ mod events;
 mod function;
 mod start;
 mod streams;
+#[cfg(feature = "dynamodb")]
+mod targets;
