@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::catalog::{Stream, StreamRole};
 use crate::output::write_json_row;
-use crate::program::{Program, column_text};
+use crate::program::{Program, Pump, column_text};
 use crate::run::processor::{Emitted, Processor, ProcessorSettings, Record, StateLimitExceeded};
 
 /// A test that could not be run to the end.
@@ -117,13 +117,9 @@ struct TestRun {
 
 impl TestRun {
     fn process(&mut self, line: Line) -> Result<(), StateLimitExceeded> {
-        let time = match &line {
-            Line::Bound(bound) => *bound,
-            Line::Record(record) => record
-                .time
-                .unwrap_or_else(|| self.last.map_or(0, |last| last + 1)),
-        };
-        self.last = Some(self.last.map_or(time, |last| last.max(time)));
+        let time = self.time_of(&line);
+        let latest = self.last.unwrap_or(time);
+        self.last = Some(latest.max(time));
         let processor = self.processor.get_or_insert_with(|| {
             let settings = ProcessorSettings {
                 started: time,
@@ -138,6 +134,7 @@ impl TestRun {
             Line::Bound(bound) => return processor.advance(bound, &mut sink),
             Line::Record(record) => record,
         };
+
         let next = self.shards.len();
         let shard_index = *self.shards.entry(record.shard.clone()).or_insert(next);
         let pushed = Record {
@@ -149,6 +146,19 @@ impl TestRun {
             shard_index,
         };
         processor.push(&pushed, &mut sink)
+    }
+
+    /// A record without a time comes a millisecond after the one before.
+    fn time_of(&self, line: &Line) -> i64 {
+        let given = match line {
+            Line::Bound(bound) => Some(*bound),
+            Line::Record(record) => record.time,
+        };
+        match (given, self.last) {
+            (Some(given), _) => given,
+            (None, Some(last)) => last + 1,
+            (None, None) => 0,
+        }
     }
 }
 
@@ -162,29 +172,24 @@ fn write_row(stream: &Stream, row: &Emitted<'_>, data: &mut Vec<u8>) {
 /// A line that is an object with `bound`, or with one of `data`, `json` and `hex` and nothing else
 /// but envelope members, is an envelope; any other line is a record itself.
 fn parse_line(line: &[u8]) -> Result<Line, String> {
+    let bare = || Ok(Line::Record(TestRecord::bare(line)));
     let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(line) else {
-        return Ok(Line::Record(TestRecord::bare(line)));
+        return bare();
     };
+
     let payloads = [
         envelope.data.is_some(),
         envelope.json.is_some(),
         envelope.hex.is_some(),
     ];
     let given = payloads.into_iter().filter(|given| *given).count();
-    if let (Some(bound), 0, None) = (envelope.bound, given, envelope.t) {
-        return Ok(Line::Bound(bound));
-    }
-    if given != 1 || envelope.bound.is_some() {
-        return Ok(Line::Record(TestRecord::bare(line)));
+    match (envelope.bound, given) {
+        (Some(bound), 0) if envelope.t.is_none() => return Ok(Line::Bound(bound)),
+        (None, 1) => {}
+        _ => return bare(),
     }
 
-    let data = match (&envelope.data, envelope.json, &envelope.hex) {
-        (Some(text), _, _) => text.clone().into_bytes(),
-        (_, Some(json), _) => json.get().as_bytes().to_vec(),
-        (_, _, Some(hex)) => crate::text::hex_bytes(hex)
-            .ok_or_else(|| "\"hex\" wants pairs of hexadecimal digits".to_owned())?,
-        _ => Vec::new(),
-    };
+    let data = envelope.payload()?;
     Ok(Line::Record(TestRecord {
         time: envelope.t,
         data: data.into(),
@@ -192,6 +197,24 @@ fn parse_line(line: &[u8]) -> Result<Line, String> {
         sequence: envelope.seq.unwrap_or_default(),
         shard: envelope.shard.unwrap_or_else(default_shard),
     }))
+}
+
+impl Envelope<'_> {
+    /// The data of the record; empty when none are given.
+    fn payload(&self) -> Result<Vec<u8>, String> {
+        if let Some(text) = &self.data {
+            return Ok(text.clone().into_bytes());
+        }
+        if let Some(json) = self.json {
+            return Ok(json.get().as_bytes().to_vec());
+        }
+
+        let hex = self.hex.as_deref().unwrap_or_default();
+        match crate::text::hex_bytes(hex) {
+            Some(bytes) => Ok(bytes),
+            None => Err("\"hex\" wants pairs of hexadecimal digits".to_owned()),
+        }
+    }
 }
 
 fn default_shard() -> String {
@@ -216,35 +239,51 @@ impl TestRecord {
 /// When `output` fails.
 pub fn write_summary(program: &Program, output: &mut dyn Write) -> io::Result<()> {
     for stream in program.streams() {
-        let role = match stream.role {
-            StreamRole::Input => "input",
-            StreamRole::InApplication => "in-application",
-            StreamRole::Error => "errors",
-        };
-        writeln!(output, "stream \"{}\" ({role})", stream.name)?;
-        for column in &stream.columns {
-            writeln!(output, "  {}", column_text(column))?;
-        }
+        write_stream(stream, output)?;
     }
-    let running = program.running().map(|pump| (pump, ""));
-    let stopped = program.stopped().map(|pump| (pump, " (stopped)"));
-    for (pump, state) in running.chain(stopped) {
-        let target = &program.streams()[pump.target].name;
-        writeln!(output, "pump \"{}\" into \"{target}\"{state}", pump.name)?;
-        for line in pump.plan.describe(program.streams()) {
-            writeln!(output, "  {line}")?;
-        }
+    for pump in program.running() {
+        write_pump(program, pump, "", output)?;
     }
+    for pump in program.stopped() {
+        write_pump(program, pump, " (stopped)", output)?;
+    }
+
     for spec in program.outputs() {
         let resource = spec
             .resource
             .as_deref()
             .unwrap_or("no destination configured");
-        writeln!(
-            output,
-            "output \"{}\" to {} {resource}",
-            spec.stream, spec.service
-        )?;
+        let (stream, service) = (&spec.stream, &spec.service);
+        writeln!(output, "output \"{stream}\" to {service} {resource}")?;
+    }
+    Ok(())
+}
+
+fn write_stream(stream: &Stream, output: &mut dyn Write) -> io::Result<()> {
+    let role = match stream.role {
+        StreamRole::Input => "input",
+        StreamRole::InApplication => "in-application",
+        StreamRole::Error => "errors",
+    };
+    writeln!(output, "stream \"{}\" ({role})", stream.name)?;
+
+    for column in &stream.columns {
+        writeln!(output, "  {}", column_text(column))?;
+    }
+    Ok(())
+}
+
+fn write_pump(
+    program: &Program,
+    pump: &Pump,
+    state: &str,
+    output: &mut dyn Write,
+) -> io::Result<()> {
+    let target = &program.streams()[pump.target].name;
+    writeln!(output, "pump \"{}\" into \"{target}\"{state}", pump.name)?;
+
+    for line in pump.plan.describe(program.streams()) {
+        writeln!(output, "  {line}")?;
     }
     Ok(())
 }

@@ -222,27 +222,31 @@ fn variable_fields(columns: &str) -> Result<Vec<Field>, String> {
 }
 
 fn fixed_fields(columns: &str) -> Result<Vec<Field>, String> {
-    split_columns(columns)
-        .iter()
-        .map(|column| {
-            let (mut field, rest) = named_field(column)?;
-            let words: Vec<&str> = rest.split_whitespace().collect();
-            let number = |text: &str| text.parse::<usize>().ok();
-            field.span = match words.as_slice() {
-                [start_word, start, for_word, length]
-                    if start_word.eq_ignore_ascii_case("START")
-                        && for_word.eq_ignore_ascii_case("FOR") =>
-                {
-                    number(start).zip(number(length))
-                }
-                _ => None,
-            };
-            match field.span {
-                Some(_) => Ok(field),
-                None => Err(format!("the column '{column}' wants START n FOR n")),
-            }
-        })
-        .collect()
+    let mut fields = Vec::new();
+    for column in split_columns(columns) {
+        let (mut field, rest) = named_field(&column)?;
+        field.span = span(&rest);
+        if field.span.is_none() {
+            return Err(format!("the column '{column}' wants START n FOR n"));
+        }
+        fields.push(field);
+    }
+    Ok(fields)
+}
+
+/// The start and the length of `START n FOR n`.
+fn span(text: &str) -> Option<(usize, usize)> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [start_word, start, for_word, length] = words.as_slice() else {
+        return None;
+    };
+    if !start_word.eq_ignore_ascii_case("START") || !for_word.eq_ignore_ascii_case("FOR") {
+        return None;
+    }
+
+    let start = start.parse().ok()?;
+    let length = length.parse().ok()?;
+    Some((start, length))
 }
 
 /// The columns between commas that stand outside of parentheses and quotes.
@@ -269,39 +273,55 @@ fn split_columns(columns: &str) -> Vec<String> {
 
 /// `NAME TYPE type ['format']`, and the text after it.
 fn named_field(column: &str) -> Result<(Field, String), String> {
-    let wrong = || format!("the column '{column}' wants the form NAME TYPE type");
     let column = column.trim();
-    let (name, rest) = column.split_once(char::is_whitespace).ok_or_else(wrong)?;
-    let rest = rest.trim_start();
-    let word = rest.get(..4).ok_or_else(wrong)?;
-    if !word.eq_ignore_ascii_case("TYPE") {
-        return Err(wrong());
-    }
-
-    let rest = rest[4..].trim_start();
-    let end = rest
-        .find(|c: char| c == '\'' || c.is_whitespace())
-        .unwrap_or(rest.len());
-    let end = if rest[..end].contains('(') && !rest[..end].contains(')') {
-        rest.find(')').map_or(rest.len(), |at| at + 1)
-    } else {
-        end
+    let Some((name, rest)) = name_of_field(column) else {
+        return Err(format!(
+            "the column '{column}' wants the form NAME TYPE type"
+        ));
     };
-    let sql_type = parse_type(&rest[..end]).map_err(|issue| issue.message)?;
-    let mut rest = rest[end..].trim_start();
-    let mut format = None;
-    if let Some(inner) = rest.strip_prefix('\'') {
-        let close = inner.find('\'').ok_or_else(wrong)?;
-        format = Some(Format::new(&inner[..close])?);
-        rest = &inner[close + 1..];
-    }
-    let field = Field {
+
+    let (sql_type, rest) = rest.split_at(type_length(rest));
+    let sql_type = parse_type(sql_type).map_err(|issue| issue.message)?;
+    let mut field = Field {
         name: name.trim_matches('"').to_uppercase(),
         sql_type,
-        format,
+        format: None,
         span: None,
     };
+
+    let rest = rest.trim_start();
+    let Some(inner) = rest.strip_prefix('\'') else {
+        return Ok((field, rest.to_owned()));
+    };
+    let Some((format, rest)) = inner.split_once('\'') else {
+        return Err(format!("the format of the column '{column}' has no end"));
+    };
+    field.format = Some(Format::new(format)?);
     Ok((field, rest.to_owned()))
+}
+
+/// The name in front of TYPE, and the text behind.
+fn name_of_field(column: &str) -> Option<(&str, &str)> {
+    let (name, rest) = column.split_once(char::is_whitespace)?;
+    let (word, rest) = rest.trim_start().split_at_checked(4)?;
+    let is_type = word.eq_ignore_ascii_case("TYPE");
+    is_type.then_some((name, rest.trim_start()))
+}
+
+/// The length of the type at the front, with the numbers in parentheses.
+fn type_length(text: &str) -> usize {
+    let end = text
+        .find(|c: char| c == '\'' || c.is_whitespace())
+        .unwrap_or(text.len());
+    let word = &text[..end];
+    if !word.contains('(') || word.contains(')') {
+        return end;
+    }
+
+    match text.find(')') {
+        Some(close) => close + 1,
+        None => text.len(),
+    }
 }
 
 /// The pieces between delimiters that stand outside of quotes.
@@ -363,38 +383,49 @@ fn syslog(line: &str, format: &Format) -> Value {
 
 /// The regular expression of a named or an Apache format, and its number of fields.
 fn w3c_regex(format: &str) -> Result<(Regex, usize), String> {
-    let format = match format.trim().to_uppercase().as_str() {
-        "COMMON" => "%h %l %u %t \"%r\" %>s %b",
-        "COMMON WITH VHOST" => "%v %h %l %u %t \"%r\" %>s %b",
-        "NCSA EXTENDED" => "%h %l %u %t \"%r\" %>s %b \"%[Referer]i\" \"%[User-agent]i\"",
-        "REFERER" => "%[Referer]i ---> %U",
-        "AGENT" => "%[User-agent]i",
-        "IIS" => return Err("the IIS format of W3C_LOG_PARSE is not built here".to_owned()),
-        _ if format.contains('%') => format,
-        _ => return Err(format!("'{format}' is no format of W3C_LOG_PARSE")),
-    };
-
+    let mut rest = w3c_format(format)?;
     let mut pattern = String::from(r"\A");
-    let mut rest = format;
     let mut count = 0;
+
     while let Some(at) = rest.find('%') {
-        pattern.push_str(&regex::escape(&rest[..at]));
-        let quoted = rest[..at].ends_with('"');
-        let end = directive_end(&rest[at..]).ok_or("the format ends within a directive")?;
-        let directive = &rest[at..at + end];
-        rest = &rest[at + end..];
+        let (before, directive) = rest.split_at(at);
+        let Some(end) = directive_end(directive) else {
+            return Err("the format ends within a directive".to_owned());
+        };
+        let (directive, after) = directive.split_at(end);
+        rest = after;
         count += 1;
-        pattern.push_str(match directive.chars().last() {
-            Some('t') => r"(\[[^\]]*\])",
-            _ if quoted => r#"((?:[^"\\]|\\.)*)"#,
-            _ if rest.is_empty() => "(.*)",
-            _ => r"(\S*)",
+
+        pattern.push_str(&regex::escape(before));
+        pattern.push_str(if directive.ends_with('t') {
+            r"(\[[^\]]*\])"
+        } else if before.ends_with('"') {
+            r#"((?:[^"\\]|\\.)*)"#
+        } else if rest.is_empty() {
+            "(.*)"
+        } else {
+            r"(\S*)"
         });
     }
+
     pattern.push_str(&regex::escape(rest));
     pattern.push_str(r"\z");
     let regex = Regex::new(&pattern).map_err(|error| error.to_string())?;
     Ok((regex, count))
+}
+
+/// The Apache format of a name, or the format itself.
+fn w3c_format(format: &str) -> Result<&str, String> {
+    match format.trim().to_uppercase().as_str() {
+        "COMMON" => Ok("%h %l %u %t \"%r\" %>s %b"),
+        "COMMON WITH VHOST" => Ok("%v %h %l %u %t \"%r\" %>s %b"),
+        "NCSA EXTENDED" => Ok("%h %l %u %t \"%r\" %>s %b \"%[Referer]i\" \"%[User-agent]i\""),
+        "REFERER" => Ok("%[Referer]i ---> %U"),
+        "AGENT" => Ok("%[User-agent]i"),
+        "IIS" => Err("the IIS format of W3C_LOG_PARSE is not built here".to_owned()),
+        _ if format.contains('%') => Ok(format),
+        _ => Err(format!("'{format}' is no format of W3C_LOG_PARSE")),
+    }
 }
 
 /// The bytes of a directive such as `%h`, `%>s`, `%{Referer}i` or `%[Referer]i`.

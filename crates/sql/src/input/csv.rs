@@ -55,26 +55,23 @@ impl<'a> CsvRows<'a> {
         if self.at >= self.text.len() {
             return None;
         }
-        decoder.clear(row);
-        let mut failure = None;
-        let mut column = 0;
 
-        loop {
+        decoder.clear(row);
+        let mut result = Ok(());
+        for column in 0.. {
             let (field, ended) = self.field();
             if let Some(target) = decoder.columns.get(column) {
                 match field_value(field, &target.sql_type) {
                     Ok(value) if target.needed => row[column + 1] = value,
                     Ok(_) => {}
-                    Err(error) => {
-                        failure.get_or_insert(error);
-                    }
+                    Err(error) => result = result.and(Err(error)),
                 }
             }
-            column += 1;
             if ended {
-                return Some(failure.map_or(Ok(()), Err));
+                break;
             }
         }
+        Some(result)
     }
 
     /// The next field, and whether the row ends after it.
@@ -88,12 +85,10 @@ impl<'a> CsvRows<'a> {
             return (field.into(), self.end_of_field());
         }
 
-        let end_of_row = rest.find(&self.format.row).unwrap_or(rest.len());
-        let end = rest[..end_of_row]
-            .find(&self.format.column)
-            .unwrap_or(end_of_row);
-        self.at += end;
-        (text.slice_ref(&rest[..end]), self.end_of_field())
+        let (row, _) = rest.split_once(&self.format.row).unwrap_or((rest, ""));
+        let (field, _) = row.split_once(&self.format.column).unwrap_or((row, ""));
+        self.at += field.len();
+        (text.slice_ref(field), self.end_of_field())
     }
 
     /// Steps over the delimiter at this place, and whatever stands after a closing quote.

@@ -37,15 +37,8 @@ impl JsonFormat {
         mappings: &[String],
         targets: &[Target],
     ) -> Result<Self, String> {
-        let row_path = parse_path(row_path)?;
-        if row_path.contains(&Step::All) && row_path.last() != Some(&Step::All) {
-            return Err("RecordRowPath may have [0:] at its end only".to_owned());
-        }
         let mut format = Self {
-            row_path: row_path
-                .into_iter()
-                .filter(|step| *step != Step::All)
-                .collect(),
+            row_path: parse_row_path(row_path)?,
             root: Node::default(),
             repeated: Vec::new(),
         };
@@ -53,17 +46,18 @@ impl JsonFormat {
         let mut flattened: Option<Vec<Step>> = None;
         for (column, (mapping, target)) in mappings.iter().zip(targets).enumerate() {
             let steps = parse_path(mapping)?;
-            let all = steps.iter().position(|step| *step == Step::All);
-            if let Some(all) = all.filter(|all| all + 1 < steps.len()) {
+            if let Some(all) = inner_array(&steps) {
                 check_flattened(&mut flattened, &steps, all, mapping)?;
                 format.repeated.push(column);
             }
+
             // Text never fails, so nothing is lost when text is not read.
             if target.needed || !target.sql_type.is_text() {
                 format.root.add(&steps, column);
             }
         }
-        if let (Some(array), true) = (&flattened, format.repeated.len() < usize::MAX) {
+
+        if let Some(array) = &flattened {
             format.root.mark_each(array);
         }
         Ok(format)
@@ -79,6 +73,25 @@ impl JsonFormat {
             }
         }
     }
+}
+
+/// The steps to the row; an array at the end gives a row per element with and without `[0:]`.
+fn parse_row_path(row_path: &str) -> Result<Vec<Step>, String> {
+    let mut steps = parse_path(row_path)?;
+    if steps.last() == Some(&Step::All) {
+        steps.pop();
+    }
+
+    if steps.contains(&Step::All) {
+        return Err("RecordRowPath may have [0:] at its end only".to_owned());
+    }
+    Ok(steps)
+}
+
+/// The place of a `[0:]` that further steps follow.
+fn inner_array(steps: &[Step]) -> Option<usize> {
+    let all = steps.iter().position(|step| *step == Step::All)?;
+    (all + 1 < steps.len()).then_some(all)
 }
 
 /// Only one array may be flattened, at one level.
@@ -207,26 +220,31 @@ impl<'a> JsonRows<'a> {
         row: &mut Vec<Value>,
     ) -> Option<Result<(), RowError>> {
         loop {
-            let step = if self.elements.is_some() {
-                self.next_element(decoder, row)
-            } else if self.rows.is_some() {
-                self.next_of_rows(decoder, row)
-            } else {
-                match self.next_document(decoder, row) {
-                    Ok(None) => return None,
-                    Ok(Some(step)) => Ok(step),
-                    Err(malformed) => Err(malformed),
-                }
-            };
-            match step {
-                Ok(Next::Row(result)) => return Some(result),
-                Ok(Next::Again) => {}
+            match self.next_step(decoder, row) {
+                Ok(None) => return None,
+                Ok(Some(Next::Row(result))) => return Some(result),
+                Ok(Some(Next::Again)) => {}
                 Err(Malformed(at)) => {
                     self.stop();
                     let message = format!("the record is not JSON at byte {at}");
                     return Some(Err(RowError::new(ErrorName::Parse, message)));
                 }
             }
+        }
+    }
+
+    /// The next of the elements of a flattened array, of the rows of an array, or of the documents.
+    fn next_step(
+        &mut self,
+        decoder: &Decoder,
+        row: &mut Vec<Value>,
+    ) -> Result<Option<Next>, Malformed> {
+        if self.elements.is_some() {
+            self.next_element(decoder, row).map(Some)
+        } else if self.rows.is_some() {
+            self.next_of_rows(decoder, row).map(Some)
+        } else {
+            self.next_document(decoder, row)
         }
     }
 
@@ -245,35 +263,48 @@ impl<'a> JsonRows<'a> {
         let text = self.text.clone();
         let mut reader = Reader::new(&text, self.at);
         reader.skip_blanks();
-        if reader.peek().is_none() {
+        let Some(first) = reader.peek() else {
             self.at = text.len();
-            if std::mem::replace(&mut self.any, true) {
-                return Ok(None);
-            }
-            return Err(Malformed(0));
-        }
+            return self.end_of_documents();
+        };
 
         self.any = true;
-        let direct = self.format.row_path.is_empty() && reader.peek() == Some(b'{');
-        if direct {
+        if first == b'{' && self.format.row_path.is_empty() {
             let next = self.row_at(&mut reader, decoder, row)?;
             self.at = reader.at;
             return Ok(Some(next));
         }
+
         // The whole document is checked before the first row is made.
         let document = reader.value()?;
         self.at = reader.at;
+        self.found_rows(document, decoder, row).map(Some)
+    }
+
+    /// A record without a document is malformed.
+    fn end_of_documents(&mut self) -> Result<Option<Next>, Malformed> {
+        let had_any = std::mem::replace(&mut self.any, true);
+        if had_any { Ok(None) } else { Err(Malformed(0)) }
+    }
+
+    /// The row, or the rows, that RecordRowPath finds in a document.
+    fn found_rows(
+        &mut self,
+        document: Token,
+        decoder: &Decoder,
+        row: &mut Vec<Value>,
+    ) -> Result<Next, Malformed> {
+        let text = self.text.clone();
         let Some(found) = find(&text, document, &self.format.row_path)? else {
-            return Ok(Some(not_an_object(
-                "RecordRowPath finds nothing in the record",
-            )));
+            return Ok(not_an_object("RecordRowPath finds nothing in the record"));
         };
         if found.kind == TokenKind::Array {
             self.rows = Some((found.start + 1, true));
-            return Ok(Some(Next::Again));
+            return Ok(Next::Again);
         }
+
         let mut reader = Reader::new(&text, found.start);
-        self.row_at(&mut reader, decoder, row).map(Some)
+        self.row_at(&mut reader, decoder, row)
     }
 
     fn next_of_rows(&mut self, decoder: &Decoder, row: &mut Vec<Value>) -> Result<Next, Malformed> {

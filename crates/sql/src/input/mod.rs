@@ -14,7 +14,7 @@ use bytestring::ByteString;
 
 use crate::catalog::{Column, METADATA};
 use crate::run::processor::Record;
-use crate::types::{SqlType, datetime};
+use crate::types::SqlType;
 use crate::value::{ErrorName, RowError, Value};
 use csv::{CsvFormat, CsvRows};
 use json::{JsonFormat, JsonRows};
@@ -108,17 +108,12 @@ impl Decoder {
         if let Some(time) = row.first_mut() {
             *time = Value::Timestamp(metadata.time);
         }
-        let record = metadata.record;
-        let values: [&dyn Fn() -> Value; METADATA.len()] = [
-            &|| Value::Timestamp(datetime::clamped(record.arrival)),
-            &|| record.shard_id.into(),
-            &|| record.sequence_number.into(),
-            &|| record.partition_key.into(),
-        ];
-        let places = row.iter_mut().skip(1 + self.columns.len());
-        for ((place, needed), value) in places.zip(self.metadata).zip(values) {
+
+        let first = 1 + self.columns.len();
+        let places = row.iter_mut().skip(first);
+        for (index, (place, needed)) in places.zip(self.metadata).enumerate() {
             if needed {
-                *place = value();
+                *place = metadata.record.metadata(index);
             }
         }
     }

@@ -93,22 +93,8 @@ impl<'a> Reader<'a> {
             Some(b'"') => TokenKind::Text {
                 escaped: self.string()?,
             },
-            Some(b'{') => {
-                self.open_object()?;
-                let mut first = true;
-                while self.next_key(&mut first)?.is_some() {
-                    self.value()?;
-                }
-                TokenKind::Object
-            }
-            Some(b'[') => {
-                self.open_array()?;
-                let mut first = true;
-                while self.next_element(&mut first)? {
-                    self.value()?;
-                }
-                TokenKind::Array
-            }
+            Some(b'{') => self.whole_object()?,
+            Some(b'[') => self.whole_array()?,
             Some(b'-' | b'0'..=b'9') => {
                 self.number()?;
                 TokenKind::Number
@@ -118,11 +104,30 @@ impl<'a> Reader<'a> {
             Some(b'n') => self.word(b"null", TokenKind::Null)?,
             _ => return self.malformed(),
         };
+
         Ok(Token {
             kind,
             start,
             end: self.at,
         })
+    }
+
+    fn whole_object(&mut self) -> Result<TokenKind, Malformed> {
+        self.open_object()?;
+        let mut first = true;
+        while self.next_key(&mut first)?.is_some() {
+            self.value()?;
+        }
+        Ok(TokenKind::Object)
+    }
+
+    fn whole_array(&mut self) -> Result<TokenKind, Malformed> {
+        self.open_array()?;
+        let mut first = true;
+        while self.next_element(&mut first)? {
+            self.value()?;
+        }
+        Ok(TokenKind::Array)
     }
 
     pub(crate) fn open_object(&mut self) -> Result<(), Malformed> {
@@ -216,7 +221,8 @@ impl<'a> Reader<'a> {
     fn skip_plain(&mut self) -> Result<(), Malformed> {
         let near = self.bytes.len().min(self.at + NEAR);
         while self.at < near {
-            if !PLAIN[usize::from(self.bytes[self.at])] {
+            let byte = self.bytes[self.at];
+            if !PLAIN[usize::from(byte)] {
                 return Ok(());
             }
             self.at += 1;
@@ -224,11 +230,14 @@ impl<'a> Reader<'a> {
 
         let rest = &self.bytes[self.at..];
         let end = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
-        if let Some(control) = rest[..end].iter().position(|byte| *byte < 0x20) {
-            return Err(Malformed(self.at + control));
+        let mut plain = rest[..end].iter();
+        match plain.position(|byte| *byte < 0x20) {
+            Some(control) => Err(Malformed(self.at + control)),
+            None => {
+                self.at += end;
+                Ok(())
+            }
         }
-        self.at += end;
-        Ok(())
     }
 
     fn escape(&mut self) -> Result<(), Malformed> {
@@ -290,23 +299,26 @@ pub(crate) fn unescaped(raw: &str) -> String {
     let mut text = String::with_capacity(raw.len());
     let mut rest = raw;
 
-    while let Some(at) = rest.find('\\') {
-        text.push_str(&rest[..at]);
-        let escape = rest.as_bytes().get(at + 1).copied().unwrap_or(b'\\');
-        rest = rest.get(at + 2..).unwrap_or_default();
-        match escape {
-            b'b' => text.push('\u{8}'),
-            b'f' => text.push('\u{c}'),
-            b'n' => text.push('\n'),
-            b'r' => text.push('\r'),
-            b't' => text.push('\t'),
-            b'u' => {
+    while let Some((plain, after)) = rest.split_once('\\') {
+        text.push_str(plain);
+        let mut characters = after.chars();
+        let escape = characters.next().unwrap_or('\\');
+        rest = characters.as_str();
+
+        let character = match escape {
+            'b' => '\u{8}',
+            'f' => '\u{c}',
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
+            'u' => {
                 let (character, after) = unicode_escape(rest);
-                text.push(character);
                 rest = after;
+                character
             }
-            other => text.push(char::from(other)),
-        }
+            other => other,
+        };
+        text.push(character);
     }
     text.push_str(rest);
     text
@@ -314,25 +326,27 @@ pub(crate) fn unescaped(raw: &str) -> String {
 
 /// The character of the four digits after `\u`, with those of a second half where one is needed.
 fn unicode_escape(rest: &str) -> (char, &str) {
-    let unit = |text: &str| {
-        let digits = text.get(..4)?;
-        u32::from_str_radix(digits, 16).ok()
-    };
-    let Some(first) = unit(rest) else {
+    let Some((first, after)) = code_unit(rest) else {
         return (char::REPLACEMENT_CHARACTER, rest);
     };
-    let after = &rest[4..];
     if let Some(character) = char::from_u32(first) {
         return (character, after);
     }
 
-    let low = after.strip_prefix("\\u").and_then(unit);
-    match (first, low) {
-        (0xD800..=0xDBFF, Some(low @ 0xDC00..=0xDFFF)) => {
+    let second = after.strip_prefix("\\u").and_then(code_unit);
+    match second {
+        Some((low @ 0xDC00..=0xDFFF, end)) if first < 0xDC00 => {
             let code = 0x10000 + ((first - 0xD800) << 10) + (low - 0xDC00);
-            let character = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
-            (character, &after[6..])
+            let character = char::from_u32(code);
+            (character.unwrap_or(char::REPLACEMENT_CHARACTER), end)
         }
         _ => (char::REPLACEMENT_CHARACTER, after),
     }
+}
+
+/// The number of four hexadecimal digits, and the rest.
+fn code_unit(text: &str) -> Option<(u32, &str)> {
+    let (digits, rest) = text.split_at_checked(4)?;
+    let unit = u32::from_str_radix(digits, 16).ok()?;
+    Some((unit, rest))
 }

@@ -50,7 +50,7 @@ struct RawFormat {
     mapping_parameters: Option<RawParameters>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct RawParameters {
     #[serde(rename = "JSONMappingParameters")]
     json: Option<RawJson>,
@@ -58,13 +58,13 @@ struct RawParameters {
     csv: Option<RawCsv>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct RawJson {
     record_row_path: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct RawCsv {
     record_row_delimiter: Option<String>,
@@ -114,18 +114,24 @@ impl InputSchema {
         if self.columns.is_empty() || self.columns.len() > 1000 {
             return Err("RecordColumns wants 1 to 1000 columns".to_owned());
         }
+
         let mut columns: Vec<Column> = Vec::with_capacity(self.columns.len());
-        for column in &self.columns {
-            if columns.iter().any(|known| known.name == column.name) {
-                return Err(format!("the column \"{}\" is defined twice", column.name));
+        for SchemaColumn { name, sql_type, .. } in &self.columns {
+            if columns.iter().any(|known| known.name == *name) {
+                return Err(format!("the column \"{name}\" is defined twice"));
             }
-            let sql_type = parse_type(&column.sql_type)
-                .map_err(|issue| format!("the column \"{}\": {}", column.name, issue.message))?;
-            columns.push(Column {
-                name: column.name.clone(),
-                sql_type,
-                not_null: false,
-            });
+
+            match parse_type(sql_type) {
+                Ok(sql_type) => columns.push(Column {
+                    name: name.clone(),
+                    sql_type,
+                    not_null: false,
+                }),
+                Err(issue) => {
+                    let reason = issue.message;
+                    return Err(format!("the column \"{name}\": {reason}"));
+                }
+            }
         }
         Ok(columns)
     }
@@ -144,22 +150,21 @@ impl InputSchema {
 
 impl RawFormat {
     fn into_format(self) -> Result<Format, String> {
-        let parameters = self.mapping_parameters;
+        let parameters = self.mapping_parameters.unwrap_or_default();
         match self.record_format_type.to_ascii_uppercase().as_str() {
-            "JSON" => Ok(Format::Json {
-                row_path: parameters
-                    .and_then(|parameters| parameters.json)
-                    .and_then(|json| json.record_row_path)
-                    .unwrap_or_else(|| "$".to_owned()),
-            }),
+            "JSON" => {
+                let json = parameters.json.unwrap_or_default();
+                Ok(Format::Json {
+                    row_path: json.record_row_path.unwrap_or_else(|| "$".to_owned()),
+                })
+            }
             "CSV" => {
-                let csv = parameters.and_then(|parameters| parameters.csv);
-                let (column, row) = csv.map_or((None, None), |csv| {
-                    (csv.record_column_delimiter, csv.record_row_delimiter)
-                });
+                let csv = parameters.csv.unwrap_or_default();
                 Ok(Format::Csv {
-                    column: column.unwrap_or_else(|| ",".to_owned()),
-                    row: row.unwrap_or_else(|| "\n".to_owned()),
+                    column: csv
+                        .record_column_delimiter
+                        .unwrap_or_else(|| ",".to_owned()),
+                    row: csv.record_row_delimiter.unwrap_or_else(|| "\n".to_owned()),
                 })
             }
             other => Err(format!("RecordFormatType {other}; expected JSON or CSV")),

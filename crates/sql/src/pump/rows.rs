@@ -58,6 +58,17 @@ impl Rows {
         }
     }
 
+    fn add(&mut self, key: &str, data: &[u8], rowtime: i64) {
+        let number = self.index.len().to_string();
+        let index = RecordIndex {
+            sequence: self.append(number.as_bytes()),
+            key: Some(self.append(key.as_bytes())),
+            data: self.append(data),
+            arrival: Millis(rowtime),
+        };
+        self.index.push(index);
+    }
+
     /// The rows as a batch, numbered from 0; `None` if there are none.
     fn batch(self, origin: &Arc<Origin>) -> Option<Batch> {
         if self.index.is_empty() {
@@ -109,24 +120,18 @@ impl Sink for Collector<'_> {
         if row.stream == self.program.error_stream() {
             self.errors.add(ErrorKind::of(&row));
         }
+
         let columns = &row.definition(self.program).columns;
         for (number, route) in self.routes.iter().enumerate() {
             let selection = &route.selection;
             if selection.stream != row.stream {
                 continue;
             }
+
             let mut data = Vec::new();
             selection.format.write(columns, row.values, &mut data);
             let key = self.key(selection, &row, &data);
-
-            let rows = &mut self.rows[number];
-            let index = RecordIndex {
-                sequence: rows.append(rows.index.len().to_string().as_bytes()),
-                key: Some(rows.append(key.as_bytes())),
-                data: rows.append(&data),
-                arrival: Millis(row.rowtime),
-            };
-            rows.index.push(index);
+            self.rows[number].add(&key, &data, row.rowtime);
         }
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Accumulator, AggregateCall};
 use crate::bind::Driver;
-use crate::expr::Expr;
+use crate::expr::{Expr, Scope};
 use crate::plan::Closing;
 use crate::run::operator::{
     Context, Emit, Made, Operator, Row, StateError, decode, detached, encode, row_size,
@@ -104,20 +104,26 @@ impl Group {
         context: &mut Context<'_>,
         emit: &mut Emit<'_>,
     ) {
-        let mut row = Vec::with_capacity(1 + group.keys.len() + group.accumulators.len());
+        let width = 1 + group.keys.len() + group.accumulators.len();
+        let mut row = Vec::with_capacity(width);
         row.push(Value::Timestamp(at));
-        row.extend(group.keys.iter().cloned());
-        for (accumulator, call) in group.accumulators.iter().zip(&self.aggregates) {
-            match accumulator.finish(call) {
-                Ok(value) => row.push(value),
-                Err(error) => {
-                    let key = self.key_text(group);
-                    context.made.push(Made::Failure(error, Some(key)));
-                    return;
-                }
+        row.extend_from_slice(&group.keys);
+
+        match self.add_results(group, &mut row) {
+            Ok(()) => emit(context, Row::Made(&mut row)),
+            Err(error) => {
+                let key = self.key_text(group);
+                context.made.push(Made::Failure(error, Some(key)));
             }
         }
-        emit(context, Row::Made(&mut row));
+    }
+
+    fn add_results(&self, group: &OpenGroup, row: &mut Vec<Value>) -> Evaluated<()> {
+        for (accumulator, call) in group.accumulators.iter().zip(&self.aggregates) {
+            let result = accumulator.finish(call)?;
+            row.push(result);
+        }
+        Ok(())
     }
 
     /// The key of a group as a JSON array, for `error_stream`.
@@ -139,20 +145,20 @@ impl Group {
             return *place - self.first;
         }
 
-        let end = match self.closing {
-            Closing::Stagger(length) => time.saturating_add(length),
-            Closing::Key(..) => 0,
-        };
         let group = OpenGroup {
             keys: detached(&self.values),
             accumulators: self.aggregates.iter().map(Accumulator::new).collect(),
-            end,
+            end: match self.closing {
+                Closing::Stagger(length) => time.saturating_add(length),
+                Closing::Key(..) => 0,
+            },
         };
         self.size += self.group_size(&group);
         self.state.groups.push_back(group);
+
         let place = self.state.groups.len() - 1;
-        self.places
-            .insert(self.key.as_slice().into(), self.first + place);
+        let key = self.key.as_slice().into();
+        self.places.insert(key, self.first + place);
         self.set_deadline(time);
         place
     }
@@ -201,11 +207,33 @@ impl Group {
 
 fn group_key(group: &OpenGroup) -> Vec<u8> {
     let mut key = Vec::new();
-    group
-        .keys
-        .iter()
-        .for_each(|value| value.write_key(&mut key));
+    for value in &group.keys {
+        value.write_key(&mut key);
+    }
     key
+}
+
+impl Group {
+    /// The keys and the arguments of one row.
+    fn evaluate(&mut self, scope: Scope<'_>) -> Evaluated<()> {
+        self.key.clear();
+        self.values.clear();
+        for key in &self.keys {
+            let value = key.eval(scope)?.into_owned();
+            value.write_key(&mut self.key);
+            self.values.push(value);
+        }
+
+        self.arguments.clear();
+        for call in &self.aggregates {
+            let value = match &call.argument {
+                Some(argument) => argument.eval(scope)?.into_owned(),
+                None => Value::Null,
+            };
+            self.arguments.push(value);
+        }
+        Ok(())
+    }
 }
 
 impl Operator for Group {
@@ -216,21 +244,7 @@ impl Operator for Group {
         context: &mut Context<'_>,
         emit: &mut Emit<'_>,
     ) -> Evaluated<()> {
-        let scope = context.scope(row.values());
-        self.key.clear();
-        self.values.clear();
-        for key in &self.keys {
-            let value = key.eval(scope)?.into_owned();
-            value.write_key(&mut self.key);
-            self.values.push(value);
-        }
-        self.arguments.clear();
-        for call in &self.aggregates {
-            self.arguments.push(match &call.argument {
-                Some(argument) => argument.eval(scope)?.into_owned(),
-                None => Value::Null,
-            });
-        }
+        self.evaluate(context.scope(row.values()))?;
 
         let time = row.time();
         self.close_before(time, context, emit);

@@ -39,6 +39,18 @@ pub struct Record<'a> {
     pub shard_index: usize,
 }
 
+impl Record<'_> {
+    /// A metadata column of the input stream, by its place in `METADATA`.
+    pub(crate) fn metadata(&self, index: usize) -> Value {
+        match index {
+            0 => Value::Timestamp(datetime::clamped(self.arrival)),
+            1 => self.shard_id.into(),
+            2 => self.sequence_number.into(),
+            _ => self.partition_key.into(),
+        }
+    }
+}
+
 /// A row that a program made.
 #[derive(Debug, Clone, Copy)]
 pub struct Emitted<'a> {
