@@ -1,9 +1,9 @@
-//! Rows a second of one core: `cargo run --release -p distributary-sql --example speed`.
+//! Rows a second of one core, and the memory of an open group. Linux only:
+//! `cargo run --release -p distributary-sql --example speed`.
 
 #![allow(clippy::expect_used, clippy::disallowed_methods)]
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use distributary_sql::{
@@ -19,6 +19,9 @@ const SCHEMA: &str = r#"{
     ],
     "RecordFormat": {"RecordFormatType": "JSON"}
 }"#;
+
+const ROUNDS: u16 = 2000;
+const GROUPS: u32 = 500_000;
 
 const CASES: [(&str, &str); 3] = [
     (
@@ -41,6 +44,68 @@ const CASES: [(&str, &str); 3] = [
     ),
 ];
 
+/// Seconds of CPU that the process has used in user mode: other processes don't count.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("the process's figures");
+    let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
+    let ticks = fields.split_whitespace().nth(11).expect("the time");
+    ticks.parse::<f64>().expect("a number") / 100.0
+}
+
+/// Bytes of memory that the process holds.
+fn resident() -> f64 {
+    let memory = std::fs::read_to_string("/proc/self/statm").expect("the process's memory");
+    let pages = memory.split_whitespace().nth(1).expect("the pages");
+    pages.parse::<f64>().expect("a number") * 4096.0
+}
+
+fn processor(code: &str) -> Processor {
+    let schema = InputSchema::from_json(SCHEMA).expect("the schema");
+    let program = Program::compile(&Application::from_sql(code, schema)).expect("the code");
+    Processor::new(Arc::new(program), ProcessorSettings::default())
+}
+
+fn push(processor: &mut Processor, data: &Bytes, arrival: i64, made: &mut u64) {
+    let record = Record {
+        data,
+        arrival,
+        partition_key: "k",
+        sequence_number: "1",
+        shard_id: "shardId-000000000000",
+        shard_index: 0,
+    };
+    let mut sink = |_: Emitted<'_>| *made += 1;
+    processor.push(&record, &mut sink).expect("small state");
+}
+
+fn measure(name: &str, code: &str, records: &[Bytes]) {
+    let mut processor = processor(code);
+    let mut made = 0;
+    let started = cpu_seconds();
+
+    for round in 0..ROUNDS {
+        for data in records {
+            push(&mut processor, data, i64::from(round) * 100, &mut made);
+        }
+    }
+    let rows = f64::from(ROUNDS) * 1000.0;
+    let rate = rows / (cpu_seconds() - started) / 1e6;
+    println!("{name}: {rate:.2} M rows/s of CPU in, {made} rows out");
+}
+
+fn measure_groups() {
+    let mut processor = processor(CASES[1].1);
+    let mut made = 0;
+    let before = resident();
+
+    for key in 0..GROUPS {
+        let data = Bytes::from(format!(r#"{{"ticker":"{key:08}"}}"#));
+        push(&mut processor, &data, 0, &mut made);
+    }
+    let each = (resident() - before) / f64::from(GROUPS);
+    println!("memory of an open group with a key of 8 characters: {each:.0} bytes");
+}
+
 fn main() {
     let padding = "x".repeat(200);
     let records: Vec<Bytes> = (0..1000)
@@ -56,32 +121,7 @@ fn main() {
     println!("{} bytes a record", records[0].len());
 
     for (name, code) in CASES {
-        let schema = InputSchema::from_json(SCHEMA).expect("the schema");
-        let program = Program::compile(&Application::from_sql(code, schema)).expect("the code");
-        let mut processor = Processor::new(Arc::new(program), ProcessorSettings::default());
-        let mut made = 0_u64;
-        let started = Instant::now();
-
-        let rounds = 2000_i64;
-        for round in 0..rounds {
-            for data in &records {
-                let record = Record {
-                    data,
-                    arrival: round * 10,
-                    partition_key: "k",
-                    sequence_number: "1",
-                    shard_id: "shardId-000000000000",
-                    shard_index: 0,
-                };
-                let mut sink = |_: Emitted<'_>| made += 1;
-                processor.push(&record, &mut sink).expect("small state");
-            }
-        }
-        let seconds = started.elapsed().as_secs_f64();
-        let rows = f64::from(u32::try_from(rounds).expect("small")) * 1000.0;
-        println!(
-            "{name}: {:.2} M rows/s in, {made} rows out",
-            rows / seconds / 1e6
-        );
+        measure(name, code, &records);
     }
+    measure_groups();
 }
