@@ -123,6 +123,24 @@ pub const DELIVERY: &[Key] = &[
         example: "5m",
     },
     Key {
+        name: "start-timeout",
+        form: Form::Span,
+        absent: Absent::Inherited("1m"),
+        help: "Longest wait at the start for a source that does not answer or throttles; then the \
+               exit code is 1. A reason that does not pass by itself (no such stream, access \
+               denied) ends the start at once",
+        example: "10m",
+    },
+    Key {
+        name: "strict-start",
+        form: Form::Boolean,
+        absent: Absent::Inherited("false"),
+        help: "End the start if one of the outputs can't be used. By default such an output starts \
+               as failing, with the reason, and is tried again while the others run; a start \
+               without a single output that can be used fails",
+        example: "true",
+    },
+    Key {
         name: "on-recreated",
         form: Form::Choice(&["restart", "continue", "stop"]),
         absent: Absent::Inherited("restart"),

@@ -72,6 +72,8 @@ pub struct FanOutConfig {
     pub targets: Option<TargetsConfig>,
     /// Time between two searches for further outputs.
     pub refresh_interval: Duration,
+    /// True: an output that can't be used ends the start.
+    pub strict_start: bool,
 }
 
 /// One output.

@@ -65,6 +65,8 @@ struct FanOutKeys {
     start: Option<StartAt>,
     order: Option<OrderWord>,
     give_up_after: Option<Span>,
+    start_timeout: Option<Span>,
+    strict_start: bool,
     checkpoint_interval: Option<Span>,
     failover_time: Option<Span>,
     idle_interval: Option<Span>,
@@ -311,6 +313,7 @@ impl Resolver<'_> {
         let outputs = found.outputs.iter();
         let outputs = outputs.map(|placed| placed.output.clone());
         let refresh_interval = or(keys.refresh_interval, REFRESH_INTERVAL);
+        let strict_start = keys.strict_start;
 
         let default = LeaseSettings::default();
         let failover = or(keys.failover_time, default.failover);
@@ -324,6 +327,7 @@ impl Resolver<'_> {
             patterns: found.patterns.clone(),
             targets: found.targets.clone(),
             refresh_interval,
+            strict_start,
             name,
             source,
             engine,
@@ -441,6 +445,7 @@ fn engine_settings(keys: &FanOutKeys, memory: usize) -> engine::Settings {
         checkpoint_interval: or(keys.checkpoint_interval, default.checkpoint_interval),
         idle_poll: or(keys.idle_interval, default.idle_poll),
         lasting_patience: or(keys.give_up_after, default.lasting_patience),
+        start_timeout: or(keys.start_timeout, default.start_timeout),
         request_deadline: or(keys.write_timeout, default.request_deadline),
         on_recreated: keys
             .on_recreated

@@ -521,6 +521,12 @@ pub trait Output: Send + Sync + 'static {
         None
     }
 
+    /// The reason why the output can't be used at all, such as a stream that was missing when the
+    /// fan-out started. `None` once a request is worth a try.
+    fn unusable(&self) -> Option<Trouble> {
+        None
+    }
+
     /// Advice for the user about `demand` (`None` while unknown), such as a count of missing
     /// shards; `None` if the output can take the demand.
     fn advice(&self, demand: Option<Demand>) -> Option<String> {

@@ -89,7 +89,7 @@ pub(crate) async fn last_commit(shared: &Shared) -> Result<(), EngineError> {
         let Err(error) = commit(shared).await else {
             return Ok(());
         };
-        if attempt >= settings.start_attempts || !matches!(error, StoreError::Failed { .. }) {
+        if attempt >= settings.last_attempts || !matches!(error, StoreError::Failed { .. }) {
             return Err(store_error("writing the last checkpoints", error));
         }
         attempt += 1;

@@ -87,15 +87,22 @@ fn output(world: &World, id: &OutputId, entry: &OutputEntry, now: Instant) -> Ou
     status
 }
 
+/// The state of an output whose lanes go on.
+fn state(entry: &OutputEntry) -> OutputState {
+    match entry.spec.output.unusable() {
+        Some(trouble) => OutputState::Failing {
+            reason: trouble.message,
+        },
+        None if entry.spec.paused => OutputState::Paused,
+        None => OutputState::Running,
+    }
+}
+
 /// The status of an output without lanes.
 fn empty(id: &OutputId, entry: &OutputEntry) -> OutputStatus {
     OutputStatus {
         id: id.clone(),
-        state: if entry.spec.paused {
-            OutputState::Paused
-        } else {
-            OutputState::Running
-        },
+        state: state(entry),
         counts: entry.past.clone(),
         behind: None,
         horizon: None,

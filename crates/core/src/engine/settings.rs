@@ -49,8 +49,11 @@ pub struct Settings {
     /// Time between two questions for the source's retention (default 10 min): a user may lengthen
     /// the retention while an output is behind.
     pub retention_refresh: Duration,
-    /// Attempts of a failing call while the engine starts, before the start fails (default 5).
-    pub start_attempts: u32,
+    /// Time for which calls of the source and the state may fail while the engine starts, for
+    /// reasons that pass by themselves, before the start fails (default 1 min).
+    pub start_timeout: Duration,
+    /// Attempts of the last write of the checkpoints (default 5).
+    pub last_attempts: u32,
     /// Time for which the source may be missing before the engine ends (default 1 min).
     pub source_patience: Duration,
     /// Time for which every request to an output, or every read of a shard, may fail for a reason
@@ -111,7 +114,8 @@ impl Default for Settings {
             map_refresh: Duration::from_secs(60),
             map_refresh_soon: Duration::from_secs(1),
             retention_refresh: Duration::from_secs(600),
-            start_attempts: 5,
+            start_timeout: Duration::from_secs(60),
+            last_attempts: 5,
             source_patience: Duration::from_secs(60),
             lasting_patience: Duration::from_secs(60),
             say_again: Duration::from_secs(60),

@@ -261,20 +261,25 @@ impl Asking<'_> {
         F: Future<Output = Result<T, E>>,
     {
         let mut backoff = self.settings.backoff();
-        for _ in 1..self.settings.start_attempts {
+        let end = self.clock.now().plus(self.settings.start_timeout);
+        let mut is_said = false;
+        loop {
             let error = match call().await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            let Some((class, retry_after)) = passes(&error) else {
+            let passing = passes(&error).filter(|_| self.clock.now() < end);
+            let Some((class, retry_after)) = passing else {
                 return Err(error);
             };
 
+            if !is_said {
+                tracing::warn!("waiting: {doing} failed, and is tried again: {error}");
+                is_said = true;
+            }
             let wait = backoff.next(self.clock, class, retry_after);
-            tracing::debug!(?wait, "{doing}: {error}");
             self.clock.sleep(wait).await;
         }
-        call().await
     }
 
     /// One call, within the deadline of a read.

@@ -133,6 +133,11 @@ pub enum OutputState {
     Running,
     /// Nothing is read or written for it until it is resumed.
     Paused,
+    /// The output could not be opened, and is tried again.
+    Failing {
+        /// The reason.
+        reason: String,
+    },
     /// At least one lane goes no further until the settings are changed or the output is resumed.
     Stopped {
         /// The shard whose lane stopped first.

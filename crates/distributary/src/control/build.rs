@@ -4,21 +4,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use distributary_adapters::kind::{BuildContext, BuildError};
+use distributary_adapters::sources::BuiltSource;
 use distributary_config::build::{Found, find};
 use distributary_config::dead_letter_outputs::DeadLetterOutputs;
 use distributary_config::discovery::{self, FoundOutput};
 use distributary_config::{FanOutConfig, OutputConfig};
 use distributary_core::engine::{FanOut, OutputSpec};
+use distributary_core::output::{Trouble, TroubleKind};
 use distributary_core::store::CheckpointStore;
 use distributary_core::text::chain;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::SharedParts;
+use super::failing::{Failing, may_pass};
 use super::pumps::Pumps;
 use super::routes::Route;
 use super::state;
+use super::waiting::Waiting;
 use crate::failure::Failure;
+use crate::sql::compile;
 use crate::view::ErrorRows;
 
 /// Outputs that are asked at the same time.
@@ -32,6 +37,8 @@ pub(crate) struct Built {
     pub(crate) outputs: OutputBuilder,
     /// Outputs that were found by name.
     pub(crate) found: BTreeMap<String, FoundOutput>,
+    /// Outputs that can't be used yet.
+    pub(super) failing: Failing,
     /// The folder of the progress, if that is not kept after the end.
     pub(crate) state: Option<TempDir>,
 }
@@ -52,10 +59,9 @@ pub(crate) async fn build(
     mut context: BuildContext,
     shared: SharedParts,
 ) -> Result<Built, Failure> {
-    let source = config.source.build(&context).await;
-    let source = source.map_err(|e| failure(&e))?;
-    context.like = source.stream;
     let clock = context.clock.clone();
+    let source = source(config, &context).await?;
+    context.like = source.stream;
     let settings = config.engine.clone();
     let pumps = Pumps::new(clock.clone(), settings.clone());
     let route = shared.routes.enter(&config.name, &source.identity);
@@ -67,7 +73,7 @@ pub(crate) async fn build(
         source: source.identity,
     };
 
-    let mut outputs = builder.outputs(&config.outputs).await?;
+    let (mut outputs, failing) = builder.first_outputs(config).await?;
     let opened = state::open(config, &builder.context).await?;
     let mut found = builder.first_search(config, &*opened.store).await?;
     let specs = builder.build_found(&mut found).await?;
@@ -86,6 +92,7 @@ pub(crate) async fn build(
         settings,
     };
     Ok(Built {
+        failing,
         fan_out,
         outputs: builder,
         found,
@@ -93,10 +100,61 @@ pub(crate) async fn build(
     })
 }
 
+/// Connects to the source, and waits for a source that does not answer yet.
+async fn source(config: &FanOutConfig, context: &BuildContext) -> Result<BuiltSource, Failure> {
+    let timeout = config.engine.start_timeout;
+    let waiting = Waiting::new(&context.clock, timeout);
+    let source = waiting.ask(|| config.source.build(context));
+    source.await.map_err(|error| failure(&error))
+}
+
 fn failure(error: &BuildError) -> Failure {
     match error {
         BuildError::Settings(_) => Failure::usage(chain(error)),
         BuildError::Failed { .. } | BuildError::System { .. } => Failure::from_error(error),
+    }
+}
+
+/// The reason why a fan-out can't start with these answers about its outputs.
+fn fatal<'a>(config: &FanOutConfig, answers: &'a Answers) -> Option<&'a BuildError> {
+    let mut failed = answers.iter().filter_map(|(i, answer)| {
+        let error = answer.as_ref().err()?;
+        Some((&config.outputs[*i], error))
+    });
+    let none_is_left = config.patterns.is_empty() && all_fail_for_good(answers);
+    let is_fatal = |(output, _): &(&OutputConfig, &BuildError)| {
+        none_is_left || config.strict_start || keeps_state(output)
+    };
+    failed.find(is_fatal).map(|(_, error)| error)
+}
+
+/// True if no output can be used, now or later by itself.
+fn all_fail_for_good(answers: &Answers) -> bool {
+    let mut answers = answers.values();
+    answers.all(|answer| match answer {
+        Ok(_) => false,
+        Err(error) => !may_pass(error),
+    })
+}
+
+/// True if the output takes the rows of a pump that keeps state: such a pump has all of its outputs
+/// from the start.
+fn keeps_state(output: &OutputConfig) -> bool {
+    let rows = output.rows.as_ref();
+    rows.is_some_and(|rows| compile(&rows.pump).is_ok_and(|program| !program.is_stateless()))
+}
+
+/// Outputs that can be used, and their settings in the same order.
+#[derive(Default)]
+struct Usable {
+    configs: Vec<OutputConfig>,
+    found: Vec<Found>,
+}
+
+impl Usable {
+    fn add(&mut self, config: &OutputConfig, found: Found) {
+        self.configs.push(config.clone());
+        self.found.push(found);
     }
 }
 
@@ -183,6 +241,41 @@ impl OutputBuilder {
         configs: &[OutputConfig],
     ) -> Result<Vec<OutputSpec>, Failure> {
         let found = self.find_all(configs).await?;
+        let configs = configs.to_vec();
+        self.checked(Usable { configs, found })
+    }
+
+    /// The configured outputs at the start, with stand-ins for those that can't be used yet. Fails
+    /// if none can be used, now or later, or if the configuration wants all of them.
+    async fn first_outputs(
+        &self,
+        config: &FanOutConfig,
+    ) -> Result<(Vec<OutputSpec>, Failing), Failure> {
+        let configs = &config.outputs;
+        let answers = self.ask_all(configs).await?;
+        if let Some(error) = fatal(config, &answers) {
+            return Err(failure(error));
+        }
+
+        let mut failing = Failing::default();
+        let mut stand_ins = Vec::new();
+        let mut usable = Usable::default();
+        for (i, answer) in answers {
+            let config = &configs[i];
+            match answer {
+                Ok(found) => usable.add(config, found),
+                Err(error) => stand_ins.push(failing.add(config, &error)),
+            }
+        }
+
+        let mut specs = self.checked(usable)?;
+        specs.extend(stand_ins);
+        Ok((specs, failing))
+    }
+
+    /// The outputs, each a place of its own, with the pumps that they take rows of.
+    fn checked(&self, outputs: Usable) -> Result<Vec<OutputSpec>, Failure> {
+        let Usable { configs, found } = outputs;
         self.tell_apart(&found)?;
         self.check_dead_letters(&found)?;
         for output in &found {
@@ -191,7 +284,29 @@ impl OutputBuilder {
         }
 
         let specs = found.into_iter().map(|found| found.spec);
-        self.pumps.attach(configs, specs.collect())
+        self.pumps.attach(&configs, specs.collect())
+    }
+
+    /// The outputs of `failing` that can be used now, ready for the engine.
+    pub(super) async fn usable_again(&self, failing: &mut Failing) -> Vec<OutputSpec> {
+        let usable = failing.look(&self.context, &self.dead_letters).await;
+        let mut specs = Vec::new();
+        for (name, found) in usable {
+            let Some(config) = failing.config(&name) else {
+                continue;
+            };
+            let mut usable = Usable::default();
+            usable.add(&config, found);
+            let attached = self.checked(usable);
+            match attached {
+                Ok(attached) => specs.extend(attached),
+                Err(why) => {
+                    let reason = Trouble::new(TroubleKind::Invalid, why.message());
+                    failing.note(&name, reason);
+                }
+            }
+        }
+        specs
     }
 
     /// Enters an output, and the place of its dead letters, into the routes of the process.

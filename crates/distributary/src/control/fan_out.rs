@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::build::{Built, OutputBuilder, build};
+use super::failing::Failing;
 use super::steps::{self, note};
 use super::{Answer, OutputChange, SharedParts};
 use crate::failure::Failure;
@@ -83,6 +84,12 @@ struct Running {
     snapshots: watch::Sender<Snapshot>,
     /// Outputs that were found by name, in use.
     found: BTreeMap<String, FoundOutput>,
+    /// Outputs that can't be used yet.
+    failing: Failing,
+    /// The end of the patience with outputs that can't be used, of a bounded run.
+    give_up: Instant,
+    /// True once nothing waits for the outputs that can't be used.
+    has_given_up: bool,
     /// The search for further outputs that is under way.
     search: Option<JoinHandle<Search>>,
     /// The moment of the next search.
@@ -180,6 +187,7 @@ impl Running {
             fan_out,
             outputs,
             found,
+            failing,
             state,
         } = build(&config, context, shared).await?;
         let engine = Engine::start(fan_out)
@@ -189,6 +197,9 @@ impl Running {
         config.outputs.extend(configs);
         Ok(Self {
             next_search: clock.now().plus(config.refresh_interval),
+            give_up: clock.now().plus(config.engine.lasting_patience),
+            has_given_up: false,
+            failing,
             config,
             engine,
             outputs,
@@ -225,16 +236,58 @@ impl Running {
             let command = tokio::select! {
                 // Each of the ends is final; a command waits for the next round.
                 error = self.engine.ended() => return End::Broken(error),
-                done = self.engine.caught_up(), if until_caught_up => return End::CaughtUp(done),
+                done = self.engine.caught_up(), if until_caught_up && self.waits_for_none() =>
+                {
+                    return End::CaughtUp(done);
+                }
                 reason = self.ending.requested() => return End::Requested(reason),
                 Some(command) = commands.recv() => command,
                 () = self.clock.sleep(SNAPSHOT) => {
                     self.publish();
                     self.refresh().await;
+                    self.try_failing().await;
+                    if until_caught_up {
+                        self.give_up_when_late().await;
+                    }
                     continue;
                 }
             };
             self.on_command(command).await;
+        }
+    }
+
+    /// True if no output that can't be used is waited for.
+    fn waits_for_none(&self) -> bool {
+        self.has_given_up || self.failing.is_empty()
+    }
+
+    /// Puts outputs in place that can be used now.
+    async fn try_failing(&mut self) {
+        for spec in self.outputs.usable_again(&mut self.failing).await {
+            let name = spec.id.to_string();
+            match self.engine(Change::Update(spec)).await {
+                Ok(()) => {
+                    tracing::info!(output = name, "the output can be used now");
+                    self.failing.remove(&name);
+                }
+                Err(why) => tracing::warn!(output = name, "the output can't be used: {why}"),
+            }
+        }
+    }
+
+    /// Gives up the outputs that can't be used, once the patience with them has ended.
+    async fn give_up_when_late(&mut self) {
+        let is_early = self.clock.now() < self.give_up;
+        if is_early || self.waits_for_none() {
+            return;
+        }
+
+        self.has_given_up = true;
+        let names = self.failing.names();
+        let ids: Vec<OutputId> = names.map(OutputId::new).collect();
+        for id in ids {
+            // Paused outputs are not waited for.
+            let _ = self.engine(Change::Pause(id)).await;
         }
     }
 
@@ -367,6 +420,7 @@ impl Running {
             engine,
             snapshots,
             outputs,
+            failing,
             ..
         } = self;
         let last = engine.shutdown(limit).await;
@@ -377,6 +431,7 @@ impl Running {
         let outcome = end.outcome()?;
         let status = last.map_err(|error| Failure::from_error(&error))?;
         if outcome == Outcome::CaughtUp {
+            check_failing(&failing)?;
             check_gaps(&status.source)?;
         }
         Ok(outcome)
@@ -407,6 +462,9 @@ impl Running {
         let mut specs = specs.map_err(|failure| unchanged(failure.message().to_owned()))?;
         self.apply_all(&changes, &mut specs).await?;
 
+        for change in &changes {
+            self.failing.remove(change.name());
+        }
         self.found = found;
         self.config = FanOutConfig { outputs, ..new };
         self.next_search = self.clock.now();
@@ -565,6 +623,16 @@ impl Running {
             self.engine(Change::Add(spec)).await?;
         }
         Ok(())
+    }
+}
+
+/// Fails if an output could not be used all the while.
+fn check_failing(failing: &Failing) -> Result<(), Failure> {
+    match failing.first() {
+        None => Ok(()),
+        Some((name, reason)) => Err(Failure::run(format!(
+            "the output {name} was given up: {reason}; the other outputs have caught up"
+        ))),
     }
 }
 

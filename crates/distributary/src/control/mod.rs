@@ -7,6 +7,7 @@
 
 mod actor;
 mod build;
+mod failing;
 mod fan_out;
 mod process;
 mod pumps;
@@ -15,6 +16,7 @@ mod signals;
 mod socket;
 mod state;
 mod steps;
+mod waiting;
 mod watcher;
 
 use std::path::PathBuf;

@@ -150,7 +150,7 @@ fn log_output(output: &OutputStatus, per_second: Option<f64>) {
 /// The reason why an output is stopped.
 fn stopped(output: &OutputStatus) -> Option<&str> {
     match &output.state {
-        OutputState::Stopped { reason, .. } => Some(reason),
+        OutputState::Stopped { reason, .. } | OutputState::Failing { reason } => Some(reason),
         OutputState::Running | OutputState::Paused => None,
     }
 }

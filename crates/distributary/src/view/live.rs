@@ -296,6 +296,7 @@ fn rate(output: &OutputStatus, speeds: &Speeds) -> String {
             Some(None) | None => String::new(),
         },
         OutputState::Paused => "paused".to_owned(),
+        OutputState::Failing { .. } => "FAILING".to_owned(),
         OutputState::Stopped { .. } => "STOPPED".to_owned(),
     }
 }
@@ -312,6 +313,10 @@ fn note(output: &OutputStatus) -> Option<String> {
     if let OutputState::Stopped { shard, reason } = &output.state {
         let shard = show::shard_number(shard);
         return Some(format!("stopped at shard {shard}: {reason}"));
+    }
+
+    if let OutputState::Failing { reason } = &output.state {
+        return Some(format!("failing: {reason}"));
     }
 
     let waits = output.lanes.iter().any(|lane| lane.backing_off);

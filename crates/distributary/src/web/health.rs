@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use distributary_core::clock::{Clock, Instant};
-use distributary_core::engine::{OutputState, Status};
+use distributary_core::engine::{OutputState, OutputStatus, Status};
 use distributary_core::sync::lock;
 use tokio::sync::watch;
 
@@ -103,6 +103,7 @@ impl Health {
             all_ready &= judged.is_ok();
             let line = judged.err().unwrap_or_else(|| "ready".to_owned());
             lines.push(format!("{name}: {line}"));
+            lines.extend(troubles(snapshot));
         }
 
         // The file before is in force: the process is as ready as it was.
@@ -112,6 +113,25 @@ impl Health {
         let report = lines.join("\n");
         if all_ready { Ok(report) } else { Err(report) }
     }
+}
+
+/// A line for each output that does not work. The fan-out is ready all the same while another does.
+fn troubles(snapshot: &Snapshot) -> Vec<String> {
+    let Some(status) = snapshot.status() else {
+        return Vec::new();
+    };
+    let name = &snapshot.name;
+    let trouble = |output: &OutputStatus| {
+        let id = &output.id;
+        match &output.state {
+            OutputState::Running | OutputState::Paused => None,
+            OutputState::Failing { reason } => Some(format!("{name}: {id} is failing: {reason}")),
+            OutputState::Stopped { reason, .. } => {
+                Some(format!("{name}: {id} is stopped: {reason}"))
+            }
+        }
+    };
+    status.outputs.iter().filter_map(trouble).collect()
 }
 
 /// Fails with the reason if one fan-out is not ready.

@@ -257,7 +257,7 @@ const METRICS: &[Metric] = &[
     output(
         "distributary_output_running",
         Kind::Gauge,
-        "1 if the output is running, 0 if it is paused or stopped",
+        "1 if the output is running, 0 if it is paused, failing or stopped",
         |o| flag(o.state == OutputState::Running),
     ),
     output(
@@ -265,6 +265,12 @@ const METRICS: &[Metric] = &[
         Kind::Gauge,
         "1 if the output is stopped until a user acts",
         |o| flag(matches!(o.state, OutputState::Stopped { .. })),
+    ),
+    output(
+        "distributary_output_failing",
+        Kind::Gauge,
+        "1 if the output could not be opened at the start, and is tried again",
+        |o| flag(matches!(o.state, OutputState::Failing { .. })),
     ),
     output(
         "distributary_output_caught_up",

@@ -26,6 +26,7 @@ mod run;
 mod secrets;
 mod seek;
 mod served;
+mod start;
 mod state;
 mod streams;
 mod surroundings;

@@ -688,6 +688,8 @@ fn what_fails_while_running_ends_with_1() {
                 "output1",
                 "--endpoint-url",
                 "http://127.0.0.1:1",
+                "--start-timeout",
+                "1s",
             ],
             "nothing answers at http://127.0.0.1:1",
         ),

@@ -287,7 +287,8 @@ fn draw_times(rng: &mut Rng) -> Settings {
         slow_backoff_cap: draw_millis(rng, &[1000, 10_000]),
         store_patience: Duration::from_secs(3600),
         source_patience: Duration::from_secs(3600),
-        start_attempts: 50,
+        start_timeout: Duration::from_secs(600),
+        last_attempts: 50,
         ..Settings::default()
     }
 }
