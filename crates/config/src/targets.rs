@@ -143,7 +143,8 @@ pub async fn search(
 ) -> std::result::Result<Vec<OutputConfig>, BuildError> {
     use distributary_adapters::targets::table::TargetsTable;
 
-    let sdk = context.connector.sdk(&connection(&targets.table));
+    let options = connection(&targets.table);
+    let sdk = context.connector.sdk(&options);
     let table = TargetsTable::new(&sdk.await, targets.table.clone());
     let items = table.of_source(source).await;
     let items = items.map_err(|trouble| BuildError::Failed {
