@@ -4,6 +4,7 @@
 pub mod dynamodb;
 pub mod format;
 pub mod sqlite;
+mod thread;
 mod watch;
 
 use std::str::FromStr;

@@ -21,6 +21,7 @@ use distributary_core::sync::lock;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use super::format;
+use super::thread::StateThread;
 use super::watch::{FileWatch, create_private};
 
 /// The owner of a state.
@@ -38,6 +39,7 @@ pub struct SqliteStore {
     path: Arc<Path>,
     connection: Arc<Mutex<Connection>>,
     watch: Arc<FileWatch>,
+    thread: Arc<StateThread>,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -162,27 +164,28 @@ impl SqliteStore {
             .map_err(told)
     }
 
-    /// Runs `work` on a thread that may block.
+    /// Runs `work` on the state's thread.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let store = self.clone();
-        match tokio::task::spawn_blocking(move || work(&store)).await {
-            Ok(result) => result,
-            // The runtime is going down.
-            Err(error) => Err(StoreError::Failed {
-                source: Box::new(error),
-            }),
-        }
+        let done = self.thread.run(move || work(&store)).await;
+        done.unwrap_or_else(|| {
+            Err(StoreError::Failed {
+                source: "an earlier write of the state has failed; restart the program".into(),
+            })
+        })
     }
 
     fn over(path: &Path, connection: Connection) -> Result<Self, StoreError> {
         let watch = FileWatch::new(path).map_err(|e| failed(path, e))?;
+        let thread = StateThread::start().map_err(|e| failed(path, e))?;
         Ok(Self {
             path: path.into(),
             connection: Arc::new(Mutex::new(connection)),
             watch: Arc::new(watch),
+            thread: Arc::new(thread),
         })
     }
 

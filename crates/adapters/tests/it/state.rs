@@ -336,3 +336,20 @@ fn only_the_owner_reads_the_state() {
         assert_eq!(mode & 0o777, 0o600);
     }
 }
+
+#[test]
+fn progress_is_saved_while_every_thread_that_may_block_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&dir.path().join("orders.db"), "orders").unwrap();
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.max_blocking_threads(1).build().unwrap();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    runtime.spawn_blocking(move || held.recv());
+
+    runtime.block_on(async {
+        store.bind(&source("arn:a", Some(1))).await.unwrap();
+        let checkpoint = checkpoint("s0", "o1", Position::after("5"));
+        store.commit(&state(&[checkpoint])).await.unwrap();
+    });
+    drop(release);
+}
