@@ -149,7 +149,7 @@ fn measure(name: &str, rounds: usize, work: &mut dyn FnMut()) {
         .collect();
     times.sort_by(f64::total_cmp);
     let gigabytes = (rounds * RECORDS * RECORD) as f64 / 1e9;
-    println!("{name:<42} {:>7.3} s/GB", times[2] / gigabytes);
+    println!("{name:<44} {:>8.4} s/GB", times[2] / gigabytes);
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -366,3 +366,40 @@ impl CredentialsSource for Provided {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origins(role_arn: Option<&str>) -> Origins {
+        Origins {
+            profile: Some("dev".to_owned()),
+            role_arn: role_arn.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_failure_names_every_cause_and_the_remedy() {
+        let builder = ErrorMetadata::builder().code("AccessDenied");
+        let of_service = builder.message("not authorized to assume").build();
+        let error = ProviderError::provider_error(of_service);
+        let role = "arn:aws:iam::123456789012:role/writer";
+        let text = origins(Some(role)).failure(&causes(&error));
+        let expected = "the AWS credentials of the profile dev of the role \
+                        arn:aws:iam::123456789012:role/writer could not be fetched: an error \
+                        occurred while loading credentials: AccessDenied: not authorized to \
+                        assume; check the role, that its trust policy allows the caller, and the \
+                        external id";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_session_that_has_ended_is_signed_in_to() {
+        let error = ProviderError::provider_error("the SSO session has expired");
+        let text = origins(None).failure(&causes(&error));
+        assert!(
+            text.ends_with("; sign in with `aws sso login --profile dev`"),
+            "{text}"
+        );
+    }
+}
