@@ -13,6 +13,7 @@ use distributary_core::clock::Clock;
 use distributary_core::output::Trouble;
 use distributary_core::text::chain;
 use distributary_wire::hashkey;
+use distributary_wire::limits::RECORD_BYTES_MAX;
 use distributary_wire::types::{PutRecordsRequest, PutRecordsRequestEntry, PutRecordsResultEntry};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -62,12 +63,14 @@ pub(crate) struct PutArgs {
 }
 
 impl PutArgs {
-    fn form(&self, clock: &Clock) -> Result<Form, Failure> {
+    /// The form of the records, of `record_bytes` at most.
+    fn form(&self, clock: &Clock, record_bytes: usize) -> Result<Form, Failure> {
         self.check_hash_key()?;
         let form = Form {
             keys: self.keys(clock)?,
             explicit_hash_key: self.explicit_hash_key.clone(),
             base64: self.base64,
+            record_bytes,
         };
         if let Keys::Fixed(_) = form.keys {
             // A wrong key is wrong for any data.
@@ -122,8 +125,10 @@ impl PutRecords for Target {
 pub(crate) async fn run(args: PutArgs) -> Result<ExitCode, Failure> {
     logging::start(LogFormat::Text, Level::Warn);
     let access = Access::new(&args.connect)?;
-    let form = args.form(&access.clock)?;
+    // Flags are wrong for any stream, so that no server is asked before.
+    args.form(&access.clock, RECORD_BYTES_MAX)?;
     let given = Given::open(&access, &args.stream).await?;
+    let form = args.form(&access.clock, record_bytes(&given).await)?;
     let target = Target(given);
 
     let mut sender = Sender::new(&target, &access.clock);
@@ -137,6 +142,13 @@ pub(crate) async fn run(args: PutArgs) -> Result<ExitCode, Failure> {
             .map_err(Stop::Send)
     };
     report(&args.stream, &sender.tally, done)
+}
+
+/// Bytes of a record that the stream takes; the most of any stream if the stream cannot be
+/// described, as without that permission.
+async fn record_bytes(given: &Given) -> usize {
+    let described = given.client.describe(&given.stream).await;
+    described.map_or(RECORD_BYTES_MAX, |described| described.answer.record_bytes)
 }
 
 /// Prints the summary, or fails with it.

@@ -326,3 +326,17 @@ fn a_start_in_the_future_is_refused() {
     ];
     assert_eq!(served.run(&args).expect(0).text(), "x\n");
 }
+
+#[test]
+fn a_line_that_the_stream_does_not_take_is_named_before_the_server_is_asked() {
+    let served = Served::new(&[("s", 1)]);
+    let input = format!("small\n{}\n", "x".repeat(2 << 20));
+    let put = ["put", "s", "--key", "k"];
+    let done = served.run_with(&put, input.as_bytes()).expect(1);
+    let expected = "line 2: data and key have 2097153 bytes, and the stream takes 1048576 a record";
+    assert!(done.err.contains(expected), "{}", done.err);
+
+    // The advised remedy works.
+    served.take_records_of("s", 4);
+    served.run_with(&put, input.as_bytes()).expect(0);
+}

@@ -25,6 +25,8 @@ pub(super) struct Form {
     pub(super) explicit_hash_key: Option<String>,
     /// True if the data is base64.
     pub(super) base64: bool,
+    /// Bytes of data and key that the stream takes.
+    pub(super) record_bytes: usize,
 }
 
 /// The reason why a text is not a record.
@@ -38,8 +40,13 @@ pub(super) enum BadRecord {
     KeyLength(usize),
     #[error("the data is not base64, which --base64 asks for")]
     Base64,
-    #[error("data and key have more than {RECORD_BYTES_MAX} bytes, the most that Kinesis takes")]
-    TooLarge,
+    #[error(
+        "data and key have {size} bytes, and the stream takes {limit} a record \
+         (UpdateMaxRecordSize raises that, up to 10 MiB)"
+    )]
+    TooLarge { size: usize, limit: usize },
+    #[error("a line of more than {LINE_MAX} bytes is no record of Kinesis")]
+    TooLong,
 }
 
 impl Form {
@@ -52,8 +59,10 @@ impl Form {
         }
 
         let data = self.data(text)?;
-        if data.len() + key.len() > RECORD_BYTES_MAX {
-            return Err(BadRecord::TooLarge);
+        let size = data.len() + key.len();
+        let limit = self.record_bytes;
+        if size > limit {
+            return Err(BadRecord::TooLarge { size, limit });
         }
         Ok(PutRecordsRequestEntry {
             data: Some(data.into()),
@@ -108,7 +117,7 @@ pub(super) fn line(from: &mut impl BufRead) -> io::Result<Option<Result<Vec<u8>,
         return Ok(Some(Ok(line)));
     }
     if line.len() as u64 >= LINE_MAX {
-        return Ok(Some(Err(BadRecord::TooLarge)));
+        return Ok(Some(Err(BadRecord::TooLong)));
     }
     Ok(if line.is_empty() {
         None
@@ -128,6 +137,7 @@ mod tests {
             keys,
             explicit_hash_key: None,
             base64,
+            record_bytes: RECORD_BYTES_MAX,
         }
     }
 
@@ -156,7 +166,7 @@ mod tests {
         assert_eq!(lines(b"\n"), [b""]);
         assert_eq!(lines(b"a\r\n\nb"), [&b"a\r"[..], b"", b"b"]);
         let mut endless = io::BufReader::new(io::repeat(b'x'));
-        assert_eq!(line(&mut endless).unwrap(), Some(Err(BadRecord::TooLarge)));
+        assert_eq!(line(&mut endless).unwrap(), Some(Err(BadRecord::TooLong)));
     }
 
     #[test]
@@ -196,7 +206,10 @@ mod tests {
         assert!(record(Keys::Fixed("ü".repeat(256)), b"").is_ok());
         assert_eq!(
             record(Keys::Fixed("k".into()), &vec![0; RECORD_BYTES_MAX]),
-            Err(BadRecord::TooLarge)
+            Err(BadRecord::TooLarge {
+                size: RECORD_BYTES_MAX + 1,
+                limit: RECORD_BYTES_MAX
+            })
         );
     }
 
