@@ -14,6 +14,7 @@ use distributary_kinesis::names::StreamRef;
 use distributary_kinesis::transport::TransportSettings;
 use distributary_local::Local;
 
+use crate::control::Stretch;
 use crate::failure::Failure;
 
 /// Where the streams are.
@@ -68,6 +69,8 @@ pub(crate) struct Access {
     pub(crate) clock: Clock,
     /// The embedded Kinesis, if that is where the streams are.
     pub(crate) local: Option<Local>,
+    /// The stretch of the source that is read; `None`: all, for ever.
+    pub(crate) stretch: Option<Stretch>,
     connector: Arc<Connector>,
     options: ConnectOptions,
 }
@@ -105,6 +108,7 @@ impl Access {
             ..options
         };
         Ok(Self {
+            stretch: None,
             clock,
             local,
             connector: Arc::new(connector),

@@ -8,6 +8,7 @@ use distributary_config::keys::variable;
 use distributary_config::{Input, Mistakes, Place, Process, Registry, file, resolve};
 
 use crate::config::KeyFlags;
+use crate::connect::ConnectArgs;
 use crate::control::Origin;
 use crate::failure::Failure;
 
@@ -86,6 +87,20 @@ pub(super) fn of_environment(environment: &BTreeMap<String, String>, registry: &
     let mut input = Input::default();
     input.environment(registry, environment, &others);
     input
+}
+
+/// The process of the file at `path`.
+pub(super) fn process_of_file(path: &Path, connect: &ConnectArgs) -> Result<Process, Failure> {
+    let registry = Registry::default();
+    let environment = environment();
+    let mut input = of_environment(&environment, &registry);
+    connect.add_to(&mut input, &registry);
+    let content = file::read(path);
+    let process = content.and_then(|content| {
+        let file: (&Path, &[u8]) = (path, &content);
+        resolve::resolve(&registry, &input, Some(file))
+    });
+    process.map_err(|mistakes| Failure::usage(mistakes.to_string()))
 }
 
 /// The configuration file that the environment names.

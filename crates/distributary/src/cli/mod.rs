@@ -13,6 +13,7 @@ mod pages;
 mod plan;
 mod put;
 mod redrive;
+mod replay;
 mod run;
 mod sql;
 mod state;
@@ -57,6 +58,8 @@ enum Command {
     State(state::StateArgs),
     /// Show and mend the leases of workers, and move between this program and the KCL
     Leases(leases::LeasesArgs),
+    /// Send a stretch of the past to one output again, beside the live flow
+    Replay(Box<replay::ReplayArgs>),
     /// Send dead letters again
     Redrive(redrive::RedriveArgs),
     /// Show what a month costs, beside other ways to do the same
@@ -156,6 +159,7 @@ impl Command {
             Self::Ctl(args) => ctl::run(args).await,
             Self::State(args) => state::run(args).await,
             Self::Leases(args) => leases::run(args).await,
+            Self::Replay(args) => replay::run(*args).await,
             Self::Redrive(args) => redrive::run(args).await,
             Self::Plan(args) => plan::run(*args).await,
             Self::Streams(args) => streams::run(args).await,

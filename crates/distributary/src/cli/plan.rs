@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use distributary_adapters::kind::Ending;
 use distributary_adapters::values::{Expected, Size, Span};
-use distributary_config::{FanOutConfig, Process, Registry, discovery, file, resolve};
+use distributary_config::{FanOutConfig, discovery};
 use distributary_core::text::chain;
 use distributary_kinesis::client::StreamDescription;
 use distributary_wire::types::StreamMode;
 use serde_json::json;
 
-use super::config_args::{environment, of_environment};
+use super::config_args::process_of_file;
 use super::streams::Given;
 use crate::connect::{Access, ConnectArgs};
 use crate::failure::Failure;
@@ -173,7 +173,7 @@ impl PlanArgs {
 
     /// The workload of each fan-out of a configuration.
     async fn measured(&self, path: &Path) -> Result<Vec<Workload>, Failure> {
-        let process = process(path, &self.connect)?;
+        let process = process_of_file(path, &self.connect)?;
         let access = Access::for_process(&process)?;
         let mut works = Vec::new();
         for fan_out in &process.fan_outs {
@@ -243,18 +243,4 @@ async fn outputs(fan_out: &FanOutConfig, access: &Access) -> Result<f64, Failure
 
     let streams = all.len();
     Ok(number(streams as u64))
-}
-
-/// The process of the file at `path`.
-fn process(path: &Path, connect: &ConnectArgs) -> Result<Process, Failure> {
-    let registry = Registry::default();
-    let environment = environment();
-    let mut input = of_environment(&environment, &registry);
-    connect.add_to(&mut input, &registry);
-    let content = file::read(path);
-    let process = content.and_then(|content| {
-        let file: (&Path, &[u8]) = (path, &content);
-        resolve::resolve(&registry, &input, Some(file))
-    });
-    process.map_err(|mistakes| Failure::usage(mistakes.to_string()))
 }

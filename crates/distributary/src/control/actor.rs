@@ -70,6 +70,7 @@ impl Actor {
             shared: SharedParts {
                 memory: records_budget(process.memory),
                 dead_letters: DeadLetterOutputs::default(),
+                stretch: access.stretch,
                 routes: Routes::default(),
             },
             process,

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use super::SharedParts;
 use super::failing::{Failing, may_pass};
 use super::pumps::Pumps;
+use super::replay::bounded;
 use super::routes::Route;
 use super::state;
 use super::waiting::Waiting;
@@ -79,10 +80,10 @@ pub(crate) async fn build(
     let specs = builder.build_found(&mut found).await?;
     outputs.extend(specs);
 
-    let name = config.name.clone();
-    let source = builder.pumps.watched(source.source);
+    let source = bounded(source.source, shared.stretch, &clock);
+    let source = builder.pumps.watched(source);
     let fan_out = FanOut {
-        name,
+        name: config.name.clone(),
         source,
         outputs,
         store: opened.store,

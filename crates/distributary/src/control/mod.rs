@@ -11,6 +11,7 @@ mod failing;
 mod fan_out;
 mod process;
 mod pumps;
+mod replay;
 mod routes;
 mod signals;
 mod socket;
@@ -31,6 +32,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::state::place::Place;
 
 pub(crate) use process::run;
+pub(crate) use replay::Stretch;
 pub(crate) use socket::{Reply, Request, ask};
 #[cfg(feature = "dynamodb")]
 pub(crate) use state::create_folder_of;
@@ -42,6 +44,8 @@ pub(crate) struct SharedParts {
     pub(crate) memory: MemoryBudget,
     /// Outputs for dead letters.
     pub(crate) dead_letters: DeadLetterOutputs,
+    /// The stretch that is read, in a replay.
+    pub(crate) stretch: Option<replay::Stretch>,
     /// The streams that the fan-outs read and write.
     pub(crate) routes: routes::Routes,
 }

@@ -248,8 +248,19 @@ impl Client {
     }
 
     async fn reply(&self, request: Request) -> Reply {
-        let answer = match request {
-            Request::Status { fan_out } => return self.status(fan_out.as_deref()),
+        if let Request::Status { fan_out } = &request {
+            return self.status(fan_out.as_deref());
+        }
+        match self.carry_out(request).await {
+            Ok(text) => Reply::Ok(Value::String(text)),
+            Err(why) => Reply::Error(why),
+        }
+    }
+
+    /// Carries out a request that changes something.
+    async fn carry_out(&self, request: Request) -> super::Answer {
+        match request {
+            Request::Status { .. } => Err("the status changes nothing".to_owned()),
             Request::Pause { fan_out, output } => {
                 self.change(fan_out, OutputChange::Pause(output)).await
             }
@@ -275,10 +286,6 @@ impl Client {
             } => self.skip(fan_out, (output, &shard), &sequence).await,
             Request::Reload => self.reload().await,
             Request::Drain => self.control.drain().await,
-        };
-        match answer {
-            Ok(text) => Reply::Ok(Value::String(text)),
-            Err(why) => Reply::Error(why),
         }
     }
 

@@ -116,19 +116,18 @@ pub(crate) async fn verify(
     let (source, held_copies) = held.split_first().ok_or(ReadError::Task)?;
     progress.expect(source, held_copies);
 
-    let mut copies = Vec::with_capacity(to.len());
-    for (subject, held) in to.iter().zip(held_copies) {
-        let streams = [(from, source), (subject, held)];
-        let copy = copy(streams, options, progress).await?;
-        copies.push(copy);
-    }
-
-    Ok(Report {
+    let mut report = Report {
         source: from.name.clone(),
         at: until,
         tolerance: options.tolerance,
-        copies,
-    })
+        copies: Vec::with_capacity(to.len()),
+    };
+    for (subject, held) in to.iter().zip(held_copies) {
+        let streams = [(from, source), (subject, held)];
+        let copy = copy(streams, options, progress).await?;
+        report.copies.push(copy);
+    }
+    Ok(report)
 }
 
 /// The comparison of the source and a copy, with examples of the differences.

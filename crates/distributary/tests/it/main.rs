@@ -21,6 +21,7 @@ mod proxy;
 mod pumps;
 mod put;
 mod reliability;
+mod replay;
 mod reshard;
 mod run;
 mod secrets;
