@@ -151,9 +151,10 @@ pub const DELIVERY: &[Key] = &[
     Key {
         name: "checkpoint-interval",
         form: Form::Span,
-        absent: Absent::Inherited("1s"),
+        absent: Absent::Inherited("200ms"),
         help: "Time between two writes of the progress; records delivered since the last one are \
-               sent again after a crash. The default with leases in DynamoDB is 5s: each write is \
+               sent again after a crash. A write that takes long is followed by a wait of 19 times as \
+               long, up to a second. The default with leases in DynamoDB is 5s: each write is \
                billed",
         example: "500ms",
     },

@@ -1,6 +1,7 @@
 //! Changes to a running engine: outputs are added, paused, resumed, replaced and removed.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::store::{LaneCheckpoint, OutputId};
 
@@ -10,6 +11,9 @@ use super::shard::LaneChange;
 use super::start::{Asking, Map, Starts, check_pumps, report_lost};
 use super::world::{Listed, World};
 use super::{Change, EngineError, OutputSpec, Seek, Shared, lock, pumps};
+
+/// The time for the requests under way of an output that leaves the file.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
 /// The result of a change.
 #[derive(Clone, Debug)]
@@ -250,19 +254,18 @@ fn remove_for_good(shared: &Shared, id: &OutputId) {
     world.forget_lanes(lanes);
 }
 
-/// Ends an output after the requests under way, or a checkpoint interval later, and writes down how
-/// far the output is.
+/// Ends an output after the requests under way, or a second later, and writes down how far the
+/// output is.
 async fn detach(shared: &Shared, id: &OutputId) -> Result<Effect, EngineError> {
     change_output(shared, id, LaneChange::Pause)?;
-    let settings = &shared.settings;
+    let pause = shared.settings.backoff_base;
     let idle = async {
         while lock(&shared.world).is_delivering(id) {
-            shared.clock.sleep(settings.backoff_base).await;
+            shared.clock.sleep(pause).await;
         }
     };
-    let limit = settings.checkpoint_interval;
     // A request without an answer by then is sent again if the output comes back.
-    let _ = shared.clock.timeout(limit, idle).await;
+    let _ = shared.clock.timeout(LAST_REQUESTS, idle).await;
 
     checkpoints::commit(shared)
         .await

@@ -15,6 +15,11 @@ use super::status::{CommitStatus, ErrorReport};
 use super::world::World;
 use super::{EngineError, Shared, lock, pumps};
 
+/// The pause after a commit is at least so many times the commit's time.
+const PAUSE_FACTOR: u32 = 19;
+/// The longest pause after a commit, if the interval is not longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// Commits at each interval until the engine ends; returns only if the store fails for good.
 pub(crate) async fn run(shared: Arc<Shared>) -> EngineError {
     let mut writer = Writer {
@@ -27,12 +32,21 @@ pub(crate) async fn run(shared: Arc<Shared>) -> EngineError {
         if on(Mutation::CheckpointNever) {
             continue;
         }
+
+        let started = shared.clock.now();
         let result = commit(&shared).await;
-        wait = match writer.after(&shared, result) {
+        let took = shared.clock.now().since(started);
+        wait = match writer.after(&shared, result, took) {
             Ok(wait) => wait,
             Err(error) => return error,
         };
     }
+}
+
+/// The wait after a commit that took so long: the interval, or longer where commits are slow.
+fn pause(interval: Duration, took: Duration) -> Duration {
+    let slow = took.saturating_mul(PAUSE_FACTOR);
+    interval.max(slow.min(LONGEST_PAUSE))
 }
 
 struct Writer {
@@ -42,17 +56,19 @@ struct Writer {
 }
 
 impl Writer {
-    /// The wait after a commit; an error if the store has failed for too long, or for good.
+    /// The wait after a commit that took `took`; an error if the store has failed for too long, or
+    /// for good.
     fn after(
         &mut self,
         shared: &Shared,
         result: Result<(), StoreError>,
+        took: Duration,
     ) -> Result<Duration, EngineError> {
         let settings = &shared.settings;
         let Err(source) = result else {
             self.backoff.reset();
             self.failing_since = None;
-            return Ok(settings.checkpoint_interval);
+            return Ok(pause(settings.checkpoint_interval, took));
         };
 
         let now = shared.clock.now();
@@ -261,4 +277,18 @@ fn changed(shared: &Shared) -> (State, Vec<Lease>) {
         outputs: world.new_identities(),
     };
     (changed, leases)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_commits_take_a_twentieth_of_the_time_and_wait_a_second_at_most() {
+        let millis = Duration::from_millis;
+        assert_eq!(pause(millis(200), millis(2)), millis(200));
+        assert_eq!(pause(millis(200), millis(30)), millis(570));
+        assert_eq!(pause(millis(200), millis(900)), millis(1000));
+        assert_eq!(pause(millis(5000), millis(900)), millis(5000));
+    }
 }

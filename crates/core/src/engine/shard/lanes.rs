@@ -317,20 +317,29 @@ impl ShardCell {
 
     /// Lanes whose position is not in the store, with that position.
     pub(crate) fn uncommitted(&self) -> Vec<LaneCheckpoint> {
-        let state = lock(&self.state);
-        let changed = state.lanes.iter().filter_map(|(output, lane)| {
+        let mut state = lock(&self.state);
+        let mut changed = Vec::new();
+        // Nothing has happened since the last look, as in most shards of an idle stream.
+        if !state.unsaved {
+            return changed;
+        }
+
+        for (output, lane) in &state.lanes {
             let Checkpoint { position, arrival } = lane.checkpoint();
-            let lane_id = LaneId {
-                shard: self.id.clone(),
-                output: output.clone(),
-            };
-            (lane.committed.as_ref() != Some(&position)).then_some(LaneCheckpoint {
-                lane: lane_id,
+            if lane.committed.as_ref() == Some(&position) {
+                continue;
+            }
+            changed.push(LaneCheckpoint {
+                lane: LaneId {
+                    shard: self.id.clone(),
+                    output: output.clone(),
+                },
                 position,
                 arrival,
-            })
-        });
-        changed.collect()
+            });
+        }
+        state.unsaved = !changed.is_empty();
+        changed
     }
 
     /// The store has `position` for the lane of `output`.

@@ -82,6 +82,8 @@ struct ShardState {
     pin: Pin,
     /// The supervisor should look at the shard.
     news: bool,
+    /// A lane's checkpoint may differ from the store's.
+    unsaved: bool,
     gaps: Gaps,
     reads: ReadCounts,
     /// The first of the failures since which no read succeeded, if only the user can remove them.
@@ -266,6 +268,7 @@ impl ShardCell {
             reading: Reading::Off,
             pin: Pin::Unasked,
             news: false,
+            unsaved: true,
             gaps: Gaps::default(),
             reads: ReadCounts::default(),
             lasting: None,
@@ -301,6 +304,7 @@ impl ShardCell {
         let (answer, news) = {
             let mut state = lock(&self.state);
             let answer = event(&mut state);
+            state.unsaved = true;
             (answer, std::mem::take(&mut state.news))
         };
         if news {
