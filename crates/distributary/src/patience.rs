@@ -1,50 +1,10 @@
-//! Retries of the commands that read a stream. Copying has a retry policy of its own, in
-//! `distributary_core::engine`.
+//! The waits of `put`, which tries again as long as records are acknowledged now and then. The
+//! commands that read a stream have theirs in `distributary_kinesis::retry`.
 
 use std::time::Duration;
 
 use distributary_core::clock::Clock;
-use distributary_core::output::{Trouble, TroubleKind};
-
-/// Failures in a row after which a read fails for good: after about 45 s.
-const ATTEMPTS: u32 = 12;
-/// Wait after the first failure; doubled with each further one, up to [`BACKOFF_MAX`].
-const BACKOFF: Duration = Duration::from_millis(200);
-/// The longest wait after a failure.
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
-
-/// The patience with failures in a row of one call.
-pub(crate) struct Patience<'a> {
-    clock: &'a Clock,
-    failures: u32,
-}
-
-impl<'a> Patience<'a> {
-    /// The patience before the first failure.
-    pub(crate) fn new(clock: &'a Clock) -> Self {
-        Self { clock, failures: 0 }
-    }
-
-    /// Waits before the next try. Returns `trouble` if another try is useless.
-    pub(crate) async fn wait(&mut self, trouble: Trouble) -> Result<(), Trouble> {
-        let may_pass = match trouble.kind {
-            TroubleKind::Throttled | TroubleKind::Unavailable => true,
-            TroubleKind::Unauthenticated
-            | TroubleKind::Denied
-            | TroubleKind::Missing
-            | TroubleKind::Invalid
-            | TroubleKind::Unintelligible => false,
-        };
-        if !may_pass || self.failures >= ATTEMPTS {
-            return Err(trouble);
-        }
-
-        let wait = backoff(self.clock, &trouble, self.failures, BACKOFF, BACKOFF_MAX);
-        self.clock.sleep(wait).await;
-        self.failures += 1;
-        Ok(())
-    }
-}
+use distributary_core::output::Trouble;
 
 /// The wait that the server asked for, or `first` doubled for each failure; at most `longest`.
 /// Random between half of that and all, so that clients do not return together.
@@ -86,36 +46,4 @@ pub(crate) fn jumping() -> Clock {
     }
 
     Clock::new(Jumping(Mutex::new(Duration::ZERO)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_failure_that_may_pass_is_retried_and_not_for_ever() {
-        let clock = jumping();
-        for kind in [TroubleKind::Throttled, TroubleKind::Unavailable] {
-            let mut patience = Patience::new(&clock);
-            let mut waits = 0;
-            while patience.wait(Trouble::new(kind, "")).await.is_ok() {
-                waits += 1;
-            }
-            assert_eq!(waits, ATTEMPTS);
-        }
-        assert!(
-            clock.now().0 > Duration::from_secs(30) && clock.now().0 < Duration::from_secs(120)
-        );
-
-        for kind in [
-            TroubleKind::Unauthenticated,
-            TroubleKind::Denied,
-            TroubleKind::Missing,
-            TroubleKind::Invalid,
-            TroubleKind::Unintelligible,
-        ] {
-            let waited = Patience::new(&clock).wait(Trouble::new(kind, "")).await;
-            assert!(waited.is_err());
-        }
-    }
 }

@@ -7,8 +7,8 @@ use distributary_core::checkpoint::{Position, Sequence};
 use distributary_core::clock::{Clock, Millis};
 use distributary_core::output::Trouble;
 use distributary_core::source::{Credit, Fetched, ShardReader, Source};
+use distributary_kinesis::retry::Retries;
 
-use crate::patience::Patience;
 use crate::show;
 
 /// Reads without a record after which a shard counts as having none.
@@ -123,12 +123,12 @@ impl fmt::Display for Skipped {
 
 /// The first batch that the reader returns; `None` at the end of the shard.
 async fn first(mut reader: Box<dyn ShardReader>, clock: &Clock) -> Result<Option<Batch>, Trouble> {
-    let mut patience = Patience::new(clock);
+    let mut retries = Retries::of_read(clock);
     for _ in 0..EMPTY_READS {
         let read = match reader.next(Credit { records: 1 }).await {
             Ok(read) => read,
             Err(trouble) => {
-                let waited = patience.wait(trouble);
+                let waited = retries.wait(trouble);
                 waited.await?;
                 continue;
             }

@@ -7,10 +7,10 @@ use distributary_core::batch::{Batch, ShardId};
 use distributary_core::clock::Clock;
 use distributary_core::record::Record;
 use distributary_core::source::{Credit, Fetched, ShardReader, Source};
+use distributary_kinesis::retry::Retries;
 
 use super::read::{Held, Marks, data};
 use super::rows::Place;
-use crate::patience::Patience;
 use crate::walk::RECORDS_PER_READ;
 
 /// Wait after a read without records.
@@ -119,11 +119,11 @@ async fn next_batch(reader: &mut dyn ShardReader, credit: Credit, clock: &Clock)
 
 /// One read, tried again while the failure may pass.
 async fn read(reader: &mut dyn ShardReader, credit: Credit, clock: &Clock) -> Option<Fetched> {
-    let mut patience = Patience::new(clock);
+    let mut retries = Retries::of_read(clock);
     loop {
         match reader.next(credit).await {
             Ok(read) => return Some(read.fetched),
-            Err(trouble) => patience.wait(trouble).await.ok()?,
+            Err(trouble) => retries.wait(trouble).await.ok()?,
         }
     }
 }

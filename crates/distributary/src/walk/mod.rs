@@ -13,10 +13,10 @@ use distributary_core::checkpoint::Position;
 use distributary_core::clock::{Clock, Millis};
 use distributary_core::output::Trouble;
 use distributary_core::source::{Credit, Fetched, Shard, ShardReader, Source};
+use distributary_kinesis::retry::Retries;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use crate::patience::Patience;
 use lineage::Lineage;
 
 pub(crate) use lineage::parents_first;
@@ -112,11 +112,11 @@ enum ShardEnd {
 impl Walk {
     /// The stream's shards.
     pub(crate) async fn shards(&self) -> Result<Vec<Shard>, WalkError> {
-        let mut patience = Patience::new(&self.clock);
+        let mut retries = Retries::of_read(&self.clock);
         loop {
             match self.source.shards().await {
                 Ok(shards) => return Ok(shards),
-                Err(trouble) => patience
+                Err(trouble) => retries
                     .wait(trouble)
                     .await
                     .map_err(|trouble| self.error(None, trouble))?,
@@ -239,11 +239,11 @@ impl ShardTask {
     /// One read, tried again while the failure may pass.
     async fn read(&mut self) -> Result<(Found, Millis), WalkError> {
         let walk = Arc::clone(&self.walk);
-        let mut patience = Patience::new(&walk.clock);
+        let mut retries = Retries::of_read(&walk.clock);
         loop {
             match self.try_read().await {
                 Ok(read) => return Ok(read),
-                Err(trouble) => patience
+                Err(trouble) => retries
                     .wait(trouble)
                     .await
                     .map_err(|trouble| walk.error(Some(&self.shard), trouble))?,

@@ -14,6 +14,7 @@ use distributary_wire::types::{
 use super::streams::created;
 use super::{Answered, Client};
 use crate::names::StreamRef;
+use crate::retry::Retries;
 
 /// Pages that are read at most.
 const PAGES_MAX: usize = 1000;
@@ -21,10 +22,6 @@ const PAGES_MAX: usize = 1000;
 const PAGE_STREAMS: i32 = 250;
 /// Time between two pages: AWS allows an account five calls a second.
 const BETWEEN_PAGES: Duration = Duration::from_millis(250);
-/// Attempts for a page that is throttled, or fails for a cause that passes.
-const ATTEMPTS: u32 = 8;
-/// The first wait before another attempt; each further wait is this much longer.
-const BACKOFF: Duration = Duration::from_millis(500);
 
 /// A stream in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,22 +111,12 @@ impl Client {
     where
         F: Future<Output = Result<Answered<A>, Trouble>>,
     {
-        let mut attempt = 1;
+        let mut retries = Retries::of_read(self.clock());
         loop {
-            let trouble = match call().await {
+            match call().await {
                 Ok(answered) => return Ok(answered.answer),
-                Err(trouble) => trouble,
-            };
-            let passes = matches!(
-                trouble.kind,
-                TroubleKind::Throttled | TroubleKind::Unavailable
-            );
-            if !passes || attempt == ATTEMPTS {
-                return Err(trouble);
+                Err(trouble) => retries.wait(trouble).await?,
             }
-
-            self.clock().sleep(BACKOFF * attempt).await;
-            attempt += 1;
         }
     }
 }
