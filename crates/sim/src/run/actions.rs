@@ -97,14 +97,21 @@ impl Run<'_> {
                 self.shards_changed();
             }
             Action::Reads(faults) => self.set_read_faults(*faults),
-            Action::Expire(age) => {
-                let age = Duration::from_millis(*age);
-                self.expired |= self.environment.expire(age).await;
-                // The shard map can lose a shard before it has the shard's children.
-                self.shards_changed();
-            }
+            Action::Expire(age) => self.expire(Duration::from_millis(*age)).await,
             _ => {}
         }
+    }
+
+    /// Lets retention delete records older than `age`. On the whole path a day passes for the
+    /// server: the process is down meanwhile, as a reader that was at the tip within the retention
+    /// knows that nothing can be deleted.
+    async fn expire(&mut self, age: Duration) {
+        if self.scenario.whole.is_some() && self.engine.is_some() {
+            self.kill(Duration::ZERO);
+        }
+        self.expired |= self.environment.expire(age).await;
+        // The shard map can lose a shard before it has the shard's children.
+        self.shards_changed();
     }
 
     /// Reads are calm again when the engine knows the new shards.

@@ -289,6 +289,8 @@ fn draw_times(rng: &mut Rng) -> Settings {
         source_patience: Duration::from_secs(3600),
         start_timeout: Duration::from_secs(600),
         last_attempts: 50,
+        // The judge reads every gap from the status, also where many shards end in a stop.
+        gaps_kept: 10_000,
         ..Settings::default()
     }
 }

@@ -164,6 +164,7 @@ impl OutputFacts {
             return false;
         }
 
+        self.gathers = true;
         let mut failed_keys: BTreeSet<u32> = BTreeSet::new();
         for (index, n) in numbers.iter().enumerate() {
             let key = records[*n].key;

@@ -183,9 +183,14 @@ impl OutputFacts {
         let at = self.acknowledged_at(n)?;
 
         // A record acknowledged before an earlier record, or before the dead letter of one, may be
-        // read again before a checkpoint passes the record.
+        // read again before a checkpoint passes the record. One flush settles records that were
+        // accepted in any order.
         let times = passed.iter().filter_map(|n| self.settled_at(*n));
         let last = times.max().unwrap_or_default();
-        (at >= last && self.state(n).is_durable()).then_some((n, at))
+        let is_next = match self.gathers {
+            true => at > last,
+            false => at >= last,
+        };
+        (is_next && self.state(n).is_durable()).then_some((n, at))
     }
 }

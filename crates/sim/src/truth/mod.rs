@@ -90,6 +90,8 @@ pub struct Truth {
     streams: Vec<StreamFacts>,
     /// The names of rows, if these are the facts of rows.
     row_numbers: Option<RowNumbers>,
+    /// A reader at the start of a shard notices that every record was deleted.
+    starts_tell: bool,
     /// An engine is running.
     running: bool,
     now: Duration,
@@ -120,6 +122,7 @@ impl Truth {
             pump: None,
             streams: Vec::new(),
             row_numbers: None,
+            starts_tell: true,
             running: false,
             now: Duration::ZERO,
             faults: BTreeMap::new(),
@@ -191,6 +194,12 @@ impl Truth {
     pub fn add_dead_letters(&mut self, dead_letters: &str, service: &str) {
         let letters = DeadLetters::of(service);
         self.dead_letters.insert(dead_letters.to_owned(), letters);
+    }
+
+    /// From now on a reader at the start of a shard does not notice that every record was deleted:
+    /// Kinesis answers like a shard that never had records.
+    pub fn starts_tell_nothing(&mut self) {
+        self.starts_tell = false;
     }
 
     /// Sets whether an output is paused, when no request may arrive.

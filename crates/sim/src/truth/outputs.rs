@@ -96,6 +96,8 @@ pub(super) struct OutputFacts {
     pub(super) requests: BTreeMap<u64, Request>,
     /// The last places of records under a checkpoint.
     pub(super) last_places: LastPlaces,
+    /// The output has accepted records, of which a flush makes many durable at one moment.
+    pub(super) gathers: bool,
     /// Records that are durable as dead letters, and since when.
     pub(super) dead_letters: BTreeMap<usize, Duration>,
     pub(super) removed: bool,
@@ -142,6 +144,7 @@ impl OutputFacts {
             places: Vec::new(),
             requests: BTreeMap::new(),
             last_places: BTreeMap::new(),
+            gathers: false,
             dead_letters: BTreeMap::new(),
             removed: false,
             paused: false,
@@ -258,10 +261,12 @@ impl OutputFacts {
         set(&mut self.acknowledged, n, Some(acknowledgement));
     }
 
-    /// True if a lane still needs a record that retention deletes, and must notice the gap.
-    pub(super) fn misses(&self, record: &RecordFacts) -> bool {
+    /// True if a lane still needs a record that retention deletes, and must notice the gap. The
+    /// start of a shard is no record: with `starts_tell`, a gap behind it is noticed too.
+    pub(super) fn misses(&self, record: &RecordFacts, starts_tell: bool) -> bool {
         self.lanes.get(&record.shard).is_some_and(|lane| {
-            let names_a_record = matches!(lane.checkpoint, Some(Position::After { .. }));
+            let names_a_record = matches!(lane.checkpoint, Some(Position::After { .. }))
+                && (starts_tell || lane.checked > 0);
             let after_start = lane.from.is_none_or(|from| record.arrival >= from);
             names_a_record && lane.checked <= record.index && after_start
         })

@@ -117,7 +117,7 @@ impl Truth {
             record.trimmed = true;
 
             for output in self.outputs.values_mut() {
-                if output.misses(record) {
+                if output.misses(record, self.starts_tell) {
                     output.owed_gaps.push(*n);
                 }
             }

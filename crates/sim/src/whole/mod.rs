@@ -73,6 +73,7 @@ impl WholePath {
             new_server(settings, clock, &mut rng.fork(name)).0
         });
         let source = new_source(&shape, whole, &context, &rng);
+        observer.truth().starts_tell_nothing();
         Self {
             seed: scenario.seed,
             shape,
