@@ -49,15 +49,20 @@ pub(super) enum BadRecord {
     TooLong,
 }
 
+fn check_key(key: &str) -> Result<(), BadRecord> {
+    let chars = key.chars().count();
+    if (1..=PARTITION_KEY_CHARS).contains(&chars) {
+        Ok(())
+    } else {
+        Err(BadRecord::KeyLength(chars))
+    }
+}
+
 impl Form {
     /// The record that `text` stands for.
     pub(super) fn record(&self, text: &[u8]) -> Result<PutRecordsRequestEntry, BadRecord> {
         let (key, text) = self.split(text)?;
-        let chars = key.chars().count();
-        if !(1..=PARTITION_KEY_CHARS).contains(&chars) {
-            return Err(BadRecord::KeyLength(chars));
-        }
-
+        check_key(&key)?;
         let data = self.data(text)?;
         let size = data.len() + key.len();
         let limit = self.record_bytes;

@@ -64,13 +64,17 @@ impl Printer {
         });
         let columns: Vec<Column> = columns.collect();
         if self.format == RowsAs::Table {
-            let names = columns.iter().map(|column| column.name.clone());
-            let head = line(&columns, names);
-            if screen::print(&format!("{head}\n")).is_err() {
-                self.ended.notify_one();
-            }
+            self.print_head(&columns);
         }
         lock(&self.state).columns = columns;
+    }
+
+    fn print_head(&self, columns: &[Column]) {
+        let names = columns.iter().map(|column| column.name.clone());
+        let head = line(columns, names);
+        if screen::print(&format!("{head}\n")).is_err() {
+            self.ended.notify_one();
+        }
     }
 
     /// Completes when the limit is reached, or when nobody reads standard output any more.
