@@ -242,6 +242,17 @@ pub struct OutputStatus {
     pub lanes: Vec<LaneStatus>,
 }
 
+impl OutputStatus {
+    /// The lanes that are stopped, and all that have not reached the end of their shard.
+    pub fn stopped_lanes(&self) -> (usize, usize) {
+        let stopped = self.lanes.iter();
+        let stopped = stopped.filter(|lane| lane.phase == LanePhase::Stopped);
+        let open = self.lanes.iter();
+        let open = open.filter(|lane| lane.phase != LanePhase::Done);
+        (stopped.count(), open.count())
+    }
+}
+
 /// The phase of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

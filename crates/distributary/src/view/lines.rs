@@ -122,7 +122,8 @@ fn log_source(status: &Status, before: Option<&Before<'_>>) {
         read_per_second,
         shards = shards_reading,
         behind_seconds = status.source.behind.map(|b| b.as_secs_f64()),
-        failed_reads = status.source.failed + status.source.throttled,
+        failed_reads = status.source.failed,
+        throttled_reads = status.source.throttled,
         gaps,
         memory = status.memory.used,
         "source"
@@ -141,7 +142,7 @@ fn log_output(output: &OutputStatus, per_second: Option<f64>) {
         stopped = stopped(output),
         advice = output.advice.as_deref(),
         last_error = last_error
-            .filter(|_| is_in_trouble(output))
+            .filter(|_| is_waiting(output))
             .map(|error| error.text.as_str()),
         "output"
     );
@@ -156,8 +157,14 @@ fn stopped(output: &OutputStatus) -> Option<&str> {
 }
 
 fn is_in_trouble(output: &OutputStatus) -> bool {
+    let has_reason = stopped(output).is_some() || output.advice.is_some();
+    has_reason || is_waiting(output)
+}
+
+/// True while a lane waits after a failure: the last failure is the cause.
+fn is_waiting(output: &OutputStatus) -> bool {
     let mut lanes = output.lanes.iter();
-    stopped(output).is_some() || output.advice.is_some() || lanes.any(|lane| lane.backing_off)
+    lanes.any(|lane| lane.backing_off)
 }
 
 /// The rate per second, rounded to tenths.

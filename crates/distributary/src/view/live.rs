@@ -242,9 +242,13 @@ fn source_line(status: &Status, speeds: &Speeds) -> String {
         line.push_str(&reading(source, speeds));
     }
 
-    let errors = source.failed + source.throttled;
-    if errors > 0 {
-        line.push_str(&format!(", {} failed reads", show::count(errors)));
+    if source.failed > 0 {
+        let failed = show::count(source.failed);
+        line.push_str(&format!(", {failed} failed reads"));
+    }
+    if source.throttled > 0 {
+        let throttled = show::count(source.throttled);
+        line.push_str(&format!(", {throttled} throttled"));
     }
     if source.gaps > 0 {
         line.push_str(&format!(", {} GAPS", source.gaps));
@@ -297,7 +301,10 @@ fn rate(output: &OutputStatus, speeds: &Speeds) -> String {
         },
         OutputState::Paused => "paused".to_owned(),
         OutputState::Failing { .. } => "FAILING".to_owned(),
-        OutputState::Stopped { .. } => "STOPPED".to_owned(),
+        OutputState::Stopped { .. } => match output.stopped_lanes() {
+            (stopped, lanes) if stopped < lanes => format!("STOPPED {stopped}/{lanes}"),
+            _ => "STOPPED".to_owned(),
+        },
     }
 }
 
@@ -390,7 +397,9 @@ pub(super) fn duration(d: Duration) -> String {
 mod tests {
     use distributary_core::batch::ShardId;
     use distributary_core::clock::Millis;
-    use distributary_core::engine::{CommitStatus, Counts, MemoryStatus, SourceStatus};
+    use distributary_core::engine::{
+        CommitStatus, Counts, LanePhase, LaneStatus, MemoryStatus, SourceStatus,
+    };
     use distributary_core::store::OutputId;
 
     use super::*;
@@ -478,6 +487,37 @@ mod tests {
             lines[7].starts_with("  ↳ stopped at shard 3: the stream was deleted"),
             "{lines:#?}"
         );
+    }
+
+    #[test]
+    fn one_stopped_shard_of_two_and_throttles_are_told_apart() {
+        let lane = |shard: &str, phase| LaneStatus {
+            shard: ShardId::new(shard),
+            phase,
+            position: String::new(),
+            counts: Counts::default(),
+            behind: None,
+            horizon: None,
+            caught_up: false,
+            backing_off: false,
+            held_back: false,
+        };
+        let stopped = OutputState::Stopped {
+            shard: ShardId::new("shardId-000000000001"),
+            reason: "refused".to_owned(),
+        };
+        let mut one = output("one", stopped, 5);
+        one.lanes = vec![
+            lane("0", LanePhase::InWindow),
+            lane("1", LanePhase::Stopped),
+            lane("2", LanePhase::Done),
+        ];
+        let mut status = status(vec![one]);
+        status.source.throttled = 3;
+        let lines = render(&status, &Speeds::default(), 80, 24);
+        assert!(lines[4].contains("STOPPED 1/2"), "{lines:#?}");
+        assert!(lines[1].ends_with("3 throttled"), "{lines:#?}");
+        assert!(!lines[1].contains("failed"), "{lines:#?}");
     }
 
     #[test]

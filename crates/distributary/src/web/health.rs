@@ -168,9 +168,9 @@ fn successful_reads(status: &Status) -> u64 {
 }
 
 fn judge(status: &Status, moved: Moved, now: Instant) -> Result<(), String> {
-    let mut states = status.outputs.iter().map(|output| &output.state);
-    let is_running = states.clone().any(|state| *state == OutputState::Running);
-    let is_paused = !is_running && states.all(|state| *state == OutputState::Paused);
+    let mut outputs = status.outputs.iter();
+    let is_running = outputs.clone().any(runs);
+    let is_paused = !is_running && outputs.all(|output| output.state == OutputState::Paused);
     if !is_running && !is_paused {
         return Err("no output is running".to_owned());
     }
@@ -185,6 +185,16 @@ fn judge(status: &Status, moved: Moved, now: Instant) -> Result<(), String> {
         return Err("no read has succeeded yet".to_owned());
     }
     judge_idle(now.since(moved.at))
+}
+
+/// True for an output that takes records, also if some of its shards are stopped.
+fn runs(output: &OutputStatus) -> bool {
+    let (stopped, lanes) = output.stopped_lanes();
+    match output.state {
+        OutputState::Running => true,
+        OutputState::Stopped { .. } => stopped < lanes,
+        OutputState::Paused | OutputState::Failing { .. } => false,
+    }
 }
 
 fn judge_idle(idle: Duration) -> Result<(), String> {
