@@ -135,13 +135,20 @@ pub(crate) async fn run(args: PutArgs) -> Result<ExitCode, Failure> {
     let done = if args.data.is_empty() {
         from_input(&mut sender, form).await
     } else {
-        // Every record is checked before any is sent.
-        let records = records(&form, args.data)?;
-        from_arguments(&mut sender, records)
-            .await
-            .map_err(Stop::Send)
+        given_records(&mut sender, &form, args.data).await?
     };
     report(&args.stream, &sender.tally, done)
+}
+
+/// Puts the records of the command line. Every record is checked before any is sent.
+async fn given_records(
+    sender: &mut Sender<'_, Target>,
+    form: &Form,
+    data: Vec<OsString>,
+) -> Result<Result<(), Stop>, Failure> {
+    let records = records(form, data)?;
+    let sent = from_arguments(sender, records).await;
+    Ok(sent.map_err(Stop::Send))
 }
 
 /// Bytes of a record that the stream takes; the most of any stream if the stream cannot be

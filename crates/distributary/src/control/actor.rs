@@ -44,6 +44,16 @@ pub(super) struct Actor {
     draining: bool,
 }
 
+/// The parts that all fan-outs share.
+fn shared_parts(memory: usize, access: &Access) -> SharedParts {
+    SharedParts {
+        memory: records_budget(memory),
+        dead_letters: DeadLetterOutputs::default(),
+        stretch: access.stretch,
+        routes: Routes::default(),
+    }
+}
+
 /// The part of `memory` for records; the answers of servers have the rest.
 fn records_budget(memory: usize) -> MemoryBudget {
     MemoryBudget::new(memory - TransportSettings::within(memory).answers)
@@ -67,12 +77,7 @@ impl Actor {
     ) -> Self {
         let mut actor = Self {
             drain_timeout: watch::Sender::new(process.drain_timeout),
-            shared: SharedParts {
-                memory: records_budget(process.memory),
-                dead_letters: DeadLetterOutputs::default(),
-                stretch: access.stretch,
-                routes: Routes::default(),
-            },
+            shared: shared_parts(process.memory, &access),
             process,
             origin,
             access,
