@@ -8,6 +8,7 @@ use distributary_core::record::{DataForm, Record};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::keys::{Absent, Form, Key};
 use crate::values::{Expected, word};
 
 /// The form of a record in a message.
@@ -27,8 +28,23 @@ pub(crate) enum Format {
     Record,
 }
 
+/// Bytes of a record in a request beside key and data, at most.
+const AROUND_RECORD: usize = 2_048;
+/// Bytes of a partition key, at most: 256 characters (Kinesis API reference, `PutRecords`).
+const KEY_BYTES: usize = 1_024;
+
 /// The words of the key `format`.
 pub(crate) const WORDS: &[&str] = &["raw", "text", "base64", "json", "record"];
+
+/// The key `format` at a service that takes bytes.
+pub(crate) const FORMAT: Key = Key {
+    name: "format",
+    form: Form::Choice(WORDS),
+    absent: Absent::Default("raw"),
+    help: "Form of a record: raw (the bytes), text, base64, json (a JSON value) or record (as in a \
+           Lambda function's Kinesis event); data without that form are refused",
+    example: "json",
+};
 
 impl std::str::FromStr for Format {
     type Err = Expected;
@@ -52,6 +68,26 @@ impl<'de> serde::Deserialize<'de> for Format {
 }
 
 impl Format {
+    /// The default of services that take text.
+    pub(crate) fn text() -> Self {
+        Self::Text
+    }
+
+    /// The default of objects and files.
+    pub(crate) fn record() -> Self {
+        Self::Record
+    }
+
+    /// The end of a file's name for records in this form.
+    #[cfg_attr(not(feature = "s3"), allow(dead_code))]
+    pub(crate) fn extension(self) -> &'static str {
+        match self {
+            Self::Raw => "bin",
+            Self::Text | Self::Base64 => "txt",
+            Self::Json | Self::Record => "jsonl",
+        }
+    }
+
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Raw => "raw",
@@ -69,6 +105,23 @@ impl Format {
             Self::Text | Self::Base64 => "text/plain; charset=utf-8",
             Self::Json | Self::Record => "application/json",
         }
+    }
+}
+
+/// An upper bound of the bytes of `records` messages whose keys and data have `bytes` bytes: data
+/// as base64, keys with every character escaped in JSON.
+pub(crate) fn bound(records: usize, bytes: usize) -> usize {
+    let escaped_keys = bytes.min(records * KEY_BYTES) * 6;
+    bytes.div_ceil(3) * 4 + escaped_keys + records * AROUND_RECORD
+}
+
+/// The bytes of `record` in the form `format`: exact, but for records of Lambda events, where an
+/// upper bound.
+pub(crate) fn len(record: &Record<'_>, format: Format) -> usize {
+    match format {
+        Format::Raw | Format::Text | Format::Json => record.data_len(),
+        Format::Base64 => record.data_len().div_ceil(3) * 4,
+        Format::Record => bound(1, record.size()),
     }
 }
 
@@ -108,7 +161,7 @@ pub(crate) fn data<'a>(record: &Record<'a>) -> Result<Cow<'a, [u8]>, Refusal> {
     }
 }
 
-fn base64<'a>(record: &Record<'a>) -> Result<Cow<'a, str>, Refusal> {
+pub(crate) fn base64<'a>(record: &Record<'a>) -> Result<Cow<'a, str>, Refusal> {
     match record.form {
         DataForm::Raw => Ok(base64_simd::STANDARD.encode_to_string(record.data).into()),
         DataForm::Base64 => {

@@ -33,14 +33,18 @@ pub struct Kind<S> {
     pub dead_letter_defaults: &'static [(&'static str, &'static str)],
     /// The key that names one place, if the places of this kind can be listed.
     pub listed_by: Option<&'static str>,
-    presence: Presence<S>,
+    /// The cargo feature that the kind needs, if the kind needs one.
+    pub feature: Option<Feature>,
+    functions: Functions<S>,
 }
 
-/// Whether this build has a kind.
-#[derive(Clone, Copy)]
-enum Presence<S> {
-    BuiltIn(Functions<S>),
-    LeftOut { feature: &'static str },
+/// A cargo feature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Feature {
+    /// The name, as `--features` takes a name.
+    pub name: &'static str,
+    /// True if this build was made with the feature.
+    pub is_on: bool,
 }
 
 /// The functions of a kind's settings.
@@ -56,27 +60,21 @@ pub(crate) struct Functions<S> {
     pub(crate) parse: fn(Table) -> Result<S, toml::de::Error>,
 }
 
-/// Declares a module for each word, and the list of the kinds in them. With `word if "feature"` the
-/// module is compiled with that cargo feature only, and the list names the feature otherwise.
+/// Declares a module for each word, and the list of the kinds in them. A kind that needs a cargo
+/// feature is written `word if "feature"`: a build without the feature knows the kind's keys, and
+/// using the kind is an error that names the feature.
 macro_rules! kinds {
     (
         $(#[$attribute:meta])*
         pub const $list:ident: $type:ty = $of:ident[$($module:ident $(if $feature:literal)?),+];
     ) => {
-        $(
-            $(#[cfg(feature = $feature)])?
-            pub mod $module;
-        )+
+        $(pub mod $module;)+
 
         $(#[$attribute])*
         pub const $list: $type = &[
             $(
-                $(#[cfg(feature = $feature)])?
-                Kind::$of::<$module::Settings>(),
-                $(
-                    #[cfg(not(feature = $feature))]
-                    Kind::left_out(stringify!($module), $feature),
-                )?
+                Kind::$of::<$module::Settings>()
+                    $(.with_feature($feature, cfg!(feature = $feature)))?,
             )+
         ];
     };
@@ -103,7 +101,8 @@ impl<S> Kind<S> {
             keys,
             dead_letter_defaults: &[],
             listed_by: None,
-            presence: Presence::BuiltIn(functions),
+            feature: None,
+            functions,
         }
     }
 
@@ -121,32 +120,27 @@ impl<S> Kind<S> {
         Self { listed_by, ..self }
     }
 
-    /// A kind that exists, but that this build was made without: naming it is an error that names
-    /// the cargo feature.
-    pub const fn left_out(name: &'static str, feature: &'static str) -> Self {
-        Self {
-            name,
-            summary: "",
-            keys: &[],
-            dead_letter_defaults: &[],
-            listed_by: None,
-            presence: Presence::LeftOut { feature },
-        }
+    /// The kind as one that needs a cargo feature. Without the feature, naming the kind is an
+    /// error.
+    pub const fn with_feature(self, name: &'static str, is_on: bool) -> Self {
+        let feature = Some(Feature { name, is_on });
+        Self { feature, ..self }
     }
 
     /// True if this build has the kind.
     pub fn is_built_in(&self) -> bool {
-        matches!(self.presence, Presence::BuiltIn(_))
+        self.feature.is_none_or(|feature| feature.is_on)
     }
 
     fn functions(&self) -> Result<&Functions<S>, Expected> {
-        match &self.presence {
-            Presence::BuiltIn(functions) => Ok(functions),
-            Presence::LeftOut { feature } => Err(Expected(format!(
+        match self.feature {
+            Some(feature) if !feature.is_on => Err(Expected(format!(
                 "{} is not in this build: it needs the cargo feature {feature}; use a released \
                  binary, or build with --features {feature}",
-                self.name
+                self.name,
+                feature = feature.name
             ))),
+            Some(_) | None => Ok(&self.functions),
         }
     }
 
@@ -160,18 +154,12 @@ impl<S> Kind<S> {
 
     /// True if settings with the keys of `table` take the inherited value of `key`.
     pub fn inherits(&self, table: &Table, key: &str) -> bool {
-        match &self.presence {
-            Presence::BuiltIn(functions) => (functions.inherits)(table, key),
-            Presence::LeftOut { .. } => false,
-        }
+        (self.functions.inherits)(table, key)
     }
 
     /// The names of the settings' fields, which [`Kind::keys`] describes.
     pub fn fields(&self) -> &'static [&'static str] {
-        match &self.presence {
-            Presence::BuiltIn(functions) => (functions.fields)(),
-            Presence::LeftOut { .. } => &[],
-        }
+        (self.functions.fields)()
     }
 
     /// The settings in `table`, which holds keys of [`Kind::keys`] only.
@@ -327,6 +315,9 @@ pub enum BuildError {
     /// The settings, or the environment's, lead nowhere: no region, a bad endpoint.
     #[error(transparent)]
     Settings(#[from] ConnectError),
+    /// The kind needs a cargo feature that this build does not have.
+    #[error("{0} is not in this build; use a released binary")]
+    LeftOut(&'static str),
     /// The service answered with an error, or not at all.
     #[error("{message}")]
     Failed {
@@ -398,6 +389,28 @@ pub struct Finding {
     pub advice: String,
 }
 
+impl Finding {
+    /// The finding that `subject` is in order.
+    pub fn fine(subject: &str, finding: String) -> Self {
+        Self {
+            subject: subject.to_owned(),
+            finding,
+            severity: Severity::Fine,
+            advice: String::new(),
+        }
+    }
+
+    /// The finding that `subject` does not work.
+    pub fn failure(subject: &str, finding: String) -> Self {
+        Self {
+            subject: subject.to_owned(),
+            finding,
+            severity: Severity::Failure,
+            advice: "check the name, the region, the credentials and the role".to_owned(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::outputs::KINDS;
@@ -438,7 +451,7 @@ mod tests {
     fn mistakes_are_told() {
         let told = |text| Shorthand::parse(text, KINDS).unwrap_err().0;
         assert!(told("kinesiss:a").contains("did you mean \"kinesis\"?"));
-        assert!(told("zzzzz:a").contains("expected one of kinesis, file, http, stdout"));
+        assert!(told("zzzzz:a").contains("expected one of kinesis, dynamodb, "));
         assert!(told("stdout:a").contains("nothing after"));
         assert!(told("file").contains("file:PATH"));
         assert!(told("a=b=c").contains("names no stream"));
@@ -447,12 +460,9 @@ mod tests {
 
     #[test]
     fn a_kind_that_was_left_out_names_its_feature() {
-        let kinds = [
-            Kind::<()>::left_out("sqs", "output-sqs"),
-            Kind::left_out("sns", "output-sns"),
-        ];
-        let told = find(&kinds, "sqs").unwrap_err().0;
-        assert!(told.contains("--features output-sqs"), "{told}");
+        let kinds = [KINDS[0].clone().with_feature("streams", false)];
+        let told = find(&kinds, "kinesis").unwrap_err().0;
+        assert!(told.contains("--features streams"), "{told}");
     }
 
     #[tokio::test]

@@ -7,12 +7,17 @@
 //! - [`leases`]: where progress is kept.
 //! - [`targets`]: outputs as the table of aws-lambda-fanout has them.
 
+// Parts of some kinds only: a build without these kinds does not use the parts.
+#[cfg_attr(not(feature = "full"), allow(dead_code))]
+pub(crate) mod connection;
 pub(crate) mod formats;
 pub mod keys;
 pub mod kind;
 pub mod leases;
 pub mod line_files;
 pub(crate) mod lines;
+#[cfg_attr(not(feature = "full"), allow(dead_code))]
+pub(crate) mod messages;
 pub mod outputs;
 pub mod sources;
 pub mod targets;

@@ -204,6 +204,19 @@ impl Connector {
     /// one is named), and HTTP over this transport. Endpoints of the environment and the profile
     /// count. A `ca_bundle` of the profile that cannot be used is logged, and left out.
     pub async fn sdk(&self, options: &ConnectOptions) -> SdkConfig {
+        let (_, sdk) = self.trusted(options).await;
+        sdk
+    }
+
+    /// As [`Connector::sdk`], for clients that write records: their requests take no connection
+    /// from others.
+    pub async fn sdk_for_writes(&self, options: &ConnectOptions) -> SdkConfig {
+        let (loader, sdk) = self.trusted(options).await;
+        let http = SdkHttpClient::new(loader.transport, RequestClass::Write);
+        sdk.into_builder().http_client(http).build()
+    }
+
+    async fn trusted(&self, options: &ConnectOptions) -> (Loader, SdkConfig) {
         let (mut loader, mut sdk) = self.loader(options).await;
         match self.trusting(&sdk) {
             Ok(None) => {}
@@ -213,10 +226,11 @@ impl Connector {
             }
             Err(error) => tracing::error!("{}", chain(&error)),
         }
-        match loader.provider(options, &sdk).await {
-            Some(provider) => sdk.into_builder().credentials_provider(provider).build(),
-            None => sdk,
+        let provider = loader.provider(options, &sdk).await;
+        if let Some(provider) = provider {
+            sdk = sdk.into_builder().credentials_provider(provider).build();
         }
+        (loader, sdk)
     }
 
     /// The loader over the common transport, and the settings that it loads.

@@ -55,14 +55,7 @@ impl OutputKind for Settings {
             help: "Address of the server, http:// or https://",
             example: "https://example.com/orders",
         },
-        Key {
-            name: "format",
-            form: Form::Choice(formats::WORDS),
-            absent: Absent::Default("raw"),
-            help: "Form of a record: raw (the bytes), text, base64, json (a JSON value) or record \
-                   (as in a Lambda function's Kinesis event); data without that form are refused",
-            example: "json",
-        },
+        formats::FORMAT,
         Key {
             name: "body",
             form: Form::Choice(&["one", "lines", "array"]),

@@ -17,6 +17,7 @@ use serde::{Deserialize, Deserializer, de};
 use toml::Table;
 
 use super::{BuiltOutput, OutputKind};
+use crate::connection::{ENDPOINT_URL, EXTERNAL_ID, PROFILE, REGION, ROLE_ARN, role_problems};
 use crate::keys::{Absent, Form, Key};
 use crate::kind::{
     BuildContext, BuildError, Finding, ListedPlace, Permission, Severity, Surroundings, Tags,
@@ -54,51 +55,6 @@ fn route<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Route, D::Error> 
     let text = String::deserialize(deserializer)?;
     values::word(&text, ROUTES).map_err(de::Error::custom)
 }
-
-/// The key `region`.
-pub(crate) const REGION: Key = Key {
-    name: "region",
-    form: Form::Text("REGION"),
-    absent: Absent::Inherited("that of the ARN, else as the AWS tools find it"),
-    help: "AWS region of a stream that is given by name",
-    example: "eu-central-1",
-};
-
-/// The key `profile`.
-pub(crate) const PROFILE: Key = Key {
-    name: "profile",
-    form: Form::Text("PROFILE"),
-    absent: Absent::Inherited("as the AWS tools find it"),
-    help: "AWS profile",
-    example: "production",
-};
-
-/// The key `endpoint-url`.
-pub(crate) const ENDPOINT_URL: Key = Key {
-    name: "endpoint-url",
-    form: Form::Text("URL"),
-    absent: Absent::Inherited("AWS, or AWS_ENDPOINT_URL"),
-    help: "Kinesis endpoint, such as http://127.0.0.1:4567",
-    example: "http://127.0.0.1:4567",
-};
-
-/// The key `role-arn`.
-pub(crate) const ROLE_ARN: Key = Key {
-    name: "role-arn",
-    form: Form::Text("ARN"),
-    absent: Absent::Default(""),
-    help: "Role to assume; the session is renewed automatically",
-    example: "arn:aws:iam::123456789012:role/writer",
-};
-
-/// The key `external-id`.
-pub(crate) const EXTERNAL_ID: Key = Key {
-    name: "external-id",
-    form: Form::Text("ID"),
-    absent: Absent::Default(""),
-    help: "External id that the role's trust policy demands",
-    example: "distributary",
-};
 
 #[async_trait]
 impl OutputKind for Settings {
@@ -469,17 +425,7 @@ pub(crate) fn connection_problems(
             "region {set} is not that of {stream}; leave it out"
         ));
     }
-    if connection.external_id.is_some() && connection.role_arn.is_none() {
-        problems.push("external-id is only of use with role-arn; give both or none".to_owned());
-    }
-
-    let is_role = |role: &&String| role.starts_with("arn:") && role.contains(":role/");
-    if let Some(role) = connection.role_arn.as_ref().filter(|role| !is_role(role)) {
-        problems.push(format!(
-            "role-arn {role:?} is no role: expected one such as \
-             arn:aws:iam::123456789012:role/writer"
-        ));
-    }
+    problems.extend(role_problems(connection));
 
     let foreign = connection.endpoint_url.is_some()
         || connection.profile.is_some()

@@ -20,7 +20,11 @@ use crate::values::Expected;
 crate::kind::kinds! {
     /// Every kind of output, the default one first. A kind of output is added by one word here; a
     /// kind that needs a cargo feature is written `word if "feature"`.
-    pub const KINDS: &[Kind<OutputSettings>] = of_output[kinesis, file, http, stdout];
+    pub const KINDS: &[Kind<OutputSettings>] = of_output[
+        kinesis, dynamodb if "dynamodb", eventbridge if "eventbridge", file,
+        firehose if "firehose", http, iot if "iot", lambda if "lambda", memcached, redis if "redis", s3 if "s3", sns if "sns",
+        sqs if "sqs", stdout
+    ];
 }
 
 /// The settings of one output of some kind, as serde reads them. A kind implements this in a file
@@ -71,14 +75,20 @@ pub trait OutputKind: DeserializeOwned + Clone + Debug + PartialEq + Send + Sync
         Vec::new()
     }
 
-    /// Connects, and makes the output.
+    /// Connects, and makes the output. By default for a kind whose cargo feature is off.
     ///
     /// # Errors
     /// [`BuildError`].
-    async fn build(&self, context: &BuildContext) -> Result<BuiltOutput, BuildError>;
+    async fn build(&self, context: &BuildContext) -> Result<BuiltOutput, BuildError> {
+        let _ = context;
+        Err(BuildError::LeftOut(Self::NAME))
+    }
 
     /// Looks whether the output would work, without writing to it.
-    async fn check(&self, context: &BuildContext) -> Vec<Finding>;
+    async fn check(&self, context: &BuildContext) -> Vec<Finding> {
+        let _ = context;
+        Vec::new()
+    }
 
     /// Every place of this kind that the account and region of these settings have; the place of
     /// the settings themselves means nothing.

@@ -13,11 +13,12 @@ use serde::Deserialize;
 use toml::Table;
 
 use super::{BuiltSource, SourceKind};
+use crate::connection::{ENDPOINT_URL, EXTERNAL_ID, PROFILE, REGION, ROLE_ARN};
 use crate::keys::{Absent, Form, Key};
 use crate::kind::{BuildContext, BuildError, Finding, Permission, Severity, Surroundings, Target};
 use crate::outputs::kinesis::{
-    ENDPOINT_URL, EXTERNAL_ID, PROFILE, REGION, ROLE_ARN, connection_problems, inherits,
-    own_region, stream_identity, stream_resource, stream_table, stream_target,
+    connection_problems, inherits, own_region, stream_identity, stream_resource, stream_table,
+    stream_target,
 };
 use crate::values::{self, Expected, Span};
 

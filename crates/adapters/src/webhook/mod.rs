@@ -5,7 +5,6 @@ pub(crate) mod signature;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -23,7 +22,8 @@ use distributary_wire::transport::{
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
-use crate::formats::Format;
+use crate::formats::{self, Format};
+use crate::messages::{Alone, place};
 use body::{Body, Encoded};
 use signature::Secret;
 
@@ -31,8 +31,6 @@ use signature::Secret;
 const RECORDS: usize = 500;
 /// Requests of one lane in flight together, each with other keys.
 const IN_FLIGHT: NonZeroUsize = NonZeroUsize::new(8).unwrap();
-/// Upper bound of the bytes of a record in a body beside key and data.
-const AROUND_RECORD: usize = 1_024;
 /// Bytes of an answer that a message shows.
 const SHOWN: usize = 200;
 
@@ -53,9 +51,7 @@ pub(crate) struct Webhook {
     settings: WebhookSettings,
     clock: Clock,
     transport: Arc<dyn Transport>,
-    /// Records that are still to be sent alone: a request with several records was refused, and one
-    /// of them is the cause.
-    alone: AtomicUsize,
+    alone: Alone,
 }
 
 /// The meaning of an answer for a whole request.
@@ -77,12 +73,12 @@ impl Webhook {
             settings,
             clock,
             transport,
-            alone: AtomicUsize::new(0),
+            alone: Alone::default(),
         }
     }
 
     fn sends_one(&self) -> bool {
-        self.settings.body == Body::One || self.alone.load(Ordering::Relaxed) > 0
+        self.settings.body == Body::One || self.alone.is_needed()
     }
 
     fn request(&self, id: &str, encoded: &Encoded) -> Result<Request, http::Error> {
@@ -176,17 +172,10 @@ impl Webhook {
     fn refused(&self, refusal: &Refusal, encoded: &Encoded) -> Outcome {
         let records = encoded.refused.len();
         if records > 1 {
-            self.alone.store(records, Ordering::Relaxed);
+            self.alone.narrow(records);
             return Outcome::Stale;
         }
         Outcome::PerRecord(vec![Verdict::Refused(refusal.clone())])
-    }
-
-    fn note_sent(&self, records: usize) {
-        let less = |alone: usize| Some(alone.saturating_sub(records));
-        let _ = self
-            .alone
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 }
 
@@ -223,21 +212,11 @@ fn request_id(batch: &Batch, picks: &Picks) -> String {
     let place = |pick: usize| {
         picks
             .get(pick)
-            .map_or_else(String::new, |i| place_of(batch, i))
+            .map_or_else(String::new, |i| place::within_shard(batch, i))
     };
     match last {
         0 => format!("{shard}:{}", place(0)),
         last => format!("{shard}:{}-{}", place(0), place(last)),
-    }
-}
-
-fn place_of(batch: &Batch, i: usize) -> String {
-    let sequence = batch.record(i).sequence;
-    let before = (0..i).rev();
-    let rows = before.take_while(|before| batch.record(*before).sequence == sequence);
-    match rows.count() {
-        0 => sequence.to_owned(),
-        rows => format!("{sequence}.{rows}"),
     }
 }
 
@@ -267,11 +246,7 @@ impl Output for Webhook {
     }
 
     fn weigh(&self, record: &Record<'_>) -> Weight {
-        let bytes = match self.settings.format {
-            Format::Raw | Format::Text | Format::Json => record.data_len(),
-            Format::Base64 => record.data_len().div_ceil(3) * 4,
-            Format::Record => self.encoded_bound(1, record.size()),
-        };
+        let bytes = formats::len(record, self.settings.format);
         Weight {
             entries: 1,
             bytes: bytes + 3,
@@ -279,8 +254,7 @@ impl Output for Webhook {
     }
 
     fn encoded_bound(&self, records: usize, bytes: usize) -> usize {
-        // A character of a key may be written as six; data as base64.
-        bytes.div_ceil(3) * 4 + bytes.min(records * 1_024) * 6 + records * AROUND_RECORD
+        formats::bound(records, bytes)
     }
 
     fn encode(&self, batch: &Batch, picks: Picks) -> Chunk {
@@ -306,12 +280,12 @@ impl Output for Webhook {
             Answer::Refused(refusal) => {
                 let outcome = self.refused(refusal, encoded);
                 if matches!(outcome, Outcome::PerRecord(_)) {
-                    self.note_sent(1);
+                    self.alone.sent(1);
                 }
                 outcome
             }
             Answer::Durable => {
-                self.note_sent(encoded.refused.len());
+                self.alone.sent(encoded.refused.len());
                 verdicts(encoded)
             }
             Answer::Rejected(trouble) => Outcome::Rejected(trouble.clone()),

@@ -7,4 +7,5 @@
 
 mod file;
 mod http;
+mod kinds;
 mod state;

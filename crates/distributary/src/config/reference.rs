@@ -69,23 +69,27 @@ fn reference(registry: &Registry) -> String {
     of_table(&mut text, COLUMN_KEYS);
     text.push_str("\n### `[[pump.reference]]`\n\n");
     of_table(&mut text, REFERENCE_KEYS);
-    for kind in built_in(&registry.outputs) {
+    for kind in &registry.outputs {
         section(&mut text, "output", kind);
     }
-    for kind in built_in(&registry.sources) {
+    for kind in &registry.sources {
         section(&mut text, "source", kind);
     }
     text
-}
-
-fn built_in<S>(kinds: &[Kind<S>]) -> impl Iterator<Item = &Kind<S>> {
-    kinds.iter().filter(|kind| kind.is_built_in())
 }
 
 fn section<S>(text: &mut String, of: &str, kind: &Kind<S>) {
     let (name, summary) = (kind.name, kind.summary);
     write!(text, "\n## `{of}` of `type = \"{name}\"`\n\n{summary}\n\n")
         .expect("a String takes all");
+    if let Some(feature) = kind.feature {
+        let name = feature.name;
+        write!(
+            text,
+            "In builds with the cargo feature `{name}`, and in released binaries.\n\n"
+        )
+        .expect("a String takes all");
+    }
     of_table(text, kind.keys);
 }
 
@@ -158,7 +162,7 @@ fn with_places(registry: &Registry, mut table: Value) -> Value {
 
 /// One schema for each kind; the default kind needs no `type`.
 fn of_kinds<S>(kinds: &[Kind<S>], every: &'static [Key]) -> Value {
-    let schemas = built_in(kinds).enumerate().map(|(i, kind)| {
+    let schemas = kinds.iter().enumerate().map(|(i, kind)| {
         let keys: Vec<&Key> = every.iter().chain(kind.keys).collect();
         let mut schema = object(&keys, false);
         schema["properties"][TYPE] = json!({"const": kind.name});

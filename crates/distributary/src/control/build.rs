@@ -111,7 +111,7 @@ async fn source(config: &FanOutConfig, context: &BuildContext) -> Result<BuiltSo
 
 fn failure(error: &BuildError) -> Failure {
     match error {
-        BuildError::Settings(_) => Failure::usage(chain(error)),
+        BuildError::Settings(_) | BuildError::LeftOut(_) => Failure::usage(chain(error)),
         BuildError::Failed { .. } | BuildError::System { .. } => Failure::from_error(error),
     }
 }
