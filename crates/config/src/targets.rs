@@ -237,7 +237,7 @@ mod tests {
     #[cfg(feature = "dynamodb")]
     #[test]
     fn a_kind_that_is_not_built_is_named() {
-        let told = config().output(&item("a", "redis", "h:1", true), SOURCE);
+        let told = config().output(&item("a", "es", "h#i", true), SOURCE);
         let told = told.unwrap_err();
         assert!(told.starts_with("the target a is not used:"), "{told}");
     }

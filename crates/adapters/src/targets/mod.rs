@@ -178,6 +178,13 @@ impl<'a> Attributes<'a> {
         let deaggregate = self.flag("deaggregate")?;
         let mut keys = destination(kind, self.needed("destination")?)?;
         self.add_access(kind, &mut keys)?;
+        // The address of a configuration endpoint, which knows the servers of the cluster.
+        let is_cluster = self
+            .text("destination")?
+            .is_some_and(|text| text.contains(".cfg."));
+        if kind == "memcached" && is_cluster {
+            keys.insert("discovery".to_owned(), true.into());
+        }
         if kind == "kinesis" && deaggregate {
             keys.insert("deaggregate".to_owned(), true.into());
         }
@@ -272,7 +279,7 @@ fn destination(kind: &str, text: &str) -> Result<Table, String> {
         "iot" => of_host(text, "topic")?,
         "opensearch" => of_index(text)?,
         "redis" => one("url", &format!("redis://{text}")),
-        _ => one("address", text),
+        _ => one("server", text),
     };
 
     let pairs = pairs.into_iter();
