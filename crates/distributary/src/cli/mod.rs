@@ -175,3 +175,44 @@ impl Command {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The program's commands on the pages for operators.
+    fn commands(page: &str) -> Vec<&str> {
+        let blocks = page.split("```sh\n").skip(1);
+        let blocks = blocks.filter_map(|block| block.split("```").next());
+        blocks
+            .flat_map(str::lines)
+            .filter(|line| line.starts_with("distributary "))
+            .collect()
+    }
+
+    #[test]
+    fn commands_of_the_runbook_are_commands_of_the_program() {
+        let page = include_str!("../../../../docs/RUNBOOK.md");
+        let commands = commands(page);
+        assert!(commands.len() > 15, "{commands:?}");
+        for command in commands {
+            let parsed = Cli::command().try_get_matches_from(command.split(' '));
+            let matches = parsed.unwrap_or_else(|error| panic!("{command}\n{error}"));
+            Cli::from_arg_matches(&matches).unwrap();
+        }
+    }
+
+    #[test]
+    fn metrics_of_the_runbook_are_metrics_of_the_program() {
+        let page = include_str!("../../../../docs/RUNBOOK.md");
+        let metrics = include_str!("../../../../docs/METRICS.md");
+        let names = page
+            .split('`')
+            .filter(|word| word.starts_with("distributary_"));
+        let names: Vec<&str> = names.collect();
+        assert!(names.len() > 8, "{names:?}");
+        for name in names {
+            assert!(metrics.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+}
