@@ -83,7 +83,9 @@ impl Output for Unusable {
 fn trouble(error: &BuildError) -> Trouble {
     let kind = match error {
         BuildError::Failed { source, .. } => source.kind,
-        BuildError::Settings(_) | BuildError::System { .. } => TroubleKind::Invalid,
+        BuildError::Settings(_) | BuildError::LeftOut(_) | BuildError::System { .. } => {
+            TroubleKind::Invalid
+        }
     };
     Trouble::new(kind, chain(error))
 }
