@@ -258,9 +258,10 @@ impl<'a> Attributes<'a> {
 
 /// Attributes about access, with our keys.
 const ACCESS: &[(&str, &str)] = &[
+    // First, while no ARN of a role stands among the keys.
+    ("region", "region"),
     ("role", "role-arn"),
     ("externalId", "external-id"),
-    ("region", "region"),
 ];
 
 /// True if the place itself names a region, as an ARN or a URL does.
