@@ -19,6 +19,8 @@ mod sql;
 mod state;
 pub(crate) mod streams;
 mod tail;
+#[cfg(feature = "dynamodb")]
+mod targets;
 mod verify;
 mod version;
 
@@ -66,6 +68,9 @@ enum Command {
     Plan(Box<plan::PlanArgs>),
     /// List streams, or show their shards, lineage and rates
     Streams(streams::StreamsArgs),
+    /// Show and change the Targets table of aws-lambda-fanout
+    #[cfg(feature = "dynamodb")]
+    Targets(targets::TargetsArgs),
     /// Show the main job on an embedded Kinesis, with no account
     Demo(demo::DemoArgs),
     /// Serve an embedded Kinesis on this machine
@@ -163,6 +168,8 @@ impl Command {
             Self::Redrive(args) => redrive::run(args).await,
             Self::Plan(args) => plan::run(*args).await,
             Self::Streams(args) => streams::run(args).await,
+            #[cfg(feature = "dynamodb")]
+            Self::Targets(args) => targets::run(args).await,
             Self::Demo(args) => demo::run(args).await,
             Self::Local(args) => local::run(args).await,
             Self::Put(args) => put::run(args).await,
