@@ -258,7 +258,7 @@ fn every_key_is_a_flag_of_run() {
     let mut flags: Vec<&str> = run
         .get_arguments()
         .filter_map(clap::Arg::get_long)
-        .filter(|flag| !["config", "to", "local", "pump", "help"].contains(flag))
+        .filter(|flag| !["config", "to", "to-tag", "local", "pump", "help"].contains(flag))
         .collect();
     let mut keys: Vec<&str> = Registry::default()
         .top_keys()
