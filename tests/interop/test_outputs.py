@@ -12,7 +12,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from distributary import Run, finished, wait_for
+from distributary import finished
 from proxy import Proxy
 from records import put_all
 from servers import CREDENTIALS, REGION, Moto
@@ -417,13 +417,6 @@ def moto(tmp_path_factory):
         yield server.endpoint
 
 
-@pytest.fixture
-def moto_again(tmp_path):
-    """A server of the test alone."""
-    with Moto(tmp_path) as server:
-        yield server.endpoint
-
-
 def records():
     return [(f"key-{i % KEYS}", None, json.dumps({"key": f"key-{i % KEYS}", "n": i}).encode()) for i in range(RECORDS)]
 
@@ -457,30 +450,3 @@ def test_every_record_arrives_whatever_the_service_does(name, moto, start_local,
             first = list(dict.fromkeys(number for number, k in got if k == key))
             assert first == sorted(first), f"{name}: {key} is out of order"
     measured(f"{len(got)} messages for {RECORDS} records in {took:.1f} s; dead: {dead}; fates {dict(played)}")
-
-
-@pytest.mark.parametrize("name", ["sqs-fifo", "firehose", "s3", "dynamodb"])
-def test_kill_nine_loses_nothing(name, moto_again, start_local, files, measured):
-    """One kind of each class: one that discards repeats, one that stores them, one that gathers, one that overwrites."""
-    local = start_local("input:2")
-    put_all(local.client(), "input", records())
-    kind = KINDS[name](moto_again)
-    kind.setup()
-    rounds = 4
-    # Every second request is slow, so that there is something to interrupt.
-    with Proxy(moto_again, lambda number, _body: "slow" if number % 2 else None) as proxy:
-        config = files / "one.toml"
-        config.write_text(f'from = "input"\nstate = "one.db"\nuntil-caught-up = true\ncheckpoint-interval = "100ms"\n'
-                          f'[[output]]\n{kind.keys(proxy.endpoint)}\n')
-        for n in range(rounds):
-            with Run(files, local.endpoint, "run", "-c", config) as run:
-                before = proxy.count
-                wait_for("a request", 30, lambda: proxy.count > before + n or run.process.poll() is not None)
-                run.kill()
-        finished(files, local.endpoint, "run", "-c", config, timeout=120)
-    got = kind.read()
-    if kind.order == "newest":
-        assert {key: number for number, key in got} == {f"key-{n % KEYS}": n for n in range(RECORDS)}
-    else:
-        assert {number for number, _ in got} == set(range(RECORDS))
-    measured(f"{rounds} times kill -9: {len(got)} messages for {RECORDS} records")
