@@ -46,7 +46,6 @@ pub(crate) struct AggregateCall {
 
 impl AggregateKind {
     pub(crate) fn named(name: &str, form: Form) -> Option<Self> {
-        let deviation = |root, sample| Some(Self::Deviation(Deviation { root, sample }));
         match name {
             "COUNT" if form == Form::Star => Some(Self::CountAll),
             "COUNT" => Some(Self::Count),
@@ -58,12 +57,21 @@ impl AggregateKind {
             "LAST_VALUE" => Some(Self::Last),
             "ANY" => Some(Self::Any),
             "EVERY" => Some(Self::Every),
-            "STDDEV_POP" => deviation(true, false),
-            "STDDEV_SAMP" | "STDDEV" => deviation(true, true),
-            "VAR_POP" => deviation(false, false),
-            "VAR_SAMP" => deviation(false, true),
-            _ => None,
+            _ => Self::deviation_named(name),
         }
+    }
+
+    fn deviation_named(name: &str) -> Option<Self> {
+        let (root, sample) = match name {
+            "STDDEV_POP" => (true, false),
+            "STDDEV_SAMP" | "STDDEV" => (true, true),
+            "VAR_POP" => (false, false),
+            "VAR_SAMP" => (false, true),
+            _ => return None,
+        };
+
+        let deviation = Deviation { root, sample };
+        Some(Self::Deviation(deviation))
     }
 
     pub(crate) fn word(self) -> &'static str {
@@ -176,6 +184,13 @@ impl Accumulator {
         if value.is_null() && call.kind != AggregateKind::CountAll {
             return !matches!(call.kind, AggregateKind::First | AggregateKind::Last);
         }
+
+        self.subtract(call.kind, value)
+    }
+
+    /// Takes a value that counted out of the state; false if the state can't do without a new
+    /// count of all values.
+    fn subtract(&mut self, kind: AggregateKind, value: &Value) -> bool {
         match &mut self.state {
             State::Count(count) => *count -= 1,
             State::Whole { sum, count } => {
@@ -190,7 +205,7 @@ impl Accumulator {
                 *count -= 1;
             }
             State::Chosen(Some(chosen)) => {
-                let extreme = matches!(call.kind, AggregateKind::Min | AggregateKind::Max);
+                let extreme = matches!(kind, AggregateKind::Min | AggregateKind::Max);
                 return extreme && !chosen.is_same(value);
             }
             _ => return false,
@@ -201,7 +216,10 @@ impl Accumulator {
     pub(crate) fn finish(&self, call: &AggregateCall) -> Evaluated<Value> {
         match &self.state {
             State::Count(count) => Ok(Value::Integer(*count)),
-            State::Chosen(value) => Ok(value.clone().unwrap_or(Value::Null)),
+            State::Chosen(value) => {
+                let chosen = value.clone();
+                Ok(chosen.unwrap_or(Value::Null))
+            }
             State::Truth(truth) => Ok(truth.map_or(Value::Null, Value::Boolean)),
             State::Whole { count: 0, .. }
             | State::Exact { count: 0, .. }
@@ -240,7 +258,10 @@ fn whole(call: &AggregateCall, sum: i128, count: i64) -> Evaluated<Value> {
 fn exact(call: &AggregateCall, sum: Option<Decimal>, count: i64) -> Evaluated<Value> {
     let result = match (call.kind, sum) {
         (AggregateKind::Sum, sum) => sum,
-        (_, Some(sum)) => sum.checked_div(Decimal::from(count)),
+        (_, Some(sum)) => {
+            let divisor = Decimal::from(count);
+            sum.checked_div(divisor)
+        }
         (_, None) => None,
     };
     let SqlType::Decimal { precision, scale } = call.sql_type else {
@@ -311,8 +332,14 @@ impl State {
 fn choose(kind: AggregateKind, chosen: &mut Option<Value>, value: &Value) {
     let takes = match (kind, chosen.as_ref()) {
         (_, None) | (AggregateKind::Last, _) => true,
-        (AggregateKind::Min, Some(best)) => value.order(best) == Some(Ordering::Less),
-        (AggregateKind::Max, Some(best)) => value.order(best) == Some(Ordering::Greater),
+        (AggregateKind::Min, Some(best)) => {
+            let order = value.order(best);
+            order == Some(Ordering::Less)
+        }
+        (AggregateKind::Max, Some(best)) => {
+            let order = value.order(best);
+            order == Some(Ordering::Greater)
+        }
         _ => false,
     };
     if takes {

@@ -324,18 +324,23 @@ fn reference_of(json: &Json) -> Result<ReferenceSpec, String> {
     let source = if inner.is_object() { inner } else { json };
     let name = text_of(source, "TableName").ok_or("a reference data source has no TableName")?;
 
-    let object = ["S3ReferenceDataSource", "S3ReferenceDataSourceDescription"]
-        .iter()
-        .map(|member| &source[*member])
-        .find(|object| object.is_object());
-    let location = object.and_then(|object| {
-        let (bucket, key) = (text_of(object, "BucketARN")?, text_of(object, "FileKey")?);
-        Some(format!("{bucket}/{key}"))
-    });
     Ok(ReferenceSpec {
         name: name.to_owned(),
         schema: schema_of(source, "ReferenceSchema")?,
         contents: bytes::Bytes::new(),
-        location,
+        location: location_of(source),
     })
+}
+
+/// The bucket and the key of the object of a reference data source.
+fn location_of(source: &Json) -> Option<String> {
+    let members = ["S3ReferenceDataSource", "S3ReferenceDataSourceDescription"];
+    let object = members
+        .iter()
+        .map(|member| &source[*member])
+        .find(|object| object.is_object())?;
+
+    let bucket = text_of(object, "BucketARN")?;
+    let key = text_of(object, "FileKey")?;
+    Some(format!("{bucket}/{key}"))
 }

@@ -49,15 +49,22 @@ pub(crate) fn castable(from: &SqlType, to: &SqlType) -> bool {
 
     match from {
         SqlType::Char(_) | SqlType::Varchar(_) => from_text_castable(to),
-        SqlType::Interval(interval) => match to {
-            SqlType::BigInt | SqlType::Decimal { .. } => interval.from == interval.to,
-            SqlType::Interval(target) => target.is_calendar() == interval.is_calendar(),
-            _ => to.is_text(),
-        },
+        SqlType::Interval(interval) => interval_castable(*interval, to),
         SqlType::Date | SqlType::Time => to.is_text() || *to == SqlType::Timestamp,
         SqlType::Timestamp => to.is_text() || to.is_datetime(),
         SqlType::Boolean => to.is_text(),
         _ => from.is_number() && to.is_text(),
+    }
+}
+
+fn interval_castable(interval: IntervalType, to: &SqlType) -> bool {
+    match to {
+        SqlType::BigInt | SqlType::Decimal { .. } => interval.from == interval.to,
+        SqlType::Interval(target) => {
+            let calendar = interval.is_calendar();
+            target.is_calendar() == calendar
+        }
+        _ => to.is_text(),
     }
 }
 
@@ -109,16 +116,19 @@ pub(crate) fn cast<'a>(
         return assign(value, from, to);
     }
 
-    let converted = if from.is_text() {
-        text_to(value.text(), to)?
+    converted(&value, from, to, today).map(Cow::Owned)
+}
+
+fn converted(value: &Value, from: &SqlType, to: &SqlType, today: i64) -> Evaluated<Value> {
+    if from.is_text() {
+        text_to(value.text(), to)
     } else if let SqlType::Interval(interval) = from {
-        interval_to(value.integer(), *interval, to)?
+        interval_to(value.integer(), *interval, to)
     } else if to.is_number() {
-        number_to(&value, to, ErrorName::OutOfRange)?
+        number_to(value, to, ErrorName::OutOfRange)
     } else {
-        datetime_to(&value, to, today)
-    };
-    Ok(Cow::Owned(converted))
+        Ok(datetime_to(value, to, today))
+    }
 }
 
 fn cast_to_text<'a>(
@@ -158,13 +168,21 @@ pub(crate) fn fit_text<'a>(value: Cow<'a, Value>, to: &SqlType) -> Cow<'a, Value
         return value;
     }
 
-    match most.saturating_sub(text.chars().count()) {
-        0 => value,
-        missing => {
-            let padded = format!("{text}{:missing$}", "");
-            Cow::Owned(padded.into())
-        }
+    match padded(text, most) {
+        Some(padded) => Cow::Owned(padded),
+        None => value,
     }
+}
+
+/// The text with blanks up to `most` characters; none if no blank is missing.
+fn padded(text: &str, most: usize) -> Option<Value> {
+    let missing = most.saturating_sub(text.chars().count());
+    if missing == 0 {
+        return None;
+    }
+
+    let padded = format!("{text}{:missing$}", "");
+    Some(padded.into())
 }
 
 /// The end of the first `most` characters, if there are more.
@@ -181,7 +199,10 @@ fn cut_at(text: &str, most: usize) -> Option<usize> {
 fn fit_binary(bytes: &[u8], to: &SqlType) -> Value {
     let mut bytes = bytes.to_vec();
     match to {
-        SqlType::Binary(length) => bytes.resize(*length as usize, 0),
+        SqlType::Binary(length) => {
+            let length = *length as usize;
+            bytes.resize(length, 0);
+        }
         SqlType::Varbinary(length) => bytes.truncate(*length as usize),
         _ => {}
     }
@@ -193,7 +214,10 @@ pub(crate) fn number_to(value: &Value, to: &SqlType, error: ErrorName) -> Evalua
     let converted = match to {
         SqlType::Decimal { precision, scale } => to_decimal(value, *precision, *scale),
         SqlType::Real => finite_real(value.double()),
-        SqlType::Double => Some(Value::Double(value.double())),
+        SqlType::Double => {
+            let double = value.double();
+            Some(Value::Double(double))
+        }
         _ => to_integer(value, to),
     };
     if let Some(converted) = converted {
@@ -216,7 +240,10 @@ fn finite_real(number: f64) -> Option<Value> {
 fn to_integer(value: &Value, to: &SqlType) -> Option<Value> {
     let number = match value {
         Value::Integer(number) => *number,
-        Value::Decimal(number) => round(*number, 0).to_i64()?,
+        Value::Decimal(number) => {
+            let whole = round(*number, 0);
+            whole.to_i64()?
+        }
         _ => whole_double(value.double())?,
     };
 
@@ -283,9 +310,18 @@ fn text_to(text: &str, to: &SqlType) -> Evaluated<Value> {
 fn parse_as(text: &str, to: &SqlType) -> Option<Value> {
     match to {
         SqlType::Boolean => boolean(text),
-        SqlType::Date => datetime::parse_date(text).map(Value::Date),
-        SqlType::Time => datetime::parse_time(text).map(Value::Time),
-        SqlType::Timestamp => datetime::parse_timestamp(text).map(Value::Timestamp),
+        SqlType::Date => {
+            let day = datetime::parse_date(text);
+            day.map(Value::Date)
+        }
+        SqlType::Time => {
+            let time = datetime::parse_time(text);
+            time.map(Value::Time)
+        }
+        SqlType::Timestamp => {
+            let at = datetime::parse_timestamp(text);
+            at.map(Value::Timestamp)
+        }
         SqlType::Interval(interval) => {
             let amount = parse_interval(text, *interval)?;
             Some(Value::Interval(amount))
@@ -370,14 +406,21 @@ fn datetime_to(value: &Value, to: &SqlType, today: i64) -> Value {
             let at = today + i64::from(*time);
             Value::Timestamp(at)
         }
-        Value::Timestamp(at) if *to == SqlType::Date => {
+        Value::Timestamp(at) => timestamp_to(*at, to),
+        _ => value.clone(),
+    }
+}
+
+fn timestamp_to(at: i64, to: &SqlType) -> Value {
+    match to {
+        SqlType::Date => {
             let day = at.div_euclid(DAY);
             Value::Date(day as i32)
         }
-        Value::Timestamp(at) if *to == SqlType::Time => {
+        SqlType::Time => {
             let time = at.rem_euclid(DAY);
             Value::Time(time as i32)
         }
-        _ => value.clone(),
+        _ => Value::Timestamp(at),
     }
 }

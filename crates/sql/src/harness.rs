@@ -80,27 +80,36 @@ pub fn run_test(
     input: &[u8],
     output: &mut dyn Write,
 ) -> Result<(), TestError> {
-    let mut run = TestRun {
-        program: program.clone(),
-        processor: None,
-        shards: BTreeMap::new(),
-        last: None,
-        made: Vec::new(),
-    };
+    let mut run = TestRun::new(program);
     for (index, line) in input.split(|byte| *byte == b'\n').enumerate() {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let parsed = parse_line(line).map_err(|message| TestError::Input {
-            line: index + 1,
-            message,
-        })?;
+
+        let parsed = parse_numbered(line, index + 1)?;
         run.process(parsed)?;
         output.write_all(&run.made)?;
         run.made.clear();
     }
     Ok(())
+}
+
+fn parse_numbered(text: &[u8], line: usize) -> Result<Line, TestError> {
+    let parsed = parse_line(text);
+    parsed.map_err(|message| TestError::Input { line, message })
+}
+
+impl TestRun {
+    fn new(program: &Arc<Program>) -> Self {
+        Self {
+            program: program.clone(),
+            processor: None,
+            shards: BTreeMap::new(),
+            last: None,
+            made: Vec::new(),
+        }
+    }
 }
 
 /// A test between two lines of the input.

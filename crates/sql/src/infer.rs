@@ -86,11 +86,7 @@ struct Columns {
 /// # Errors
 /// A sentence, if the records are neither JSON objects nor lines of values.
 pub fn infer_schema(records: &[impl AsRef<[u8]>]) -> Result<String, String> {
-    let texts: Vec<&str> = records
-        .iter()
-        .filter_map(|record| std::str::from_utf8(record.as_ref()).ok())
-        .filter(|text| !text.trim().is_empty())
-        .collect();
+    let texts = texts_of(records);
     if texts.is_empty() {
         return Err("no record is text: a schema needs JSON or CSV".to_owned());
     }
@@ -102,6 +98,14 @@ pub fn infer_schema(records: &[impl AsRef<[u8]>]) -> Result<String, String> {
         of_documents(&documents)
     };
     schema.map(|schema| format!("{schema:#}"))
+}
+
+fn texts_of(records: &[impl AsRef<[u8]>]) -> Vec<&str> {
+    records
+        .iter()
+        .filter_map(|record| std::str::from_utf8(record.as_ref()).ok())
+        .filter(|text| !text.trim().is_empty())
+        .collect()
 }
 
 /// The members of an object in the order of the text.
@@ -134,7 +138,8 @@ impl<'de> Visitor<'de> for MembersVisitor {
 
 /// The objects in a record: one, several after each other, or those of an array.
 fn objects(text: &str) -> Vec<Members> {
-    let stream = serde_json::Deserializer::from_str(text).into_iter::<Box<RawValue>>();
+    let deserializer = serde_json::Deserializer::from_str(text);
+    let stream = deserializer.into_iter::<Box<RawValue>>();
     let mut objects = Vec::new();
     for document in stream.map_while(Result::ok) {
         let items = serde_json::from_str::<Vec<Box<RawValue>>>(document.get());
@@ -159,13 +164,7 @@ fn of_documents(documents: &[Members]) -> Result<Json, String> {
 }
 
 fn of_lines(texts: &[&str]) -> Result<Json, String> {
-    let mut columns = Columns::default();
-    for line in texts.iter().flat_map(|text| text.lines()) {
-        for (number, field) in line.split(',').enumerate() {
-            let name = format!("COL{number}");
-            columns.value(&name, String::new, &name, &of_text(field));
-        }
-    }
+    let columns = columns_of_lines(texts);
     if columns.found.len() < 2 {
         return Err("the records are neither JSON objects nor values between commas".to_owned());
     }
@@ -173,6 +172,19 @@ fn of_lines(texts: &[&str]) -> Result<Json, String> {
     let delimiters = json!({ "RecordRowDelimiter": "\n", "RecordColumnDelimiter": "," });
     let parameters = json!({ "CSVMappingParameters": delimiters });
     Ok(schema(&columns, "CSV", &parameters))
+}
+
+fn columns_of_lines(texts: &[&str]) -> Columns {
+    let mut columns = Columns::default();
+
+    for line in texts.iter().flat_map(|text| text.lines()) {
+        for (number, field) in line.split(',').enumerate() {
+            let name = format!("COL{number}");
+            let value = of_text(field);
+            columns.value(&name, String::new, &name, &value);
+        }
+    }
+    columns
 }
 
 /// A field of a line as the JSON value that it looks like.
@@ -199,10 +211,9 @@ impl Columns {
         for (key, raw) in &object.0 {
             let path = format!("{path}{}", step(key));
             let name = format!("{prefix}{key}");
-            let inner = serde_json::from_str::<Members>(raw.get()).ok();
-            let inner = inner.filter(|inner| level < MOST_LEVELS && !inner.0.is_empty());
-            if let Some(inner) = inner {
-                self.object(&inner, &path, &format!("{name}_"), level + 1);
+            if let Some(inner) = members_below(raw, level) {
+                let prefix = format!("{name}_");
+                self.object(&inner, &path, &prefix, level + 1);
                 continue;
             }
 
@@ -249,6 +260,16 @@ impl Columns {
     }
 }
 
+/// The members of an object that become columns of their own.
+fn members_below(raw: &RawValue, level: usize) -> Option<Members> {
+    if level >= MOST_LEVELS {
+        return None;
+    }
+
+    let inner: Members = serde_json::from_str(raw.get()).ok()?;
+    (!inner.0.is_empty()).then_some(inner)
+}
+
 /// A step of a path: `.key`, or `['the key']` where the key is no plain word.
 fn step(key: &str) -> String {
     let is_word = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || c == '_');
@@ -261,12 +282,8 @@ fn step(key: &str) -> String {
 
 impl Found {
     fn add(&mut self, value: &Json) {
-        let (kind, length) = match value {
-            Json::Null => return,
-            Json::Bool(_) => (Kind::Boolean, 5),
-            Json::Number(number) => (kind_of(number), number.to_string().len()),
-            Json::String(text) => (kind_of_text(text), text.chars().count()),
-            Json::Array(_) | Json::Object(_) => (Kind::Text, value.to_string().chars().count()),
+        let Some((kind, length)) = kind_and_length(value) else {
+            return;
         };
         self.longest = self.longest.max(length);
         self.kind = Some(self.kind.map_or(kind, |known| known.with(kind)));
@@ -293,6 +310,26 @@ impl Found {
             json["Mapping"] = json!(self.path);
         }
         json
+    }
+}
+
+/// The kind of a value and the number of characters as text; none for NULL.
+fn kind_and_length(value: &Json) -> Option<(Kind, usize)> {
+    match value {
+        Json::Null => None,
+        Json::Bool(_) => Some((Kind::Boolean, 5)),
+        Json::Number(number) => {
+            let text = number.to_string();
+            Some((kind_of(number), text.len()))
+        }
+        Json::String(text) => {
+            let length = text.chars().count();
+            Some((kind_of_text(text), length))
+        }
+        Json::Array(_) | Json::Object(_) => {
+            let text = value.to_string();
+            Some((Kind::Text, text.chars().count()))
+        }
     }
 }
 

@@ -88,7 +88,10 @@ pub(crate) fn write_json_value(value: &Value, sql_type: &SqlType, text: &mut Str
 /// values and binary.
 pub(crate) fn write_plain(value: &Value, sql_type: &SqlType, text: &mut String) {
     match value {
-        Value::Boolean(truth) => text.push_str(if *truth { "true" } else { "false" }),
+        Value::Boolean(truth) => {
+            let word = if *truth { "true" } else { "false" };
+            text.push_str(word);
+        }
         Value::Timestamp(at) => datetime::write_timestamp_millis(*at, text),
         Value::Binary(bytes) => {
             text.push_str(&base64_simd::STANDARD.encode_to_string(bytes));
@@ -104,18 +107,23 @@ pub(crate) fn write_json_text(found: &str, text: &mut String) {
     while let Some(at) = rest.find(|c: char| c < ' ' || c == '"' || c == '\\') {
         text.push_str(&rest[..at]);
         let byte = rest.as_bytes()[at];
-        match byte {
-            b'"' => text.push_str("\\\""),
-            b'\\' => text.push_str("\\\\"),
-            b'\n' => text.push_str("\\n"),
-            b'\r' => text.push_str("\\r"),
-            b'\t' => text.push_str("\\t"),
-            0x08 => text.push_str("\\b"),
-            0x0c => text.push_str("\\f"),
-            _ => text.push_str(&format!("\\u{byte:04x}")),
-        }
+        write_escape(byte, text);
         rest = &rest[at + 1..];
     }
     text.push_str(rest);
     text.push('"');
+}
+
+fn write_escape(byte: u8, text: &mut String) {
+    let escape = match byte {
+        b'"' => "\\\"",
+        b'\\' => "\\\\",
+        b'\n' => "\\n",
+        b'\r' => "\\r",
+        b'\t' => "\\t",
+        0x08 => "\\b",
+        0x0c => "\\f",
+        _ => &format!("\\u{byte:04x}"),
+    };
+    text.push_str(escape);
 }

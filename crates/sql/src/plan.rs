@@ -236,11 +236,14 @@ impl Plan {
             Self::Items(plan) => vec![&plan.input],
             Self::Forest(plan) => vec![&plan.input],
             Self::GroupRank(plan) => vec![&plan.input],
-            Self::Join(plan) => plan.leaves.iter().filter_map(Leaf::stream).collect(),
-            Self::Outer(plan) => [&plan.left, &plan.right]
-                .into_iter()
-                .filter_map(|leaf| leaf.stream())
-                .collect(),
+            Self::Join(plan) => {
+                let leaves = plan.leaves.iter();
+                leaves.filter_map(Leaf::stream).collect()
+            }
+            Self::Outer(plan) => {
+                let leaves = [&plan.left, &plan.right].into_iter();
+                leaves.filter_map(Leaf::stream).collect()
+            }
         }
     }
 
@@ -248,7 +251,10 @@ impl Plan {
     pub(crate) fn is_stateless(&self) -> bool {
         let keeps_nothing = match self {
             Self::Scan(_) | Self::Filter(..) | Self::Project(..) | Self::UnionAll(..) => true,
-            Self::Join(_) => self.inputs().len() == 1,
+            Self::Join(_) => {
+                let inputs = self.inputs();
+                inputs.len() == 1
+            }
             Self::Outer(plan) => plan.right.stream().is_none() && plan.left.stream().is_some(),
             Self::Group(_)
             | Self::Slide(_)
@@ -305,7 +311,10 @@ impl Plan {
     /// The lines of the operator itself.
     fn own_lines(&self, streams: &[crate::catalog::Stream]) -> Vec<String> {
         let line = match self {
-            Self::Scan(stream) => format!("reads \"{}\"", streams[*stream].name),
+            Self::Scan(stream) => {
+                let name = &streams[*stream].name;
+                format!("reads \"{name}\"")
+            }
             Self::Group(plan) => plan.closing.line(),
             Self::Slide(plan) => {
                 let lines = plan.windows.iter().map(|window| window.extent.line());

@@ -10,7 +10,7 @@ use crate::bind::{BoundPump, bind_application};
 use crate::catalog::{Catalog, Column, ERROR_STREAM, METADATA, Stream, StreamRole, error_stream};
 use crate::error::{CompileErrors, ErrorClass, Issue, nearest};
 use crate::input::Decoder;
-use crate::plan::{LeafSource, Plan};
+use crate::plan::Plan;
 use crate::reference::load_table;
 use crate::text::parse;
 use crate::value::Value;
@@ -52,12 +52,7 @@ impl Program {
             ..Catalog::default()
         };
         add_inputs(&mut catalog, application)?;
-        let mut bad_references = Vec::new();
-        for reference in &application.references {
-            let (table, bad) = load_table(reference).map_err(CompileErrors::config)?;
-            bad_references.extend(bad.into_iter().map(|line| (table.name.clone(), line)));
-            catalog.tables.push(Arc::new(table));
-        }
+        let bad_references = add_references(&mut catalog, application)?;
 
         let code = &application.code;
         let (statements, mut issues) = parse(code);
@@ -86,13 +81,16 @@ impl Program {
         let first = catalog.streams.first();
         let columns = first.map_or(&[][..], |stream| &stream.columns);
         let decoder = |needed: &BTreeSet<usize>| {
-            Decoder::new(&application.schema, columns, needed).map_err(CompileErrors::config)
+            let decoder = Decoder::new(&application.schema, columns, needed);
+            decoder.map_err(CompileErrors::config)
         };
-        let all: BTreeSet<usize> = (0..=columns.len() + METADATA.len()).collect();
+        let last = columns.len() + METADATA.len();
+        let all: BTreeSet<usize> = (0..=last).collect();
         let inputs = application.parallelism;
+        let needed = needed_columns(&pumps, inputs);
 
         Ok(Self {
-            decoder: Arc::new(decoder(&needed_columns(&pumps, inputs))?),
+            decoder: Arc::new(decoder(&needed)?),
             full_decoder: decoder(&all)?,
             error_stream: catalog.streams.len() - 1,
             streams: catalog.streams,
@@ -212,6 +210,23 @@ impl Program {
     }
 }
 
+/// Loads the reference tables; returns the tables' bad rows.
+fn add_references(
+    catalog: &mut Catalog,
+    application: &Application,
+) -> Result<Vec<(String, String)>, CompileErrors> {
+    let mut bad_references = Vec::new();
+
+    for reference in &application.references {
+        let loaded = load_table(reference);
+        let (table, bad) = loaded.map_err(CompileErrors::config)?;
+        let named = bad.into_iter().map(|line| (table.name.clone(), line));
+        bad_references.extend(named);
+        catalog.tables.push(Arc::new(table));
+    }
+    Ok(bad_references)
+}
+
 impl From<BoundPump> for Pump {
     fn from(bound: BoundPump) -> Self {
         Self {
@@ -315,14 +330,12 @@ fn add_needed(
             }
             add_needed(&plan.input, Some(&below), inputs, needed);
         }
-        Plan::Slide(plan) => add_needed(&plan.input, None, inputs, needed),
-        Plan::Distinct(plan) => add_needed(&plan.input, None, inputs, needed),
-        Plan::Sort(plan) => add_needed(&plan.input, None, inputs, needed),
+
         Plan::Items(plan) => {
             below.insert(plan.column);
             add_needed(&plan.input, Some(&below), inputs, needed);
         }
-        Plan::GroupRank(plan) => add_needed(&plan.input, None, inputs, needed),
+
         Plan::Forest(plan) => match wanted {
             Some(wanted) => {
                 below.clone_from(wanted);
@@ -331,18 +344,14 @@ fn add_needed(
             }
             None => add_needed(&plan.input, None, inputs, needed),
         },
-        Plan::Join(plan) => {
-            for leaf in &plan.leaves {
-                if let LeafSource::Stream(input, _) = &leaf.source {
-                    add_needed(input, None, inputs, needed);
-                }
-            }
-        }
-        Plan::Outer(plan) => {
-            for leaf in [&plan.left, &plan.right] {
-                if let LeafSource::Stream(input, _) = &leaf.source {
-                    add_needed(input, None, inputs, needed);
-                }
+        Plan::Slide(_)
+        | Plan::Distinct(_)
+        | Plan::Sort(_)
+        | Plan::GroupRank(_)
+        | Plan::Join(_)
+        | Plan::Outer(_) => {
+            for input in plan.inputs() {
+                add_needed(input, None, inputs, needed);
             }
         }
     }

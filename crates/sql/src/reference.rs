@@ -40,7 +40,10 @@ pub(crate) fn load_table(spec: &ReferenceSpec) -> Result<(ReferenceTable, Vec<St
                     let kept = row.len().saturating_sub(METADATA.len());
                     rows.push(row[..kept].to_vec());
                 }
-                Err(error) => bad.push(error.message().to_owned()),
+                Err(error) => {
+                    let message = error.message().to_owned();
+                    bad.push(message);
+                }
             }
         }
     }

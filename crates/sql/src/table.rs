@@ -60,7 +60,10 @@ impl Lookup {
             found.has_rows = true;
             match column.map(|column| column.eval(scope)) {
                 Some(Ok(value)) if value.is_null() => found.has_null = true,
-                Some(Ok(value)) => found.values.push(value.into_owned()),
+                Some(Ok(value)) => {
+                    let value = value.into_owned();
+                    found.values.push(value);
+                }
                 Some(Err(_)) | None => {}
             }
         }

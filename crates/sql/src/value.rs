@@ -96,7 +96,10 @@ impl Value {
     /// A copy that keeps no record alive.
     pub(crate) fn detached(&self) -> Self {
         match self {
-            Self::Text(text) => Self::Text(ByteString::from(String::from(&**text))),
+            Self::Text(text) => {
+                let text = String::from(&**text);
+                Self::Text(ByteString::from(text))
+            }
             other => other.clone(),
         }
     }
@@ -149,7 +152,10 @@ impl Value {
             (true, true) => Ordering::Equal,
             (true, false) => Ordering::Greater,
             (false, true) => Ordering::Less,
-            (false, false) => self.order(other).unwrap_or(Ordering::Equal),
+            (false, false) => {
+                let order = self.order(other);
+                order.unwrap_or(Ordering::Equal)
+            }
         }
     }
 
@@ -177,7 +183,10 @@ impl Value {
                 key.push(4);
                 key.extend(number.to_be_bytes());
             }
-            Self::Text(text) => write_bytes_key(5, text.as_bytes(), key),
+            Self::Text(text) => {
+                let bytes = text.as_bytes();
+                write_bytes_key(5, bytes, key);
+            }
             Self::Binary(bytes) => write_bytes_key(6, bytes, key),
             Self::Row(fields) => {
                 for field in fields.iter() {
@@ -224,11 +233,17 @@ pub(crate) fn write_text(value: &Value, sql_type: &SqlType, text: &mut String) {
             let decimal = decimal_text(*number, sql_type);
             text.push_str(&decimal);
         }
-        Value::Real(number) => write_float(*number, f64::from(*number), text),
+        Value::Real(number) => {
+            let double = f64::from(*number);
+            write_float(*number, double, text);
+        }
         Value::Double(number) => write_float(*number, *number, text),
         Value::Text(found) => text.push_str(found),
         Value::Date(day) => datetime::write_date(*day, text),
-        Value::Time(time) => datetime::write_time(i64::from(*time), text),
+        Value::Time(time) => {
+            let time = i64::from(*time);
+            datetime::write_time(time, text);
+        }
         Value::Timestamp(timestamp) => datetime::write_timestamp(*timestamp, text),
         Value::Interval(amount) => {
             if let SqlType::Interval(interval) = sql_type {

@@ -122,11 +122,7 @@ impl Binder<'_> {
 /// The type of an aggregate's result.
 fn result_type(kind: AggregateKind, argument: Option<&Expr>, at: u32) -> Compiled<SqlType> {
     let of = argument.map_or(SqlType::Null, |argument| argument.sql_type.clone());
-    if let Some(expectation) = refused(kind, &of) {
-        let word = kind.word();
-        let message = format!("{word} of {of}; expected {expectation}");
-        return Err(Issue::mismatch(at, message));
-    }
+    refuse_argument(kind, &of, at)?;
 
     Ok(match kind {
         AggregateKind::CountAll | AggregateKind::Count => SqlType::BigInt,
@@ -141,6 +137,16 @@ fn result_type(kind: AggregateKind, argument: Option<&Expr>, at: u32) -> Compile
     })
 }
 
+fn refuse_argument(kind: AggregateKind, of: &SqlType, at: u32) -> Compiled<()> {
+    let Some(expectation) = refused(kind, of) else {
+        return Ok(());
+    };
+
+    let word = kind.word();
+    let message = format!("{word} of {of}; expected {expectation}");
+    Err(Issue::mismatch(at, message))
+}
+
 /// The kind of argument that an aggregate wants, if the type is of another kind.
 fn refused(kind: AggregateKind, of: &SqlType) -> Option<&'static str> {
     let (fits, expectation) = match kind {
@@ -149,9 +155,8 @@ fn refused(kind: AggregateKind, of: &SqlType) -> Option<&'static str> {
         | AggregateKind::First
         | AggregateKind::Last => return None,
         AggregateKind::Min | AggregateKind::Max => {
-            let unordered = matches!(of, SqlType::Boolean | SqlType::Row(_));
-            let interval = matches!(of, SqlType::Interval(_));
-            (!unordered && !interval, "a number, text or datetime")
+            let ordered = !has_no_extreme(of);
+            (ordered, "a number, text or datetime")
         }
         AggregateKind::Any | AggregateKind::Every => {
             let boolean = matches!(of, SqlType::Boolean | SqlType::Null);
@@ -163,6 +168,13 @@ fn refused(kind: AggregateKind, of: &SqlType) -> Option<&'static str> {
         }
     };
     if fits { None } else { Some(expectation) }
+}
+
+fn has_no_extreme(of: &SqlType) -> bool {
+    matches!(
+        of,
+        SqlType::Boolean | SqlType::Row(_) | SqlType::Interval(_)
+    )
 }
 
 fn sum_type(of: &SqlType) -> SqlType {

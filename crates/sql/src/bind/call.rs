@@ -136,12 +136,7 @@ impl Binder<'_> {
             return Ok(Some(unknown()));
         }
 
-        let overloads: Vec<&UserFunction> = self
-            .catalog
-            .functions
-            .iter()
-            .filter(|function| function.name == *name)
-            .collect();
+        let overloads = self.overloads(name);
         if overloads.is_empty() {
             return Ok(None);
         }
@@ -149,9 +144,17 @@ impl Binder<'_> {
         let chosen = overload(&overloads, arguments, is_exactly)
             .or_else(|| overload(&overloads, arguments, widens));
         match chosen {
-            Some(function) => Ok(Some(call_of(function, arguments))),
+            Some(function) => {
+                let call = call_of(function, arguments);
+                Ok(Some(call))
+            }
             None => Err(no_overload(parsed, arguments)),
         }
+    }
+
+    fn overloads(&self, name: &str) -> Vec<&UserFunction> {
+        let functions = self.catalog.functions.iter();
+        functions.filter(|function| function.name == name).collect()
     }
 
     fn bind_aggregate(&mut self, kind: AggregateKind, parsed: &Call) -> Compiled<Expr> {
@@ -368,7 +371,10 @@ fn bind_builtin(bound: Bound<'_>) -> Compiled<Expr> {
         "CEIL" | "CEILING" | "FLOOR" => bind_rounding(bound),
         "STEP" => bind_step(bound),
         "MOD" => bind_mod(bound),
-        "POWER" => bound.checked(Builtin::Power, &[Number; 2], 2, SqlType::Double),
+        "POWER" => {
+            let wanted = [Number; 2];
+            bound.checked(Builtin::Power, &wanted, 2, SqlType::Double)
+        }
         "SQRT" => bound.of_number(Builtin::Sqrt),
         "EXP" => bound.of_number(Builtin::Exp),
         "LN" => bound.of_number(Builtin::Ln),
@@ -380,7 +386,10 @@ fn bind_builtin(bound: Bound<'_>) -> Compiled<Expr> {
         "LOWER" => bound.checked(Builtin::Lower, &[Text], 1, first),
         "INITCAP" => bound.checked(Builtin::Initcap, &[Text], 1, first),
         "TRIM" => bind_trim(bound),
-        "POSITION" => bound.checked(Builtin::Position, &[Text; 2], 2, SqlType::Integer),
+        "POSITION" => {
+            let wanted = [Text; 2];
+            bound.checked(Builtin::Position, &wanted, 2, SqlType::Integer)
+        }
         "OVERLAY" => bind_overlay(bound),
         "SUBSTRING" => bind_substring(bound),
         "REGEX_REPLACE" => bind_regex_replace(bound),
@@ -389,7 +398,10 @@ fn bind_builtin(bound: Bound<'_>) -> Compiled<Expr> {
         "EXTRACT" => bind_extract(bound),
         "UNIX_TIMESTAMP" => bound.checked(Builtin::UnixTimestamp, &[Timestamp], 1, SqlType::BigInt),
         "TO_TIMESTAMP" => bind_to_timestamp(bound),
-        "TSDIFF" => bound.checked(Builtin::TsDiff, &[Timestamp; 2], 2, SqlType::BigInt),
+        "TSDIFF" => {
+            let wanted = [Timestamp; 2];
+            bound.checked(Builtin::TsDiff, &wanted, 2, SqlType::BigInt)
+        }
         "CHAR_TO_DATE" => bind_char_to(bound, SqlType::Date),
         "CHAR_TO_TIME" => bind_char_to(bound, SqlType::Time),
         "CHAR_TO_TIMESTAMP" => bind_char_to(bound, SqlType::Timestamp),
@@ -484,15 +496,7 @@ fn bind_log_parser(bound: Bound<'_>) -> Compiled<Expr> {
         return Err(Issue::mismatch(bound.at, message));
     }
 
-    let mut constants = Vec::new();
-    for argument in bound.arguments.iter().skip(1) {
-        let Some(constant) = constant_text(argument) else {
-            let message = format!("{} wants constants after the line", bound.name);
-            return Err(Issue::mismatch(bound.at, message));
-        };
-        constants.push(constant);
-    }
-
+    let constants = constants_after_line(&bound)?;
     let parser = match LogParser::new(bound.name, &constants) {
         Ok(parser) => Box::new(parser),
         Err(message) => return Err(bound.unusable(message)),
@@ -501,6 +505,18 @@ fn bind_log_parser(bound: Bound<'_>) -> Compiled<Expr> {
     let mut arguments = bound.arguments;
     arguments.truncate(1);
     Ok(call(Builtin::LogParse(parser), arguments, sql_type))
+}
+
+fn constants_after_line(bound: &Bound<'_>) -> Compiled<Vec<String>> {
+    let mut constants = Vec::new();
+    for argument in bound.arguments.iter().skip(1) {
+        let Some(constant) = constant_text(argument) else {
+            let message = format!("{} wants constants after the line", bound.name);
+            return Err(Issue::mismatch(bound.at, message));
+        };
+        constants.push(constant);
+    }
+    Ok(constants)
 }
 
 fn constant_text(argument: &Expr) -> Option<String> {
@@ -593,17 +609,21 @@ fn bind_substring(bound: Bound<'_>) -> Compiled<Expr> {
             refuse_bad_similar(&bound)?;
             bound.checked(Builtin::SubstringSimilar, &[Wanted::Text; 3], 3, sql_type)
         }
-        Form::From if second.is_text() => {
-            let source = bound.regex(1)?;
-            let builtin = Builtin::SubstringRegex(source);
-            bound.checked(builtin, &[Wanted::Text; 2], 2, sql_type)
-        }
-        form => {
-            let builtin = Builtin::Substring(form == Form::From);
-            let wanted = [Wanted::Text, Wanted::Whole, Wanted::Whole];
-            bound.checked(builtin, &wanted, 2, sql_type)
-        }
+        Form::From if second.is_text() => bind_regex_substring(bound, sql_type),
+        _ => bind_characters(bound, sql_type),
     }
+}
+
+fn bind_regex_substring(bound: Bound<'_>, sql_type: SqlType) -> Compiled<Expr> {
+    let source = bound.regex(1)?;
+    let builtin = Builtin::SubstringRegex(source);
+    bound.checked(builtin, &[Wanted::Text; 2], 2, sql_type)
+}
+
+fn bind_characters(bound: Bound<'_>, sql_type: SqlType) -> Compiled<Expr> {
+    let builtin = Builtin::Substring(bound.form == Form::From);
+    let wanted = [Wanted::Text, Wanted::Whole, Wanted::Whole];
+    bound.checked(builtin, &wanted, 2, sql_type)
 }
 
 fn refuse_bad_similar(bound: &Bound<'_>) -> Compiled<()> {
@@ -645,7 +665,10 @@ fn bind_nullif(bound: &Bound<'_>) -> Compiled<Expr> {
 
 fn has_field(sql_type: &SqlType, unit: Unit) -> bool {
     match sql_type {
-        SqlType::Interval(interval) => interval.is_calendar() == unit.is_calendar(),
+        SqlType::Interval(interval) => {
+            let calendar = interval.is_calendar();
+            calendar == unit.is_calendar()
+        }
         SqlType::Time => unit > Unit::Day,
         SqlType::Date | SqlType::Timestamp | SqlType::Null => true,
         _ => false,

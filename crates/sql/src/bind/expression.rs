@@ -91,7 +91,10 @@ impl<'a> Binder<'a> {
             | AstKind::InList(..)
             | AstKind::InQuery(..)
             | AstKind::Exists(_)
-            | AstKind::Like(_) => self.bind_predicate(&ast.kind, at).map(boolean),
+            | AstKind::Like(_) => {
+                let kind = self.bind_predicate(&ast.kind, at);
+                kind.map(boolean)
+            }
         }
     }
 
@@ -115,7 +118,8 @@ impl<'a> Binder<'a> {
             AstKind::InQuery(value, query, negated) => {
                 let value = self.bind(value)?;
                 let lookup = self.bind_lookup(query, Some(&value), at)?;
-                Ok(ExprKind::InTable(Box::new(value), lookup, *negated))
+                let value = Box::new(value);
+                Ok(ExprKind::InTable(value, lookup, *negated))
             }
             AstKind::Exists(query) => {
                 let lookup = self.bind_lookup(query, None, at)?;
@@ -158,12 +162,18 @@ impl<'a> Binder<'a> {
     }
 
     fn bind_name(&mut self, path: &[Name]) -> Compiled<Expr> {
-        let at = path.first().map_or(0, |name| name.at);
+        let at = start_of(path);
         let (resolved, fields) = self.scope.resolve(path)?;
 
         let expression = match resolved {
-            Resolved::Column(index, column) => Expr::column(index, column.sql_type.clone()),
-            Resolved::Parameter(index, sql_type) => Expr::column(index, sql_type.clone()),
+            Resolved::Column(index, column) => {
+                let sql_type = column.sql_type.clone();
+                Expr::column(index, sql_type)
+            }
+            Resolved::Parameter(index, sql_type) => {
+                let sql_type = sql_type.clone();
+                Expr::column(index, sql_type)
+            }
             Resolved::Broken => return Ok(unknown()),
             Resolved::RowTimeOfJoin => self.rowtime_of_join(at)?,
         };
@@ -171,11 +181,7 @@ impl<'a> Binder<'a> {
             return groups.refuse_ungrouped(path, at);
         }
 
-        let mut value = expression;
-        for field in fields {
-            value = row_field(value, field)?;
-        }
-        Ok(value)
+        fields.iter().try_fold(expression, row_field)
     }
 
     /// The bare ROWTIME of a join: in the select list the time of the match.
@@ -269,9 +275,11 @@ impl<'a> Binder<'a> {
     ) -> Compiled<Expr> {
         let (left, right) = self.bind_both(left, right)?;
         if let Some(sql_type) = number_result(operation, &left.sql_type, &right.sql_type) {
-            let kind = ExprKind::Arithmetic(operation, Box::new(left), Box::new(right));
+            let (left, right) = (Box::new(left), Box::new(right));
+            let kind = ExprKind::Arithmetic(operation, left, right);
             return Ok(Expr::new(kind, sql_type));
         }
+
         time_arithmetic(operation, &left, &right)
             .ok_or_else(|| no_operation(operation, &left.sql_type, &right.sql_type, at))
     }
@@ -288,11 +296,12 @@ impl<'a> Binder<'a> {
             want_boolean(&inner, at)?;
         }
 
-        match tested {
-            Tested::True => Ok(ExprKind::IsTruth(inner, true, negated)),
-            Tested::False => Ok(ExprKind::IsTruth(inner, false, negated)),
-            Tested::Null | Tested::Unknown => Ok(ExprKind::IsNull(inner, negated)),
-        }
+        let kind = match tested {
+            Tested::True => ExprKind::IsTruth(inner, true, negated),
+            Tested::False => ExprKind::IsTruth(inner, false, negated),
+            Tested::Null | Tested::Unknown => ExprKind::IsNull(inner, negated),
+        };
+        Ok(kind)
     }
 
     fn bind_in_list(
@@ -324,15 +333,7 @@ impl<'a> Binder<'a> {
             want_like_text(escape, at)?;
         }
 
-        let constant = constant_pattern(&pattern, escape.as_ref(), like.similar, at)?;
-        let pattern = constant.unwrap_or_else(|| {
-            let dynamic = DynamicPattern {
-                pattern,
-                escape,
-                similar: like.similar,
-            };
-            Pattern::Dynamic(Box::new(dynamic))
-        });
+        let pattern = bound_pattern(pattern, escape, like.similar, at)?;
         Ok(ExprKind::Like(Box::new(value), pattern, like.negated))
     }
 
@@ -346,20 +347,28 @@ impl<'a> Binder<'a> {
         let mut conditions = Vec::with_capacity(arms.len());
         let mut results = Vec::with_capacity(arms.len() + 1);
         for (when, then) in arms {
-            let condition = match operand {
-                Some(operand) => self.bind_compare(Accepts::Equal, operand, when, when.at)?,
-                None => self.bind_condition(when)?,
-            };
+            let condition = self.bind_when(operand, when)?;
             conditions.push(condition);
             results.push(self.bind(then)?);
         }
 
-        let otherwise = match otherwise {
-            Some(otherwise) => self.bind(otherwise)?,
-            None => unknown(),
-        };
+        let otherwise = self.bind_otherwise(otherwise)?;
         results.push(otherwise);
         case_of(conditions, results, at)
+    }
+
+    fn bind_when(&mut self, operand: Option<&Ast>, when: &Ast) -> Compiled<Expr> {
+        match operand {
+            Some(operand) => self.bind_compare(Accepts::Equal, operand, when, when.at),
+            None => self.bind_condition(when),
+        }
+    }
+
+    fn bind_otherwise(&mut self, otherwise: Option<&Ast>) -> Compiled<Expr> {
+        match otherwise {
+            Some(otherwise) => self.bind(otherwise),
+            None => Ok(unknown()),
+        }
     }
 
     fn bind_cast(&mut self, inner: &Ast, sql_type: &SqlType, at: u32) -> Compiled<Expr> {
@@ -373,21 +382,48 @@ impl<'a> Binder<'a> {
 
     fn bind_difference(&mut self, inner: &Ast, interval: IntervalType, at: u32) -> Compiled<Expr> {
         let AstKind::Binary(BinaryOperator::Subtract, left, right) = &inner.kind else {
-            let message = format!("a unit ({interval}) follows; expected (datetime - datetime)");
-            return Err(Issue::mismatch(at, message));
+            return Err(unit_without_difference(interval, at));
         };
 
         let (left, right) = self.bind_both(left, right)?;
-        if !are_datetimes(&left.sql_type, &right.sql_type) {
-            let types = format!("({} - {}) {interval}", left.sql_type, right.sql_type);
-            let message = format!("{types}; expected two datetimes of one type");
-            return Err(Issue::mismatch(at, message));
+        let (from, to) = (&left.sql_type, &right.sql_type);
+        if !are_datetimes(from, to) {
+            return Err(no_difference(from, to, interval, at));
         }
 
         let (left, right) = (Box::new(left), Box::new(right));
         let kind = ExprKind::Difference(left, right, interval);
         Ok(Expr::new(kind, SqlType::Interval(interval)))
     }
+}
+
+fn unit_without_difference(interval: IntervalType, at: u32) -> Issue {
+    let message = format!("a unit ({interval}) follows; expected (datetime - datetime)");
+    Issue::mismatch(at, message)
+}
+
+fn no_difference(left: &SqlType, right: &SqlType, interval: IntervalType, at: u32) -> Issue {
+    let types = format!("({left} - {right}) {interval}");
+    let message = format!("{types}; expected two datetimes of one type");
+    Issue::mismatch(at, message)
+}
+
+fn bound_pattern(pattern: Expr, escape: Option<Expr>, similar: bool, at: u32) -> Compiled<Pattern> {
+    let constant = constant_pattern(&pattern, escape.as_ref(), similar, at)?;
+    if let Some(constant) = constant {
+        return Ok(constant);
+    }
+
+    let dynamic = DynamicPattern {
+        pattern,
+        escape,
+        similar,
+    };
+    Ok(Pattern::Dynamic(Box::new(dynamic)))
+}
+
+fn start_of(path: &[Name]) -> u32 {
+    path.first().map_or(0, |name| name.at)
 }
 
 /// The stand-in for an expression about which an issue is reported already, and for a missing ELSE.
@@ -549,22 +585,23 @@ pub(super) fn want_comparable(left: &Expr, right: &Expr, at: u32) -> Compiled<()
 
 fn row_field(row: Expr, field: &Name) -> Compiled<Expr> {
     let SqlType::Row(fields) = &row.sql_type else {
-        let message = format!("{} has no fields; expected a row value", row.sql_type);
-        return Err(Issue::mismatch(field.at, message));
+        return Err(no_fields(&row.sql_type, field.at));
     };
 
-    let found = fields
-        .iter()
-        .enumerate()
-        .find(|(_, known)| known.name == field.text);
-    let Some((index, known)) = found else {
+    let found = fields.iter().position(|known| known.name == field.text);
+    let Some(index) = found else {
         let known = fields.iter().map(|known| known.name.as_str());
         return Err(unknown_column(field, known));
     };
 
-    let sql_type = known.sql_type.clone();
+    let sql_type = fields[index].sql_type.clone();
     let kind = ExprKind::Field(Box::new(row), index);
     Ok(Expr::new(kind, sql_type))
+}
+
+fn no_fields(sql_type: &SqlType, at: u32) -> Issue {
+    let message = format!("{sql_type} has no fields; expected a row value");
+    Issue::mismatch(at, message)
 }
 
 /// The pattern when known now; a NULL pattern is left to the rows.
@@ -588,8 +625,7 @@ fn constant_pattern(
 
 /// The type of an operation on numbers; `None` when an operand is none.
 fn number_result(operation: Arithmetic, left: &SqlType, right: &SqlType) -> Option<SqlType> {
-    let number = |sql_type: &SqlType| sql_type.is_number() || sql_type.is_null();
-    if !number(left) || !number(right) {
+    if !counts_as_number(left) || !counts_as_number(right) {
         return None;
     }
     if left.is_null() && right.is_null() {
@@ -603,6 +639,10 @@ fn number_result(operation: Arithmetic, left: &SqlType, right: &SqlType) -> Opti
         (Some(left), Some(right)) => Some(decimal_result(operation, left, right)),
         _ => Some(left.floating_union(right)),
     }
+}
+
+fn counts_as_number(sql_type: &SqlType) -> bool {
+    sql_type.is_number() || sql_type.is_null()
 }
 
 /// The DECIMAL that holds a result; operands by precision and scale.
@@ -630,11 +670,13 @@ fn decimal_result(operation: Arithmetic, left: (u8, u8), right: (u8, u8)) -> Sql
 fn time_arithmetic(operation: Arithmetic, left: &Expr, right: &Expr) -> Option<Expr> {
     match (&left.sql_type, &right.sql_type) {
         (SqlType::Interval(one), SqlType::Interval(other)) => {
-            let sql_type = SqlType::Interval(one.union(*other)?);
+            let interval = one.union(*other)?;
+            let sql_type = SqlType::Interval(interval);
             adds(operation).then(|| on_operands(operation, left, right, sql_type))
         }
         (moment, SqlType::Interval(interval)) if moment.is_datetime() => {
-            shifted(operation, left, right, *interval).filter(|_| adds(operation))
+            let moved = shifted(operation, left, right, *interval);
+            moved.filter(|_| adds(operation))
         }
         (SqlType::Interval(interval), moment) if moment.is_datetime() => {
             let moved = shifted(operation, right, left, *interval);

@@ -70,11 +70,15 @@ fn listed_values(
         }
         let index = target_column(target, name)?;
         if values[index].replace(*source).is_some() {
-            let message = format!("the column \"{}\" is listed twice", name.text);
-            return Err(Issue::new(ErrorClass::DuplicateName, name.at, message));
+            return Err(listed_twice(name));
         }
     }
     Ok(values)
+}
+
+fn listed_twice(name: &Name) -> Issue {
+    let message = format!("the column \"{}\" is listed twice", name.text);
+    Issue::new(ErrorClass::DuplicateName, name.at, message)
 }
 
 fn wrong_count(found: usize, target: &Stream, wanted: usize, at: u32) -> Issue {
@@ -116,8 +120,8 @@ fn assigned(
 
     let from = &planned.columns[source];
     if !assignable(&from.sql_type, &column.sql_type) {
-        let place = planned.places.get(source).copied();
-        let issue = not_assignable(from, column, place.unwrap_or(at));
+        let place = planned.place(source, at);
+        let issue = not_assignable(from, column, place);
         issues.push(issue);
     }
     let value = Expr::column(source, from.sql_type.clone());

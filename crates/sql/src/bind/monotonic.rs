@@ -17,14 +17,20 @@ pub(crate) enum Driver {
 /// constant.
 pub(crate) fn driver(expression: &Expr, drivers: &[Option<Driver>]) -> Option<Driver> {
     match &expression.kind {
-        ExprKind::Column(index) => drivers.get(*index).cloned().flatten(),
+        ExprKind::Column(index) => {
+            let driver = drivers.get(*index);
+            driver.cloned().flatten()
+        }
         ExprKind::Monotonic(_) => Some(Driver::Rows),
         ExprKind::RowTime => None,
         _ => {
             let operand = growing_operand(expression)?;
             let inner = driver(operand, drivers)?;
             Some(match inner {
-                Driver::Time(time) => Driver::Time(with_operand(expression, operand, time)),
+                Driver::Time(time) => {
+                    let time = with_operand(expression, operand, time);
+                    Driver::Time(time)
+                }
                 Driver::Rows => Driver::Rows,
             })
         }
@@ -50,7 +56,10 @@ fn growing_operand(expression: &Expr) -> Option<&Expr> {
         ExprKind::Cast(inner) | ExprKind::Assign(inner) => {
             keeps_order(&inner.sql_type, &expression.sql_type).then_some(inner)
         }
-        ExprKind::Difference(left, right, _) => right.is_constant().then_some(left),
+        ExprKind::Difference(left, right, _) => {
+            let constant = right.is_constant();
+            constant.then_some(left)
+        }
         ExprKind::Arithmetic(operation, left, right) => of_arithmetic(*operation, left, right),
         ExprKind::Call(builtin, arguments) => {
             let first = arguments.first()?;
@@ -73,9 +82,15 @@ fn keeps_order(from: &SqlType, to: &SqlType) -> bool {
 fn of_arithmetic<'a>(operation: Arithmetic, left: &'a Expr, right: &'a Expr) -> Option<&'a Expr> {
     match operation {
         Arithmetic::Add if left.is_constant() => Some(right),
-        Arithmetic::Add | Arithmetic::Subtract => right.is_constant().then_some(left),
+        Arithmetic::Add | Arithmetic::Subtract => {
+            let constant = right.is_constant();
+            constant.then_some(left)
+        }
         Arithmetic::Multiply if is_positive(left) => Some(right),
-        Arithmetic::Multiply | Arithmetic::Divide => is_positive(right).then_some(left),
+        Arithmetic::Multiply | Arithmetic::Divide => {
+            let positive = is_positive(right);
+            positive.then_some(left)
+        }
     }
 }
 

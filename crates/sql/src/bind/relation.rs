@@ -49,10 +49,7 @@ impl Planner<'_> {
             return single(leaves.remove(0), scope, relation.at);
         }
 
-        let has_stream = leaves
-            .iter()
-            .any(|leaf| matches!(leaf.source, LeafSource::Stream(..)));
-        if !has_stream {
+        if !have_stream(&leaves) {
             return Err(Issue::unsupported(relation.at, "a join without a stream"));
         }
         let plan = join_plan(leaves, part.predicates, scope.width());
@@ -97,7 +94,10 @@ impl Planner<'_> {
                 self.issues.append(&mut binder.issues);
                 bound.map(Some)
             }
-            JoinCondition::Using(names) => self.using(names, part, at).map(Some),
+            JoinCondition::Using(names) => {
+                let condition = self.using(names, part, at);
+                condition.map(Some)
+            }
         }
     }
 
@@ -141,12 +141,13 @@ impl Planner<'_> {
         refuse_kept_table(&plan.right, plan.keeps_right, at)?;
 
         let plan = Plan::Outer(Box::new(plan));
+        let leaf = PartLeaf {
+            source: LeafSource::Stream(plan, Kept::Instant),
+            relations: scope.relations,
+            width,
+        };
         Ok(Part {
-            leaves: vec![PartLeaf {
-                source: LeafSource::Stream(plan, Kept::Instant),
-                relations: scope.relations,
-                width,
-            }],
+            leaves: vec![leaf],
             predicates: Vec::new(),
             merged: both.merged,
         })
@@ -154,7 +155,10 @@ impl Planner<'_> {
 
     fn operand(&mut self, operand: &Operand, at: u32, named: Named<'_>) -> Compiled<Part> {
         let kept = match &operand.over {
-            Some(over) => self.kept(specification(named, over)?)?,
+            Some(over) => {
+                let specification = specification(named, over)?;
+                self.kept(specification)?
+            }
             None => Kept::Instant,
         };
 
@@ -164,16 +168,7 @@ impl Planner<'_> {
         }
         rename_columns(&mut relation.columns, &operand.columns, at)?;
 
-        let width = relation.columns.len();
-        Ok(Part {
-            leaves: vec![PartLeaf {
-                source,
-                relations: vec![relation],
-                width,
-            }],
-            predicates: Vec::new(),
-            merged: Vec::new(),
-        })
+        Ok(Part::of(source, relation))
     }
 
     fn operand_source(
@@ -226,6 +221,28 @@ impl Planner<'_> {
     }
 }
 
+impl Part {
+    /// A part of one leaf with one relation.
+    fn of(source: LeafSource, relation: ScopeRelation) -> Self {
+        let leaf = PartLeaf {
+            source,
+            width: relation.columns.len(),
+            relations: vec![relation],
+        };
+
+        Self {
+            leaves: vec![leaf],
+            predicates: Vec::new(),
+            merged: Vec::new(),
+        }
+    }
+}
+
+fn have_stream(leaves: &[PartLeaf]) -> bool {
+    let mut sources = leaves.iter().map(|leaf| &leaf.source);
+    sources.any(|source| matches!(source, LeafSource::Stream(..)))
+}
+
 fn at_start(alias: String, columns: Vec<ScopeColumn>) -> ScopeRelation {
     ScopeRelation {
         alias,
@@ -242,16 +259,10 @@ fn both(left: Expr, right: Expr) -> Expr {
 
 /// The first and the last column of a name that at least two relations have.
 fn shared_columns(scope: &NameScope, name: &Name) -> Compiled<(Expr, Expr)> {
-    let mut sides = Vec::new();
-    for relation in &scope.relations {
-        for (index, column) in relation.columns.iter().enumerate() {
-            if column.name == name.text {
-                let sql_type = column.sql_type.clone();
-                sides.push(Expr::column(relation.offset + index, sql_type));
-                break;
-            }
-        }
-    }
+    let relations = scope.relations.iter();
+    let mut sides: Vec<Expr> = relations
+        .filter_map(|relation| column_named(relation, name))
+        .collect();
 
     let last = sides.pop();
     match (sides.into_iter().next(), last) {
@@ -265,6 +276,14 @@ fn shared_columns(scope: &NameScope, name: &Name) -> Compiled<(Expr, Expr)> {
             Err(unknown_column(name, known))
         }
     }
+}
+
+fn column_named(relation: &ScopeRelation, name: &Name) -> Option<Expr> {
+    let mut columns = relation.columns.iter();
+    let index = columns.position(|column| column.name == name.text)?;
+
+    let sql_type = relation.columns[index].sql_type.clone();
+    Some(Expr::column(relation.offset + index, sql_type))
 }
 
 fn refuse_error_stream(name: &Name) -> Compiled<()> {
@@ -299,12 +318,14 @@ impl Binder<'_> {
             None => None,
         };
 
-        let mut column = None;
-        if let Some(value) = value {
-            let found = lookup_column(&mut inner, &select.items, at)?;
-            want_comparable(value, &found, at)?;
-            column = Some(found);
-        }
+        let column = match value {
+            Some(value) => {
+                let found = lookup_column(&mut inner, &select.items, at)?;
+                want_comparable(value, &found, at)?;
+                Some(found)
+            }
+            None => None,
+        };
         Ok(Lookup::new(table, filter.as_ref(), column.as_ref()))
     }
 
@@ -391,15 +412,18 @@ fn rename_columns(columns: &mut [ScopeColumn], names: &[Name], at: u32) -> Compi
     let mut shown: Vec<&mut ScopeColumn> =
         columns.iter_mut().filter(|column| !column.hidden).collect();
     if !names.is_empty() && shown.len() != names.len() {
-        let (given, expected) = (names.len(), shown.len());
-        let message = format!("the alias names {given} columns; expected {expected}");
-        return Err(Issue::new(ErrorClass::ColumnCount, at, message));
+        return Err(other_column_count(names.len(), shown.len(), at));
     }
 
     for (column, name) in shown.iter_mut().zip(names) {
         column.name.clone_from(&name.text);
     }
     Ok(())
+}
+
+fn other_column_count(given: usize, expected: usize, at: u32) -> Issue {
+    let message = format!("the alias names {given} columns; expected {expected}");
+    Issue::new(ErrorClass::ColumnCount, at, message)
 }
 
 fn single(leaf: PartLeaf, scope: NameScope, at: u32) -> Compiled<(Plan, NameScope)> {

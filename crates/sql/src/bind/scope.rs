@@ -136,17 +136,18 @@ impl NameScope {
             return Ok((self.unqualified(first)?, rest));
         }
 
-        let names = self
-            .relations
-            .iter()
-            .map(|relation| relation.alias.as_str());
-        let what = "FROM has no relation";
-        Err(Issue::unknown(
+        Err(self.no_relation(first))
+    }
+
+    fn no_relation(&self, name: &Name) -> Issue {
+        let relations = self.relations.iter();
+        let names = relations.map(|relation| relation.alias.as_str());
+        Issue::unknown(
             ErrorClass::UnknownColumn,
-            first,
-            what,
+            name,
+            "FROM has no relation",
             names,
-        ))
+        )
     }
 
     pub(crate) fn relation(&self, alias: &str) -> Option<&ScopeRelation> {

@@ -25,6 +25,13 @@ pub(crate) struct Planned {
     pub(crate) places: Vec<u32>,
 }
 
+impl Planned {
+    /// The offset in the text of a column, or `otherwise` for a column without one.
+    pub(super) fn place(&self, column: usize, otherwise: u32) -> u32 {
+        self.places.get(column).copied().unwrap_or(otherwise)
+    }
+}
+
 /// Plans the queries of one pump and collects their issues.
 pub(crate) struct Planner<'a> {
     pub(crate) catalog: &'a Catalog,
@@ -121,21 +128,29 @@ impl<'a> Planner<'a> {
         let (plan, scope) = self.relation(&select.from, &select.windows)?;
         let (plan, failed) = self.where_clause(select, plan, &scope);
 
-        let selected = match &select.grouping {
-            Some(grouping) => self.grouped(select, grouping, terms, plan, &scope),
-            None => self.ungrouped(select, terms, plan, &scope),
-        };
+        let selected = self.selected(select, terms, plan, &scope);
         let Some(failed) = failed else {
             let distinct = select.distinct.then_some(select.at);
             return finish(selected?, distinct);
         };
 
-        match selected {
-            Ok(_) => Err(failed),
-            Err(issue) => {
-                self.issues.push(failed);
-                Err(issue)
-            }
+        let Err(issue) = selected else {
+            return Err(failed);
+        };
+        self.issues.push(failed);
+        Err(issue)
+    }
+
+    fn selected(
+        &mut self,
+        select: &Select,
+        terms: &[OrderTerm],
+        plan: Plan,
+        scope: &NameScope,
+    ) -> Compiled<Selected> {
+        match &select.grouping {
+            Some(grouping) => self.grouped(select, grouping, terms, plan, scope),
+            None => self.ungrouped(select, terms, plan, scope),
         }
     }
 
@@ -445,13 +460,7 @@ fn bind_grouping(
     scope: &NameScope,
 ) -> Compiled<(Vec<Expr>, Closing)> {
     match grouping {
-        Grouping::By(list) => {
-            let keys = binder.bind_all(list)?;
-            match closing_key(&keys, &scope.drivers()) {
-                Some((index, by)) => Ok((keys, Closing::Key(index, by))),
-                None => Err(nothing_grows(list)),
-            }
-        }
+        Grouping::By(list) => bind_keys(binder, list, scope),
         Grouping::Stagger { partition, range } => {
             let keys = binder.bind_all(partition)?;
             match interval_length(binder, range, "RANGE")? {
@@ -459,6 +468,23 @@ fn bind_grouping(
                 length => Ok((keys, Closing::Stagger(length))),
             }
         }
+    }
+}
+
+fn bind_keys(
+    binder: &mut Binder<'_>,
+    list: &[Ast],
+    scope: &NameScope,
+) -> Compiled<(Vec<Expr>, Closing)> {
+    let keys = binder.bind_all(list)?;
+    let closing = closing_key(&keys, &scope.drivers());
+
+    match closing {
+        Some((index, by)) => {
+            let closing = Closing::Key(index, by);
+            Ok((keys, closing))
+        }
+        None => Err(nothing_grows(list)),
     }
 }
 
@@ -503,9 +529,15 @@ fn order_terms(
 
 fn order_expression(binder: &mut Binder<'_>, ast: &Ast, items: &[Item]) -> Compiled<Expr> {
     let item = match &ast.kind {
-        AstKind::Literal(Value::Integer(ordinal), _) => Some(item_at(*ordinal, items, ast.at)?),
+        AstKind::Literal(Value::Integer(ordinal), _) => {
+            let item = item_at(*ordinal, items, ast.at)?;
+            Some(item)
+        }
         AstKind::Name(path) => match path.as_slice() {
-            [only] => items.iter().find(|item| item.name == only.text),
+            [only] => {
+                let mut items = items.iter();
+                items.find(|item| item.name == only.text)
+            }
             _ => None,
         },
         _ => None,

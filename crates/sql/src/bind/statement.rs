@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::expression::{Binder, Stage, converted};
 use super::insert::insert_plan;
 use super::scope::NameScope;
-use super::select::Planner;
+use super::select::{Planned, Planner};
 use crate::catalog::{Catalog, Column, ERROR_STREAM, Stream, StreamRole, UserFunction};
 use crate::convert::assignable;
 use crate::error::{Compiled, ErrorClass, Issue};
@@ -287,13 +287,7 @@ pub(crate) fn query_columns(
     statements: &[Statement],
     issues: &mut Vec<Issue>,
 ) -> Vec<(String, SqlType)> {
-    let pump = statements
-        .iter()
-        .find_map(|statement| match &statement.kind {
-            StatementKind::Pump(pump) => Some(pump),
-            _ => None,
-        });
-    let Some(pump) = pump else {
+    let Some(pump) = first_pump(statements) else {
         return Vec::new();
     };
 
@@ -304,17 +298,27 @@ pub(crate) fn query_columns(
     let planned = planner.query(&pump.query);
     issues.append(&mut planner.issues);
     match planned {
-        Ok(planned) => {
-            let visible = planned.columns.into_iter().skip(1);
-            visible
-                .map(|column| (column.name, column.sql_type))
-                .collect()
-        }
+        Ok(planned) => visible_columns(planned),
         Err(issue) => {
             issues.push(issue);
             Vec::new()
         }
     }
+}
+
+fn visible_columns(planned: Planned) -> Vec<(String, SqlType)> {
+    let visible = planned.columns.into_iter().skip(1);
+    visible
+        .map(|column| (column.name, column.sql_type))
+        .collect()
+}
+
+fn first_pump(statements: &[Statement]) -> Option<&PumpDefinition> {
+    let mut kinds = statements.iter().map(|statement| &statement.kind);
+    kinds.find_map(|kind| match kind {
+        StatementKind::Pump(pump) => Some(pump.as_ref()),
+        _ => None,
+    })
 }
 
 fn target_stream(catalog: &Catalog, pump: &PumpDefinition) -> Compiled<usize> {

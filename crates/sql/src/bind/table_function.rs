@@ -165,10 +165,7 @@ impl Arguments<'_> {
     /// The column that an argument names: exactly, or in upper case when there is none such.
     pub(super) fn column(&self, index: usize, columns: &[ScopeColumn]) -> Compiled<usize> {
         let text = self.text(index, "the name of a column")?;
-        let text = text
-            .strip_prefix('"')
-            .and_then(|inner| inner.strip_suffix('"'))
-            .unwrap_or(text);
+        let text = without_quotes(text);
 
         let upper = text.to_uppercase();
         if let Some(place) = place_of(columns, text).or_else(|| place_of(columns, &upper)) {
@@ -182,6 +179,22 @@ impl Arguments<'_> {
         let known = columns.iter().map(|column| column.name.as_str());
         Err(unknown_column(&name, known))
     }
+
+    /// The result of the function; each column stands at the function's offset.
+    pub(super) fn planned(&self, plan: Plan, columns: Vec<ScopeColumn>) -> Planned {
+        Planned {
+            plan,
+            places: vec![self.at; columns.len()],
+            columns,
+            own_rowtime: None,
+        }
+    }
+}
+
+fn without_quotes(text: &str) -> &str {
+    text.strip_prefix('"')
+        .and_then(|inner| inner.strip_suffix('"'))
+        .unwrap_or(text)
 }
 
 fn place_of(columns: &[ScopeColumn], wanted: &str) -> Option<usize> {
@@ -227,12 +240,8 @@ fn items(
         most,
         length: seconds * 1000,
     };
-    Ok(Planned {
-        plan: Plan::Items(Box::new(plan)),
-        places: vec![arguments.at; made.len()],
-        columns: made,
-        own_rowtime: None,
-    })
+    let plan = Plan::Items(Box::new(plan));
+    Ok(arguments.planned(plan, made))
 }
 
 /// A column that a table function makes.

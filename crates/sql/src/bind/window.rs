@@ -108,8 +108,9 @@ impl Binder<'_> {
         let Stage::Items(windows) = &mut self.stage else {
             return Ok(super::expression::unknown());
         };
+        let index = width + windows.functions.len();
         windows.functions.push(plan);
-        Ok(Expr::column(width + windows.functions.len() - 1, sql_type))
+        Ok(Expr::column(index, sql_type))
     }
 }
 
@@ -193,7 +194,10 @@ fn lag_function(arguments: Vec<Expr>, parsed: &Call) -> Compiled<(WindowFunction
     };
 
     let distance = match distance {
-        Some(given) => whole_number(&given, 0, at, "LAG")?,
+        Some(given) => {
+            let number = whole_number(&given, 0, at, "LAG");
+            number?
+        }
         None => 1,
     };
     let sql_type = argument.sql_type.clone();

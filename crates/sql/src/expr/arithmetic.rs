@@ -63,12 +63,16 @@ fn integer(operation: Arithmetic, left: i64, right: i64, sql_type: &SqlType) -> 
         Arithmetic::Divide => left.checked_div(right),
     };
 
-    match (result, sql_type.integer_range()) {
-        (Some(number), Some((low, high))) if number < low || number > high => {
-            Err(RowError::out_of_range(sql_type))
-        }
-        (Some(number), _) => Ok(Value::Integer(number)),
-        (None, _) => Err(RowError::out_of_range(sql_type)),
+    match result {
+        Some(number) => within_range(number, sql_type),
+        None => Err(RowError::out_of_range(sql_type)),
+    }
+}
+
+fn within_range(number: i64, sql_type: &SqlType) -> Evaluated<Value> {
+    match sql_type.integer_range() {
+        Some((low, high)) if number < low || number > high => Err(RowError::out_of_range(sql_type)),
+        _ => Ok(Value::Integer(number)),
     }
 }
 
@@ -137,8 +141,14 @@ fn scale(amount: i64, operation: Arithmetic, factor: &Value) -> Evaluated<Option
     }
 
     match factor {
-        Value::Integer(factor) if divides => Ok(amount.checked_div(*factor)),
-        Value::Integer(factor) => Ok(amount.checked_mul(*factor)),
+        Value::Integer(factor) if divides => {
+            let quotient = amount.checked_div(*factor);
+            Ok(quotient)
+        }
+        Value::Integer(factor) => {
+            let product = amount.checked_mul(*factor);
+            Ok(product)
+        }
         _ => {
             let exact = amount as f64;
             let result = if divides {
@@ -174,17 +184,19 @@ fn shifted(moment: &Value, amount: i64) -> Option<Value> {
             let moved = moved.rem_euclid(DAY);
             Some(Value::Time(moved as i32))
         }
-        Value::Date(day) => {
-            let midnight = i64::from(*day) * DAY;
-            let moved = midnight.checked_add(amount)?;
-            let day = moved.div_euclid(DAY) as i32;
-            datetime::in_range(moved).then_some(Value::Date(day))
-        }
+        Value::Date(day) => shifted_day(*day, amount),
         _ => {
             let moved = moment.integer().checked_add(amount)?;
             datetime::in_range(moved).then_some(Value::Timestamp(moved))
         }
     }
+}
+
+fn shifted_day(day: i32, amount: i64) -> Option<Value> {
+    let midnight = i64::from(day) * DAY;
+    let moved = midnight.checked_add(amount)?;
+    let day = moved.div_euclid(DAY) as i32;
+    datetime::in_range(moved).then_some(Value::Date(day))
 }
 
 /// A datetime so many calendar months later.

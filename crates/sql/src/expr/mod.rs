@@ -170,7 +170,10 @@ impl Expr {
     pub(crate) fn eval<'a>(&'a self, scope: Scope<'a>) -> Evaluated<Cow<'a, Value>> {
         match &self.kind {
             ExprKind::Literal(value) => Ok(Cow::Borrowed(value)),
-            ExprKind::Column(index) => Ok(column(scope.row, *index)),
+            ExprKind::Column(index) => {
+                let value = column(scope.row, *index);
+                Ok(value)
+            }
             ExprKind::StartTime => {
                 let started = scope.clocks.started;
                 Ok(Cow::Owned(clock(started, &self.sql_type)))
@@ -228,7 +231,10 @@ impl Expr {
                 let held = lookup.holds(&value);
                 Ok(boolean(held.map(|held| held != *negated)))
             }
-            ExprKind::Exists(lookup) => Ok(truth(lookup.has_rows())),
+            ExprKind::Exists(lookup) => {
+                let found = lookup.has_rows();
+                Ok(truth(found))
+            }
             ExprKind::Like(value, pattern, negated) => {
                 let matched = pattern.matches(value, scope)?;
                 Ok(boolean(matched.map(|matched| matched != *negated)))
@@ -438,7 +444,10 @@ fn truth<'a>(truth: bool) -> Cow<'a, Value> {
 /// A field of a row value; the fields of NULL are NULL.
 fn field<'a>(row: &Value, index: usize) -> Cow<'a, Value> {
     let value = match row {
-        Value::Row(fields) => fields.get(index).cloned(),
+        Value::Row(fields) => {
+            let field = fields.get(index);
+            field.cloned()
+        }
         _ => None,
     };
     Cow::Owned(value.unwrap_or(Value::Null))
@@ -447,8 +456,14 @@ fn field<'a>(row: &Value, index: usize) -> Cow<'a, Value> {
 #[allow(clippy::cast_possible_truncation)]
 fn clock(at: i64, sql_type: &SqlType) -> Value {
     match sql_type {
-        SqlType::Date => Value::Date(at.div_euclid(DAY) as i32),
-        SqlType::Time => Value::Time(at.rem_euclid(DAY) as i32),
+        SqlType::Date => {
+            let day = at.div_euclid(DAY);
+            Value::Date(day as i32)
+        }
+        SqlType::Time => {
+            let time = at.rem_euclid(DAY);
+            Value::Time(time as i32)
+        }
         _ => Value::Timestamp(at),
     }
 }

@@ -58,9 +58,18 @@ impl Pattern {
             return Ok(None);
         }
         match self {
-            Self::Like(pattern) => Ok(Some(pattern.matches(value.text()))),
-            Self::Similar(regex) => Ok(Some(regex.is_match(value.text()))),
-            Self::Dynamic(dynamic) => dynamic.matches(value.text(), scope),
+            Self::Like(pattern) => {
+                let matched = pattern.matches(value.text());
+                Ok(Some(matched))
+            }
+            Self::Similar(regex) => {
+                let matched = regex.is_match(value.text());
+                Ok(Some(matched))
+            }
+            Self::Dynamic(dynamic) => {
+                let text = value.text();
+                dynamic.matches(text, scope)
+            }
         }
     }
 
@@ -94,8 +103,14 @@ impl DynamicPattern {
 
         let escape = escape.as_ref().map(|escape| escape.text());
         match Pattern::constant(pattern.text(), escape, self.similar) {
-            Ok(Pattern::Like(pattern)) => Ok(Some(pattern.matches(value))),
-            Ok(Pattern::Similar(regex)) => Ok(Some(regex.is_match(value))),
+            Ok(Pattern::Like(pattern)) => {
+                let matched = pattern.matches(value);
+                Ok(Some(matched))
+            }
+            Ok(Pattern::Similar(regex)) => {
+                let matched = regex.is_match(value);
+                Ok(Some(matched))
+            }
             Ok(Pattern::Dynamic(_)) => Ok(None),
             Err(message) => Err(RowError::function(message)),
         }

@@ -82,9 +82,7 @@ impl Node {
 
     /// A random cut of the box with the point in it, if the cut has the point alone on one side.
     fn separating(&self, point: &[f64], random: &mut Random) -> Option<(usize, f64)> {
-        let total: f64 = (0..point.len())
-            .map(|dimension| self.length(point, dimension))
-            .sum();
+        let total = self.total_length(point);
         let mut rest = random.unit() * total;
 
         for dimension in 0..point.len() {
@@ -101,6 +99,14 @@ impl Node {
             return (below || above).then_some((dimension, value));
         }
         None
+    }
+
+    /// The lengths of the box with a point, summed over the dimensions.
+    fn total_length(&self, point: &[f64]) -> f64 {
+        let dimensions = 0..point.len();
+        dimensions
+            .map(|dimension| self.length(point, dimension))
+            .sum()
     }
 }
 

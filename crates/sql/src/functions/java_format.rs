@@ -328,13 +328,7 @@ impl Found {
     }
 
     fn read_name<'a>(&mut self, letter: char, text: &'a str) -> Option<&'a str> {
-        let (names, short): (&[&str], usize) = match letter {
-            'G' => (&["BC", "AD"], 2),
-            'a' => (&["AM", "PM"], 2),
-            'M' => (&MONTHS, 3),
-            _ => (&DAYS, 3),
-        };
-
+        let (names, short) = names_of(letter);
         let (index, rest) = one_of(names, text, short)?;
         match letter {
             'G' => self.before_christ = index == 0,
@@ -355,6 +349,12 @@ impl Found {
             'W' => self.week_of_month = Some(number),
             'F' => self.week_in_month = Some(number),
             'u' => self.weekday = Some(number % 7),
+            _ => self.set_time(letter, number),
+        }
+    }
+
+    fn set_time(&mut self, letter: char, number: i64) {
+        match letter {
             'H' | 'K' => self.hour = Some(number),
             'k' => self.hour = Some(number % 24),
             'h' => self.hour = Some(number % 12),
@@ -388,25 +388,17 @@ impl Found {
         let year = i32::try_from(year).ok()?;
         if self.month.is_none() && self.day.is_none() {
             let first = first_of_month(year, 1)?;
-            if let Some(day) = self.day_of_year {
-                return Some(first + day - 1);
-            }
-            if let Some(week) = self.week {
-                return Some(self.day_of_week(first, week));
+            if let Some(day) = self.day_in_year(first) {
+                return Some(day);
             }
         }
 
         let month = self.month.unwrap_or(1);
         let first = first_of_month(year, month)?;
-        if self.day.is_none() {
-            if let Some(week) = self.week_of_month {
-                return Some(self.day_of_week(first, week));
-            }
-            if let Some(week) = self.week_in_month {
-                let weekday = self.weekday.unwrap_or(0);
-                let ahead = (weekday - weekday_of(first)).rem_euclid(7);
-                return Some(first + ahead + (week - 1) * 7);
-            }
+        if self.day.is_none()
+            && let Some(day) = self.day_in_month(first)
+        {
+            return Some(day);
         }
 
         let month = u8::try_from(month).ok()?;
@@ -414,11 +406,43 @@ impl Found {
         datetime::day_number(year, month, day).map(i64::from)
     }
 
+    /// The day by the day or week of the year that starts with `first`.
+    fn day_in_year(&self, first: i64) -> Option<i64> {
+        if let Some(day) = self.day_of_year {
+            return Some(first + day - 1);
+        }
+
+        let week = self.week?;
+        Some(self.day_of_week(first, week))
+    }
+
+    /// The day by the week of the month that starts with `first`.
+    fn day_in_month(&self, first: i64) -> Option<i64> {
+        if let Some(week) = self.week_of_month {
+            return Some(self.day_of_week(first, week));
+        }
+
+        let week = self.week_in_month?;
+        let weekday = self.weekday.unwrap_or(0);
+        let ahead = (weekday - weekday_of(first)).rem_euclid(7);
+        Some(first + ahead + (week - 1) * 7)
+    }
+
     /// The weekday in a week, counted from the one with `first`.
     fn day_of_week(&self, first: i64, week: i64) -> i64 {
         let sunday = first - weekday_of(first);
         let weekday = self.weekday.unwrap_or(0);
         sunday + (week - 1) * 7 + weekday
+    }
+}
+
+/// The names that a letter reads, and the length of their short forms.
+fn names_of(letter: char) -> (&'static [&'static str], usize) {
+    match letter {
+        'G' => (&["BC", "AD"], 2),
+        'a' => (&["AM", "PM"], 2),
+        'M' => (&MONTHS, 3),
+        _ => (&DAYS, 3),
     }
 }
 

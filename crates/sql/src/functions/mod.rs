@@ -85,8 +85,14 @@ impl Builtin {
             Self::Ceil => number::ceil(first, sql_type),
             Self::Floor => number::floor(first, sql_type),
             Self::CeilTo(unit) => time::ceil_to(first, *unit),
-            Self::FloorTo(unit) => Ok(time::floor_to(first, *unit)),
-            Self::Step => number::step(first, value(values, 1)?),
+            Self::FloorTo(unit) => {
+                let floor = time::floor_to(first, *unit);
+                Ok(floor)
+            }
+            Self::Step => {
+                let step = value(values, 1)?;
+                number::step(first, step)
+            }
             Self::StepTime(months) => {
                 let interval = value(values, 1)?;
                 time::step(first, interval, *months)
@@ -105,8 +111,14 @@ impl Builtin {
             }
             Self::Sqrt => number::sqrt(first.double()),
             Self::Exp => number::exponential(first.double()),
-            Self::Ln => number::logarithm(first.double(), f64::ln),
-            Self::Log10 => number::logarithm(first.double(), f64::log10),
+            Self::Ln => {
+                let number = first.double();
+                number::logarithm(number, f64::ln)
+            }
+            Self::Log10 => {
+                let number = first.double();
+                number::logarithm(number, f64::log10)
+            }
             Self::CharLength => Ok(text::length(first)),
             Self::Upper => Ok(text::upper(first)),
             Self::Lower => Ok(text::lower(first)),
@@ -132,7 +144,10 @@ impl Builtin {
                 let from = arguments.first().map(|argument| &argument.sql_type);
                 Ok(time::extract(*unit, first, from))
             }
-            Self::UnixTimestamp => Ok(Value::Integer(first.integer())),
+            Self::UnixTimestamp => {
+                let milliseconds = first.integer();
+                Ok(Value::Integer(milliseconds))
+            }
             Self::ToTimestamp => time::to_timestamp(first.integer()),
             Self::TsDiff => {
                 let until = value(values, 1)?;
@@ -146,7 +161,10 @@ impl Builtin {
                 let moment = value(values, 1)?;
                 time::to_char(format.as_ref(), first, moment)
             }
-            Self::LogParse(parser) => Ok(parser.parse(first.text())),
+            Self::LogParse(parser) => {
+                let text = first.text();
+                Ok(parser.parse(text))
+            }
         }
     }
 }

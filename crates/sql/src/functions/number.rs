@@ -8,13 +8,7 @@ use crate::value::{ErrorName, Evaluated, RowError, Value};
 
 pub(super) fn abs(value: &Value, sql_type: &SqlType) -> Evaluated<Value> {
     match value {
-        Value::Integer(number) => {
-            let absolute = number.checked_abs();
-            absolute
-                .filter(|number| fits(*number, sql_type))
-                .map(Value::Integer)
-                .ok_or_else(|| RowError::out_of_range(sql_type))
-        }
+        Value::Integer(number) => integer_abs(*number, sql_type),
         Value::Interval(amount) => match amount.checked_abs() {
             Some(absolute) => Ok(Value::Interval(absolute)),
             None => Err(RowError::out_of_range(sql_type)),
@@ -24,6 +18,14 @@ pub(super) fn abs(value: &Value, sql_type: &SqlType) -> Evaluated<Value> {
         Value::Double(number) => Ok(Value::Double(number.abs())),
         _ => Ok(Value::Null),
     }
+}
+
+fn integer_abs(number: i64, sql_type: &SqlType) -> Evaluated<Value> {
+    let absolute = number.checked_abs();
+    absolute
+        .filter(|number| fits(*number, sql_type))
+        .map(Value::Integer)
+        .ok_or_else(|| RowError::out_of_range(sql_type))
 }
 
 fn fits(number: i64, sql_type: &SqlType) -> bool {
@@ -36,7 +38,10 @@ fn fits(number: i64, sql_type: &SqlType) -> bool {
 /// CEIL of a number, in the number's type.
 pub(super) fn ceil(value: &Value, sql_type: &SqlType) -> Evaluated<Value> {
     match value {
-        Value::Decimal(number) => whole_decimal(number.ceil(), sql_type),
+        Value::Decimal(number) => {
+            let ceiling = number.ceil();
+            whole_decimal(ceiling, sql_type)
+        }
         Value::Real(number) => Ok(Value::Real(number.ceil())),
         Value::Double(number) => Ok(Value::Double(number.ceil())),
         other => Ok(other.clone()),
@@ -46,7 +51,10 @@ pub(super) fn ceil(value: &Value, sql_type: &SqlType) -> Evaluated<Value> {
 /// FLOOR of a number, in the number's type.
 pub(super) fn floor(value: &Value, sql_type: &SqlType) -> Evaluated<Value> {
     match value {
-        Value::Decimal(number) => whole_decimal(number.floor(), sql_type),
+        Value::Decimal(number) => {
+            let floor = number.floor();
+            whole_decimal(floor, sql_type)
+        }
         Value::Real(number) => Ok(Value::Real(number.floor())),
         Value::Double(number) => Ok(Value::Double(number.floor())),
         other => Ok(other.clone()),

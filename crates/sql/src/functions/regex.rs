@@ -36,7 +36,10 @@ impl RegexSource {
         match self {
             // A clone is a counter.
             Self::Constant(regex) => Ok(regex.clone()),
-            Self::Dynamic => java_regex(pattern.text()).map_err(RowError::function),
+            Self::Dynamic => {
+                let regex = java_regex(pattern.text());
+                regex.map_err(RowError::function)
+            }
         }
     }
 }
@@ -160,11 +163,10 @@ impl<'a> Translator<'a> {
             self.class(members, next.is_ascii_uppercase());
             return Ok(());
         }
+        self.refuse_escape(next)?;
+
         match next {
             'b' if !self.in_class() => self.result.push_str(r"(?-u:\b)"),
-            'B' if !self.in_class() => return Err(self.refuse(r"\B")),
-            '1'..='9' | 'k' => return Err(self.refuse("a back-reference")),
-            'G' | 'Z' | 'R' | 'X' => return Err(self.refuse(&format!("\\{next}"))),
             'Q' => self.quoted(),
             _ => {
                 self.result.push('\\');
@@ -172,6 +174,18 @@ impl<'a> Translator<'a> {
             }
         }
         Ok(())
+    }
+
+    fn refuse_escape(&self, escaped: char) -> Result<(), String> {
+        match escaped {
+            'B' if !self.in_class() => Err(self.refuse(r"\B")),
+            '1'..='9' | 'k' => Err(self.refuse("a back-reference")),
+            'G' | 'Z' | 'R' | 'X' => {
+                let escape = format!("\\{escaped}");
+                Err(self.refuse(&escape))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn class(&mut self, members: &str, negated: bool) {
@@ -223,20 +237,26 @@ fn similar_body(pattern: &str, escape: Option<char>) -> Result<String, String> {
             continue;
         }
 
-        match next {
-            '%' => result.push_str(".*"),
-            '_' => result.push('.'),
-            '[' => {
-                let class = similar_class(&mut rest, escape)?;
-                result.push_str(&class);
-            }
-            // Groups that capture nothing: a caller's own group keeps the number.
-            '(' => result.push_str("(?:"),
-            ')' | '|' | '*' | '+' | '?' | '{' | '}' => result.push(next),
-            _ => push_literal(&mut result, next),
+        if next == '[' {
+            let class = similar_class(&mut rest, escape)?;
+            result.push_str(&class);
+        } else {
+            push_similar(&mut result, next);
         }
     }
     Ok(result)
+}
+
+/// A character outside of a class and without an escape.
+fn push_similar(result: &mut String, next: char) {
+    match next {
+        '%' => result.push_str(".*"),
+        '_' => result.push('.'),
+        // Groups that capture nothing: a caller's own group keeps the number.
+        '(' => result.push_str("(?:"),
+        ')' | '|' | '*' | '+' | '?' | '{' | '}' => result.push(next),
+        _ => push_literal(result, next),
+    }
 }
 
 /// Appends a character that stands for itself.
@@ -290,7 +310,10 @@ fn push_member(members: &mut String, member: char) {
 pub(super) fn substring(source: &RegexSource, text: &Value, pattern: &Value) -> Evaluated<Value> {
     let regex = source.get(pattern)?;
     match regex.find(text.text()) {
-        Some(found) => Ok(slice(text, found.as_str())),
+        Some(found) => {
+            let part = slice(text, found.as_str());
+            Ok(part)
+        }
         None => Ok(Value::Null),
     }
 }
@@ -308,10 +331,7 @@ pub(super) fn substring_similar(values: &Arguments<'_>) -> Evaluated<Value> {
     let part = regex
         .captures(text.text())
         .and_then(|captures| captures.get(1));
-    match part {
-        Some(part) => Ok(slice(text, part.as_str())),
-        None => Ok(Value::Null),
-    }
+    Ok(part.map_or(Value::Null, |part| slice(text, part.as_str())))
 }
 
 /// The regular expression of `x#"y#"z`, with y as the first group.
@@ -329,6 +349,9 @@ pub(crate) fn three_part_regex(pattern: &str, escape: char) -> Result<Regex, Str
     compiled(pattern, &whole)
 }
 
+const REPLACE_WANTS: &str =
+    "REGEX_REPLACE wants a start of at least 1 and an occurrence of at least 0";
+
 /// REGEX_REPLACE(text, regex, replacement, start, occurrence)
 pub(super) fn replace(source: &RegexSource, values: &Arguments<'_>) -> Evaluated<Value> {
     let text = value(values, 0)?.text();
@@ -340,9 +363,7 @@ pub(super) fn replace(source: &RegexSource, values: &Arguments<'_>) -> Evaluated
     let from = usize::try_from(start.saturating_sub(1)).ok();
     let occurrence = usize::try_from(occurrence).ok();
     let (Some(from), Some(occurrence)) = (from, occurrence) else {
-        return Err(RowError::function(
-            "REGEX_REPLACE wants a start of at least 1 and an occurrence of at least 0",
-        ));
+        return Err(RowError::function(REPLACE_WANTS));
     };
 
     let (before, searched) = text.split_at(byte_offset(text, from));
@@ -358,8 +379,10 @@ fn replaced(
     replacement: &str,
     occurrence: usize,
 ) -> Result<String, String> {
-    let skipped = occurrence.saturating_sub(1);
-    let wanted = if occurrence == 0 { usize::MAX } else { 1 };
+    let (skipped, wanted) = match occurrence {
+        0 => (0, usize::MAX),
+        number => (number - 1, 1),
+    };
     let found = regex.captures_iter(text).skip(skipped).take(wanted);
 
     let mut result = String::new();

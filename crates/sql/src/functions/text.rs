@@ -86,7 +86,10 @@ pub(super) fn only_character(text: &str) -> Option<char> {
 /// A part of a value's text, without a copy.
 pub(super) fn slice(value: &Value, part: &str) -> Value {
     match value {
-        Value::Text(text) => Value::Text(text.slice_ref(part)),
+        Value::Text(text) => {
+            let shared = text.slice_ref(part);
+            Value::Text(shared)
+        }
         _ => part.into(),
     }
 }
@@ -147,10 +150,7 @@ pub(super) fn byte_offset(text: &str, characters: usize) -> usize {
 pub(super) fn substring(values: &Arguments<'_>, from_form: bool) -> Evaluated<Value> {
     let whole = value(values, 0)?;
     let start = value(values, 1)?.integer();
-    let length = match values.get(2) {
-        Some(given) => given_length(given.integer(), start)?,
-        None => i64::MAX,
-    };
+    let length = length_of(values, start)?;
 
     let text = whole.text();
     let before = first_characters(text, start.saturating_sub(1));
@@ -161,6 +161,13 @@ pub(super) fn substring(values: &Arguments<'_>, from_form: bool) -> Evaluated<Va
 
     let part = first_characters(rest, length);
     Ok(slice(whole, part))
+}
+
+fn length_of(values: &Arguments<'_>, start: i64) -> Evaluated<i64> {
+    match values.get(2) {
+        Some(given) => given_length(given.integer(), start),
+        None => Ok(i64::MAX),
+    }
 }
 
 /// The length from the first character on: a start before the text takes from the length.

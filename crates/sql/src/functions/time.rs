@@ -20,17 +20,19 @@ pub(super) fn floor_to(value: &Value, unit: Unit) -> Value {
             let floor = datetime::floor(midnight, unit);
             Value::Date(floor.div_euclid(DAY) as i32)
         }
-        Value::Time(time) => {
-            let size = if unit.is_calendar() { DAY } else { unit.size() };
-            let floor = multiple_below(i64::from(*time), size);
-            Value::Time(floor as i32)
-        }
+        Value::Time(time) => floor_time(*time, unit),
         Value::Interval(amount) => {
             let floor = multiple_below(*amount, unit.size());
             Value::Interval(floor)
         }
         _ => Value::Null,
     }
+}
+
+fn floor_time(time: i32, unit: Unit) -> Value {
+    let size = if unit.is_calendar() { DAY } else { unit.size() };
+    let floor = multiple_below(i64::from(time), size);
+    Value::Time(floor as i32)
 }
 
 /// The multiple of `size` at or below a number.
@@ -46,9 +48,15 @@ pub(super) fn ceil_to(value: &Value, unit: Unit) -> Evaluated<Value> {
     }
 
     match &floor {
-        Value::Interval(amount) => Ok(Value::Interval(amount + unit.size())),
+        Value::Interval(amount) => {
+            let above = amount + unit.size();
+            Ok(Value::Interval(above))
+        }
         Value::Time(time) => next_time(*time, unit),
-        _ if unit.is_calendar() => crate::expr::shift_months(&floor, unit.size()),
+        _ if unit.is_calendar() => {
+            let months = unit.size();
+            crate::expr::shift_months(&floor, months)
+        }
         Value::Date(_) => Ok(floor),
         _ => to_timestamp(floor.integer() + unit.size()),
     }
@@ -84,10 +92,7 @@ pub(super) fn step(value: &Value, interval: &Value, months: bool) -> Evaluated<V
         return Err(RowError::function("STEP wants a positive interval"));
     }
 
-    let at = match value {
-        Value::Date(day) => i64::from(*day) * DAY,
-        other => other.integer(),
-    };
+    let at = moment_of(value);
     let stepped = if months {
         datetime::floor_months(at, size)
     } else {
@@ -95,9 +100,20 @@ pub(super) fn step(value: &Value, interval: &Value, months: bool) -> Evaluated<V
     };
 
     match value {
-        Value::Date(_) => Ok(Value::Date(stepped.div_euclid(DAY) as i32)),
+        Value::Date(_) => {
+            let day = stepped.div_euclid(DAY);
+            Ok(Value::Date(day as i32))
+        }
         Value::Time(_) => Ok(Value::Time(stepped as i32)),
         _ => to_timestamp(stepped),
+    }
+}
+
+/// Milliseconds since 1970 of a date or timestamp, or since midnight of a time.
+fn moment_of(value: &Value) -> i64 {
+    match value {
+        Value::Date(day) => i64::from(*day) * DAY,
+        other => other.integer(),
     }
 }
 
@@ -116,10 +132,10 @@ pub(super) fn extract(unit: Unit, value: &Value, from: Option<&SqlType>) -> Valu
         return extract_interval(unit, *amount, interval.from);
     }
 
-    let at = match value {
-        Value::Date(day) => i64::from(*day) * DAY,
-        _ => value.integer(),
-    };
+    extract_moment(unit, moment_of(value))
+}
+
+fn extract_moment(unit: Unit, at: i64) -> Value {
     let fields = datetime::fields(at);
     let number = match unit {
         Unit::Year => fields.year.into(),
@@ -186,8 +202,14 @@ fn row_format(pattern: &Value) -> Evaluated<Format> {
 #[allow(clippy::cast_possible_truncation)]
 fn in_type(timestamp: i64, sql_type: &SqlType) -> Value {
     match sql_type {
-        SqlType::Date => Value::Date(timestamp.div_euclid(DAY) as i32),
-        SqlType::Time => Value::Time(timestamp.rem_euclid(DAY) as i32),
+        SqlType::Date => {
+            let day = timestamp.div_euclid(DAY);
+            Value::Date(day as i32)
+        }
+        SqlType::Time => {
+            let time = timestamp.rem_euclid(DAY);
+            Value::Time(time as i32)
+        }
         _ => Value::Timestamp(timestamp),
     }
 }

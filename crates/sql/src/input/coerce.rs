@@ -53,7 +53,10 @@ fn fitted(text: ByteString, sql_type: &SqlType) -> Value {
 fn from_boolean(truth: bool, source: &str, sql_type: &SqlType) -> Option<Value> {
     match sql_type {
         SqlType::Boolean => Some(Value::Boolean(truth)),
-        _ if sql_type.is_text() => Some(fitted(source.into(), sql_type)),
+        _ if sql_type.is_text() => {
+            let text = source.into();
+            Some(fitted(text, sql_type))
+        }
         _ => number(if truth { "1" } else { "0" }, sql_type),
     }
 }
@@ -63,7 +66,10 @@ fn from_number(text: &ByteString, source: &str, sql_type: &SqlType) -> Option<Va
         SqlType::Boolean => {
             parse_number(source).map(|number| Value::Boolean(number.double() != 0.0))
         }
-        _ if sql_type.is_text() => Some(fitted(text.slice_ref(source), sql_type)),
+        _ if sql_type.is_text() => {
+            let part = text.slice_ref(source);
+            Some(fitted(part, sql_type))
+        }
         _ => number(source, sql_type),
     }
 }
@@ -72,14 +78,32 @@ fn from_number(text: &ByteString, source: &str, sql_type: &SqlType) -> Option<Va
 pub(super) fn from_text(text: ByteString, sql_type: &SqlType) -> Result<Value, RowError> {
     let value = match sql_type {
         SqlType::Char(_) | SqlType::Varchar(_) => return Ok(fitted(text, sql_type)),
-        SqlType::Boolean => Some(Value::Boolean(text.eq_ignore_ascii_case("true"))),
-        SqlType::Date => datetime::parse_date(&text).map(Value::Date),
-        SqlType::Time => datetime::parse_time(&text).map(Value::Time),
-        SqlType::Timestamp => datetime::parse_record_timestamp(&text).map(Value::Timestamp),
+        SqlType::Boolean => {
+            let truth = text.eq_ignore_ascii_case("true");
+            Some(Value::Boolean(truth))
+        }
+        SqlType::Date | SqlType::Time | SqlType::Timestamp => datetime_value(&text, sql_type),
         SqlType::Binary(_) | SqlType::Varbinary(_) => binary(&text, sql_type),
         _ => number(&text, sql_type),
     };
     value.ok_or_else(|| bad_value(&text))
+}
+
+fn datetime_value(text: &str, sql_type: &SqlType) -> Option<Value> {
+    match sql_type {
+        SqlType::Date => {
+            let day = datetime::parse_date(text)?;
+            Some(Value::Date(day))
+        }
+        SqlType::Time => {
+            let time = datetime::parse_time(text)?;
+            Some(Value::Time(time))
+        }
+        _ => {
+            let at = datetime::parse_record_timestamp(text)?;
+            Some(Value::Timestamp(at))
+        }
+    }
 }
 
 fn binary(text: &str, sql_type: &SqlType) -> Option<Value> {
@@ -107,13 +131,17 @@ fn number(text: &str, sql_type: &SqlType) -> Option<Value> {
             number.is_finite().then_some(Value::Real(number))
         }
         SqlType::Decimal { precision, scale } => {
-            let number = match parse_number(text)? {
-                Value::Double(_) => return None,
-                exact => exact.decimal(),
-            };
+            let number = exact_number(text)?;
             fit_decimal(number, *precision, *scale).map(Value::Decimal)
         }
         _ => whole_number(text, sql_type),
+    }
+}
+
+fn exact_number(text: &str) -> Option<Decimal> {
+    match parse_number(text)? {
+        Value::Double(_) => None,
+        exact => Some(exact.decimal()),
     }
 }
 

@@ -85,10 +85,15 @@ impl<'a> CsvRows<'a> {
             return (field.into(), self.end_of_field());
         }
 
-        let (row, _) = rest.split_once(&self.format.row).unwrap_or((rest, ""));
-        let (field, _) = row.split_once(&self.format.column).unwrap_or((row, ""));
+        let field = self.plain(rest);
         self.at += field.len();
         (text.slice_ref(field), self.end_of_field())
+    }
+
+    /// The text up to the next delimiter of a column or row.
+    fn plain<'t>(&self, rest: &'t str) -> &'t str {
+        let row = before(rest, &self.format.row);
+        before(row, &self.format.column)
     }
 
     /// Steps over the delimiter at this place, and whatever stands after a closing quote.
@@ -111,6 +116,13 @@ impl<'a> CsvRows<'a> {
                 true
             }
         }
+    }
+}
+
+fn before<'t>(text: &'t str, delimiter: &str) -> &'t str {
+    match text.split_once(delimiter) {
+        Some((before, _)) => before,
+        None => text,
     }
 }
 

@@ -124,9 +124,18 @@ impl Node {
         };
         match step {
             Step::All if rest.is_empty() => self.arrays.push(column),
-            Step::All => self.each.get_or_insert_default().add(rest, column),
-            Step::Field(name) => self.field(name).add(rest, column),
-            Step::Element(index) => self.element(*index).add(rest, column),
+            Step::All => {
+                let each = self.each.get_or_insert_default();
+                each.add(rest, column);
+            }
+            Step::Field(name) => {
+                let field = self.field(name);
+                field.add(rest, column);
+            }
+            Step::Element(index) => {
+                let element = self.element(*index);
+                element.add(rest, column);
+            }
         }
     }
 
@@ -136,8 +145,14 @@ impl Node {
             None => {
                 self.each.get_or_insert_default();
             }
-            Some((Step::Field(name), rest)) => self.field(name).mark_each(rest),
-            Some((Step::Element(index), rest)) => self.element(*index).mark_each(rest),
+            Some((Step::Field(name), rest)) => {
+                let field = self.field(name);
+                field.mark_each(rest);
+            }
+            Some((Step::Element(index), rest)) => {
+                let element = self.element(*index);
+                element.mark_each(rest);
+            }
             Some((Step::All, _)) => {}
         }
     }
@@ -436,17 +451,7 @@ fn find_element(reader: &mut Reader<'_>, index: usize) -> Result<Option<Token>, 
 impl<'a> Walk<'_, 'a> {
     fn visit(&mut self, reader: &mut Reader<'_>, node: &'a Node) -> Result<(), Malformed> {
         let start = reader.at;
-        let kind = match reader.peek() {
-            Some(b'{') if !node.fields.is_empty() => {
-                self.fields(reader, node)?;
-                TokenKind::Object
-            }
-            Some(b'[') if !node.elements.is_empty() => {
-                self.elements(reader, node)?;
-                TokenKind::Array
-            }
-            _ => reader.value()?.kind,
-        };
+        let kind = self.inside(reader, node)?;
 
         let token = Token {
             kind,
@@ -460,6 +465,21 @@ impl<'a> Walk<'_, 'a> {
             self.put(*column, token);
         }
         Ok(())
+    }
+
+    /// Walks into the members or elements that have columns; skips any other value.
+    fn inside(&mut self, reader: &mut Reader<'_>, node: &'a Node) -> Result<TokenKind, Malformed> {
+        match reader.peek() {
+            Some(b'{') if !node.fields.is_empty() => {
+                self.fields(reader, node)?;
+                Ok(TokenKind::Object)
+            }
+            Some(b'[') if !node.elements.is_empty() => {
+                self.elements(reader, node)?;
+                Ok(TokenKind::Array)
+            }
+            _ => Ok(reader.value()?.kind),
+        }
     }
 
     fn put_array(&mut self, token: Token, node: &'a Node) {

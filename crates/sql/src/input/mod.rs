@@ -69,7 +69,10 @@ impl Decoder {
                 let mappings = schema.mappings();
                 DecoderFormat::Json(JsonFormat::new(row_path, &mappings, &targets)?)
             }
-            Format::Csv { column, row } => DecoderFormat::Csv(CsvFormat::new(column, row)?),
+            Format::Csv { column, row } => {
+                let format = CsvFormat::new(column, row)?;
+                DecoderFormat::Csv(format)
+            }
         };
 
         let mut metadata = [false; METADATA.len()];
@@ -88,8 +91,14 @@ impl Decoder {
         let rows = match ByteString::try_from(data.clone()) {
             Err(_) => Rows::NotText,
             Ok(text) => match &self.format {
-                DecoderFormat::Json(format) => Rows::Json(JsonRows::new(format, text)),
-                DecoderFormat::Csv(format) => Rows::Csv(CsvRows::new(format, text)),
+                DecoderFormat::Json(format) => {
+                    let rows = JsonRows::new(format, text);
+                    Rows::Json(rows)
+                }
+                DecoderFormat::Csv(format) => {
+                    let rows = CsvRows::new(format, text);
+                    Rows::Csv(rows)
+                }
             },
         };
         Decoding {

@@ -24,18 +24,22 @@ pub(crate) fn parse_path(path: &str) -> Result<Vec<Step>, String> {
             if end == 0 {
                 return Err(wrong("a name after the dot"));
             }
-            steps.push(Step::Field(after[..end].to_owned()));
+
+            let name = after[..end].to_owned();
+            steps.push(Step::Field(name));
             rest = &after[end..];
         } else if let Some((quote, after)) = bracketed(rest) {
             let close = format!("{quote}]");
             let end = after
                 .find(&close)
                 .ok_or_else(|| wrong("a closing bracket"))?;
-            steps.push(Step::Field(after[..end].to_owned()));
+            let name = after[..end].to_owned();
+            steps.push(Step::Field(name));
             rest = &after[end + close.len()..];
         } else if let Some(after) = rest.strip_prefix('[') {
             let end = after.find(']').ok_or_else(|| wrong("a closing bracket"))?;
-            steps.push(element(&after[..end]).ok_or_else(|| wrong("[n] or [0:]"))?);
+            let step = element(&after[..end]);
+            steps.push(step.ok_or_else(|| wrong("[n] or [0:]"))?);
             rest = &after[end + 1..];
         } else {
             return Err(wrong(". or [ between its parts"));
@@ -57,6 +61,9 @@ fn bracketed(rest: &str) -> Option<(char, &str)> {
 fn element(text: &str) -> Option<Step> {
     match text.trim() {
         "0:" | "*" | ":" => Some(Step::All),
-        number => number.parse().ok().map(Step::Element),
+        number => {
+            let element = number.parse().ok();
+            element.map(Step::Element)
+        }
     }
 }

@@ -99,10 +99,7 @@ impl<'a> Reader<'a> {
                 self.number()?;
                 TokenKind::Number
             }
-            Some(b't') => self.word(b"true", TokenKind::True)?,
-            Some(b'f') => self.word(b"false", TokenKind::False)?,
-            Some(b'n') => self.word(b"null", TokenKind::Null)?,
-            _ => return self.malformed(),
+            _ => self.keyword()?,
         };
 
         Ok(Token {
@@ -110,6 +107,15 @@ impl<'a> Reader<'a> {
             start,
             end: self.at,
         })
+    }
+
+    fn keyword(&mut self) -> Result<TokenKind, Malformed> {
+        match self.peek() {
+            Some(b't') => self.word(b"true", TokenKind::True),
+            Some(b'f') => self.word(b"false", TokenKind::False),
+            Some(b'n') => self.word(b"null", TokenKind::Null),
+            _ => self.malformed(),
+        }
     }
 
     fn whole_object(&mut self) -> Result<TokenKind, Malformed> {
@@ -168,10 +174,15 @@ impl<'a> Reader<'a> {
         let start = self.at + 1;
         let escaped = self.string()?;
         let key = &self.bytes[start..self.at - 1];
+        self.skip_colon()?;
+        Ok(Some((key, escaped)))
+    }
+
+    fn skip_colon(&mut self) -> Result<(), Malformed> {
         self.skip_blanks();
         self.expect(b':')?;
         self.skip_blanks();
-        Ok(Some((key, escaped)))
+        Ok(())
     }
 
     /// Whether another element of an array comes next.
@@ -228,6 +239,10 @@ impl<'a> Reader<'a> {
             self.at += 1;
         }
 
+        self.skip_distant_plain()
+    }
+
+    fn skip_distant_plain(&mut self) -> Result<(), Malformed> {
         let rest = &self.bytes[self.at..];
         let end = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
         let mut plain = rest[..end].iter();

@@ -121,17 +121,7 @@ impl InputSchema {
                 return Err(format!("the column \"{name}\" is defined twice"));
             }
 
-            match parse_type(sql_type) {
-                Ok(sql_type) => columns.push(Column {
-                    name: name.clone(),
-                    sql_type,
-                    not_null: false,
-                }),
-                Err(issue) => {
-                    let reason = issue.message;
-                    return Err(format!("the column \"{name}\": {reason}"));
-                }
-            }
+            columns.push(column_of(name, sql_type)?);
         }
         Ok(columns)
     }
@@ -146,6 +136,20 @@ impl InputSchema {
             })
             .collect()
     }
+}
+
+fn column_of(name: &str, sql_type: &str) -> Result<Column, String> {
+    let parsed = parse_type(sql_type);
+    let sql_type = parsed.map_err(|issue| {
+        let reason = issue.message;
+        format!("the column \"{name}\": {reason}")
+    })?;
+
+    Ok(Column {
+        name: name.to_owned(),
+        sql_type,
+        not_null: false,
+    })
 }
 
 impl RawFormat {

@@ -100,8 +100,8 @@ impl Collector<'_> {
         self.rows.iter().map(Rows::bytes).sum()
     }
 
-    /// The key by the selection's column, else the key of the only source record, else a hash of the
-    /// row.
+    /// The key by the selection's column, else the key of the only source record, else a hash of
+    /// the row.
     fn key(&self, selection: &Selection, row: &Emitted<'_>, data: &[u8]) -> String {
         let own = selection
             .key

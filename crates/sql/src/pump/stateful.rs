@@ -193,7 +193,10 @@ impl StatefulSqlPump {
                 state.end(shard);
                 Ok(Then::GoOn)
             }
-            Next::Hold(until) => Ok(Then::Wait(Some(until))),
+            Next::Hold(until) => {
+                let then = Then::Wait(Some(until));
+                Ok(then)
+            }
             Next::Empty(complete) => {
                 let idle = self.settings.idle_bound;
                 let bound = complete.zip(idle).map(|(until, idle)| until.minus(idle));
@@ -259,18 +262,20 @@ impl StatefulSqlPump {
         let now = self.clock.now();
         let shard = &batch.origin().shard;
         for i in picks.iter() {
-            let record = || {
-                let record = batch.record(i);
-                Waiting {
-                    data: records::data(&record),
-                    key: record.key.unwrap_or_default().to_owned(),
-                    sequence: record.sequence.to_owned(),
-                    arrival: record.arrival,
-                }
-            };
+            let record = || waiting(batch, i);
             state.merge.take(shard, batch.after(i), now, record);
         }
         Ok(())
+    }
+}
+
+fn waiting(batch: &Batch, index: usize) -> Waiting {
+    let record = batch.record(index);
+    Waiting {
+        data: records::data(&record),
+        key: record.key.unwrap_or_default().to_owned(),
+        sequence: record.sequence.to_owned(),
+        arrival: record.arrival,
     }
 }
 
@@ -410,11 +415,8 @@ impl StatefulPump for StatefulSqlPump {
     ) -> Result<(), StoreError> {
         let mut processor = processor(&self.program, &self.settings, &self.clock);
         if let Some(bytes) = snapshot {
-            processor
-                .restore(bytes)
-                .map_err(|error| StoreError::Foreign {
-                    message: error.to_string(),
-                })?;
+            let restored = processor.restore(bytes);
+            restored.map_err(|error| foreign(&error))?;
         }
 
         let mut state = lock(&self.state);
@@ -468,5 +470,11 @@ impl StatefulPump for StatefulSqlPump {
             }
             progress.await;
         }
+    }
+}
+
+fn foreign(error: &impl std::error::Error) -> StoreError {
+    StoreError::Foreign {
+        message: error.to_string(),
     }
 }

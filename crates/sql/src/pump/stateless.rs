@@ -105,8 +105,8 @@ impl Pump for SqlPump {
     }
 
     /// An estimate for records of one row each whose text goes into the rows once. Rows beyond
-    /// (several CSV rows in a record, arrays, repeated texts) are kept and not counted: losing a row
-    /// would be worse than the memory.
+    /// (several CSV rows in a record, arrays, repeated texts) are kept and not counted: losing a
+    /// row would be worse than the memory.
     fn bound(&self, records: usize, bytes: usize) -> RowBound {
         let mut sum = RowBound { rows: 0, bytes: 0 };
         for selection in &self.selections {
@@ -122,7 +122,9 @@ impl Pump for SqlPump {
             return Ok(Vec::new());
         };
         let data = records::data_of(batch);
-        let shard = records::shard_index(&batch.origin().shard);
+        let origin = batch.origin();
+        let shard = records::shard_index(&origin.shard);
+
         let numbered = data.iter().enumerate();
         let records: Vec<Record<'_>> = numbered
             .map(|(index, data)| records::record(batch, index, data, shard))

@@ -114,7 +114,10 @@ impl Seen {
             return true;
         };
         match taken.rank() {
-            Some((sequence, _)) => Sequence::compare(through.as_str(), sequence.as_str()).is_le(),
+            Some((sequence, _)) => {
+                let order = Sequence::compare(through.as_str(), sequence.as_str());
+                order.is_le()
+            }
             None => *taken == Position::Closed,
         }
     }

@@ -52,7 +52,7 @@ impl Chain {
         };
         let last = builder.add(plan);
         if let Feed::Scan(..) = last {
-            builder.node(Box::new(Merge), vec![last]);
+            builder.node(Merge, vec![last]);
         }
 
         let mut chain = builder.chain;
@@ -163,69 +163,75 @@ struct Builder {
 impl Builder {
     // tidy: long because it lists every operator once
     fn add(&mut self, plan: &Plan) -> Feed {
-        let (operator, inputs): (Box<dyn Operator>, Vec<Feed>) = match plan {
+        match plan {
             Plan::Scan(stream) => {
                 self.scans += 1;
-                return Feed::Scan(*stream, self.scans);
+                Feed::Scan(*stream, self.scans)
             }
             Plan::Filter(input, condition) => {
-                let input = self.add(input);
-                (Box::new(Filter(condition.clone())), vec![input])
+                let filter = Filter(condition.clone());
+                self.above(input, filter)
             }
             Plan::Project(input, columns) => {
-                let input = self.add(input);
-                (Box::new(Project::new(columns.clone())), vec![input])
+                let project = Project::new(columns.clone());
+                self.above(input, project)
             }
-            Plan::UnionAll(left, right) => (Box::new(Merge), vec![self.add(left), self.add(right)]),
+            Plan::UnionAll(left, right) => {
+                let inputs = vec![self.add(left), self.add(right)];
+                self.node(Merge, inputs)
+            }
             Plan::Group(plan) => {
                 let group = Group::new(
                     plan.keys.clone(),
                     plan.closing.clone(),
                     plan.aggregates.clone(),
                 );
-                (Box::new(group), vec![self.add(&plan.input)])
+                self.above(&plan.input, group)
             }
             Plan::Slide(plan) => {
-                let input = self.add(&plan.input);
-                (Box::new(Slide::new(&plan.windows)), vec![input])
+                let slide = Slide::new(&plan.windows);
+                self.above(&plan.input, slide)
             }
             Plan::Distinct(plan) => {
                 let distinct = Distinct::new(plan.driving, plan.compared.clone());
-                (Box::new(distinct), vec![self.add(&plan.input)])
+                self.above(&plan.input, distinct)
             }
             Plan::Sort(plan) => {
                 let sort = Sort::new(plan.width, plan.descending.clone(), plan.driver.clone());
-                (Box::new(sort), vec![self.add(&plan.input)])
+                self.above(&plan.input, sort)
             }
             Plan::Items(plan) => {
-                let input = self.add(&plan.input);
-                (Box::new(Items::new(plan)), vec![input])
+                let items = Items::new(plan);
+                self.above(&plan.input, items)
             }
             Plan::Forest(plan) => {
-                let input = self.add(&plan.input);
-                (Box::new(Forest::new(plan)), vec![input])
+                let forest = Forest::new(plan);
+                self.above(&plan.input, forest)
             }
             Plan::GroupRank(plan) => {
-                let input = self.add(&plan.input);
-                (Box::new(GroupRank::new(plan)), vec![input])
+                let rank = GroupRank::new(plan);
+                self.above(&plan.input, rank)
             }
             Plan::Join(plan) => {
                 let inputs = self.leaves(&plan.leaves);
-                (Box::new(Join::new(plan)), inputs)
+                self.node(Join::new(plan), inputs)
             }
             Plan::Outer(plan) => {
-                let inputs = [&plan.left, &plan.right]
-                    .into_iter()
-                    .filter_map(|leaf| self.leaf(leaf))
-                    .collect();
-                (Box::new(Outer::new(plan)), inputs)
+                let inputs = self.leaves([&plan.left, &plan.right]);
+                self.node(Outer::new(plan), inputs)
             }
-        };
-        Feed::Node(self.node(operator, inputs))
+        }
     }
 
-    fn leaves(&mut self, leaves: &[Leaf]) -> Vec<Feed> {
-        leaves.iter().filter_map(|leaf| self.leaf(leaf)).collect()
+    /// An operator with one input.
+    fn above(&mut self, input: &Plan, operator: impl Operator + 'static) -> Feed {
+        let input = self.add(input);
+        self.node(operator, vec![input])
+    }
+
+    fn leaves<'p>(&mut self, leaves: impl IntoIterator<Item = &'p Leaf>) -> Vec<Feed> {
+        let leaves = leaves.into_iter();
+        leaves.filter_map(|leaf| self.leaf(leaf)).collect()
     }
 
     fn leaf(&mut self, leaf: &Leaf) -> Option<Feed> {
@@ -235,10 +241,10 @@ impl Builder {
         }
     }
 
-    fn node(&mut self, operator: Box<dyn Operator>, inputs: Vec<Feed>) -> usize {
+    fn node(&mut self, operator: impl Operator + 'static, inputs: Vec<Feed>) -> Feed {
         let node = self.chain.nodes.len();
         self.chain.nodes.push(Node {
-            operator,
+            operator: Box::new(operator),
             parent: None,
         });
         for (port, input) in inputs.into_iter().enumerate() {
@@ -252,6 +258,6 @@ impl Builder {
                 }),
             }
         }
-        node
+        Feed::Node(node)
     }
 }

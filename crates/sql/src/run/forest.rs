@@ -1,7 +1,7 @@
 //! RANDOM_CUT_FOREST: a score for each row, and on demand the columns that explain the score.
 //!
-//! The seed is fixed, so that the same rows always have the same scores. Scores can't equal the ones
-//! of the service, which had another seed.
+//! The seed is fixed, so that the same rows always have the same scores. Scores can't equal the
+//! ones of the service, which had another seed.
 
 use std::fmt::Write as _;
 

@@ -110,7 +110,10 @@ impl Group {
         row.extend_from_slice(&group.keys);
 
         match self.add_results(group, &mut row) {
-            Ok(()) => emit(context, Row::Made(&mut row)),
+            Ok(()) => {
+                let made = Row::Made(&mut row);
+                emit(context, made);
+            }
             Err(error) => {
                 let key = self.key_text(group);
                 context.made.push(Made::Failure(error, Some(key)));
@@ -145,14 +148,7 @@ impl Group {
             return *place - self.first;
         }
 
-        let group = OpenGroup {
-            keys: detached(&self.values),
-            accumulators: self.aggregates.iter().map(Accumulator::new).collect(),
-            end: match self.closing {
-                Closing::Stagger(length) => time.saturating_add(length),
-                Closing::Key(..) => 0,
-            },
-        };
+        let group = self.opened(time);
         self.size += self.group_size(&group);
         self.state.groups.push_back(group);
 
@@ -161,6 +157,32 @@ impl Group {
         self.places.insert(key, self.first + place);
         self.set_deadline(time);
         place
+    }
+
+    fn opened(&self, time: i64) -> OpenGroup {
+        let end = match self.closing {
+            Closing::Stagger(length) => time.saturating_add(length),
+            Closing::Key(..) => 0,
+        };
+        let accumulators = self.aggregates.iter().map(Accumulator::new);
+
+        OpenGroup {
+            keys: detached(&self.values),
+            accumulators: accumulators.collect(),
+            end,
+        }
+    }
+
+    /// Adds the arguments of a row to the group at `place`.
+    fn add_to(&mut self, place: usize) {
+        let Some(group) = self.state.groups.get_mut(place) else {
+            return;
+        };
+
+        let calls = self.aggregates.iter().zip(&self.arguments);
+        for (accumulator, (call, value)) in group.accumulators.iter_mut().zip(calls) {
+            accumulator.add(call, value);
+        }
     }
 
     fn set_deadline(&mut self, now: i64) {
@@ -249,12 +271,7 @@ impl Operator for Group {
         let time = row.time();
         self.close_before(time, context, emit);
         let place = self.group_at(time);
-        if let Some(group) = self.state.groups.get_mut(place) {
-            let calls = self.aggregates.iter().zip(&self.arguments);
-            for (accumulator, (call, value)) in group.accumulators.iter_mut().zip(calls) {
-                accumulator.add(call, value);
-            }
-        }
+        self.add_to(place);
         Ok(())
     }
 

@@ -57,6 +57,16 @@ impl GroupRank {
         self.size = 0;
         rows.sort_by(|left, right| self.order(left, right));
 
+        let ranks = self.ranks(&rows);
+        for (row, rank) in rows.iter_mut().zip(ranks) {
+            let rank = i64::try_from(rank).unwrap_or(i64::MAX);
+            row.push(Value::Integer(rank));
+        }
+        rows
+    }
+
+    /// The ranks of sorted rows; equal rows share the rank of the first.
+    fn ranks(&self, rows: &[Vec<Value>]) -> Vec<usize> {
         let mut ranks = Vec::with_capacity(rows.len());
         for (index, row) in rows.iter().enumerate() {
             let shares = index > 0 && self.order(&rows[index - 1], row).is_eq();
@@ -66,12 +76,7 @@ impl GroupRank {
             };
             ranks.push(rank);
         }
-
-        for (row, rank) in rows.iter_mut().zip(ranks) {
-            let rank = i64::try_from(rank).unwrap_or(i64::MAX);
-            row.push(Value::Integer(rank));
-        }
-        rows
+        ranks
     }
 }
 

@@ -76,8 +76,7 @@ impl Operator for Items {
     fn fire(&mut self, at: i64, context: &mut Context<'_>, emit: &mut Emit<'_>) {
         let state = std::mem::take(&mut self.state);
         let Some(most) = self.most else {
-            let count = i64::try_from(state.counts.len()).unwrap_or(i64::MAX);
-            let mut row = vec![Value::Timestamp(at), Value::Integer(count)];
+            let mut row = counted(at, state.counts.len());
             emit(context, Row::Made(&mut row));
             return;
         };
@@ -86,12 +85,7 @@ impl Operator for Items {
         // The map is sorted by item, and the sort is stable.
         items.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         for (item, count) in items.into_iter().take(most) {
-            let item = fit_text(std::borrow::Cow::Owned(item.into()), &LONGEST_ITEM);
-            let mut row = vec![
-                Value::Timestamp(at),
-                item.into_owned(),
-                Value::Integer(count),
-            ];
+            let mut row = counted_item(at, item, count);
             emit(context, Row::Made(&mut row));
         }
     }
@@ -108,4 +102,21 @@ impl Operator for Items {
     fn state_size(&self) -> usize {
         self.state.size
     }
+}
+
+/// The row that holds only the number of items.
+fn counted(at: i64, items: usize) -> Vec<Value> {
+    let count = i64::try_from(items).unwrap_or(i64::MAX);
+    vec![Value::Timestamp(at), Value::Integer(count)]
+}
+
+/// The row of one item.
+fn counted_item(at: i64, item: String, count: i64) -> Vec<Value> {
+    let item = std::borrow::Cow::Owned(item.into());
+    let fitted = fit_text(item, &LONGEST_ITEM);
+    vec![
+        Value::Timestamp(at),
+        fitted.into_owned(),
+        Value::Integer(count),
+    ]
 }

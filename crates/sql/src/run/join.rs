@@ -11,6 +11,7 @@ use crate::run::operator::{
     Context, Emit, Operator, Row, StateError, decode, detached, encode, row_size, time_of,
 };
 use crate::table::{ReferenceTable, TableIndex};
+use crate::types::SqlType;
 use crate::value::{Evaluated, Value};
 
 /// A row of one operand looks for combinations with the kept rows of all others.
@@ -135,7 +136,10 @@ impl Join {
                 offset: leaf.offset,
                 width: leaf.width,
                 rows: match &leaf.source {
-                    LeafSource::Stream(_, kept) => OperandRows::Stream(KeptRows::new(*kept)),
+                    LeafSource::Stream(_, kept) => {
+                        let rows = KeptRows::new(*kept);
+                        OperandRows::Stream(rows)
+                    }
                     LeafSource::Table(table) => {
                         let key = table_key(table, place, leaf.offset, &predicates, &reads);
                         OperandRows::Table(table.clone(), key)
@@ -260,19 +264,25 @@ pub(crate) fn equal_sides(
     let ExprKind::Compare(comparison, left, right) = &condition.kind else {
         return None;
     };
-    let alike = (left.sql_type.is_integer() && right.sql_type.is_integer())
-        || (left.sql_type.is_text() && right.sql_type.is_text())
-        || left.sql_type == right.sql_type;
+    let alike = are_alike(&left.sql_type, &right.sql_type);
     if comparison.accepts != Accepts::Equal || comparison.trims || !alike {
         return None;
     }
-    if is_own(left) && !is_own(right) {
-        Some(((**left).clone(), (**right).clone()))
-    } else if is_own(right) && !is_own(left) {
-        Some(((**right).clone(), (**left).clone()))
-    } else {
-        None
+    match (is_own(left), is_own(right)) {
+        (true, false) => Some(copied(left, right)),
+        (false, true) => Some(copied(right, left)),
+        _ => None,
     }
+}
+
+fn copied(own: &Expr, other: &Expr) -> (Expr, Expr) {
+    (own.clone(), other.clone())
+}
+
+fn are_alike(left: &SqlType, right: &SqlType) -> bool {
+    let integers = left.is_integer() && right.is_integer();
+    let texts = left.is_text() && right.is_text();
+    integers || texts || left == right
 }
 
 /// The expression over the operand's own row instead of the joined row.
@@ -332,11 +342,8 @@ impl Operator for Join {
         emit: &mut Emit<'_>,
     ) -> Evaluated<()> {
         let now = row.time();
-        for operand in &mut self.operands {
-            if let OperandRows::Stream(kept) = &mut operand.rows {
-                kept.expire(now);
-            }
-        }
+        self.expire(now);
+
         let place = self.ports.get(port).copied().unwrap_or(0);
         let mut joined = vec![Value::Null; self.width];
         joined[0] = Value::Timestamp(now);
@@ -389,5 +396,15 @@ impl Operator for Join {
                 OperandRows::Table(..) => 0,
             })
             .sum()
+    }
+}
+
+impl Join {
+    fn expire(&mut self, now: i64) {
+        for operand in &mut self.operands {
+            if let OperandRows::Stream(kept) = &mut operand.rows {
+                kept.expire(now);
+            }
+        }
     }
 }

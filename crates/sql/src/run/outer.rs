@@ -53,7 +53,10 @@ impl Outer {
             width: leaf.width,
             keeps,
             rows: match &leaf.source {
-                LeafSource::Stream(_, kept) => SideRows::Stream(*kept, Waiting::default()),
+                LeafSource::Stream(_, kept) => {
+                    let waiting = Waiting::default();
+                    SideRows::Stream(*kept, waiting)
+                }
                 LeafSource::Table(table) => {
                     let index = table_index(table, leaf, other, plan.condition.as_ref());
                     SideRows::Table(table.clone(), index)
@@ -115,7 +118,10 @@ impl Outer {
         let other = &mut self.sides[1 - own];
         let condition = self.condition.as_ref();
         let accepts = |row: &[Value], context: &Context<'_>| match condition {
-            Some(condition) => Ok(condition.truth(context.scope(row))? == Some(true)),
+            Some(condition) => {
+                let truth = condition.truth(context.scope(row))?;
+                Ok(truth == Some(true))
+            }
             None => Ok(true),
         };
         let mut matched = false;
@@ -167,17 +173,20 @@ fn table_index(
     other: &Leaf,
     condition: Option<&Expr>,
 ) -> Option<(TableIndex, Expr)> {
-    let within = |expression: &Expr, leaf: &Leaf| {
-        let mut columns = std::collections::BTreeSet::new();
-        expression.add_columns(&mut columns);
-        let span = leaf.offset..leaf.offset + leaf.width;
-        columns.iter().all(|column| span.contains(column))
-    };
     conjuncts(condition?).iter().find_map(|conjunct| {
         let (own, value) = equal_sides(conjunct, |side| within(side, leaf))?;
         within(&value, other)
             .then(|| (TableIndex::new(table, &moved_left(own, leaf.offset)), value))
     })
+}
+
+/// Whether all columns of an expression are of a leaf.
+fn within(expression: &Expr, leaf: &Leaf) -> bool {
+    let mut columns = std::collections::BTreeSet::new();
+    expression.add_columns(&mut columns);
+
+    let span = leaf.offset..leaf.offset + leaf.width;
+    columns.iter().all(|column| span.contains(column))
 }
 
 impl Kept {
@@ -220,22 +229,14 @@ impl Operator for Outer {
         let values = row.values()[..self.sides[own].width].to_vec();
         let matched = self.match_row(own, &values, context, emit)?;
         if self.takes_table(1 - own) {
-            if !matched && self.sides[own].keeps {
-                self.emit_alone(&self.sides[own], &values, time_of(&values), context, emit);
+            let side = &self.sides[own];
+            if !matched && side.keeps {
+                self.emit_alone(side, &values, time_of(&values), context, emit);
             }
             return Ok(());
         }
 
-        let mut pushed_out = Vec::new();
-        let side = &mut self.sides[own];
-        if let SideRows::Stream(kept, waiting) = &mut side.rows {
-            waiting.push(&values, matched);
-            if let Kept::Rows(most) = *kept {
-                while waiting.rows.len() > most.max(1) {
-                    pushed_out.extend(waiting.pop().filter(|row| !row.matched));
-                }
-            }
-        }
+        let pushed_out = self.sides[own].keep(&values, matched);
         if self.sides[own].keeps {
             for row in pushed_out {
                 let side = &self.sides[own];
@@ -303,5 +304,24 @@ impl Operator for Outer {
                 SideRows::Table(..) => 0,
             })
             .sum()
+    }
+}
+
+impl Side {
+    /// Keeps a row of a stream; returns the rows that leave for it and never matched.
+    fn keep(&mut self, values: &[Value], matched: bool) -> Vec<WaitingRow> {
+        let mut pushed_out = Vec::new();
+        let SideRows::Stream(kept, waiting) = &mut self.rows else {
+            return pushed_out;
+        };
+
+        waiting.push(values, matched);
+        if let Kept::Rows(most) = *kept {
+            while waiting.rows.len() > most.max(1) {
+                let oldest = waiting.pop();
+                pushed_out.extend(oldest.filter(|row| !row.matched));
+            }
+        }
+        pushed_out
     }
 }

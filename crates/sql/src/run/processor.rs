@@ -268,9 +268,7 @@ impl Processor {
     /// When the bytes are no snapshot, or one of another program.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
         let snapshot = Snapshot::from_bytes(bytes)?;
-        let same = snapshot.program == self.program.fingerprint()
-            && snapshot.pumps.len() == self.pumps.len();
-        if !same {
+        if !self.is_of_program(&snapshot) {
             return Err(RestoreError::OtherProgram);
         }
 
@@ -281,7 +279,16 @@ impl Processor {
         for (stream, StreamTime(last)) in self.streams.iter_mut().zip(snapshot.streams) {
             stream.last = last;
         }
-        for (pump, states) in self.pumps.iter_mut().zip(&snapshot.pumps) {
+        self.load_pumps(&snapshot.pumps)
+    }
+
+    fn is_of_program(&self, snapshot: &Snapshot) -> bool {
+        let same_pumps = snapshot.pumps.len() == self.pumps.len();
+        same_pumps && snapshot.program == self.program.fingerprint()
+    }
+
+    fn load_pumps(&mut self, pumps: &[Vec<Vec<u8>>]) -> Result<(), RestoreError> {
+        for (pump, states) in self.pumps.iter_mut().zip(pumps) {
             pump.chain.load(states)?;
             pump.deadline = pump.chain.deadline();
         }
@@ -449,8 +456,7 @@ impl Processor {
         let columns = &self.program.streams()[target].columns;
         for (column, value) in columns.iter().zip(row.iter().skip(1)) {
             if column.not_null && value.is_null() {
-                let message = format!("NULL for the NOT NULL column \"{}\"", column.name);
-                return Err(RowError::new(ErrorName::NullInNotNull, message));
+                return Err(null_refused(column));
             }
         }
         Ok(())
@@ -508,7 +514,10 @@ impl Processor {
     fn input_text(&self, input: &InputRow<'_>) -> String {
         let (stream, values) = match input {
             InputRow::None => return String::new(),
-            InputRow::Derived(stream, values) => (*stream, values.to_vec()),
+            InputRow::Derived(stream, values) => {
+                let values = values.to_vec();
+                (*stream, values)
+            }
             InputRow::Record(record, number) => {
                 let stream = self.program.input_of(record.shard_index);
                 (stream, self.program.full_row(record.data, *number))
@@ -527,12 +536,7 @@ impl Processor {
             Value::Timestamp(self.clocks().row),
             "WARNING".into(),
             error.name().text().into(),
-            error
-                .message()
-                .chars()
-                .take(4096)
-                .collect::<String>()
-                .into(),
+            first_characters(error.message()).into(),
             Value::Timestamp(rowtime),
             data.into(),
             pump.into(),
@@ -560,6 +564,16 @@ impl Processor {
     }
 }
 
+/// The part of a message that the column of the error stream holds.
+fn first_characters(message: &str) -> String {
+    message.chars().take(4096).collect()
+}
+
+fn null_refused(column: &Column) -> RowError {
+    let message = format!("NULL for the NOT NULL column \"{}\"", column.name);
+    RowError::new(ErrorName::NullInNotNull, message)
+}
+
 /// Each stream with the pumps that read from there.
 fn stream_runs(count: usize, pumps: &[PumpRun]) -> Vec<StreamRun> {
     let mut streams: Vec<StreamRun> = Vec::new();
@@ -583,8 +597,8 @@ impl PumpRun {
 }
 
 impl Emitted<'_> {
-    /// The text of a column as a partition key: at most 256 characters. `None` if the column is NULL
-    /// or empty.
+    /// The text of a column as a partition key: at most 256 characters. `None` if the column is
+    /// NULL or empty.
     #[must_use]
     pub fn key(&self, column: usize, program: &Program) -> Option<String> {
         let value = self.values.get(column)?;

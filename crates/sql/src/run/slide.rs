@@ -125,12 +125,7 @@ impl Window {
             None => Ok(Value::Null),
         };
 
-        let mut key = Vec::new();
-        for expression in &self.plan.partition {
-            let value = expression.eval(context.scope(row))?;
-            value.write_key(&mut key);
-        }
-
+        let key = self.partition_key(row, context)?;
         let (argument, default) = self.plan.function.operands();
         Ok(Arguments {
             key,
@@ -139,14 +134,20 @@ impl Window {
         })
     }
 
+    fn partition_key(&self, row: &[Value], context: &Context<'_>) -> Evaluated<Vec<u8>> {
+        let mut key = Vec::new();
+        for expression in &self.plan.partition {
+            let value = expression.eval(context.scope(row))?;
+            value.write_key(&mut key);
+        }
+        Ok(key)
+    }
+
     /// Takes the row in and gives the function's value.
     fn next(&mut self, time: i64, arguments: Arguments) -> Evaluated<Value> {
         if let Extent::Range(length) = self.plan.extent {
             self.expire(time.saturating_sub(length));
-            self.state.size += arguments.key.len() + ARRIVAL_SIZE;
-
-            let key = arguments.key.clone();
-            self.state.arrivals.push_back((time, key));
+            self.note_arrival(time, &arguments.key);
         }
 
         let call = self.aggregate().cloned();
@@ -156,12 +157,19 @@ impl Window {
         partition.push(call.as_ref(), value);
 
         if let Extent::Rows(before) = self.plan.extent {
-            while partition.values.len() > before.saturating_add(1) {
+            let most = before.saturating_add(1);
+            while partition.values.len() > most {
                 let freed = partition.drop_oldest(call.as_ref());
                 self.state.size = self.state.size.saturating_sub(freed);
             }
         }
         partition.result(&self.plan.function, arguments.default)
+    }
+
+    fn note_arrival(&mut self, time: i64, key: &[u8]) {
+        self.state.size += key.len() + ARRIVAL_SIZE;
+        let arrival = (time, key.to_vec());
+        self.state.arrivals.push_back(arrival);
     }
 
     /// The value as the window keeps it: with the time where the function weighs by age.
@@ -209,7 +217,10 @@ impl WindowFunction {
     /// The argument and the default.
     fn operands(&self) -> (Option<&Expr>, Option<&Expr>) {
         match self {
-            Self::Aggregate(call) => (call.argument.as_ref(), None),
+            Self::Aggregate(call) => {
+                let argument = call.argument.as_ref();
+                (argument, None)
+            }
             Self::Nth { argument, .. } | Self::ExponentialAverage { argument, .. } => {
                 (Some(argument), None)
             }
@@ -266,12 +277,7 @@ impl Partition {
                 ignore_nulls,
                 ..
             } => {
-                let mut kept = self.counted(*ignore_nulls);
-                let found = if *from_last {
-                    kept.nth_back(number - 1)
-                } else {
-                    kept.nth(number - 1)
-                };
+                let found = self.nth(*number, *from_last, *ignore_nulls);
                 Ok(found.cloned().unwrap_or(Value::Null))
             }
             WindowFunction::Lag {
@@ -285,6 +291,15 @@ impl Partition {
             WindowFunction::ExponentialAverage { half_life, .. } => {
                 Ok(self.exponential_average(*half_life))
             }
+        }
+    }
+
+    fn nth(&self, number: usize, from_last: bool, ignore_nulls: bool) -> Option<&Value> {
+        let mut kept = self.counted(ignore_nulls);
+        if from_last {
+            kept.nth_back(number - 1)
+        } else {
+            kept.nth(number - 1)
         }
     }
 
@@ -334,10 +349,14 @@ impl Partition {
             weights += weight;
         }
 
-        if weights > 0.0 {
-            Value::Double(sum / weights)
-        } else {
-            Value::Null
-        }
+        mean(sum, weights)
+    }
+}
+
+fn mean(sum: f64, weights: f64) -> Value {
+    if weights > 0.0 {
+        Value::Double(sum / weights)
+    } else {
+        Value::Null
     }
 }

@@ -68,6 +68,12 @@ impl Sort {
         }
         Ordering::Equal
     }
+    fn deadline_after(&self, first: &Value, time: i64) -> Option<i64> {
+        match &self.driver {
+            Driver::Time(function) => change_after(function, first, time),
+            Driver::Rows => None,
+        }
+    }
 }
 
 impl Operator for Sort {
@@ -79,15 +85,13 @@ impl Operator for Sort {
         emit: &mut Emit<'_>,
     ) -> Evaluated<()> {
         let time = row.time();
-        let first = row.values().get(self.width).cloned().unwrap_or(Value::Null);
+        let first = row.values().get(self.width).cloned();
+        let first = first.unwrap_or(Value::Null);
         if self.held().is_some_and(|held| !held.is_same(&first)) {
             self.release(time, context, emit);
         }
         if self.state.rows.is_empty() {
-            self.state.deadline = match &self.driver {
-                Driver::Time(function) => change_after(function, &first, time),
-                Driver::Rows => None,
-            };
+            self.state.deadline = self.deadline_after(&first, time);
         }
 
         self.size += row_size(row.values());

@@ -254,7 +254,10 @@ impl AstKind {
                     visit(then);
                 }
             }
-            Self::Call(call) => call.arguments.iter().for_each(visit),
+            Self::Call(call) => {
+                let arguments = call.arguments.iter();
+                arguments.for_each(visit);
+            }
         }
     }
 }

@@ -173,6 +173,10 @@ impl Parser {
             return self.in_predicate(at, value, negated);
         }
 
+        self.like(at, value, negated)
+    }
+
+    fn like(&mut self, at: u32, value: Ast, negated: bool) -> Compiled<Ast> {
         let similar = self.eat_words(&["SIMILAR", "TO"]);
         if !similar {
             self.expect_word("LIKE")?;

@@ -149,10 +149,7 @@ impl Parser {
     fn substring_arguments(&mut self) -> Compiled<Arguments> {
         let mut list = vec![self.sum()?];
         if self.eat_word("SIMILAR") {
-            list.push(self.sum()?);
-            self.expect_word("ESCAPE")?;
-            list.push(self.sum()?);
-            return Ok(Arguments::new(Form::Similar, list));
+            return self.similar_arguments(list);
         }
         if self.eat_word("FROM") {
             list.push(self.expression()?);
@@ -164,6 +161,13 @@ impl Parser {
             list.push(self.expression()?);
         }
         Ok(Arguments::new(Form::Plain, list))
+    }
+
+    fn similar_arguments(&mut self, mut list: Vec<Ast>) -> Compiled<Arguments> {
+        list.push(self.sum()?);
+        self.expect_word("ESCAPE")?;
+        list.push(self.sum()?);
+        Ok(Arguments::new(Form::Similar, list))
     }
 
     /// `FOR n`, when present.

@@ -113,7 +113,10 @@ impl<'a> Lexer<'a> {
         let second = rest[first.len_utf8()..].chars().next();
 
         match first {
-            '\'' => Ok(TokenKind::Text(self.delimited('\'')?)),
+            '\'' => {
+                let text = self.delimited('\'')?;
+                Ok(TokenKind::Text(text))
+            }
             '"' => self.quoted_name(),
             'x' | 'X' if second == Some('\'') => self.binary(),
             'u' | 'U' if rest[1..].starts_with("&'") => self.unicode_text(),

@@ -45,20 +45,13 @@ impl Parser {
     /// `INTERVAL [sign] '…' unit [TO unit]`
     pub(super) fn interval_literal(&mut self) -> Compiled<Ast> {
         let at = self.advance().at;
-        let negative = self.eat_symbol("-");
-        if !negative {
-            self.eat_symbol("+");
-        }
+        let negative = self.sign_is_negative();
         let TokenKind::Text(text) = self.advance().kind else {
             return Err(self.expected("a string"));
         };
         let mut interval = self.interval_type()?;
 
-        let parsed = parse_interval(&text, interval);
-        let amount = parsed.ok_or_else(|| {
-            let message = format!("'{text}' is no INTERVAL {interval}");
-            Issue::new(ErrorClass::Syntax, at, message)
-        })?;
+        let amount = amount_of(&text, interval, at)?;
         if text.contains('.') {
             interval.fraction = 3;
         }
@@ -67,6 +60,14 @@ impl Parser {
             at,
             AstKind::Literal(value, SqlType::Interval(interval)),
         ))
+    }
+
+    fn sign_is_negative(&mut self) -> bool {
+        let negative = self.eat_symbol("-");
+        if !negative {
+            self.eat_symbol("+");
+        }
+        negative
     }
 
     pub(super) fn unit_follows(&self) -> bool {
@@ -109,6 +110,14 @@ impl Parser {
     }
 }
 
+fn amount_of(text: &str, interval: IntervalType, at: u32) -> Compiled<i64> {
+    let parsed = parse_interval(text, interval);
+    parsed.ok_or_else(|| {
+        let message = format!("'{text}' is no INTERVAL {interval}");
+        Issue::new(ErrorClass::Syntax, at, message)
+    })
+}
+
 pub(super) fn binary_literal(at: u32, bytes: Vec<u8>) -> Ast {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     let value = Value::Binary(bytes.into());
@@ -148,19 +157,24 @@ fn time_value(word: &str, text: &str) -> (Option<Value>, SqlType, &'static str) 
 fn number(digits: &str) -> Option<(Value, SqlType)> {
     if digits.contains(['e', 'E']) {
         let double: f64 = digits.parse().ok()?;
-        return double
-            .is_finite()
-            .then_some((Value::Double(double), SqlType::Double));
+        let typed = (Value::Double(double), SqlType::Double);
+        return double.is_finite().then_some(typed);
     }
     if !digits.contains('.') {
         return whole_number(digits);
     }
 
+    decimal_number(digits)
+}
+
+fn decimal_number(digits: &str) -> Option<(Value, SqlType)> {
     let value = Decimal::from_str_exact(digits.trim_end_matches('.')).ok()?;
     let scale = u8::try_from(value.scale()).ok()?;
     let whole_digits = digits.bytes().filter(u8::is_ascii_digit).count();
     let precision = u8::try_from(whole_digits).ok()?.max(1);
-    (precision <= 19).then_some((Value::Decimal(value), SqlType::Decimal { precision, scale }))
+    let sql_type = SqlType::Decimal { precision, scale };
+    let typed = (Value::Decimal(value), sql_type);
+    (precision <= 19).then_some(typed)
 }
 
 fn whole_number(digits: &str) -> Option<(Value, SqlType)> {

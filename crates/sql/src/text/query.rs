@@ -193,7 +193,10 @@ impl Parser {
 
         let follows = match &self.peek().kind {
             super::lexer::TokenKind::Quoted(_) => true,
-            super::lexer::TokenKind::Word(word) => !NO_ALIAS.contains(&word.as_str()),
+            super::lexer::TokenKind::Word(word) => {
+                let word = word.as_str();
+                !NO_ALIAS.contains(&word)
+            }
             _ => false,
         };
         if follows {

@@ -43,12 +43,8 @@ impl Parser {
             return Err(Issue::unsupported(self.at(), "NATURAL JOIN"));
         }
 
-        let kind = match self.word() {
-            Some("JOIN" | "INNER") => JoinKind::Inner,
-            Some("LEFT") => JoinKind::Left,
-            Some("RIGHT") => JoinKind::Right,
-            Some("FULL") => JoinKind::Full,
-            _ => return Ok(None),
+        let Some(kind) = self.join_kind() else {
+            return Ok(None);
         };
         if !self.is_word("JOIN") {
             self.advance();
@@ -58,6 +54,16 @@ impl Parser {
         }
         self.expect_word("JOIN")?;
         Ok(Some((kind, true)))
+    }
+
+    fn join_kind(&self) -> Option<JoinKind> {
+        match self.word()? {
+            "JOIN" | "INNER" => Some(JoinKind::Inner),
+            "LEFT" => Some(JoinKind::Left),
+            "RIGHT" => Some(JoinKind::Right),
+            "FULL" => Some(JoinKind::Full),
+            _ => None,
+        }
     }
 
     fn join_condition(&mut self) -> Compiled<JoinCondition> {
@@ -77,12 +83,7 @@ impl Parser {
     fn operand(&mut self) -> Compiled<Relation> {
         let at = self.at();
         if self.is_symbol("(") && !self.query_in_parentheses() {
-            return self.nested(|parser| {
-                parser.advance();
-                let relation = parser.relations()?;
-                parser.expect_symbol(")")?;
-                Ok(relation)
-            });
+            return self.nested(Self::parenthesised_relations);
         }
 
         let source = self.operand_source()?;
@@ -101,6 +102,13 @@ impl Parser {
                 columns,
             }),
         })
+    }
+
+    fn parenthesised_relations(&mut self) -> Compiled<Relation> {
+        self.advance();
+        let relation = self.relations()?;
+        self.expect_symbol(")")?;
+        Ok(relation)
     }
 
     fn query_in_parentheses(&self) -> bool {

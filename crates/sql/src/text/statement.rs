@@ -187,15 +187,6 @@ impl Parser {
 
     /// The words between RETURNS and RETURN. Returns whether a NULL argument gives NULL.
     fn function_options(&mut self) -> Compiled<bool> {
-        const IGNORED: [&[&str]; 7] = [
-            &["LANGUAGE", "SQL"],
-            &["NOT", "DETERMINISTIC"],
-            &["DETERMINISTIC"],
-            &["CONTAINS", "SQL"],
-            &["READS", "SQL", "DATA"],
-            &["MODIFIES", "SQL", "DATA"],
-            &["CALLED", "ON", "NULL", "INPUT"],
-        ];
         let mut null_on_null = false;
 
         loop {
@@ -203,7 +194,7 @@ impl Parser {
                 null_on_null = true;
             } else if self.eat_word("SPECIFIC") {
                 self.name("a name")?;
-            } else if !IGNORED.iter().any(|words| self.eat_words(words)) {
+            } else if !IGNORED_OPTIONS.iter().any(|words| self.eat_words(words)) {
                 return Ok(null_on_null);
             }
         }
@@ -241,14 +232,20 @@ impl Parser {
                 }
                 Ok(SqlType::Char(self.length()?.unwrap_or(1)))
             }
-            "VARCHAR" => Ok(SqlType::Varchar(self.length()?.unwrap_or(LONGEST_TEXT))),
+            "VARCHAR" => {
+                let length = self.length()?;
+                Ok(SqlType::Varchar(length.unwrap_or(LONGEST_TEXT)))
+            }
             "BINARY" => {
                 if self.eat_word("VARYING") {
                     return Ok(SqlType::Varbinary(self.length()?.unwrap_or(LONGEST_TEXT)));
                 }
                 Ok(SqlType::Binary(self.length()?.unwrap_or(1)))
             }
-            "VARBINARY" => Ok(SqlType::Varbinary(self.length()?.unwrap_or(LONGEST_TEXT))),
+            "VARBINARY" => {
+                let length = self.length()?;
+                Ok(SqlType::Varbinary(length.unwrap_or(LONGEST_TEXT)))
+            }
             "DATE" => Ok(SqlType::Date),
             "TIME" => Ok(SqlType::Time),
             "TIMESTAMP" => {
@@ -279,15 +276,8 @@ impl Parser {
     }
 
     fn decimal_type(&mut self) -> Compiled<SqlType> {
-        let (mut precision, mut scale) = (18, 0);
         let at = self.at();
-        if self.eat_symbol("(") {
-            precision = self.unsigned("a precision")?;
-            if self.eat_symbol(",") {
-                scale = self.unsigned("a scale")?;
-            }
-            self.expect_symbol(")")?;
-        }
+        let (precision, scale) = self.precision_and_scale()?;
 
         let fits = (1..=19).contains(&precision) && scale <= precision;
         let (Ok(precision), Ok(scale), true) = (u8::try_from(precision), u8::try_from(scale), fits)
@@ -297,4 +287,27 @@ impl Parser {
         };
         Ok(SqlType::Decimal { precision, scale })
     }
+
+    fn precision_and_scale(&mut self) -> Compiled<(u32, u32)> {
+        let (mut precision, mut scale) = (18, 0);
+        if self.eat_symbol("(") {
+            precision = self.unsigned("a precision")?;
+            if self.eat_symbol(",") {
+                scale = self.unsigned("a scale")?;
+            }
+            self.expect_symbol(")")?;
+        }
+        Ok((precision, scale))
+    }
 }
+
+/// Options of CREATE FUNCTION that change nothing.
+const IGNORED_OPTIONS: [&[&str]; 7] = [
+    &["LANGUAGE", "SQL"],
+    &["NOT", "DETERMINISTIC"],
+    &["DETERMINISTIC"],
+    &["CONTAINS", "SQL"],
+    &["READS", "SQL", "DATA"],
+    &["MODIFIES", "SQL", "DATA"],
+    &["CALLED", "ON", "NULL", "INPUT"],
+];

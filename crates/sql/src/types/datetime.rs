@@ -200,11 +200,7 @@ fn zone_offset(text: &str) -> Option<i64> {
     let unsigned = text.strip_prefix(['+', '-'])?;
     let (hours, rest) = digits(unsigned, 2)?;
     let rest = rest.strip_prefix(':').unwrap_or(rest);
-    let (minutes, rest) = if rest.is_empty() {
-        (0, "")
-    } else {
-        digits(rest, 2)?
-    };
+    let (minutes, rest) = minutes_of_zone(rest)?;
     if !rest.is_empty() || hours > 18 || minutes > 59 {
         return None;
     }
@@ -214,6 +210,13 @@ fn zone_offset(text: &str) -> Option<i64> {
         return Some(-offset);
     }
     Some(offset)
+}
+
+fn minutes_of_zone(text: &str) -> Option<(u32, &str)> {
+    if text.is_empty() {
+        return Some((0, ""));
+    }
+    digits(text, 2)
 }
 
 /// Appends `yyyy-MM-dd`.
@@ -264,7 +267,10 @@ fn write_number(number: u32, width: u32, text: &mut String) {
 /// The last multiple of `unit` at or before a timestamp.
 pub(crate) fn floor(timestamp: i64, unit: Unit) -> i64 {
     match unit {
-        Unit::Year | Unit::Month => floor_months(timestamp, unit.size()),
+        Unit::Year | Unit::Month => {
+            let months = unit.size();
+            floor_months(timestamp, months)
+        }
         _ => timestamp - timestamp.rem_euclid(unit.size()),
     }
 }
