@@ -57,6 +57,7 @@ impl SqliteStore {
     /// no state file, is damaged, of a later version or another fan-out's (the file is left as it
     /// is); [`StoreError::Failed`] if the system does not let us.
     pub fn open(path: &Path, name: &str) -> Result<Self, StoreError> {
+        roll_back(path)?;
         let new = !holds_something(path)?;
         if !new {
             // Nothing is written, not even a journal's header, before it is known to be ours.
@@ -74,6 +75,7 @@ impl SqliteStore {
     /// # Errors
     /// As [`SqliteStore::open`]; a file that does not exist is an error, too.
     pub fn open_existing(path: &Path) -> Result<Self, StoreError> {
+        roll_back(path)?;
         if !holds_something(path)? {
             let path = path.display();
             return Err(foreign(format!(
@@ -458,23 +460,39 @@ fn holds_something(path: &Path) -> Result<bool, StoreError> {
     }
 }
 
+/// Undoes the creation of a state file that a kill has interrupted: a file that is only read, as
+/// [`inspect`] does, cannot be rolled back. A file that is not ours stays as it is.
+fn roll_back(path: &Path) -> Result<(), StoreError> {
+    let mut journal = path.as_os_str().to_owned();
+    journal.push("-journal");
+    let interrupted = Path::new(&journal).exists() && holds_something(path)?;
+    if !interrupted || !is_ours(path)? {
+        return Ok(());
+    }
+
+    let db = Connection::open(path).map_err(|e| told(path, e))?;
+    let read = db.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()));
+    read.map_err(|e| told(path, e))
+}
+
+/// True if the file's header says that the file is a state file.
+fn is_ours(path: &Path) -> Result<bool, StoreError> {
+    const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+    let mut header = Vec::new();
+    let read = File::open(path).and_then(|file| {
+        let mut start = file.take(100);
+        start.read_to_end(&mut header)
+    });
+    read.map_err(|error| failed(path, error))?;
+
+    let own = format::APPLICATION_ID.to_be_bytes();
+    let id = header.get(68..72);
+    Ok(header.starts_with(MAGIC) && id == Some(&own[..]))
+}
+
 /// Refuses a file that is not ours, without changing it.
 fn inspect(path: &Path) -> Result<(), StoreError> {
-    const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-    let failed = |source| StoreError::Failed {
-        source: Box::new(WithPath {
-            path: path.into(),
-            source,
-        }),
-    };
-    let mut header = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(100).read_to_end(&mut header))
-        .map_err(failed)?;
-    let id = header
-        .get(68..72)
-        .map(|id| i32::from_be_bytes([id[0], id[1], id[2], id[3]]));
-    if !header.starts_with(MAGIC) || id != Some(format::APPLICATION_ID) {
+    if !is_ours(path)? {
         return Err(foreign(format!(
             "{} is not a Distributary state file, or is damaged; it was left as it is: name another file as state",
             path.display()

@@ -353,3 +353,53 @@ fn progress_is_saved_while_every_thread_that_may_block_is_taken() {
     });
     drop(release);
 }
+
+/// A copy of a state file whose creation was interrupted: the header is in the file, and the journal
+/// says how to undo it.
+fn interrupted(path: &Path) {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole.db");
+    drop(SqliteStore::open(&whole, "orders").unwrap());
+    let read = rusqlite::Connection::open(&whole).unwrap();
+    let id: i32 = read
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .unwrap();
+
+    let made = dir.path().join("made.db");
+    let db = rusqlite::Connection::open(&made).unwrap();
+    db.pragma_update(None, "cache_size", 2).unwrap();
+    let text =
+        format!("BEGIN EXCLUSIVE; PRAGMA application_id = {id}; CREATE TABLE about (name TEXT);");
+    db.execute_batch(&text).unwrap();
+    for i in 0..100 {
+        let row = format!("INSERT INTO about VALUES (hex(randomblob(2000)) || {i});");
+        db.execute_batch(&row).unwrap();
+    }
+    // The kill hits between the writes to the file and the deletion of the journal.
+    fs::copy(journal(&made), journal(path)).unwrap();
+    db.execute_batch("COMMIT").unwrap();
+    fs::copy(&made, path).unwrap();
+}
+
+fn journal(path: &Path) -> PathBuf {
+    let mut journal = path.as_os_str().to_owned();
+    journal.push("-journal");
+    journal.into()
+}
+
+#[tokio::test]
+async fn a_state_file_whose_creation_was_interrupted_is_created_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("orders.db");
+    interrupted(&path);
+    assert!(fs::metadata(&path).unwrap().len() > 4096);
+    let error = SqliteStore::open_existing(&path).err().unwrap();
+    assert!(
+        message(&error).contains("there is no state file"),
+        "{error}"
+    );
+
+    interrupted(&path);
+    let store = SqliteStore::open(&path, "orders").unwrap();
+    assert_eq!(store.load().await.unwrap(), State::default());
+}
