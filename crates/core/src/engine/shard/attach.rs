@@ -57,7 +57,9 @@ impl ShardState {
 
             let id = self.next_feed;
             self.next_feed += 1;
-            self.feeds.push(Feed::new(id, position, conditions.now));
+            let start = self.start.clone();
+            let feed = Feed::new(id, position, start, conditions.now);
+            self.feeds.push(feed);
             if self.head.is_none() {
                 self.head = Some(id);
             }

@@ -21,6 +21,8 @@ pub(crate) type FeedId = u64;
 /// to `tip`. Batches are numbered from 0.
 pub(super) struct Feed {
     pub(super) id: FeedId,
+    /// The sequence number with which the shard starts, where known; no record has it.
+    start: Option<Sequence>,
     floor: Position,
     tip: Position,
     /// The number of the oldest batch in the window.
@@ -95,9 +97,15 @@ impl JoinLimits {
 }
 
 impl Feed {
-    pub(super) fn new(id: FeedId, position: Position, now: Instant) -> Self {
+    pub(super) fn new(
+        id: FeedId,
+        position: Position,
+        start: Option<Sequence>,
+        now: Instant,
+    ) -> Self {
         Self {
             id,
+            start,
             floor: position.clone(),
             tip: position,
             first: 0,
@@ -392,12 +400,22 @@ impl Feed {
     /// True if the window starts at `position`, after a record, or before.
     fn starts_before(&self, position: &Position) -> bool {
         match &self.floor {
+            // A reader at the start of the shard does not notice that records behind a lane are
+            // gone, as long as none of them was read.
+            floor if self.is_start(floor) && floor != position => self.has_record_before(position),
             floor @ Position::After { .. } => floor.rank() <= position.rank(),
             // The place of a moment among sequence numbers is known once a record was read from
             // there; and the record before the oldest one may be gone, which only a reader of its
             // own notices.
             Position::TrimHorizon | Position::At(_) => self.has_record_before(position),
             Position::Closed => false,
+        }
+    }
+
+    fn is_start(&self, position: &Position) -> bool {
+        match position {
+            Position::After { sequence, .. } => self.start.as_ref() == Some(sequence),
+            Position::TrimHorizon | Position::At(_) | Position::Closed => false,
         }
     }
 
@@ -503,8 +521,21 @@ mod tests {
     }
 
     #[test]
+    fn a_feed_at_the_start_of_a_shard_covers_a_record_once_that_was_read() {
+        let mut feed = Feed::new(0, after("5"), Some(Sequence::new("5")), Instant::default());
+        feed.complete(Millis(1), Millis(0));
+        assert!(feed.covers(&after("5")));
+        feed.push(batch(&["8", "9"]));
+        assert!(
+            !feed.covers(&after("7")),
+            "7 may be deleted, and 6 was never read"
+        );
+        assert!(feed.covers(&after("8")) && feed.covers(&after("9")));
+    }
+
+    #[test]
     fn a_window_covers_what_follows_its_floor() {
-        let mut feed = Feed::new(0, after("5"), Instant::default());
+        let mut feed = Feed::new(0, after("5"), None, Instant::default());
         assert!(feed.covers(&after("5")) && !feed.covers(&after("4")) && !feed.covers(&after("6")));
         feed.push(batch(&["7", "9"]));
         feed.push(batch(&["10", "12"]));
@@ -524,7 +555,7 @@ mod tests {
 
     #[test]
     fn a_moment_is_a_place_only_while_nothing_was_read() {
-        let mut feed = Feed::new(0, Position::At(Millis(10)), Instant::default());
+        let mut feed = Feed::new(0, Position::At(Millis(10)), None, Instant::default());
         let at = |ms| Position::At(Millis(ms));
         assert!(
             feed.covers(&at(10)) && !feed.covers(&at(11)) && !feed.covers(&Position::TrimHorizon)
@@ -553,7 +584,7 @@ mod tests {
 
     #[test]
     fn small_batches_are_joined_once_for_all() {
-        let mut feed = Feed::new(0, Position::TrimHorizon, Instant::default());
+        let mut feed = Feed::new(0, Position::TrimHorizon, None, Instant::default());
         for sequences in [["1", "2"], ["3", "4"], ["5", "6"], ["7", "8"]] {
             feed.push(batch(&sequences));
         }

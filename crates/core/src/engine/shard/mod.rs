@@ -60,8 +60,6 @@ const SMALL: usize = 64 << 10;
 pub(crate) struct ShardCell {
     id: ShardId,
     parents: Vec<ShardId>,
-    /// See [`Shard::start`].
-    start: Option<Sequence>,
     state: Mutex<ShardState>,
     /// Wakes the shard's reader.
     wake: Arc<Notify>,
@@ -71,6 +69,8 @@ pub(crate) struct ShardCell {
 
 /// The state of a shard. Only this module and its parts see the fields.
 struct ShardState {
+    /// See [`Shard::start`].
+    start: Option<Sequence>,
     lanes: BTreeMap<OutputId, Lane>,
     feeds: Vec<Feed>,
     head: Option<FeedId>,
@@ -258,6 +258,7 @@ impl ShardCell {
             Listing::Open
         };
         let state = ShardState {
+            start: shard.start.clone(),
             lanes: BTreeMap::new(),
             feeds: Vec::new(),
             head: None,
@@ -279,7 +280,6 @@ impl ShardCell {
         Arc::new(Self {
             id: shard.id.clone(),
             parents: shard.parents.clone(),
-            start: shard.start.clone(),
             state: Mutex::new(state),
             wake: Arc::new(Notify::new()),
             supervisor: Arc::clone(supervisor),

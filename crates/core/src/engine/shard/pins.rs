@@ -12,8 +12,8 @@ use super::{Pin, ShardCell, ShardState};
 impl ShardCell {
     /// The shard's start, if that is to be asked for now.
     pub(crate) fn start_pin(&self) -> Option<Sequence> {
-        let start = self.start.clone()?;
         self.event(|state| {
+            let start = state.start.clone()?;
             let wanted = state.pin == Pin::Unasked && state.has_unpinned_lanes();
             if !wanted || state.ends_work() {
                 return None;
