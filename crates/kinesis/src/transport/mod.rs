@@ -43,7 +43,7 @@ pub enum RequestClass {
 }
 
 /// Bytes that the answer to a request may have, which the caller names by an extension of the
-/// request; [`ANSWER_BYTES`] for a request that names no limit.
+/// request; `ANSWER_BYTES` for a request that names no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnswerLimit(pub usize);
 

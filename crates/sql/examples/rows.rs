@@ -1,5 +1,5 @@
 //! Rows a second of one core, and the memory of an open group. Linux only:
-//! `cargo run --release -p distributary-sql --example speed`.
+//! `cargo run --release -p distributary-sql --example rows`.
 
 #![allow(clippy::expect_used, clippy::disallowed_methods)]
 
