@@ -164,8 +164,8 @@ impl Run {
         let delivered = deliver(rows.batch(), &recipients, context).await;
 
         let mut open = Vec::with_capacity(self.members.len());
-        for ((name, _), delivered) in self.members.iter().zip(&delivered) {
-            let records = self.open(&rows, delivered);
+        for ((name, recipient), delivered) in self.members.iter().zip(&delivered) {
+            let records = self.open(&rows, recipient, delivered);
             let reason = reason(delivered);
             open.push(left(batch, name, records, &reason));
         }
@@ -195,9 +195,13 @@ impl Run {
 
     /// The records that are not durable: all from the first open row's on, and those that were
     /// refused and passed over.
-    fn open(&self, rows: &Derived, delivered: &Delivered) -> Vec<u32> {
+    fn open(&self, rows: &Derived, recipient: &Recipient, delivered: &Delivered) -> Vec<u32> {
         let first = self.place(rows, delivered.through);
-        let refused = delivered.refused.iter();
+        let refused = match recipient.on_refused {
+            // A dead letter is durable in place of the record.
+            OnRefused::Divert(_) => [].iter(),
+            OnRefused::PassOver | OnRefused::Stop => delivered.refused.iter(),
+        };
         let refused = refused.map(|refused| self.place(rows, refused.record));
         let mut open: Vec<usize> = refused.filter(|place| *place < first).collect();
         open.dedup();

@@ -270,7 +270,7 @@ async fn outputs_that_are_found_by_name_are_used_and_a_failed_listing_keeps_the_
 async fn a_refused_record_blocks_without_a_dead_letter_and_passes_with_one() {
     let streams = Streams::with(&["a", "b"]).await;
     let large = vec![b'x'; 1_100_000];
-    let records = json!({"Records": [record(1, "k"), of_data(2, "k", &large), record(3, "k")]});
+    let records = json!({"Records": [record(1, "k"), of_data(2, "k", &large), record(3, "l")]});
     let mut without = function(&streams, &Streams::toml(&["a"], ""), TIMEOUT).await;
     assert_eq!(without.invoke(&records).await.0.failures(), ["2"]);
     assert_eq!(streams.data("a").await[0], "1");
