@@ -8,7 +8,7 @@ use crate::truth::Violation;
 use crate::{play_aggregates, play_recreation, play_workers};
 
 /// Seeds within which level 1 must find each bug.
-const SEEDS_OF_ENGINE: u64 = 100;
+const SEEDS_OF_ENGINE: u64 = 1000;
 
 /// The bugs that the whole path must also find, and the seeds within which: bugs that show in
 /// requests or checkpoints.
