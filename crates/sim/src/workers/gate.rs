@@ -2,7 +2,7 @@
 //! process that got SIGSTOP: timers, calls of the lease table, reads, requests and their answers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,36 +16,41 @@ use distributary_core::source::{
 };
 use distributary_core::store::StoreError;
 use distributary_core::testing::{FakeLeaseTable, FakeOutput, FakeStream, TestClock};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::judge::Judge;
 
 const MILLION: i128 = 1_000_000;
 
-/// Open, or closed while the worker is paused.
+/// Open, or closed while the worker is paused. Waiters go on in the order in which they came: those
+/// of a `watch` channel are woken in an order that differs from run to run.
+#[derive(Default)]
 pub(super) struct Gate {
-    paused: watch::Sender<bool>,
+    paused: AtomicBool,
+    opened: Notify,
 }
 
 impl Gate {
     pub(super) fn new() -> Arc<Self> {
-        let (paused, _) = watch::channel(false);
-        Arc::new(Self { paused })
+        Arc::default()
     }
 
     pub(super) fn set_paused(&self, paused: bool) {
-        self.paused.send_replace(paused);
+        self.paused.store(paused, Ordering::Relaxed);
+        if !paused {
+            self.opened.notify_waiters();
+        }
     }
 
     pub(super) fn is_paused(&self) -> bool {
-        *self.paused.borrow()
+        self.paused.load(Ordering::Relaxed)
     }
 
     /// Completes while the worker is not paused.
     async fn passed(&self) {
-        let mut paused = self.paused.subscribe();
-        // The sender is this gate.
-        let _ = paused.wait_for(|paused| !*paused).await;
+        while self.is_paused() {
+            self.opened.notified().await;
+        }
     }
 
     /// A call that the worker makes, with an answer that the worker sees once not paused.
