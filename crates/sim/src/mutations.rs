@@ -24,7 +24,7 @@ const OF_WHOLE_PATH: &[(Mutation, u64)] = &[
     (Mutation::RejoinOneEarly, 50),
     (Mutation::CheckpointEarly, 20),
     (Mutation::CheckpointNever, 50),
-    (Mutation::BudgetIgnored, 150),
+    (Mutation::BudgetIgnored, 3000),
     (Mutation::GapUnsaid, 150),
     (Mutation::CountTwice, 50),
     (Mutation::PauseIgnored, 50),
