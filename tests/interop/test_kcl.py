@@ -3,6 +3,9 @@ put by CBOR; its leases live in moto's DynamoDB. It is what most readers of a Ki
 
 import hashlib
 
+import pytest
+
+from conftest import LONG
 from distributary import create, fan_out, finished, wait_for
 from java import CONSUME_SECONDS, Consumer
 from records import put_all, read_stream
@@ -52,6 +55,7 @@ def test_a_kcl_application_consumes_every_record_and_a_split_shard_to_its_end_by
     assert codes == dict.fromkeys(apps, 0), [app.log() for app in apps.values()]
 
 
+@pytest.mark.skipif(not LONG, reason="two more starts of a KCL application: `tests/interop/run --all`")
 def test_a_kcl_application_and_distributary_take_turns_at_one_stream(start_local, dynamo, files, measured):
     """The application consumes copied records; a fan-out goes on at its checkpoints, and the application at the fan-out's."""
     local = start_local("input:2")
