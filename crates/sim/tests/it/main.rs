@@ -14,7 +14,7 @@ use distributary_sim::{play_aggregates, play_recreation, play_workers};
 const FOUND: &[u64] = &[
     13, 39, 61, 115, 200, 257, 403, 494, 701, 744, 881, 979, 1062, 1581, 1750, 1932, 2076, 2125,
     2140, 2429, 2455, 2524, 2542, 2713, 3122, 4570, 5293, 6198, 6266, 7265, 8164, 8731, 8911,
-    20162, 32758, 38103, 38644, 47878,
+    20009, 20162, 32758, 38103, 38644, 47878,
 ];
 
 /// Seeds that once violated a line of the contract on the whole path.
@@ -65,7 +65,7 @@ fn one_seed_is_one_run(level: Level, seeds: std::ops::Range<u64>) {
 
 #[test]
 fn one_seed_is_one_run_of_the_engine() {
-    one_seed_is_one_run(Level::Engine, 20_020..20_030);
+    one_seed_is_one_run(Level::Engine, 20_000..20_010);
 }
 
 #[test]

@@ -122,12 +122,16 @@ impl Lane {
 
     /// Asks the task to flush the accepted records. False if there are none.
     pub(super) fn ask_for_flush(&mut self) -> bool {
-        let is_needed = self.gathered.is_some();
-        self.memory.flush_asked |= is_needed;
-        if is_needed && !self.is_delivering() {
+        if self.gathered.is_none() {
+            return false;
+        }
+
+        let was_asked = std::mem::replace(&mut self.memory.flush_asked, true);
+        // A lane that was asked before, and has no good lease, flushes once the lease is good.
+        if !was_asked && !self.is_delivering() {
             self.wake.notify_one();
         }
-        is_needed
+        true
     }
 
     /// Reserves `bytes` for records that are about to be accepted.
